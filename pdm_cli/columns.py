@@ -1,0 +1,146 @@
+"""Columns of raw tables: which are there, of which kind, and how they become the types of the contract."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.params import ColumnsParams
+from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.tables import TableFiles
+
+_OPTIONS = {
+    MACHINE: "--machine-column",
+    TIME: "--datetime-column",
+    "errorID": "--error-column",
+    "comp": "--maint-column",
+    "failure": "--failure-column",
+}
+_WANTED = {"machine": "an integer or a text", "time": "a timestamp", "text": "a text or an integer"}
+
+
+class ColumnReader:
+    """Turns raw columns into typed ones; its errors name file, column and row.
+
+    Parameters
+    ----------
+    file : str
+        Name of the table's file, for messages.
+    timezone : str
+        IANA name of the zone of stamps that carry none.
+    first_row : int
+        Row of the file at which the next piece begins.
+    """
+
+    def __init__(self, file: str, timezone: str, first_row: int) -> None:
+        self._file = file
+        self._timezone = timezone
+        self._first_row = first_row
+
+    def machine(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
+        """Return the machine column as int64 or string."""
+        column = _plain(self._complete(piece, name))
+        return column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.string())
+
+    def text(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
+        """Return a column of kinds as string."""
+        return _plain(self._complete(piece, name)).cast(pa.string())
+
+    def time(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
+        """Return the stamps in UTC, microseconds, without a zone."""
+        column = self._complete(piece, name)
+        if column.type.tz is None and self._timezone != "UTC":
+            try:
+                column = pc.assume_timezone(column, self._timezone)
+            except pa.ArrowInvalid as exc:
+                raise DataError(
+                    f"{self._file}: column {name}: {str(exc).splitlines()[0]}",
+                    hint="give stamps in UTC, or a --timezone in which each of them is one instant",
+                ) from exc
+        return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
+
+    def _complete(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
+        column = piece[name]
+        if column.null_count:
+            first = self._first_row + int(np.flatnonzero(column.is_null().to_numpy())[0])
+            raise DataError(
+                f"{self._file}: column {name}: {column.null_count} missing values, first in row {first}",
+                hint=f"drop the rows without {name}",
+            )
+        return column
+
+
+def check_columns(files: TableFiles, wanted: list[tuple[str, str, str]]) -> None:
+    """Refuse a table that lacks a column or has it in another kind.
+
+    Parameters
+    ----------
+    files : TableFiles
+        The table.
+    wanted : list of (canonical name, name in the table, kind)
+        Kinds as in :class:`pdm_cli.schema.Column`.
+    """
+    for canonical, name, kind in wanted:
+        if name not in files.schema.names:
+            raise _missing_column(files, canonical, name)
+        found = files.schema.field(name).type
+        if not _is_kind(found, kind):
+            raise SchemaError(
+                f"{files.name}: column {name} is {found}, wanted {_WANTED[kind]}",
+                hint="convert it, e.g. pandas.to_datetime(…)" if kind == "time" else f"convert it to {_WANTED[kind]}",
+            )
+
+
+def _missing_column(files: TableFiles, canonical: str, name: str) -> SchemaError:
+    close = get_close_matches(name, files.schema.names, n=1, cutoff=0.5)
+    near = f"the nearest is {close[0]!r}" if close else f"it has {', '.join(files.schema.names[:8])}"
+    option = _OPTIONS.get(canonical, "--sensors")
+    return SchemaError(f"{files.name}: no column {name!r}", hint=f"{near}; {option} names the column to use")
+
+
+def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the sensors of a telemetry table and the columns that are none.
+
+    Raises
+    ------
+    SchemaError
+        If a named sensor is not a numeric column, or there is no sensor at all.
+    """
+    keys = {columns.machine_column, columns.datetime_column}
+    # pandas writes an unnamed index under such a name: a number, but no reading.
+    others = [f.name for f in files.schema if f.name not in keys and not f.name.startswith("__index_level_")]
+    numeric = tuple(name for name in others if is_number(files.schema.field(name).type))
+    for name in columns.sensors:
+        if name not in others:
+            raise _missing_column(files, "sensor", name)
+        if name not in numeric:
+            raise SchemaError(
+                f"{files.name}: column {name} is {files.schema.field(name).type}, wanted a number",
+                hint="--sensors names numeric columns",
+            )
+    sensors = columns.sensors or numeric
+    if not sensors:
+        raise SchemaError(f"{files.name}: no sensor: no numeric column beside machine and time", hint="add readings")
+    return sensors, tuple(name for name in others if name not in sensors)
+
+
+def _is_kind(found: pa.DataType, kind: str) -> bool:
+    if kind == "time":
+        return bool(pa.types.is_timestamp(found))
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    is_text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    return bool(is_text or pa.types.is_integer(found))
+
+
+def is_number(found: pa.DataType) -> bool:
+    """Return whether an Arrow type holds numbers (a bool is none)."""
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found))
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column

@@ -1,0 +1,198 @@
+"""Settings from option, environment, config file and default, in that order, each with its origin."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
+
+from pdm_cli.errors import ConfigError, PdmError, UsageError
+from pdm_cli.params import SECTIONS, Section, Settings
+
+CONFIG_FILE = "pdm-cli.toml"
+ENV_PREFIX = "PDM_CLI_"
+# Names with the prefix that are no settings: where the config is, and where tests find the reference data.
+ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE"})
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Validated settings and where each value came from.
+
+    Attributes
+    ----------
+    settings : Settings
+        One frozen dataclass a section.
+    origins : dict of str to str
+        Setting name to ``option``, ``environment``, ``default`` or the config file's path.
+    """
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def option_name(key: str) -> str:
+    """Return the command line's spelling of a setting: ``horizon_hours`` is ``--horizon-hours``."""
+    return "--" + key.replace("_", "-")
+
+
+def section_fields(section: str) -> tuple[Field[Any], ...]:
+    """Return the settings of a section in the order of declaration."""
+    return fields(SECTIONS[section])
+
+
+def resolve(
+    options: Mapping[str, object],
+    *,
+    config: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Resolved:
+    """Merge the four sources of settings and check every value.
+
+    Parameters
+    ----------
+    options : mapping
+        Setting name to the value given on the command line; ``None`` means not given.
+    config : str, optional
+        Config file; default: ``PDM_CLI_CONFIG``, else ``pdm-cli.toml`` in ``folder`` if it is there.
+    environ : mapping, optional
+        Environment; default: the process's own.
+    folder : Path, optional
+        Where the config file is looked for; default: the current folder.
+
+    Raises
+    ------
+    ConfigError
+        If the config file cannot be read, has an unknown section or key, or it or the environment holds a wrong value.
+    UsageError
+        If an option holds a wrong value.
+    """
+    environ = os.environ if environ is None else environ
+    path = _config_path(config, environ, folder or Path())
+    from_file = _read_config(path) if path else {}
+    from_environment = _read_environment(environ)
+    origins: dict[str, str] = {}
+    sections: dict[str, Any] = {}
+    for name, cls in SECTIONS.items():
+        values: dict[str, object] = {}
+        for item in section_fields(name):
+            sources = (
+                ("option", options.get(item.name)),
+                ("environment", from_environment.get(item.name)),
+                (str(path), from_file.get(name, {}).get(item.name)),
+            )
+            origins[item.name], value = next(((o, v) for o, v in sources if v is not None), ("default", None))
+            if value is not None:
+                values[item.name] = value
+        sections[name] = _validate(cls, name, values, origins)
+    return Resolved(Settings(**sections), origins)
+
+
+def _config_path(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+    named = config or environ.get(f"{ENV_PREFIX}CONFIG")
+    if named:
+        return Path(named)
+    path = folder / CONFIG_FILE
+    return path if path.is_file() else None
+
+
+def _read_config(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}", hint="--config names the config file") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: not TOML: {exc}", hint="see sample_config.toml for the form") from exc
+    for section, values in content.items():
+        if section not in SECTIONS:
+            raise _unknown(f"{path}: unknown section [{section}]", section, list(SECTIONS))
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {section} must be a section", hint=f"write [{section}] and its keys below it")
+        for key in values:
+            _check_key(path, section, key)
+    return content
+
+
+def _check_key(path: Path, section: str, key: str) -> None:
+    known = [item.name for item in section_fields(section)]
+    if key in known:
+        return
+    message = f"{path}: [{section}] unknown key {key!r}"
+    for other in SECTIONS:
+        if key in {item.name for item in section_fields(other)}:
+            raise ConfigError(message, hint=f"{key} belongs in section [{other}]")
+    raise _unknown(message, key, known)
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    known = {_env_name(item): item.name for name in SECTIONS for item in section_fields(name)}
+    values = {}
+    for name, value in environ.items():
+        if not name.startswith(ENV_PREFIX) or name in ENV_RESERVED:
+            continue
+        if name not in known:
+            raise _unknown(f"environment: unknown setting {name}", name, list(known))
+        values[known[name]] = value
+    return values
+
+
+def _env_name(item: Field[Any]) -> str:
+    return ENV_PREFIX + item.name.upper()
+
+
+def _unknown(message: str, word: str, known: list[str]) -> ConfigError:
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    return ConfigError(message, hint=hint)
+
+
+def _validate(cls: type[Section], section: str, values: dict[str, object], origins: dict[str, str]) -> Section:
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(cls)
+    parsed: dict[str, object] = {}
+    for key, value in values.items():
+        try:
+            parsed[key] = _from_text(hints[key], value) if isinstance(value, str) else value
+        except ValueError as exc:
+            raise _wrong_value(section, key, origins, str(exc)) from exc
+    try:
+        return TypeAdapter(cls).validate_python(parsed)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        # A check over several settings has no field of its own: blame the first that it names and that was given.
+        key = str(first["loc"][0]) if first["loc"] else next((k for k in parsed if k in message), "")
+        shown = f" (got {first['input']!r})" if first["loc"] else ""
+        raise _wrong_value(section, key, origins, message[0].lower() + message[1:] + shown) from exc
+
+
+def _wrong_value(section: str, key: str, origins: dict[str, str], problem: str) -> PdmError:
+    origin = origins.get(key, "default")
+    if origin == "option":
+        return UsageError(f"{option_name(key)}: {problem}", hint="--help shows the values it takes")
+    where = f"environment: {ENV_PREFIX}{key.upper()}" if origin == "environment" else f"{origin}: [{section}] {key}"
+    return ConfigError(f"{where}: {problem}", hint=f"{option_name(key)} in --help shows the values it takes")
+
+
+def _from_text(hint: Any, text: str) -> object:
+    """Turn the text of an option or variable into what pydantic takes for the field's type."""
+    origin = get_origin(hint)
+    if origin is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if origin is dict:
+        return dict(_range_from_text(part) for part in text.split(",") if part.strip())
+    return text
+
+
+def _range_from_text(text: str) -> tuple[str, list[str]]:
+    name, equals, span = text.partition("=")
+    low, colon, high = span.partition(":")
+    if not (equals and colon and name.strip()):
+        raise ValueError(f"{text.strip()!r} is not of the form sensor=low:high")
+    return name.strip(), [low.strip(), high.strip()]

@@ -1,0 +1,218 @@
+"""Telemetry made sound: duplicates, impossible readings, and a regular time grid, each change counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.params import PreprocessParams
+from pdm_cli.schema import MACHINE, TIME
+
+_US_PER_HOUR = 3_600_000_000
+_FIRST_ROWS = 5
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass
+class Finding:
+    """How often something was found, and the first places.
+
+    Attributes
+    ----------
+    count : int
+        Occurrences.
+    first : list of dict
+        Up to five of them, as column to value.
+    """
+
+    count: int = 0
+    first: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, count: int, rows: pd.DataFrame) -> None:
+        """Add ``count`` occurrences, whose first ones are the first ``rows``."""
+        self.count += count
+        for row in rows.head(_FIRST_ROWS - len(self.first)).to_dict("records"):
+            self.first.append({str(k): v.isoformat() if isinstance(v, pd.Timestamp) else v for k, v in row.items()})
+
+
+# Kinds of finding in telemetry, in the order of a quality report.
+TELEMETRY_FINDINGS = (
+    "duplicates",
+    "not_finite",
+    "out_of_range",
+    "off_grid",
+    "gaps",
+    "long_gaps",
+    "missing_values",
+    "frozen_sensors",
+)
+
+
+def clean_telemetry(
+    frame: pd.DataFrame, findings: dict[str, Finding], *, step_us: int, params: PreprocessParams
+) -> pd.DataFrame:
+    """Clean telemetry of whole machines and put it on the grid of multiples of the step.
+
+    A reading moves to the grid stamp at or after its own, never before it: what stands at t was known at t. Several
+    readings in one step become their mean. Nothing is interpolated.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``machineID``, ``datetime`` (UTC, us) and float sensors, sorted by machine, then time.
+    findings : dict of Finding
+        Counts of :data:`TELEMETRY_FINDINGS`; added to.
+    step_us : int
+        Time between readings in microseconds.
+    params : PreprocessParams
+        Policies. With ``refuse``, the first of the duplicates is kept here; the caller refuses by the count.
+
+    Returns
+    -------
+    DataFrame
+        The same columns; each machine's stamps are distinct ascending multiples of the step. Gaps up to the limit are
+        rows of missing readings, longer ones have no rows.
+    """
+    frame = _drop_duplicates(frame, findings["duplicates"], params.on_duplicate)
+    frame = _blank_impossible(frame, findings, params.ranges)
+    frame = _snap(frame, findings["off_grid"], step_us)
+    _find_missing(frame, findings["missing_values"])
+    _find_frozen(frame, findings["frozen_sensors"], step_us, params.frozen_hours)
+    return _fill_gaps(frame, findings, step_us, params.max_gap_hours)
+
+
+def same_machine_as_above(frame: pd.DataFrame) -> BoolArray:
+    """Return for each row whether the row above is of the same machine."""
+    machines = frame[MACHINE].to_numpy()
+    same = np.zeros(len(frame), bool)
+    same[1:] = machines[1:] == machines[:-1]
+    return same
+
+
+def to_microseconds(stamps: pd.Series) -> IntArray:
+    """Return stamps as whole microseconds since 1970."""
+    return stamps.to_numpy().astype("datetime64[us]").astype(np.int64)
+
+
+def sensors_of(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that are neither machine nor time."""
+    return [name for name in frame.columns if name not in (MACHINE, TIME)]
+
+
+def _drop_duplicates(frame: pd.DataFrame, finding: Finding, policy: str) -> pd.DataFrame:
+    stamps = to_microseconds(frame[TIME])
+    repeated = same_machine_as_above(frame)
+    repeated[1:] &= stamps[1:] == stamps[:-1]
+    if not repeated.any():
+        return frame
+    finding.add(int(repeated.sum()), frame.loc[repeated, [MACHINE, TIME]])
+    return _merge(frame, ~repeated) if policy == "mean" else frame[~repeated].reset_index(drop=True)
+
+
+def _merge(frame: pd.DataFrame, is_first: BoolArray) -> pd.DataFrame:
+    """Join each row that is no first one into the first above it: the mean of the readings that are there."""
+    starts = np.flatnonzero(is_first)
+    values = frame[sensors_of(frame)].to_numpy()
+    there = ~np.isnan(values)
+    sums = np.add.reduceat(np.where(there, values, 0.0), starts, axis=0)
+    counts = np.add.reduceat(there.astype(np.int64), starts, axis=0)
+    merged = frame.iloc[starts].reset_index(drop=True)
+    with np.errstate(invalid="ignore"):
+        merged[sensors_of(frame)] = sums / counts
+    return merged
+
+
+def _blank_impossible(
+    frame: pd.DataFrame, findings: dict[str, Finding], ranges: dict[str, tuple[float, float]]
+) -> pd.DataFrame:
+    blanked = {}
+    for sensor in sensors_of(frame):
+        values = frame[sensor].to_numpy()
+        low, high = ranges.get(sensor, (-np.inf, np.inf))
+        is_infinite = np.isinf(values)
+        is_outside = ~is_infinite & ((values < low) | (values > high))
+        for name, wrong in (("not_finite", is_infinite), ("out_of_range", is_outside)):
+            if wrong.any():
+                findings[name].add(int(wrong.sum()), _readings(frame, sensor, wrong))
+        if (is_infinite | is_outside).any():
+            blanked[sensor] = np.where(is_infinite | is_outside, np.nan, values)
+    return frame.assign(**blanked) if blanked else frame
+
+
+def _readings(frame: pd.DataFrame, sensor: str, wanted: BoolArray) -> pd.DataFrame:
+    rows = frame.loc[wanted, [MACHINE, TIME, sensor]].head(_FIRST_ROWS)
+    return rows.rename(columns={sensor: "value"}).assign(sensor=sensor)
+
+
+def _snap(frame: pd.DataFrame, finding: Finding, step_us: int) -> pd.DataFrame:
+    stamps = to_microseconds(frame[TIME])
+    is_off = stamps % step_us != 0
+    if not is_off.any():
+        return frame
+    finding.add(int(is_off.sum()), frame.loc[is_off, [MACHINE, TIME]])
+    cells = -(-stamps // step_us)
+    is_first = ~same_machine_as_above(frame)
+    is_first[1:] |= cells[1:] != cells[:-1]
+    snapped = frame.assign(**{TIME: (cells * step_us).astype("datetime64[us]")})
+    return _merge(snapped, is_first)
+
+
+def _find_missing(frame: pd.DataFrame, finding: Finding) -> None:
+    for sensor in sensors_of(frame):
+        missing = np.isnan(frame[sensor].to_numpy())
+        if missing.any():
+            rows = frame.loc[missing, [MACHINE, TIME]].head(_FIRST_ROWS).assign(sensor=sensor)
+            finding.add(int(missing.sum()), rows)
+
+
+def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, frozen_hours: float) -> None:
+    same = same_machine_as_above(frame)
+    stamps = to_microseconds(frame[TIME])
+    for sensor in sensors_of(frame):
+        values = frame[sensor].to_numpy()
+        repeats = same.copy()
+        repeats[1:] &= values[1:] == values[:-1]
+        starts = np.flatnonzero(~repeats)
+        last = np.append(starts[1:], len(frame)) - 1
+        hours = (stamps[last] - stamps[starts] + step_us) / _US_PER_HOUR
+        frozen = (hours >= frozen_hours) & (last > starts)
+        if frozen.any():
+            rows = frame.loc[starts[frozen], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[frozen])
+            finding.add(int(frozen.sum()), rows)
+
+
+def _fill_gaps(
+    frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, max_gap_hours: float
+) -> pd.DataFrame:
+    cells = to_microseconds(frame[TIME]) // step_us
+    missing = np.zeros(len(frame), np.int64)
+    missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(cells) - 1, 0)
+    is_long = missing * step_us > max_gap_hours * _US_PER_HOUR
+    for name, wanted in (("gaps", (missing > 0) & ~is_long), ("long_gaps", is_long)):
+        if wanted.any():
+            until = frame.loc[wanted, [MACHINE, TIME]].rename(columns={TIME: "until"})
+            findings[name].add(
+                int(wanted.sum()), until.assign(hours=missing[wanted] * step_us / _US_PER_HOUR)
+            )
+    added = np.where(is_long, 0, missing)
+    if not added.any():
+        return frame
+    return _with_empty_rows(frame, cells, added, step_us)
+
+
+def _with_empty_rows(frame: pd.DataFrame, cells: IntArray, added: IntArray, step_us: int) -> pd.DataFrame:
+    """Put ``added[i]`` rows of missing readings above row i."""
+    source = np.repeat(np.arange(len(frame)), added + 1)
+    last = np.cumsum(added + 1) - 1
+    back = last[source] - np.arange(len(source))
+    filled = frame.iloc[source].reset_index(drop=True)
+    filled[TIME] = ((cells[source] - back) * step_us).astype("datetime64[us]")
+    filled.loc[back > 0, sensors_of(frame)] = np.nan
+    return filled

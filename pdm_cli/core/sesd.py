@@ -1,0 +1,291 @@
+"""Seasonal Hybrid ESD: readings that stand out from the seasonal pattern of their own series.
+
+The seasonal part of a robust STL and the median of the series are taken off; the generalized ESD test then looks for
+outliers in what is left. The trend is left in on purpose (the median stands in for it), so a drift is an anomaly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pdm_cli.core.esd import Direction, extreme_deviates
+from pdm_cli.core.stl import Decompose, Decomposition, periodic_robust_stl
+from pdm_cli.errors import DataError, NotEnoughData
+
+# Above this share the test would call the majority abnormal.
+MOST_ANOMS = 0.49
+
+# A spread this small against the readings is rounding, not noise: an exactly periodic series has no anomalies.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anomalies:
+    """Anomalous readings of one series in row order.
+
+    Attributes
+    ----------
+    index : numpy.ndarray of intp, shape (m,)
+        Row of the reading in the values given, rising, from 0.
+    score : numpy.ndarray of float64, shape (m,)
+        Test statistic over critical value; dimensionless, > 1. A reading that others masked at its own step (ratio
+        at most 1, accepted because a later step passed) takes the greatest ratio of the later steps. So the score is
+        the factor the critical values could grow by with the reading still an anomaly.
+    expected : numpy.ndarray of float64, shape (m,)
+        Trend + seasonal, in the unit of the values.
+    direction : numpy.ndarray of int8, shape (m,)
+        +1 above, -1 below the median of the residuals.
+    """
+
+    index: npt.NDArray[np.intp]
+    score: npt.NDArray[np.float64]
+    expected: npt.NDArray[np.float64]
+    direction: npt.NDArray[np.int8]
+
+
+def seasonal_hybrid_esd(
+    values: npt.ArrayLike,
+    *,
+    period: int,
+    max_anoms: float = 0.1,
+    alpha: float = 0.005,
+    direction: Direction = "both",
+    longterm_rows: int | None = None,
+    decompose: Decompose = periodic_robust_stl,
+) -> Anomalies:
+    """Find the anomalies of one series.
+
+    Parameters
+    ----------
+    values : array_like of float, shape (n,)
+        Equally spaced readings in time order; any unit. NaN may stand at either end only.
+    period : int
+        Rows in one season (24 for hourly readings with a daily pattern), at least 2.
+    max_anoms : float
+        Greatest share of the readings to report, in (0, 0.49]; always allows one reading.
+    alpha : float
+        Significance level of the test, in (0, 1).
+    direction : {"both", "pos", "neg"}
+        Report readings on both sides, above the pattern only, or below it only.
+    longterm_rows : int, optional
+        Judge a long series in pieces of so many rows, each by its own pattern and median, so that a slow change of
+        level is not an anomaly; more than 2 * period. See :func:`pieces` and :func:`rows_of_weeks`.
+    decompose : Decompose
+        Called with the values of one piece, without NaN, and ``period``; returns seasonal and trend.
+
+    Returns
+    -------
+    Anomalies
+        In row order. A row in two pieces is reported as the first piece that finds it says.
+
+    Raises
+    ------
+    DataError
+        If a reading is infinite, missing between two others, or too large to add up.
+    NotEnoughData
+        If the series, or one of its pieces, holds two periods of readings or fewer.
+    ValueError
+        If an argument is out of range.
+
+    References
+    ----------
+    .. [1] J. Hochenbaum, O. S. Vallis, A. Kejariwal (2017), Automatic Anomaly Detection in the Cloud Via Statistical
+       Learning, arXiv:1704.07706.
+    .. [2] B. Rosner (1983), Technometrics 25(2), 165-172.
+
+    Examples
+    --------
+    >>> week = np.tile([0.0, 1.0, 5.0, 2.0], 42) + np.sin(np.arange(168.0))
+    >>> week[100] += 30
+    >>> seasonal_hybrid_esd(week, period=4).index.tolist()
+    [100]
+    """
+    _check_arguments(period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
+    series = _checked_series(values)
+    found = []
+    for piece in pieces(series.size, piece_rows=longterm_rows or series.size):
+        kept = _readings_within(series, piece, period=period)
+        anomalies = judge(
+            series[kept],
+            decompose(series[kept], period=period),
+            max_count=max(1, int((piece.stop - piece.start) * max_anoms)),
+            alpha=alpha,
+            direction=direction,
+        )
+        found.append((kept.start, anomalies))
+    return _merged(found)
+
+
+def judge(
+    values: npt.NDArray[np.float64], parts: Decomposition, *, max_count: int, alpha: float, direction: Direction
+) -> Anomalies:
+    """Find the anomalies of one series, or piece, whose decomposition is known.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of float64, shape (n,)
+        Finite readings, n >= 3; any unit.
+    parts : Decomposition
+        Seasonal and trend of the values, shape (n,) each.
+    max_count : int
+        Most anomalies to report, at least 0.
+    alpha : float
+        Significance level of the test, in (0, 1).
+    direction : {"both", "pos", "neg"}
+        As in :func:`seasonal_hybrid_esd`.
+
+    Returns
+    -------
+    Anomalies
+        In row order; rows count from the first of ``values``.
+
+    Raises
+    ------
+    DataError
+        If the readings are too large to add up.
+    ValueError
+        If an argument is out of range.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = parts.trend + parts.seasonal
+        residuals = values - parts.seasonal - np.median(values)
+    if not (np.isfinite(residuals).all() and np.isfinite(expected).all()):
+        raise DataError("the readings are too large to decompose", hint="check the unit, or scale the readings down")
+    found = extreme_deviates(
+        residuals,
+        # The count is of rows before NaN were dropped: many of these could ask for more than the test can remove.
+        max_count=min(max_count, values.size - 2),
+        alpha=alpha,
+        direction=direction,
+        zero_sigma=ROUNDING * float(np.abs(values).max()),
+    )
+    rows = found.positions[: found.n_accepted]
+    ratio = found.test_statistics[: found.n_accepted] / found.critical_values[: found.n_accepted]
+    score = np.maximum.accumulate(ratio[::-1])[::-1]
+    side = np.where(found.from_above[: found.n_accepted], 1, -1).astype(np.int8)
+    order = np.argsort(rows)
+    return Anomalies(index=rows[order], score=score[order], expected=expected[rows[order]], direction=side[order])
+
+
+def pieces(n_rows: int, *, piece_rows: int) -> list[slice]:
+    """Cut a series into pieces of equal length; the last reaches back over the one before where rows run out.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of the series, at least 0.
+    piece_rows : int
+        Rows of a piece, at least 1 where there are rows. A shorter series is one piece.
+
+    Returns
+    -------
+    list of slice
+        In row order; together they cover every row.
+
+    Examples
+    --------
+    >>> pieces(10, piece_rows=4)
+    [slice(0, 4, None), slice(4, 8, None), slice(6, 10, None)]
+    """
+    if piece_rows < 1 <= n_rows:
+        raise ValueError(f"a piece must have at least one row, got {piece_rows}")
+    if n_rows <= piece_rows:
+        return [slice(0, n_rows)] if n_rows else []
+    stops = [min(start + piece_rows, n_rows) for start in range(0, n_rows, piece_rows)]
+    return [slice(stop - piece_rows, stop) for stop in stops]
+
+
+def rows_of_weeks(weeks: int, *, rows_per_day: int) -> int:
+    """Turn a piece length in weeks into rows of a series without gaps, for ``longterm_rows``.
+
+    Parameters
+    ----------
+    weeks : int
+        At least 2: a piece must show its weekly pattern more than once.
+    rows_per_day : int
+        1 for daily readings, 24 for hourly, 1440 for one a minute.
+
+    Returns
+    -------
+    int
+        Rows of a piece. Daily readings get one row more than whole weeks: with a season of 7 rows, 2 weeks alone
+        would be 2 periods, and STL needs more.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Examples
+    --------
+    >>> rows_of_weeks(2, rows_per_day=24), rows_of_weeks(2, rows_per_day=1)
+    (336, 15)
+    """
+    if weeks < 2:
+        raise ValueError(f"weeks must be at least 2, got {weeks}")
+    if rows_per_day < 1:
+        raise ValueError(f"rows_per_day must be at least 1, got {rows_per_day}")
+    return 7 * weeks * rows_per_day + (1 if rows_per_day == 1 else 0)
+
+
+def _check_arguments(*, period: int, max_anoms: float, longterm_rows: int | None) -> None:
+    if period < 2:
+        raise ValueError(f"period must be at least 2 rows, got {period}")
+    if not 0 < max_anoms <= MOST_ANOMS:
+        raise ValueError(f"max_anoms must lie in (0, {MOST_ANOMS}], got {max_anoms}")
+    if longterm_rows is not None and longterm_rows <= 2 * period:
+        raise ValueError(f"longterm_rows must be more than two periods ({2 * period} rows), got {longterm_rows}")
+
+
+def _checked_series(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    series = np.asarray(values, dtype=np.float64)
+    if series.ndim != 1:
+        raise ValueError(f"values must be one-dimensional, got shape {series.shape}")
+    infinite = np.flatnonzero(np.isinf(series))
+    if infinite.size:
+        row = int(infinite[0])
+        raise DataError(
+            f"{infinite.size} infinite reading(s), the first at row {row}",
+            hint="turn infinite readings into missing ones and fill those",
+            row=row,
+        )
+    present = np.flatnonzero(~np.isnan(series))
+    if not present.size:
+        raise NotEnoughData("the series holds no reading", hint="leave this series out")
+    inside = np.arange(present[0], present[-1] + 1)
+    missing = np.setdiff1d(inside, present, assume_unique=True)
+    if missing.size:
+        row = int(missing[0])
+        raise DataError(
+            f"{missing.size} missing reading(s) between others, the first at row {row}",
+            hint="fill or interpolate the gaps first",
+            row=row,
+        )
+    return series
+
+
+def _readings_within(series: npt.NDArray[np.float64], piece: slice, *, period: int) -> slice:
+    """Rows of the piece without the NaN at its ends."""
+    present = np.flatnonzero(~np.isnan(series[piece]))
+    if present.size <= 2 * period:
+        raise NotEnoughData(
+            f"rows {piece.start} to {piece.stop - 1} hold {present.size} reading(s), "
+            f"but more than two periods ({2 * period}) are needed",
+            hint="give a longer series or a shorter period",
+        )
+    return slice(piece.start + int(present[0]), piece.start + int(present[-1]) + 1)
+
+
+def _merged(found: list[tuple[int, Anomalies]]) -> Anomalies:
+    index = np.concatenate([start + anomalies.index for start, anomalies in found])
+    # The first of equal rows is the one kept, so the earlier piece has the word.
+    rows, first = np.unique(index, return_index=True)
+    return Anomalies(
+        index=rows,
+        score=np.concatenate([anomalies.score for _, anomalies in found])[first],
+        expected=np.concatenate([anomalies.expected for _, anomalies in found])[first],
+        direction=np.concatenate([anomalies.direction for _, anomalies in found])[first],
+    )

@@ -1,0 +1,71 @@
+"""Everything that can go wrong for a reason the user can mend.
+
+Each family owns its exit code; :mod:`pdm_cli.app` is the one place that turns an error into a line and a code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PdmError(Exception):
+    """An error with one line for the user and, where there is one, the way out.
+
+    Parameters
+    ----------
+    message : str
+        One line that names the file, table, column, first bad row or option.
+    hint : str, optional
+        What to type or change.
+    details : object
+        Machine-readable facts for ``--json``; values must be JSON types.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+
+class UsageError(PdmError):
+    """The command line asks for something that cannot be."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ConfigError(PdmError):
+    """The config file or an environment variable has a wrong key or value."""
+
+    code = "config"
+    exit_code = 3
+
+
+class DataError(PdmError):
+    """A table holds something that cannot be worked with."""
+
+    code = "data"
+    exit_code = 4
+
+
+class SchemaError(DataError):
+    """A table, column or type is missing or not as the schema says."""
+
+    code = "schema"
+
+
+class NotEnoughData(DataError):
+    """The table is sound but too small for what is asked."""
+
+    code = "not_enough_data"
+
+
+class ModelError(PdmError):
+    """A model folder cannot be used."""
+
+    code = "model"
+    exit_code = 5

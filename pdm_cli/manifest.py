@@ -1,0 +1,143 @@
+"""What an output folder was made from: command, parameters, versions, and hashes of every file in and out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pdm_cli
+
+MANIFEST_FILE = "manifest.json"
+SCHEMA = "pdm.manifest/1"
+# Libraries whose version can change a byte of an output.
+RECORDED_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "xgboost-cpu", "xgboost")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the bytes of an output folder.
+
+    Attributes
+    ----------
+    command : str
+        Sub-command, such as ``train``.
+    parameters : dict
+        Section to setting to value, without the settings that leave the result as it is.
+    inputs : dict
+        Port to file name to ``{"sha256", "bytes"}``.
+    versions : dict
+        Python, pdm and the libraries that compute.
+    code : str
+        SHA-256 over the package's source files.
+    """
+
+    command: str
+    parameters: dict[str, Any]
+    inputs: dict[str, dict[str, dict[str, Any]]]
+    versions: dict[str, str] = field(default_factory=lambda: library_versions())
+    code: str = field(default_factory=lambda: code_hash())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the recipe in JSON types, so that it compares equal with one read from a file."""
+        return dict(json.loads(json.dumps(asdict(self), default=str)))
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python, pdm and the installed libraries that compute."""
+    found = {"python": platform.python_version(), "pdm-cli": pdm_cli.__version__}
+    for name in RECORDED_LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def code_hash() -> str:
+    """Return one SHA-256 over the names and bytes of the package's source files."""
+    root = Path(pdm_cli.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def hash_file(path: Path) -> dict[str, Any]:
+    """Return ``{"sha256", "bytes"}`` of a file, read in pieces."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}
+
+
+def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Return the hashes of ``files`` under their names relative to ``folder``, sorted by name."""
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
+
+
+def write(folder: Path, recipe: Recipe) -> None:
+    """Write ``manifest.json`` for the finished files of ``folder``."""
+    outputs = hash_files(folder, (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST_FILE))
+    content = {"schema": SCHEMA, "command_line": sys.argv, **recipe.as_json(), "outputs": outputs}
+    text = json.dumps(content, indent=2, sort_keys=True)
+    (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of ``folder``, or ``None`` where there is no readable one."""
+    try:
+        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        return None
+    return content
+
+
+def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
+    """Return why the outputs in ``folder`` are not those of ``recipe``; empty if they are and are whole.
+
+    Parameters
+    ----------
+    folder : Path
+        An output folder; need not exist.
+    recipe : Recipe
+        What the outputs would be made from now.
+    """
+    manifest = read(folder)
+    if manifest is None:
+        return ["not made yet"]
+    wanted = recipe.as_json()
+    reasons = [what for what in ("command", "code", "versions") if manifest.get(what) != wanted[what]]
+    reasons += _changed_parameters(manifest.get("parameters", {}), wanted["parameters"])
+    reasons += _changed_inputs(manifest.get("inputs", {}), wanted["inputs"])
+    if not reasons and not is_whole(folder, manifest):
+        reasons.append("an output file is missing or was changed")
+    return reasons
+
+
+def is_whole(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Return whether every output that the manifest lists is there with the same bytes."""
+    outputs: dict[str, Any] = manifest.get("outputs", {})
+    return all((folder / name).is_file() and hash_file(folder / name) == facts for name, facts in outputs.items())
+
+
+def _changed_parameters(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    names = {(s, k) for side in (old, new) for s, values in side.items() for k in values}
+    changed = [key for section, key in sorted(names) if old.get(section, {}).get(key) != new.get(section, {}).get(key)]
+    return [f"{key} changed" for key in changed]
+
+
+def _changed_inputs(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    names = {(p, f) for side in (old, new) for p, files in side.items() for f in files}
+    changed = [name for port, name in sorted(names) if old.get(port, {}).get(name) != new.get(port, {}).get(name)]
+    return [f"{name} changed" for name in changed]

@@ -1,0 +1,182 @@
+"""Settings of every stage: the only home of default values.
+
+One frozen dataclass a config section. A field is a key of the config file, an option of the command line
+(``horizon_hours`` is ``--horizon-hours``) and an environment variable (``PDM_CLI_HORIZON_HOURS``); its limits stand
+in its type. Field names are unique over all sections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Interval, MinLen
+
+Hours = Annotated[float, Gt(0)]
+Share = Annotated[float, Interval(gt=0, le=1)]
+
+
+def setting(default: Any, text: str, *, changes_result: bool = True) -> Any:
+    """Return a dataclass field with its default and its one line of help.
+
+    Parameters
+    ----------
+    default : object
+        Value used where neither option, environment nor config file gives one; a dict is copied.
+    text : str
+        Help shown for the option.
+    changes_result : bool
+        False for settings such as the number of workers that leave every output byte as it is.
+    """
+    metadata = {"help": text, "changes_result": changes_result}
+    if isinstance(default, dict):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Base of all config sections: unknown keys and non-finite numbers are refused."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+
+
+@dataclass(frozen=True)
+class ColumnsParams(Section):
+    """Names that the raw tables use for the columns of the contract."""
+
+    datetime_column: str = setting("datetime", "Column with the time stamp, in every raw table.")
+    machine_column: str = setting("machineID", "Column with the machine, in every raw table.")
+    error_column: str = setting("errorID", "Column with the kind of error, in errors.")
+    maint_column: str = setting("comp", "Column with the replaced component, in maint.")
+    failure_column: str = setting("failure", "Column with the failed component, in failures.")
+    sensors: tuple[str, ...] = setting((), "Sensor columns, comma-separated; empty: every other numeric column.")
+
+
+@dataclass(frozen=True)
+class PreprocessParams(Section):
+    """How raw tables are cleaned and put on a regular time grid."""
+
+    step_minutes: Annotated[float, Ge(0)] = setting(0.0, "Time between readings in minutes; 0: found from the data.")
+    timezone: str = setting("UTC", "Time zone of stamps that carry none (IANA name); all stamps become UTC.")
+    on_duplicate: Literal["refuse", "first", "mean"] = setting(
+        "refuse", "Readings of one machine with the same stamp: refuse, keep the first, or their mean."
+    )
+    max_gap_hours: Annotated[float, Ge(0)] = setting(
+        24.0, "Gaps up to this long become rows of missing readings; longer ones split the series."
+    )
+    ranges: dict[str, tuple[float, float]] = setting({}, "Allowed span per sensor, such as volt=0:400,rotate=0:900.")
+    on_out_of_range: Literal["missing", "refuse"] = setting("missing", "Readings outside --ranges: missing, or refuse.")
+    on_unknown_machine: Literal["refuse", "drop"] = setting(
+        "refuse", "Events of a machine that has no telemetry: refuse, or drop them."
+    )
+    frozen_hours: Hours = setting(24.0, "Report a sensor as frozen after this long at one value.")
+    rows_in_memory: Annotated[int, Ge(1000)] = setting(
+        2_000_000, "Telemetry rows held at once; more rows than this in no order are sorted by way of the disk."
+    )
+
+    def __post_init__(self) -> None:
+        for sensor, (low, high) in self.ranges.items():
+            if not low < high:
+                raise ValueError(f"ranges: {sensor} needs low < high, got {low:g}:{high:g}")
+
+
+@dataclass(frozen=True)
+class FeaturesParams(Section):
+    """Which features are computed, and how often."""
+
+    grid_hours: Hours = setting(3.0, "Time between feature rows in hours.")
+    windows_hours: Annotated[tuple[Hours, ...], MinLen(1)] = setting(
+        (3.0, 12.0, 24.0), "Trailing windows of the rolling statistics in hours, comma-separated."
+    )
+    statistics: Annotated[tuple[Literal["mean", "std", "min", "max"], ...], MinLen(1)] = setting(
+        ("mean", "std"), "Rolling statistics, comma-separated: mean, std, min, max."
+    )
+    min_share: Share = setting(0.5, "Share of a window's readings that must be there, else the feature is missing.")
+    count_hours: tuple[Hours, ...] = setting(
+        (24.0, 48.0), "Trailing windows in which errors are counted, in hours, comma-separated."
+    )
+
+
+@dataclass(frozen=True)
+class DetectParams(Section):
+    """Seasonal Hybrid ESD; the names are those of Twitter's R package."""
+
+    detector: Literal["seasonal-hybrid-esd"] = setting("seasonal-hybrid-esd", "Anomaly detector.")
+    period_hours: Hours = setting(24.0, "Length of the season in hours.")
+    smooth_hours: Annotated[float, Ge(0)] = setting(
+        12.0,
+        "Trailing mean taken before detection, in hours; 0: raw readings. "
+        "Smoothed readings hang together, so alpha is then no longer a false-alarm rate.",
+    )
+    max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(0.1, "Largest share of readings that may be anomalies.")
+    alpha: Annotated[float, Interval(gt=0, lt=1)] = setting(0.005, "Significance level of the test.")
+    direction: Literal["both", "pos", "neg"] = setting("both", "Look for high readings, low ones, or both.")
+    longterm_days: Annotated[float, Ge(0)] = setting(
+        0.0, "Detect within pieces of this many days, for series whose level drifts; 0: the whole series at once."
+    )
+    jobs: Annotated[int, Ge(0)] = setting(0, "Worker processes; 0: one a core.", changes_result=False)
+
+
+@dataclass(frozen=True)
+class LabelsParams(Section):
+    """What the model is asked: does the component fail within [t + lead time, t + horizon]?"""
+
+    lead_time_hours: Annotated[float, Ge(0)] = setting(3.0, "Shortest useful warning in hours.")
+    horizon_hours: Hours = setting(48.0, "How far ahead a label looks, in hours.")
+
+    def __post_init__(self) -> None:
+        if self.lead_time_hours > self.horizon_hours:
+            raise ValueError(
+                f"lead_time_hours ({self.lead_time_hours:g}) must not exceed horizon_hours ({self.horizon_hours:g})"
+            )
+
+
+@dataclass(frozen=True)
+class TrainParams(Section):
+    """Split in time, folds, and the booster."""
+
+    cutoff: datetime | None = setting(None, "Last instant the model may know of (UTC); default: see --test-share.")
+    test_start: datetime | None = setting(None, "First instant of the test span (UTC); default: cutoff + gap.")
+    test_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
+        0.25, "Share of the time span kept for the test, where --cutoff is not given."
+    )
+    gap_hours: Annotated[float, Ge(0)] = setting(0.0, "Hours left out after the cutoff; at least, and by default, the horizon.")
+    folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
+    merge_hours: Annotated[float, Ge(0)] = setting(6.0, "Alerts no further apart than this are one episode.")
+    estimator: Literal["xgboost"] = setting("xgboost", "Learning algorithm, one model a component.")
+    trees: Annotated[int, Ge(1)] = setting(200, "Boosting rounds.")
+    learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(0.05, "Shrinkage of each tree.")
+    max_leaves: Annotated[int, Ge(2)] = setting(31, "Leaves of a tree.")
+    min_child_weight: Annotated[float, Ge(0)] = setting(0.3, "Smallest sum of hessians in a leaf.")
+    l2: Annotated[float, Ge(0)] = setting(3.0, "L2 penalty on leaf values.")
+    column_share: Share = setting(0.5, "Share of the features each tree may use.")
+    seed: Annotated[int, Ge(0)] = setting(0, "Seed of everything random.")
+    threads: Annotated[int, Ge(0)] = setting(0, "Threads of the booster; 0: one a core.", changes_result=False)
+
+    def __post_init__(self) -> None:
+        if self.test_start is not None and self.cutoff is None:
+            raise ValueError("test_start needs a cutoff")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All sections; the field name is the section's name in the config file."""
+
+    columns: ColumnsParams = field(default_factory=ColumnsParams)
+    preprocess: PreprocessParams = field(default_factory=PreprocessParams)
+    features: FeaturesParams = field(default_factory=FeaturesParams)
+    detect: DetectParams = field(default_factory=DetectParams)
+    labels: LabelsParams = field(default_factory=LabelsParams)
+    train: TrainParams = field(default_factory=TrainParams)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "columns": ColumnsParams,
+    "preprocess": PreprocessParams,
+    "features": FeaturesParams,
+    "detect": DetectParams,
+    "labels": LabelsParams,
+    "train": TrainParams,
+}

@@ -1,0 +1,84 @@
+"""Tables of the domain: their names, key columns and the meaning of every fixed column.
+
+Columns on disk are spelled as in DESIGN: ``machineID`` and ``datetime`` everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MACHINE = "machineID"
+TIME = "datetime"
+
+Kind = Literal["machine", "time", "text", "number"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A fixed column: its name, what it holds, and its unit or meaning."""
+
+    name: str
+    kind: Kind
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its file stem, its fixed columns, and the columns that identify a row.
+
+    Columns beyond the fixed ones are sensors, features or attributes.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def file(self) -> str:
+        """Name of the Parquet file."""
+        return f"{self.name}.parquet"
+
+
+_MACHINE = Column(MACHINE, "machine", "machine, an integer or a text")
+_TIME = Column(TIME, "time", "UTC, microseconds")
+
+
+def _event_table(name: str, column: str, meaning: str) -> Table:
+    return Table(name, (_TIME, _MACHINE, Column(column, "text", meaning)), (MACHINE, TIME, column))
+
+
+TELEMETRY = Table("telemetry", (_TIME, _MACHINE), (MACHINE, TIME))
+ERRORS = _event_table("errors", "errorID", "kind of error")
+MAINT = _event_table("maint", "comp", "component replaced")
+FAILURES = _event_table("failures", "failure", "component that failed")
+MACHINES = Table("machines", (_MACHINE,), (MACHINE,))
+FEATURES = Table("features", (_MACHINE, _TIME), (MACHINE, TIME))
+ANOMALIES = Table(
+    "anomalies",
+    (
+        _MACHINE,
+        Column("sensor", "text", "sensor column"),
+        _TIME,
+        Column("value", "number", "reading as judged (smoothed if asked), in the sensor's unit"),
+        Column("expected", "number", "trend plus season, in the sensor's unit"),
+        Column("score", "number", "test statistic over its critical value, above 1"),
+        Column("direction", "text", "pos above the expected level, neg below"),
+    ),
+    (MACHINE, "sensor", TIME),
+)
+PREDICTIONS = Table(
+    "predictions",
+    (
+        _MACHINE,
+        _TIME,
+        Column("component", "text", "component that may fail"),
+        Column("probability", "number", "of failing within [t + lead time, t + horizon], 0 to 1"),
+        Column("alert", "number", "true where the probability reaches the threshold"),
+        Column("label", "number", "1 failed, 0 did not, missing where the future is not known"),
+    ),
+    (MACHINE, TIME, "component"),
+)
+
+EVENT_TABLES = (ERRORS, MAINT, FAILURES)
+EVENT_COLUMNS = {ERRORS.name: "errorID", MAINT.name: "comp", FAILURES.name: "failure"}

@@ -1,0 +1,222 @@
+"""The only reader and writer of Parquet: finds a table's files, checks its columns, keeps row groups of whole machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pdm_cli.errors import DataError, SchemaError, UsageError
+from pdm_cli.schema import Table
+
+_HEAD = b"PAR1"
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """The files of one table: a single Parquet file, or the parts of a folder in the order of their names."""
+
+    name: str
+    parts: tuple[Path, ...]
+    schema: pa.Schema
+
+
+def check_folder(port: str, folder: Path) -> None:
+    """Refuse an input folder that is not there.
+
+    Raises
+    ------
+    UsageError
+        If ``folder``, the value of the option ``port``, is no folder.
+    """
+    if not folder.is_dir():
+        what = "is a file, wanted a folder of tables" if folder.exists() else "no such folder"
+        raise UsageError(f"{port} {folder}: {what}", hint=f"{port} names a folder that holds the tables")
+
+
+def find_table(folder: Path, table: Table) -> TableFiles | None:
+    """Find ``<table>.parquet`` or the parts in ``<table>/`` and check that they are one readable table.
+
+    Returns
+    -------
+    TableFiles or None
+        ``None`` if the table is not in ``folder``.
+
+    Raises
+    ------
+    SchemaError
+        If both forms are there, the folder has no parts, or the parts differ in their columns.
+    DataError
+        If a file is not Parquet or is damaged.
+    """
+    single, parts_folder = folder / table.file, folder / table.name
+    if single.is_file() and parts_folder.is_dir():
+        raise SchemaError(f"{single.name} and {table.name}/ are both in {folder}", hint="keep one of the two")
+    if single.is_file():
+        return TableFiles(single.name, (single,), open_file(single).schema_arrow)
+    if not parts_folder.is_dir():
+        return None
+    parts = tuple(sorted(parts_folder.rglob("*.parquet")))
+    if not parts:
+        raise SchemaError(f"{parts_folder}/ has no .parquet file", hint=f"put the parts there or give {single.name}")
+    schemas = [open_file(part).schema_arrow for part in parts]
+    for part, schema in zip(parts, schemas, strict=True):
+        if not schema.equals(schemas[0]):
+            raise SchemaError(
+                f"{part.relative_to(folder)}: columns differ from those of {parts[0].relative_to(folder)}: "
+                f"{_schema_difference(schema, schemas[0])}",
+                hint="all parts of a table need the same columns and types",
+            )
+    return TableFiles(f"{table.name}/", parts, schemas[0])
+
+
+def require_table(folder: Path, table: Table) -> TableFiles:
+    """Find a table that must be there; see :func:`find_table`."""
+    found = find_table(folder, table)
+    if found is None:
+        there = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+        listed = ", ".join(there[:8]) + (" …" if len(there) > 8 else "") if there else "nothing"
+        raise SchemaError(f"{table.file}: not in {folder}", hint=f"the folder holds {listed}")
+    return found
+
+
+def open_file(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file; one line says whether it is of another kind, cut off or unreadable."""
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as exc:
+        raise _unreadable(path, exc) from exc
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the errors of decoding ``path`` into one line."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as exc:
+        raise _unreadable(path, exc) from exc
+
+
+def read_arrow(files: TableFiles, columns: Sequence[str]) -> pa.Table:
+    """Read the given columns of all parts."""
+    pieces = []
+    for part in files.parts:
+        with reading(part):
+            pieces.append(pq.ParquetFile(part).read(columns=list(columns)))
+    return pa.concat_tables(pieces)
+
+
+def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table that pdm wrote."""
+    file = open_file(path)
+    with reading(path):
+        return to_frame(file.read(columns=list(columns) if columns is not None else None))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the text metadata that :class:`TableWriter` put into a table's schema."""
+    metadata: dict[bytes, bytes] = open_file(path).schema_arrow.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def count_row_groups(path: Path) -> int:
+    """Return the number of row groups, each of whole machines in tables that pdm wrote."""
+    return int(open_file(path).metadata.num_row_groups)
+
+
+def read_row_group(path: Path, index: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read one row group."""
+    file = open_file(path)
+    with reading(path):
+        return to_frame(file.read_row_group(index, columns=list(columns) if columns is not None else None))
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Turn an Arrow table into a frame, stamps in microseconds, without a copy where Arrow allows it."""
+    frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    return frame
+
+
+class TableWriter:
+    """Writes one Parquet file, a row group a call; the same frames give the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file; an existing one is replaced.
+    metadata : mapping of str to str, optional
+        Kept in the file's schema.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+        self._path = path
+        self._metadata = dict(metadata or {})
+        self._writer: pq.ParquetWriter | None = None
+        self.rows = 0
+
+    def write(self, frame: pd.DataFrame) -> None:
+        """Append ``frame`` as one row group; the first frame fixes columns and types."""
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(self._metadata)
+        if self._writer is None:
+            self._writer = self._open(table.schema)
+        self._writer.write_table(table.cast(self._writer.schema), row_group_size=max(len(frame), 1))
+        self.rows += len(frame)
+
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
+        floats = [field.name for field in schema if pa.types.is_floating(field.type)]
+        others = [field.name for field in schema if field.name not in floats]
+        return pq.ParquetWriter(
+            self._path, schema, compression="zstd", use_dictionary=others, use_byte_stream_split=floats
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def write_frame(path: Path, frame: pd.DataFrame, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a small table as one row group."""
+    with TableWriter(path, metadata) as writer:
+        writer.write(frame)
+
+
+def _unreadable(path: Path, exc: Exception) -> DataError:
+    size = path.stat().st_size if path.exists() else 0
+    if size == 0:
+        return DataError(f"{path.name}: the file is empty (0 bytes): {path}", hint="write it again")
+    with path.open("rb") as stream:
+        is_parquet = stream.read(len(_HEAD)) == _HEAD
+        stream.seek(max(size - len(_HEAD), 0))
+        is_closed = stream.read() == _HEAD
+    if not is_parquet:
+        return DataError(
+            f"{path.name}: not a Parquet file: {path}",
+            hint="convert it first, for CSV e.g. pandas.read_csv(FILE, parse_dates=['datetime']).to_parquet(…)",
+        )
+    if not is_closed:
+        return DataError(
+            f"{path.name}: a Parquet file that ends too early ({size:,} bytes): {path}", hint="copy or write it again"
+        )
+    reason = str(exc).splitlines()[0]
+    return DataError(f"{path.name}: damaged Parquet file: {path} ({reason})", hint="copy or write it again")
+
+
+def _schema_difference(one: pa.Schema, other: pa.Schema) -> str:
+    here, there = ({field.name: str(field.type) for field in schema} for schema in (one, other))
+    for name in [*here, *there]:
+        if here.get(name) != there.get(name):
+            return f"{name} is {here.get(name, 'missing')}, there {there.get(name, 'missing')}"
+    return "the order of the columns"
+
