@@ -84,7 +84,7 @@ class PreprocessParams(Section):
 
 @dataclass(frozen=True)
 class FeaturesParams(Section):
-    """Which features are computed, and how often."""
+    """Rolling features: which, over which windows, and how often."""
 
     grid_hours: Hours = setting(3.0, "Time between feature rows in hours.")
     windows_hours: Annotated[tuple[Hours, ...], MinLen(1)] = setting(
@@ -94,9 +94,6 @@ class FeaturesParams(Section):
         ("mean", "std"), "Rolling statistics, comma-separated: mean, std, min, max."
     )
     min_share: Share = setting(0.5, "Share of a window's readings that must be there, else the feature is missing.")
-    count_hours: tuple[Hours, ...] = setting(
-        (24.0, 48.0), "Trailing windows in which errors are counted, in hours, comma-separated."
-    )
 
 
 @dataclass(frozen=True)
@@ -143,6 +140,10 @@ class TrainParams(Section):
         0.25, "Share of the time span kept for the test, where --cutoff is not given."
     )
     gap_hours: Annotated[float, Ge(0)] = setting(0.0, "Hours left out after the cutoff; at least, and by default, the horizon.")
+    components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")
+    count_hours: tuple[Hours, ...] = setting(
+        (24.0, 48.0), "Trailing windows in which errors and anomalies are counted, in hours, comma-separated."
+    )
     folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
     merge_hours: Annotated[float, Ge(0)] = setting(6.0, "Alerts no further apart than this are one episode.")
     estimator: Literal["xgboost"] = setting("xgboost", "Learning algorithm, one model a component.")

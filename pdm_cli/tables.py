@@ -126,6 +126,20 @@ def read_metadata(path: Path) -> dict[str, str]:
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
+def read_step(path: Path) -> int:
+    """Return the time step in microseconds that ``pdm preprocess`` noted in a prepared table.
+
+    Raises
+    ------
+    SchemaError
+        If it did not write the table.
+    """
+    step = read_metadata(path).get("step_us", "")
+    if not step.isdigit():
+        raise SchemaError(f"{path.name}: not a prepared table: {path}", hint="pdm preprocess makes prepared tables")
+    return int(step)
+
+
 def count_row_groups(path: Path) -> int:
     """Return the number of row groups, each of whole machines in tables that pdm wrote."""
     return int(open_file(path).metadata.num_row_groups)

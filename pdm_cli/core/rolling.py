@@ -255,3 +255,26 @@ def _evaluate(blocks: Blocks, windows: list[Window], params: FeaturesParams, row
                 values[(count < needed) | ~np.isfinite(values)] = np.nan
                 np.take(values, rows, axis=1, out=features[:, w, s], mode="clip")
     return features.reshape(-1, len(rows))
+
+
+def trailing_mean(values: FloatArray, steps: int) -> FloatArray:
+    """Return the mean of the readings that are there in each window of ``steps``, shape (n,).
+
+    At the start of a series the window is what there is of it. NaN where no reading is in the window. Each window
+    is summed anew.
+
+    Parameters
+    ----------
+    values : (n,) array
+        Equally spaced readings, NaN where missing.
+    steps : int
+        Readings in a window, 1 or more.
+    """
+    there = np.isfinite(values)
+    zeroed = np.where(there, values, 0.0)
+    total, count = np.zeros(len(values)), np.zeros(len(values))
+    for lag in range(min(steps, len(values))):
+        total[lag:] += zeroed[: len(values) - lag]
+        count[lag:] += there[: len(values) - lag]
+    with np.errstate(invalid="ignore"):
+        return total / count

@@ -1,0 +1,115 @@
+"""The command line: registers the commands, and is the one place that turns errors into a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pdm_cli import __version__
+from pdm_cli.commands import demo, detect_anomalies, preprocess, run, train
+from pdm_cli.errors import PdmError, UsageError
+from pdm_cli.report.screen import Screen
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+
+class InternalError(PdmError):
+    """A bug: something that no message was written for."""
+
+    code = "bug"
+    exit_code = 1
+
+
+class ErrorMappingGroup(TyperGroup):
+    """The root command; gives the same exit codes in a process and under a test runner."""
+
+    def main(self, args: Any = None, **extra: Any) -> Any:
+        """Run the command line and leave with its exit code."""
+        words = list(sys.argv[1:] if args is None else args)
+        # Wanted also where the words themselves are wrong and no option has been parsed.
+        screen = Screen(as_json="--json" in words, debug="--debug" in words)
+        extra["standalone_mode"] = False
+        sys.exit(self._run(words, screen, extra))
+
+    def _run(self, words: list[str], screen: Screen, extra: dict[str, Any]) -> int:
+        try:
+            result = super().main(args=words, **extra)
+        except PdmError as error:
+            return _fail(screen, error)
+        except typer.TyperException as error:
+            return _fail(screen, _usage_error(error))
+        except KeyboardInterrupt:
+            screen.warn("interrupted; outputs are as they were")
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            # The reader went away: so do we, without a word, and without Python's own flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_BROKEN_PIPE
+        except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
+            bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
+            bug.__cause__ = error
+            return _fail(screen, bug)
+        return result if isinstance(result, int) else 0
+
+
+app = typer.Typer(
+    name="pdm",
+    cls=ErrorMappingGroup,
+    help="Predictive maintenance: from machine telemetry and logs to warnings of failures.",
+    epilog="pdm demo needs no data and shows everything. pdm COMMAND --help tells about one command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"pdm-cli {__version__}")
+        raise typer.Exit
+
+
+app.command("preprocess")(preprocess.preprocess)
+app.command("detect-anomalies")(detect_anomalies.detect_anomalies)
+app.command("train")(train.train)
+app.command("run")(run.run)
+app.command("demo")(demo.demo)
+
+
+def main() -> None:
+    """Run ``pdm``."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app(prog_name="pdm")
+
+
+def _terminate(*_: object) -> None:
+    # As an exception, so that half-written outputs are cleared away.
+    sys.exit(EXIT_TERMINATED)
+
+
+def _fail(screen: Screen, error: PdmError) -> int:
+    if screen.debug:
+        import traceback
+
+        traceback.print_exception(error, file=sys.stderr)
+    screen.fail(error)
+    return error.exit_code
+
+
+def _usage_error(error: typer.TyperException) -> PdmError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "pdm"
+    message = error.format_message()
+    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help shows what it takes")

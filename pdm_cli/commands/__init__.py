@@ -1,0 +1,1 @@
+"""One file a sub-command: read, compute, write, tell."""

@@ -1,0 +1,154 @@
+"""Runs a stage: checks its ports, lets it write beside its output folder, and leaves a manifest."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pdm_cli import manifest
+from pdm_cli.commands.stages import Port, Stage
+from pdm_cli.errors import UsageError
+from pdm_cli.params import Settings
+from pdm_cli.report.screen import Screen
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a stage's work gets.
+
+    Attributes
+    ----------
+    inputs : dict
+        Port to folder; ports that were not given are not in it.
+    out : Path
+        Empty folder to write in.
+    settings : Settings
+        All settings.
+    screen : Screen
+        For progress and warnings.
+    """
+
+    inputs: dict[str, Path]
+    out: Path
+    settings: Settings
+    screen: Screen
+
+
+def execute(
+    stage: Stage,
+    inputs: Mapping[str, str | None],
+    out: str,
+    *,
+    settings: Settings,
+    screen: Screen,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Run a stage and return its summary, which is also in the output folder.
+
+    Parameters
+    ----------
+    stage : Stage
+        Row of the stages table.
+    inputs : mapping
+        Port to folder; ``None`` where a port that can be done without is not given.
+    out : str
+        Output folder.
+    settings, screen
+        Passed on to the work.
+    overwrite : bool
+        Replace what pdm wrote there before.
+
+    Raises
+    ------
+    UsageError
+        If an input folder is not there, or the output folder may not be written.
+    """
+    from pdm_cli import outputs
+
+    folders = check_inputs(stage, inputs)
+    target = local_folder("out", out)
+    for port, folder in folders.items():
+        if folder.resolve() == target.resolve():
+            raise UsageError(f"--out {out}: is the folder of --{port}", hint="--out names another folder")
+    outputs.check_free(target, overwrite=overwrite)
+    recipe = make_recipe(stage, folders, settings)
+    work = _find_work(stage)
+    start = time.monotonic()
+    with outputs.output_folder(target, recipe) as partial:
+        summary: dict[str, Any] = work(Task(folders, partial, settings, screen))
+        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+        (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
+    screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s")
+    return summary
+
+
+def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Path]:
+    """Return the folders of the ports that were given.
+
+    Raises
+    ------
+    UsageError
+        If a folder is not there.
+    """
+    from pdm_cli import tables
+
+    folders = {port.name: local_folder(port.name, value) for port in stage.inputs if (value := inputs.get(port.name))}
+    for port, folder in folders.items():
+        tables.check_folder(f"--{port}", folder)
+    return folders
+
+
+def local_folder(port: str, value: str) -> Path:
+    """Return the folder of a port; addresses in the cloud are for remote jobs.
+
+    Raises
+    ------
+    UsageError
+        If the value is an ``azureml:`` address.
+    """
+    if value.startswith("azureml:"):
+        raise UsageError(f"--{port} {value}: not a folder on this machine", hint="give a local folder")
+    return Path(value)
+
+
+def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> manifest.Recipe:
+    """Return what decides the bytes of the stage's output: parameters, input hashes, code and versions."""
+    inputs = {
+        port.name: manifest.hash_files(folders[port.name], table_files(port, folders[port.name]))
+        for port in stage.inputs
+        if port.name in folders
+    }
+    parameters = {
+        section: {
+            item.name: getattr(getattr(settings, section), item.name)
+            for item in fields(getattr(settings, section))
+            if item.metadata["changes_result"]
+        }
+        for section in stage.sections
+    }
+    return manifest.Recipe(stage.command, parameters, inputs)
+
+
+def table_files(port: Port, folder: Path) -> list[Path]:
+    """Return the files of the port's tables that are in ``folder``, single or in parts."""
+    files: list[Path] = []
+    for table in port.tables:
+        files += [folder / table.file] if (folder / table.file).is_file() else []
+        files += (folder / table.name).rglob("*.parquet") if (folder / table.name).is_dir() else []
+    return files
+
+
+def read_summary(stage: Stage, out: Path) -> dict[str, Any]:
+    """Return the summary of a finished output folder."""
+    summary: dict[str, Any] = json.loads((out / stage.summary).read_text(encoding="utf-8"))
+    return summary
+
+
+def _find_work(stage: Stage) -> Any:
+    module, _, function = stage.work.partition(":")
+    return getattr(import_module(module), function)

@@ -1,0 +1,115 @@
+"""Options that commands share: one per setting, made from the settings themselves, and the ones for talking."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import Field
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from pdm_cli.config import option_name, section_fields
+from pdm_cli.params import SECTIONS
+from pdm_cli.report.screen import Screen
+
+DATA_PANEL = "Data"
+MODEL_PANEL = "Model"
+OUTPUT_PANEL = "Output"
+_PANELS = {"columns": DATA_PANEL, "preprocess": DATA_PANEL}
+
+Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=DATA_PANEL)]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace what pdm wrote to the output folder before.", rich_help_panel=OUTPUT_PANEL),
+]
+
+
+def input_port(name: str, text: str) -> Any:
+    """Return the declaration of an input port: a folder as text, so that cloud addresses stay as they are."""
+    return typer.Option(f"--{name}", help=text, metavar="FOLDER", rich_help_panel=DATA_PANEL)
+
+
+def with_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each setting of ``sections``, ``--config``, and the options for talking.
+
+    The command itself takes ``settings`` and ``screen`` by keyword instead.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        added = [_setting_option(section, item) for section in sections for item in section_fields(section)]
+        names = {parameter.name for parameter in added}
+
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:
+            from pdm_cli.config import resolve
+
+            options = {name: values.pop(name) for name in names}
+            screen = Screen(**{name: values.pop(name) for name in _talking_options()})
+            resolved = resolve(options, config=values.pop("config"))
+            command(**values, settings=resolved.settings, screen=screen)
+
+        kept = [p for p in own if p.name not in ("settings", "screen")]
+        parameters = [*kept, *added, *_common_options()]
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        return wrapper
+
+    return decorate
+
+
+def _common_options() -> list[inspect.Parameter]:
+    config = typer.Option(
+        "--config", help="Config file.", metavar="FILE", show_default="pdm-cli.toml here", rich_help_panel=OUTPUT_PANEL
+    )
+    flags = [_keyword(name, Annotated[bool, option], False) for name, option in _talking_options().items()]
+    return [_keyword("config", Annotated[str | None, config], None), *flags]
+
+
+def _talking_options() -> dict[str, Any]:
+    return {
+        "as_json": typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=OUTPUT_PANEL),
+        "quiet": typer.Option("--quiet", "-q", help="No progress lines.", rich_help_panel=OUTPUT_PANEL),
+        "verbose": typer.Option("--verbose", "-v", help="More progress lines.", rich_help_panel=OUTPUT_PANEL),
+        "debug": typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT_PANEL),
+    }
+
+
+def _setting_option(section: str, item: Field[Any]) -> inspect.Parameter:
+    hint = get_type_hints(SECTIONS[section], include_extras=False)[item.name]
+    option = typer.Option(
+        option_name(item.name),
+        help=item.metadata["help"],
+        show_default=_default_text(item),
+        rich_help_panel=_PANELS.get(section, MODEL_PANEL),
+        **({} if _is_plain(hint) else {"metavar": _metavar(hint)}),
+    )
+    return _keyword(item.name, Annotated[(hint if _is_plain(hint) else str) | None, option], None)
+
+
+def _is_plain(hint: Any) -> bool:
+    return hint in (int, float, str, bool) or get_origin(hint) is Literal
+
+
+def _metavar(hint: Any) -> str:
+    if get_origin(hint) is dict:
+        return "NAME=LOW:HIGH,…"
+    if get_origin(hint) is tuple:
+        item = get_args(hint)[0]
+        return "NUMBERS" if item in (int, float) else "NAMES"
+    return "TIME"
+
+
+def _default_text(item: Field[Any]) -> str | bool:
+    default = item.default
+    if isinstance(default, tuple):
+        return ",".join(f"{part:g}" if isinstance(part, float) else part for part in default) or False
+    if isinstance(default, float):
+        return f"{default:g}"
+    return str(default) if isinstance(default, (str, int)) else False
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -1,0 +1,94 @@
+"""``pdm run``: the three stages in order; what is unchanged is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pdm_cli.commands.options import OUTPUT_PANEL, Out, Overwrite, input_port, with_settings
+from pdm_cli.commands.stages import STAGES, Stage
+from pdm_cli.params import SECTIONS, Settings
+from pdm_cli.report.screen import Screen
+
+Force = Annotated[
+    bool, typer.Option("--force", help="Run every stage again, also unchanged ones.", rich_help_panel=OUTPUT_PANEL)
+]
+
+
+@with_settings(*SECTIONS)
+def run(
+    *,
+    data: Annotated[str, input_port("data", "Raw tables: telemetry, failures and, if there, errors, maint, machines.")],
+    out: Out,
+    force: Force = False,
+    overwrite: Overwrite = False,
+    settings: Settings,
+    screen: Screen,
+) -> None:
+    """Take raw tables through all stages to a trained model.
+
+    Stages whose inputs, settings and code are unchanged are kept.
+
+    Example: pdm run --data raw --out work
+    """
+    from pdm_cli.report.results import draw_metrics
+
+    metrics = run_stages(data, out, settings=settings, screen=screen, force=force, overwrite=overwrite)
+    model = str(Path(out) / STAGES["train"].folder)
+    screen.result({**metrics, "out": model}, lambda: [*draw_metrics(metrics), model])
+
+
+def run_stages(
+    data: str, out: str, *, settings: Settings, screen: Screen, force: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Run or keep each stage and return the summary of the last, the metrics.
+
+    Parameters
+    ----------
+    data : str
+        Folder of raw tables.
+    out : str
+        Folder that gets one folder a stage.
+    settings, screen
+        As for a single stage.
+    force : bool
+        Keep nothing.
+    overwrite : bool
+        Replace also what another command of pdm wrote into a stage's folder.
+    """
+    folders = {"data": data}
+    for stage in STAGES.values():
+        target = str(Path(out) / stage.folder)
+        _run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
+        folders[stage.folder] = target
+    from pdm_cli.commands.execution import read_summary
+
+    return read_summary(STAGES["train"], Path(folders["model"]))
+
+
+def _run_stage(
+    stage: Stage,
+    folders: dict[str, str],
+    target: str,
+    *,
+    settings: Settings,
+    screen: Screen,
+    force: bool,
+    overwrite: bool,
+) -> None:
+    from pdm_cli import manifest
+    from pdm_cli.commands.execution import check_inputs, execute, make_recipe
+
+    inputs = {port.name: folders[port.name] for port in stage.inputs}
+    recipe = make_recipe(stage, check_inputs(stage, inputs), settings)
+    reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), recipe)
+    if not reasons:
+        screen.say(f"{stage.command}: unchanged, kept {target}")
+        return
+    screen.say(f"{stage.command}: {', '.join(reasons)}")
+    # What this stage wrote before is its own to replace; anything else in the way needs --overwrite.
+    made = manifest.read(Path(target))
+    is_own = made is not None and made.get("command") == stage.command
+    execute(stage, inputs, target, settings=settings, screen=screen, overwrite=overwrite or is_own)

@@ -1,0 +1,88 @@
+"""The stages: which commands turn folders into folders, and which of their options are ports.
+
+``run`` chains them, and a remote job is a row of this table: its command line with the ports replaced by mounts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pdm_cli.schema import ANOMALIES, ERRORS, FAILURES, FEATURES, MACHINES, MAINT, TELEMETRY, Table
+
+
+@dataclass(frozen=True)
+class Port:
+    """An option whose value is a folder of tables.
+
+    Attributes
+    ----------
+    name : str
+        The option without its dashes.
+    tables : tuple of Table
+        Tables that are read from the folder, as far as they are there.
+    required : bool
+        Whether the command can do without the folder.
+    """
+
+    name: str
+    tables: tuple[Table, ...]
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command from input folders to one output folder.
+
+    Attributes
+    ----------
+    command : str
+        Name of the sub-command.
+    work : str
+        ``module:function`` that does it; imported when it is wanted.
+    inputs : tuple of Port
+        Input ports; the output port is always ``out``.
+    sections : tuple of str
+        Sections of settings that change the result.
+    folder : str
+        Name of the output folder in ``pdm run``.
+    summary : str
+        JSON file in the output folder with what the command tells.
+    """
+
+    command: str
+    work: str
+    inputs: tuple[Port, ...]
+    sections: tuple[str, ...]
+    folder: str
+    summary: str
+
+
+STAGES: dict[str, Stage] = {
+    "preprocess": Stage(
+        command="preprocess",
+        work="pdm_cli.commands.preprocess:prepare",
+        inputs=(Port("data", (TELEMETRY, ERRORS, MAINT, FAILURES, MACHINES)),),
+        sections=("columns", "preprocess", "features"),
+        folder="prepared",
+        summary="quality.json",
+    ),
+    "detect-anomalies": Stage(
+        command="detect-anomalies",
+        work="pdm_cli.commands.detect_anomalies:detect",
+        inputs=(Port("prepared", (TELEMETRY,)),),
+        sections=("detect",),
+        folder="anomalies",
+        summary="summary.json",
+    ),
+    "train": Stage(
+        command="train",
+        work="pdm_cli.commands.train:fit",
+        inputs=(
+            Port("prepared", (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES)),
+            Port("anomalies", (ANOMALIES,), required=False),
+        ),
+        sections=("labels", "train"),
+        folder="model",
+        summary="metrics.json",
+    ),
+}

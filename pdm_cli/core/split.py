@@ -1,0 +1,126 @@
+"""Splits in time: a cutoff, a gap, then the test; never shuffled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.errors import NotEnoughData, UsageError
+from pdm_cli.params import LabelsParams, TrainParams
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# Folds test on this last share of the training span; the first one trains on all before it.
+_FOLDED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Split:
+    """One cutoff with its test span; stamps in microseconds since 1970, UTC.
+
+    Attributes
+    ----------
+    cutoff : int
+        Last instant the model may know of: label spans of training rows end here at the latest.
+    test_start, test_end : int
+        Rows with test_start <= t <= test_end are tested; label spans may not run past ``label_end``.
+    label_end : int
+        Last instant that labels of test rows may look at.
+    """
+
+    cutoff: int
+    test_start: int
+    test_end: int
+    label_end: int
+
+    def training_rows(self, times: IntArray, horizon_us: int) -> BoolArray:
+        """Return which rows may be trained on."""
+        return times + horizon_us <= self.cutoff
+
+    def test_rows(self, times: IntArray, horizon_us: int) -> BoolArray:
+        """Return which rows of the test span have a label that is known within it."""
+        return self.span(times) & (times + horizon_us <= self.label_end)
+
+    def span(self, times: IntArray) -> BoolArray:
+        """Return which rows lie in the test span, labelled or not."""
+        return (times >= self.test_start) & (times <= self.test_end)
+
+
+def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) -> Split:
+    """Return the split of a table: given cutoff and test start, or the last share of the time span.
+
+    Parameters
+    ----------
+    times : int array
+        Stamps of the rows, microseconds since 1970.
+    train : TrainParams
+        ``cutoff``, ``test_start``, ``test_share``, ``gap_hours``.
+    labels : LabelsParams
+        ``horizon_hours``, the least gap.
+
+    Raises
+    ------
+    UsageError
+        If the gap is shorter than the horizon.
+    NotEnoughData
+        If no row is left to train or to test on.
+    """
+    first, last = int(times.min()), int(times.max())
+    horizon = round(labels.horizon_hours * US_PER_HOUR)
+    gap = max(horizon, round(train.gap_hours * US_PER_HOUR))
+    if train.cutoff is not None:
+        cutoff = _microseconds(train.cutoff)
+    else:
+        midnight = 24 * US_PER_HOUR
+        cutoff = int(first + (1 - train.test_share) * (last - first)) // midnight * midnight
+    test_start = _microseconds(train.test_start) if train.test_start is not None else cutoff + gap
+    if test_start - cutoff < gap:
+        raise UsageError(
+            f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after the cutoff {show(cutoff)}, "
+            f"less than the gap of {gap / US_PER_HOUR:g} h",
+            hint=f"--test-start {show(cutoff + gap)} or later: labels look {labels.horizon_hours:g} h ahead",
+        )
+    span = f"the telemetry spans {show(first)} to {show(last)}"
+    if first + horizon > cutoff:
+        raise NotEnoughData(f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; set a later --cutoff")
+    if test_start + horizon > last:
+        raise NotEnoughData(
+            f"no labelled row to test on from {show(test_start)}", hint=f"{span}; set an earlier --cutoff"
+        )
+    return Split(cutoff, test_start, last, last)
+
+
+def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:
+    """Cut the training span into folds, each trained on all before its own cutoff.
+
+    Parameters
+    ----------
+    times : int array
+        Stamps of the rows.
+    split : Split
+        The outer split; nothing after its cutoff is touched.
+    folds : int
+        Number of folds; their test spans share the last half of the training span.
+    gap_us : int
+        Left out after each cutoff; at least the horizon.
+    """
+    first = int(times.min())
+    span = split.cutoff - first
+    ends = [round(first + span * (1 - _FOLDED_SHARE + _FOLDED_SHARE * i / folds)) for i in range(folds + 1)]
+    return [Split(start, start + gap_us, end, end) for start, end in zip(ends, ends[1:], strict=False)]
+
+
+def show(microseconds: int) -> str:
+    """Return a stamp as ``2015-10-01T06:00``, the form that options take."""
+    return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes")
+
+
+def _microseconds(stamp: datetime) -> int:
+    utc = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
+    return (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

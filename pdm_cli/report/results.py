@@ -1,0 +1,118 @@
+"""Tables of results, drawn from the same summaries that are written as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_FINDING_NAMES = {
+    "duplicates": "readings with the same machine and stamp",
+    "out_of_order": "rows out of order",
+    "not_finite": "infinite readings, now missing",
+    "out_of_range": "readings out of range, now missing",
+    "off_grid": "readings between grid stamps, moved to the next",
+    "gaps": "gaps, now rows of missing readings",
+    "long_gaps": "gaps longer than the limit, left out",
+    "missing_values": "missing readings",
+    "frozen_sensors": "spans at one value",
+    "duplicate_events": "events given twice, kept once",
+    "events_without_telemetry": "events of machines without telemetry",
+    "events_outside_telemetry": "events before or after the machine's telemetry",
+    "machines_without_telemetry": "machines with attributes but no telemetry",
+    "machines_without_attributes": "machines with telemetry but no attributes",
+}
+
+
+def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
+    """Draw what was prepared and what was found in the data."""
+    facts = quality["telemetry"]
+    lines = [
+        f"{facts['readings']:,} readings of {len(facts['sensors'])} sensors ({', '.join(facts['sensors'])}) "
+        f"on {facts['machines']:,} machines",
+        f"{facts['start']} to {facts['end']} UTC, every {facts['step_minutes']:g} min",
+        f"{quality['features']['rows']:,} feature rows of {quality['features']['columns']} features",
+    ]
+    events = [f"{count:,} {name}" for name, count in quality["events"].items()]
+    lines.append("; ".join(events) if events else "no event tables")
+    if quality["ignored_columns"]:
+        lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
+    table = _table("found in the data", ("count", "right"), ("first", "left"))
+    for name, finding in quality["findings"].items():
+        if finding["count"]:
+            table.add_row(_FINDING_NAMES[name], f"{finding['count']:,}", _place(finding["first"]))
+    if not table.row_count:
+        return ["\n".join([*lines, "nothing to complain about in the data"])]
+    return ["\n".join(lines), table]
+
+
+def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw anomalies per sensor, the most anomalous machines, and the series left out."""
+    table = _table(
+        "sensor", ("series", "right"), ("judged readings", "right"), ("anomalies", "right"), ("share", "right")
+    )
+    for sensor, facts in summary["sensors"].items():
+        share = f"{facts['anomalies'] / facts['readings']:.2%}" if facts["readings"] else "-"
+        table.add_row(
+            sensor, f"{facts['series']:,}", f"{facts['readings']:,}", f"{facts['anomalies']:,}", share
+        )
+    drawn: list[RenderableType] = [table]
+    if summary["machines"]:
+        worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
+        drawn.append(f"most anomalies: machines {worst}")
+    for row in summary["skipped"]:
+        drawn.append(f"not judged: {row['series']:,} series, first machine {row['machineID']} {row['sensor']}: {row['reason']}")
+    return drawn
+
+
+def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
+    """Draw held-out metrics per component and what the alerts would have meant."""
+    split = metrics["split"]
+    lines = [
+        f"trained on {split['train_rows']:,} rows up to {split['cutoff']}; "
+        f"tested on {split['test_rows']:,} rows, {split['test_start']} to {split['test_end']} UTC"
+    ]
+    names = ("average precision", "ROC AUC", "F1", "Brier", "threshold", "failures", "caught", "false alarms*")
+    table = _table("component", *((name, "right") for name in names))
+    for component, row in metrics["components"].items():
+        table.add_row(component, *_scores(row), f"{row['threshold']:.3f}", *_events(row["events"]))
+    table.add_section()
+    table.add_row("macro / all", *_scores(metrics["macro"]), "", *_events(metrics["events"]))
+    return ["\n".join(lines), table, _warning_time(metrics), "* episodes per machine and month"]
+
+
+def _warning_time(metrics: dict[str, Any]) -> str:
+    events = metrics["events"]
+    if not events["failures"]:
+        return "no failure in the test span: caught and warning time cannot be told"
+    text = f"caught {events['caught']} of {events['failures']} failures, {events['caught_24h']} of them 24 h ahead or more"
+    hours = events["warning_hours"]
+    if hours["median"] is not None:
+        text += f"; median warning {hours['median']:g} h (quartiles {hours['q25']:g} and {hours['q75']:g} h)"
+    return text
+
+
+def _scores(row: dict[str, Any]) -> list[str]:
+    shown = (("average_precision", ".3f"), ("roc_auc", ".4f"), ("f1", ".3f"), ("brier", ".4f"))
+    return ["-" if row[name] is None else format(row[name], form) for name, form in shown]
+
+
+def _events(events: dict[str, Any]) -> list[str]:
+    return [str(events["failures"]), str(events["caught"]), f"{events['false_alarms_per_machine_month']:.2f}"]
+
+
+def _place(first: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in first[0].items()) if first else ""
+
+
+def _table(first: str, *columns: tuple[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first)
+    for name, justify in columns:
+        table.add_column(name, justify=justify)
+    return table

@@ -1,0 +1,127 @@
+"""Where words go: results to stdout (a table, or one JSON object), progress, warnings and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import PdmError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+ERROR_SCHEMA = "pdm.error/1"
+# Without a terminal, say no more often than this that work goes on.
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How one call speaks to its user.
+
+    Attributes
+    ----------
+    as_json : bool
+        Result as one JSON object instead of tables.
+    quiet : bool
+        No progress lines; warnings and errors remain.
+    verbose : bool
+        More progress lines.
+    debug : bool
+        Tracebacks with errors.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+    def say(self, text: str) -> None:
+        """Tell what is going on."""
+        if not self.quiet:
+            self._print_error_line(text)
+
+    def detail(self, text: str) -> None:
+        """Tell what only ``-v`` wants to know."""
+        if self.verbose and not self.quiet:
+            self._print_error_line(text)
+
+    def warn(self, text: str) -> None:
+        """Tell what the user should know but need not act on."""
+        self._print_error_line(f"warning: {text}")
+
+    def fail(self, error: PdmError) -> None:
+        """Print an error: its line and hint on stderr, and with ``--json`` one object on stdout."""
+        self._print_error_line(f"error: {error.message}")
+        if error.hint:
+            self._print_error_line(f"hint: {error.hint}")
+        if self.as_json:
+            content = {"schema": ERROR_SCHEMA, "code": error.code, "exit": error.exit_code}
+            self._print_json(content | {"message": error.message, "hint": error.hint, "details": error.details})
+
+    def result(self, payload: dict[str, Any], tables: Callable[[], list[RenderableType]]) -> None:
+        """Print the result: ``payload`` as JSON, or ``tables`` drawn."""
+        if self.as_json:
+            self._print_json(payload)
+            return
+        console = _console(sys.stdout)
+        for table in tables():
+            console.print(table)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show how far long work has come: a bar on a terminal, now and then a line elsewhere.
+
+        Parameters
+        ----------
+        what : str
+            What is being done.
+        total : int
+            Units of work.
+
+        Yields
+        ------
+        callable
+            To be called with the units just done.
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield self._plain_progress(what, total)
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.advance(task, done)
+
+    def _plain_progress(self, what: str, total: int) -> Callable[[int], None]:
+        finished = 0
+        told = time.monotonic()
+
+        def advance(done: int) -> None:
+            nonlocal finished, told
+            finished += done
+            if finished < total and time.monotonic() - told >= _SECONDS_BETWEEN_LINES:
+                told = time.monotonic()
+                self.say(f"{what}: {finished:,} of {total:,}")
+
+        return advance
+
+    def _print_error_line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one printer
+
+    def _print_json(self, content: dict[str, Any]) -> None:
+        print(json.dumps(content, indent=2, ensure_ascii=False, default=str))  # noqa: T201 - the one printer
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    # Piped output is not cut to the width of a terminal that is not there.
+    width = None if stream.isatty() else 120
+    return Console(file=stream, width=width, highlight=False, markup=False, soft_wrap=False)
