@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -30,33 +32,42 @@ class InternalError(PdmError):
 class ErrorMappingGroup(TyperGroup):
     """The root command; gives the same exit codes in a process and under a test runner."""
 
-    def main(self, args: Any = None, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - the only mode there is
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command line and leave with its exit code."""
         words = list(sys.argv[1:] if args is None else args)
         # Wanted also where the words themselves are wrong and no option has been parsed.
         screen = Screen(as_json="--json" in words, debug="--debug" in words)
-        extra["standalone_mode"] = False
-        sys.exit(self._run(words, screen, extra))
+        call = functools.partial(super().main, words, prog_name, complete_var, False, windows_expand_args, **extra)
+        sys.exit(_exit_code(call, screen))
 
-    def _run(self, words: list[str], screen: Screen, extra: dict[str, Any]) -> int:
-        try:
-            result = super().main(args=words, **extra)
-        except PdmError as error:
-            return _fail(screen, error)
-        except typer.TyperException as error:
-            return _fail(screen, _usage_error(error))
-        except KeyboardInterrupt:
-            screen.warn("interrupted; outputs are as they were")
-            return EXIT_INTERRUPTED
-        except BrokenPipeError:
-            # The reader went away: so do we, without a word, and without Python's own flush at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return EXIT_BROKEN_PIPE
-        except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
-            bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
-            bug.__cause__ = error
-            return _fail(screen, bug)
-        return result if isinstance(result, int) else 0
+
+def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
+    try:
+        result = call()
+    except PdmError as error:
+        return _fail(screen, error)
+    except typer.TyperException as error:
+        return _fail(screen, _usage_error(error))
+    except KeyboardInterrupt:
+        screen.warn("interrupted; outputs are as they were")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away: so do we, without a word, and without Python's own flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
+        bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
+        bug.__cause__ = error
+        return _fail(screen, bug)
+    return result if isinstance(result, int) else 0
 
 
 app = typer.Typer(

@@ -98,5 +98,7 @@ def load(folder: Path, *, threads: int = 0) -> tuple[Bundle, Model]:
 
 def _booster_file(folder: Path, name: str) -> Path:
     if Path(name).name != name:
-        raise ModelError(f"{folder / BUNDLE_FILE}: booster {name!r} lies outside the folder", hint="do not use this model")
+        raise ModelError(
+            f"{folder / BUNDLE_FILE}: booster {name!r} lies outside the folder", hint="do not use this model"
+        )
     return folder / name

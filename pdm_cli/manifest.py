@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +19,12 @@ MANIFEST_FILE = "manifest.json"
 SCHEMA = "pdm.manifest/1"
 # Libraries whose version can change a byte of an output.
 RECORDED_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "xgboost-cpu", "xgboost")
+
+_REASONS = {
+    "command": "made by another command",
+    "code": "pdm's code changed",
+    "versions": "library versions changed",
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,8 @@ class Recipe:
     command: str
     parameters: dict[str, Any]
     inputs: dict[str, dict[str, dict[str, Any]]]
-    versions: dict[str, str] = field(default_factory=lambda: library_versions())
-    code: str = field(default_factory=lambda: code_hash())
+    versions: dict[str, str]
+    code: str
 
     def as_json(self) -> dict[str, Any]:
         """Return the recipe in JSON types, so that it compares equal with one read from a file."""
@@ -117,7 +123,7 @@ def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
     if manifest is None:
         return ["not made yet"]
     wanted = recipe.as_json()
-    reasons = [what for what in ("command", "code", "versions") if manifest.get(what) != wanted[what]]
+    reasons = [text for what, text in _REASONS.items() if manifest.get(what) != wanted[what]]
     reasons += _changed_parameters(manifest.get("parameters", {}), wanted["parameters"])
     reasons += _changed_inputs(manifest.get("inputs", {}), wanted["inputs"])
     if not reasons and not is_whole(folder, manifest):

@@ -7,7 +7,6 @@ is a mount point that cannot be renamed, as in an Azure ML job.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -76,7 +75,9 @@ def _make_folder(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True)
     except OSError as exc:
-        raise UsageError(f"{folder}: cannot be made: {exc.strerror}", hint="--out names a folder you may write") from exc
+        raise UsageError(
+            f"{folder}: cannot be made: {exc.strerror}", hint="--out names a folder you may write"
+        ) from exc
     return True
 
 
@@ -96,4 +97,4 @@ def _replace_contents(folder: Path, partial: Path) -> None:
         else:
             path.unlink()
     for path in sorted(partial.iterdir(), key=lambda p: p.name == manifest.MANIFEST_FILE):
-        os.replace(path, folder / path.name)
+        path.replace(folder / path.name)

@@ -107,7 +107,9 @@ class DetectParams(Section):
         "Trailing mean taken before detection, in hours; 0: raw readings. "
         "Smoothed readings hang together, so alpha is then no longer a false-alarm rate.",
     )
-    max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(0.1, "Largest share of readings that may be anomalies.")
+    max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
+        0.1, "Largest share of readings that may be anomalies."
+    )
     alpha: Annotated[float, Interval(gt=0, lt=1)] = setting(0.005, "Significance level of the test.")
     direction: Literal["both", "pos", "neg"] = setting("both", "Look for high readings, low ones, or both.")
     longterm_days: Annotated[float, Ge(0)] = setting(
@@ -118,7 +120,7 @@ class DetectParams(Section):
 
 @dataclass(frozen=True)
 class LabelsParams(Section):
-    """What the model is asked: does the component fail within [t + lead time, t + horizon]?"""
+    """What the model is asked: whether a component fails within [t + lead time, t + horizon]."""
 
     lead_time_hours: Annotated[float, Ge(0)] = setting(3.0, "Shortest useful warning in hours.")
     horizon_hours: Hours = setting(48.0, "How far ahead a label looks, in hours.")
@@ -139,7 +141,9 @@ class TrainParams(Section):
     test_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
         0.25, "Share of the time span kept for the test, where --cutoff is not given."
     )
-    gap_hours: Annotated[float, Ge(0)] = setting(0.0, "Hours left out after the cutoff; at least, and by default, the horizon.")
+    gap_hours: Annotated[float, Ge(0)] = setting(
+        0.0, "Hours left out after the cutoff; at least, and by default, the horizon."
+    )
     components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")
     count_hours: tuple[Hours, ...] = setting(
         (24.0, 48.0), "Trailing windows in which errors and anomalies are counted, in hours, comma-separated."

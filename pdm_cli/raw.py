@@ -145,9 +145,7 @@ class RawTelemetry:
             path.unlink()
 
 
-def read_events(
-    folder: Path, table: Table, columns: ColumnsParams, timezone: str
-) -> pd.DataFrame | None:
+def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: str) -> pd.DataFrame | None:
     """Read an event table, sorted by machine, time and kind.
 
     Returns
@@ -250,7 +248,7 @@ def _sort(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _buckets(rows: dict[Any, int], limit: int) -> dict[Any, int]:
-    """Number the machines' buckets, ascending, each of at most ``limit`` rows or one machine."""
+    """Give each machine the number of its bucket; buckets ascend and hold at most ``limit`` rows or one machine."""
     buckets, number, size = {}, 0, 0
     for machine, count in rows.items():
         if size and size + count > limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ class Look:
         if self._last_machine is not None and runs[0] != self._last_machine:
             runs.insert(0, self._last_machine)
         self._last_machine = runs[-1]
-        self.in_order = all(one < other for one, other in zip(runs, runs[1:], strict=False))
+        self.in_order = all(one < other for one, other in pairwise(runs))
 
     def step(self, file: str) -> int:
         """Return the most common time between readings of a machine, in microseconds.

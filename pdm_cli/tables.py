@@ -1,4 +1,4 @@
-"""The only reader and writer of Parquet: finds a table's files, checks its columns, keeps row groups of whole machines."""
+"""The only reader and writer of Parquet: finds the files of a table, and keeps row groups of whole machines."""
 
 from __future__ import annotations
 
@@ -233,4 +233,3 @@ def _schema_difference(one: pa.Schema, other: pa.Schema) -> str:
         if here.get(name) != there.get(name):
             return f"{name} is {here.get(name, 'missing')}, there {there.get(name, 'missing')}"
     return "the order of the columns"
-

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 Machines = Annotated[int, typer.Option("--machines", min=2, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
 Days = Annotated[int, typer.Option("--days", min=30, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
-Seed = Annotated[int, typer.Option("--fleet-seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)]
+Seed = Annotated[
+    int, typer.Option("--fleet-seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)
+]
 DemoOut = Annotated[
-    str, typer.Option("--out", help="Folder for the data and all outputs.", metavar="FOLDER", rich_help_panel=DATA_PANEL)
+    str,
+    typer.Option("--out", help="Folder for the data and all outputs.", metavar="FOLDER", rich_help_panel=DATA_PANEL),
 ]
 
 

@@ -131,7 +131,7 @@ def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -
         }
         for section in stage.sections
     }
-    return manifest.Recipe(stage.command, parameters, inputs)
+    return manifest.Recipe(stage.command, parameters, inputs, manifest.library_versions(), manifest.code_hash())
 
 
 def table_files(port: Port, folder: Path) -> list[Path]:

@@ -22,7 +22,9 @@ _PANELS = {"columns": DATA_PANEL, "preprocess": DATA_PANEL}
 Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=DATA_PANEL)]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Replace what pdm wrote to the output folder before.", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        "--overwrite", help="Replace what pdm wrote to the output folder before.", rich_help_panel=OUTPUT_PANEL
+    ),
 ]
 
 
@@ -70,7 +72,9 @@ def _common_options() -> list[inspect.Parameter]:
 
 def _talking_options() -> dict[str, Any]:
     return {
-        "as_json": typer.Option("--json", help="Print one JSON object instead of tables.", rich_help_panel=OUTPUT_PANEL),
+        "as_json": typer.Option(
+            "--json", help="Print one JSON object instead of tables.", rich_help_panel=OUTPUT_PANEL
+        ),
         "quiet": typer.Option("--quiet", "-q", help="No progress lines.", rich_help_panel=OUTPUT_PANEL),
         "verbose": typer.Option("--verbose", "-v", help="More progress lines.", rich_help_panel=OUTPUT_PANEL),
         "debug": typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT_PANEL),
@@ -84,7 +88,7 @@ def _setting_option(section: str, item: Field[Any]) -> inspect.Parameter:
         help=item.metadata["help"],
         show_default=_default_text(item),
         rich_help_panel=_PANELS.get(section, MODEL_PANEL),
-        **({} if _is_plain(hint) else {"metavar": _metavar(hint)}),
+        metavar=None if _is_plain(hint) else _metavar(hint),
     )
     return _keyword(item.name, Annotated[(hint if _is_plain(hint) else str) | None, option], None)
 

@@ -11,8 +11,6 @@ from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from pdm_cli.commands.execution import Task
@@ -176,7 +174,9 @@ def _check_events(
     findings["events_without_telemetry"].add(unknown.count, events[is_unknown].assign(table=file))
     events = events[~is_unknown].reset_index(drop=True)
     span = spans.reindex(events[MACHINE])
-    is_outside = (events[TIME].to_numpy() < span["first"].to_numpy()) | (events[TIME].to_numpy() > span["last"].to_numpy())
+    is_outside = (events[TIME].to_numpy() < span["first"].to_numpy()) | (
+        events[TIME].to_numpy() > span["last"].to_numpy()
+    )
     findings["events_outside_telemetry"].add(int(is_outside.sum()), events[is_outside].assign(table=file))
     return events
 

@@ -188,9 +188,7 @@ def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, frozen_hou
             finding.add(int(frozen.sum()), rows)
 
 
-def _fill_gaps(
-    frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, max_gap_hours: float
-) -> pd.DataFrame:
+def _fill_gaps(frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, max_gap_hours: float) -> pd.DataFrame:
     cells = to_microseconds(frame[TIME]) // step_us
     missing = np.zeros(len(frame), np.int64)
     missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(cells) - 1, 0)
@@ -198,9 +196,7 @@ def _fill_gaps(
     for name, wanted in (("gaps", (missing > 0) & ~is_long), ("long_gaps", is_long)):
         if wanted.any():
             until = frame.loc[wanted, [MACHINE, TIME]].rename(columns={TIME: "until"})
-            findings[name].add(
-                int(wanted.sum()), until.assign(hours=missing[wanted] * step_us / _US_PER_HOUR)
-            )
+            findings[name].add(int(wanted.sum()), until.assign(hours=missing[wanted] * step_us / _US_PER_HOUR))
     added = np.where(is_long, 0, missing)
     if not added.any():
         return frame

@@ -63,9 +63,7 @@ class Series:
     reason: str | None = None
 
 
-def find_anomalies(
-    telemetry: pd.DataFrame, *, step_us: int, params: DetectParams
-) -> tuple[pd.DataFrame, list[Series]]:
+def find_anomalies(telemetry: pd.DataFrame, *, step_us: int, params: DetectParams) -> tuple[pd.DataFrame, list[Series]]:
     """Find the anomalies of every machine and sensor.
 
     Parameters

@@ -88,7 +88,9 @@ class XGBoost:
             try:
                 booster.load_model(bytearray(dump))
             except (xgboost.core.XGBoostError, ValueError) as exc:
-                raise ModelError(f"booster {number} of the model cannot be read", hint="train or fetch it again") from exc
+                raise ModelError(
+                    f"booster {number} of the model cannot be read", hint="train or fetch it again"
+                ) from exc
             boosters.append(booster)
         return BoosterModel(boosters, _feature_types(categorical), threads)
 

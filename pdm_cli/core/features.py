@@ -88,9 +88,9 @@ def learn_vocabulary(sources: Sources, *, until_us: int) -> Vocabulary:
         kinds[table] = sorted(str(kind) for kind in known.unique())
     if sources.machines is None:
         return Vocabulary(kinds)
-    columns = sources.machines.drop(columns=MACHINE)
-    numeric = [name for name in columns if pd.api.types.is_numeric_dtype(columns[name])]
-    texts = {name: sorted(columns[name].dropna().unique()) for name in columns if name not in numeric}
+    columns = {str(name): column for name, column in sources.machines.items() if name != MACHINE}
+    numeric = [name for name, column in columns.items() if pd.api.types.is_numeric_dtype(column)]
+    texts = {name: sorted(c.dropna().unique().tolist()) for name, c in columns.items() if name not in numeric}
     return Vocabulary(kinds, texts, numeric)
 
 

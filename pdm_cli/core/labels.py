@@ -1,4 +1,4 @@
-"""Labels: does the component fail within [t + lead time, t + horizon]?"""
+"""Labels: whether a component fails within [t + lead time, t + horizon]."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
     step_hours = step_us / _US_PER_HOUR
     if params.grid_hours < step_hours:
         raise DataError(
-            f"telemetry: readings come every {step_hours:g} h, more seldom than the feature grid's {params.grid_hours:g} h",
+            f"telemetry: readings come every {step_hours:g} h, less often than feature rows ({params.grid_hours:g} h)",
             hint=f"--grid-hours {step_hours:g} or more",
         )
     windows = []
@@ -202,9 +202,7 @@ def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
     return windows
 
 
-def _feature_rows(
-    telemetry: pd.DataFrame, cells: IntArray, step_us: int, grid_us: int
-) -> tuple[IntArray, IntArray]:
+def _feature_rows(telemetry: pd.DataFrame, cells: IntArray, step_us: int, grid_us: int) -> tuple[IntArray, IntArray]:
     """Return the stamps of the feature rows, and for each the telemetry row that is the latest at that time."""
     stamps = -(-(cells * step_us) // grid_us) * grid_us
     rows = np.flatnonzero(stamps < (cells + 1) * step_us)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -82,13 +83,15 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
     test_start = _microseconds(train.test_start) if train.test_start is not None else cutoff + gap
     if test_start - cutoff < gap:
         raise UsageError(
-            f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after the cutoff {show(cutoff)}, "
-            f"less than the gap of {gap / US_PER_HOUR:g} h",
+            f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after "
+            f"the cutoff {show(cutoff)}, less than the gap of {gap / US_PER_HOUR:g} h",
             hint=f"--test-start {show(cutoff + gap)} or later: labels look {labels.horizon_hours:g} h ahead",
         )
     span = f"the telemetry spans {show(first)} to {show(last)}"
     if first + horizon > cutoff:
-        raise NotEnoughData(f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; set a later --cutoff")
+        raise NotEnoughData(
+            f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; set a later --cutoff"
+        )
     if test_start + horizon > last:
         raise NotEnoughData(
             f"no labelled row to test on from {show(test_start)}", hint=f"{span}; set an earlier --cutoff"
@@ -113,7 +116,7 @@ def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> lis
     first = int(times.min())
     span = split.cutoff - first
     ends = [round(first + span * (1 - _FOLDED_SHARE + _FOLDED_SHARE * i / folds)) for i in range(folds + 1)]
-    return [Split(start, start + gap_us, end, end) for start, end in zip(ends, ends[1:], strict=False)]
+    return [Split(start, start + gap_us, end, end) for start, end in pairwise(ends)]
 
 
 def show(microseconds: int) -> str:

@@ -55,15 +55,15 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     )
     for sensor, facts in summary["sensors"].items():
         share = f"{facts['anomalies'] / facts['readings']:.2%}" if facts["readings"] else "-"
-        table.add_row(
-            sensor, f"{facts['series']:,}", f"{facts['readings']:,}", f"{facts['anomalies']:,}", share
-        )
+        table.add_row(sensor, f"{facts['series']:,}", f"{facts['readings']:,}", f"{facts['anomalies']:,}", share)
     drawn: list[RenderableType] = [table]
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(f"most anomalies: machines {worst}")
     for row in summary["skipped"]:
-        drawn.append(f"not judged: {row['series']:,} series, first machine {row['machineID']} {row['sensor']}: {row['reason']}")
+        drawn.append(
+            f"not judged: {row['series']:,} series, first machine {row['machineID']} {row['sensor']}: {row['reason']}"
+        )
     return drawn
 
 
@@ -87,7 +87,9 @@ def _warning_time(metrics: dict[str, Any]) -> str:
     events = metrics["events"]
     if not events["failures"]:
         return "no failure in the test span: caught and warning time cannot be told"
-    text = f"caught {events['caught']} of {events['failures']} failures, {events['caught_24h']} of them 24 h ahead or more"
+    text = (
+        f"caught {events['caught']} of {events['failures']} failures, {events['caught_24h']} of them 24 h ahead or more"
+    )
     hours = events["warning_hours"]
     if hours["median"] is not None:
         text += f"; median warning {hours['median']:g} h (quartiles {hours['q25']:g} and {hours['q75']:g} h)"
