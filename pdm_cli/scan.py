@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.schema import MACHINE, TIME
 
 # A step that fewer of the readings keep than this is no step.
 _REGULAR_SHARE = 0.5
@@ -31,15 +32,15 @@ class TelemetryScan:
         Most common time between two readings of a machine, in microseconds.
     out_of_order : int
         Rows whose stamp lies before the row above of the same machine.
-    first_out_of_order : tuple or None
-        Machine and stamp of the first such row.
+    first_out_of_order : DataFrame
+        Machine and stamp of the first such row, if any.
     """
 
     rows: dict[Any, int]
     in_order: bool
     step_us: int
     out_of_order: int
-    first_out_of_order: tuple[Any, pd.Timestamp] | None
+    first_out_of_order: pd.DataFrame
 
 
 class Look:
@@ -49,7 +50,7 @@ class Look:
         self.counts: dict[Any, int] = {}
         self.in_order = True
         self.out_of_order = 0
-        self.first_out_of_order: tuple[Any, pd.Timestamp] | None = None
+        self.first_out_of_order = pd.DataFrame({MACHINE: [], TIME: []})
         self._steps: Counter[int] = Counter()
         self._last_stamp: dict[Any, int] = {}
         self._last_machine: Any = None
@@ -73,9 +74,10 @@ class Look:
             self.counts[machine] = self.counts.get(machine, 0) + stop - start
             self._last_stamp[machine] = int(times[stop - 1])
         backwards = np.flatnonzero(apart < 0)
-        if len(backwards) and self.first_out_of_order is None:
+        if len(backwards) and self.first_out_of_order.empty:
             first = backwards[0]
-            self.first_out_of_order = (names[codes[first]], pd.Timestamp(int(times[first]), unit="us"))
+            stamp = pd.Timestamp(int(times[first]), unit="us")
+            self.first_out_of_order = pd.DataFrame({MACHINE: [names[codes[first]]], TIME: [stamp]})
         self.out_of_order += len(backwards)
         steps, counts = np.unique(apart[apart > 0], return_counts=True)
         self._steps.update(dict(zip(steps.tolist(), counts.tolist(), strict=True)))

@@ -54,7 +54,8 @@ def with_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..
             command(**values, settings=resolved.settings, screen=screen)
 
         kept = [p for p in own if p.name not in ("settings", "screen")]
-        parameters = [*kept, *added, *_common_options()]
+        first = [p for p in kept if get_args(p.annotation)[-1].rich_help_panel != OUTPUT_PANEL]
+        parameters = [*first, *added, *(p for p in kept if p not in first), *_common_options()]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
         return wrapper
@@ -85,8 +86,7 @@ def _setting_option(section: str, item: Field[Any]) -> inspect.Parameter:
     hint = get_type_hints(SECTIONS[section], include_extras=False)[item.name]
     option = typer.Option(
         option_name(item.name),
-        help=item.metadata["help"],
-        show_default=_default_text(item),
+        help=item.metadata["help"] + _default_text(item),
         rich_help_panel=_PANELS.get(section, MODEL_PANEL),
         metavar=None if _is_plain(hint) else _metavar(hint),
     )
@@ -106,13 +106,13 @@ def _metavar(hint: Any) -> str:
     return "TIME"
 
 
-def _default_text(item: Field[Any]) -> str | bool:
+def _default_text(item: Field[Any]) -> str:
     default = item.default
     if isinstance(default, tuple):
-        return ",".join(f"{part:g}" if isinstance(part, float) else part for part in default) or False
+        default = ",".join(f"{part:g}" if isinstance(part, float) else part for part in default)
     if isinstance(default, float):
-        return f"{default:g}"
-    return str(default) if isinstance(default, (str, int)) else False
+        default = f"{default:g}"
+    return f" (default: {default})" if isinstance(default, (str, int)) and default != "" else ""
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdm_cli.commands.execution import Task
-    from pdm_cli.core.cleaning import Finding
+    from pdm_cli.core.quality import Finding
     from pdm_cli.raw import RawTelemetry
     from pdm_cli.scan import TelemetryScan
 
@@ -43,41 +44,47 @@ def preprocess(
 
 def prepare(task: Task) -> dict[str, Any]:
     """Write the prepared tables and return the quality report."""
-    from pdm_cli.core.cleaning import TELEMETRY_FINDINGS, Finding
+    from pdm_cli.core.quality import new_findings
     from pdm_cli.raw import RawTelemetry
 
     settings = task.settings
     raw = RawTelemetry(task.inputs["data"], settings.columns, settings.preprocess)
+    _check_ranges(raw, settings)
     scan = raw.scan()
-    findings = {name: Finding() for name in ("out_of_order", *TELEMETRY_FINDINGS)}
-    if scan.first_out_of_order is not None:
-        machine, stamp = scan.first_out_of_order
-        findings["out_of_order"] = Finding(scan.out_of_order, [{"machineID": machine, "datetime": stamp.isoformat()}])
+    findings = new_findings()
+    findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
     written = _write_telemetry(task, raw, scan, findings)
-    _refuse(findings, task)
-    events = _write_events(task, written["spans"], findings)
-    _write_machines(task, scan, findings)
+    _refuse(findings, settings)
+    events = _write_events(task, written.spans, findings)
     return {
         "telemetry": {
             "readings": sum(scan.rows.values()),
-            "rows": written["rows"],
+            "rows": written.rows,
             "machines": len(scan.rows),
             "sensors": list(raw.sensors),
             "step_minutes": scan.step_us / 60e6,
-            "start": str(written["spans"]["first"].min()),
-            "end": str(written["spans"]["last"].max()),
+            "start": str(written.spans["first"].min()),
+            "end": str(written.spans["last"].max()),
         },
-        "features": {"rows": written["feature_rows"], "columns": written["features"]},
+        "features": {"rows": written.feature_rows, "columns": written.features},
         "events": events,
         "ignored_columns": list(raw.ignored),
-        "findings": {name: {"count": found.count, "first": found.first} for name, found in findings.items()},
+        "findings": {name: finding.as_dict() for name, finding in findings.items()},
     }
 
 
-def _write_telemetry(
-    task: Task, raw: RawTelemetry, scan: TelemetryScan, findings: dict[str, Finding]
-) -> dict[str, Any]:
-    """Clean batch by batch and write telemetry and rolling features; return counts and each machine's time span."""
+@dataclass(frozen=True)
+class _Written:
+    """Rows written, and each machine's first and last stamp."""
+
+    rows: int
+    feature_rows: int
+    features: int
+    spans: pd.DataFrame
+
+
+def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, findings: dict[str, Finding]) -> _Written:
+    """Clean batch by batch and write telemetry and rolling features."""
     import pandas as pd
 
     from pdm_cli.core.cleaning import clean_telemetry
@@ -99,104 +106,63 @@ def _write_telemetry(
             features.write(rolling)
             spans.append(clean.groupby(MACHINE, sort=False)[TIME].agg(["first", "last"]))
             advance(len(spans[-1]))
-    return {
-        "rows": telemetry.rows,
-        "feature_rows": features.rows,
-        "features": rolling.shape[1] - len(FEATURES.key),
-        "spans": pd.concat(spans),
-    }
-
-
-def _refuse(findings: dict[str, Finding], task: Task) -> None:
-    params = task.settings.preprocess
-    if findings["duplicates"].count and params.on_duplicate == "refuse":
-        raise DataError(
-            f"telemetry: {_counted(findings['duplicates'], 'duplicated (machineID, datetime) pairs')}",
-            hint="--on-duplicate first|mean keeps one of each",
-            **_details(findings["duplicates"]),
-        )
-    if findings["out_of_range"].count and params.on_out_of_range == "refuse":
-        raise DataError(
-            f"telemetry: {_counted(findings['out_of_range'], 'readings outside --ranges')}",
-            hint="--on-out-of-range missing makes them missing",
-            **_details(findings["out_of_range"]),
-        )
-
-
-def _counted(finding: Finding, what: str) -> str:
-    row = finding.first[0]
-    stamp = f", {row['datetime'].replace('T', ' ')[:16]}" if "datetime" in row else ""
-    return f"{finding.count:,} {what}, first ({row['machineID']}{stamp})"
-
-
-def _details(finding: Finding) -> dict[str, Any]:
-    return {"count": finding.count, "first": finding.first}
+    return _Written(telemetry.rows, features.rows, rolling.shape[1] - len(FEATURES.key), pd.concat(spans))
 
 
 def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding]) -> dict[str, int]:
-    """Check and write the event tables that are there; return their rows."""
-    from pdm_cli.core.cleaning import Finding
-    from pdm_cli.raw import read_events
-    from pdm_cli.schema import EVENT_TABLES
+    """Check and write the event tables and machine attributes that are there; return the rows of the event tables."""
+    from pdm_cli.core.quality import check_events, check_machines
+    from pdm_cli.raw import read_events, read_machines
+    from pdm_cli.schema import EVENT_TABLES, MACHINES
     from pdm_cli.tables import write_frame
 
-    for name in ("duplicate_events", "events_without_telemetry", "events_outside_telemetry"):
-        findings[name] = Finding()
+    folder, settings = task.inputs["data"], task.settings
     rows = {}
     for table in EVENT_TABLES:
-        events = read_events(task.inputs["data"], table, task.settings.columns, task.settings.preprocess.timezone)
+        events = read_events(folder, table, settings.columns, settings.preprocess.timezone)
         if events is None:
             continue
-        kept = _check_events(table.file, events, spans, findings, task)
+        kept = check_events(table.file, events, spans, findings)
+        _refuse_unknown(table.file, findings, settings)
         write_frame(task.out / table.file, kept)
         rows[table.name] = len(kept)
+    machines = read_machines(folder, settings.columns)
+    if machines is not None:
+        write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
     return rows
 
 
-def _check_events(
-    file: str, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding], task: Task
-) -> pd.DataFrame:
-    from pdm_cli.core.cleaning import Finding
-    from pdm_cli.schema import MACHINE, TIME
-
-    repeated = events.duplicated()
-    findings["duplicate_events"].add(int(repeated.sum()), events[repeated].assign(table=file))
-    events = events[~repeated]
-    is_unknown = ~events[MACHINE].isin(spans.index)
-    unknown = Finding()
-    unknown.add(int(is_unknown.sum()), events[is_unknown].assign(table=file))
-    if unknown.count and task.settings.preprocess.on_unknown_machine == "refuse":
-        raise DataError(
-            f"{file}: {_counted(unknown, 'events of machines that have no telemetry')}",
-            hint="--on-unknown-machine drop leaves them out",
-            **_details(unknown),
-        )
-    findings["events_without_telemetry"].add(unknown.count, events[is_unknown].assign(table=file))
-    events = events[~is_unknown].reset_index(drop=True)
-    span = spans.reindex(events[MACHINE])
-    is_outside = (events[TIME].to_numpy() < span["first"].to_numpy()) | (
-        events[TIME].to_numpy() > span["last"].to_numpy()
-    )
-    findings["events_outside_telemetry"].add(int(is_outside.sum()), events[is_outside].assign(table=file))
-    return events
+def _check_ranges(raw: RawTelemetry, settings: Settings) -> None:
+    for sensor in settings.preprocess.ranges:
+        if sensor not in raw.sensors:
+            raise UsageError(f"--ranges: no sensor {sensor!r}", hint=f"the sensors are {', '.join(raw.sensors)}")
 
 
-def _write_machines(task: Task, scan: TelemetryScan, findings: dict[str, Finding]) -> None:
-    from pdm_cli.core.cleaning import Finding
-    from pdm_cli.raw import read_machines
-    from pdm_cli.schema import MACHINE, MACHINES
-    from pdm_cli.tables import write_frame
-
-    machines = read_machines(task.inputs["data"], task.settings.columns)
-    if machines is None:
-        return
-    is_known = machines[MACHINE].isin(list(scan.rows))
-    lacking = [machine for machine in scan.rows if machine not in set(machines[MACHINE])]
-    for name, count, rows in (
-        ("machines_without_telemetry", int((~is_known).sum()), machines.loc[~is_known, [MACHINE]]),
-        ("machines_without_attributes", len(lacking), machines.iloc[:0][[MACHINE]]),
+def _refuse(findings: dict[str, Finding], settings: Settings) -> None:
+    params = settings.preprocess
+    for name, policy, what, hint in (
+        (
+            "duplicates",
+            params.on_duplicate,
+            "duplicated (machineID, datetime) pairs",
+            "--on-duplicate first|mean keeps one of each",
+        ),
+        (
+            "out_of_range",
+            params.on_out_of_range,
+            "readings outside --ranges",
+            "--on-out-of-range missing makes them missing",
+        ),
     ):
-        findings[name] = Finding()
-        findings[name].add(count, rows)
-    findings["machines_without_attributes"].first = [{MACHINE: machine} for machine in lacking[:5]]
-    write_frame(task.out / MACHINES.file, machines[is_known].reset_index(drop=True))
+        if findings[name].count and policy == "refuse":
+            raise DataError(f"telemetry: {findings[name].told(what)}", hint=hint, **findings[name].as_dict())
+
+
+def _refuse_unknown(file: str, findings: dict[str, Finding], settings: Settings) -> None:
+    unknown = findings["events_without_telemetry"]
+    if unknown.count and settings.preprocess.on_unknown_machine == "refuse":
+        raise DataError(
+            f"{file}: {unknown.told('events of machines that have no telemetry')}",
+            hint="--on-unknown-machine drop leaves them out",
+            **unknown.as_dict(),
+        )

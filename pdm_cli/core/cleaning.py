@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdm_cli.core.quality import FIRST_ROWS, Finding
 from pdm_cli.params import PreprocessParams
 from pdm_cli.schema import MACHINE, TIME
 
 _US_PER_HOUR = 3_600_000_000
-_FIRST_ROWS = 5
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
-
-@dataclass
-class Finding:
-    """How often something was found, and the first places.
-
-    Attributes
-    ----------
-    count : int
-        Occurrences.
-    first : list of dict
-        Up to five of them, as column to value.
-    """
-
-    count: int = 0
-    first: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, count: int, rows: pd.DataFrame) -> None:
-        """Add ``count`` occurrences, whose first ones are the first ``rows``."""
-        self.count += count
-        for row in rows.head(_FIRST_ROWS - len(self.first)).to_dict("records"):
-            self.first.append({str(k): v.isoformat() if isinstance(v, pd.Timestamp) else v for k, v in row.items()})
-
-
-# Kinds of finding in telemetry, in the order of a quality report.
-TELEMETRY_FINDINGS = (
-    "duplicates",
-    "not_finite",
-    "out_of_range",
-    "off_grid",
-    "gaps",
-    "long_gaps",
-    "missing_values",
-    "frozen_sensors",
-)
 
 
 def clean_telemetry(
@@ -68,7 +30,7 @@ def clean_telemetry(
     frame : DataFrame
         ``machineID``, ``datetime`` (UTC, us) and float sensors, sorted by machine, then time.
     findings : dict of Finding
-        Counts of :data:`TELEMETRY_FINDINGS`; added to.
+        Counts of :data:`pdm_cli.core.quality.TELEMETRY_FINDINGS`; added to.
     step_us : int
         Time between readings in microseconds.
     params : PreprocessParams
@@ -147,7 +109,7 @@ def _blank_impossible(
 
 
 def _readings(frame: pd.DataFrame, sensor: str, wanted: BoolArray) -> pd.DataFrame:
-    rows = frame.loc[wanted, [MACHINE, TIME, sensor]].head(_FIRST_ROWS)
+    rows = frame.loc[wanted, [MACHINE, TIME, sensor]].head(FIRST_ROWS)
     return rows.rename(columns={sensor: "value"}).assign(sensor=sensor)
 
 
@@ -168,7 +130,7 @@ def _find_missing(frame: pd.DataFrame, finding: Finding) -> None:
     for sensor in sensors_of(frame):
         missing = np.isnan(frame[sensor].to_numpy())
         if missing.any():
-            rows = frame.loc[missing, [MACHINE, TIME]].head(_FIRST_ROWS).assign(sensor=sensor)
+            rows = frame.loc[missing, [MACHINE, TIME]].head(FIRST_ROWS).assign(sensor=sensor)
             finding.add(int(missing.sum()), rows)
 
 

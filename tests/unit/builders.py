@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdm_cli.core.cleaning import TELEMETRY_FINDINGS, Finding, clean_telemetry
+from pdm_cli.core.cleaning import clean_telemetry
+from pdm_cli.core.quality import Finding, new_findings
 from pdm_cli.params import PreprocessParams
 
 HOUR_US = 3_600_000_000
@@ -49,7 +50,7 @@ def clean(
     frame: pd.DataFrame, *, step_us: int = HOUR_US, **params: Any
 ) -> tuple[pd.DataFrame, dict[str, Finding]]:
     """Return cleaned telemetry and the findings."""
-    findings = {name: Finding() for name in TELEMETRY_FINDINGS}
+    findings = new_findings()
     return clean_telemetry(frame, findings, step_us=step_us, params=PreprocessParams(**params)), findings
 
 

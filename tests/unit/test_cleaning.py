@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from builders import START, clean, fleet_telemetry, machine_telemetry, stamps
-from pdm_cli.core.cleaning import Finding
+from pdm_cli.core.quality import Finding
 
 NAN = float("nan")
 
@@ -98,7 +98,7 @@ def test_readings_outside_their_range_become_missing_and_its_ends_are_inside() -
 
 
 def test_readings_off_the_grid_move_up_and_never_down() -> None:
-    found, findings = clean(machine_telemetry(1, [0, 1.01, 2.99, 4], volt=[1, 2, 3, 4]))
+    found, findings = clean(machine_telemetry(1, [0, 1.01, 2.99, 4], volt=[1, 2, 3, 4]), max_gap_hours=0)
     assert hours_of(found) == [0, 2, 3, 4]
     assert found["volt"].to_list() == [1, 2, 3, 4]
     assert findings["off_grid"].count == 2

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pdm_cli import manifest
+from pdm_cli.errors import UsageError
+from pdm_cli.manifest import Recipe
+from pdm_cli.outputs import check_free, output_folder
+
+RECIPE = Recipe("preprocess", {}, {}, {"python": "3"}, "0" * 64)
+
+
+def write_output(folder: Path, content: str = "one") -> None:
+    with output_folder(folder, RECIPE) as partial:
+        (partial / "table.parquet").write_text(content)
+        (partial / "parts").mkdir()
+        (partial / "parts" / "a.parquet").write_text(content)
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_whole(folder: Path, content: str) -> None:
+    assert set(content_of(folder)) == {"table.parquet", "parts/a.parquet", "manifest.json"}
+    assert (folder / "table.parquet").read_text() == content
+    assert manifest.reasons_to_redo(folder, RECIPE) == []
+
+
+@pytest.mark.parametrize("name", ["new", "new/deeper"])
+def test_a_folder_that_is_not_there_is_made(tmp_path: Path, name: str) -> None:
+    check_free(tmp_path / name, overwrite=False)
+    write_output(tmp_path / name)
+    assert_whole(tmp_path / name, "one")
+
+
+def test_an_existing_empty_folder_is_used(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    inode = folder.stat().st_ino
+    check_free(folder, overwrite=False)
+    write_output(folder)
+    assert_whole(folder, "one")
+    assert folder.stat().st_ino == inode
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "out"
+    link.symlink_to(tmp_path / "disk")
+    check_free(link, overwrite=False)
+    write_output(link)
+    assert link.is_symlink()
+    assert_whole(tmp_path / "disk", "one")
+
+
+def test_nothing_is_seen_in_the_folder_before_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with output_folder(folder, RECIPE) as partial:
+        (partial / "table.parquet").write_text("half")
+        assert manifest.read(folder) is None
+        assert [path.name for path in folder.iterdir() if not path.name.startswith(".")] == []
+    assert (folder / "table.parquet").is_file()
+
+
+def test_the_old_outputs_stand_until_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    before = content_of(folder)
+    with output_folder(folder, RECIPE) as partial:
+        (partial / "other.parquet").write_text("two")
+        assert {name: data for name, data in content_of(folder).items() if not name.startswith(".")} == before
+    assert set(content_of(folder)) == {"other.parquet", "manifest.json"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_error_leaves_the_old_outputs_as_they_were(tmp_path: Path, error: type[BaseException]) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    before = content_of(folder)
+    with pytest.raises(error), output_folder(folder, RECIPE) as partial:
+        (partial / "table.parquet").write_text("two")
+        raise error
+    assert content_of(folder) == before
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "parts", "table.parquet"]
+
+
+@pytest.mark.parametrize("name", ["new", "new/deeper"])
+def test_an_error_leaves_no_new_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="stop"), output_folder(tmp_path / name, RECIPE) as partial:
+        (partial / "table.parquet").write_text("two")
+        raise ValueError("stop")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_leaves_an_existing_empty_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="stop"), output_folder(folder, RECIPE):
+        raise ValueError("stop")
+    assert list(folder.iterdir()) == []
+
+
+def run_and_die(code: str, folder: Path) -> None:
+    """Run ``code`` in another process, which ends without any clean-up."""
+    script = (
+        "import os, sys; from pathlib import Path; from pdm_cli.manifest import Recipe; from pdm_cli import outputs\n"
+        "folder = Path(sys.argv[1])\n" + code
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 9, done.stderr
+
+
+KILLED_WHILE_WRITING = """
+with outputs.output_folder(folder, Recipe("preprocess", {}, {}, {}, "")) as partial:
+    (partial / "table.parquet").write_text("half")
+    os._exit(9)
+"""
+
+KILLED_WHILE_MOVING = """
+moves = []
+def replace(source, target, move=os.replace):
+    moves.append(target)
+    os._exit(9) if len(moves) == 2 else move(source, target)
+os.replace = replace
+with outputs.output_folder(folder, Recipe("preprocess", {}, {}, {}, "")) as partial:
+    (partial / "a.parquet").write_text("new")
+    (partial / "b.parquet").write_text("new")
+"""
+
+
+def test_a_killed_run_leaves_no_manifest_and_the_next_one_works(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    run_and_die(KILLED_WHILE_WRITING, folder)
+    assert manifest.read(folder) is None
+    assert not (folder / "table.parquet").exists()
+    check_free(folder, overwrite=False)
+    write_output(folder)
+    assert_whole(folder, "one")
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "parts", "table.parquet"]
+
+
+def test_a_killed_run_leaves_the_old_outputs_as_they_were(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    run_and_die(KILLED_WHILE_WRITING, folder)
+    assert manifest.reasons_to_redo(folder, RECIPE) == []
+    assert (folder / "table.parquet").read_text() == "one"
+    check_free(folder, overwrite=True)
+    write_output(folder, "two")
+    assert_whole(folder, "two")
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "parts", "table.parquet"]
+
+
+@pytest.mark.parametrize("is_first_run", [True, False])
+def test_a_run_killed_while_moving_can_be_run_again(tmp_path: Path, is_first_run: bool) -> None:
+    folder = tmp_path / "out"
+    if not is_first_run:
+        write_output(folder)
+    run_and_die(KILLED_WHILE_MOVING, folder)
+    assert manifest.read(folder) is None
+    check_free(folder, overwrite=True)
+    write_output(folder, "two")
+    assert_whole(folder, "two")
+
+
+def assert_refused(folder: Path, *, overwrite: bool, message: str, hint: str) -> None:
+    before = content_of(folder)
+    with pytest.raises(UsageError) as caught:
+        check_free(folder, overwrite=overwrite)
+    assert caught.value.exit_code == 2
+    assert str(folder) in caught.value.message
+    assert message in caught.value.message
+    assert hint in str(caught.value.hint)
+    assert content_of(folder) == before
+
+
+def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    write_output(tmp_path / "out")
+    assert_refused(tmp_path / "out", overwrite=False, message="not empty", hint="--overwrite")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("name", ["thesis.docx", ".hidden", "manifest.json"])
+def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path, name: str, overwrite: bool) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"schema": "other"}')
+    assert_refused(tmp_path / "out", overwrite=overwrite, message="not written by pdm", hint="--out")
+
+
+def test_overwriting_does_not_lose_a_file_that_pdm_did_not_write(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    (folder / "notes.txt").write_text("what I saw on site")
+    try:
+        check_free(folder, overwrite=True)
+    except UsageError as error:
+        assert "notes.txt" in error.message
+    else:
+        write_output(folder, "two")
+    assert (folder / "notes.txt").read_text() == "what I saw on site"
+
+
+def test_overwriting_replaces_all_that_was_there(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    check_free(folder, overwrite=True)
+    with output_folder(folder, RECIPE) as partial:
+        (partial / "parts").write_text("now a file")
+    assert set(content_of(folder)) == {"parts", "manifest.json"}
+
+
+def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("x")
+    with pytest.raises(UsageError, match="is a file"):
+        check_free(path, overwrite=True)
+    with pytest.raises(UsageError, match="cannot be made"):
+        write_output(path)
+    with pytest.raises(UsageError, match="cannot be made"):
+        write_output(path / "below")
+    assert path.read_text() == "x"
+
+
+def test_a_folder_that_may_not_be_written_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def deny(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "mkdir", deny)
+    with pytest.raises(UsageError, match="out: cannot be"):
+        write_output(folder)

@@ -1,0 +1,660 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from builders import HOUR_US, START, fleet_telemetry, machine_telemetry, stamps, write_parquet
+from pdm_cli import raw
+from pdm_cli.errors import DataError, NotEnoughData, PdmError, SchemaError
+from pdm_cli.params import ColumnsParams, PreprocessParams
+from pdm_cli.raw import RawTelemetry, read_events, read_machines
+from pdm_cli.scan import TelemetryScan
+from pdm_cli.schema import ERRORS, FAILURES, MAINT
+
+MACHINES = tuple(range(1, 8))
+ROWS = 60
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read few rows at a time, so that machines begin and end inside, at and across the pieces."""
+    monkeypatch.setattr(raw, "PIECE_ROWS", 97)
+    monkeypatch.setattr(raw, "BATCH_ROWS", 2 * ROWS + 5)
+
+
+def telemetry_of(folder: Path, columns: ColumnsParams | None = None, **params: Any) -> RawTelemetry:
+    return RawTelemetry(folder, columns or ColumnsParams(), PreprocessParams(**params))
+
+
+def read(
+    folder: Path, columns: ColumnsParams | None = None, **params: Any
+) -> tuple[TelemetryScan, list[pd.DataFrame]]:
+    telemetry = telemetry_of(folder, columns, **params)
+    scan = telemetry.scan()
+    scratch = folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    batches = list(telemetry.batches(scan, scratch))
+    assert list(scratch.iterdir()) == []
+    return scan, batches
+
+
+def assert_says(caught: pytest.ExceptionInfo[PdmError], kind: type[PdmError], *words: str, hint: str) -> None:
+    error = caught.value
+    assert type(error) is kind
+    assert error.exit_code == 4
+    assert "\n" not in error.message
+    for word in words:
+        assert word in error.message
+    assert hint in str(error.hint)
+
+
+def write_whole(folder: Path, frame: pd.DataFrame) -> None:
+    write_parquet(folder / "telemetry.parquet", frame)
+
+
+def write_in_row_groups(rows: int) -> Callable[[Path, pd.DataFrame], None]:
+    return lambda folder, frame: write_parquet(folder / "telemetry.parquet", frame, row_group_size=rows) and None
+
+
+def write_by_time(folder: Path, frame: pd.DataFrame) -> None:
+    write_whole(folder, frame.sort_values(["datetime", "machineID"]))
+
+
+def write_shuffled(folder: Path, frame: pd.DataFrame) -> None:
+    write_whole(folder, frame.sample(frac=1, random_state=1))
+
+
+def write_machines_backwards(folder: Path, frame: pd.DataFrame) -> None:
+    write_whole(folder, frame.sort_values(["machineID", "datetime"], ascending=[False, True]))
+
+
+def write_times_backwards(folder: Path, frame: pd.DataFrame) -> None:
+    write_whole(folder, frame.sort_values(["machineID", "datetime"], ascending=[True, False]))
+
+
+def write_parts_by_machine(folder: Path, frame: pd.DataFrame) -> None:
+    for machine, own in frame.groupby("machineID"):
+        write_parquet(folder / "telemetry" / f"part-{machine}.parquet", own)
+
+
+def write_parts_by_day(folder: Path, frame: pd.DataFrame) -> None:
+    for day, own in frame.groupby(frame["datetime"].dt.date):
+        write_parquet(folder / "telemetry" / f"day={day}" / "part-0.parquet", own)
+
+
+def write_parts_with_an_empty_one(folder: Path, frame: pd.DataFrame) -> None:
+    write_parquet(folder / "telemetry" / "a.parquet", frame.iloc[:0])
+    write_parquet(folder / "telemetry" / "b.parquet", frame.iloc[:100])
+    write_parquet(folder / "telemetry" / "c.parquet", frame.iloc[:0])
+    write_parquet(folder / "telemetry" / "d.parquet", frame.iloc[100:])
+
+
+LAYOUTS = [
+    write_whole,
+    write_in_row_groups(1),
+    write_in_row_groups(ROWS),
+    write_in_row_groups(77),
+    write_by_time,
+    write_shuffled,
+    write_machines_backwards,
+    write_times_backwards,
+    write_parts_by_machine,
+    write_parts_by_day,
+    write_parts_with_an_empty_one,
+]
+
+
+def as_text(machine: int) -> str:
+    return f"press {machine:02d}"
+
+
+@pytest.mark.parametrize("rows_in_memory", [2_000_000, 130, 10])
+@pytest.mark.parametrize("machine_of", [int, as_text])
+@pytest.mark.parametrize("write", LAYOUTS)
+def test_the_batches_do_not_depend_on_the_layout_of_the_file(
+    tmp_path: Path, write: Callable[[Path, pd.DataFrame], None], machine_of: Callable[[int], Any], rows_in_memory: int
+) -> None:
+    frame = fleet_telemetry(machines=[machine_of(m) for m in MACHINES], rows=ROWS)
+    write(tmp_path, frame)
+    scan, batches = read(tmp_path, rows_in_memory=rows_in_memory, step_minutes=60.0)
+    assert scan.rows == {machine_of(m): ROWS for m in MACHINES}
+    assert list(scan.rows) == sorted(scan.rows)
+    assert [batch["machineID"].nunique() for batch in batches] == [2, 2, 2, 1]
+    assert_frame_equal(pd.concat(batches, ignore_index=True), frame, check_exact=True)
+
+
+@pytest.mark.parametrize("write", LAYOUTS)
+def test_the_step_is_found_in_any_layout_of_the_file(
+    tmp_path: Path, write: Callable[[Path, pd.DataFrame], None]
+) -> None:
+    write(tmp_path, fleet_telemetry(machines=MACHINES, rows=ROWS))
+    assert telemetry_of(tmp_path).scan().step_us == HOUR_US
+
+
+def test_months_in_parts_are_read_as_one_table(tmp_path: Path) -> None:
+    frame = fleet_telemetry(rows=24 * 70)
+    for month, own in frame.groupby(frame["datetime"].dt.strftime("%Y-%m")):
+        write_parquet(tmp_path / "telemetry" / f"{month}.parquet", own)
+    _, batches = read(tmp_path)
+    assert_frame_equal(pd.concat(batches, ignore_index=True), frame, check_exact=True)
+
+
+def test_a_machine_larger_than_a_batch_stays_whole(tmp_path: Path) -> None:
+    frame = fleet_telemetry(machines=(1, 2), rows=500)
+    write_shuffled(tmp_path, frame)
+    for rows_in_memory in (2_000_000, 100):
+        _, batches = read(tmp_path, rows_in_memory=rows_in_memory, step_minutes=60.0)
+        assert [batch["machineID"].unique().tolist() for batch in batches] == [[1], [2]]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=8),
+    seed=st.integers(0, 100),
+    row_group=st.integers(1, 90),
+    rows_in_memory=st.sampled_from([1, 40, 10_000]),
+    order=st.sampled_from(["machine", "time", "none"]),
+)
+def test_any_order_of_the_rows_gives_the_same_batches(
+    tmp_path: Path, sizes: list[int], seed: int, row_group: int, rows_in_memory: int, order: str
+) -> None:
+    hours = range(max(sizes))
+    frame = pd.concat(
+        [machine_telemetry(m, hours[:size], volt=np.arange(size) + 100 * m) for m, size in enumerate(sizes)],
+        ignore_index=True,
+    )
+    stored = {
+        "machine": frame,
+        "time": frame.sort_values("datetime", kind="stable"),
+        "none": frame.sample(frac=1, random_state=seed),
+    }[order]
+    write_parquet(tmp_path / "telemetry.parquet", stored, row_group_size=row_group)
+    expected = list(raw.pack_machines([frame], raw.BATCH_ROWS))
+    _, batches = read(tmp_path, rows_in_memory=rows_in_memory, step_minutes=60.0)
+    assert len(batches) == len(expected)
+    for found, wanted in zip(batches, expected, strict=True):
+        assert_frame_equal(found, wanted, check_exact=True)
+
+
+@pytest.mark.parametrize("rows_in_memory", [2_000_000, 10])
+def test_rows_of_the_same_stamp_keep_their_order(tmp_path: Path, rows_in_memory: int) -> None:
+    machines = [2, 1] * 50
+    frame = pd.DataFrame({"datetime": START, "machineID": machines, "volt": np.arange(100.0)})
+    write_parquet(tmp_path / "telemetry.parquet", frame.astype({"datetime": "datetime64[us]"}))
+    _, batches = read(tmp_path, step_minutes=60.0, rows_in_memory=rows_in_memory)
+    volt = pd.concat(batches)["volt"].to_list()
+    assert volt == [*range(1, 100, 2), *range(0, 100, 2)]
+
+
+def test_leaving_off_half_way_leaves_no_scratch_files(tmp_path: Path) -> None:
+    write_shuffled(tmp_path, fleet_telemetry(machines=MACHINES))
+    telemetry = telemetry_of(tmp_path, rows_in_memory=70, step_minutes=60.0)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    batches = telemetry.batches(telemetry.scan(), scratch)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert list(scratch.iterdir()) == []
+
+
+def test_columns_of_other_names_are_mapped(tmp_path: Path) -> None:
+    frame = fleet_telemetry()
+    write_whole(tmp_path, frame.rename(columns={"datetime": "ts", "machineID": "asset"}))
+    _, batches = read(tmp_path, ColumnsParams(datetime_column="ts", machine_column="asset"))
+    assert_frame_equal(pd.concat(batches, ignore_index=True), frame)
+
+
+def test_a_sensor_that_bears_a_name_of_the_contract_does_not_replace_the_machine(tmp_path: Path) -> None:
+    frame = fleet_telemetry().assign(asset=lambda f: "press " + f["machineID"].astype(str))
+    write_whole(tmp_path, frame.drop(columns="rotate"))
+    try:
+        scan, batches = read(tmp_path, ColumnsParams(machine_column="asset"))
+    except SchemaError:
+        return
+    assert set(scan.rows) == {"press 1", "press 2", "press 3"}
+    assert set(pd.concat(batches)["machineID"]) == {"press 1", "press 2", "press 3"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (pa.int8(), [1, 2]),
+        (pa.int32(), [1, 2]),
+        (pa.uint64(), [1, 2]),
+        (pa.string(), ["1", "2"]),
+        (pa.large_string(), ["1", "2"]),
+        (pa.string_view(), ["1", "2"]),
+        (pa.dictionary(pa.int32(), pa.string()), ["1", "2"]),
+        (pa.dictionary(pa.int8(), pa.int64()), [1, 2]),
+    ],
+)
+def test_machines_are_integers_or_texts(tmp_path: Path, kind: pa.DataType, expected: list[Any]) -> None:
+    table = pa.Table.from_pandas(fleet_telemetry(machines=(1, 2)), preserve_index=False)
+    plain = table["machineID"]
+    if pa.types.is_dictionary(kind):
+        machines = plain.cast(kind.value_type).dictionary_encode().cast(kind)
+    else:
+        machines = plain.cast(pa.string()).cast(kind) if not pa.types.is_integer(kind) else plain.cast(kind)
+    write_parquet(tmp_path / "telemetry.parquet", table.set_column(0, "machineID", machines))
+    scan, batches = read(tmp_path)
+    assert list(scan.rows) == expected
+    assert pd.concat(batches)["machineID"].unique().tolist() == expected
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_stamps_with_a_zone_become_utc(tmp_path: Path, unit: str, zone: str) -> None:
+    frame = fleet_telemetry(rows=24 * 20)
+    aware = frame["datetime"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.as_unit(unit)
+    write_whole(tmp_path, frame.assign(datetime=aware))
+    _, batches = read(tmp_path, timezone="Asia/Tokyo")
+    assert_frame_equal(pd.concat(batches, ignore_index=True), frame)
+
+
+def test_stamps_without_a_zone_are_of_the_given_one(tmp_path: Path) -> None:
+    frame = fleet_telemetry()
+    local = frame["datetime"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin").dt.tz_localize(None)
+    write_whole(tmp_path, frame.assign(datetime=local))
+    write_parquet(
+        tmp_path / "errors.parquet", pd.DataFrame({"datetime": local[:2], "machineID": 1, "errorID": "error1"})
+    )
+    _, batches = read(tmp_path, timezone="Europe/Berlin")
+    assert_frame_equal(pd.concat(batches, ignore_index=True), frame)
+    events = read_events(tmp_path, ERRORS, ColumnsParams(), "Europe/Berlin")
+    assert events is not None
+    assert events["datetime"].to_list() == frame["datetime"][:2].to_list()
+
+
+@pytest.mark.parametrize("local", ["2015-03-29 02:30", "2015-10-25 02:30"])
+def test_a_local_stamp_that_is_no_one_instant_is_refused(tmp_path: Path, local: str) -> None:
+    frame = fleet_telemetry(machines=(1,)).head(2).assign(datetime=pd.DatetimeIndex([local, "2015-11-01 00:00"]).as_unit("us"))
+    write_whole(tmp_path, frame)
+    with pytest.raises(PdmError) as caught:
+        read(tmp_path, timezone="Europe/Berlin")
+    assert_says(caught, DataError, "telemetry.parquet", "datetime", local, hint="--timezone")
+
+
+def test_a_time_zone_that_is_not_known_is_no_fault_of_the_data(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry())
+    with pytest.raises((PdmError, ValueError)) as caught:
+        read(tmp_path, timezone="Europe/Berln")
+    assert "Europe/Berln" in str(caught.value)
+    assert getattr(caught.value, "exit_code", 2) in (2, 3)
+
+
+def test_the_step_is_the_most_common_one(tmp_path: Path) -> None:
+    hours = [0, 0.5, 1, 1.5, 9, 9.5, 10, 11]
+    write_whole(tmp_path, machine_telemetry(1, hours, volt=hours))
+    assert telemetry_of(tmp_path).scan().step_us == HOUR_US // 2
+
+
+def test_time_between_two_machines_is_no_step(tmp_path: Path) -> None:
+    frame = pd.concat([machine_telemetry(m, [m / 10, m / 10 + 2], volt=[1, 2]) for m in range(1, 9)])
+    write_by_time(tmp_path, frame)
+    assert telemetry_of(tmp_path).scan().step_us == 2 * HOUR_US
+
+
+def test_the_given_step_goes_before_the_one_found(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry())
+    assert telemetry_of(tmp_path, step_minutes=30.0).scan().step_us == HOUR_US // 2
+
+
+def test_irregular_readings_are_refused_unless_a_step_is_given(tmp_path: Path) -> None:
+    hours = np.cumsum(np.arange(1, 20) / 10)
+    write_whole(tmp_path, machine_telemetry(1, hours.tolist(), volt=hours))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path).scan()
+    assert_says(caught, DataError, "telemetry.parquet", "no regular time step", hint="--step-minutes")
+    assert telemetry_of(tmp_path, step_minutes=60.0).scan().step_us == HOUR_US
+
+
+def test_one_reading_a_machine_tells_no_step(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry(rows=1))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path).scan()
+    assert_says(caught, NotEnoughData, "telemetry.parquet", "time step", hint="--step-minutes")
+
+
+def test_rows_before_the_row_above_are_counted(tmp_path: Path) -> None:
+    frame = pd.concat(
+        [
+            machine_telemetry(1, [0, 1, 2, 3], volt=[1, 2, 3, 4]),
+            machine_telemetry(2, [0, 2, 1, 3, 2.5], volt=[1, 2, 3, 4, 5]),
+        ]
+    )
+    write_whole(tmp_path, frame)
+    scan = telemetry_of(tmp_path).scan()
+    assert scan.in_order
+    assert scan.out_of_order == 2
+    assert scan.first_out_of_order.to_dict("records") == [{"machineID": 2, "datetime": stamps([1])[0]}]
+
+
+def test_the_first_row_out_of_order_is_the_first_in_the_file(tmp_path: Path) -> None:
+    rows = [(1, 0), (2, 5), (2, 4), (1, 2), (1, 1)]
+    frame = pd.concat([machine_telemetry(machine, [hour], volt=[1]) for machine, hour in rows])
+    write_whole(tmp_path, frame)
+    scan = telemetry_of(tmp_path, step_minutes=60.0).scan()
+    assert scan.out_of_order == 2
+    assert scan.first_out_of_order.to_dict("records") == [{"machineID": 2, "datetime": stamps([4])[0]}]
+
+
+def test_interleaved_machines_are_not_out_of_order(tmp_path: Path) -> None:
+    write_by_time(tmp_path, fleet_telemetry(machines=MACHINES))
+    scan = telemetry_of(tmp_path).scan()
+    assert not scan.in_order
+    assert scan.out_of_order == 0
+    assert len(scan.first_out_of_order) == 0
+
+
+def test_every_other_numeric_column_is_a_sensor(tmp_path: Path) -> None:
+    frame = fleet_telemetry().assign(
+        count=np.arange(180, dtype="int16"), note="x", ok=True, amps=np.float32(0.5), seen=START
+    )
+    write_whole(tmp_path, frame)
+    telemetry = telemetry_of(tmp_path)
+    assert telemetry.sensors == ("volt", "rotate", "count", "amps")
+    assert telemetry.ignored == ("note", "ok", "seen")
+    _, batches = read(tmp_path)
+    assert set(batches[0].dtypes[["count", "amps"]].astype(str)) == {"float64"}
+
+
+def test_named_sensors_are_the_only_ones(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry())
+    telemetry = telemetry_of(tmp_path, ColumnsParams(sensors=("rotate",)))
+    assert telemetry.sensors == ("rotate",)
+    assert telemetry.ignored == ("volt",)
+
+
+def test_the_index_that_pandas_writes_is_no_sensor(tmp_path: Path) -> None:
+    shuffled = fleet_telemetry().sample(frac=1, random_state=0)
+    shuffled.to_parquet(tmp_path / "telemetry.parquet")
+    assert telemetry_of(tmp_path).sensors == ("volt", "rotate")
+
+
+def test_a_missing_reading_is_nan(tmp_path: Path) -> None:
+    frame = fleet_telemetry().assign(count=pd.array([1, None] * 90, dtype="Int64"))
+    write_whole(tmp_path, frame)
+    _, batches = read(tmp_path)
+    assert batches[0]["count"].isna().to_list()[:4] == [False, True, False, True]
+
+
+def test_a_number_too_long_for_a_float_is_not_called_a_damaged_file(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry().assign(serial=2**60 + 1))
+    try:
+        _, batches = read(tmp_path)
+    except DataError as error:
+        assert "serial" in error.message
+        assert "damaged" not in error.message
+    else:
+        assert batches[0]["serial"].iloc[0] == 2.0**60
+
+
+def test_missing_telemetry_is_refused_with_what_the_folder_holds(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "readings.parquet", fleet_telemetry())
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "telemetry.parquet", str(tmp_path), hint="readings.parquet")
+
+
+def test_an_empty_folder_of_parts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "telemetry").mkdir()
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "telemetry/", hint="telemetry.parquet")
+
+
+@pytest.mark.parametrize(
+    ("renamed", "nearest", "option"),
+    [
+        ({"machineID": "machine_id"}, "'machine_id'", "--machine-column"),
+        ({"datetime": "date_time"}, "'date_time'", "--datetime-column"),
+        ({"datetime": "t", "machineID": "id"}, "t, ", "--machine-column"),
+    ],
+)
+def test_a_missing_column_is_refused_with_the_nearest_name(
+    tmp_path: Path, renamed: dict[str, str], nearest: str, option: str
+) -> None:
+    write_whole(tmp_path, fleet_telemetry().rename(columns=renamed))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "telemetry.parquet", "no column", hint=option)
+    assert nearest in str(caught.value.hint)
+
+
+def test_a_missing_sensor_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry())
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path, ColumnsParams(sensors=("volts",)))
+    assert_says(caught, SchemaError, "telemetry.parquet", "'volts'", hint="'volt'")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "hint"),
+    [
+        ("datetime", "2015-01-01 06:00:00", "pandas.to_datetime"),
+        ("datetime", 1420092000, "pandas.to_datetime"),
+        ("machineID", 1.0, "an integer or a text"),
+        ("machineID", True, "an integer or a text"),
+    ],
+)
+def test_a_key_column_of_a_wrong_type_is_refused(tmp_path: Path, column: str, values: Any, hint: str) -> None:
+    write_whole(tmp_path, fleet_telemetry().assign(**{column: values}))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "telemetry.parquet", column, "wanted", hint=hint)
+
+
+def test_a_named_sensor_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry().assign(volt="high"))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path, ColumnsParams(sensors=("volt",)))
+    assert_says(caught, SchemaError, "telemetry.parquet", "volt", hint="--sensors")
+
+
+def test_telemetry_without_a_sensor_is_refused(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry()[["machineID", "datetime"]].assign(note="x"))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "telemetry.parquet", "no sensor", hint="readings")
+
+
+def test_an_empty_table_is_refused(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry().iloc[:0])
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path).scan()
+    assert_says(caught, NotEnoughData, "telemetry.parquet", "0 rows", hint="readings")
+
+
+@pytest.mark.parametrize("column", ["machineID", "datetime"])
+def test_a_row_without_machine_or_time_is_refused_by_its_number(tmp_path: Path, column: str) -> None:
+    frame = fleet_telemetry(machines=MACHINES).astype({"machineID": "Int64"})
+    frame.loc[[123, 140], column] = None
+    write_whole(tmp_path, frame)
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path).scan()
+    assert_says(caught, DataError, "telemetry.parquet", column, "2 missing values", "row 123", hint=column)
+
+
+def test_a_file_and_a_folder_of_telemetry_are_refused(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry())
+    write_parts_by_machine(tmp_path, fleet_telemetry())
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "telemetry.parquet", "telemetry/", hint="keep one")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: f.rename(columns={"volt": "voltage"}), ("volt",)),
+        (lambda f: f.assign(volt=1), ("volt", "int64", "double")),
+        (lambda f: f.assign(extra=1.0), ("extra",)),
+        (lambda f: f.drop(columns="rotate"), ("rotate",)),
+    ],
+)
+def test_parts_of_different_columns_are_refused(
+    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], words: tuple[str, ...]
+) -> None:
+    write_parquet(tmp_path / "telemetry" / "1.parquet", fleet_telemetry(machines=(1,)))
+    write_parquet(tmp_path / "telemetry" / "2.parquet", change(fleet_telemetry(machines=(2,))))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "telemetry/2.parquet", "telemetry/1.parquet", *words, hint="same columns")
+
+
+def test_parts_that_differ_only_in_what_may_be_missing_are_one_table(tmp_path: Path) -> None:
+    table = pa.Table.from_pandas(fleet_telemetry(machines=(1,)), preserve_index=False)
+    required = pa.schema([field.with_nullable(False) for field in table.schema])
+    write_parquet(tmp_path / "telemetry" / "1.parquet", table)
+    write_parquet(tmp_path / "telemetry" / "2.parquet", table.cast(required))
+    assert telemetry_of(tmp_path).sensors == ("volt", "rotate")
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    write_parts_by_machine(tmp_path, fleet_telemetry())
+    (tmp_path / "telemetry" / "part-2.parquet").write_bytes(b"")
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, DataError, "part-2.parquet", "0 bytes", hint="again")
+
+
+def test_parts_in_folders_named_like_files_are_read(tmp_path: Path) -> None:
+    for machine, own in fleet_telemetry().groupby("machineID"):
+        write_parquet(tmp_path / "telemetry" / f"{machine}.parquet" / "part-0.parquet", own)
+    _, batches = read(tmp_path)
+    assert_frame_equal(pd.concat(batches, ignore_index=True), fleet_telemetry())
+
+
+def test_a_folder_named_like_the_file_is_read_or_refused_by_its_kind(tmp_path: Path) -> None:
+    # Spark and Dask write a folder of parts under the name of a file.
+    write_parquet(tmp_path / "telemetry.parquet" / "part-0.parquet", fleet_telemetry())
+    try:
+        _, batches = read(tmp_path)
+    except SchemaError as error:
+        assert "folder" in error.message
+        assert "not in" not in error.message
+    else:
+        assert_frame_equal(pd.concat(batches, ignore_index=True), fleet_telemetry())
+
+
+def events_frame(column: str = "errorID") -> pd.DataFrame:
+    return pd.DataFrame(
+        {"datetime": stamps([5, 1, 1, 1]), "machineID": [1, 2, 2, 1], column: ["b", "b", "a", "a"]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(ERRORS, "errorID"), (MAINT, "comp"), (FAILURES, "failure")], ids=lambda x: getattr(x, "name", x)
+)
+def test_events_are_sorted_by_machine_time_and_kind(tmp_path: Path, table: Any, column: str) -> None:
+    write_parquet(tmp_path / table.file, events_frame(column).assign(note="ignored"))
+    found = read_events(tmp_path, table, ColumnsParams(), "UTC")
+    assert found is not None
+    assert sorted(found) == sorted(["datetime", "machineID", column])
+    assert found["machineID"].to_list() == [1, 1, 2, 2]
+    assert found["datetime"].to_list() == stamps([1, 5, 1, 1]).to_list()
+    assert found[column].to_list() == ["a", "b", "a", "b"]
+
+
+def test_event_columns_are_mapped_and_whole_numbers_become_texts(tmp_path: Path) -> None:
+    frame = events_frame("code").assign(code=[7, 7, 3, 3]).rename(columns={"machineID": "asset", "datetime": "ts"})
+    write_parquet(tmp_path / "errors.parquet", frame)
+    columns = ColumnsParams(datetime_column="ts", machine_column="asset", error_column="code")
+    found = read_events(tmp_path, ERRORS, columns, "UTC")
+    assert found is not None
+    assert found["errorID"].to_list() == ["3", "7", "3", "7"]
+
+
+def test_events_that_are_not_there_are_none(tmp_path: Path) -> None:
+    assert read_events(tmp_path, ERRORS, ColumnsParams(), "UTC") is None
+    assert read_machines(tmp_path, ColumnsParams()) is None
+
+
+def test_an_event_table_without_rows_is_an_empty_table(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "errors.parquet", events_frame().iloc[:0])
+    found = read_events(tmp_path, ERRORS, ColumnsParams(), "UTC")
+    assert found is not None
+    assert list(found) == ["datetime", "machineID", "errorID"]
+    assert len(found) == 0
+
+
+def test_an_event_table_without_rows_may_have_columns_without_a_type(tmp_path: Path) -> None:
+    table = pa.Table.from_pandas(events_frame().iloc[:0], preserve_index=False)
+    write_parquet(tmp_path / "errors.parquet", table.set_column(2, "errorID", pa.nulls(0)))
+    found = read_events(tmp_path, ERRORS, ColumnsParams(), "UTC")
+    assert found is not None
+    assert len(found) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words", "hint"),
+    [
+        (lambda f: f.rename(columns={"errorID": "error"}), SchemaError, ("no column 'errorID'",), "--error-column"),
+        (lambda f: f.rename(columns={"errorID": "error"}), SchemaError, ("errors.parquet",), "'error'"),
+        (lambda f: f.assign(errorID=1.5), SchemaError, ("errorID", "double"), "text"),
+        (lambda f: f.assign(datetime="x"), SchemaError, ("datetime", "wanted a timestamp"), "to_datetime"),
+        (lambda f: f.assign(machineID=1.5), SchemaError, ("machineID", "double"), "integer"),
+        (lambda f: f.assign(errorID=["a", None, "b", None]), DataError, ("errorID", "2 missing", "row 1"), "errorID"),
+        (lambda f: f.assign(datetime=f["datetime"].where([True, True, True, False])), DataError, ("row 3",), "datetime"),
+    ],
+)
+def test_a_flawed_event_table_is_refused(
+    tmp_path: Path,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    kind: type[PdmError],
+    words: tuple[str, ...],
+    hint: str,
+) -> None:
+    write_parquet(tmp_path / "errors.parquet", change(events_frame()))
+    with pytest.raises(PdmError) as caught:
+        read_events(tmp_path, ERRORS, ColumnsParams(), "UTC")
+    assert_says(caught, kind, "errors.parquet", *words, hint=hint)
+
+
+def test_attributes_of_machines_are_numbers_or_texts(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"machineID": [2, 1], "age": [3, 4], "model": ["m1", None], "old": [True, False]})
+    write_parquet(tmp_path / "machines.parquet", frame)
+    found = read_machines(tmp_path, ColumnsParams())
+    assert found is not None
+    assert found["machineID"].to_list() == [1, 2]
+    assert found["age"].to_list() == [4.0, 3.0]
+    assert found["age"].dtype == "float64"
+    assert found["model"].isna().to_list() == [True, False]
+    assert found["old"].to_list() == ["false", "true"]
+
+
+def test_a_machine_in_two_rows_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "machines.parquet", pd.DataFrame({"machineID": [1, 2, 2], "age": [1, 2, 3]}))
+    with pytest.raises(PdmError) as caught:
+        read_machines(tmp_path, ColumnsParams())
+    assert_says(caught, DataError, "machines.parquet", "first 2", hint="one row")
+
+
+def test_the_index_that_pandas_writes_is_no_attribute(tmp_path: Path) -> None:
+    pd.DataFrame({"machineID": [1, 2], "age": [1, 2]}, index=[7, 3]).to_parquet(tmp_path / "machines.parquet")
+    found = read_machines(tmp_path, ColumnsParams())
+    assert found is not None
+    assert list(found) == ["machineID", "age"]
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array([[1.0], [2.0]]), pa.array([2**60 + 1, 1]), pa.array([{"a": 1}, {"a": 2}]), pa.array([b"\xff", b"a"])]
+)
+def test_an_attribute_of_any_type_ends_in_no_traceback(tmp_path: Path, values: pa.Array) -> None:
+    write_parquet(tmp_path / "machines.parquet", pa.table({"machineID": pa.array([1, 2]), "odd": values}))
+    try:
+        found = read_machines(tmp_path, ColumnsParams())
+    except DataError as error:
+        assert "odd" in error.message
+    else:
+        assert found is not None
+        assert found["machineID"].to_list() == [1, 2]
