@@ -48,6 +48,15 @@ class ErrorMappingGroup(TyperGroup):
         call = functools.partial(super().main, words, prog_name, complete_var, False, windows_expand_args, **extra)
         sys.exit(_exit_code(call, screen))
 
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the sub-command; a reader of the output that goes away ends it without a word."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # Python flushes stdout at exit once more: let it write to nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_BROKEN_PIPE) from error
+
 
 def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     try:
@@ -59,10 +68,6 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     except KeyboardInterrupt:
         screen.warn("interrupted; outputs are as they were")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away: so do we, without a word, and without Python's own flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
         bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
         bug.__cause__ = error
@@ -83,13 +88,19 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"pdm-cli {__version__}")
         raise typer.Exit
+
+
+@app.callback(help=app.info.help)
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Take what comes before the command."""
 
 
 app.command("preprocess")(preprocess.preprocess)

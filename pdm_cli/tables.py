@@ -90,7 +90,7 @@ def require_table(folder: Path, table: Table) -> TableFiles:
 def open_file(path: Path) -> pq.ParquetFile:
     """Open a Parquet file; one line says whether it is of another kind, cut off or unreadable."""
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as exc:
         raise _unreadable(path, exc) from exc
 
@@ -109,7 +109,7 @@ def read_arrow(files: TableFiles, columns: Sequence[str]) -> pa.Table:
     pieces = []
     for part in files.parts:
         with reading(part):
-            pieces.append(pq.ParquetFile(part).read(columns=list(columns)))
+            pieces.append(open_file(part).read(columns=list(columns)))
     return pa.concat_tables(pieces)
 
 
@@ -187,7 +187,12 @@ class TableWriter:
         floats = [field.name for field in schema if pa.types.is_floating(field.type)]
         others = [field.name for field in schema if field.name not in floats]
         return pq.ParquetWriter(
-            self._path, schema, compression="zstd", use_dictionary=others, use_byte_stream_split=floats
+            self._path,
+            schema,
+            compression="zstd",
+            use_dictionary=others,
+            use_byte_stream_split=floats,
+            write_page_checksum=True,
         )
 
     def __enter__(self) -> Self:

@@ -116,6 +116,7 @@ def fold_thresholds(problem: Problem, note: Note) -> tuple[list[float], list[dic
     for number, fold in enumerate(folds, start=1):
         rows, test = problem.training_rows(fold), problem.test_rows(fold)
         if not (rows.any() and test.any() and np.all(np.any(problem.labels[rows] == 1, axis=0))):
+            note(f"fold {number} of {len(folds)} left out: not every component has a failure to learn from in it")
             continue
         note(f"fold {number} of {len(folds)}: {rows.sum():,} rows to {show(fold.cutoff)}, tested on {test.sum():,}")
         held_out.append((problem.labels[test], problem.fit(rows).predict(problem.table.values[test])))

@@ -72,6 +72,7 @@ class Screen:
         console = _console(sys.stdout)
         for table in tables():
             console.print(table)
+        console.file.flush()
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -116,7 +117,7 @@ class Screen:
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one printer
 
     def _print_json(self, content: dict[str, Any]) -> None:
-        print(json.dumps(content, indent=2, ensure_ascii=False, default=str))  # noqa: T201 - the one printer
+        print(json.dumps(content, indent=2, ensure_ascii=False, default=str), flush=True)  # noqa: T201 - the one printer
 
 
 def _console(stream: Any) -> Console:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pdm_cli.app import app
+from pdm_cli.commands.demo import write_fleet
+from pdm_cli.core.simulate import simulate_fleet
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.stdout)
+
+
+Pdm = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def pdm() -> Pdm:
+    def call(*words: object) -> Outcome:
+        result = CliRunner().invoke(app, [str(word) for word in words], prog_name="pdm")
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fleet") / "raw"
+    write_fleet(simulate_fleet(machines=12, days=120, seed=1), folder)
+    return folder
+
+
+@pytest.fixture
+def raw(fleet: Path, tmp_path: Path) -> Path:
+    """A copy of the fleet that a test may spoil."""
+    return Path(shutil.copytree(fleet, tmp_path / "raw"))
+
+
+@pytest.fixture(scope="session")
+def work(fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fleet taken through all stages."""
+    folder = tmp_path_factory.mktemp("work") / "out"
+    outcome = pdm("run", "--data", fleet, "--out", folder, "--jobs", 1, "--trees", 20)
+    assert outcome.code == 0, outcome.stderr
+    return folder

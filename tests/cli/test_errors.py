@@ -1,0 +1,276 @@
+"""Every kind of bad input: one line that names the place, a hint, the exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdm_cli import manifest
+from tests.cli.conftest import Outcome, Pdm
+
+
+def edit(name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    def spoil(raw: Path) -> None:
+        path = raw / f"{name}.parquet"
+        change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+    return spoil
+
+
+def cut_off(raw: Path) -> None:
+    path = raw / "telemetry.parquet"
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def damage(raw: Path) -> None:
+    path = raw / "telemetry.parquet"
+    content = bytearray(path.read_bytes())
+    content[1000:3000] = b"\xff" * 2000
+    path.write_bytes(content)
+
+
+def write_csv(raw: Path) -> None:
+    (raw / "telemetry.parquet").write_text("datetime,machineID,volt\n2015-01-01,1,170.5\n")
+
+
+def repeat_rows(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([table, table.iloc[3000:3214]])
+
+
+def add_unknown_machine(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([table, table.iloc[:2].assign(machineID=999)])
+
+
+BAD_DATA = {
+    "missing table": (
+        lambda raw: (raw / "telemetry.parquet").unlink(),
+        "telemetry.parquet: not in",
+        "the folder holds errors.parquet",
+    ),
+    "missing column": (
+        edit("telemetry", lambda t: t.rename(columns={"machineID": "machine_id"})),
+        "telemetry.parquet: no column 'machineID'",
+        "the nearest is 'machine_id'; --machine-column",
+    ),
+    "missing column of an event table": (
+        edit("failures", lambda t: t.rename(columns={"failure": "component"})),
+        "failures.parquet: no column 'failure'",
+        "--failure-column",
+    ),
+    "wrong type": (
+        edit("telemetry", lambda t: t.assign(datetime=t["datetime"].astype(str))),
+        "telemetry.parquet: column datetime is",
+        "convert it",
+    ),
+    "no sensor": (
+        edit("telemetry", lambda t: t[["datetime", "machineID"]]),
+        "telemetry.parquet: no sensor",
+        "add readings",
+    ),
+    "empty table": (
+        edit("telemetry", lambda t: t.iloc[:0]),
+        "telemetry.parquet: the table is empty (0 rows)",
+        "telemetry needs readings",
+    ),
+    "missing value": (
+        edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 7))),
+        "telemetry.parquet: column datetime: 1 missing values, first in row 7",
+        "drop the rows without datetime",
+    ),
+    "unknown machine": (
+        edit("errors", add_unknown_machine),
+        "errors.parquet: 2 events of machines that have no telemetry, first (999, 2015-",
+        "--on-unknown-machine drop",
+    ),
+    "machines of another type": (
+        edit("errors", lambda t: t.assign(machineID=t["machineID"].astype(str))),
+        "errors.parquet: machines are texts, in telemetry they are numbers",
+        "same type",
+    ),
+    "duplicates": (
+        edit("telemetry", repeat_rows),
+        "telemetry: 214 duplicated (machineID, datetime) pairs, first (2, 2015-",
+        "--on-duplicate first|mean keeps one of each",
+    ),
+    "not Parquet": (write_csv, "telemetry.parquet: not a Parquet file", "convert it first"),
+    "zero bytes": (
+        lambda raw: (raw / "telemetry.parquet").write_bytes(b""),
+        "telemetry.parquet: the file is empty (0 bytes)",
+        "write it again",
+    ),
+    "truncated": (cut_off, "telemetry.parquet: a Parquet file that ends too early", "copy or write it again"),
+    "damaged": (damage, "telemetry.parquet: damaged Parquet file", "copy or write it again"),
+    "no regular step": (
+        edit("telemetry", lambda t: t.assign(datetime=t["datetime"] + pd.to_timedelta(np.arange(len(t)) ** 2, "s"))),
+        "telemetry.parquet: no regular time step",
+        "--step-minutes",
+    ),
+    "machine described twice": (
+        edit("machines", lambda t: pd.concat([t, t.iloc[:1]])),
+        "machines.parquet: 1 machines stand in more than one row, first 1",
+        "keep one row a machine",
+    ),
+}
+
+
+def assert_clear(outcome: Outcome, code: int, message: str, hint: str) -> None:
+    assert outcome.code == code, outcome.stderr
+    error, advice = outcome.stderr.strip().splitlines()[-2:]
+    assert error.startswith("error: ")
+    assert message in error
+    assert advice.startswith("hint: ")
+    assert hint in advice
+    assert "Traceback" not in outcome.stderr
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_bad_data_ends_in_one_line_with_exit_4_and_keeps_old_outputs(
+    name: str, raw: Path, work: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    spoil, message, hint = BAD_DATA[name]
+    spoil(raw)
+    out = shutil.copytree(work / "prepared", tmp_path / "prepared")
+    before = manifest.hash_files(out, out.iterdir())
+    outcome = pdm("preprocess", "--data", raw, "--out", out, "--overwrite")
+    assert_clear(outcome, 4, message, hint)
+    assert manifest.hash_files(out, out.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["duplicates", "truncated"])
+def test_bad_data_leaves_no_new_output_folder(name: str, raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    BAD_DATA[name][0](raw)
+    assert pdm("preprocess", "--data", raw, "--out", tmp_path / "new").code == 4
+    assert not (tmp_path / "new").exists()
+
+
+def test_policies_let_duplicates_and_unknown_machines_through(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    BAD_DATA["duplicates"][0](raw)
+    BAD_DATA["unknown machine"][0](raw)
+    words = ("preprocess", "--data", raw, "--out", tmp_path / "out", "--json")
+    outcome = pdm(*words, "--on-duplicate", "first", "--on-unknown-machine", "drop")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["findings"]["duplicates"]["count"] == 214
+    assert outcome.json["findings"]["events_without_telemetry"]["count"] == 2
+
+
+def test_out_of_range_readings_are_refused_if_asked(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("preprocess", "--data", raw, "--out", tmp_path / "out", "--ranges", "volt=100:200")
+    outcome = pdm(*words, "--on-out-of-range", "refuse")
+    assert_clear(outcome, 4, "readings outside --ranges, first (1, 2015-", "--on-out-of-range missing")
+
+
+def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    failures = pd.read_parquet(raw / "failures.parquet")
+    late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-03-20", "comp1"))
+    late.to_parquet(raw / "failures.parquet", index=False)
+    assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--trees", 2)
+    assert_clear(outcome, 4, "has no failure to learn from before the cutoff", "--components ")
+
+
+def test_no_failures_at_all_is_said(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("failures", lambda t: t.iloc[:0])(raw)
+    assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model")
+    assert_clear(outcome, 4, "failures.parquet: the table is empty (0 rows)", "train learns from past failures")
+
+
+def test_unknown_component_is_refused_with_the_known_ones(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--components", "comp9")
+    assert_clear(pdm(*words), 4, "no failures of comp9", "comp1")
+
+
+BAD_USAGE = {
+    "unknown command": (("trian",), "no such command 'trian'", "--help"),
+    "unknown option": (("preprocess", "--dat", "x"), "no such option: --dat", "pdm preprocess --help"),
+    "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
+    "wrong number": (("train", "--prepared", "x", "--out", "y", "--trees", "many"), "'--trees'", "--help"),
+    "number out of bounds": (("train", "--prepared", "x", "--out", "y", "--trees", "0"), "--trees:", "--help"),
+    "wrong choice": (("preprocess", "--data", "x", "--out", "y", "--on-duplicate", "last"), "'last'", "--help"),
+    "wrong time": (("train", "--prepared", "x", "--out", "y", "--cutoff", "2015-13-01"), "--cutoff:", "--help"),
+    "no such folder": (("preprocess", "--data", "nowhere", "--out", "y"), "--data nowhere: no such folder", "folder"),
+    "cloud address": (("preprocess", "--data", "azureml:raw:1", "--out", "y"), "not a folder on this machine", "local"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_USAGE)
+def test_wrong_usage_ends_in_one_line_with_exit_2(name: str, pdm: Pdm) -> None:
+    words, message, hint = BAD_USAGE[name]
+    assert_clear(pdm(*words), 2, message, hint)
+
+
+def test_output_folder_that_is_not_empty_needs_overwrite(work: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = pdm("preprocess", "--data", fleet, "--out", work / "prepared")
+    assert_clear(outcome, 2, "prepared: not empty", "--overwrite")
+
+
+def test_output_folder_with_files_of_others_is_never_replaced(fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    outcome = pdm("preprocess", "--data", fleet, "--out", tmp_path, "--overwrite")
+    assert_clear(outcome, 2, "not empty, and not written by pdm", "new or empty folder")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_output_folder_that_is_the_input_is_refused(work: Path, pdm: Pdm) -> None:
+    words = ("detect-anomalies", "--prepared", work / "prepared", "--out", work / "prepared", "--overwrite")
+    assert_clear(pdm(*words), 2, "is the folder of --prepared", "another folder")
+
+
+def test_raw_tables_are_not_taken_for_prepared_ones(fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    outcome = pdm("detect-anomalies", "--prepared", fleet, "--out", tmp_path / "out", "--jobs", 1)
+    assert_clear(outcome, 4, "telemetry.parquet: not a prepared table", "pdm preprocess")
+    outcome = pdm("train", "--prepared", fleet, "--out", tmp_path / "out")
+    assert_clear(outcome, 4, "features.parquet: not in", "the folder holds")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[labels]\nhorizn_hours = 3\n", "[labels] unknown key 'horizn_hours'", "did you mean 'horizon_hours'?"),
+        ("[label]\nhorizon_hours = 3\n", "unknown section [label]", "did you mean 'labels'?"),
+        ("[labels]\nhorizon_hours = 'x'\n", "[labels] horizon_hours: ", "--horizon-hours"),
+        ("[labels\n", "not TOML", "sample_config.toml"),
+    ],
+)
+def test_config_errors_end_in_one_line_with_exit_3(
+    text: str, message: str, hint: str, fleet: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    (tmp_path / "my.toml").write_text(text)
+    outcome = pdm("run", "--data", fleet, "--out", tmp_path / "out", "--config", tmp_path / "my.toml")
+    assert_clear(outcome, 3, message, hint)
+
+
+def test_wrong_environment_is_a_config_error(
+    fleet: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDM_CLI_HORIZON_HOURS", "soon")
+    outcome = pdm("run", "--data", fleet, "--out", tmp_path / "out")
+    assert_clear(outcome, 3, "environment: PDM_CLI_HORIZON_HOURS", "--horizon-hours")
+
+
+def test_errors_are_objects_with_json(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    BAD_DATA["duplicates"][0](raw)
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out", "--json")
+    error = outcome.json
+    assert error["schema"] == "pdm.error/1"
+    assert (error["code"], error["exit"]) == ("data", 4)
+    assert "214 duplicated" in error["message"]
+    assert error["hint"] == "--on-duplicate first|mean keeps one of each"
+    assert error["details"]["count"] == 214
+
+
+def test_gap_shorter_than_the_horizon_is_refused(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m")
+    outcome = pdm(*words, "--cutoff", "2015-03-01", "--test-start", "2015-03-02")
+    assert_clear(outcome, 2, "less than the gap of 48 h", "--test-start 2015-03-03T00:00 or later")
+
+
+def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m")
+    assert_clear(pdm(*words, "--cutoff", "2014-03-01"), 4, "no row to train on", "the telemetry spans 2015-01-01")
+    assert_clear(pdm(*words, "--cutoff", "2016-03-01"), 4, "no labelled row to test on", "set an earlier --cutoff")

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+from pdm_cli.app import app
+from pdm_cli.config import option_name, resolve
+from pdm_cli.params import SECTIONS, Settings
+from tests.cli.conftest import Pdm
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = [command.name for command in app.registered_commands]
+HEAVY = ("pandas", "numpy", "pyarrow", "scipy", "sklearn", "statsmodels", "xgboost", "matplotlib", "pydantic", "azure")
+
+
+def test_help_lists_every_command(pdm: Pdm) -> None:
+    outcome = pdm("--help")
+    assert outcome.code == 0
+    assert all(str(command) in outcome.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_an_example(command: str, pdm: Pdm) -> None:
+    outcome = pdm(command, "--help")
+    assert outcome.code == 0
+    assert f"Example: pdm {command}" in " ".join(outcome.stdout.split())
+
+
+def test_every_setting_is_an_option_of_run(pdm: Pdm) -> None:
+    text = pdm("run", "--help").stdout
+    for section in SECTIONS.values():
+        for item in fields(section):
+            assert option_name(item.name) in text
+
+
+def test_help_imports_nothing_heavy() -> None:
+    words = [sys.executable, "-X", "importtime", "-m", "pdm_cli", "--help"]
+    log = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in log.splitlines() if "|" in line}
+    assert "typer" in imported
+    assert not imported & set(HEAVY)
+
+
+def test_version_is_told(pdm: Pdm) -> None:
+    outcome = pdm("--version")
+    assert outcome.code == 0
+    assert outcome.stdout.startswith("pdm-cli ")
+
+
+def test_sample_config_documents_every_setting_with_its_default() -> None:
+    text = (ROOT / "sample_config.toml").read_text(encoding="utf-8")
+    content = tomllib.loads(text)
+    assert set(content) == set(SECTIONS)
+    for section, cls in SECTIONS.items():
+        for item in fields(cls):
+            assert item.metadata["help"].split()[0] in text
+            default = item.default_factory() if item.default_factory is not MISSING else item.default
+            if default is None:
+                assert f"# {item.name} = " in text
+                continue
+            given = content[section][item.name]
+            assert (tuple(given) if isinstance(given, list) else given) == default
+        assert set(content[section]) <= {item.name for item in fields(cls)}
+
+
+def test_sample_config_is_read_as_the_defaults() -> None:
+    assert resolve({}, config=str(ROOT / "sample_config.toml"), environ={}).settings == Settings()
+
+
+def test_ci_calls_the_commands_of_the_readme_to_the_letter() -> None:
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("python3 -m venv")]
+    assert len(lines) == 2
+    assert "pdm demo" in lines[0]
+    assert "pytest" in lines[1]
+    assert "grep '^python3 -m venv .venv && ' README.md" in (ROOT / ".ci/run").read_text()

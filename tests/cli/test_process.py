@@ -1,0 +1,70 @@
+"""What only a real process shows: signals, pipes, the module form."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PDM = [sys.executable, "-m", "pdm_cli"]
+
+
+def test_module_form_works_without_the_script() -> None:
+    assert subprocess.run([*PDM, "--version"], capture_output=True, text=True, check=True).stdout.startswith("pdm-cli")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
+    number: signal.Signals, code: int, work: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--prepared", work / "prepared", "--out", tmp_path / "model", "--trees", "100000"]
+    process = subprocess.Popen([*PDM, *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "fold 1" in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(number)
+    rest = process.stderr.read()
+    assert process.wait(timeout=30) == code
+    assert "Traceback" not in rest
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_killed_run_leaves_no_manifest_and_the_next_one_works(work: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    words = ["train", "--prepared", work / "prepared", "--out", model, "--trees"]
+    process = subprocess.Popen([*PDM, *words, "100000"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "fold 1" in line:
+            break
+    process.kill()
+    process.wait(timeout=30)
+    process.stderr.close()
+    assert not (model / "manifest.json").exists()
+    subprocess.run([*PDM, *words, "2"], capture_output=True, check=True)
+    assert {path.name for path in model.iterdir()} >= {"manifest.json", "metrics.json"}
+    assert not list(model.glob(".pdm-partial-*"))
+
+
+def test_a_reader_that_goes_away_is_exit_141(work: Path, fleet: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--trees", "20", "--json"]
+    process = subprocess.run([*PDM, *words], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert process.returncode == 141
+    assert "Traceback" not in process.stderr
+
+
+def test_piped_output_has_no_escape_codes(work: Path, fleet: Path) -> None:
+    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--trees", "20"]
+    env = {**os.environ, "GITHUB_ACTIONS": "true", "TERM": "dumb"}
+    done = subprocess.run([*PDM, *words], capture_output=True, text=True, check=True, env=env)
+    assert "\x1b" not in done.stdout + done.stderr

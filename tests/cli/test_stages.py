@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from pdm_cli import manifest, tables
+from pdm_cli.schema import ANOMALIES, PREDICTIONS
+from tests.cli.conftest import Pdm
+
+STAGE_FOLDERS = ("prepared", "anomalies", "model")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Hashes of all files but the ones that name times or command lines."""
+    named = ("manifest.json", "metrics.json")
+    return {
+        p.relative_to(folder).as_posix(): manifest.hash_file(p)["sha256"]
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in named
+    }
+
+
+def test_run_makes_every_output_and_a_manifest_that_lists_it(work: Path) -> None:
+    for name in STAGE_FOLDERS:
+        listed = manifest.read(work / name)
+        assert listed is not None
+        files = {p.relative_to(work / name).as_posix() for p in (work / name).rglob("*") if p.is_file()}
+        assert files - {"manifest.json"} == set(listed["outputs"])
+        assert manifest.is_whole(work / name, listed)
+
+
+def test_metrics_have_the_keys_of_the_contract(work: Path) -> None:
+    metrics = json.loads((work / "model/metrics.json").read_text())
+    assert set(metrics["macro"]) == {"roc_auc", "average_precision", "brier", "f1"}
+    for row in metrics["components"].values():
+        assert {"roc_auc", "average_precision", "brier", "f1", "threshold"} <= set(row)
+    events = metrics["events"]
+    assert {"failures", "caught", "warning_hours", "false_alarms_per_machine_month"} <= set(events)
+    assert set(events["warning_hours"]) == {"q25", "median", "q75"}
+    assert events["caught"] <= events["failures"]
+    assert {"cutoff", "test_start", "test_end"} <= set(metrics["split"])
+    assert metrics["seconds"]
+
+
+def test_tables_have_the_columns_of_the_schema(work: Path) -> None:
+    for path, table in (("anomalies/anomalies.parquet", ANOMALIES), ("model/predictions.parquet", PREDICTIONS)):
+        assert pq.ParquetFile(work / path).schema_arrow.names == [column.name for column in table.columns]
+
+
+def test_predictions_are_those_of_the_held_out_time_only(work: Path) -> None:
+    split = json.loads((work / "model/metrics.json").read_text())["split"]
+    predictions = pd.read_parquet(work / "model/predictions.parquet")
+    assert predictions["datetime"].min() >= pd.Timestamp(split["test_start"])
+    horizon = pd.Timedelta(hours=split["horizon_hours"])
+    labelled = predictions[predictions["label"].notna()]
+    assert labelled["datetime"].max() + horizon <= pd.Timestamp(split["test_end"])
+    assert predictions["probability"].between(0, 1).all()
+
+
+def test_row_groups_are_whole_machines(work: Path) -> None:
+    for name in ("telemetry", "features"):
+        path = work / "prepared" / f"{name}.parquet"
+        groups = [
+            set(tables.read_row_group(path, g, ["machineID"])["machineID"])
+            for g in range(tables.count_row_groups(path))
+        ]
+        assert sum(map(len, groups)) == len(set().union(*groups))
+
+
+def test_stages_one_by_one_write_the_same_bytes_as_run(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    prepared, anomalies, model = (tmp_path / name for name in STAGE_FOLDERS)
+    assert pdm("preprocess", "--data", fleet, "--out", prepared).code == 0
+    assert pdm("detect-anomalies", "--prepared", prepared, "--out", anomalies, "--jobs", 2).code == 0
+    words = ("train", "--prepared", prepared, "--anomalies", anomalies, "--out", model, "--trees", 20)
+    assert pdm(*words).code == 0
+    for name in STAGE_FOLDERS:
+        assert hashes(tmp_path / name) == hashes(work / name)
+
+
+def test_the_layout_of_the_raw_files_changes_no_byte(work: Path, raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    telemetry = pd.read_parquet(raw / "telemetry.parquet").sort_values(["datetime", "machineID"])
+    (raw / "telemetry.parquet").unlink()
+    (raw / "telemetry").mkdir()
+    for month, part in telemetry.groupby(telemetry["datetime"].dt.month):
+        part.to_parquet(raw / f"telemetry/{month:02}.parquet", index=False)
+    assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
+    ours, theirs = hashes(tmp_path / "prepared"), hashes(work / "prepared")
+    assert {k: v for k, v in ours.items() if k.endswith(".parquet")} == {
+        k: v for k, v in theirs.items() if k.endswith(".parquet")
+    }
+
+
+def test_run_keeps_what_is_unchanged_and_says_so(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    copy = shutil.copytree(work, tmp_path / "out")
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 2, "--trees", 20)
+    assert outcome.code == 0
+    assert outcome.stderr.count("unchanged, kept") == 3
+
+
+def test_run_redoes_only_what_a_setting_changes_and_names_it(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    copy = shutil.copytree(work, tmp_path / "out")
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--trees", 10)
+    assert outcome.stderr.count("unchanged, kept") == 2
+    assert "train: trees changed" in outcome.stderr
+
+
+def test_run_notices_a_changed_input_and_a_damaged_output(work: Path, raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    copy = shutil.copytree(work, tmp_path / "out")
+    errors = pd.read_parquet(raw / "errors.parquet")
+    errors.iloc[1:].to_parquet(raw / "errors.parquet", index=False)
+    (copy / "anomalies/anomalies.parquet").write_bytes(b"")
+    outcome = pdm("run", "--data", raw, "--out", copy, "--jobs", 1, "--trees", 20)
+    assert outcome.code == 0
+    assert "preprocess: errors.parquet changed" in outcome.stderr
+    assert "detect-anomalies: an output file is missing or was changed" in outcome.stderr
+
+
+def test_force_runs_every_stage_again(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    copy = shutil.copytree(work, tmp_path / "out")
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--trees", 20, "--force")
+    assert "kept" not in outcome.stderr
+    assert hashes(copy) == hashes(work)
+
+
+def test_json_is_one_object_with_a_schema_and_nothing_else_on_stdout(work: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--trees", 20, "--json")
+    assert outcome.json["schema"] == "pdm.train/1"
+    assert outcome.json["out"] == str(work / "model")
+
+
+def test_quiet_says_nothing_on_stderr(work: Path, fleet: Path, pdm: Pdm) -> None:
+    assert pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--trees", 20, "-q").stderr == ""
+
+
+def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    assert tables.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "false"
+    words = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies")
+    outcome = pdm(*words, "--out", tmp_path / "model", "--trees", 2)
+    assert "not features" in outcome.stderr
+    features = json.loads((tmp_path / "model/bundle.json").read_text())["features"]
+    assert not [name for name in features if "anomaly" in name]
+
+
+def test_causal_anomalies_become_features(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    causal = tmp_path / "causal"
+    causal.mkdir()
+    anomalies = pd.read_parquet(work / "anomalies/anomalies.parquet")
+    tables.write_frame(causal / "anomalies.parquet", anomalies, {"causal": "true"})
+    words = ("train", "--prepared", work / "prepared", "--anomalies", causal, "--out", tmp_path / "model", "--trees", 2)
+    assert pdm(*words).code == 0
+    features = json.loads((tmp_path / "model/bundle.json").read_text())["features"]
+    assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h"} <= set(features)
+
+
+def test_train_works_from_telemetry_and_failures_alone(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    for name in ("errors", "maint", "machines"):
+        (raw / f"{name}.parquet").unlink()
+    assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
+    assert pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--trees", 5).code == 0
+
+
+def test_machines_named_by_text_work_throughout(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    for path in raw.glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table.assign(machineID="pump-" + table["machineID"].astype(str)).to_parquet(path, index=False)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 5)
+    assert outcome.code == 0, outcome.stderr
+    assert pd.read_parquet(tmp_path / "out/model/predictions.parquet")["machineID"].str.startswith("pump-").all()
+
+
+@pytest.mark.parametrize("gap", [6, 60])
+def test_gaps_are_reported_and_the_other_series_go_on(raw: Path, pdm: Pdm, tmp_path: Path, gap: int) -> None:
+    telemetry = pd.read_parquet(raw / "telemetry.parquet")
+    is_first = telemetry["machineID"] == 1
+    rows = telemetry[is_first].index[500 : 500 + gap]
+    telemetry.drop(rows).to_parquet(raw / "telemetry.parquet", index=False)
+    prepared = pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared", "--json")
+    name = "gaps" if gap == 6 else "long_gaps"
+    assert prepared.json["findings"][name]["count"] == 1
+    words = ("detect-anomalies", "--prepared", tmp_path / "prepared", "--out", tmp_path / "a", "--jobs", 1)
+    detected = pdm(*words, "--json")
+    assert detected.code == 0
+    skipped = [(row["machineID"], row["sensor"]) for row in detected.json["skipped"]]
+    assert skipped == ([] if gap == 6 else [(1, sensor) for sensor in ("volt", "rotate", "pressure", "vibration")])
