@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pdm_cli import manifest
 from pdm_cli.core.estimators import ESTIMATORS, Model
 from pdm_cli.core.features import Vocabulary
 from pdm_cli.errors import ModelError
@@ -55,24 +57,23 @@ class Bundle:
 def save(folder: Path, bundle: Bundle, model: Model) -> None:
     """Write the boosters and ``bundle.json`` into ``folder``."""
     # Numbered, because a component may have a name that no file can have.
-    files = []
+    boosters = {}
     for number, dump in enumerate(model.dump(), start=1):
-        files.append(f"booster_{number}.ubj")
-        (folder / files[-1]).write_bytes(dump)
-    content = {"schema": SCHEMA, "boosters": files, **asdict(bundle)}
+        path = folder / f"booster_{number}.ubj"
+        path.write_bytes(dump)
+        boosters[path.name] = manifest.hash_file(path)["sha256"]
+    content = {"schema": SCHEMA, "boosters": boosters, **asdict(bundle)}
     text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
     (folder / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def load(folder: Path, *, threads: int = 0) -> tuple[Bundle, Model]:
+def load(folder: Path) -> tuple[Bundle, Model]:
     """Read a model folder back.
 
     Parameters
     ----------
     folder : Path
         Written by :func:`save`.
-    threads : int
-        Threads for predictions; 0: one a core.
 
     Raises
     ------
@@ -86,19 +87,34 @@ def load(folder: Path, *, threads: int = 0) -> tuple[Bundle, Model]:
             raise ModelError(f"{path}: schema {content['schema']!r}, wanted {SCHEMA!r}", hint="train the model again")
         values = {item.name: content[item.name] for item in fields(Bundle)}
         bundle = Bundle(**values | {"vocabulary": Vocabulary(**content["vocabulary"])})
+        _check(path, bundle, content["boosters"])
         estimator = ESTIMATORS[bundle.estimator]()
-        dumps = [_booster_file(folder, name).read_bytes() for name in content["boosters"]]
+        dumps = [_read_booster(folder, name, sha256) for name, sha256 in content["boosters"].items()]
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except KeyError as exc:
+        raise ModelError(f"{path}: {exc} is missing or unknown", hint="train or fetch the model again") from exc
+    except (OSError, ValueError, TypeError, AttributeError) as exc:
         raise ModelError(f"{path}: not a bundle of pdm: {exc}", hint="train or fetch the model again") from exc
     categorical = [name in bundle.categorical for name in bundle.features]
-    return bundle, estimator.load(dumps, categorical=categorical, threads=threads)
+    return bundle, estimator.load(dumps, categorical=categorical)
 
 
-def _booster_file(folder: Path, name: str) -> Path:
+def _check(path: Path, bundle: Bundle, boosters: dict[str, str]) -> None:
+    """Refuse parts that do not belong together."""
+    counts = {"components": len(bundle.components), "thresholds": len(bundle.thresholds), "boosters": len(boosters)}
+    if not bundle.components or len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise ModelError(f"{path}: its parts do not belong together: {told}", hint="train or fetch the model again")
+
+
+def _read_booster(folder: Path, name: str, sha256: str) -> bytes:
+    """Return a booster's bytes, which XGBoost would believe unseen: damaged ones can end the process."""
     if Path(name).name != name:
         raise ModelError(
             f"{folder / BUNDLE_FILE}: booster {name!r} lies outside the folder", hint="do not use this model"
         )
-    return folder / name
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{folder / name}: damaged: sha256 differs", hint="train or fetch the model again")
+    return content

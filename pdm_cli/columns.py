@@ -44,15 +44,24 @@ class ColumnReader:
     def machine(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
         """Return the machine column as int64 or string."""
         column = _plain(self._complete(piece, name))
-        return column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.string())
+        try:
+            return column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.string())
+        except pa.ArrowInvalid as exc:
+            raise DataError(f"{self._file}: column {name}: {exc}", hint="name such machines by a text") from exc
 
     def text(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
         """Return a column of kinds as string."""
         return _plain(self._complete(piece, name)).cast(pa.string())
 
+    def category(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
+        """Return a column of texts that may be missing as string."""
+        return _plain(piece[name]).cast(pa.string())
+
     def time(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
         """Return the stamps in UTC, microseconds, without a zone."""
         column = self._complete(piece, name)
+        if pa.types.is_null(column.type):
+            return column.cast(pa.timestamp("us"))
         if column.type.tz is None and self._timezone != "UTC":
             try:
                 column = pc.assume_timezone(column, self._timezone)
@@ -68,7 +77,7 @@ class ColumnReader:
         if column.null_count:
             first = self._first_row + int(np.flatnonzero(column.is_null().to_numpy())[0])
             raise DataError(
-                f"{self._file}: column {name}: {column.null_count} missing values, first in row {first}",
+                f"{self._file}: column {name}: a value is missing, first in row {first:,}",
                 hint=f"drop the rows without {name}",
             )
         return column
@@ -88,7 +97,8 @@ def check_columns(files: TableFiles, wanted: list[tuple[str, str, str]]) -> None
         if name not in files.schema.names:
             raise _missing_column(files, canonical, name)
         found = files.schema.field(name).type
-        if not _is_kind(found, kind):
+        # A log without a row has no type to tell.
+        if not (_is_kind(found, kind) or pa.types.is_null(found)):
             raise SchemaError(
                 f"{files.name}: column {name} is {found}, wanted {_WANTED[kind]}",
                 hint="convert it, e.g. pandas.to_datetime(…)" if kind == "time" else f"convert it to {_WANTED[kind]}",
@@ -111,10 +121,12 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
         If a named sensor is not a numeric column, or there is no sensor at all.
     """
     keys = {columns.machine_column, columns.datetime_column}
-    # pandas writes an unnamed index under such a name: a number, but no reading.
-    others = [f.name for f in files.schema if f.name not in keys and not f.name.startswith("__index_level_")]
-    numeric = tuple(name for name in others if is_number(files.schema.field(name).type))
+    others = [field.name for field in files.schema if field.name not in keys and not is_index(field.name)]
+    # A column that bears the name of the contract while another one is mapped to it is no reading.
+    numeric = tuple(name for name in others if is_number(files.schema.field(name).type) and name not in (MACHINE, TIME))
     for name in columns.sensors:
+        if name in keys:
+            raise SchemaError(f"{files.name}: column {name} is the machine or the time, no sensor", hint="--sensors")
         if name not in others:
             raise _missing_column(files, "sensor", name)
         if name not in numeric:
@@ -122,7 +134,7 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
                 f"{files.name}: column {name} is {files.schema.field(name).type}, wanted a number",
                 hint="--sensors names numeric columns",
             )
-    sensors = columns.sensors or numeric
+    sensors = tuple(dict.fromkeys(columns.sensors)) or numeric
     if not sensors:
         raise SchemaError(f"{files.name}: no sensor: no numeric column beside machine and time", hint="add readings")
     return sensors, tuple(name for name in others if name not in sensors)
@@ -133,13 +145,29 @@ def _is_kind(found: pa.DataType, kind: str) -> bool:
         return bool(pa.types.is_timestamp(found))
     if pa.types.is_dictionary(found):
         found = found.value_type
-    is_text = pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
-    return bool(is_text or pa.types.is_integer(found))
+    return is_text(found) or bool(pa.types.is_integer(found))
+
+
+def is_text(found: pa.DataType) -> bool:
+    """Return whether an Arrow type holds texts, plain or as categories."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
 
 
 def is_number(found: pa.DataType) -> bool:
-    """Return whether an Arrow type holds numbers (a bool is none)."""
+    """Return whether an Arrow type holds numbers; truth values are none."""
     return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found))
+
+
+def is_index(name: str) -> bool:
+    """Return whether pandas wrote the column for an index without a name: a number, but no reading."""
+    return name.startswith("__index_level_")
+
+
+def to_float(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return numbers as double, the nearest one where an integer is too long."""
+    return column.cast(pa.float64(), safe=False)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

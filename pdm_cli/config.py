@@ -6,9 +6,10 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
 from pdm_cli.params import SECTIONS, Section, Settings
@@ -17,6 +18,8 @@ CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
 # Names with the prefix that are no settings: where the config is, and where tests find the reference data.
 ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE"})
+
+_PRECEDENCE = {"option": 0, "environment": 1}
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,18 @@ def _config_path(config: str | None, environ: Mapping[str, str], folder: Path) -
 
 def _read_config(path: Path) -> dict[str, dict[str, object]]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows put a byte order mark before the first section.
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}", hint="--config names the config file") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: not TOML: {exc}", hint="see sample_config.toml for the form") from exc
     for section, values in content.items():
+        home = _home(section)
+        if home is not None and not isinstance(values, dict):
+            raise ConfigError(
+                f"{path}: {section!r} stands in no section", hint=f"{section} belongs in section [{home}]"
+            )
         if section not in SECTIONS:
             raise _unknown(f"{path}: unknown section [{section}]", section, list(SECTIONS))
         if not isinstance(values, dict):
@@ -123,20 +132,30 @@ def _check_key(path: Path, section: str, key: str) -> None:
     if key in known:
         return
     message = f"{path}: [{section}] unknown key {key!r}"
-    for other in SECTIONS:
-        if key in {item.name for item in section_fields(other)}:
-            raise ConfigError(message, hint=f"{key} belongs in section [{other}]")
+    home = _home(key)
+    if home is not None:
+        raise ConfigError(message, hint=f"{key} belongs in section [{home}]")
     raise _unknown(message, key, known)
+
+
+def _home(key: str) -> str | None:
+    """Return the section that a setting belongs to."""
+    return next((name for name in SECTIONS if key in {item.name for item in section_fields(name)}), None)
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
     known = {_env_name(item): item.name for name in SECTIONS for item in section_fields(name)}
     values = {}
     for name, value in environ.items():
-        if not name.startswith(ENV_PREFIX) or name in ENV_RESERVED:
+        # CI systems set variables to nothing where they mean not to set them.
+        if not name.startswith(ENV_PREFIX) or name in ENV_RESERVED or not value:
             continue
         if name not in known:
-            raise _unknown(f"environment: unknown setting {name}", name, list(known))
+            close = get_close_matches(name.removeprefix(ENV_PREFIX), [n.removeprefix(ENV_PREFIX) for n in known], n=1)
+            hint = (
+                f"did you mean {ENV_PREFIX + close[0]!r}?" if close else "unset it; sample_config.toml has all settings"
+            )
+            raise ConfigError(f"environment: unknown setting {name}", hint=hint)
         values[known[name]] = value
     return values
 
@@ -158,7 +177,7 @@ def _validate(cls: type[Section], section: str, values: dict[str, object], origi
     parsed: dict[str, object] = {}
     for key, value in values.items():
         try:
-            parsed[key] = _from_text(hints[key], value) if isinstance(value, str) else value
+            parsed[key] = _from_text(hints[key], value) if isinstance(value, str) else _not_mistaken(hints[key], value)
         except ValueError as exc:
             raise _wrong_value(section, key, origins, str(exc)) from exc
     try:
@@ -166,8 +185,10 @@ def _validate(cls: type[Section], section: str, values: dict[str, object], origi
     except ValidationError as exc:
         first = exc.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
-        # A check over several settings has no field of its own: blame the first that it names and that was given.
-        key = str(first["loc"][0]) if first["loc"] else next((k for k in parsed if k in message), "")
+        # A check over several settings has no field of its own: blame what was given last, by the one who can mend it.
+        named = sorted((k for k in parsed if k in message), key=lambda k: _PRECEDENCE.get(origins[k], 2))
+        key = str(first["loc"][0]) if first["loc"] else named[0]
+        message = message.removeprefix(f"{key}: ")
         shown = f" (got {first['input']!r})" if first["loc"] else ""
         raise _wrong_value(section, key, origins, message[0].lower() + message[1:] + shown) from exc
 
@@ -180,9 +201,20 @@ def _wrong_value(section: str, key: str, origins: dict[str, str], problem: str) 
     return ConfigError(f"{where}: {problem}", hint=f"{option_name(key)} in --help shows the values it takes")
 
 
+def _not_mistaken(hint: Any, value: object) -> object:
+    """Refuse values that pydantic would take for something else: true for 1, 2015 for a second of 1970."""
+    if isinstance(value, bool) and hint is not bool:
+        raise ValueError(f"{value!r} is not a value for it")
+    if datetime in get_args(hint) and isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is not a time, such as 2015-10-01T06:00")
+    return value
+
+
 def _from_text(hint: Any, text: str) -> object:
     """Turn the text of an option or variable into what pydantic takes for the field's type."""
     origin = get_origin(hint)
+    if datetime in get_args(hint) and text.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError(f"{text!r} is not a time, such as 2015-10-01T06:00")
     if origin is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     if origin is dict:

@@ -98,15 +98,16 @@ def write(folder: Path, recipe: Recipe) -> None:
     (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+def read(folder: Path, name: str = MANIFEST_FILE) -> dict[str, Any] | None:
     """Return the manifest of ``folder``, or ``None`` where there is no readable one."""
     try:
-        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         return None
-    return content
+    is_sound = all(isinstance(content.get(name), dict) for name in ("parameters", "inputs", "outputs"))
+    return content if is_sound else None
 
 
 def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
@@ -124,8 +125,8 @@ def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
         return ["not made yet"]
     wanted = recipe.as_json()
     reasons = [text for what, text in _REASONS.items() if manifest.get(what) != wanted[what]]
-    reasons += _changed_parameters(manifest.get("parameters", {}), wanted["parameters"])
-    reasons += _changed_inputs(manifest.get("inputs", {}), wanted["inputs"])
+    reasons += _changed_parameters(manifest["parameters"], wanted["parameters"])
+    reasons += _changed_inputs(manifest["inputs"], wanted["inputs"])
     if not reasons and not is_whole(folder, manifest):
         reasons.append("an output file is missing or was changed")
     return reasons
@@ -133,7 +134,7 @@ def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
 
 def is_whole(folder: Path, manifest: dict[str, Any]) -> bool:
     """Return whether every output that the manifest lists is there with the same bytes."""
-    outputs: dict[str, Any] = manifest.get("outputs", {})
+    outputs: dict[str, Any] = manifest["outputs"]
     return all((folder / name).is_file() and hash_file(folder / name) == facts for name, facts in outputs.items())
 
 

@@ -17,6 +17,7 @@ from pdm_cli import manifest
 from pdm_cli.errors import UsageError
 
 _PARTIAL_PREFIX = ".pdm-partial-"
+_PREVIOUS_MANIFEST = "previous-manifest.json"
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -29,11 +30,14 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
-    if not _contents(folder):
+    files = _files(folder)
+    if not files:
         return
-    ours = manifest.read(folder) is not None
-    if not ours:
-        raise UsageError(f"{folder}: not empty, and not written by pdm", hint="--out names a new or empty folder")
+    foreign = sorted(files - _written_by_pdm(folder))
+    if foreign:
+        raise UsageError(
+            f"{folder}: not empty, and not written by pdm: {foreign[0]}", hint="--out names a new or empty folder"
+        )
     if not overwrite:
         raise UsageError(f"{folder}: not empty", hint="--overwrite replaces what pdm wrote there before")
 
@@ -53,48 +57,61 @@ def output_folder(folder: Path, recipe: manifest.Recipe) -> Iterator[Path]:
     ------
     Path
         An empty folder. After an error it is gone and ``folder`` is as it was.
+
+    Raises
+    ------
+    UsageError
+        If the folder cannot be made or written.
     """
-    made = _make_folder(folder)
-    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL_PREFIX, dir=folder))
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL_PREFIX, dir=folder))
+    except OSError as exc:
+        raise UsageError(
+            f"{folder}: cannot be written: {exc.strerror}", hint="--out names a folder you may write"
+        ) from exc
     try:
         yield partial
         manifest.write(partial, recipe)
         _replace_contents(folder, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()
+        for path in made:
+            if not any(path.iterdir()):
+                path.rmdir()
 
 
-def _make_folder(folder: Path) -> bool:
-    if folder.is_dir():
-        # Left behind by a run that was killed: no manifest ever pointed at it.
-        for stale in folder.glob(_PARTIAL_PREFIX + "*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        return False
-    try:
-        folder.mkdir(parents=True)
-    except OSError as exc:
-        raise UsageError(
-            f"{folder}: cannot be made: {exc.strerror}", hint="--out names a folder you may write"
-        ) from exc
-    return True
+def _files(folder: Path) -> set[str]:
+    """Return the files below ``folder`` that are not those of a run under way or killed."""
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    return {name for name in names if not name.startswith(_PARTIAL_PREFIX)}
 
 
-def _contents(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [path for path in folder.iterdir() if not path.name.startswith(_PARTIAL_PREFIX)]
+def _written_by_pdm(folder: Path) -> set[str]:
+    """Return the files that the folder's manifest lists, or those of a run killed while it moved its files in."""
+    known = [manifest.read(folder)]
+    for partial in folder.glob(_PARTIAL_PREFIX + "*"):
+        known += [manifest.read(partial), manifest.read(partial, _PREVIOUS_MANIFEST)]
+    return {manifest.MANIFEST_FILE}.union(*(found["outputs"] for found in known if found)) if any(known) else set()
 
 
 def _replace_contents(folder: Path, partial: Path) -> None:
     # The old manifest goes first and the new one comes last: at no moment does a manifest stand beside other files
-    # than the ones it lists.
-    (folder / manifest.MANIFEST_FILE).unlink(missing_ok=True)
-    for path in _contents(folder):
+    # than the ones it lists. Until then both lie in the partial folder and tell whose files these are.
+    old = folder / manifest.MANIFEST_FILE
+    if old.exists():
+        old.replace(partial / _PREVIOUS_MANIFEST)
+    for path in folder.iterdir():
+        if path.name.startswith(_PARTIAL_PREFIX):
+            continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()
-    for path in sorted(partial.iterdir(), key=lambda p: p.name == manifest.MANIFEST_FILE):
+    moved = (path for path in partial.iterdir() if path.name not in (manifest.MANIFEST_FILE, _PREVIOUS_MANIFEST))
+    for path in sorted(moved):
         path.replace(folder / path.name)
+    (partial / manifest.MANIFEST_FILE).replace(old)
+    for stale in folder.glob(_PARTIAL_PREFIX + "*"):
+        shutil.rmtree(stale, ignore_errors=True)

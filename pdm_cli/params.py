@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Gt, Interval, MinLen
 
@@ -77,6 +78,12 @@ class PreprocessParams(Section):
     )
 
     def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"timezone: unknown time zone {self.timezone!r}, wanted one such as Europe/Berlin"
+            ) from None
         for sensor, (low, high) in self.ranges.items():
             if not low < high:
                 raise ValueError(f"ranges: {sensor} needs low < high, got {low:g}:{high:g}")
@@ -158,7 +165,9 @@ class TrainParams(Section):
     l2: Annotated[float, Ge(0)] = setting(3.0, "L2 penalty on leaf values.")
     column_share: Share = setting(0.5, "Share of the features each tree may use.")
     seed: Annotated[int, Ge(0)] = setting(0, "Seed of everything random.")
-    threads: Annotated[int, Ge(0)] = setting(0, "Threads of the booster; 0: one a core.", changes_result=False)
+    threads: Annotated[int, Ge(0)] = setting(
+        0, "Components fitted at the same time; 0: one a core.", changes_result=False
+    )
 
     def __post_init__(self) -> None:
         if self.test_start is not None and self.cutoff is None:

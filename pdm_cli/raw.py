@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pdm_cli import tables
-from pdm_cli.columns import ColumnReader, check_columns, find_sensors, is_number
+from pdm_cli.columns import ColumnReader, check_columns, find_sensors, is_index, is_number, is_text, to_float
 from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.params import ColumnsParams, PreprocessParams
 from pdm_cli.scan import Look, TelemetryScan
@@ -66,7 +66,7 @@ class RawTelemetry:
             raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="telemetry needs readings")
         step = round(self._params.step_minutes * 60e6) or look.step(self._files.name)
         rows = dict(sorted(look.counts.items()))
-        return TelemetryScan(rows, look.in_order, step, look.out_of_order, look.first_out_of_order)
+        return TelemetryScan(rows, look.in_order, step, look.phase(step), look.out_of_order, look.first_out_of_order)
 
     def batches(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
         """Yield frames of whole machines, sorted by machine, then time; equal stamps keep their order in the file.
@@ -95,22 +95,19 @@ class RawTelemetry:
 
     def _pieces(self, sensors: tuple[str, ...]) -> Iterator[pa.Table]:
         wanted = [*self._names.values(), *sensors]
-        row = 0
         for part in self._files.parts:
-            file = tables.open_file(part)
-            with tables.reading(part):
-                for batch in file.iter_batches(PIECE_ROWS, columns=wanted):
-                    piece = pa.table(batch)
-                    yield self._typed(piece, sensors, row)
-                    row += piece.num_rows
+            row = 0
+            for piece in tables.iterate(part, PIECE_ROWS, wanted):
+                read = ColumnReader(tables.part_name(self._files, part), self._params.timezone, row)
+                yield self._typed(piece, sensors, read)
+                row += piece.num_rows
 
-    def _typed(self, piece: pa.Table, sensors: tuple[str, ...], row: int) -> pa.Table:
-        read = ColumnReader(self._files.name, self._params.timezone, row)
+    def _typed(self, piece: pa.Table, sensors: tuple[str, ...], read: ColumnReader) -> pa.Table:
         columns = {
             MACHINE: read.machine(piece, self._names[MACHINE]),
             TIME: read.time(piece, self._names[TIME]),
         }
-        return pa.table(columns | {name: piece[name].cast(pa.float64()) for name in sensors})
+        return pa.table(columns | {name: to_float(piece[name]) for name in sensors})
 
     def _machines_in_order(self) -> Iterator[pd.DataFrame]:
         held: list[pd.DataFrame] = []
@@ -181,7 +178,9 @@ def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: st
 
 
 def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
-    """Read the machines' attributes: numbers as float, everything else as text; ``None`` if there is no table.
+    """Read the machines' attributes: numbers as float, texts and truth values as text; ``None`` without a table.
+
+    Columns of other types are left out.
 
     Raises
     ------
@@ -199,8 +198,12 @@ def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
     read = ColumnReader(files.name, "UTC", 0)
     typed = {MACHINE: read.machine(content, name)}
     for field in files.schema:
-        if field.name != name:
-            typed[field.name] = content[field.name].cast(pa.float64() if is_number(field.type) else pa.string())
+        if field.name in (name, MACHINE) or is_index(field.name):
+            continue
+        if is_number(field.type):
+            typed[field.name] = to_float(content[field.name])
+        elif is_text(field.type) or pa.types.is_boolean(field.type):
+            typed[field.name] = read.category(content, field.name)
     frame: pd.DataFrame = pa.table(typed).to_pandas()
     twice = frame[MACHINE].duplicated()
     if twice.any():

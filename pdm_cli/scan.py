@@ -1,8 +1,7 @@
-"""One look at machines and stamps of raw telemetry: order, rows a machine, time step."""
+"""One look at machines and stamps of raw telemetry: order, rows a machine, time grid."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,12 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.schema import MACHINE, TIME
 
-# A step that fewer of the readings keep than this is no step.
+# A step, or an offset of the grid, that fewer of the readings keep than this is none.
 _REGULAR_SHARE = 0.5
+# The grid is found from the stamps of the first machines: as many as there are until this number of stamps is held.
+_GRID_STAMPS = 2_000_000
+# Clocks jitter: a difference this close to the step, as a share of it, is the step.
+_JITTER = 0.05
+_ROUND_UNITS = (60_000_000, 1_000_000, 1_000)
+
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,9 @@ class TelemetryScan:
     in_order : bool
         Whether each machine's rows stand together and machines ascend.
     step_us : int
-        Most common time between two readings of a machine, in microseconds.
+        Time between two readings of a machine, in microseconds.
+    phase_us : int
+        Stamps of the grid are multiples of the step plus this, in microseconds.
     out_of_order : int
         Rows whose stamp lies before the row above of the same machine.
     first_out_of_order : DataFrame
@@ -39,6 +48,7 @@ class TelemetryScan:
     rows: dict[Any, int]
     in_order: bool
     step_us: int
+    phase_us: int
     out_of_order: int
     first_out_of_order: pd.DataFrame
 
@@ -51,9 +61,10 @@ class Look:
         self.in_order = True
         self.out_of_order = 0
         self.first_out_of_order = pd.DataFrame({MACHINE: [], TIME: []})
-        self._steps: Counter[int] = Counter()
         self._last_stamp: dict[Any, int] = {}
         self._last_machine: Any = None
+        self._stamps: dict[Any, list[IntArray]] = {}
+        self._held = 0
 
     def add(self, machines: pa.ChunkedArray, stamps: pa.ChunkedArray) -> None:
         """Take in the next rows of the file."""
@@ -62,37 +73,28 @@ class Look:
         codes = encoded.indices.to_numpy()
         times = stamps.cast(pa.int64()).to_numpy()
         self._check_order(names, codes)
+        order = np.arange(len(codes))
         if np.any(np.diff(codes) < 0):
             order = np.argsort(codes, kind="stable")
             codes, times = codes[order], times[order]
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
         stops = np.append(starts[1:], len(codes))
-        apart = np.diff(times, prepend=times[0])
+        apart = np.diff(times, prepend=times[:1])
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             machine = names[codes[start]]
             apart[start] = times[start] - self._last_stamp.get(machine, times[start])
-            self.counts[machine] = self.counts.get(machine, 0) + stop - start
             self._last_stamp[machine] = int(times[stop - 1])
+            self._hold(machine, times[start:stop])
+            self.counts[machine] = self.counts.get(machine, 0) + stop - start
         backwards = np.flatnonzero(apart < 0)
         if len(backwards) and self.first_out_of_order.empty:
-            first = backwards[0]
+            first = backwards[np.argmin(order[backwards])]
             stamp = pd.Timestamp(int(times[first]), unit="us")
             self.first_out_of_order = pd.DataFrame({MACHINE: [names[codes[first]]], TIME: [stamp]})
         self.out_of_order += len(backwards)
-        steps, counts = np.unique(apart[apart > 0], return_counts=True)
-        self._steps.update(dict(zip(steps.tolist(), counts.tolist(), strict=True)))
-
-    def _check_order(self, names: list[Any], codes: np.ndarray[Any, np.dtype[np.int32]]) -> None:
-        if not self.in_order:
-            return
-        runs = [names[code] for code in codes[np.flatnonzero(np.diff(codes, prepend=-1))]]
-        if self._last_machine is not None and runs[0] != self._last_machine:
-            runs.insert(0, self._last_machine)
-        self._last_machine = runs[-1]
-        self.in_order = all(one < other for one, other in pairwise(runs))
 
     def step(self, file: str) -> int:
-        """Return the most common time between readings of a machine, in microseconds.
+        """Return the usual time between readings of a machine, in microseconds.
 
         Raises
         ------
@@ -101,17 +103,65 @@ class Look:
         DataError
             If fewer than half of the readings keep the same step.
         """
-        if not self._steps:
+        apart = np.concatenate([np.diff(np.unique(np.concatenate(held))) for held in self._stamps.values()])
+        if not len(apart):
             raise NotEnoughData(
                 f"{file}: no machine has two readings at different times, so the time step cannot be found",
                 hint="--step-minutes gives it",
             )
-        step, count = min(self._steps.items(), key=lambda item: (-item[1], item[0]))
-        share = count / self._steps.total()
+        step = _usual_step(apart)
+        share = float(np.mean(np.abs(apart - step) <= _JITTER * step))
         if share < _REGULAR_SHARE:
             raise DataError(
-                f"{file}: no regular time step: the most common, {step / 60e6:g} min, "
+                f"{file}: no regular time step: the usual one, {step / 60e6:g} min, "
                 f"is that of {share:.0%} of the readings",
                 hint="--step-minutes puts the readings on a grid of that step",
             )
-        return int(step)
+        return step
+
+    def phase(self, step: int) -> int:
+        """Return where in the step the readings stand, in microseconds: 30 min for an hourly log at hh:30.
+
+        Jittering stamps stand in a cluster; its late end is the phase, so that no reading has to move back in time.
+        Stamps all over the step, as when many readings are put into one step, have phase 0.
+
+        Parameters
+        ----------
+        step : int
+            Step of the grid in microseconds.
+        """
+        rests, counts = np.unique(
+            np.concatenate([times for held in self._stamps.values() for times in held]) % step, return_counts=True
+        )
+        if counts.max() >= _REGULAR_SHARE * counts.sum():
+            return int(rests[np.argmax(counts)])
+        apart = np.diff(rests, append=rests[0] + step)
+        return int(rests[np.argmax(apart)]) if apart.max() >= step / 2 else 0
+
+    def _check_order(self, names: list[Any], codes: NDArray[np.int32]) -> None:
+        if not self.in_order:
+            return
+        runs = [names[code] for code in codes[np.flatnonzero(np.diff(codes, prepend=-1))]]
+        if self._last_machine is not None and runs[0] != self._last_machine:
+            runs.insert(0, self._last_machine)
+        self._last_machine = runs[-1]
+        self.in_order = all(one < other for one, other in pairwise(runs))
+
+    def _hold(self, machine: Any, times: IntArray) -> None:
+        if machine not in self._stamps and (machine in self.counts or self._held >= _GRID_STAMPS):
+            return
+        self._stamps.setdefault(machine, []).append(times)
+        self._held += len(times)
+        while self._held > 2 * _GRID_STAMPS and len(self._stamps) > 1:
+            _, dropped = self._stamps.popitem()
+            self._held -= sum(map(len, dropped))
+
+
+def _usual_step(apart: IntArray) -> int:
+    """Return the step that at least half of the differences keep, or the typical one in a round unit of time."""
+    steps, counts = np.unique(apart, return_counts=True)
+    if counts.max() >= _REGULAR_SHARE * len(apart):
+        return int(steps[np.argmax(counts)])
+    typical = float(np.median(apart))
+    unit = next((unit for unit in _ROUND_UNITS if typical >= 10 * unit), 1)
+    return round(typical / unit) * unit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,25 +57,40 @@ def find_table(folder: Path, table: Table) -> TableFiles | None:
     DataError
         If a file is not Parquet or is damaged.
     """
-    single, parts_folder = folder / table.file, folder / table.name
-    if single.is_file() and parts_folder.is_dir():
-        raise SchemaError(f"{single.name} and {table.name}/ are both in {folder}", hint="keep one of the two")
-    if single.is_file():
-        return TableFiles(single.name, (single,), open_file(single).schema_arrow)
-    if not parts_folder.is_dir():
+    places = [place for place in (folder / table.file, folder / table.name) if place.exists()]
+    if not places:
         return None
-    parts = tuple(sorted(parts_folder.rglob("*.parquet")))
+    if len(places) > 1:
+        raise SchemaError(f"{table.file} and {table.name}/ are both in {folder}", hint="keep one of the two")
+    parts = tuple(list_files(folder, table))
     if not parts:
-        raise SchemaError(f"{parts_folder}/ has no .parquet file", hint=f"put the parts there or give {single.name}")
+        raise SchemaError(f"{places[0]}/ has no .parquet file", hint=f"put the parts there or give {table.file}")
     schemas = [open_file(part).schema_arrow for part in parts]
     for part, schema in zip(parts, schemas, strict=True):
-        if not schema.equals(schemas[0]):
+        difference = _schema_difference(schema, schemas[0])
+        if difference is not None:
             raise SchemaError(
-                f"{part.relative_to(folder)}: columns differ from those of {parts[0].relative_to(folder)}: "
-                f"{_schema_difference(schema, schemas[0])}",
+                f"{part.relative_to(folder)}: columns differ from those of {parts[0].name}: {difference}",
                 hint="all parts of a table need the same columns and types",
             )
-    return TableFiles(f"{table.name}/", parts, schemas[0])
+    name = places[0].name if places[0].is_file() else f"{places[0].name}/"
+    twice = [column for column, count in Counter(schemas[0].names).items() if count > 1]
+    if twice:
+        raise SchemaError(f"{name}: column {twice[0]!r} stands in it twice", hint="give each column its own name")
+    return TableFiles(name, parts, schemas[0])
+
+
+def list_files(folder: Path, table: Table) -> list[Path]:
+    """Return the Parquet files of a table: the file itself, or the parts in a folder of its name, sorted."""
+    found: list[Path] = []
+    for place in (folder / table.file, folder / table.name):
+        found += [place] if place.is_file() else (path for path in place.rglob("*.parquet") if path.is_file())
+    return sorted(found)
+
+
+def part_name(files: TableFiles, part: Path) -> str:
+    """Return how messages name a part: the table's file, or the part within its folder."""
+    return files.name if len(files.parts) == 1 else f"{files.name}{part.name}"
 
 
 def require_table(folder: Path, table: Table) -> TableFiles:
@@ -111,6 +127,17 @@ def read_arrow(files: TableFiles, columns: Sequence[str]) -> pa.Table:
         with reading(part):
             pieces.append(open_file(part).read(columns=list(columns)))
     return pa.concat_tables(pieces)
+
+
+def iterate(part: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield a file's rows, at most so many at a time."""
+    batches = open_file(part).iter_batches(rows, columns=list(columns))
+    while True:
+        with reading(part):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield pa.table(batch)
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -212,13 +239,16 @@ def write_frame(path: Path, frame: pd.DataFrame, metadata: Mapping[str, str] | N
 
 
 def _unreadable(path: Path, exc: Exception) -> DataError:
-    size = path.stat().st_size if path.exists() else 0
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            is_parquet = stream.read(len(_HEAD)) == _HEAD
+            stream.seek(max(size - len(_HEAD), 0))
+            is_closed = stream.read() == _HEAD
+    except OSError as error:
+        return DataError(f"{path.name}: cannot be read: {error.strerror}: {path}", hint="check the file's permissions")
     if size == 0:
         return DataError(f"{path.name}: the file is empty (0 bytes): {path}", hint="write it again")
-    with path.open("rb") as stream:
-        is_parquet = stream.read(len(_HEAD)) == _HEAD
-        stream.seek(max(size - len(_HEAD), 0))
-        is_closed = stream.read() == _HEAD
     if not is_parquet:
         return DataError(
             f"{path.name}: not a Parquet file: {path}",
@@ -232,9 +262,9 @@ def _unreadable(path: Path, exc: Exception) -> DataError:
     return DataError(f"{path.name}: damaged Parquet file: {path} ({reason})", hint="copy or write it again")
 
 
-def _schema_difference(one: pa.Schema, other: pa.Schema) -> str:
+def _schema_difference(one: pa.Schema, other: pa.Schema) -> str | None:
     here, there = ({field.name: str(field.type) for field in schema} for schema in (one, other))
     for name in [*here, *there]:
         if here.get(name) != there.get(name):
             return f"{name} is {here.get(name, 'missing')}, there {there.get(name, 'missing')}"
-    return "the order of the columns"
+    return None if one.names == other.names else "the order of the columns"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pdm_cli import manifest
-from pdm_cli.commands.stages import Port, Stage
+from pdm_cli.commands.stages import Stage
 from pdm_cli.errors import UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
@@ -118,8 +118,12 @@ def local_folder(port: str, value: str) -> Path:
 
 def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> manifest.Recipe:
     """Return what decides the bytes of the stage's output: parameters, input hashes, code and versions."""
+    from pdm_cli import tables
+
     inputs = {
-        port.name: manifest.hash_files(folders[port.name], table_files(port, folders[port.name]))
+        port.name: manifest.hash_files(
+            folders[port.name], (path for table in port.tables for path in tables.list_files(folders[port.name], table))
+        )
         for port in stage.inputs
         if port.name in folders
     }
@@ -132,15 +136,6 @@ def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -
         for section in stage.sections
     }
     return manifest.Recipe(stage.command, parameters, inputs, manifest.library_versions(), manifest.code_hash())
-
-
-def table_files(port: Port, folder: Path) -> list[Path]:
-    """Return the files of the port's tables that are in ``folder``, single or in parts."""
-    files: list[Path] = []
-    for table in port.tables:
-        files += [folder / table.file] if (folder / table.file).is_file() else []
-        files += (folder / table.name).rglob("*.parquet") if (folder / table.name).is_dir() else []
-    return files
 
 
 def read_summary(stage: Stage, out: Path) -> dict[str, Any]:

@@ -100,7 +100,9 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
         task.screen.progress("preprocess: machines", len(scan.rows)) as advance,
     ):
         for batch in raw.batches(scan, task.out):
-            clean = clean_telemetry(batch, findings, step_us=scan.step_us, params=settings.preprocess)
+            clean = clean_telemetry(
+                batch, findings, step_us=scan.step_us, phase_us=scan.phase_us, params=settings.preprocess
+            )
             rolling = rolling_features(clean, step_us=scan.step_us, params=settings.features)
             telemetry.write(clean)
             features.write(rolling)

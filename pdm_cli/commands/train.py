@@ -70,7 +70,7 @@ def fit(task: Task) -> dict[str, Any]:
     clock.lap("fit")
     bundle.save(task.out, _make_bundle(task, problem, vocabulary, thresholds), model)
     # Predict with what was written, not with what is in memory: a bundle that cannot be read back fails here.
-    _, written = bundle.load(task.out, threads=task.settings.train.threads)
+    _, written = bundle.load(task.out)
     in_span = problem.split.span(problem.table.instants.times)
     probabilities = np.full(problem.labels.shape, np.nan)
     probabilities[in_span] = written.predict(problem.table.values[in_span])

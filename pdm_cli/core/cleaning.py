@@ -18,9 +18,9 @@ BoolArray = NDArray[np.bool_]
 
 
 def clean_telemetry(
-    frame: pd.DataFrame, findings: dict[str, Finding], *, step_us: int, params: PreprocessParams
+    frame: pd.DataFrame, findings: dict[str, Finding], *, step_us: int, params: PreprocessParams, phase_us: int = 0
 ) -> pd.DataFrame:
-    """Clean telemetry of whole machines and put it on the grid of multiples of the step.
+    """Clean telemetry of whole machines and put it on the grid of multiples of the step, plus the phase.
 
     A reading moves to the grid stamp at or after its own, never before it: what stands at t was known at t. Several
     readings in one step become their mean. Nothing is interpolated.
@@ -33,20 +33,23 @@ def clean_telemetry(
         Counts of :data:`pdm_cli.core.quality.TELEMETRY_FINDINGS`; added to.
     step_us : int
         Time between readings in microseconds.
+    phase_us : int
+        Where in the step the grid stands, in microseconds.
     params : PreprocessParams
         Policies. With ``refuse``, the first of the duplicates is kept here; the caller refuses by the count.
 
     Returns
     -------
     DataFrame
-        The same columns; each machine's stamps are distinct ascending multiples of the step. Gaps up to the limit are
+        The same columns; each machine's stamps are distinct, ascending and on the grid. Gaps up to the limit are
         rows of missing readings, longer ones have no rows.
     """
-    frame = _drop_duplicates(frame, findings["duplicates"], params.on_duplicate)
+    # Impossible readings first, so that no mean takes them in.
     frame = _blank_impossible(frame, findings, params.ranges)
-    frame = _snap(frame, findings["off_grid"], step_us)
+    frame = _drop_duplicates(frame, findings["duplicates"], params.on_duplicate)
+    frame = _snap(frame, findings["off_grid"], step_us, phase_us)
     _find_missing(frame, findings["missing_values"])
-    _find_frozen(frame, findings["frozen_sensors"], step_us, params.frozen_hours)
+    _find_frozen(frame, findings["frozen_sensors"], step_us, params)
     return _fill_gaps(frame, findings, step_us, params.max_gap_hours)
 
 
@@ -113,8 +116,8 @@ def _readings(frame: pd.DataFrame, sensor: str, wanted: BoolArray) -> pd.DataFra
     return rows.rename(columns={sensor: "value"}).assign(sensor=sensor)
 
 
-def _snap(frame: pd.DataFrame, finding: Finding, step_us: int) -> pd.DataFrame:
-    stamps = to_microseconds(frame[TIME])
+def _snap(frame: pd.DataFrame, finding: Finding, step_us: int, phase_us: int) -> pd.DataFrame:
+    stamps = to_microseconds(frame[TIME]) - phase_us
     is_off = stamps % step_us != 0
     if not is_off.any():
         return frame
@@ -122,7 +125,7 @@ def _snap(frame: pd.DataFrame, finding: Finding, step_us: int) -> pd.DataFrame:
     cells = -(-stamps // step_us)
     is_first = ~same_machine_as_above(frame)
     is_first[1:] |= cells[1:] != cells[:-1]
-    snapped = frame.assign(**{TIME: (cells * step_us).astype("datetime64[us]")})
+    snapped = frame.assign(**{TIME: (cells * step_us + phase_us).astype("datetime64[us]")})
     return _merge(snapped, is_first)
 
 
@@ -134,9 +137,11 @@ def _find_missing(frame: pd.DataFrame, finding: Finding) -> None:
             finding.add(int(missing.sum()), rows)
 
 
-def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, frozen_hours: float) -> None:
+def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, params: PreprocessParams) -> None:
     same = same_machine_as_above(frame)
     stamps = to_microseconds(frame[TIME])
+    # A gap that splits the series ends a span: nobody knows what the sensor did meanwhile.
+    same[1:] &= np.diff(stamps) - step_us <= params.max_gap_hours * _US_PER_HOUR
     for sensor in sensors_of(frame):
         values = frame[sensor].to_numpy()
         repeats = same.copy()
@@ -144,16 +149,16 @@ def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, frozen_hou
         starts = np.flatnonzero(~repeats)
         last = np.append(starts[1:], len(frame)) - 1
         hours = (stamps[last] - stamps[starts] + step_us) / _US_PER_HOUR
-        frozen = (hours >= frozen_hours) & (last > starts)
+        frozen = (hours >= params.frozen_hours) & (last > starts)
         if frozen.any():
             rows = frame.loc[starts[frozen], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[frozen])
             finding.add(int(frozen.sum()), rows)
 
 
 def _fill_gaps(frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, max_gap_hours: float) -> pd.DataFrame:
-    cells = to_microseconds(frame[TIME]) // step_us
+    stamps = to_microseconds(frame[TIME])
     missing = np.zeros(len(frame), np.int64)
-    missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(cells) - 1, 0)
+    missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(stamps) // step_us - 1, 0)
     is_long = missing * step_us > max_gap_hours * _US_PER_HOUR
     for name, wanted in (("gaps", (missing > 0) & ~is_long), ("long_gaps", is_long)):
         if wanted.any():
@@ -162,15 +167,15 @@ def _fill_gaps(frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, 
     added = np.where(is_long, 0, missing)
     if not added.any():
         return frame
-    return _with_empty_rows(frame, cells, added, step_us)
+    return _with_empty_rows(frame, stamps, added, step_us)
 
 
-def _with_empty_rows(frame: pd.DataFrame, cells: IntArray, added: IntArray, step_us: int) -> pd.DataFrame:
+def _with_empty_rows(frame: pd.DataFrame, stamps: IntArray, added: IntArray, step_us: int) -> pd.DataFrame:
     """Put ``added[i]`` rows of missing readings above row i."""
     source = np.repeat(np.arange(len(frame)), added + 1)
     last = np.cumsum(added + 1) - 1
     back = last[source] - np.arange(len(source))
     filled = frame.iloc[source].reset_index(drop=True)
-    filled[TIME] = ((cells[source] - back) * step_us).astype("datetime64[us]")
+    filled[TIME] = (stamps[source] - back * step_us).astype("datetime64[us]")
     filled.loc[back > 0, sensors_of(frame)] = np.nan
     return filled

@@ -116,7 +116,7 @@ def _as_frame(machine: pd.DataFrame, sensor: str, values: FloatArray, anomalies:
     rows = machine.iloc[anomalies.index]
     return pd.DataFrame(
         {
-            MACHINE: rows[MACHINE].to_numpy(),
+            MACHINE: rows[MACHINE].array,
             "sensor": sensor,
             TIME: rows[TIME].to_numpy(),
             "value": values[anomalies.index],

@@ -33,7 +33,7 @@ class Finding:
         """Add ``count`` occurrences, whose first ones are the first ``rows``."""
         self.count += count
         for row in rows.head(FIRST_ROWS - len(self.first)).to_dict("records"):
-            self.first.append({str(k): v.isoformat() if isinstance(v, pd.Timestamp) else v for k, v in row.items()})
+            self.first.append({str(name): _plain(value) for name, value in row.items()})
 
     def told(self, what: str) -> str:
         """Return ``214 duplicated pairs, first (3, 2015-01-04 06:00)`` for ``what`` being ``duplicated pairs``."""
@@ -44,6 +44,13 @@ class Finding:
     def as_dict(self) -> dict[str, Any]:
         """Return count and first rows in JSON types."""
         return {"count": self.count, "first": self.first}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON has: stamps and infinities as text."""
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 # Kinds of finding in the order of a quality report.

@@ -7,10 +7,10 @@ batch at once, and visit only the stamps of the feature grid.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import gcd
 
 import numpy as np
 import pandas as pd
@@ -148,7 +148,7 @@ def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesP
     ----------
     telemetry : DataFrame
         ``machineID``, ``datetime`` (UTC, us) and float sensors; sorted by machine, then time; stamps are distinct
-        multiples of the step.
+        and a whole number of steps apart.
     step_us : int
         Step of the telemetry in microseconds.
     params : FeaturesParams
@@ -165,18 +165,23 @@ def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesP
     DataError
         If the grid is finer than the telemetry, or a window is no whole number of steps.
     """
-    windows = _windows(step_us, params)
+    windows, statistics = _windows(step_us, params), tuple(dict.fromkeys(params.statistics))
     grid_us = round(params.grid_hours * _US_PER_HOUR)
     sensors = sensors_of(telemetry)
-    cells = to_microseconds(telemetry[TIME]) // step_us
-    stamps, rows = _feature_rows(telemetry, cells, step_us, grid_us)
+    telemetry_stamps = to_microseconds(telemetry[TIME])
+    stamps, rows = _feature_rows(telemetry, telemetry_stamps, step_us, grid_us)
+    # Rounded up: the last cell at or before a stamp of the feature grid then has a number that the stride divides,
+    # also where telemetry stands between the multiples of its step.
+    cells = -(-telemetry_stamps // step_us)
     # Where the step divides the grid, feature rows stand at every so many positions; else any position may be one.
     stride = grid_us // step_us if grid_us % step_us == 0 else 1
     positions, length = _positions(telemetry, cells, stride, max(window.steps for window in windows))
-    size = gcd(stride, *(window.steps for window in windows))
-    blocks = Blocks(_arrange(telemetry[sensors].to_numpy(), positions, length, stride, size))
-    values = _evaluate(blocks, windows, params, positions[rows] // stride)
-    names = [f"{sensor}_{stat}_{w.label}" for sensor in sensors for w in windows for stat in params.statistics]
+    size = math.gcd(stride, *(window.steps for window in windows))
+    # A reading too large to be squared makes its windows missing, without a word from numpy.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        blocks = Blocks(_arrange(telemetry[sensors].to_numpy(), positions, length, stride, size))
+        values = _evaluate(blocks, windows, statistics, params.min_share, positions[rows] // stride)
+    names = [f"{sensor}_{stat}_{w.label}" for sensor in sensors for w in windows for stat in statistics]
     features = pd.DataFrame(values.T, columns=names)
     features.insert(0, MACHINE, telemetry[MACHINE].to_numpy()[rows])
     features.insert(1, TIME, stamps.astype("datetime64[us]"))
@@ -191,7 +196,7 @@ def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
             hint=f"--grid-hours {step_hours:g} or more",
         )
     windows = []
-    for hours in params.windows_hours:
+    for hours in dict.fromkeys(params.windows_hours):
         steps = round(hours / step_hours)
         if steps < 1 or abs(steps * step_hours - hours) > 1e-9 * hours:
             raise DataError(
@@ -202,10 +207,10 @@ def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
     return windows
 
 
-def _feature_rows(telemetry: pd.DataFrame, cells: IntArray, step_us: int, grid_us: int) -> tuple[IntArray, IntArray]:
+def _feature_rows(telemetry: pd.DataFrame, times: IntArray, step_us: int, grid_us: int) -> tuple[IntArray, IntArray]:
     """Return the stamps of the feature rows, and for each the telemetry row that is the latest at that time."""
-    stamps = -(-(cells * step_us) // grid_us) * grid_us
-    rows = np.flatnonzero(stamps < (cells + 1) * step_us)
+    stamps = -(-times // grid_us) * grid_us
+    rows = np.flatnonzero(stamps < times + step_us)
     has_reading = np.zeros(len(rows), bool)
     for sensor in sensors_of(telemetry):
         has_reading |= np.isfinite(telemetry[sensor].to_numpy()[rows])
@@ -238,21 +243,22 @@ def _arrange(values: FloatArray, positions: IntArray, length: int, stride: int, 
     return dense.reshape(len(dense), -1, stride // size, size)
 
 
-def _evaluate(blocks: Blocks, windows: list[Window], params: FeaturesParams, rows: IntArray) -> FloatArray:
+def _evaluate(
+    blocks: Blocks, windows: list[Window], statistics: Sequence[str], min_share: float, rows: IntArray
+) -> FloatArray:
     """Return the features of the given rows, shape (sensors * windows * statistics, rows)."""
     blocks.prepare([window.steps for window in windows])
-    shape = (blocks.shape[0], len(windows), len(params.statistics), len(rows))
+    shape = (blocks.shape[0], len(windows), len(statistics), len(rows))
     features = np.empty(shape)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        for w, window in enumerate(windows):
-            count = blocks.count(window.steps)
-            for s, statistic in enumerate(params.statistics):
-                compute, fewest = STATISTICS[statistic]
-                needed = max(fewest, int(np.ceil(params.min_share * window.steps - 1e-9)))
-                values = compute(blocks, window.steps)
-                values[(count < needed) | ~np.isfinite(values)] = np.nan
-                np.take(values, rows, axis=1, out=features[:, w, s], mode="clip")
-    return features.reshape(-1, len(rows))
+    for w, window in enumerate(windows):
+        count = blocks.count(window.steps)
+        for s, statistic in enumerate(statistics):
+            compute, fewest = STATISTICS[statistic]
+            needed = max(fewest, math.ceil(min_share * window.steps - 1e-9))
+            values = compute(blocks, window.steps)
+            values[(count < needed) | ~np.isfinite(values)] = np.nan
+            np.take(values, rows, axis=1, out=features[:, w, s], mode="clip")
+    return features.reshape(math.prod(shape[:3]), len(rows))
 
 
 def trailing_mean(values: FloatArray, steps: int) -> FloatArray:

@@ -88,11 +88,11 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
             hint=f"--test-start {show(cutoff + gap)} or later: labels look {labels.horizon_hours:g} h ahead",
         )
     span = f"the telemetry spans {show(first)} to {show(last)}"
-    if first + horizon > cutoff:
+    if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
             f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; set a later --cutoff"
         )
-    if test_start + horizon > last:
+    if not np.any((times >= test_start) & (times + horizon <= last)):
         raise NotEnoughData(
             f"no labelled row to test on from {show(test_start)}", hint=f"{span}; set an earlier --cutoff"
         )
@@ -120,8 +120,9 @@ def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> lis
 
 
 def show(microseconds: int) -> str:
-    """Return a stamp as ``2015-10-01T06:00``, the form that options take."""
-    return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes")
+    """Return a stamp as ``2015-10-01T06:00``, the form that options take, with seconds where it has any."""
+    whole_minutes = microseconds % 60_000_000 == 0
+    return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes" if whole_minutes else "auto")
 
 
 def _microseconds(stamp: datetime) -> int:

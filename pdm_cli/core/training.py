@@ -83,16 +83,24 @@ def check_components(problem: Problem) -> None:
     Raises
     ------
     NotEnoughData
-        If a component has no failure that a training row can see.
+        If a component has no failure that a training row can see, or there is no labelled row to test on.
     """
+    if not problem.test_rows(problem.split).any():
+        raise NotEnoughData(
+            f"no labelled row to test on from {show(problem.split.test_start)}", hint="set an earlier --cutoff"
+        )
     rows = problem.training_rows(problem.split)
     for component, labels in zip(problem.components, problem.labels.T, strict=True):
         if not np.any(labels[rows] == 1):
-            others = [name for name in problem.components if name != component]
             raise NotEnoughData(
                 f"failures: {component} has no failure to learn from before the cutoff {show(problem.split.cutoff)}",
-                hint=f"--components {','.join(others)} trains without it, or set a later --cutoff",
+                hint=f"set a later --cutoff{_without(component, problem)}",
             )
+
+
+def _without(component: str, problem: Problem) -> str:
+    others = [name for name in problem.components if name != component]
+    return f", or train without it: --components {','.join(others)}" if others else ""
 
 
 def fold_thresholds(problem: Problem, note: Note) -> tuple[list[float], list[dict[str, float | None]]]:
@@ -115,11 +123,15 @@ def fold_thresholds(problem: Problem, note: Note) -> tuple[list[float], list[dic
     held_out = []
     for number, fold in enumerate(folds, start=1):
         rows, test = problem.training_rows(fold), problem.test_rows(fold)
-        if not (rows.any() and test.any() and np.all(np.any(problem.labels[rows] == 1, axis=0))):
-            note(f"fold {number} of {len(folds)} left out: not every component has a failure to learn from in it")
+        unknown = [c for c, labels in zip(problem.components, problem.labels[rows].T, strict=True) if not labels.any()]
+        if unknown or not test.any():
+            why = f"{', '.join(unknown)} did not fail before it" if unknown else "no labelled row to test on"
+            note(f"fold {number} of {len(folds)} left out: {why}")
             continue
         note(f"fold {number} of {len(folds)}: {rows.sum():,} rows to {show(fold.cutoff)}, tested on {test.sum():,}")
         held_out.append((problem.labels[test], problem.fit(rows).predict(problem.table.values[test])))
+    if not held_out:
+        raise _no_fold(problem, folds[-1])
     thresholds = [_pooled_threshold(problem, held_out, column) for column in range(len(problem.components))]
     scores = [
         macro_mean(
@@ -130,12 +142,25 @@ def fold_thresholds(problem: Problem, note: Note) -> tuple[list[float], list[dic
     return thresholds, scores
 
 
+def _no_fold(problem: Problem, last: Split) -> NotEnoughData:
+    """Name the component that even the last fold has nothing to learn of."""
+    labels = problem.labels[problem.training_rows(last)]
+    unknown = [c for c, column in zip(problem.components, labels.T, strict=True) if not column.any()]
+    if not unknown:
+        return NotEnoughData("no fold has a labelled row to test on", hint="set a later --cutoff or fewer --folds")
+    return NotEnoughData(
+        f"failures: {unknown[0]} has no failure before {show(last.cutoff)}, so no fold can learn of it",
+        hint=f"set a later --cutoff{_without(unknown[0], problem)}",
+    )
+
+
 def _pooled_threshold(problem: Problem, held_out: list[tuple[FloatArray, FloatArray]], column: int) -> float:
-    labels = np.concatenate([labels[:, column] for labels, _ in held_out]) if held_out else np.array([])
+    labels = np.concatenate([labels[:, column] for labels, _ in held_out])
     if not np.any(labels == 1):
+        component = problem.components[column]
         raise NotEnoughData(
-            f"failures: {problem.components[column]} has no failure in a fold to choose the alert threshold on",
-            hint="set a later --cutoff, fewer --folds, or leave the component out with --components",
+            f"failures: {component} has no failure in the folds to choose the alert threshold on",
+            hint=f"set a later --cutoff or fewer --folds{_without(component, problem)}",
         )
     return f1_threshold(labels, np.concatenate([probabilities[:, column] for _, probabilities in held_out]))
 

@@ -79,7 +79,7 @@ BAD_DATA = {
     ),
     "missing value": (
         edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 7))),
-        "telemetry.parquet: column datetime: 1 missing values, first in row 7",
+        "telemetry.parquet: column datetime: a value is missing, first in row 7",
         "drop the rows without datetime",
     ),
     "unknown machine": (

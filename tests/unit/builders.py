@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pdm_cli.core.cleaning import clean_telemetry
 from pdm_cli.core.quality import Finding, new_findings
+from pdm_cli.errors import PdmError
 from pdm_cli.params import PreprocessParams
 
 HOUR_US = 3_600_000_000
@@ -28,7 +29,9 @@ def stamps(hours: Sequence[float], start: pd.Timestamp = START) -> pd.DatetimeIn
 def machine_telemetry(machine: Any, hours: Sequence[float], **sensors: Sequence[float]) -> pd.DataFrame:
     """Return telemetry of one machine with the given readings."""
     readings = {name: np.array(values, float) for name, values in sensors.items()}
-    return pd.DataFrame({"datetime": stamps(hours), "machineID": machine} | readings)[["machineID", "datetime", *sensors]]
+    return pd.DataFrame({"datetime": stamps(hours), "machineID": machine} | readings)[
+        ["machineID", "datetime", *sensors]
+    ]
 
 
 def fleet_telemetry(
@@ -46,12 +49,19 @@ def fleet_telemetry(
     )
 
 
-def clean(
-    frame: pd.DataFrame, *, step_us: int = HOUR_US, **params: Any
-) -> tuple[pd.DataFrame, dict[str, Finding]]:
+def clean(frame: pd.DataFrame, *, step_us: int = HOUR_US, **params: Any) -> tuple[pd.DataFrame, dict[str, Finding]]:
     """Return cleaned telemetry and the findings."""
     findings = new_findings()
     return clean_telemetry(frame, findings, step_us=step_us, params=PreprocessParams(**params)), findings
+
+
+def refusal(call: Callable[[], object]) -> PdmError | None:
+    """Return the error for the user that ``call`` ends in, for claims that allow it to work, too."""
+    try:
+        call()
+    except PdmError as error:
+        return error
+    return None
 
 
 def write_parquet(path: Path, content: pd.DataFrame | pa.Table, row_group_size: int | None = None) -> Path:

@@ -11,7 +11,7 @@ from pdm_cli.params import FeaturesParams
 
 
 def slow_features(telemetry: pd.DataFrame, *, step_hours: float, params: FeaturesParams) -> pd.DataFrame:
-    """Return rolling features by ``Series.rolling`` over time, at every stamp of the feature grid that has a reading."""
+    """Return rolling features by ``Series.rolling`` over time, at each grid stamp that has a reading."""
     machines = [
         _one_machine(machine, own.set_index("datetime").drop(columns="machineID"), step_hours, params)
         for machine, own in telemetry.groupby("machineID")

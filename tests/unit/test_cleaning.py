@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from builders import START, clean, fleet_telemetry, machine_telemetry, stamps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from builders import START, clean, fleet_telemetry, machine_telemetry, stamps
 from pdm_cli.core.quality import Finding
 
 NAN = float("nan")
@@ -36,12 +36,11 @@ def test_sound_telemetry_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "volt", "rotate"), [("first", [1, 2, 6], [NAN, 1, 1]), ("mean", [1, 3, 6], [4, 2, 1]), ("refuse", [1, 2, 6], [NAN, 1, 1])]
+    ("policy", "volt", "rotate"),
+    [("first", [1, 2, 6], [NAN, 1, 1]), ("mean", [1, 3, 6], [4, 2, 1]), ("refuse", [1, 2, 6], [NAN, 1, 1])],
 )
 def test_duplicates_become_one_row_by_the_policy(policy: str, volt: list[float], rotate: list[float]) -> None:
-    raw = machine_telemetry(
-        1, [0, 0, 1, 1, 1, 2], volt=[1, NAN, 2, 3, 4, 6], rotate=[NAN, 4, 1, 2, 3, 1]
-    )
+    raw = machine_telemetry(1, [0, 0, 1, 1, 1, 2], volt=[1, NAN, 2, 3, 4, 6], rotate=[NAN, 4, 1, 2, 3, 1])
     found, findings = clean(raw, on_duplicate=policy)
     assert hours_of(found) == [0, 1, 2]
     np.testing.assert_array_equal(found["volt"], volt)
@@ -82,7 +81,8 @@ def test_infinite_readings_become_missing() -> None:
     found, findings = clean(machine_telemetry(1, range(4), volt=[1, np.inf, -np.inf, 2]))
     np.testing.assert_array_equal(found["volt"], [1, NAN, NAN, 2])
     assert counts(findings) == {"not_finite": 2, "missing_values": 2}
-    assert findings["not_finite"].first[0] == {"machineID": 1, "datetime": at(1), "value": np.inf, "sensor": "volt"}
+    places = [{key: row[key] for key in ("machineID", "datetime", "sensor")} for row in findings["not_finite"].first]
+    assert places == [{"machineID": 1, "datetime": at(hour), "sensor": "volt"} for hour in (1, 2)]
 
 
 def test_readings_outside_their_range_become_missing_and_its_ends_are_inside() -> None:
@@ -184,10 +184,10 @@ def test_findings_keep_the_first_five_places_over_several_batches() -> None:
 
 
 def test_findings_can_be_written_as_json() -> None:
-    raw = machine_telemetry(1, [0, 0, 1.5, 9, 10, 11, 12], volt=[1, 2, NAN, 900, 4, 4, 4])
+    raw = machine_telemetry(1, [0, 0, 1.5, 9, 10, 11, 12, 13], volt=[1, 2, NAN, 900, 4, 4, 4, np.inf])
     _, findings = clean(raw, ranges={"volt": (0.0, 400.0)}, frozen_hours=2)
     assert set(counts(findings)) == {
-        "duplicates", "out_of_range", "off_grid", "gaps", "missing_values", "frozen_sensors",
+        "duplicates", "not_finite", "out_of_range", "off_grid", "gaps", "missing_values", "frozen_sensors",
     }  # fmt: skip
     assert json.loads(json.dumps({name: finding.first for name, finding in findings.items()}, allow_nan=False))
 

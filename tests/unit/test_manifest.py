@@ -92,7 +92,8 @@ def test_a_manifest_changed_by_hand_is_a_reason_and_no_traceback(out: Path, reci
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"), [("windows_hours", (3.0, 24.0)), ("grid_hours", 6.0), ("cutoff", datetime(2015, 9, 1)), ("seed", 1)]
+    ("parameter", "value"),
+    [("windows_hours", (3.0, 24.0)), ("grid_hours", 6.0), ("cutoff", datetime(2015, 9, 1)), ("seed", 1)],
 )
 def test_a_changed_parameter_is_named(tmp_path: Path, out: Path, parameter: str, value: Any) -> None:
     reasons = manifest.reasons_to_redo(out, recipe_of(tmp_path / "data", **{parameter: value}))
@@ -137,9 +138,7 @@ def test_another_command_code_or_version_is_a_reason(
 
 @pytest.mark.parametrize("name", ["features.parquet", "parts/one.parquet"])
 @pytest.mark.parametrize("content", [b"Features", b"", None])
-def test_a_damaged_or_missing_output_is_a_reason(
-    out: Path, recipe: Recipe, name: str, content: bytes | None
-) -> None:
+def test_a_damaged_or_missing_output_is_a_reason(out: Path, recipe: Recipe, name: str, content: bytes | None) -> None:
     if content is None:
         (out / name).unlink()
     else:

@@ -7,16 +7,17 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-
 from builders import HOUR_US, clean
+from rolling_reference import assert_same_features, slow_features
+
 from pdm_cli.core.rolling import rolling_features
 from pdm_cli.params import FeaturesParams
-from rolling_reference import assert_same_features, slow_features
 
 REFERENCE = os.environ.get("PDM_CLI_REFERENCE")
 
 pytestmark = pytest.mark.skipif(
-    REFERENCE is None, reason="the reference set is not ours to ship: set PDM_CLI_REFERENCE to the folder that holds data/"
+    REFERENCE is None,
+    reason="the reference set is not ours to ship: set PDM_CLI_REFERENCE to the folder that holds data/",
 )
 
 

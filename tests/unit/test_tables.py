@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from builders import fleet_telemetry, write_parquet
 from pandas.testing import assert_frame_equal
 
-from builders import fleet_telemetry, write_parquet
 from pdm_cli import tables
 from pdm_cli.errors import DataError, PdmError, SchemaError, UsageError
 from pdm_cli.schema import TELEMETRY

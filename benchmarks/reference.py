@@ -1,0 +1,21 @@
+"""Raw tables to measure on: the reference set where PDM_CLI_REFERENCE names it, else a simulated fleet of its size."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from pdm_cli.commands.demo import write_fleet
+from pdm_cli.core.simulate import simulate_fleet
+
+
+@cache
+def raw_folder() -> Path:
+    shared = os.environ.get("PDM_CLI_REFERENCE")
+    if shared:
+        return Path(shared) / "data/azure_pdm"
+    folder = Path(tempfile.mkdtemp(prefix="pdm-benchmark-")) / "raw"
+    write_fleet(simulate_fleet(machines=100, days=365, seed=0), folder)
+    return folder

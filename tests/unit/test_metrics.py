@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fleet_builders import DAYS, EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from pdm_cli.core.events import Instants
+from pdm_cli.core.metrics import (
+    EventOutcome,
+    f1_threshold,
+    find_episodes,
+    judge_events,
+    macro_mean,
+    row_metrics,
+    summarise_events,
+)
+from pdm_cli.params import LabelsParams
+
+Alerts = list[tuple[Any, float]]
+LABELS = LabelsParams(3.0, 48.0)
+FLEET = (1, 2, 3)
+SPAN = (0.0, 400.0)
+
+
+def instants_of_fleet(alerts: Alerts, fleet: tuple[Any, ...] = FLEET) -> Instants:
+    """Instants whose machines are the whole fleet, also those without an alert."""
+    rows = instants_of(sorted(alerts) or [(fleet[0], 0.0)])
+    machines = pd.Index(sorted(fleet))
+    if not alerts:
+        return Instants(machines, rows.codes[:0], rows.times[:0])
+    return Instants(machines, machines.get_indexer(rows.machines[rows.codes]).astype(np.int64), rows.times)
+
+
+def judge(
+    alerts: Alerts,
+    failures: list[Event],
+    *,
+    span: tuple[float, float] = SPAN,
+    labels: LabelsParams = LABELS,
+    merge_hours: float = 6.0,
+) -> EventOutcome:
+    start, end = (EPOCH_US + round(hour * HOUR_US) for hour in span)
+    found = judge_events(
+        instants_of_fleet(alerts),
+        log_frame(failures, "failure"),
+        span_us=(start, end),
+        labels=labels,
+        merge_hours=merge_hours,
+    )
+    assert isinstance(found.false_alarms, int)
+    return found
+
+
+def failure(hour: float, machine: Any = 1) -> Event:
+    return Event(machine, hour, "comp1")
+
+
+def slow_episodes(alerts: Alerts, merge_hours: float) -> list[Alerts]:
+    episodes: list[Alerts] = []
+    for alert in sorted(alerts):
+        before = episodes[-1][-1] if episodes else None
+        if before is not None and before[0] == alert[0] and alert[1] - before[1] <= merge_hours:
+            episodes[-1].append(alert)
+        else:
+            episodes.append([alert])
+    return episodes
+
+
+def slow_judge(
+    alerts: Alerts, failures: list[Event], span: tuple[float, float], labels: LabelsParams, merge_hours: float
+) -> tuple[list[float], int]:
+    start, end = span
+    warnings = []
+    for event in failures:
+        if event.machine not in FLEET or not start + labels.horizon_hours <= event.hour <= end:
+            continue
+        ahead = [event.hour - hour for machine, hour in alerts if machine == event.machine]
+        in_time = [hours for hours in ahead if labels.lead_time_hours <= hours <= labels.horizon_hours]
+        warnings.append(max(in_time, default=math.nan))
+    false_alarms = 0
+    for episode in slow_episodes(alerts, merge_hours):
+        machine, first, until = episode[0][0], episode[0][1], episode[-1][1] + labels.horizon_hours
+        fails = any(e.machine == machine and first <= e.hour <= until for e in failures)
+        false_alarms += not fails and until <= end
+    return warnings, false_alarms
+
+
+alert_lists = st.lists(st.tuples(st.sampled_from(FLEET), hours()), max_size=30, unique=True)
+failure_lists = st.lists(
+    st.builds(Event, st.sampled_from([*FLEET, 99]), hours(-48, DAYS * 24 + 48), st.just("comp1")), max_size=10
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    alerts=alert_lists,
+    failures=failure_lists,
+    lead_and_horizon=st.sampled_from([(3.0, 48.0), (0.0, 12.0), (6.0, 6.0), (0.5, 24.0)]),
+    merge_hours=st.sampled_from([0.0, 0.5, 6.0]),
+    end=hours(60, DAYS * 24 + 24),
+)
+def test_event_metrics_equal_brute_force(
+    alerts: Alerts, failures: list[Event], lead_and_horizon: tuple[float, float], merge_hours: float, end: float
+) -> None:
+    labels, span = LabelsParams(*lead_and_horizon), (0.0, end)
+    alerts = [alert for alert in alerts if alert[1] <= end]
+    found = judge(alerts, failures, span=span, labels=labels, merge_hours=merge_hours)
+    warnings, false_alarms = slow_judge(alerts, failures, span, labels, merge_hours)
+    assert_array_equal(np.sort(found.warning_hours), np.sort(warnings))
+    assert found.false_alarms == false_alarms
+
+
+@settings(max_examples=80, deadline=None)
+@given(alert_lists, st.sampled_from([0.0, 0.5, 3.0, 24.0]))
+def test_episodes_equal_brute_force(alerts: Alerts, merge_hours: float) -> None:
+    instants = instants_of_fleet(alerts)
+    first, last = find_episodes(instants.codes, instants.times, merge_hours=merge_hours)
+    expected = slow_episodes(alerts, merge_hours)
+    ends = np.cumsum([len(episode) for episode in expected]).tolist()
+    assert (last + 1).tolist() == ends
+    assert first.tolist() == [0, *ends[:-1]][: len(ends)]
+
+
+def test_alerts_as_far_apart_as_the_limit_are_one_episode() -> None:
+    instants = instants_of_fleet([(1, 0), (1, 6), (1, 12.5), (2, 13)])
+    first, last = find_episodes(instants.codes, instants.times, merge_hours=6.0)
+    assert (first.tolist(), last.tolist()) == ([0, 2, 3], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("hours_ahead", "warning"), [(3, 3.0), (2.5, None), (48, 48.0), (48.5, None), (20, 20.0), (0, None), (-1, None)]
+)
+def test_an_alert_counts_from_the_lead_time_to_the_horizon_ahead(hours_ahead: float, warning: float | None) -> None:
+    found = judge([(1, 200 - hours_ahead)], [failure(200)])
+    assert_array_equal(found.warning_hours, [math.nan if warning is None else warning])
+
+
+def test_the_warning_time_is_that_of_the_first_alert_in_time() -> None:
+    found = judge([(1, 150), (1, 160), (1, 190)], [failure(200)])
+    assert found.warning_hours.tolist() == [40.0]
+
+
+def test_an_alert_only_after_the_failure_misses_it_and_is_false() -> None:
+    found = judge([(1, 201)], [failure(200)])
+    assert np.isnan(found.warning_hours).all()
+    assert found.false_alarms == 1
+
+
+def test_an_alert_too_late_to_be_useful_is_neither_a_catch_nor_false() -> None:
+    found = judge([(1, 199)], [failure(200)])
+    assert np.isnan(found.warning_hours).all()
+    assert found.false_alarms == 0
+
+
+def test_an_alert_for_another_machine_catches_nothing() -> None:
+    found = judge([(2, 180)], [failure(200, machine=1)])
+    assert np.isnan(found.warning_hours).all()
+    assert found.false_alarms == 1
+
+
+def test_one_episode_may_warn_of_two_failures() -> None:
+    alerts = [(1, float(hour)) for hour in range(160, 240, 3)]
+    found = judge(alerts, [failure(200), failure(250)])
+    assert found.warning_hours.tolist() == [40.0, 48.0]
+    assert found.false_alarms == 0
+
+
+def test_an_episode_is_true_if_the_failure_follows_its_last_alert_within_the_horizon() -> None:
+    alerts = [(1, float(hour)) for hour in range(100, 200, 5)]
+    assert judge(alerts, [failure(195 + 48)]).false_alarms == 0
+    assert judge(alerts, [failure(195 + 48.5)]).false_alarms == 1
+
+
+def test_an_episode_whose_horizon_runs_past_the_end_of_the_data_is_not_false() -> None:
+    assert judge([(1, 352)], []).false_alarms == 1
+    assert judge([(1, 352.5)], []).false_alarms == 0
+
+
+def test_failures_without_a_whole_horizon_of_test_span_before_them_are_not_judged() -> None:
+    found = judge([(1, 40)], [failure(47.5), failure(48), failure(400), failure(400.5)])
+    assert_array_equal(found.warning_hours, [8.0, math.nan])
+
+
+def test_a_failure_before_the_judged_span_still_makes_an_alert_true() -> None:
+    assert judge([(1, 20)], [failure(40)]).false_alarms == 0
+
+
+def test_without_alerts_all_failures_are_missed() -> None:
+    found = judge([], [failure(200), failure(300, machine=2)])
+    assert np.isnan(found.warning_hours).tolist() == [True, True]
+    assert found.false_alarms == 0
+
+
+def test_the_summary_adds_up_components() -> None:
+    outcomes = [EventOutcome(np.array([48.0, 24.0, np.nan]), 2), EventOutcome(np.array([3.0]), 1)]
+    assert summarise_events(outcomes, machine_months=6.0) == {
+        "failures": 4,
+        "caught": 3,
+        "caught_24h": 2,
+        "warning_hours": {"q25": 13.5, "median": 24.0, "q75": 36.0},
+        "false_alarms": 3,
+        "false_alarms_per_machine_month": 0.5,
+    }
+
+
+def test_the_summary_without_a_catch_has_no_warning_time() -> None:
+    found = summarise_events([EventOutcome(np.array([np.nan]), 0)], machine_months=1.0)
+    assert found["warning_hours"] == {"q25": None, "median": None, "q75": None}
+    assert (found["failures"], found["caught"]) == (1, 0)
+
+
+def slow_f1(labels: list[float], probabilities: list[float], threshold: float) -> float:
+    alerts = [probability >= threshold for probability in probabilities]
+    hits = sum(alert and label == 1 for alert, label in zip(alerts, labels, strict=True))
+    return 2 * hits / (sum(alerts) + sum(labels)) if hits else 0.0
+
+
+scored_rows = st.lists(
+    st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 12).map(lambda n: n / 12)), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored_rows)
+def test_no_threshold_has_a_better_f1(rows: list[tuple[float, float]]) -> None:
+    labels, probabilities = [label for label, _ in rows] + [1.0], [p for _, p in rows] + [0.5]
+    threshold = f1_threshold(np.array(labels), np.array(probabilities))
+    best = max(slow_f1(labels, probabilities, candidate) for candidate in [0.0, *probabilities])
+    assert slow_f1(labels, probabilities, threshold) == pytest.approx(best, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored_rows, st.floats(0, 1))
+def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], threshold: float) -> None:
+    rows = [*rows, (0.0, 0.25), (1.0, 0.75)]
+    labels, probabilities = [label for label, _ in rows], [p for _, p in rows]
+    found = row_metrics(np.array(labels), np.array(probabilities), threshold=threshold)
+    positives = [p for label, p in rows if label == 1]
+    negatives = [p for label, p in rows if label == 0]
+    wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positives for n in negatives]
+    precisions = []
+    for level in positives:
+        alerted = [label for label, p in rows if p >= level]
+        precisions.append(sum(alerted) / len(alerted))
+    assert found["roc_auc"] == pytest.approx(np.mean(wins))
+    assert found["average_precision"] == pytest.approx(np.mean(precisions))
+    assert found["brier"] == pytest.approx(np.mean([(label - p) ** 2 for label, p in rows]))
+    assert found["f1"] == pytest.approx(slow_f1(labels, probabilities, threshold))
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_row_metrics_that_need_both_classes_are_none_with_one(label: float) -> None:
+    found = row_metrics(np.full(3, label), np.array([0.5, 0.5, 0.0]), threshold=0.5)
+    brier = found.pop("brier")
+    assert found == {"roc_auc": None, "average_precision": None, "f1": None}
+    assert brier == pytest.approx(0.5 / 3 if label == 0 else 1.5 / 3)
+
+
+def test_row_metrics_without_an_alert_have_an_f1_of_zero() -> None:
+    assert row_metrics(np.array([0.0, 1.0]), np.array([0.1, 0.2]), threshold=0.9)["f1"] == 0.0
+
+
+def test_the_macro_mean_leaves_out_what_is_not_known() -> None:
+    rows: list[dict[str, float | None]] = [{"a": 1.0, "b": None, "c": 0.5}, {"a": 0.0, "b": None, "c": None}]
+    assert macro_mean(rows) == {"a": 0.5, "b": None, "c": 0.5}
