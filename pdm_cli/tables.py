@@ -69,8 +69,9 @@ def find_table(folder: Path, table: Table) -> TableFiles | None:
     for part, schema in zip(parts, schemas, strict=True):
         difference = _schema_difference(schema, schemas[0])
         if difference is not None:
+            first, this = parts[0].relative_to(folder), part.relative_to(folder)
             raise SchemaError(
-                f"{part.relative_to(folder)}: columns differ from those of {parts[0].name}: {difference}",
+                f"{this}: columns differ from those of {first}: {difference}",
                 hint="all parts of a table need the same columns and types",
             )
     name = places[0].name if places[0].is_file() else f"{places[0].name}/"
