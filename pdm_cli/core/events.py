@@ -42,6 +42,12 @@ class Instants:
         codes, machines = pd.factorize(frame[MACHINE], sort=True)
         return cls(pd.Index(machines), codes.astype(np.int64), to_microseconds(frame[TIME]))
 
+    def ends(self) -> IntArray:
+        """Return the last time of each machine, in the order of ``machines``."""
+        last = np.full(len(self.machines), np.iinfo(np.int64).min)
+        np.maximum.at(last, self.codes, self.times)
+        return last
+
 
 class EventLog:
     """Events of one kind, sorted so that all instants are answered at once by binary search.

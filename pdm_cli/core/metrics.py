@@ -122,15 +122,17 @@ def judge_events(
     alerts: Instants,
     failures: pd.DataFrame,
     *,
-    span_us: tuple[int, int],
+    start_us: int,
+    ends_us: IntArray,
     labels: LabelsParams,
     merge_hours: float,
 ) -> EventOutcome:
     """Judge the alerts of one component against its failures.
 
-    A failure is judged if its whole warning time lies in the test span. It is caught if an alert lies at least the
-    lead time and at most the horizon ahead of it. An episode is a false alarm if the component does not fail from its
-    first alert until its last alert + horizon; if the data end before that, nobody knows and it is none.
+    A failure is judged if its whole warning time, from horizon to lead time ahead of it, lies in the test span and in
+    the data of its machine. It is caught if an alert lies in that time. An episode is a false alarm if the component
+    does not fail from its first alert until its last alert + horizon; if the machine's data end before that, nobody
+    knows and it is none.
 
     Parameters
     ----------
@@ -138,17 +140,18 @@ def judge_events(
         Machine and time of each alert, sorted by machine, then time; ``machines`` are all machines tested.
     failures : DataFrame
         ``machineID, datetime`` of the component's failures.
-    span_us : (int, int)
-        First and last instant of the test, microseconds since 1970.
+    start_us : int
+        First instant of the test, microseconds since 1970.
+    ends_us : (machines,) int array
+        Last instant at which each machine is known, in the order of ``alerts.machines``.
     labels : LabelsParams
         Lead time and horizon.
     merge_hours : float
         See :func:`find_episodes`.
     """
     lead, horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
-    start, end = span_us
-    failed = Instants(alerts.machines, *_sorted(alerts.machines, failures))
-    is_judged = (failed.times >= start + horizon) & (failed.times <= end)
+    failed = EventLog(failures, alerts.machines)
+    is_judged = (failed.times - horizon >= start_us) & (failed.times - lead <= ends_us[failed.codes])
     codes, times = failed.codes[is_judged], failed.times[is_judged]
     alert_log = EventLog(_as_events(alerts), alerts.machines)
     first_alert = alert_log.next_from(codes, times - horizon)
@@ -156,8 +159,8 @@ def judge_events(
     warning = np.where(is_caught, (times - first_alert) / US_PER_HOUR, np.nan)
     first, last = find_episodes(alerts.codes, alerts.times, merge_hours=merge_hours)
     until = alerts.times[last] + horizon
-    next_failure = EventLog(failures, alerts.machines).next_from(alerts.codes[first], alerts.times[first])
-    is_false = ~(next_failure <= until) & (until <= end)
+    next_failure = failed.next_from(alerts.codes[first], alerts.times[first])
+    is_false = ~(next_failure <= until) & (until <= ends_us[alerts.codes[first]])
     return EventOutcome(warning, int(is_false.sum()))
 
 
@@ -183,11 +186,6 @@ def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> 
         "false_alarms": false_alarms,
         "false_alarms_per_machine_month": false_alarms / machine_months,
     }
-
-
-def _sorted(machines: pd.Index, events: pd.DataFrame) -> tuple[IntArray, IntArray]:
-    log = EventLog(events, machines)
-    return log.codes, log.times
 
 
 def _as_events(instants: Instants) -> pd.DataFrame:

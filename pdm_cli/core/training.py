@@ -193,7 +193,8 @@ def judge_model(
         outcome = judge_events(
             alerts,
             failures[failures["failure"] == component],
-            span_us=(problem.split.test_start, problem.split.test_end),
+            start_us=problem.split.test_start,
+            ends_us=problem.table.instants.ends(),
             labels=problem.lead,
             merge_hours=problem.train.merge_hours,
         )

@@ -43,14 +43,16 @@ def judge(
     failures: list[Event],
     *,
     span: tuple[float, float] = SPAN,
+    ends: dict[Any, float] | None = None,
     labels: LabelsParams = LABELS,
     merge_hours: float = 6.0,
 ) -> EventOutcome:
-    start, end = (EPOCH_US + round(hour * HOUR_US) for hour in span)
+    instants = instants_of_fleet(alerts)
     found = judge_events(
-        instants_of_fleet(alerts),
+        instants,
         log_frame(failures, "failure"),
-        span_us=(start, end),
+        start_us=EPOCH_US + round(span[0] * HOUR_US),
+        ends_us=np.array([EPOCH_US + round((ends or {}).get(m, span[1]) * HOUR_US) for m in instants.machines]),
         labels=labels,
         merge_hours=merge_hours,
     )
@@ -74,12 +76,18 @@ def slow_episodes(alerts: Alerts, merge_hours: float) -> list[Alerts]:
 
 
 def slow_judge(
-    alerts: Alerts, failures: list[Event], span: tuple[float, float], labels: LabelsParams, merge_hours: float
+    alerts: Alerts,
+    failures: list[Event],
+    start: float,
+    ends: dict[Any, float],
+    labels: LabelsParams,
+    merge_hours: float,
 ) -> tuple[list[float], int]:
-    start, end = span
     warnings = []
     for event in failures:
-        if event.machine not in FLEET or not start + labels.horizon_hours <= event.hour <= end:
+        if event.machine not in FLEET or event.hour - labels.horizon_hours < start:
+            continue
+        if event.hour - labels.lead_time_hours > ends[event.machine]:
             continue
         ahead = [event.hour - hour for machine, hour in alerts if machine == event.machine]
         in_time = [hours for hours in ahead if labels.lead_time_hours <= hours <= labels.horizon_hours]
@@ -88,7 +96,7 @@ def slow_judge(
     for episode in slow_episodes(alerts, merge_hours):
         machine, first, until = episode[0][0], episode[0][1], episode[-1][1] + labels.horizon_hours
         fails = any(e.machine == machine and first <= e.hour <= until for e in failures)
-        false_alarms += not fails and until <= end
+        false_alarms += not fails and until <= ends[machine]
     return warnings, false_alarms
 
 
@@ -104,15 +112,19 @@ failure_lists = st.lists(
     failures=failure_lists,
     lead_and_horizon=st.sampled_from([(3.0, 48.0), (0.0, 12.0), (6.0, 6.0), (0.5, 24.0)]),
     merge_hours=st.sampled_from([0.0, 0.5, 6.0]),
-    end=hours(60, DAYS * 24 + 24),
+    known_until=st.tuples(*[hours(60, DAYS * 24 + 24)] * len(FLEET)),
 )
 def test_event_metrics_equal_brute_force(
-    alerts: Alerts, failures: list[Event], lead_and_horizon: tuple[float, float], merge_hours: float, end: float
+    alerts: Alerts,
+    failures: list[Event],
+    lead_and_horizon: tuple[float, float],
+    merge_hours: float,
+    known_until: tuple[float, ...],
 ) -> None:
-    labels, span = LabelsParams(*lead_and_horizon), (0.0, end)
-    alerts = [alert for alert in alerts if alert[1] <= end]
-    found = judge(alerts, failures, span=span, labels=labels, merge_hours=merge_hours)
-    warnings, false_alarms = slow_judge(alerts, failures, span, labels, merge_hours)
+    labels, ends = LabelsParams(*lead_and_horizon), dict(zip(FLEET, known_until, strict=True))
+    alerts = [(machine, hour) for machine, hour in alerts if hour <= ends[machine]]
+    found = judge(alerts, failures, span=(0.0, 0.0), ends=ends, labels=labels, merge_hours=merge_hours)
+    warnings, false_alarms = slow_judge(alerts, failures, 0.0, ends, labels, merge_hours)
     assert_array_equal(np.sort(found.warning_hours), np.sort(warnings))
     assert found.false_alarms == false_alarms
 
@@ -184,7 +196,7 @@ def test_an_episode_whose_horizon_runs_past_the_end_of_the_data_is_not_false() -
 
 
 def test_failures_without_a_whole_horizon_of_test_span_before_them_are_not_judged() -> None:
-    found = judge([(1, 40)], [failure(47.5), failure(48), failure(400), failure(400.5)])
+    found = judge([(1, 40)], [failure(47.5), failure(48), failure(403), failure(403.5)])
     assert_array_equal(found.warning_hours, [8.0, math.nan])
 
 
