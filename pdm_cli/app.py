@@ -112,12 +112,22 @@ app.command("demo")(demo.demo)
 
 def main() -> None:
     """Run ``pdm``."""
+    # As exceptions, so that half-written outputs are cleared away.
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     app(prog_name="pdm")
 
 
+class _Interrupted(KeyboardInterrupt):
+    """Ctrl-C. Python kills itself at exit if a plain one has passed through an ``exec``, as imports have many."""
+
+
+def _interrupt(*_: object) -> None:
+    raise _Interrupted
+
+
 def _terminate(*_: object) -> None:
-    # As an exception, so that half-written outputs are cleared away.
     sys.exit(EXIT_TERMINATED)
 
 
