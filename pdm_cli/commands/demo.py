@@ -28,8 +28,8 @@ DemoOut = Annotated[
 @with_settings()
 def demo(
     *,
-    machines: Machines = 20,
-    days: Days = 120,
+    machines: Machines = 40,
+    days: Days = 180,
     fleet_seed: Seed = 1,
     out: DemoOut = "pdm-demo",
     settings: Settings,

@@ -106,7 +106,12 @@ def _events(events: dict[str, Any]) -> list[str]:
 
 
 def _place(first: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in first[0].items()) if first else ""
+    """Return the first row of a finding as ``machine 3, 2015-01-04 06:00, sensor volt``."""
+    if not first:
+        return ""
+    row = first[0]
+    parts = [f"machine {row['machineID']}", *(row[n].replace("T", " ")[:16] for n in ("datetime",) if n in row)]
+    return ", ".join([*parts, *(f"{n} {v}" for n, v in row.items() if n not in ("machineID", "datetime"))])
 
 
 def _table(first: str, *columns: tuple[str, Any]) -> Table:

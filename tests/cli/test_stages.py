@@ -187,3 +187,11 @@ def test_gaps_are_reported_and_the_other_series_go_on(raw: Path, pdm: Pdm, tmp_p
     assert detected.code == 0
     skipped = [(row["machineID"], row["sensor"]) for row in detected.json["skipped"]]
     assert skipped == ([] if gap == 6 else [(1, sensor) for sensor in ("volt", "rotate", "pressure", "vibration")])
+
+
+def test_demo_needs_no_data_and_is_kept_when_run_again(pdm: Pdm, tmp_path: Path) -> None:
+    words = ("demo", "--machines", 12, "--days", 120, "--out", tmp_path / "demo")
+    first = pdm(*words, "--json")
+    assert first.code == 0, first.stderr
+    assert first.json["events"]["failures"] > 0
+    assert pdm(*words).stderr.count("unchanged, kept") == 3
