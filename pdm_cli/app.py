@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from pdm_cli import __version__
 from pdm_cli.commands import demo, detect_anomalies, preprocess, run, train
-from pdm_cli.errors import PdmError, UsageError
+from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
@@ -65,13 +65,18 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         return _fail(screen, error)
     except typer.TyperException as error:
         return _fail(screen, _usage_error(error))
-    except KeyboardInterrupt:
-        screen.warn("interrupted; outputs are as they were")
-        return EXIT_INTERRUPTED
+    except PermissionError as error:
+        problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
+        return _fail(screen, problem)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(screen, TryAgain(f"{place}{error.strerror or error}", hint="make room or access, and run again"))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
         bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
         bug.__cause__ = error
         return _fail(screen, bug)
+    if result == EXIT_INTERRUPTED:
+        screen.warn("interrupted; outputs are as they were")
     return result if isinstance(result, int) else 0
 
 
@@ -80,7 +85,6 @@ app = typer.Typer(
     cls=ErrorMappingGroup,
     help="Predictive maintenance: from machine telemetry and logs to warnings of failures.",
     epilog="pdm demo needs no data and shows everything. pdm COMMAND --help tells about one command.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -94,13 +98,17 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help=app.info.help)
+@app.callback(help=app.info.help, invoke_without_command=True)
 def _root(
-    version: Annotated[
+    ctx: typer.Context,
+    _version: Annotated[
         bool, typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Take what comes before the command."""
+    """Show the help where no command follows."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(UsageError.exit_code)
 
 
 app.command("preprocess")(preprocess.preprocess)
@@ -144,4 +152,5 @@ def _usage_error(error: typer.TyperException) -> PdmError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "pdm"
     message = error.format_message()
+    message = message.replace("Value error, ", "").replace("Input should be", "should be")
     return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help shows what it takes")

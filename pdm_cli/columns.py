@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 
 import numpy as np
@@ -50,8 +51,15 @@ class ColumnReader:
             raise DataError(f"{self._file}: column {name}: {exc}", hint="name such machines by a text") from exc
 
     def text(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
-        """Return a column of kinds as string."""
-        return _plain(self._complete(piece, name)).cast(pa.string())
+        """Return a column of kinds as string; a blank kind is refused."""
+        column = _plain(self._complete(piece, name)).cast(pa.string())
+        is_blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
+        if pc.any(is_blank).as_py():
+            first = self._first_row + int(np.flatnonzero(is_blank.to_numpy())[0])
+            raise DataError(
+                f"{self._file}: column {name}: a text is blank, first in row {first:,}", hint=f"fill in the {name}"
+            )
+        return column
 
     def category(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
         """Return a column of texts that may be missing as string."""
@@ -66,9 +74,11 @@ class ColumnReader:
             try:
                 column = pc.assume_timezone(column, self._timezone)
             except pa.ArrowInvalid as exc:
+                stamp = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", str(exc))
                 raise DataError(
-                    f"{self._file}: column {name}: {str(exc).splitlines()[0]}",
-                    hint="give stamps in UTC, or a --timezone in which each of them is one instant",
+                    f"{self._file}: column {name}: {stamp[0] if stamp else 'a stamp'} is not one instant "
+                    f"in {self._timezone}: clocks were changed",
+                    hint="give stamps in UTC, with their zone, or another --timezone",
                 ) from exc
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
 

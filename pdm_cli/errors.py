@@ -64,6 +64,13 @@ class NotEnoughData(DataError):
     code = "not_enough_data"
 
 
+class TryAgain(PdmError):
+    """Something outside pdm is in the way for now: a full disk, another pdm at work in the same folder."""
+
+    code = "try_again"
+    exit_code = 75
+
+
 class ModelError(PdmError):
     """A model folder cannot be used."""
 

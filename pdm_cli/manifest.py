@@ -110,6 +110,17 @@ def read(folder: Path, name: str = MANIFEST_FILE) -> dict[str, Any] | None:
     return content if is_sound else None
 
 
+def is_damaged(folder: Path) -> bool:
+    """Return whether there is a manifest that is cut off or otherwise no JSON."""
+    try:
+        json.loads((folder / MANIFEST_FILE).read_bytes())
+    except ValueError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
     """Return why the outputs in ``folder`` are not those of ``recipe``; empty if they are and are whole.
 

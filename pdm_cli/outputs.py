@@ -7,6 +7,7 @@ is a mount point that cannot be renamed, as in an Azure ML job.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pdm_cli import manifest
-from pdm_cli.errors import UsageError
+from pdm_cli.errors import TryAgain, UsageError
 
 _PARTIAL_PREFIX = ".pdm-partial-"
 _PREVIOUS_MANIFEST = "previous-manifest.json"
@@ -25,14 +26,22 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
 
     Raises
     ------
+    TryAgain
+        If another process is writing to ``folder``.
     UsageError
         If ``folder`` is a file, or holds files and ``overwrite`` is false, or holds files that pdm did not write.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
+    _check_alone(folder)
     files = _files(folder)
     if not files:
         return
+    if manifest.is_damaged(folder):
+        raise UsageError(
+            f"{folder / manifest.MANIFEST_FILE}: damaged, so it cannot be told whose files these are",
+            hint="remove the folder if it is not needed, or --out names another",
+        )
     foreign = sorted(files - _written_by_pdm(folder))
     if foreign:
         raise UsageError(
@@ -66,7 +75,7 @@ def output_folder(folder: Path, recipe: manifest.Recipe) -> Iterator[Path]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL_PREFIX, dir=folder))
+        partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL_PREFIX}{os.getpid()}-", dir=folder))
     except OSError as exc:
         raise UsageError(
             f"{folder}: cannot be written: {exc.strerror}", hint="--out names a folder you may write"
@@ -80,6 +89,24 @@ def output_folder(folder: Path, recipe: manifest.Recipe) -> Iterator[Path]:
         for path in made:
             if not any(path.iterdir()):
                 path.rmdir()
+
+
+def _check_alone(folder: Path) -> None:
+    """Refuse a folder that another process is writing to; its number is in the name of its partial folder."""
+    for partial in folder.glob(_PARTIAL_PREFIX + "*"):
+        process = partial.name.removeprefix(_PARTIAL_PREFIX).partition("-")[0]
+        if process.isdigit() and int(process) != os.getpid() and _is_alive(int(process)):
+            raise TryAgain(f"{folder}: another pdm (process {process}) is writing there", hint="wait until it is done")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _files(folder: Path) -> set[str]:

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from annotated_types import Ge, Gt, Interval, MinLen
 
 Hours = Annotated[float, Gt(0)]
+# A window is summed anew for each row, so its cost grows with its length: a year is the most.
+WindowHours = Annotated[float, Interval(gt=0, le=8784)]
 Share = Annotated[float, Interval(gt=0, le=1)]
 
 
@@ -94,7 +96,7 @@ class FeaturesParams(Section):
     """Rolling features: which, over which windows, and how often."""
 
     grid_hours: Hours = setting(3.0, "Time between feature rows in hours.")
-    windows_hours: Annotated[tuple[Hours, ...], MinLen(1)] = setting(
+    windows_hours: Annotated[tuple[WindowHours, ...], MinLen(1)] = setting(
         (3.0, 12.0, 24.0), "Trailing windows of the rolling statistics in hours, comma-separated."
     )
     statistics: Annotated[tuple[Literal["mean", "std", "min", "max"], ...], MinLen(1)] = setting(
@@ -109,7 +111,7 @@ class DetectParams(Section):
 
     detector: Literal["seasonal-hybrid-esd"] = setting("seasonal-hybrid-esd", "Anomaly detector.")
     period_hours: Hours = setting(24.0, "Length of the season in hours.")
-    smooth_hours: Annotated[float, Ge(0)] = setting(
+    smooth_hours: Annotated[float, Interval(ge=0, le=8784)] = setting(
         12.0,
         "Trailing mean taken before detection, in hours; 0: raw readings. "
         "Smoothed readings hang together, so alpha is then no longer a false-alarm rate.",
@@ -122,7 +124,7 @@ class DetectParams(Section):
     longterm_days: Annotated[float, Ge(0)] = setting(
         0.0, "Detect within pieces of this many days, for series whose level drifts; 0: the whole series at once."
     )
-    jobs: Annotated[int, Ge(0)] = setting(0, "Worker processes; 0: one a core.", changes_result=False)
+    jobs: Annotated[int, Interval(ge=0, le=1024)] = setting(0, "Worker processes; 0: one a core.", changes_result=False)
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class TrainParams(Section):
         0.25, "Share of the time span kept for the test, where --cutoff is not given."
     )
     gap_hours: Annotated[float, Ge(0)] = setting(
-        0.0, "Hours left out after the cutoff; at least, and by default, the horizon."
+        0.0, "Hours left out after the cutoff; the horizon where that is more."
     )
     components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")
     count_hours: tuple[Hours, ...] = setting(
@@ -158,14 +160,14 @@ class TrainParams(Section):
     folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
     merge_hours: Annotated[float, Ge(0)] = setting(6.0, "Alerts no further apart than this are one episode.")
     estimator: Literal["xgboost"] = setting("xgboost", "Learning algorithm, one model a component.")
-    trees: Annotated[int, Ge(1)] = setting(200, "Boosting rounds.")
+    trees: Annotated[int, Interval(ge=1, le=100_000)] = setting(200, "Boosting rounds.")
     learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(0.05, "Shrinkage of each tree.")
     max_leaves: Annotated[int, Ge(2)] = setting(31, "Leaves of a tree.")
     min_child_weight: Annotated[float, Ge(0)] = setting(0.3, "Smallest sum of hessians in a leaf.")
     l2: Annotated[float, Ge(0)] = setting(3.0, "L2 penalty on leaf values.")
     column_share: Share = setting(0.5, "Share of the features each tree may use.")
     seed: Annotated[int, Ge(0)] = setting(0, "Seed of everything random.")
-    threads: Annotated[int, Ge(0)] = setting(
+    threads: Annotated[int, Interval(ge=0, le=1024)] = setting(
         0, "Components fitted at the same time; 0: one a core.", changes_result=False
     )
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pdm_cli import tables
 from pdm_cli.columns import ColumnReader, check_columns, find_sensors, is_index, is_number, is_text, to_float
+from pdm_cli.core.cleaning import LARGEST_READING
 from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.params import ColumnsParams, PreprocessParams
 from pdm_cli.scan import Look, TelemetryScan
@@ -212,6 +213,14 @@ def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
             f"{files.name}: {int(twice.sum())} machines stand in more than one row, first {first}",
             hint="keep one row a machine",
         )
+    for attribute, column in frame.select_dtypes("float64").items():
+        is_wrong = column.abs() > LARGEST_READING
+        if is_wrong.any():
+            raise DataError(
+                f"{files.name}: column {attribute}: {column[is_wrong].iloc[0]:g} is no number to learn from, "
+                f"first for machine {frame[MACHINE][is_wrong].iloc[0]}",
+                hint="leave the value out where it is not known",
+            )
     return frame.sort_values(MACHINE, ignore_index=True)
 
 

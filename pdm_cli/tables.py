@@ -18,6 +18,7 @@ from pdm_cli.errors import DataError, SchemaError, UsageError
 from pdm_cli.schema import Table
 
 _HEAD = b"PAR1"
+_CONVERT = "convert it first, for CSV e.g. pandas.read_csv(FILE, parse_dates=['datetime']).to_parquet(…)"
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,31 @@ def require_table(folder: Path, table: Table) -> TableFiles:
     """Find a table that must be there; see :func:`find_table`."""
     found = find_table(folder, table)
     if found is None:
-        there = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-        listed = ", ".join(there[:8]) + (" …" if len(there) > 8 else "") if there else "nothing"
-        raise SchemaError(f"{table.file}: not in {folder}", hint=f"the folder holds {listed}")
+        other = next((path for path in folder.glob(f"{table.name}.*") if path.is_file()), None)
+        hint = f"{other.name} is there: {_CONVERT}" if other else f"the folder holds {_listed(folder)}"
+        raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     return found
+
+
+def _listed(folder: Path) -> str:
+    there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return ", ".join(there[:8]) + (" …" if len(there) > 8 else "") if there else "nothing"
+
+
+def require_file(folder: Path, table: Table) -> Path:
+    """Return the file of a table that pdm wrote to ``folder``.
+
+    Raises
+    ------
+    SchemaError
+        If it is not there.
+    """
+    path = folder / table.file
+    if not path.is_file():
+        below = next((child for child in sorted(folder.iterdir()) if (child / table.file).is_file()), None)
+        hint = f"did you mean {below}?" if below else f"the folder holds {_listed(folder)}"
+        raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
+    return path
 
 
 def open_file(path: Path) -> pq.ParquetFile:
@@ -253,7 +275,7 @@ def _unreadable(path: Path, exc: Exception) -> DataError:
     if not is_parquet:
         return DataError(
             f"{path.name}: not a Parquet file: {path}",
-            hint="convert it first, for CSV e.g. pandas.read_csv(FILE, parse_dates=['datetime']).to_parquet(…)",
+            hint=_CONVERT,
         )
     if not is_closed:
         return DataError(

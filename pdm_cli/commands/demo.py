@@ -14,8 +14,8 @@ from pdm_cli.report.screen import Screen
 if TYPE_CHECKING:
     from pdm_cli.core.simulate import Fleet
 
-Machines = Annotated[int, typer.Option("--machines", min=2, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
-Days = Annotated[int, typer.Option("--days", min=30, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
+Machines = Annotated[int, typer.Option("--machines", min=10, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
+Days = Annotated[int, typer.Option("--days", min=90, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
 Seed = Annotated[
     int, typer.Option("--fleet-seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)
 ]

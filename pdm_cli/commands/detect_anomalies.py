@@ -41,7 +41,7 @@ def detect_anomalies(
     from pdm_cli.report.results import draw_anomalies
 
     summary = execute(_STAGE, {"prepared": prepared}, out, settings=settings, screen=screen, overwrite=overwrite)
-    payload = {"schema": "pdm.detect-anomalies/1", "out": out, **summary}
+    payload = {**summary, "schema": "pdm.detect-anomalies/1", "out": out}
     screen.result(payload, lambda: [*draw_anomalies(summary), out])
 
 
@@ -52,8 +52,7 @@ def detect(task: Task) -> dict[str, Any]:
     from pdm_cli.schema import ANOMALIES, TELEMETRY
 
     params = task.settings.detect
-    path = task.inputs["prepared"] / TELEMETRY.file
-    tables.require_table(task.inputs["prepared"], TELEMETRY)
+    path = tables.require_file(task.inputs["prepared"], TELEMETRY)
     groups = tables.count_row_groups(path)
     series: list[Series] = []
     causal = "true" if DETECTORS[params.detector].is_causal else "false"
@@ -66,7 +65,7 @@ def detect(task: Task) -> dict[str, Any]:
             writer.write(anomalies)
             series += outcomes
             advance(len({outcome.machine for outcome in outcomes}))
-    return {"causal": causal == "true", **_summarise(series)}
+    return {"schema": "pdm.anomalies/1", "causal": causal == "true", **_summarise(series)}
 
 
 def _detect_group(work: tuple[Path, int, DetectParams]) -> tuple[pd.DataFrame, list[Series]]:

@@ -97,7 +97,11 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     """
     from pdm_cli import tables
 
-    folders = {port.name: local_folder(port.name, value) for port in stage.inputs if (value := inputs.get(port.name))}
+    folders = {
+        port.name: local_folder(port.name, value)
+        for port in stage.inputs
+        if (value := inputs.get(port.name)) is not None
+    }
     for port, folder in folders.items():
         tables.check_folder(f"--{port}", folder)
     return folders
@@ -109,8 +113,10 @@ def local_folder(port: str, value: str) -> Path:
     Raises
     ------
     UsageError
-        If the value is an ``azureml:`` address.
+        If the value is empty or an ``azureml:`` address.
     """
+    if not value.strip():
+        raise UsageError(f"--{port}: the name of the folder is empty", hint="is a variable of your script not set?")
     if value.startswith("azureml:"):
         raise UsageError(f"--{port} {value}: not a folder on this machine", hint="give a local folder")
     return Path(value)

@@ -39,7 +39,7 @@ def preprocess(
     from pdm_cli.report.results import draw_quality
 
     quality = execute(_STAGE, {"data": data}, out, settings=settings, screen=screen, overwrite=overwrite)
-    screen.result({"schema": "pdm.preprocess/1", "out": out, **quality}, lambda: [*draw_quality(quality), out])
+    screen.result({**quality, "schema": "pdm.preprocess/1", "out": out}, lambda: [*draw_quality(quality), out])
 
 
 def prepare(task: Task) -> dict[str, Any]:
@@ -57,6 +57,7 @@ def prepare(task: Task) -> dict[str, Any]:
     _refuse(findings, settings)
     events = _write_events(task, written.spans, findings)
     return {
+        "schema": "pdm.quality/1",
         "telemetry": {
             "readings": sum(scan.rows.values()),
             "rows": written.rows,
@@ -157,7 +158,7 @@ def _refuse(findings: dict[str, Finding], settings: Settings) -> None:
         ),
     ):
         if findings[name].count and policy == "refuse":
-            raise DataError(f"telemetry: {findings[name].told(what)}", hint=hint, **findings[name].as_dict())
+            raise DataError(f"telemetry.parquet: {findings[name].told(what)}", hint=hint, **findings[name].as_dict())
 
 
 def _refuse_unknown(file: str, findings: dict[str, Finding], settings: Settings) -> None:

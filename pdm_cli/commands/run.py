@@ -58,14 +58,38 @@ def run_stages(
     overwrite : bool
         Replace also what another command of pdm wrote into a stage's folder.
     """
+    from pdm_cli.commands.execution import local_folder, read_summary
+
+    _check_early(data, settings)
     folders = {"data": data}
     for stage in STAGES.values():
-        target = str(Path(out) / stage.folder)
+        target = str(local_folder("out", out) / stage.folder)
         _run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
         folders[stage.folder] = target
-    from pdm_cli.commands.execution import read_summary
-
+        if stage.command == "preprocess":
+            _tell_findings(read_summary(stage, Path(target)), target, screen)
     return read_summary(STAGES["train"], Path(folders["model"]))
+
+
+def _check_early(data: str, settings: Settings) -> None:
+    """Refuse what training would refuse, as far as it can be known before the long work begins."""
+    from pdm_cli import tables
+    from pdm_cli.commands.execution import local_folder
+    from pdm_cli.core.split import check_gap
+    from pdm_cli.schema import FAILURES
+
+    check_gap(settings.train, settings.labels)
+    folder = local_folder("data", data)
+    tables.check_folder("--data", folder)
+    tables.require_table(folder, FAILURES)
+
+
+def _tell_findings(quality: dict[str, Any], target: str, screen: Screen) -> None:
+    from pdm_cli.report.results import tell_findings
+
+    for line in tell_findings(quality):
+        screen.say(f"preprocess: {line}")
+    screen.detail(f"preprocess: all findings are in {target}/{STAGES['preprocess'].summary}")
 
 
 def _run_stage(

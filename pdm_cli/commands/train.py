@@ -102,15 +102,14 @@ def _read_sources(task: Task) -> tuple[Sources, pd.DataFrame]:
 
     folder = task.inputs["prepared"]
     for table in (FEATURES, FAILURES):
-        tables.require_table(folder, table)
+        tables.require_file(folder, table)
     events = {
         table.name: tables.read_frame(folder / table.file).rename(columns={EVENT_COLUMNS[table.name]: "kind"})
         for table in EVENT_TABLES
-        if tables.find_table(folder, table) is not None
+        if (folder / table.file).is_file()
     }
     if "anomalies" in task.inputs:
-        path = task.inputs["anomalies"] / ANOMALIES.file
-        tables.require_table(task.inputs["anomalies"], ANOMALIES)
+        path = tables.require_file(task.inputs["anomalies"], ANOMALIES)
         if tables.read_metadata(path).get("causal") == "true":
             events["anomalies"] = tables.read_frame(path).rename(columns={"sensor": "kind"})
         else:
@@ -130,7 +129,7 @@ def _make_problem(task: Task, sources: Sources, failures: pd.DataFrame) -> tuple
     from pdm_cli.schema import MACHINE, TELEMETRY, TIME
 
     settings = task.settings
-    telemetry = tables.read_frame(task.inputs["prepared"] / TELEMETRY.file, [MACHINE, TIME])
+    telemetry = tables.read_frame(tables.require_file(task.inputs["prepared"], TELEMETRY), [MACHINE, TIME])
     instants = Instants.of(sources.rolling)
     split = split_by_time(instants.times, train=settings.train, labels=settings.labels)
     vocabulary = learn_vocabulary(sources, until_us=split.cutoff)

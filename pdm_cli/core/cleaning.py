@@ -11,6 +11,8 @@ from pdm_cli.params import PreprocessParams
 from pdm_cli.schema import MACHINE, TIME
 
 _US_PER_HOUR = 3_600_000_000
+# Larger readings are markers such as 1.8e308, and no model can hold them (single precision ends at 3.4e38).
+LARGEST_READING = 1e30
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -101,7 +103,7 @@ def _blank_impossible(
     for sensor in sensors_of(frame):
         values = frame[sensor].to_numpy()
         low, high = ranges.get(sensor, (-np.inf, np.inf))
-        is_infinite = np.isinf(values)
+        is_infinite = np.abs(values) > LARGEST_READING
         is_outside = ~is_infinite & ((values < low) | (values > high))
         for name, wrong in (("not_finite", is_infinite), ("out_of_range", is_outside)):
             if wrong.any():

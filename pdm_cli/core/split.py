@@ -17,7 +17,7 @@ from pdm_cli.params import LabelsParams, TrainParams
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# Folds test on this last share of the training span; the first one trains on all before it.
+# Folds test on this last share of the training rows; the first one trains on all before it.
 _FOLDED_SHARE = 0.5
 
 
@@ -53,6 +53,30 @@ class Split:
         return (times >= self.test_start) & (times <= self.test_end)
 
 
+def least_gap_us(train: TrainParams, labels: LabelsParams) -> int:
+    """Return the gap after a cutoff in microseconds: as set, and at least the horizon."""
+    return round(max(labels.horizon_hours, train.gap_hours) * US_PER_HOUR)
+
+
+def check_gap(train: TrainParams, labels: LabelsParams) -> None:
+    """Refuse a given cutoff and test start that are too close; needs no data.
+
+    Raises
+    ------
+    UsageError
+        If the gap between them is shorter than it must be.
+    """
+    if train.cutoff is None or train.test_start is None:
+        return
+    cutoff, test_start, gap = _microseconds(train.cutoff), _microseconds(train.test_start), least_gap_us(train, labels)
+    if test_start - cutoff < gap:
+        raise UsageError(
+            f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after "
+            f"the cutoff {show(cutoff)}, less than the gap of {gap / US_PER_HOUR:g} h",
+            hint=f"--test-start {show(cutoff + gap)} or later: labels look {labels.horizon_hours:g} h ahead",
+        )
+
+
 def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) -> Split:
     """Return the split of a table: given cutoff and test start, or the last share of the time span.
 
@@ -74,19 +98,15 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
     """
     first, last = int(times.min()), int(times.max())
     horizon = round(labels.horizon_hours * US_PER_HOUR)
-    gap = max(horizon, round(train.gap_hours * US_PER_HOUR))
+    check_gap(train, labels)
     if train.cutoff is not None:
         cutoff = _microseconds(train.cutoff)
     else:
+        # By rows, not by the clock: one stray stamp of 1970 must not move it by decades.
         midnight = 24 * US_PER_HOUR
-        cutoff = int(first + (1 - train.test_share) * (last - first)) // midnight * midnight
+        cutoff = int(np.quantile(times, 1 - train.test_share, method="lower")) // midnight * midnight
+    gap = least_gap_us(train, labels)
     test_start = _microseconds(train.test_start) if train.test_start is not None else cutoff + gap
-    if test_start - cutoff < gap:
-        raise UsageError(
-            f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after "
-            f"the cutoff {show(cutoff)}, less than the gap of {gap / US_PER_HOUR:g} h",
-            hint=f"--test-start {show(cutoff + gap)} or later: labels look {labels.horizon_hours:g} h ahead",
-        )
     span = f"the telemetry spans {show(first)} to {show(last)}"
     if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
@@ -109,13 +129,13 @@ def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> lis
     split : Split
         The outer split; nothing after its cutoff is touched.
     folds : int
-        Number of folds; their test spans share the last half of the training span.
+        Number of folds; their test spans share the last half of the training rows.
     gap_us : int
         Left out after each cutoff; at least the horizon.
     """
-    first = int(times.min())
-    span = split.cutoff - first
-    ends = [round(first + span * (1 - _FOLDED_SHARE + _FOLDED_SHARE * i / folds)) for i in range(folds + 1)]
+    shares = [1 - _FOLDED_SHARE + _FOLDED_SHARE * i / folds for i in range(folds)]
+    known = times[times <= split.cutoff]
+    ends = [*np.quantile(known, shares, method="nearest").tolist(), split.cutoff]
     return [Split(start, start + gap_us, end, end) for start, end in pairwise(ends)]
 
 

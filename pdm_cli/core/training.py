@@ -21,7 +21,7 @@ from pdm_cli.core.metrics import (
     row_metrics,
     summarise_events,
 )
-from pdm_cli.core.split import Split, show, time_folds
+from pdm_cli.core.split import Split, least_gap_us, show, time_folds
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import LabelsParams, TrainParams
 
@@ -92,8 +92,9 @@ def check_components(problem: Problem) -> None:
     rows = problem.training_rows(problem.split)
     for component, labels in zip(problem.components, problem.labels.T, strict=True):
         if not np.any(labels[rows] == 1):
+            cutoff = show(problem.split.cutoff)
             raise NotEnoughData(
-                f"failures: {component} has no failure to learn from before the cutoff {show(problem.split.cutoff)}",
+                f"failures.parquet: {component} has no failure to learn from before the cutoff {cutoff}",
                 hint=f"set a later --cutoff{_without(component, problem)}",
             )
 
@@ -118,7 +119,7 @@ def fold_thresholds(problem: Problem, note: Note) -> tuple[list[float], list[dic
     NotEnoughData
         If no fold sees a failure of a component.
     """
-    gap = max(problem.horizon_us, round(problem.train.gap_hours * US_PER_HOUR))
+    gap = least_gap_us(problem.train, problem.lead)
     folds = time_folds(problem.table.instants.times, problem.split, folds=problem.train.folds, gap_us=gap)
     held_out = []
     for number, fold in enumerate(folds, start=1):
@@ -149,7 +150,7 @@ def _no_fold(problem: Problem, last: Split) -> NotEnoughData:
     if not unknown:
         return NotEnoughData("no fold has a labelled row to test on", hint="set a later --cutoff or fewer --folds")
     return NotEnoughData(
-        f"failures: {unknown[0]} has no failure before {show(last.cutoff)}, so no fold can learn of it",
+        f"failures.parquet: {unknown[0]} has no failure before {show(last.cutoff)}, so no fold can learn of it",
         hint=f"set a later --cutoff{_without(unknown[0], problem)}",
     )
 
@@ -159,7 +160,7 @@ def _pooled_threshold(problem: Problem, held_out: list[tuple[FloatArray, FloatAr
     if not np.any(labels == 1):
         component = problem.components[column]
         raise NotEnoughData(
-            f"failures: {component} has no failure in the folds to choose the alert threshold on",
+            f"failures.parquet: {component} has no failure in the folds to choose the alert threshold on",
             hint=f"set a later --cutoff or fewer --folds{_without(component, problem)}",
         )
     return f1_threshold(labels, np.concatenate([probabilities[:, column] for _, probabilities in held_out]))

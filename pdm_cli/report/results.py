@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _FINDING_NAMES = {
     "duplicates": "readings with the same machine and stamp",
     "out_of_order": "rows out of order",
-    "not_finite": "infinite readings, now missing",
+    "not_finite": "infinite readings (or over 1e30), now missing",
     "out_of_range": "readings out of range, now missing",
     "off_grid": "readings between grid stamps, moved to the next",
     "gaps": "gaps, now rows of missing readings",
@@ -24,6 +24,18 @@ _FINDING_NAMES = {
     "machines_without_telemetry": "machines with attributes but no telemetry",
     "machines_without_attributes": "machines with telemetry but no attributes",
 }
+
+
+def tell_findings(quality: dict[str, Any]) -> list[str]:
+    """Return one line a finding, for where the whole table would be too much."""
+    lines = [
+        f"{finding['count']:,} {_FINDING_NAMES[name]} (first: {_place(finding['first'])})"
+        for name, finding in quality["findings"].items()
+        if finding["count"]
+    ]
+    if quality["ignored_columns"]:
+        lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
+    return lines
 
 
 def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
@@ -71,16 +83,17 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     """Draw held-out metrics per component and what the alerts would have meant."""
     split = metrics["split"]
     lines = [
-        f"trained on {split['train_rows']:,} rows up to {split['cutoff']}; "
-        f"tested on {split['test_rows']:,} rows, {split['test_start']} to {split['test_end']} UTC"
+        f"trained on {split['train_rows']:,} rows up to {split['cutoff']} UTC",
+        f"tested on {split['test_rows']:,} rows, {split['test_start']} to {split['test_end']} UTC",
     ]
-    names = ("average precision", "ROC AUC", "F1", "Brier", "threshold", "failures", "caught", "false alarms*")
+    names = ("AP", "AUC", "F1", "Brier", "alert at", "failed", "caught", "false*")
     table = _table("component", *((name, "right") for name in names))
     for component, row in metrics["components"].items():
         table.add_row(component, *_scores(row), f"{row['threshold']:.3f}", *_events(row["events"]))
     table.add_section()
     table.add_row("macro / all", *_scores(metrics["macro"]), "", *_events(metrics["events"]))
-    return ["\n".join(lines), table, _warning_time(metrics), "* episodes per machine and month"]
+    note = "AP average precision, AUC area under the ROC curve; * false alarms per machine and month"
+    return ["\n".join(lines), table, _warning_time(metrics), note]
 
 
 def _warning_time(metrics: dict[str, Any]) -> str:

@@ -124,5 +124,5 @@ def _console(stream: Any) -> Console:
     from rich.console import Console
 
     # Piped output is not cut to the width of a terminal that is not there.
-    width = None if stream.isatty() else 120
+    width = None if stream.isatty() else 500
     return Console(file=stream, width=width, highlight=False, markup=False, soft_wrap=False)

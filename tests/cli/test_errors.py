@@ -94,7 +94,7 @@ BAD_DATA = {
     ),
     "duplicates": (
         edit("telemetry", repeat_rows),
-        "telemetry: 214 duplicated (machineID, datetime) pairs, first (2, 2015-",
+        "telemetry.parquet: 214 duplicated (machineID, datetime) pairs, first (2, 2015-",
         "--on-duplicate first|mean keeps one of each",
     ),
     "not Parquet": (write_csv, "telemetry.parquet: not a Parquet file", "convert it first"),
@@ -274,3 +274,63 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
     words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m")
     assert_clear(pdm(*words, "--cutoff", "2014-03-01"), 4, "no row to train on", "the telemetry spans 2015-01-01")
     assert_clear(pdm(*words, "--cutoff", "2016-03-01"), 4, "no labelled row to test on", "set an earlier --cutoff")
+
+
+@pytest.mark.parametrize("words", [("--data", "", "--out", "w"), ("--data", "raw", "--out", "")])
+def test_an_empty_folder_name_is_refused(words: tuple[str, ...], raw: Path, pdm: Pdm) -> None:
+    words = tuple(str(raw) if word == "raw" else word for word in words)
+    for command in ("run", "preprocess"):
+        assert_clear(pdm(command, *words), 2, "the name of the folder is empty", "not set")
+
+
+def test_a_marker_too_large_for_a_reading_becomes_missing(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("telemetry", lambda t: t.assign(volt=t["volt"].where(t.index != 700, 1.797e308)))(raw)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2)
+    assert outcome.code == 0, outcome.stderr
+    assert "1 infinite readings (or over 1e30), now missing (first: machine 1, 2015-01-30 10:00" in outcome.stderr
+
+
+def test_an_infinite_attribute_is_refused(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("machines", lambda t: t.assign(age=t["age"].where(t["machineID"] != 3, np.inf)))(raw)
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
+    assert_clear(
+        outcome, 4, "machines.parquet: column age: inf is no number to learn from, first for machine 3", "leave"
+    )
+
+
+def test_a_blank_failure_is_refused(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("failures", lambda t: t.assign(failure=t["failure"].where(t.index != 2, " ")))(raw)
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
+    assert_clear(outcome, 4, "failures.parquet: column failure: a text is blank, first in row 2", "fill in")
+
+
+def test_run_refuses_what_training_would_refuse_before_the_long_work(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("run", "--data", raw, "--out", tmp_path / "out")
+    outcome = pdm(*words, "--cutoff", "2015-03-01", "--test-start", "2015-02-01")
+    assert_clear(outcome, 2, "less than the gap", "or later")
+    (raw / "failures.parquet").unlink()
+    assert_clear(pdm(*words), 4, f"failures.parquet: not in {raw}", "the folder holds")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("--out", tmp_path / "model")
+    outcome = pdm("train", "--prepared", work, *words)
+    assert_clear(outcome, 4, "features.parquet: not in", f"did you mean {work / 'prepared'}?")
+    outcome = pdm("train", "--prepared", work / "prepared", "--anomalies", work, *words)
+    assert_clear(outcome, 4, "anomalies.parquet: not in", f"did you mean {work / 'anomalies'}?")
+
+
+def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    stray = pd.Timestamp("1970-01-01 05:00")
+    edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 0, stray)))(raw)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["split"]["cutoff"].startswith("2015-")
+
+
+def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("telemetry", lambda t: t.assign(datetime=t["datetime"].dt.tz_localize("UTC")))(raw)
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
+    assert outcome.code == 0
+    assert "warning: stamps of telemetry.parquet carry a time zone, those of errors.parquet" in outcome.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pdm_cli import manifest
-from pdm_cli.errors import UsageError
+from pdm_cli.errors import TryAgain, UsageError
 from pdm_cli.manifest import Recipe
 from pdm_cli.outputs import check_free, output_folder
 
@@ -235,3 +235,17 @@ def test_a_folder_that_may_not_be_written_is_a_usage_error(tmp_path: Path, monke
     monkeypatch.setattr(os, "mkdir", deny)
     with pytest.raises(UsageError, match="out: cannot be"):
         write_output(folder)
+
+
+def test_a_folder_whose_manifest_is_damaged_says_so(tmp_path: Path) -> None:
+    write_output(tmp_path / "out")
+    manifest_file = tmp_path / "out/manifest.json"
+    manifest_file.write_bytes(manifest_file.read_bytes()[:-20])
+    assert_refused(tmp_path / "out", overwrite=True, message="manifest.json: damaged", hint="--out")
+
+
+def test_a_folder_that_another_process_writes_to_is_left_to_it(tmp_path: Path) -> None:
+    (tmp_path / "out" / f".pdm-partial-{os.getppid()}-abc").mkdir(parents=True)
+    with pytest.raises(TryAgain, match="another pdm") as caught:
+        check_free(tmp_path / "out", overwrite=True)
+    assert caught.value.exit_code == 75
