@@ -53,14 +53,23 @@ class ErrorMappingGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            # Python flushes stdout at exit once more: let it write to nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(EXIT_BROKEN_PIPE) from error
+            raise typer.Exit(_forget_stdout()) from error
+
+
+def _forget_stdout() -> int:
+    """Let what Python flushes at exit go nowhere, and return the code of a broken pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_BROKEN_PIPE
 
 
 def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     try:
         result = call()
+    except SystemExit as error:
+        # Rich ends the process by itself, with 1, if the reader of what it prints has gone.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _forget_stdout()
+        raise
     except PdmError as error:
         return _fail(screen, error)
     except typer.TyperException as error:

@@ -115,6 +115,12 @@ def check_columns(files: TableFiles, wanted: list[tuple[str, str, str]]) -> None
             )
 
 
+def has_zone(files: TableFiles, name: str) -> bool:
+    """Return whether the stamps of a column carry a time zone."""
+    kind = files.schema.field(name).type
+    return pa.types.is_timestamp(kind) and kind.tz is not None
+
+
 def _missing_column(files: TableFiles, canonical: str, name: str) -> SchemaError:
     close = get_close_matches(name, files.schema.names, n=1, cutoff=0.5)
     near = f"the nearest is {close[0]!r}" if close else f"it has {', '.join(files.schema.names[:8])}"

@@ -13,12 +13,12 @@ import pandas as pd
 import pyarrow as pa
 
 from pdm_cli import tables
-from pdm_cli.columns import ColumnReader, check_columns, find_sensors, is_index, is_number, is_text, to_float
+from pdm_cli.columns import ColumnReader, check_columns, find_sensors, has_zone, is_index, is_number, is_text, to_float
 from pdm_cli.core.cleaning import LARGEST_READING
 from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.params import ColumnsParams, PreprocessParams
 from pdm_cli.scan import Look, TelemetryScan
-from pdm_cli.schema import EVENT_COLUMNS, MACHINE, MACHINES, TELEMETRY, TIME, Table
+from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, MACHINE, MACHINES, TELEMETRY, TIME, Table
 
 # Rows decoded at a time, and rows of a batch of whole machines: large enough to amortise a call, small in memory.
 PIECE_ROWS = 262_144
@@ -176,6 +176,17 @@ def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: st
     }
     frame: pd.DataFrame = pa.table(typed).to_pandas()
     return frame.sort_values([MACHINE, TIME, kind], kind="stable", ignore_index=True)
+
+
+def tables_by_zone(folder: Path, columns: ColumnsParams) -> tuple[list[str], list[str]]:
+    """Return the files whose stamps carry a time zone, and those whose stamps do not."""
+    carrying: list[str] = []
+    without: list[str] = []
+    for table in (TELEMETRY, *EVENT_TABLES):
+        files = tables.find_table(folder, table)
+        if files is not None and columns.datetime_column in files.schema.names:
+            (carrying if has_zone(files, columns.datetime_column) else without).append(files.name)
+    return carrying, without
 
 
 def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:

@@ -50,6 +50,7 @@ def prepare(task: Task) -> dict[str, Any]:
     settings = task.settings
     raw = RawTelemetry(task.inputs["data"], settings.columns, settings.preprocess)
     _check_ranges(raw, settings)
+    _warn_of_mixed_zones(task)
     scan = raw.scan()
     findings = new_findings()
     findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
@@ -133,6 +134,18 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
     if machines is not None:
         write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
     return rows
+
+
+def _warn_of_mixed_zones(task: Task) -> None:
+    from pdm_cli.raw import tables_by_zone
+
+    carrying, without = tables_by_zone(task.inputs["data"], task.settings.columns)
+    if carrying and without:
+        zone = task.settings.preprocess.timezone
+        task.screen.warn(
+            f"stamps of {', '.join(carrying)} carry a time zone, those of {', '.join(without)} do not: "
+            f"they are taken as {zone} (--timezone)"
+        )
 
 
 def _check_ranges(raw: RawTelemetry, settings: Settings) -> None:

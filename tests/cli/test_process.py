@@ -63,6 +63,16 @@ def test_a_reader_that_goes_away_is_exit_141(work: Path, fleet: Path) -> None:
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
+def test_a_reader_that_goes_away_from_the_help_is_exit_141(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run([*PDM, *words], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert process.returncode == 141
+    assert process.stderr == ""
+
+
 def test_piped_output_has_no_escape_codes(work: Path, fleet: Path) -> None:
     words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--trees", "20"]
     env = {**os.environ, "GITHUB_ACTIONS": "true", "TERM": "dumb"}
