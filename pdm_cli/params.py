@@ -109,22 +109,47 @@ class FeaturesParams(Section):
 class DetectParams(Section):
     """Seasonal Hybrid ESD; the names are those of Twitter's R package."""
 
-    detector: Literal["seasonal-hybrid-esd"] = setting("seasonal-hybrid-esd", "Anomaly detector.")
-    period_hours: Hours = setting(24.0, "Length of the season in hours.")
-    smooth_hours: Annotated[float, Interval(ge=0, le=8784)] = setting(
-        12.0,
-        "Trailing mean taken before detection, in hours; 0: raw readings. "
-        "Smoothed readings hang together, so alpha is then no longer a false-alarm rate.",
+    mode: Literal["causal", "batch"] = setting(
+        "causal",
+        "causal: each reading is judged by earlier ones, so that anomalies may become features; "
+        "batch: with the whole series in view, as Twitter's R package does.",
     )
-    max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
-        0.1, "Largest share of readings that may be anomalies."
+    period_hours: Hours = setting(24.0, "Length of the season in hours.")
+    smooth_hours: Annotated[float, Interval(ge=0, le=8784)] | None = setting(
+        None,
+        "Trailing mean taken before detection, in hours; 0: raw readings; default: 24 for causal, 12 for batch. "
+        "Smoothed readings hang together, so alpha is then no longer a false-alarm rate.",
     )
     alpha: Annotated[float, Interval(gt=0, lt=1)] = setting(0.005, "Significance level of the test.")
     direction: Literal["both", "pos", "neg"] = setting("both", "Look for high readings, low ones, or both.")
-    longterm_days: Annotated[float, Ge(0)] = setting(
-        0.0, "Detect within pieces of this many days, for series whose level drifts; 0: the whole series at once."
+    window_days: Annotated[float, Interval(gt=0, le=366)] = setting(
+        28.0, "Causal: trailing window that a reading is judged by, in days."
     )
-    jobs: Annotated[int, Interval(ge=0, le=1024)] = setting(0, "Worker processes; 0: one a core.", changes_result=False)
+    refit_hours: Hours = setting(24.0, "Causal: time between two looks at the window, in hours.")
+    settle_hours: Annotated[float, Ge(0)] = setting(24.0, "Causal: readings not judged after a longer gap, in hours.")
+    window_share: Share = setting(0.5, "Causal: share of a window's readings that must be there to judge by it.")
+    max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
+        0.1, "Batch: largest share of readings that may be anomalies."
+    )
+    longterm_days: Annotated[float, Ge(0)] = setting(
+        0.0, "Batch: detect within pieces of this many days, for series whose level drifts; 0: the series at once."
+    )
+    only_last: Literal["all", "day", "hour"] = setting("all", "Batch: report only anomalies of the last day or hour.")
+    threshold: Literal["none", "med_max", "p95", "p99"] = setting(
+        "none", "Batch: report only readings at or above the median, or a percentile, of the daily maxima."
+    )
+    stl: Literal["batch", "statsmodels"] = setting(
+        "batch", "Batch: how series are decomposed; both give the same anomalies, statsmodels far more slowly."
+    )
+    strict: bool = setting(False, "Refuse data with a series that cannot be judged.", changes_result=False)
+    jobs: Annotated[int, Interval(ge=0, le=1024)] = setting(
+        0, "Threads that detect at the same time; 0: one a core.", changes_result=False
+    )
+
+    @property
+    def smooth(self) -> float:
+        """Hours of smoothing: as set, else what served the failure model best, or what the older pipeline took."""
+        return self.smooth_hours if self.smooth_hours is not None else {"causal": 24.0, "batch": 12.0}[self.mode]
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.params import DetectParams, Settings
+from pdm_cli.errors import DataError
+from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pdm_cli.commands.execution import Task
-    from pdm_cli.core.detectors import Series
+    from pdm_cli.core.detectors import Found
 
 _STAGE = STAGES["detect-anomalies"]
 _WORST_MACHINES = 5
+_GROUPS_AHEAD = 4
 
 
 @with_settings(*_STAGE.sections)
@@ -34,6 +36,9 @@ def detect_anomalies(
     screen: Screen,
 ) -> None:
     """Find anomalous readings of every machine and sensor with Seasonal Hybrid ESD.
+
+    Mode causal judges each reading by earlier ones, so that the anomalies may become features of a model. Mode batch
+    looks at the whole series, as Twitter's R package does.
 
     Example: pdm detect-anomalies --prepared prepared --out anomalies
     """
@@ -48,58 +53,52 @@ def detect_anomalies(
 def detect(task: Task) -> dict[str, Any]:
     """Write ``anomalies.parquet`` and return the summary."""
     from pdm_cli import tables
-    from pdm_cli.core.detectors import DETECTORS
+    from pdm_cli.core.detectors import DETECTORS, find_anomalies
     from pdm_cli.schema import ANOMALIES, TELEMETRY
 
     params = task.settings.detect
     path = tables.require_file(task.inputs["prepared"], TELEMETRY)
+    step_us = tables.read_step(path)
     groups = tables.count_row_groups(path)
-    series: list[Series] = []
-    causal = "true" if DETECTORS[params.detector].is_causal else "false"
+
+    def detect_group(group: int) -> tuple[pd.DataFrame, list[Found]]:
+        return find_anomalies(tables.read_row_group(path, group), step_us=step_us, params=params)
+
+    tally = _Tally()
+    is_causal = DETECTORS[params.mode].is_causal
+    metadata = {"causal": "true" if is_causal else "false", "mode": params.mode}
     with (
-        tables.TableWriter(task.out / ANOMALIES.file, {"causal": causal, "detector": params.detector}) as writer,
+        tables.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
         task.screen.progress("detect-anomalies: machines", _count_machines(path)) as advance,
-        _workers(min(params.jobs or os.cpu_count() or 1, groups)) as run,
+        ThreadPoolExecutor(min(params.jobs or os.cpu_count() or 1, groups)) as executor,
     ):
-        for anomalies, outcomes in run(_detect_group, [(path, group, params) for group in range(groups)]):
+        for anomalies, found in _in_order(executor, detect_group, groups):
+            _refuse_unjudged(found, strict=params.strict)
             writer.write(anomalies)
-            series += outcomes
-            advance(len({outcome.machine for outcome in outcomes}))
-    return {"schema": "pdm.anomalies/1", "causal": causal == "true", **_summarise(series)}
+            advance(tally.add(found))
+    return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **tally.summary()}
 
 
-def _detect_group(work: tuple[Path, int, DetectParams]) -> tuple[pd.DataFrame, list[Series]]:
-    """Detect in one row group; runs in a worker, which reads its own machines."""
-    from pdm_cli import tables
-    from pdm_cli.core.detectors import find_anomalies
-
-    path, group, params = work
-    telemetry = tables.read_row_group(path, group)
-    return find_anomalies(telemetry, step_us=tables.read_step(path), params=params)
-
-
-@contextmanager
-def _workers(count: int) -> Iterator[Any]:
-    """Give a ``map`` over this process, or over workers that keep the order of the results."""
-    if count <= 1:
-        yield map
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # Fresh processes, as forking one that has threads (Arrow's) may hang.
-    executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
-    try:
-        yield executor.map
-    finally:
-        executor.shutdown(cancel_futures=True)
+def _in_order(
+    executor: Executor, work: Callable[[int], tuple[pd.DataFrame, list[Found]]], groups: int
+) -> Iterator[tuple[pd.DataFrame, list[Found]]]:
+    """Yield the results of row groups 0, 1, 2 …, with only a few ahead of the reader, so that memory stays flat."""
+    ahead: deque[Future[tuple[pd.DataFrame, list[Found]]]] = deque()
+    for group in range(groups):
+        ahead.append(executor.submit(work, group))
+        if len(ahead) > _GROUPS_AHEAD:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent: it ends the workers and says one line."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:
+    for item in found:
+        if strict and item.reason is not None:
+            raise DataError(
+                f"telemetry.parquet: machine {item.machine}, {item.sensor}: not judged: {item.reason}",
+                hint="without --strict the others go on",
+            )
 
 
 def _count_machines(path: Path) -> int:
@@ -109,23 +108,36 @@ def _count_machines(path: Path) -> int:
     return int(tables.read_frame(path, [MACHINE])[MACHINE].nunique())
 
 
-def _summarise(series: list[Series]) -> dict[str, Any]:
-    sensors: dict[str, dict[str, int]] = {}
-    machines: Counter[Any] = Counter()
-    skipped: dict[tuple[str, str], dict[str, Any]] = {}
-    for item in series:
-        facts = sensors.setdefault(item.sensor, {"series": 0, "readings": 0, "anomalies": 0, "skipped": 0})
-        facts["series"] += item.reason is None
-        facts["skipped"] += item.reason is not None
-        facts["readings"] += item.readings
-        facts["anomalies"] += item.anomalies
-        machines[item.machine] += item.anomalies
-        if item.reason is not None:
+class _Tally:
+    """Counts by sensor, by machine, and of what was not judged."""
+
+    def __init__(self) -> None:
+        self._sensors: dict[str, dict[str, int]] = {}
+        self._machines: Counter[Any] = Counter()
+        self._skipped: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def add(self, found: list[Found]) -> int:
+        """Count a row group's series and return its number of machines."""
+        for item in found:
+            facts = self._sensors.setdefault(
+                item.sensor, dict.fromkeys(("series", "judged", "anomalies", "skipped"), 0)
+            )
+            facts["judged"] += item.judged
+            facts["anomalies"] += len(item.anomalies)
+            self._machines[item.machine] += len(item.anomalies)
+            if item.reason is None:
+                facts["series"] += 1
+                continue
+            facts["skipped"] += 1
             first = {"machineID": item.machine, "sensor": item.sensor, "reason": item.reason, "series": 0}
-            skipped.setdefault((item.sensor, item.reason), first)["series"] += 1
-    worst = [(machine, count) for machine, count in machines.most_common(_WORST_MACHINES) if count]
-    return {
-        "sensors": sensors,
-        "machines": [{"machineID": machine, "anomalies": count} for machine, count in worst],
-        "skipped": list(skipped.values()),
-    }
+            self._skipped.setdefault((item.sensor, item.reason), first)["series"] += 1
+        return len({item.machine for item in found})
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts in JSON types."""
+        worst = [(machine, count) for machine, count in self._machines.most_common(_WORST_MACHINES) if count]
+        return {
+            "sensors": self._sensors,
+            "machines": [{"machineID": machine, "anomalies": count} for machine, count in worst],
+            "skipped": list(self._skipped.values()),
+        }

@@ -84,6 +84,8 @@ def _talking_options() -> dict[str, Any]:
 
 def _setting_option(section: str, item: Field[Any]) -> inspect.Parameter:
     hint = get_type_hints(SECTIONS[section], include_extras=False)[item.name]
+    if set(get_args(hint)) == {float, type(None)}:
+        hint = float
     option = typer.Option(
         option_name(item.name),
         help=item.metadata["help"] + _default_text(item),

@@ -1,24 +1,62 @@
-"""Detectors: from one series to its anomalies. One registry line each."""
+"""Detectors: from the telemetry of whole machines to their anomalies. One registry line each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdm_cli.core.batch_stl import periodic_robust_stl_batch
+from pdm_cli.core.causal_esd import causal_esd
 from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
 from pdm_cli.core.events import US_PER_HOUR
 from pdm_cli.core.rolling import trailing_mean
-from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd
+from pdm_cli.core.sesd import Anomalies, keep_high, keep_last, seasonal_hybrid_esd_batch
+from pdm_cli.core.stl import Decompose, one_by_one
 from pdm_cli.errors import DataError
 from pdm_cli.params import DetectParams
 from pdm_cli.schema import ANOMALIES, MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One machine's sensor on its own."""
+
+    machine: Any
+    sensor: str
+    times: NDArray[np.int64]
+    values: FloatArray
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one machine's sensor.
+
+    Attributes
+    ----------
+    machine, sensor
+        Whose readings.
+    judged : int
+        Readings that were judged.
+    anomalies : DataFrame
+        ``datetime, value, expected, score, direction`` of its anomalies, in order.
+    reason : str or None
+        Why nothing was judged.
+    """
+
+    machine: Any
+    sensor: str
+    judged: int
+    anomalies: pd.DataFrame
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -28,42 +66,18 @@ class Detector:
     Attributes
     ----------
     find : callable
-        (n,) equally spaced readings, readings a day, settings -> anomalies.
+        All series of some machines, those of one machine side by side; step in microseconds; settings -> one
+        :class:`Found` a series, in the same order.
     is_causal : bool
         Whether a point is judged from readings up to its own stamp only; else its anomalies see the future and may
         not become features.
     """
 
-    find: Callable[[FloatArray, float, DetectParams], Anomalies]
+    find: Callable[[list[list[Series]], int, DetectParams], Iterator[Found]]
     is_causal: bool
 
 
-@dataclass(frozen=True)
-class Series:
-    """What became of one machine's sensor.
-
-    Attributes
-    ----------
-    machine : object
-        The machine.
-    sensor : str
-        The sensor.
-    readings : int
-        Readings judged.
-    anomalies : int
-        Anomalies found.
-    reason : str or None
-        Why the series was not judged.
-    """
-
-    machine: Any
-    sensor: str
-    readings: int
-    anomalies: int
-    reason: str | None = None
-
-
-def find_anomalies(telemetry: pd.DataFrame, *, step_us: int, params: DetectParams) -> tuple[pd.DataFrame, list[Series]]:
+def find_anomalies(telemetry: pd.DataFrame, *, step_us: int, params: DetectParams) -> tuple[pd.DataFrame, list[Found]]:
     """Find the anomalies of every machine and sensor.
 
     Parameters
@@ -73,78 +87,163 @@ def find_anomalies(telemetry: pd.DataFrame, *, step_us: int, params: DetectParam
     step_us : int
         Its step in microseconds.
     params : DetectParams
-        Detector and its settings.
+        Mode and settings.
 
     Returns
     -------
     anomalies : DataFrame
         Columns of :data:`pdm_cli.schema.ANOMALIES`, sorted by machine, sensor in the table's order, and time.
-    series : list of Series
+    found : list of Found
         One a machine and sensor, also where there is no anomaly or the series cannot be judged.
     """
-    found, outcomes = [_no_anomalies(telemetry)], []
-    steps_a_day = 24 * US_PER_HOUR / step_us
-    starts = np.flatnonzero(~same_machine_as_above(telemetry))
+    starts = np.flatnonzero(~same_machine_as_above(telemetry)).tolist()
+    machines = []
     for start, stop in zip(starts, [*starts[1:], len(telemetry)], strict=True):
         machine = telemetry.iloc[start:stop]
-        name = machine[MACHINE].tolist()[0]
-        reason = _why_irregular(machine, step_us)
-        for sensor in sensors_of(telemetry):
-            values = machine[sensor].to_numpy()
-            if params.smooth_hours:
-                values = trailing_mean(values, max(1, round(params.smooth_hours * US_PER_HOUR / step_us)))
-            try:
-                if reason is not None:
-                    raise DataError(reason)
-                anomalies = DETECTORS[params.detector].find(values, steps_a_day, params)
-            except DataError as error:
-                outcomes.append(Series(name, sensor, 0, 0, error.message))
+        name, times = machine[MACHINE].tolist()[0], to_microseconds(machine[TIME])
+        machines.append([Series(name, s, times, machine[s].to_numpy()) for s in sensors_of(telemetry)])
+    found = list(DETECTORS[params.mode].find(machines, step_us, params))
+    return _join(found, telemetry[MACHINE].dtype), found
+
+
+def _find_causally(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
+    _period(step_us, params)
+    judge = partial(
+        causal_esd,
+        step_us=step_us,
+        period_hours=params.period_hours,
+        window_days=params.window_days,
+        refit_hours=params.refit_hours,
+        smooth_hours=params.smooth,
+        settle_hours=params.settle_hours,
+        min_share=params.window_share,
+        alpha=params.alpha,
+        direction=params.direction,
+    )
+    for machine in machines:
+        try:
+            judged = judge(np.stack([series.values for series in machine]), machine[0].times)
+        except DataError as error:
+            yield from (_not_judged(series, error.message) for series in machine)
+            continue
+        for series, value, expected, score in zip(machine, judged.value, judged.expected, judged.score, strict=True):
+            count = int(np.sum(~np.isnan(score)))
+            if not count:
+                yield _not_judged(series, _why_bare(series.values) or "no window has enough readings that differ")
                 continue
-            found.append(_as_frame(machine, sensor, values, anomalies))
-            outcomes.append(Series(name, sensor, int(np.isfinite(values).sum()), len(anomalies.index)))
-    return pd.concat(found, ignore_index=True), outcomes
+            rows = np.flatnonzero(score > 1)
+            is_above = value[rows] > expected[rows]
+            yield _found(series, count, rows, value, expected[rows], score[rows], is_above)
 
 
-def _why_irregular(machine: pd.DataFrame, step_us: int) -> str | None:
-    apart = np.diff(to_microseconds(machine[TIME]))
+def _find_in_batch(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
+    every = [series for machine in machines for series in machine]
+    smooth = max(1, round(params.smooth * US_PER_HOUR / step_us))
+    smoothed = [trailing_mean(series.values, smooth) for series in every]
+    outcomes = seasonal_hybrid_esd_batch(
+        smoothed,
+        period=_period(step_us, params),
+        max_anoms=params.max_anoms,
+        alpha=params.alpha,
+        direction=params.direction,
+        longterm_rows=round(params.longterm_days * 24 * US_PER_HOUR / step_us) or None,
+        decompose=STL_ROADS[params.stl],
+    )
+    for series, values, outcome in zip(every, smoothed, outcomes, strict=True):
+        reason = _why_irregular(series.times, step_us) or _why_bare(values)
+        if isinstance(outcome, DataError):
+            reason = reason or outcome.message
+        if reason is not None or isinstance(outcome, DataError):
+            yield _not_judged(series, reason or "")
+            continue
+        kept = outcome.keep(_is_reported(outcome, values, series.times, params))
+        count = int(np.isfinite(values).sum())
+        yield _found(series, count, kept.index, values, kept.expected, kept.score, kept.direction > 0)
+
+
+def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64], params: DetectParams) -> BoolArray:
+    is_reported = np.ones(len(outcome.index), bool)
+    if params.only_last != "all":
+        is_reported &= keep_last(outcome.index, times, span=params.only_last)
+    if params.threshold != "none":
+        is_reported &= keep_high(outcome.index, values, times, threshold=params.threshold)
+    return is_reported
+
+
+def _why_irregular(times: NDArray[np.int64], step_us: int) -> str | None:
+    apart = np.diff(times)
     if np.all(apart == step_us):
         return None
     return f"a gap of {apart.max() / US_PER_HOUR:g} h splits the series"
 
 
-def _as_frame(machine: pd.DataFrame, sensor: str, values: FloatArray, anomalies: Anomalies) -> pd.DataFrame:
-    rows = machine.iloc[anomalies.index]
-    return pd.DataFrame(
-        {
-            MACHINE: rows[MACHINE].array,
-            "sensor": sensor,
-            TIME: rows[TIME].to_numpy(),
-            "value": values[anomalies.index],
-            "expected": anomalies.expected,
-            "score": anomalies.score,
-            "direction": np.where(anomalies.direction > 0, "pos", "neg"),
-        }
-    ).astype({"sensor": "str", "direction": "str"})
+def _why_bare(values: FloatArray) -> str | None:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "the series holds no reading"
+    return "the series is constant" if np.all(known == known[0]) else None
 
 
-def _no_anomalies(telemetry: pd.DataFrame) -> pd.DataFrame:
-    kinds = {"machine": telemetry[MACHINE].dtype, "time": telemetry[TIME].dtype, "text": "str", "number": "float64"}
-    return pd.DataFrame({c.name: pd.Series(dtype=kinds[c.kind]) for c in ANOMALIES.columns})
+def _period(step_us: int, params: DetectParams) -> int:
+    steps = params.period_hours * US_PER_HOUR / step_us
+    if round(steps) < 2 or abs(round(steps) - steps) > 1e-9 * steps:
+        raise DataError(
+            f"telemetry: a period of {params.period_hours:g} h is not two or more whole steps of "
+            f"{step_us / US_PER_HOUR:g} h",
+            hint="--period-hours takes two or more steps of the telemetry",
+        )
+    return round(steps)
 
 
-def _batch_seasonal_hybrid_esd(values: FloatArray, steps_a_day: float, params: DetectParams) -> Anomalies:
-    steps_an_hour = steps_a_day / 24
-    period = round(params.period_hours * steps_an_hour)
-    if period < 2 or abs(period - params.period_hours * steps_an_hour) > 1e-9:
-        raise DataError(f"a period of {params.period_hours:g} h is not two or more whole steps of the telemetry")
-    return seasonal_hybrid_esd(
-        values,
-        period=period,
-        max_anoms=params.max_anoms,
-        alpha=params.alpha,
-        direction=params.direction,
-        longterm_rows=round(params.longterm_days * steps_a_day) or None,
+def _not_judged(series: Series, reason: str) -> Found:
+    none = np.array([])
+    return Found(
+        series.machine, series.sensor, 0, _frame(none.astype("datetime64[us]"), none, none, none, none), reason
     )
 
 
-DETECTORS: dict[str, Detector] = {"seasonal-hybrid-esd": Detector(_batch_seasonal_hybrid_esd, is_causal=False)}
+def _found(
+    series: Series,
+    judged: int,
+    rows: NDArray[np.intp],
+    values: FloatArray,
+    expected: FloatArray,
+    score: FloatArray,
+    is_above: BoolArray,
+) -> Found:
+    stamps = series.times[rows].astype("datetime64[us]")
+    return Found(series.machine, series.sensor, judged, _frame(stamps, values[rows], expected, score, is_above))
+
+
+def _frame(
+    stamps: NDArray[np.datetime64], value: FloatArray, expected: FloatArray, score: FloatArray, is_above: Any
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            TIME: stamps,
+            "value": value,
+            "expected": expected,
+            "score": score,
+            "direction": pd.Series(np.where(is_above, "pos", "neg"), dtype="str"),
+        }
+    )
+
+
+def _join(found: list[Found], machine_type: Any) -> pd.DataFrame:
+    """Return one table of all anomalies, with the types of the schema also where there is none."""
+    counts = [len(item.anomalies) for item in found]
+    anomalies = pd.concat([item.anomalies for item in found], ignore_index=True)
+    names = pd.Series([item.machine for item in found], dtype=machine_type)
+    sensors = pd.Series([item.sensor for item in found], dtype="str")
+    repeated = np.repeat(np.arange(len(found)), counts)
+    anomalies[MACHINE] = names.iloc[repeated].array
+    anomalies["sensor"] = sensors.iloc[repeated].array
+    return anomalies[[column.name for column in ANOMALIES.columns]]
+
+
+STL_ROADS: dict[str, Decompose] = {"batch": periodic_robust_stl_batch, "statsmodels": one_by_one}
+
+DETECTORS: dict[str, Detector] = {
+    "causal": Detector(_find_causally, is_causal=True),
+    "batch": Detector(_find_in_batch, is_causal=False),
+}

@@ -47,7 +47,7 @@ class ExtremeDeviates:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Windows:
+class Windows:
     """Survivors of each step as bounds, both inclusive, into the sorted values; shape (k,) each."""
 
     low: npt.NDArray[np.intp]
@@ -160,8 +160,8 @@ def extreme_deviates(
     ordered = residuals[rising]
     falling = _falling_positions(ordered, rising, count=max_count)
     windows = _removals(ordered, rising, falling, count=max_count, direction=direction)
-    medians = _window_medians(ordered, windows)
-    sigmas = MAD_TO_SIGMA * _window_mads(ordered, windows, medians)
+    medians = window_medians(ordered, windows)
+    sigmas = MAD_TO_SIGMA * window_mads(ordered, windows, medians)
 
     flat = sigmas <= zero_sigma
     steps = int(flat.argmax()) if flat.any() else max_count
@@ -194,7 +194,7 @@ def _removals(
     *,
     count: int,
     direction: Direction,
-) -> _Windows:
+) -> Windows:
     """Decide which end leaves at each step; this needs the medians but not the MADs."""
     if direction == "both":
         above = _ends_removed(ordered, rising, falling, count=count)
@@ -203,7 +203,7 @@ def _removals(
     # Step i starts with the removals of steps 0 .. i - 1 behind it.
     removed_above = np.cumsum(above, dtype=np.intp) - above
     low = np.arange(count, dtype=np.intp) - removed_above
-    return _Windows(low=low, high=ordered.size - 1 - removed_above, from_above=above)
+    return Windows(low=low, high=ordered.size - 1 - removed_above, from_above=above)
 
 
 def _ends_removed(
@@ -227,13 +227,14 @@ def _ends_removed(
     return np.array(above, dtype=np.bool_)
 
 
-def _window_medians(ordered: npt.NDArray[np.float64], windows: _Windows) -> npt.NDArray[np.float64]:
+def window_medians(ordered: npt.NDArray[np.float64], windows: Windows) -> npt.NDArray[np.float64]:
+    """Return the median of every window of the sorted values, shape (k,)."""
     ends = windows.low + windows.high
     return np.asarray((ordered[ends // 2] + ordered[(ends + 1) // 2]) / 2)
 
 
-def _window_mads(
-    ordered: npt.NDArray[np.float64], windows: _Windows, medians: npt.NDArray[np.float64]
+def window_mads(
+    ordered: npt.NDArray[np.float64], windows: Windows, medians: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Median absolute deviation of every window at once.
 

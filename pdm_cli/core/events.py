@@ -64,10 +64,11 @@ class EventLog:
 
     def __init__(self, events: pd.DataFrame, machines: pd.Index) -> None:
         codes = machines.get_indexer(pd.Index(events[MACHINE])).astype(np.int64)
-        times = to_microseconds(events[TIME])[codes >= 0]
-        codes = codes[codes >= 0]
+        times = to_microseconds(events[TIME])
         order = np.lexsort((times, codes))
-        self.codes, self.times = codes[order], times[order]
+        # Rows of the events in this order; machines not asked for have code -1 and stand first.
+        self._rows = order[np.count_nonzero(codes < 0) :]
+        self.codes, self.times = codes[self._rows], times[self._rows]
         # Ranks instead of times keep the joint key of machine and time small, however many machines there are.
         self._instants, ranks = np.unique(self.times, return_inverse=True)
         self._keys = self.codes * (len(self._instants) + 1) + ranks
@@ -88,6 +89,18 @@ class EventLog:
         known[known] = self.codes[index[known]] == instants.codes[known]
         hours[known] = (instants.times[known] - self.times[index[known]]) / US_PER_HOUR
         return hours
+
+    def latest(self, instants: Instants, values: FloatArray) -> FloatArray:
+        """Return the value of the machine's last event with stamp <= t, given one value an event; NaN before its first.
+
+        ``values`` are in the order of the events given.
+        """
+        index = self.position(instants.codes, instants.times, "right") - 1
+        found = np.full(len(index), np.nan)
+        known = index >= 0
+        known[known] = self.codes[index[known]] == instants.codes[known]
+        found[known] = values[self._rows[index[known]]]
+        return found
 
     def next_from(self, codes: IntArray, times: IntArray) -> FloatArray:
         """Return the microseconds since 1970 of the machine's first event with stamp >= t; NaN after its last."""

@@ -161,10 +161,21 @@ def _attributes(sources: Sources, instants: Instants, vocabulary: Vocabulary, _:
         yield name, np.where(positions < 0, np.nan, positions)[instants.codes]
 
 
+def _anomaly_scores(sources: Sources, instants: Instants, vocabulary: Vocabulary, _: Sequence[float]) -> Columns:
+    """Score of the latest anomaly of each sensor."""
+    if "anomalies" not in sources.events:
+        return
+    anomalies = sources.events["anomalies"]
+    for kind in vocabulary.kinds["anomalies"]:
+        own = anomalies[anomalies["kind"] == kind]
+        yield f"{kind}_anomaly_score", EventLog(own, instants.machines).latest(instants, own["score"].to_numpy())
+
+
 # Family of features to the function that yields its columns; order fixes the columns of the matrix.
 FEATURES: dict[str, Callable[[Sources, Instants, Vocabulary, Sequence[float]], Columns]] = {
     "rolling": _rolling,
     "hours_since": _hours_since,
     "counts": _counts,
+    "anomaly_scores": _anomaly_scores,
     "attributes": _attributes,
 }

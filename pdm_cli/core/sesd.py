@@ -6,17 +6,24 @@ outliers in what is left. The trend is left in on purpose (the median stands in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from pdm_cli.core.batch_stl import periodic_robust_stl_batch, periodic_robust_stl_of_one
 from pdm_cli.core.esd import Direction, extreme_deviates
-from pdm_cli.core.stl import Decompose, Decomposition, periodic_robust_stl
+from pdm_cli.core.stl import Decompose, Decomposition
 from pdm_cli.errors import DataError, NotEnoughData
 
 # Above this share the test would call the majority abnormal.
 MOST_ANOMS = 0.49
+
+_SPANS_US = {"day": 86_400_000_000, "hour": 3_600_000_000}
+_THRESHOLD_SHARES = {"med_max": 0.5, "p95": 0.95, "p99": 0.99}
 
 # A spread this small against the readings is rounding, not noise: an exactly periodic series has no anomalies.
 ROUNDING = 1e-12
@@ -45,6 +52,10 @@ class Anomalies:
     expected: npt.NDArray[np.float64]
     direction: npt.NDArray[np.int8]
 
+    def keep(self, wanted: npt.NDArray[np.bool_]) -> Anomalies:
+        """Return those of the anomalies that are wanted."""
+        return Anomalies(self.index[wanted], self.score[wanted], self.expected[wanted], self.direction[wanted])
+
 
 def seasonal_hybrid_esd(
     values: npt.ArrayLike,
@@ -54,7 +65,7 @@ def seasonal_hybrid_esd(
     alpha: float = 0.005,
     direction: Direction = "both",
     longterm_rows: int | None = None,
-    decompose: Decompose = periodic_robust_stl,
+    decompose: Decompose = periodic_robust_stl_of_one,
 ) -> Anomalies:
     """Find the anomalies of one series.
 
@@ -104,19 +115,94 @@ def seasonal_hybrid_esd(
     [100]
     """
     _check_arguments(period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
-    series = _checked_series(values)
     found = []
-    for piece in pieces(series.size, piece_rows=longterm_rows or series.size):
-        kept = _readings_within(series, piece, period=period)
-        anomalies = judge(
-            series[kept],
-            decompose(series[kept], period=period),
-            max_count=max(1, int((piece.stop - piece.start) * max_anoms)),
-            alpha=alpha,
-            direction=direction,
-        )
-        found.append((kept.start, anomalies))
+    for piece in _cut(0, values, period=period, max_anoms=max_anoms, longterm_rows=longterm_rows):
+        parts = decompose(piece.values, period=period)
+        judged = judge(piece.values, parts, max_count=piece.max_count, alpha=alpha, direction=direction)
+        found.append((piece.start, judged))
     return _merged(found)
+
+
+def seasonal_hybrid_esd_batch(
+    series: Sequence[npt.ArrayLike],
+    *,
+    period: int,
+    max_anoms: float = 0.1,
+    alpha: float = 0.005,
+    direction: Direction = "both",
+    longterm_rows: int | None = None,
+    decompose: Decompose = periodic_robust_stl_batch,
+) -> list[Anomalies | DataError]:
+    """Find the anomalies of many series; those of one length are decomposed together.
+
+    Parameters
+    ----------
+    series : sequence of array_like of float, shape (n,) each
+        Readings; the columns of an (n, B) array are ``values.T``.
+    period, max_anoms, alpha, direction, longterm_rows
+        As in :func:`seasonal_hybrid_esd`.
+    decompose : Decompose
+        Called with an (n, B) array of pieces of equal length.
+
+    Returns
+    -------
+    list of Anomalies or DataError
+        One a series; an error where the series cannot be judged, with the others judged all the same.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+    """
+    _check_arguments(period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
+    outcomes: list[Anomalies | DataError] = [_NOTHING] * len(series)
+    cut: list[_Piece] = []
+    for number, values in enumerate(series):
+        try:
+            cut += _cut(number, values, period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
+        except DataError as error:
+            outcomes[number] = error
+    found: dict[int, list[tuple[int, int, Anomalies]]] = {}
+    by_length = sorted(cut, key=lambda piece: piece.values.size)
+    for _, group in groupby(by_length, key=lambda piece: piece.values.size):
+        together = list(group)
+        parts = decompose(np.column_stack([piece.values for piece in together]), period=period)
+        for column, piece in enumerate(together):
+            own = Decomposition(parts.seasonal[:, column], parts.trend[:, column])
+            try:
+                judged = judge(piece.values, own, max_count=piece.max_count, alpha=alpha, direction=direction)
+            except DataError as error:
+                outcomes[piece.series] = error
+                continue
+            found.setdefault(piece.series, []).append((piece.number, piece.start, judged))
+    for number, judged_pieces in found.items():
+        if not isinstance(outcomes[number], DataError):
+            in_order = sorted(judged_pieces, key=lambda item: item[0])
+            outcomes[number] = _merged([(start, anomalies) for _, start, anomalies in in_order])
+    return outcomes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """A piece of one of several series, without the NaN at its ends."""
+
+    series: int
+    number: int
+    start: int
+    values: npt.NDArray[np.float64]
+    max_count: int
+
+
+def _cut(
+    series: int, values: npt.ArrayLike, *, period: int, max_anoms: float, longterm_rows: int | None
+) -> list[_Piece]:
+    readings = _checked_series(values)
+    cut = []
+    for number, piece in enumerate(pieces(readings.size, piece_rows=longterm_rows or readings.size)):
+        kept = _readings_within(readings, piece, period=period)
+        max_count = max(1, int((piece.stop - piece.start) * max_anoms))
+        cut.append(_Piece(series, number, kept.start, readings[kept], max_count))
+    return cut
 
 
 def judge(
@@ -168,6 +254,50 @@ def judge(
     side = np.where(found.from_above[: found.n_accepted], 1, -1).astype(np.int8)
     order = np.argsort(rows)
     return Anomalies(index=rows[order], score=score[order], expected=expected[rows[order]], direction=side[order])
+
+
+def keep_last(
+    index: npt.NDArray[np.intp], times: npt.NDArray[np.int64], *, span: Literal["day", "hour"]
+) -> npt.NDArray[np.bool_]:
+    """Return which anomalies lie in the last day or hour of the series.
+
+    Parameters
+    ----------
+    index : numpy.ndarray of int, shape (m,)
+        Rows of the anomalies.
+    times : numpy.ndarray of int, shape (n,)
+        Stamps of all rows, microseconds.
+    span : {"day", "hour"}
+        Kept is what comes later than the last stamp less this.
+    """
+    return np.asarray(times[index] > times.max() - _SPANS_US[span])
+
+
+def keep_high(
+    index: npt.NDArray[np.intp],
+    values: npt.NDArray[np.float64],
+    times: npt.NDArray[np.int64],
+    *,
+    threshold: Literal["med_max", "p95", "p99"],
+) -> npt.NDArray[np.bool_]:
+    """Return which anomalies reach the median, or a percentile, of the maxima of the calendar days (UTC).
+
+    Parameters
+    ----------
+    index : numpy.ndarray of int, shape (m,)
+        Rows of the anomalies.
+    values : numpy.ndarray of float64, shape (n,)
+        Readings, any unit; NaN where missing.
+    times : numpy.ndarray of int, shape (n,)
+        Stamps of all rows, microseconds since 1970 UTC.
+    threshold : {"med_max", "p95", "p99"}
+        Median, 95th or 99th percentile (linear between ranks) of the daily maxima.
+    """
+    days, of_row = np.unique(times // _SPANS_US["day"], return_inverse=True)
+    maxima = np.full(len(days), -np.inf)
+    np.maximum.at(maxima, of_row, np.where(np.isnan(values), -np.inf, values))
+    limit = np.quantile(maxima[np.isfinite(maxima)], _THRESHOLD_SHARES[threshold])
+    return np.asarray(values[index] >= limit)
 
 
 def pieces(n_rows: int, *, piece_rows: int) -> list[slice]:
@@ -229,6 +359,11 @@ def rows_of_weeks(weeks: int, *, rows_per_day: int) -> int:
     if rows_per_day < 1:
         raise ValueError(f"rows_per_day must be at least 1, got {rows_per_day}")
     return 7 * weeks * rows_per_day + (1 if rows_per_day == 1 else 0)
+
+
+_NOTHING = Anomalies(
+    index=np.array([], np.intp), score=np.array([]), expected=np.array([]), direction=np.array([], np.int8)
+)
 
 
 def _check_arguments(*, period: int, max_anoms: float, longterm_rows: int | None) -> None:

@@ -20,9 +20,9 @@ class Decomposition:
 
     Attributes
     ----------
-    seasonal : numpy.ndarray of float64, shape (n,)
+    seasonal : numpy.ndarray of float64, shape (n,), or (n, n_series) of a batch
         Repeats exactly every period; unit of the values.
-    trend : numpy.ndarray of float64, shape (n,)
+    trend : numpy.ndarray of float64, of the same shape
         Level without the seasonal part; unit of the values.
     """
 
@@ -37,7 +37,7 @@ class Decompose(Protocol):
     """
 
     def __call__(self, values: npt.NDArray[np.float64], *, period: int) -> Decomposition:
-        """Decompose ``values`` (shape (n,), finite, n > 2 * period)."""
+        """Decompose ``values`` (shape (n,), or (n, n_series) for a batch; finite, n > 2 * period)."""
 
 
 def periodic_robust_stl(values: npt.NDArray[np.float64], *, period: int) -> Decomposition:
@@ -121,3 +121,11 @@ def _mean_by_phase(seasonal: npt.NDArray[np.float64], *, period: int) -> npt.NDA
     phase = np.arange(seasonal.size) % period
     means = np.bincount(phase, weights=seasonal) / np.bincount(phase)
     return means[phase]
+
+
+def one_by_one(values: npt.NDArray[np.float64], *, period: int) -> Decomposition:
+    """Decompose each column of ``values``, shape (n, n_series), with :func:`periodic_robust_stl`."""
+    parts = [periodic_robust_stl(column, period=period) for column in values.T]
+    return Decomposition(
+        np.column_stack([part.seasonal for part in parts]), np.column_stack([part.trend for part in parts])
+    )

@@ -63,11 +63,13 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw anomalies per sensor, the most anomalous machines, and the series left out."""
     table = _table(
-        "sensor", ("series", "right"), ("judged readings", "right"), ("anomalies", "right"), ("share", "right")
+        "sensor",
+        *((name, "right") for name in ("series", "judged readings", "anomalies", "share", "series not judged")),
     )
     for sensor, facts in summary["sensors"].items():
-        share = f"{facts['anomalies'] / facts['readings']:.2%}" if facts["readings"] else "-"
-        table.add_row(sensor, f"{facts['series']:,}", f"{facts['readings']:,}", f"{facts['anomalies']:,}", share)
+        share = f"{facts['anomalies'] / facts['judged']:.2%}" if facts["judged"] else "-"
+        counts = (f"{facts[name]:,}" for name in ("series", "judged", "anomalies"))
+        table.add_row(sensor, *counts, share, f"{facts['skipped']:,}")
     drawn: list[RenderableType] = [table]
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])

@@ -138,23 +138,53 @@ def test_quiet_says_nothing_on_stderr(work: Path, fleet: Path, pdm: Pdm) -> None
 
 
 def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    assert tables.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "false"
-    words = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies")
+    words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / "batch", "--mode", "batch")
+    assert pdm(*words).code == 0
+    assert tables.read_metadata(tmp_path / "batch/anomalies.parquet")["causal"] == "false"
+    words = ("train", "--prepared", work / "prepared", "--anomalies", tmp_path / "batch")
     outcome = pdm(*words, "--out", tmp_path / "model", "--trees", 2)
     assert "not features" in outcome.stderr
     features = json.loads((tmp_path / "model/bundle.json").read_text())["features"]
     assert not [name for name in features if "anomaly" in name]
 
 
-def test_causal_anomalies_become_features(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    causal = tmp_path / "causal"
-    causal.mkdir()
-    anomalies = pd.read_parquet(work / "anomalies/anomalies.parquet")
-    tables.write_frame(causal / "anomalies.parquet", anomalies, {"causal": "true"})
-    words = ("train", "--prepared", work / "prepared", "--anomalies", causal, "--out", tmp_path / "model", "--trees", 2)
-    assert pdm(*words).code == 0
-    features = json.loads((tmp_path / "model/bundle.json").read_text())["features"]
-    assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h"} <= set(features)
+def test_causal_anomalies_become_features(work: Path) -> None:
+    assert tables.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "true"
+    features = json.loads((work / "model/bundle.json").read_text())["features"]
+    assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h", "volt_anomaly_score"} <= set(features)
+
+
+@pytest.mark.parametrize("mode", ["causal", "batch"])
+def test_anomalies_are_the_same_with_any_number_of_threads(mode: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    for jobs in (1, 2):
+        words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / str(jobs), "--mode", mode)
+        assert pdm(*words, "--jobs", jobs).code == 0
+    assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
+
+
+def test_both_roads_of_stl_give_the_same_anomalies(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    found = []
+    for stl in ("batch", "statsmodels"):
+        words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / stl, "--mode", "batch")
+        assert pdm(*words, "--stl", stl).code == 0
+        found.append(pd.read_parquet(tmp_path / stl / "anomalies.parquet"))
+    assert len(found[0]) > 100
+    pd.testing.assert_frame_equal(*found, rtol=1e-9)
+
+
+def test_strict_refuses_the_first_series_that_cannot_be_judged(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    telemetry = pd.read_parquet(raw / "telemetry.parquet")
+    telemetry.loc[telemetry["machineID"] == 2, "rotate"] = 450.0
+    telemetry.to_parquet(raw / "telemetry.parquet", index=False)
+    assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
+    words = ("detect-anomalies", "--prepared", tmp_path / "prepared", "--out", tmp_path / "a")
+    outcome = pdm(*words, "--strict")
+    assert outcome.code == 4
+    assert "telemetry.parquet: machine 2, rotate: not judged: the series is constant" in outcome.stderr
+    assert not (tmp_path / "a").exists()
+    assert pdm(*words, "--json").json["skipped"] == [
+        {"machineID": 2, "sensor": "rotate", "reason": "the series is constant", "series": 1}
+    ]
 
 
 def test_train_works_from_telemetry_and_failures_alone(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -182,7 +212,7 @@ def test_gaps_are_reported_and_the_other_series_go_on(raw: Path, pdm: Pdm, tmp_p
     prepared = pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared", "--json")
     name = "gaps" if gap == 6 else "long_gaps"
     assert prepared.json["findings"][name]["count"] == 1
-    words = ("detect-anomalies", "--prepared", tmp_path / "prepared", "--out", tmp_path / "a", "--jobs", 1)
+    words = ("detect-anomalies", "--prepared", tmp_path / "prepared", "--out", tmp_path / "a", "--mode", "batch")
     detected = pdm(*words, "--json")
     assert detected.code == 0
     skipped = [(row["machineID"], row["sensor"]) for row in detected.json["skipped"]]

@@ -83,7 +83,10 @@ def test_with_rolling_features_alone_they_are_the_table() -> None:
 
 def test_causal_anomalies_become_hours_since_and_counts_per_sensor() -> None:
     log = log_frame([Event(1, 5, "volt"), Event(1, 6, "rotate"), Event(1, 7, "volt")])
+    log["score"] = [1.5, 2.5, 3.5]
     table = build(Sources(rolling_frame([(1, 6.0), (1, 9.0)]), {"anomalies": log}, None))
+    assert column(table, "volt_anomaly_score").tolist() == [1.5, 3.5]
+    assert column(table, "rotate_anomaly_score").tolist() == [2.5, 2.5]
     assert column(table, "hours_since_volt_anomaly").tolist() == [1, 2]
     assert column(table, "hours_since_any_anomaly").tolist() == [0, 2]
     assert column(table, "volt_anomaly_count_24h").tolist() == [1, 2]
@@ -146,6 +149,9 @@ def made_sources(draw: st.DrawFn) -> Sources:
         if draw(st.booleans()):
             event = st.builds(Event, st.sampled_from(fleet), hours(-48, 200), st.sampled_from(kinds))
             events[table] = log_frame(draw(st.lists(event, max_size=12)))
+    if "anomalies" in events:
+        # One score a stamp: a sensor has no two anomalies at once.
+        events["anomalies"]["score"] = 1.0 + events["anomalies"]["datetime"].dt.hour
     machines = pd.DataFrame(
         {"machineID": list(fleet), "model": ["b", "a", "b"][: len(fleet)], "age": range(len(fleet))}
     )
