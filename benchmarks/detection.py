@@ -1,0 +1,68 @@
+"""Anomaly detection as whole processes, beside the roads it replaced on a sample: python -m benchmarks.detection."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.reference import raw_folder
+from benchmarks.stages import measure
+from pdm_cli import tables
+from pdm_cli.core.esd import MAD_TO_SIGMA, critical_values
+from pdm_cli.core.rolling import trailing_mean
+from pdm_cli.core.stl import periodic_robust_stl
+
+SERIES, SAMPLE, RUNS = 400, 4, 3
+
+
+def naive_esd(residuals: np.ndarray, k: int) -> None:
+    """Recompute median and MAD at each of k steps; accept nothing, for the time alone counts."""
+    rest = residuals.copy()
+    for _ in range(k):
+        middle = np.median(rest)
+        far = np.abs(rest - middle)
+        _ = far.max() / (MAD_TO_SIGMA * np.median(far))
+        rest = np.delete(rest, far.argmax())
+    critical_values(len(residuals), k, alpha=0.005, one_tailed=False)
+
+
+def seconds_of_references(path: Path) -> tuple[float, float]:
+    """Return CPU-like wall seconds of statsmodels' STL and naive ESD for all series, from a sample."""
+    frame = tables.read_row_group(path, 0)
+    machine = frame[frame["machineID"] == frame["machineID"].iloc[0]]
+    stl = esd = 0.0
+    for sensor in list(machine)[2 : 2 + SAMPLE]:
+        values = trailing_mean(machine[sensor].to_numpy(), 12)
+        start = time.perf_counter()
+        parts = periodic_robust_stl(values, period=24)
+        middle = time.perf_counter()
+        naive_esd(values - parts.seasonal - np.median(values), int(0.1 * len(values)))
+        stl, esd = stl + middle - start, esd + time.perf_counter() - middle
+    return stl * SERIES / SAMPLE, esd * SERIES / SAMPLE
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="pdm-benchmark-") as folder:
+        prepared, out = Path(folder) / "prepared", Path(folder) / "anomalies"
+        measure("preprocess", "--data", raw_folder(), "--out", prepared)
+        words = ("detect-anomalies", "--prepared", prepared, "--out", out, "--overwrite", "--mode")
+        walls: dict[str, float] = {}
+        for mode in ("batch", "causal"):
+            for jobs in (1, 2):
+                runs = [measure(*words, mode, "--jobs", jobs) for _ in range(RUNS)]
+                wall = walls[f"{mode}{jobs}"] = statistics.median(run[0] for run in runs)
+                print(f"{mode:7} --jobs {jobs}{wall:8.2f} s{max(run[1] for run in runs):7.0f} MB")
+        stl, esd = seconds_of_references(prepared / "telemetry.parquet")
+        print(
+            f"statsmodels STL {stl:.0f} s, naive ESD {esd:.0f} s (sample of {SAMPLE} series, extrapolated to {SERIES})"
+        )
+        print(f"batch in one process: {(stl + esd) / walls['batch1']:.0f} times faster")
+        print(f"causal takes {walls['causal1'] / walls['batch1']:.2f} times as long as batch")
+
+
+if __name__ == "__main__":
+    main()
