@@ -129,6 +129,8 @@ app.command("demo")(demo.demo)
 
 def main() -> None:
     """Run ``pdm``."""
+    # Our matrix products are small and run side by side: threads inside each of them only get in one another's way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # As exceptions, so that half-written outputs are cleared away.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -105,7 +105,9 @@ def _count_machines(path: Path) -> int:
     from pdm_cli import tables
     from pdm_cli.schema import MACHINE
 
-    return int(tables.read_frame(path, [MACHINE])[MACHINE].nunique())
+    # Row groups hold whole machines, so no machine is counted twice.
+    groups = (tables.read_row_group(path, group, [MACHINE]) for group in range(tables.count_row_groups(path)))
+    return sum(int(group[MACHINE].nunique()) for group in groups)
 
 
 class _Tally:
