@@ -15,8 +15,9 @@ from pdm_cli.core.batch_stl import periodic_robust_stl_batch
 from pdm_cli.core.causal_esd import causal_esd
 from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
 from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.reported import keep_high, keep_last
 from pdm_cli.core.rolling import trailing_mean
-from pdm_cli.core.sesd import Anomalies, keep_high, keep_last, seasonal_hybrid_esd_batch
+from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decompose, one_by_one
 from pdm_cli.errors import DataError
 from pdm_cli.params import DetectParams

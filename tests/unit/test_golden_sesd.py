@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdm_cli.core.sesd import Anomalies, keep_high, keep_last, pieces, rows_of_weeks, seasonal_hybrid_esd
+from pdm_cli.core.reported import keep_high, keep_last
+from pdm_cli.core.sesd import Anomalies, pieces, rows_of_weeks, seasonal_hybrid_esd
 from pdm_cli.errors import NotEnoughData
 
 OWN = Path(__file__).parents[1] / "data" / "sesd"
