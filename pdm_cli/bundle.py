@@ -37,8 +37,8 @@ class Bundle:
         Kinds of event and categories that the columns are made for.
     sensors : list of str
         Sensor columns of the telemetry.
-    step_minutes : float
-        Step of the telemetry.
+    step_minutes, phase_minutes : float
+        Step of the telemetry, and where in it the readings stand.
     settings : dict
         Sections of settings that decide the features and labels.
     """
@@ -51,6 +51,7 @@ class Bundle:
     vocabulary: Vocabulary
     sensors: list[str]
     step_minutes: float
+    phase_minutes: float
     settings: dict[str, Any]
 
 

@@ -98,10 +98,10 @@ def write(folder: Path, recipe: Recipe) -> None:
     (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def read(folder: Path, name: str = MANIFEST_FILE) -> dict[str, Any] | None:
+def read(folder: Path) -> dict[str, Any] | None:
     """Return the manifest of ``folder``, or ``None`` where there is no readable one."""
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:

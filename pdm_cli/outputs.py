@@ -18,7 +18,7 @@ from pdm_cli import manifest
 from pdm_cli.errors import TryAgain, UsageError
 
 _PARTIAL_PREFIX = ".pdm-partial-"
-_PREVIOUS_MANIFEST = "previous-manifest.json"
+_PREVIOUS = "previous"
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -119,26 +119,32 @@ def _written_by_pdm(folder: Path) -> set[str]:
     """Return the files that the folder's manifest lists, or those of a run killed while it moved its files in."""
     known = [manifest.read(folder)]
     for partial in folder.glob(_PARTIAL_PREFIX + "*"):
-        known += [manifest.read(partial), manifest.read(partial, _PREVIOUS_MANIFEST)]
+        known += [manifest.read(partial), manifest.read(partial / _PREVIOUS)]
     return {manifest.MANIFEST_FILE}.union(*(found["outputs"] for found in known if found)) if any(known) else set()
 
 
 def _replace_contents(folder: Path, partial: Path) -> None:
+    """Put the files of ``partial`` in the place of those of ``folder``, or leave all as it was."""
     # The old manifest goes first and the new one comes last: at no moment does a manifest stand beside other files
-    # than the ones it lists. Until then both lie in the partial folder and tell whose files these are.
-    old = folder / manifest.MANIFEST_FILE
-    if old.exists():
-        old.replace(partial / _PREVIOUS_MANIFEST)
-    for path in folder.iterdir():
-        if path.name.startswith(_PARTIAL_PREFIX):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    moved = (path for path in partial.iterdir() if path.name not in (manifest.MANIFEST_FILE, _PREVIOUS_MANIFEST))
-    for path in sorted(moved):
-        path.replace(folder / path.name)
-    (partial / manifest.MANIFEST_FILE).replace(old)
+    # than the ones it lists. After a kill both still lie in the partial folder and tell whose files these are.
+    new = sorted(partial.iterdir(), key=_manifest_last)
+    old = [path for path in sorted(folder.iterdir(), key=_manifest_last) if not path.name.startswith(_PARTIAL_PREFIX)]
+    previous = partial / _PREVIOUS
+    previous.mkdir()
+    moves = [(path, previous / path.name) for path in reversed(old)] + [(path, folder / path.name) for path in new]
+    begun: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            begun.append((source, target))
+            source.replace(target)
+    except BaseException:
+        for source, target in reversed(begun):
+            if target.exists() and not source.exists():
+                target.replace(source)
+        raise
     for stale in folder.glob(_PARTIAL_PREFIX + "*"):
         shutil.rmtree(stale, ignore_errors=True)
+
+
+def _manifest_last(path: Path) -> tuple[bool, str]:
+    return path.name == manifest.MANIFEST_FILE, path.name

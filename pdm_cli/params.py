@@ -12,11 +12,15 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Interval, MinLen
 
-Hours = Annotated[float, Gt(0)]
+# Ten years: what is longer is a mistake, and must not run out of numbers later.
+Hours = Annotated[float, Interval(gt=0, le=87_600)]
+HoursFromZero = Annotated[float, Interval(ge=0, le=87_600)]
 # A window is summed anew for each row, so its cost grows with its length: a year is the most.
 WindowHours = Annotated[float, Interval(gt=0, le=8784)]
+# A tenth of a second.
+LEAST_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
 
 
@@ -61,12 +65,19 @@ class ColumnsParams(Section):
 class PreprocessParams(Section):
     """How raw tables are cleaned and put on a regular time grid."""
 
-    step_minutes: Annotated[float, Ge(0)] = setting(0.0, "Time between readings in minutes; 0: found from the data.")
+    step_minutes: Annotated[float, Interval(ge=0, le=525_600)] = setting(
+        0.0, "Time between readings in minutes; 0: found from the data."
+    )
+    phase_minutes: Annotated[float, Ge(0)] | None = setting(
+        None,
+        "Where in the step the readings stand, in minutes: 30 for an hourly log at hh:30; default: found if exact. "
+        "For a clock that jitters by 10 seconds give 0.2: readings never move back in time.",
+    )
     timezone: str = setting("UTC", "Time zone of stamps that carry none (IANA name); all stamps become UTC.")
     on_duplicate: Literal["refuse", "first", "mean"] = setting(
         "refuse", "Readings of one machine with the same stamp: refuse, keep the first, or their mean."
     )
-    max_gap_hours: Annotated[float, Ge(0)] = setting(
+    max_gap_hours: HoursFromZero = setting(
         24.0, "Gaps up to this long become rows of missing readings; longer ones split the series."
     )
     ranges: dict[str, tuple[float, float]] = setting({}, "Allowed span per sensor, such as volt=0:400,rotate=0:900.")
@@ -76,7 +87,9 @@ class PreprocessParams(Section):
     )
     frozen_hours: Hours = setting(24.0, "Report a sensor as frozen after this long at one value.")
     rows_in_memory: Annotated[int, Ge(1000)] = setting(
-        2_000_000, "Telemetry rows held at once; more rows than this in no order are sorted by way of the disk."
+        2_000_000,
+        "Telemetry rows held at once; more rows than this in no order are sorted by way of the disk.",
+        changes_result=False,
     )
 
     def __post_init__(self) -> None:
@@ -86,6 +99,8 @@ class PreprocessParams(Section):
             raise ValueError(
                 f"timezone: unknown time zone {self.timezone!r}, wanted one such as Europe/Berlin"
             ) from None
+        if 0 < self.step_minutes < LEAST_STEP_MINUTES:
+            raise ValueError(f"step_minutes ({self.step_minutes:g}) must be 0 or at least {LEAST_STEP_MINUTES:g}")
         for sensor, (low, high) in self.ranges.items():
             if not low < high:
                 raise ValueError(f"ranges: {sensor} needs low < high, got {low:g}:{high:g}")
@@ -126,7 +141,7 @@ class DetectParams(Section):
         28.0, "Causal: trailing window that a reading is judged by, in days."
     )
     refit_hours: Hours = setting(24.0, "Causal: time between two looks at the window, in hours.")
-    settle_hours: Annotated[float, Ge(0)] = setting(24.0, "Causal: readings not judged after a longer gap, in hours.")
+    settle_hours: HoursFromZero = setting(24.0, "Causal: readings not judged after a longer gap, in hours.")
     window_share: Share = setting(0.5, "Causal: share of a window's readings that must be there to judge by it.")
     max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
         0.1, "Batch: largest share of readings that may be anomalies."
@@ -156,7 +171,7 @@ class DetectParams(Section):
 class LabelsParams(Section):
     """What the model is asked: whether a component fails within [t + lead time, t + horizon]."""
 
-    lead_time_hours: Annotated[float, Ge(0)] = setting(3.0, "Shortest useful warning in hours.")
+    lead_time_hours: HoursFromZero = setting(3.0, "Shortest useful warning in hours.")
     horizon_hours: Hours = setting(48.0, "How far ahead a label looks, in hours.")
 
     def __post_init__(self) -> None:
@@ -175,15 +190,13 @@ class TrainParams(Section):
     test_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
         0.25, "Share of the time span kept for the test, where --cutoff is not given."
     )
-    gap_hours: Annotated[float, Ge(0)] = setting(
-        0.0, "Hours left out after the cutoff; the horizon where that is more."
-    )
+    gap_hours: HoursFromZero = setting(0.0, "Hours left out after the cutoff; the horizon where that is more.")
     components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")
     count_hours: tuple[Hours, ...] = setting(
         (24.0, 48.0), "Trailing windows in which errors and anomalies are counted, in hours, comma-separated."
     )
     folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
-    merge_hours: Annotated[float, Ge(0)] = setting(6.0, "Alerts no further apart than this are one episode.")
+    merge_hours: HoursFromZero = setting(6.0, "Alerts no further apart than this are one episode.")
     estimator: Literal["xgboost"] = setting("xgboost", "Learning algorithm, one model a component.")
     trees: Annotated[int, Interval(ge=1, le=100_000)] = setting(200, "Boosting rounds.")
     learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(0.05, "Shrinkage of each tree.")

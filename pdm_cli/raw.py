@@ -66,8 +66,10 @@ class RawTelemetry:
         if not look.counts:
             raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="telemetry needs readings")
         step = round(self._params.step_minutes * 60e6) or look.step(self._files.name)
+        given = self._params.phase_minutes
+        phase = look.phase(step) if given is None else round(given * 60e6) % step
         rows = dict(sorted(look.counts.items()))
-        return TelemetryScan(rows, look.in_order, step, look.phase(step), look.out_of_order, look.first_out_of_order)
+        return TelemetryScan(rows, look.in_order, step, phase, look.out_of_order, look.first_out_of_order)
 
     def batches(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
         """Yield frames of whole machines, sorted by machine, then time; equal stamps keep their order in the file.

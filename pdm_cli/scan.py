@@ -122,8 +122,8 @@ class Look:
     def phase(self, step: int) -> int:
         """Return where in the step the readings stand, in microseconds: 30 min for an hourly log at hh:30.
 
-        Jittering stamps stand in a cluster; its late end is the phase, so that no reading has to move back in time.
-        Stamps all over the step, as when many readings are put into one step, have phase 0.
+        Only an offset that at least half of the readings keep to the microsecond is one. The late edge of a jittering
+        clock would be known from the whole log only: a reading to come could then move those of the past.
 
         Parameters
         ----------
@@ -133,10 +133,7 @@ class Look:
         rests, counts = np.unique(
             np.concatenate([times for held in self._stamps.values() for times in held]) % step, return_counts=True
         )
-        if counts.max() >= _REGULAR_SHARE * counts.sum():
-            return int(rests[np.argmax(counts)])
-        apart = np.diff(rests, append=rests[0] + step)
-        return int(rests[np.argmax(apart)]) if apart.max() >= step / 2 else 0
+        return int(rests[np.argmax(counts)]) if counts.max() >= _REGULAR_SHARE * counts.sum() else 0
 
     def _check_order(self, names: list[Any], codes: NDArray[np.int32]) -> None:
         if not self.in_order:

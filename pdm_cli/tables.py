@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -116,13 +116,16 @@ def require_file(folder: Path, table: Table) -> Path:
     Raises
     ------
     SchemaError
-        If it is not there.
+        If it is not there or lacks a column.
     """
     path = folder / table.file
     if not path.is_file():
         below = next((child for child in sorted(folder.iterdir()) if (child / table.file).is_file()), None)
         hint = f"did you mean {below}?" if below else f"the folder holds {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
+    lacking = [c.name for c in table.columns if c.name not in open_file(path).schema_arrow.names]
+    if lacking:
+        raise SchemaError(f"{table.file}: no column {lacking[0]!r}: {path}", hint="pdm makes these tables")
     return path
 
 
@@ -223,6 +226,7 @@ class TableWriter:
         self._path = path
         self._metadata = dict(metadata or {})
         self._writer: pq.ParquetWriter | None = None
+        self._stream: BinaryIO | None = None
         self.rows = 0
 
     def write(self, frame: pd.DataFrame) -> None:
@@ -236,8 +240,10 @@ class TableWriter:
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         floats = [field.name for field in schema if pa.types.is_floating(field.type)]
         others = [field.name for field in schema if field.name not in floats]
+        # Through a stream of our own: Arrow takes a path with a colon in it for an address.
+        self._stream = self._path.open("wb")
         return pq.ParquetWriter(
-            self._path,
+            self._stream,
             schema,
             compression="zstd",
             use_dictionary=others,
@@ -253,6 +259,8 @@ class TableWriter:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
+        if self._stream is not None:
+            self._stream.close()
 
 
 def write_frame(path: Path, frame: pd.DataFrame, metadata: Mapping[str, str] | None = None) -> None:

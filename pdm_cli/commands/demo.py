@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pdm_cli.commands.options import DATA_PANEL, with_settings
-from pdm_cli.params import Settings
+from pdm_cli.params import ColumnsParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
     from pdm_cli.core.simulate import Fleet
 
-Machines = Annotated[int, typer.Option("--machines", min=10, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
-Days = Annotated[int, typer.Option("--days", min=90, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
+Machines = Annotated[int, typer.Option("--machines", min=12, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
+Days = Annotated[int, typer.Option("--days", min=120, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
 Seed = Annotated[
     int, typer.Option("--fleet-seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)
 ]
@@ -40,15 +41,36 @@ def demo(
     Example: pdm demo
     """
     from pdm_cli.commands.run import run_stages
-    from pdm_cli.core.simulate import simulate_fleet
     from pdm_cli.report.results import draw_metrics
 
-    screen.say(f"demo: simulating {machines} machines for {days} days")
+    # The fleet is in the form of the contract: what a config here says of other raw tables is not about it.
+    settings = replace(settings, columns=ColumnsParams(), preprocess=PreprocessParams())
     data = Path(out) / "data"
-    write_fleet(simulate_fleet(machines=machines, days=days, seed=fleet_seed), data)
+    make_data(data, machines=machines, days=days, seed=fleet_seed, screen=screen)
     metrics = run_stages(str(data), out, settings=settings, screen=screen)
     model = str(Path(out) / "model")
     screen.result({**metrics, "out": model}, lambda: [*draw_metrics(metrics), model])
+
+
+def make_data(folder: Path, *, machines: int, days: int, seed: int, screen: Screen) -> None:
+    """Simulate a fleet into ``folder``, unless the same one is there already.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds files that pdm did not write.
+    """
+    from pdm_cli import manifest, outputs
+    from pdm_cli.core.simulate import simulate_fleet
+
+    parameters = {"demo": {"machines": machines, "days": days, "fleet_seed": seed}}
+    recipe = manifest.Recipe("demo", parameters, {}, manifest.library_versions(), manifest.code_hash())
+    if not manifest.reasons_to_redo(folder, recipe):
+        return
+    outputs.check_free(folder, overwrite=True)
+    screen.say(f"demo: simulating {machines} machines for {days} days")
+    with outputs.output_folder(folder, recipe) as partial:
+        write_fleet(simulate_fleet(machines=machines, days=days, seed=seed), partial)
 
 
 def write_fleet(fleet: Fleet, folder: Path) -> None:

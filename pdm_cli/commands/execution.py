@@ -133,15 +133,14 @@ def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -
         for port in stage.inputs
         if port.name in folders
     }
-    parameters = {
-        section: {
-            item.name: getattr(getattr(settings, section), item.name)
-            for item in fields(getattr(settings, section))
-            if item.metadata["changes_result"]
-        }
-        for section in stage.sections
-    }
+    parameters = {section: kept_settings(settings, section) for section in stage.sections}
     return manifest.Recipe(stage.command, parameters, inputs, manifest.library_versions(), manifest.code_hash())
+
+
+def kept_settings(settings: Settings, section: str) -> dict[str, Any]:
+    """Return the settings of a section that can change a result."""
+    values = getattr(settings, section)
+    return {item.name: getattr(values, item.name) for item in fields(values) if item.metadata["changes_result"]}
 
 
 def read_summary(stage: Stage, out: Path) -> dict[str, Any]:

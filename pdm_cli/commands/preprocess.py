@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,13 +90,16 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     """Clean batch by batch and write telemetry and rolling features."""
     import pandas as pd
 
+    from pdm_cli.commands.execution import kept_settings
     from pdm_cli.core.cleaning import clean_telemetry
     from pdm_cli.core.rolling import rolling_features
     from pdm_cli.schema import FEATURES, MACHINE, TELEMETRY, TIME
     from pdm_cli.tables import TableWriter
 
     settings, spans = task.settings, []
-    metadata = {"step_us": str(scan.step_us)}
+    # What a model needs to make the same features of new data goes with them.
+    sections = {name: kept_settings(settings, name) for name in ("preprocess", "features")}
+    metadata = {"step_us": str(scan.step_us), "phase_us": str(scan.phase_us), "settings": json.dumps(sections)}
     with (
         TableWriter(task.out / TELEMETRY.file, metadata) as telemetry,
         TableWriter(task.out / FEATURES.file, metadata) as features,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -149,7 +150,7 @@ def _components(failures: pd.DataFrame, settings: Settings) -> list[str]:
         raise DataError(
             f"failures.parquet: no failures of {', '.join(unknown)}", hint=f"--components takes {', '.join(failed)}"
         )
-    return list(settings.train.components) or failed
+    return list(dict.fromkeys(settings.train.components)) or failed
 
 
 def _make_bundle(task: Task, problem: Problem, vocabulary: Vocabulary, thresholds: list[float]) -> Bundle:
@@ -158,6 +159,7 @@ def _make_bundle(task: Task, problem: Problem, vocabulary: Vocabulary, threshold
     from pdm_cli.schema import MACHINE, TELEMETRY, TIME
 
     path = task.inputs["prepared"] / TELEMETRY.file
+    made_with = tables.read_metadata(path)
     sensors = [name for name in tables.open_file(path).schema_arrow.names if name not in (MACHINE, TIME)]
     return Bundle(
         estimator=problem.train.estimator,
@@ -168,7 +170,12 @@ def _make_bundle(task: Task, problem: Problem, vocabulary: Vocabulary, threshold
         vocabulary=vocabulary,
         sensors=sensors,
         step_minutes=tables.read_step(path) / 60e6,
-        settings={"labels": asdict(problem.lead), "train": {"count_hours": problem.train.count_hours}},
+        phase_minutes=int(made_with.get("phase_us", "0")) / 60e6,
+        settings={
+            "labels": asdict(problem.lead),
+            "train": {"count_hours": problem.train.count_hours},
+            **json.loads(made_with.get("settings", "{}")),
+        },
     )
 
 

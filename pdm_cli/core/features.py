@@ -5,6 +5,7 @@ Every family looks at readings and events with stamp <= t only, and falls away b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.events import EventLog, Instants
+from pdm_cli.errors import DataError
 from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
@@ -108,6 +110,11 @@ def build_features(sources: Sources, vocabulary: Vocabulary, *, count_hours: Seq
     """
     instants = Instants.of(sources.rolling)
     named = [pair for family in FEATURES.values() for pair in family(sources, instants, vocabulary, count_hours)]
+    twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"features: two columns would be named {twice[0]!r}", hint="rename the kind of event or attribute"
+        )
     values = np.empty((len(instants.times), len(named)), np.float32)
     for column, (_, feature) in enumerate(named):
         values[:, column] = feature

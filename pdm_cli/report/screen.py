@@ -125,4 +125,4 @@ def _console(stream: Any) -> Console:
 
     # Piped output is not cut to the width of a terminal that is not there.
     width = None if stream.isatty() else 500
-    return Console(file=stream, width=width, highlight=False, markup=False, soft_wrap=False)
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)

@@ -334,3 +334,22 @@ def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> 
     outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
     assert outcome.code == 0
     assert "warning: stamps of telemetry.parquet carry a time zone, those of errors.parquet" in outcome.stderr
+
+
+def test_demo_never_replaces_tables_of_others(pdm: Pdm, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/telemetry.parquet").write_text("mine")
+    outcome = pdm("demo", "--machines", 12, "--days", 120, "--out", tmp_path)
+    assert_clear(outcome, 2, "not written by pdm: telemetry.parquet", "new or empty folder")
+    assert (tmp_path / "data/telemetry.parquet").read_text() == "mine"
+
+
+def test_components_given_twice_count_once(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--trees", 2, "--json")
+    outcome = pdm(*words, "--components", "comp1,comp1")
+    assert outcome.json["events"]["failures"] == outcome.json["components"]["comp1"]["events"]["failures"]
+
+
+def test_output_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pdm("preprocess", "--data", raw, "--out", "em:key:x").code == 0

@@ -28,6 +28,7 @@ BUNDLE = Bundle(
     vocabulary=Vocabulary({"errors": ["error1"], "failures": []}, {"model": ["a", "b", "ü"]}, ["age"]),
     sensors=["volt"],
     step_minutes=60.0,
+    phase_minutes=0.0,
     settings={"labels": {"lead_time_hours": 3.0}, "train": {"count_hours": [24.0, 48.0]}},
 )
 

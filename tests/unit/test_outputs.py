@@ -249,3 +249,29 @@ def test_a_folder_that_another_process_writes_to_is_left_to_it(tmp_path: Path) -
     with pytest.raises(TryAgain, match="another pdm") as caught:
         check_free(tmp_path / "out", overwrite=True)
     assert caught.value.exit_code == 75
+
+
+@pytest.mark.parametrize("failing", range(8))
+def test_an_interrupt_in_the_middle_of_the_move_leaves_all_as_it_was(
+    tmp_path: Path, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    before = content_of(folder)
+    move, moves = Path.replace, 0
+
+    def replace(self: Path, target: Path) -> Path:
+        nonlocal moves
+        moves += 1
+        if moves == failing + 1:
+            raise KeyboardInterrupt
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    interrupted = False
+    try:
+        write_output(folder)
+    except KeyboardInterrupt:
+        interrupted = True
+    assert interrupted == (moves > failing)
+    assert content_of(folder) == before
