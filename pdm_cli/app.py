@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -20,6 +21,8 @@ from pdm_cli.report.screen import Screen
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 EXIT_TERMINATED = 128 + signal.SIGTERM
+# What another moment may mend: a full disk or quota, a device or file in use.
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBUSY)
 
 
 class InternalError(PdmError):
@@ -78,12 +81,12 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
         return _fail(screen, problem)
     except OSError as error:
+        if error.errno not in _PASSING:
+            return _fail(screen, _bug(error))
         place = f"{error.filename}: " if error.filename else ""
         return _fail(screen, TryAgain(f"{place}{error.strerror or error}", hint="make room or access, and run again"))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
-        bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
-        bug.__cause__ = error
-        return _fail(screen, bug)
+        return _fail(screen, _bug(error))
     if result == EXIT_INTERRUPTED:
         screen.warn("interrupted; outputs are as they were")
     return result if isinstance(result, int) else 0
@@ -157,6 +160,12 @@ def _fail(screen: Screen, error: PdmError) -> int:
         traceback.print_exception(error, file=sys.stderr)
     screen.fail(error)
     return error.exit_code
+
+
+def _bug(error: Exception) -> InternalError:
+    bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
+    bug.__cause__ = error
+    return bug
 
 
 def _usage_error(error: typer.TyperException) -> PdmError:

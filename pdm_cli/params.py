@@ -129,7 +129,9 @@ class DetectParams(Section):
         "causal: each reading is judged by earlier ones, so that anomalies may become features; "
         "batch: with the whole series in view, as Twitter's R package does.",
     )
-    period_hours: Hours = setting(24.0, "Length of the season in hours.")
+    period_hours: Hours | None = setting(
+        None, "Length of the season in hours; default: a day, or a week where readings come once a day."
+    )
     smooth_hours: Annotated[float, Interval(ge=0, le=8784)] | None = setting(
         None,
         "Trailing mean taken before detection, in hours; 0: raw readings; default: 24 for causal, 12 for batch. "
@@ -156,7 +158,7 @@ class DetectParams(Section):
     stl: Literal["batch", "statsmodels"] = setting(
         "batch", "Batch: how series are decomposed; both give the same anomalies, statsmodels far more slowly."
     )
-    strict: bool = setting(False, "Refuse data with a series that cannot be judged.", changes_result=False)
+    strict: bool = setting(False, "Refuse data with a series that cannot be judged.")
     jobs: Annotated[int, Interval(ge=0, le=1024)] = setting(
         0, "Threads that detect at the same time; 0: one a core.", changes_result=False
     )
@@ -188,7 +190,7 @@ class TrainParams(Section):
     cutoff: datetime | None = setting(None, "Last instant the model may know of (UTC); default: see --test-share.")
     test_start: datetime | None = setting(None, "First instant of the test span (UTC); default: cutoff + gap.")
     test_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
-        0.25, "Share of the time span kept for the test, where --cutoff is not given."
+        0.25, "Share of the rows, the latest, kept for the test where --cutoff is not given."
     )
     gap_hours: HoursFromZero = setting(0.0, "Hours left out after the cutoff; the horizon where that is more.")
     components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")

@@ -92,7 +92,10 @@ def list_files(folder: Path, table: Table) -> list[Path]:
 
 def part_name(files: TableFiles, part: Path) -> str:
     """Return how messages name a part: the table's file, or the part within its folder."""
-    return files.name if len(files.parts) == 1 else f"{files.name}{part.name}"
+    if len(files.parts) == 1:
+        return files.name
+    root = next(parent for parent in part.parents if f"{parent.name}/" == files.name)
+    return f"{files.name}{part.relative_to(root).as_posix()}"
 
 
 def require_table(folder: Path, table: Table) -> TableFiles:

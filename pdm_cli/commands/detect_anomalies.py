@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _STAGE = STAGES["detect-anomalies"]
 _WORST_MACHINES = 5
-_GROUPS_AHEAD = 4
 
 
 @with_settings(*_STAGE.sections)
@@ -65,14 +64,15 @@ def detect(task: Task) -> dict[str, Any]:
         return find_anomalies(tables.read_row_group(path, group), step_us=step_us, params=params)
 
     tally = _Tally()
+    workers = min(params.jobs or os.cpu_count() or 1, groups)
     is_causal = DETECTORS[params.mode].is_causal
     metadata = {"causal": "true" if is_causal else "false", "mode": params.mode}
     with (
         tables.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
         task.screen.progress("detect-anomalies: machines", _count_machines(path)) as advance,
-        ThreadPoolExecutor(min(params.jobs or os.cpu_count() or 1, groups)) as executor,
+        ThreadPoolExecutor(workers) as executor,
     ):
-        for anomalies, found in _in_order(executor, detect_group, groups):
+        for anomalies, found in _in_order(executor, detect_group, groups, ahead=2 * workers):
             _refuse_unjudged(found, strict=params.strict)
             writer.write(anomalies)
             advance(tally.add(found))
@@ -80,16 +80,19 @@ def detect(task: Task) -> dict[str, Any]:
 
 
 def _in_order(
-    executor: Executor, work: Callable[[int], tuple[pd.DataFrame, list[Found]]], groups: int
+    executor: Executor, work: Callable[[int], tuple[pd.DataFrame, list[Found]]], groups: int, *, ahead: int
 ) -> Iterator[tuple[pd.DataFrame, list[Found]]]:
-    """Yield the results of row groups 0, 1, 2 …, with only a few ahead of the reader, so that memory stays flat."""
-    ahead: deque[Future[tuple[pd.DataFrame, list[Found]]]] = deque()
-    for group in range(groups):
-        ahead.append(executor.submit(work, group))
-        if len(ahead) > _GROUPS_AHEAD:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
+    """Yield the results of row groups 0, 1, 2 …, with only so many ahead of the reader, so that memory stays flat."""
+    begun: deque[Future[tuple[pd.DataFrame, list[Found]]]] = deque()
+    try:
+        for group in range(groups):
+            begun.append(executor.submit(work, group))
+            if len(begun) > ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:
@@ -116,7 +119,7 @@ class _Tally:
     def __init__(self) -> None:
         self._sensors: dict[str, dict[str, int]] = {}
         self._machines: Counter[Any] = Counter()
-        self._skipped: dict[tuple[str, str], dict[str, Any]] = {}
+        self._skipped: list[dict[str, Any]] = []
 
     def add(self, found: list[Found]) -> int:
         """Count a row group's series and return its number of machines."""
@@ -131,8 +134,7 @@ class _Tally:
                 facts["series"] += 1
                 continue
             facts["skipped"] += 1
-            first = {"machineID": item.machine, "sensor": item.sensor, "reason": item.reason, "series": 0}
-            self._skipped.setdefault((item.sensor, item.reason), first)["series"] += 1
+            self._skipped.append({"machineID": item.machine, "sensor": item.sensor, "reason": item.reason})
         return len({item.machine for item in found})
 
     def summary(self) -> dict[str, Any]:
@@ -141,5 +143,5 @@ class _Tally:
         return {
             "sensors": self._sensors,
             "machines": [{"machineID": machine, "anomalies": count} for machine, count in worst],
-            "skipped": list(self._skipped.values()),
+            "skipped": self._skipped,
         }

@@ -17,6 +17,7 @@ from pdm_cli.report.screen import Screen
 DATA_PANEL = "Data"
 MODEL_PANEL = "Model"
 OUTPUT_PANEL = "Output"
+_ALIASES = {"smooth_hours": ("--smooth",)}
 _PANELS = {"columns": DATA_PANEL, "preprocess": DATA_PANEL}
 
 Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=DATA_PANEL)]
@@ -88,6 +89,7 @@ def _setting_option(section: str, item: Field[Any]) -> inspect.Parameter:
         hint = float
     option = typer.Option(
         option_name(item.name),
+        *_ALIASES.get(item.name, ()),
         help=item.metadata["help"] + _default_text(item),
         rich_help_panel=_PANELS.get(section, MODEL_PANEL),
         metavar=None if _is_plain(hint) else _metavar(hint),

@@ -19,7 +19,7 @@ from pdm_cli.core.reported import keep_high, keep_last
 from pdm_cli.core.rolling import trailing_mean
 from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decompose, one_by_one
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, UsageError
 from pdm_cli.params import DetectParams
 from pdm_cli.schema import ANOMALIES, MACHINE, TIME
 
@@ -108,11 +108,10 @@ def find_anomalies(telemetry: pd.DataFrame, *, step_us: int, params: DetectParam
 
 
 def _find_causally(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
-    _period(step_us, params)
     judge = partial(
         causal_esd,
         step_us=step_us,
-        period_hours=params.period_hours,
+        period_hours=_period(step_us, params) * step_us / US_PER_HOUR,
         window_days=params.window_days,
         refit_hours=params.refit_hours,
         smooth_hours=params.smooth,
@@ -147,23 +146,26 @@ def _find_in_batch(machines: list[list[Series]], step_us: int, params: DetectPar
         max_anoms=params.max_anoms,
         alpha=params.alpha,
         direction=params.direction,
-        longterm_rows=round(params.longterm_days * 24 * US_PER_HOUR / step_us) or None,
+        longterm_rows=_longterm_rows(step_us, params),
         decompose=STL_ROADS[params.stl],
     )
     for series, values, outcome in zip(every, smoothed, outcomes, strict=True):
-        reason = _why_irregular(series.times, step_us) or _why_bare(values)
-        if isinstance(outcome, DataError):
-            reason = reason or outcome.message
-        if reason is not None or isinstance(outcome, DataError):
-            yield _not_judged(series, reason or "")
+        reason = _why_irregular(series.times, step_us) or _why_bare(series.values)
+        if reason is not None:
+            yield _not_judged(series, reason)
             continue
-        kept = outcome.keep(_is_reported(outcome, values, series.times, params))
-        count = int(np.isfinite(values).sum())
+        if isinstance(outcome, DataError):
+            yield _not_judged(series, outcome.message)
+            continue
+        kept = outcome.keep(_is_reported(outcome, values, series, params))
+        count = int(np.isfinite(series.values).sum())
         yield _found(series, count, kept.index, values, kept.expected, kept.score, kept.direction > 0)
 
 
-def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64], params: DetectParams) -> BoolArray:
-    is_reported = np.ones(len(outcome.index), bool)
+def _is_reported(outcome: Anomalies, values: FloatArray, series: Series, params: DetectParams) -> BoolArray:
+    times = series.times
+    # Smoothing bridges a missing reading for the decomposition; it does not make up a reading to report.
+    is_reported = np.isfinite(series.values[outcome.index])
     if params.only_last != "all":
         is_reported &= keep_last(outcome.index, times, span=params.only_last)
     if params.threshold != "none":
@@ -185,7 +187,21 @@ def _why_bare(values: FloatArray) -> str | None:
     return "the series is constant" if np.all(known == known[0]) else None
 
 
+def _longterm_rows(step_us: int, params: DetectParams) -> int | None:
+    rows, period = round(params.longterm_days * 24 * US_PER_HOUR / step_us), _period(step_us, params)
+    if 0 < rows <= 2 * period:
+        raise UsageError(
+            f"--longterm-days {params.longterm_days:g}: a piece must be longer than two periods",
+            hint=f"--longterm-days {2 * period * step_us / (24 * US_PER_HOUR):g} is too short still; give more",
+        )
+    return rows or None
+
+
 def _period(step_us: int, params: DetectParams) -> int:
+    """Return the season in steps: as given, else a day, or a week where a day has fewer than two steps."""
+    if params.period_hours is None:
+        a_day = round(24 * US_PER_HOUR / step_us)
+        return a_day if a_day >= 2 else max(2, round(7 * 24 * US_PER_HOUR / step_us))
     steps = params.period_hours * US_PER_HOUR / step_us
     if round(steps) < 2 or abs(round(steps) - steps) > 1e-9 * steps:
         raise DataError(

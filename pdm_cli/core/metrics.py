@@ -184,7 +184,7 @@ def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> 
         "caught_24h": int((caught >= LONG_WARNING_HOURS).sum()),
         "warning_hours": dict(zip(("q25", "median", "q75"), quartiles, strict=True)),
         "false_alarms": false_alarms,
-        "false_alarms_per_machine_month": false_alarms / machine_months,
+        "false_alarms_per_machine_month": false_alarms / machine_months if machine_months else None,
     }
 
 

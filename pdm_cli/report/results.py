@@ -74,10 +74,12 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(f"most anomalies: machines {worst}")
+    alike: dict[tuple[str, str], list[Any]] = {}
     for row in summary["skipped"]:
-        drawn.append(
-            f"not judged: {row['series']:,} series, first machine {row['machineID']} {row['sensor']}: {row['reason']}"
-        )
+        alike.setdefault((row["sensor"], row["reason"]), []).append(row["machineID"])
+    for (sensor, reason), machines in alike.items():
+        told = f"machine {machines[0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
+        drawn.append(f"not judged: {sensor} of {told}: {reason}")
     return drawn
 
 
@@ -117,7 +119,11 @@ def _scores(row: dict[str, Any]) -> list[str]:
 
 
 def _events(events: dict[str, Any]) -> list[str]:
-    return [str(events["failures"]), str(events["caught"]), f"{events['false_alarms_per_machine_month']:.2f}"]
+    return [str(events["failures"]), str(events["caught"]), _rate(events["false_alarms_per_machine_month"])]
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _place(first: list[dict[str, Any]]) -> str:

@@ -353,3 +353,8 @@ def test_components_given_twice_count_once(work: Path, pdm: Pdm, tmp_path: Path)
 def test_output_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert pdm("preprocess", "--data", raw, "--out", "em:key:x").code == 0
+
+
+def test_a_piece_of_two_periods_is_too_short(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / "a", "--mode", "batch")
+    assert_clear(pdm(*words, "--longterm-days", 1), 2, "longer than two periods", "--longterm-days")

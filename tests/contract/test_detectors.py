@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def _missing() -> np.ndarray:
 
 
 def _constant() -> np.ndarray:
-    return np.full(ROWS, 170.0)
+    return np.full(ROWS, 0.1)
 
 
 @pytest.mark.parametrize("series", [_too_short, _missing, _constant])
@@ -104,13 +105,26 @@ def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str) -> No
     assert {SPIKE, 250} <= set(rows)
 
 
-def test_a_missing_reading_is_never_an_anomaly(name: str) -> None:
-    values = seasonal()
-    values[100] = np.nan
-    found, outcome = find(values, raw(name))
-    assert 100 not in row_of(found)
+@pytest.mark.parametrize("smooth", [0.0, 12.0])
+def test_a_missing_reading_is_never_an_anomaly(name: str, smooth: float) -> None:
+    values = seasonal(spike=600.0)
+    values[SPIKE + 1 : SPIKE + 6] = np.nan
+    found, outcome = find(values, replace(raw(name), smooth_hours=smooth))
+    assert not set(range(SPIKE + 1, SPIKE + 6)) & set(row_of(found))
+    assert outcome.judged <= np.isfinite(values).sum()
     # The causal mode goes on past it; the batch mode needs the whole series and says why it has not judged it.
     assert outcome.reason is None or "missing" in outcome.reason
+
+
+def test_daily_readings_have_a_week_for_a_season(name: str) -> None:
+    days = np.arange(200)
+    volt = 170 + 10.0 * (days % 7) + np.random.default_rng(0).normal(0, 1, 200)
+    volt[150] += 300
+    stamps = np.datetime64("2015-01-01T06:00", "us") + days * np.timedelta64(24 * HOUR_US, "us")
+    telemetry = pd.DataFrame({"machineID": 1, "datetime": stamps, "volt": volt})
+    params = replace(raw(name), window_days=98.0, settle_hours=0.0)
+    found, _ = find_anomalies(telemetry, step_us=24 * HOUR_US, params=params)
+    assert stamps[150] in found["datetime"].to_numpy()
 
 
 def test_a_season_that_is_no_whole_number_of_steps_is_told(name: str) -> None:
