@@ -192,7 +192,7 @@ def _longterm_rows(step_us: int, params: DetectParams) -> int | None:
     if 0 < rows <= 2 * period:
         raise UsageError(
             f"--longterm-days {params.longterm_days:g}: a piece must be longer than two periods",
-            hint=f"--longterm-days {2 * period * step_us / (24 * US_PER_HOUR):g} is too short still; give more",
+            hint=f"--longterm-days takes more than {2 * period * step_us / (24 * US_PER_HOUR):g} days",
         )
     return rows or None
 
