@@ -16,7 +16,7 @@ from pdm_cli.core.esd import MAD_TO_SIGMA, critical_values
 from pdm_cli.core.rolling import trailing_mean
 from pdm_cli.core.stl import periodic_robust_stl
 
-SERIES, SAMPLE, RUNS = 400, 4, 3
+SERIES, SAMPLE, RUNS, LARGER = 400, 4, 5, 10
 
 
 def naive_esd(residuals: np.ndarray, k: int) -> None:
@@ -45,6 +45,20 @@ def seconds_of_references(path: Path) -> tuple[float, float]:
     return stl * SERIES / SAMPLE, esd * SERIES / SAMPLE
 
 
+def replicate(path: Path, out: Path, times: int) -> None:
+    """Write a fleet so many times as large, each copy with machines of its own."""
+    machines = 1 + max(int(tables.read_row_group(path, i)["machineID"].max()) for i in range(_groups(path)))
+    with tables.TableWriter(out, tables.read_metadata(path)) as writer:
+        for copy in range(times):
+            for group in range(_groups(path)):
+                frame = tables.read_row_group(path, group)
+                writer.write(frame.assign(machineID=frame["machineID"] + copy * machines))
+
+
+def _groups(path: Path) -> int:
+    return tables.count_row_groups(path)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pdm-benchmark-") as folder:
         prepared, out = Path(folder) / "prepared", Path(folder) / "anomalies"
@@ -56,6 +70,14 @@ def main() -> None:
                 runs = [measure(*words, mode, "--jobs", jobs) for _ in range(RUNS)]
                 wall = walls[f"{mode}{jobs}"] = statistics.median(run[0] for run in runs)
                 print(f"{mode:7} --jobs {jobs}{wall:8.2f} s{max(run[1] for run in runs):7.0f} MB")
+        large = Path(folder) / "large"
+        large.mkdir()
+        replicate(prepared / "telemetry.parquet", large / "telemetry.parquet", LARGER)
+        for mode in ("batch", "causal"):
+            wall, most = measure(
+                "detect-anomalies", "--prepared", large, "--out", out, "--overwrite", "--mode", mode, "--jobs", 1
+            )
+            print(f"{mode:7} --jobs 1{wall:8.2f} s{most:7.0f} MB with {LARGER} times the machines")
         stl, esd = seconds_of_references(prepared / "telemetry.parquet")
         print(
             f"statsmodels STL {stl:.0f} s, naive ESD {esd:.0f} s (sample of {SAMPLE} series, extrapolated to {SERIES})"

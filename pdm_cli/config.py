@@ -93,6 +93,7 @@ def resolve(
             if value is not None:
                 values[item.name] = value
         sections[name] = _validate(cls, name, values, origins)
+        _refuse_without_effect(name, sections[name], origins)
     return Resolved(Settings(**sections), origins)
 
 
@@ -191,6 +192,19 @@ def _validate(cls: type[Section], section: str, values: dict[str, object], origi
         message = message.removeprefix(f"{key}: ")
         shown = f" (got {first['input']!r})" if first["loc"] else ""
         raise _wrong_value(section, key, origins, message[0].lower() + message[1:] + shown) from exc
+
+
+def _refuse_without_effect(section: str, values: Section, origins: dict[str, str]) -> None:
+    """Refuse an option that does nothing beside the others; a config file may well hold settings for several ways."""
+    for item in section_fields(section):
+        if item.metadata["only_for"] is None or origins[item.name] != "option":
+            continue
+        other, wanted = item.metadata["only_for"]
+        if getattr(values, other) != wanted:
+            raise UsageError(
+                f"{option_name(item.name)}: has no effect with {option_name(other)} {getattr(values, other)}",
+                hint=f"{option_name(other)} {wanted}, or leave it out",
+            )
 
 
 def _wrong_value(section: str, key: str, origins: dict[str, str], problem: str) -> PdmError:

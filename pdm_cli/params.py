@@ -24,7 +24,7 @@ LEAST_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
 
 
-def setting(default: Any, text: str, *, changes_result: bool = True) -> Any:
+def setting(default: Any, text: str, *, changes_result: bool = True, only_for: tuple[str, str] | None = None) -> Any:
     """Return a dataclass field with its default and its one line of help.
 
     Parameters
@@ -35,8 +35,10 @@ def setting(default: Any, text: str, *, changes_result: bool = True) -> Any:
         Help shown for the option.
     changes_result : bool
         False for settings such as the number of workers that leave every output byte as it is.
+    only_for : tuple of str, optional
+        Another setting of the section, and the value of it without which this one has no effect.
     """
-    metadata = {"help": text, "changes_result": changes_result}
+    metadata = {"help": text, "changes_result": changes_result, "only_for": only_for}
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -140,27 +142,41 @@ class DetectParams(Section):
     alpha: Annotated[float, Interval(gt=0, lt=1)] = setting(0.005, "Significance level of the test.")
     direction: Literal["both", "pos", "neg"] = setting("both", "Look for high readings, low ones, or both.")
     window_days: Annotated[float, Interval(gt=0, le=366)] = setting(
-        28.0, "Causal: trailing window that a reading is judged by, in days."
+        28.0, "Causal: trailing window that a reading is judged by, in days.", only_for=("mode", "causal")
     )
-    refit_hours: Hours = setting(24.0, "Causal: time between two looks at the window, in hours.")
-    settle_hours: HoursFromZero = setting(24.0, "Causal: readings not judged after a longer gap, in hours.")
-    window_share: Share = setting(0.5, "Causal: share of a window's readings that must be there to judge by it.")
+    refit_hours: Hours = setting(
+        24.0, "Causal: time between two looks at the window, in hours.", only_for=("mode", "causal")
+    )
+    settle_hours: HoursFromZero = setting(
+        24.0, "Causal: readings not judged after a longer gap, in hours.", only_for=("mode", "causal")
+    )
+    window_share: Share = setting(
+        0.5, "Causal: share of a window's readings that must be there to judge by it.", only_for=("mode", "causal")
+    )
     max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
-        0.1, "Batch: largest share of readings that may be anomalies."
+        0.1, "Batch: largest share of readings that may be anomalies.", only_for=("mode", "batch")
     )
     longterm_days: Annotated[float, Ge(0)] = setting(
-        0.0, "Batch: detect within pieces of this many days, for series whose level drifts; 0: the series at once."
+        0.0,
+        "Batch: detect within pieces of this many days, for series whose level drifts; 0: the series at once.",
+        only_for=("mode", "batch"),
     )
-    only_last: Literal["all", "day", "hour"] = setting("all", "Batch: report only anomalies of the last day or hour.")
+    only_last: Literal["all", "day", "hour"] = setting(
+        "all", "Batch: report only anomalies of the last day or hour.", only_for=("mode", "batch")
+    )
     threshold: Literal["none", "med_max", "p95", "p99"] = setting(
-        "none", "Batch: report only readings at or above the median, or a percentile, of the daily maxima."
+        "none",
+        "Batch: report only readings at or above the median, or a percentile, of the daily maxima.",
+        only_for=("mode", "batch"),
     )
     stl: Literal["batch", "statsmodels"] = setting(
-        "batch", "Batch: how series are decomposed; both give the same anomalies, statsmodels far more slowly."
+        "batch",
+        "Batch: how series are decomposed; both give the same anomalies, statsmodels far more slowly.",
+        only_for=("mode", "batch"),
     )
     strict: bool = setting(False, "Refuse data with a series that cannot be judged.")
     jobs: Annotated[int, Interval(ge=0, le=1024)] = setting(
-        0, "Threads that detect at the same time; 0: one a core.", changes_result=False
+        0, "Processes that detect at the same time; 0: one a core where that is faster.", changes_result=False
     )
 
     @property

@@ -67,6 +67,18 @@ ANOMALIES = Table(
     ),
     (MACHINE, "sensor", TIME),
 )
+UNJUDGED = Table(
+    "unjudged",
+    (
+        _MACHINE,
+        Column("sensor", "text", "sensor column"),
+        Column("start", "time", "first reading that was not judged, UTC"),
+        Column("end", "time", "last one of the span, UTC"),
+        Column("readings", "number", "readings in the span"),
+        Column("reason", "text", "why they were not judged"),
+    ),
+    (MACHINE, "sensor", "start"),
+)
 PREDICTIONS = Table(
     "predictions",
     (

@@ -201,6 +201,11 @@ def count_row_groups(path: Path) -> int:
     return int(open_file(path).metadata.num_row_groups)
 
 
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a table."""
+    return int(open_file(path).metadata.num_rows)
+
+
 def read_row_group(path: Path, index: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read one row group."""
     file = open_file(path)

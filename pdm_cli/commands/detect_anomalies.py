@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections import Counter
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.errors import DataError
-from pdm_cli.params import Settings
+from pdm_cli.params import DetectParams, Settings
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _STAGE = STAGES["detect-anomalies"]
 _WORST_MACHINES = 5
+_ROWS_A_WORKER = 300_000
+_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped")
 
 
 @with_settings(*_STAGE.sections)
@@ -50,49 +52,52 @@ def detect_anomalies(
 
 
 def detect(task: Task) -> dict[str, Any]:
-    """Write ``anomalies.parquet`` and return the summary."""
+    """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
     from pdm_cli import tables
-    from pdm_cli.core.detectors import DETECTORS, find_anomalies
-    from pdm_cli.schema import ANOMALIES, TELEMETRY
+    from pdm_cli.commands.workers import in_order
+    from pdm_cli.core.detectors import DETECTORS
+    from pdm_cli.schema import ANOMALIES, TELEMETRY, UNJUDGED
 
     params = task.settings.detect
     path = tables.require_file(task.inputs["prepared"], TELEMETRY)
-    step_us = tables.read_step(path)
+    work = partial(_detect_in_group, path, tables.read_step(path), params)
     groups = tables.count_row_groups(path)
-
-    def detect_group(group: int) -> tuple[pd.DataFrame, list[Found]]:
-        return find_anomalies(tables.read_row_group(path, group), step_us=step_us, params=params)
-
     tally = _Tally()
-    workers = min(params.jobs or os.cpu_count() or 1, groups)
     is_causal = DETECTORS[params.mode].is_causal
     metadata = {"causal": "true" if is_causal else "false", "mode": params.mode}
     with (
         tables.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
+        tables.TableWriter(task.out / UNJUDGED.file) as rest,
         task.screen.progress("detect-anomalies: machines", _count_machines(path)) as advance,
-        ThreadPoolExecutor(workers) as executor,
+        closing(in_order(work, groups, workers=_count_workers(params.jobs, path))) as results,
     ):
-        for anomalies, found in _in_order(executor, detect_group, groups, ahead=2 * workers):
+        for anomalies, unjudged, found in results:
             _refuse_unjudged(found, strict=params.strict)
             writer.write(anomalies)
+            rest.write(unjudged)
             advance(tally.add(found))
     return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **tally.summary()}
 
 
-def _in_order(
-    executor: Executor, work: Callable[[int], tuple[pd.DataFrame, list[Found]]], groups: int, *, ahead: int
-) -> Iterator[tuple[pd.DataFrame, list[Found]]]:
-    """Yield the results of row groups 0, 1, 2 …, with only so many ahead of the reader, so that memory stays flat."""
-    begun: deque[Future[tuple[pd.DataFrame, list[Found]]]] = deque()
-    try:
-        for group in range(groups):
-            begun.append(executor.submit(work, group))
-            if len(begun) > ahead:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+def _detect_in_group(
+    path: Path, step_us: int, params: DetectParams, group: int
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Found]]:
+    """Return the anomalies of a row group, the spans not judged, and what became of each series."""
+    from pdm_cli import tables
+    from pdm_cli.core.detectors import find_anomalies, list_unjudged
+    from pdm_cli.schema import MACHINE
+
+    telemetry = tables.read_row_group(path, group)
+    anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
+    return anomalies, list_unjudged(found, telemetry[MACHINE].dtype), found
+
+
+def _count_workers(jobs: int, path: Path) -> int:
+    """Return the processes to use: as told, else one a core, but none that takes longer to start than it saves."""
+    from pdm_cli import tables
+
+    most = jobs or min(os.cpu_count() or 1, tables.count_rows(path) // _ROWS_A_WORKER)
+    return max(1, min(most, tables.count_row_groups(path)))
 
 
 def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:
@@ -124,12 +129,11 @@ class _Tally:
     def add(self, found: list[Found]) -> int:
         """Count a row group's series and return its number of machines."""
         for item in found:
-            facts = self._sensors.setdefault(
-                item.sensor, dict.fromkeys(("series", "judged", "anomalies", "skipped"), 0)
-            )
+            facts = self._sensors.setdefault(item.sensor, dict.fromkeys(_COUNTS, 0))
             facts["judged"] += item.judged
-            facts["anomalies"] += len(item.anomalies)
-            self._machines[item.machine] += len(item.anomalies)
+            facts["unjudged"] += int(item.unjudged[:, 2].sum())
+            facts["anomalies"] += len(item.times)
+            self._machines[item.machine] += len(item.times)
             if item.reason is None:
                 facts["series"] += 1
                 continue
@@ -141,7 +145,10 @@ class _Tally:
         """Return the counts in JSON types."""
         worst = [(machine, count) for machine, count in self._machines.most_common(_WORST_MACHINES) if count]
         return {
-            "sensors": self._sensors,
+            "sensors": {
+                sensor: {**facts, "share": facts["anomalies"] / facts["judged"] if facts["judged"] else None}
+                for sensor, facts in self._sensors.items()
+            },
             "machines": [{"machineID": machine, "anomalies": count} for machine, count in worst],
             "skipped": self._skipped,
         }

@@ -21,10 +21,13 @@ from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decompose, one_by_one
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.params import DetectParams
-from pdm_cli.schema import ANOMALIES, MACHINE, TIME
+from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+
+# Why single readings of a series are not judged: the detector looks for these in the window and in the gap before.
+_REST = "too few readings before it, or a gap just before, or a window without spread"
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,14 @@ class Found:
         Whose readings.
     judged : int
         Readings that were judged.
-    anomalies : DataFrame
-        ``datetime, value, expected, score, direction`` of its anomalies, in order.
+    times : (a,) int array
+        Stamps of its anomalies, rising, in microseconds since 1970.
+    value, expected, score : (a,) arrays
+        As in :data:`pdm_cli.schema.ANOMALIES`.
+    is_above : (a,) bool array
+        Whether the anomaly lies above what is expected.
+    unjudged : (u, 3) int array
+        Spans of readings that were not judged: first stamp, last stamp, readings.
     reason : str or None
         Why nothing was judged.
     """
@@ -56,7 +65,12 @@ class Found:
     machine: Any
     sensor: str
     judged: int
-    anomalies: pd.DataFrame
+    times: NDArray[np.int64]
+    value: FloatArray
+    expected: FloatArray
+    score: FloatArray
+    is_above: BoolArray
+    unjudged: NDArray[np.int64]
     reason: str | None = None
 
 
@@ -127,13 +141,13 @@ def _find_causally(machines: list[list[Series]], step_us: int, params: DetectPar
             yield from (_not_judged(series, error.message) for series in machine)
             continue
         for series, value, expected, score in zip(machine, judged.value, judged.expected, judged.score, strict=True):
-            count = int(np.sum(~np.isnan(score)))
-            if not count:
+            if np.isnan(score).all():
                 yield _not_judged(series, _why_bare(series.values) or "no window has enough readings that differ")
                 continue
             rows = np.flatnonzero(score > 1)
             is_above = value[rows] > expected[rows]
-            yield _found(series, count, rows, value, expected[rows], score[rows], is_above)
+            is_judged = ~np.isnan(score)
+            yield _found(series, is_judged, rows, value, expected[rows], score[rows], is_above)
 
 
 def _find_in_batch(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
@@ -158,8 +172,8 @@ def _find_in_batch(machines: list[list[Series]], step_us: int, params: DetectPar
             yield _not_judged(series, outcome.message)
             continue
         kept = outcome.keep(_is_reported(outcome, values, series, params))
-        count = int(np.isfinite(series.values).sum())
-        yield _found(series, count, kept.index, values, kept.expected, kept.score, kept.direction > 0)
+        is_judged = np.isfinite(series.values)
+        yield _found(series, is_judged, kept.index, values, kept.expected, kept.score, kept.direction > 0)
 
 
 def _is_reported(outcome: Anomalies, values: FloatArray, series: Series, params: DetectParams) -> BoolArray:
@@ -214,48 +228,77 @@ def _period(step_us: int, params: DetectParams) -> int:
 
 def _not_judged(series: Series, reason: str) -> Found:
     none = np.array([])
-    return Found(
-        series.machine, series.sensor, 0, _frame(none.astype("datetime64[us]"), none, none, none, none), reason
-    )
+    unjudged = _spans(series, np.zeros(len(series.values), np.bool_))
+    return Found(series.machine, series.sensor, 0, none.astype(np.int64), none, none, none, none > 0, unjudged, reason)
 
 
 def _found(
     series: Series,
-    judged: int,
+    is_judged: BoolArray,
     rows: NDArray[np.intp],
     values: FloatArray,
     expected: FloatArray,
     score: FloatArray,
     is_above: BoolArray,
 ) -> Found:
-    stamps = series.times[rows].astype("datetime64[us]")
-    return Found(series.machine, series.sensor, judged, _frame(stamps, values[rows], expected, score, is_above))
-
-
-def _frame(
-    stamps: NDArray[np.datetime64], value: FloatArray, expected: FloatArray, score: FloatArray, is_above: Any
-) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            TIME: stamps,
-            "value": value,
-            "expected": expected,
-            "score": score,
-            "direction": pd.Series(np.where(is_above, "pos", "neg"), dtype="str"),
-        }
+    return Found(
+        series.machine,
+        series.sensor,
+        int(is_judged.sum()),
+        series.times[rows],
+        values[rows],
+        expected,
+        score,
+        is_above,
+        _spans(series, is_judged),
     )
+
+
+def _spans(series: Series, is_judged: BoolArray) -> NDArray[np.int64]:
+    """Return first stamp, last stamp and number of the readings in each run of readings that were not judged."""
+    readings = np.flatnonzero(np.isfinite(series.values))
+    edges = np.flatnonzero(np.diff(is_judged[readings], prepend=True, append=True))
+    first, stop = edges[::2], edges[1::2]
+    times = series.times[readings]
+    return np.stack([times[first], times[stop - 1], stop - first], axis=1)
+
+
+def list_unjudged(found: list[Found], machine_type: Any) -> pd.DataFrame:
+    """Return the spans of readings that were not judged, one a row, with the columns of the schema.
+
+    Parameters
+    ----------
+    found : list of Found
+        From :func:`find_anomalies`.
+    machine_type : dtype
+        Type of the telemetry's ``machineID``.
+    """
+    spans = np.concatenate([item.unjudged for item in found])
+    table = _label(found, [len(item.unjudged) for item in found], machine_type)
+    table["start"], table["end"] = (spans[:, column].astype("datetime64[us]") for column in (0, 1))
+    table["readings"] = spans[:, 2]
+    reasons = [item.reason or _REST for item in found for _ in item.unjudged]
+    table["reason"] = pd.Series(reasons, dtype="str")
+    return table
 
 
 def _join(found: list[Found], machine_type: Any) -> pd.DataFrame:
     """Return one table of all anomalies, with the types of the schema also where there is none."""
-    counts = [len(item.anomalies) for item in found]
-    anomalies = pd.concat([item.anomalies for item in found], ignore_index=True)
+    table = _label(found, [len(item.times) for item in found], machine_type)
+    table[TIME] = np.concatenate([item.times for item in found]).astype("datetime64[us]")
+    for column in ("value", "expected", "score"):
+        table[column] = np.concatenate([getattr(item, column) for item in found])
+    is_above = np.concatenate([item.is_above for item in found])
+    table["direction"] = pd.Series(np.where(is_above, "pos", "neg"), dtype="str")
+    return table
+
+
+def _label(found: list[Found], counts: list[int], machine_type: Any) -> pd.DataFrame:
+    """Return a table with the machine and the sensor of each series, so many times as counted."""
+    repeated = np.repeat(np.arange(len(found)), counts)
     names = pd.Series([item.machine for item in found], dtype=machine_type)
     sensors = pd.Series([item.sensor for item in found], dtype="str")
-    repeated = np.repeat(np.arange(len(found)), counts)
-    anomalies[MACHINE] = names.iloc[repeated].array
-    anomalies["sensor"] = sensors.iloc[repeated].array
-    return anomalies[[column.name for column in ANOMALIES.columns]]
+    return pd.DataFrame({MACHINE: names.iloc[repeated].array, "sensor": sensors.iloc[repeated].array})
 
 
 STL_ROADS: dict[str, Decompose] = {"batch": periodic_robust_stl_batch, "statsmodels": one_by_one}

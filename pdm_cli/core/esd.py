@@ -156,9 +156,8 @@ def extreme_deviates(
         raise ValueError("residuals must be one row of at least three finite values")
     limits = critical_values(residuals.size, max_count, alpha=alpha, one_tailed=direction != "both")
 
-    rising = np.argsort(residuals, kind="stable")
-    ordered = residuals[rising]
-    falling = _falling_positions(ordered, rising, count=max_count)
+    ordered = np.sort(residuals)
+    rising, falling = _end_positions(residuals, ordered, count=max_count)
     windows = _removals(ordered, rising, falling, count=max_count, direction=direction)
     medians = window_medians(ordered, windows)
     sigmas = MAD_TO_SIGMA * window_mads(ordered, windows, medians)
@@ -179,12 +178,16 @@ def extreme_deviates(
     )
 
 
-def _falling_positions(
-    ordered: npt.NDArray[np.float64], rising: npt.NDArray[np.intp], *, count: int
-) -> npt.NDArray[np.intp]:
-    """Positions of (at least) the ``count + 1`` largest values, largest first, equal values in row order."""
-    start = int(np.searchsorted(ordered, ordered[ordered.size - count - 1], side="left"))
-    return rising[start:][np.argsort(-ordered[start:], kind="stable")]
+def _end_positions(
+    residuals: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64], *, count: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Positions of (at least) the ``count + 1`` smallest values, rising, and largest, falling; equal ones in row order.
+
+    Only these can be removed, and to sort all values without their positions is several times faster.
+    """
+    low = np.flatnonzero(residuals <= ordered[count])
+    high = np.flatnonzero(residuals >= ordered[-count - 1])
+    return low[np.argsort(residuals[low], kind="stable")], high[np.argsort(-residuals[high], kind="stable")]
 
 
 def _removals(

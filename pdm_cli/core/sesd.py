@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, starmap
 
 import numpy as np
 import numpy.typing as npt
@@ -163,8 +163,9 @@ def seasonal_hybrid_esd_batch(
     for _, group in groupby(by_length, key=lambda piece: piece.values.size):
         together = list(group)
         parts = decompose(np.column_stack([piece.values for piece in together]), period=period)
-        for column, piece in enumerate(together):
-            own = Decomposition(parts.seasonal[:, column], parts.trend[:, column])
+        # One series a row: judging goes along a series again and again.
+        rows = zip(np.ascontiguousarray(parts.seasonal.T), np.ascontiguousarray(parts.trend.T), strict=True)
+        for piece, own in zip(together, starmap(Decomposition, rows), strict=True):
             try:
                 judged = judge(piece.values, own, max_count=piece.max_count, alpha=alpha, direction=direction)
             except DataError as error:
@@ -232,9 +233,8 @@ def judge(
         If an argument is out of range.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        expected = parts.trend + parts.seasonal
         residuals = values - parts.seasonal - np.median(values)
-    if not (np.isfinite(residuals).all() and np.isfinite(expected).all()):
+    if not (np.isfinite(residuals).all() and np.isfinite(parts.trend).all()):
         raise DataError("the readings are too large to decompose", hint="check the unit, or scale the readings down")
     found = extreme_deviates(
         residuals,
@@ -249,7 +249,10 @@ def judge(
     score = np.maximum.accumulate(ratio[::-1])[::-1]
     side = np.where(found.from_above[: found.n_accepted], 1, -1).astype(np.int8)
     order = np.argsort(rows)
-    return Anomalies(index=rows[order], score=score[order], expected=expected[rows[order]], direction=side[order])
+    rows = rows[order]
+    return Anomalies(
+        index=rows, score=score[order], expected=parts.trend[rows] + parts.seasonal[rows], direction=side[order]
+    )
 
 
 def pieces(n_rows: int, *, piece_rows: int) -> list[slice]:

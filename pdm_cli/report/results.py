@@ -64,11 +64,11 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw anomalies per sensor, the most anomalous machines, and the series left out."""
     table = _table(
         "sensor",
-        *((name, "right") for name in ("series", "judged readings", "anomalies", "share", "series not judged")),
+        *((name, "right") for name in ("series", "judged", "not judged", "anomalies", "share", "series skipped")),
     )
     for sensor, facts in summary["sensors"].items():
-        share = f"{facts['anomalies'] / facts['judged']:.2%}" if facts["judged"] else "-"
-        counts = (f"{facts[name]:,}" for name in ("series", "judged", "anomalies"))
+        share = "-" if facts["share"] is None else f"{facts['share']:.2%}"
+        counts = (f"{facts[name]:,}" for name in ("series", "judged", "unjudged", "anomalies"))
         table.add_row(sensor, *counts, share, f"{facts['skipped']:,}")
     drawn: list[RenderableType] = [table]
     if summary["machines"]:

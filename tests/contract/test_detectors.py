@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdm_cli.core.detectors import DETECTORS, Found, find_anomalies
+from pdm_cli.core.detectors import DETECTORS, Found, find_anomalies, list_unjudged
 from pdm_cli.errors import DataError
 from pdm_cli.params import DetectParams
-from pdm_cli.schema import ANOMALIES
+from pdm_cli.schema import ANOMALIES, UNJUDGED
 
 HOUR_US = 3_600_000_000
 ROWS = 14 * 24
@@ -178,8 +178,26 @@ def test_series_that_cannot_be_judged_are_reported_and_the_others_go_on(name: st
     seen = list(zip(spikes["machineID"], spikes["sensor"], strict=True))
     assert {(one, "volt"), (two, "volt"), (two, "rotate"), (dead, "volt")} <= set(seen)
     counted = found.groupby(["machineID", "sensor"]).size().to_dict()
-    assert {(i.machine, i.sensor): len(i.anomalies) for i in series if len(i.anomalies)} == counted
+    assert {(i.machine, i.sensor): len(i.times) for i in series if len(i.times)} == counted
     assert all(0 < item.judged <= ROWS for item in series if not item.reason)
+
+
+def test_every_reading_is_judged_or_stands_in_a_span_that_says_why_not(name: str) -> None:
+    telemetry = fleet((1, 2, 3, 10, 11))
+    telemetry.loc[40:49, "volt"] = np.nan
+    _, series = find_anomalies(telemetry, step_us=HOUR_US, params=raw(name))
+    spans = list_unjudged(series, telemetry["machineID"].dtype)
+    assert [*spans.columns] == [column.name for column in UNJUDGED.columns]
+    assert spans["reason"].str.len().min() > 10
+    for item in series:
+        own = spans[(spans["machineID"] == item.machine) & (spans["sensor"] == item.sensor)]
+        readings = telemetry.loc[(telemetry["machineID"] == item.machine) & telemetry[item.sensor].notna()]
+        left = [readings["datetime"].between(span.start, span.end).sum() for span in own.itertuples()]
+        assert left == own["readings"].tolist()
+        assert item.judged + sum(left) == len(readings)
+    if name == "causal":
+        # The first window, and a day behind the gap, of a machine that is judged elsewhere.
+        assert len(spans[(spans["machineID"] == 2) & (spans["sensor"] == "volt")]) == 2
 
 
 @pytest.mark.parametrize("identities", IDENTITIES)

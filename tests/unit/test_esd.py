@@ -45,7 +45,7 @@ def naive_critical_value(n, i, *, alpha, one_tailed):
     return quantile * (n - i) / np.sqrt((n - i - 1 + quantile**2) * (n - i + 1))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(residuals=RESIDUALS, direction=DIRECTIONS, share=st.floats(0, 1), alpha=st.sampled_from([0.001, 0.05, 0.5]))
 def test_fast_test_equals_the_definition(
     residuals: np.ndarray, direction: Direction, share: float, alpha: float

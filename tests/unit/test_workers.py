@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+
+import pytest
+
+from pdm_cli.commands.workers import in_order
+from pdm_cli.errors import DataError, TryAgain
+
+
+def square(number: int) -> int:
+    return number**2
+
+
+def tell_process(number: int) -> int:
+    # Long enough that the other process gets its share.
+    time.sleep(0.05)
+    return os.getpid() if number >= 0 else 0
+
+
+def refuse_third(number: int) -> int:
+    if number == 2:
+        raise DataError("telemetry.parquet: the third is wrong", hint="mend it")
+    return number
+
+
+def die_elsewhere(home: int, number: int) -> int:
+    if os.getpid() != home:
+        os._exit(9)
+    time.sleep(0.2)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_order(workers: int) -> None:
+    assert list(in_order(square, 20, workers=workers)) == [number**2 for number in range(20)]
+
+
+def test_one_worker_is_this_process_and_two_are_two() -> None:
+    assert set(in_order(tell_process, 4, workers=1)) == {os.getpid()}
+    processes = set(in_order(tell_process, 100, workers=2))
+    assert os.getpid() in processes
+    assert len(processes) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_at_its_turn(workers: int) -> None:
+    results = in_order(refuse_third, 5, workers=workers)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(DataError, match="the third is wrong") as caught:
+        next(results)
+    assert caught.value.hint == "mend it"
+
+
+def test_a_reader_that_goes_away_stops_the_work() -> None:
+    results = in_order(square, 1_000_000, workers=2)
+    assert next(results) == 0
+    start = time.monotonic()
+    results.close()
+    assert time.monotonic() - start < 30
+
+
+def test_a_process_that_dies_is_told_as_something_to_try_again() -> None:
+    with pytest.raises(TryAgain, match="ended before its work was done"):
+        list(in_order(partial(die_elsewhere, os.getpid()), 200, workers=2))
