@@ -315,10 +315,10 @@ def test_every_setting_has_one_line_of_help_and_a_default_that_is_valid(folder: 
 
 
 def test_an_option_without_effect_is_refused_but_a_config_file_may_hold_it(folder: Path) -> None:
-    with pytest.raises(UsageError, match="^--max-anoms: has no effect with --mode causal$") as caught:
+    with pytest.raises(UsageError, match=r"^--max-anoms: has no effect with --mode causal$") as caught:
         settings_from(folder, options={"max_anoms": 0.2})
     assert caught.value.hint == "--mode batch, or leave it out"
-    with pytest.raises(UsageError, match="^--window-days: has no effect with --mode batch$"):
+    with pytest.raises(UsageError, match=r"^--window-days: has no effect with --mode batch$"):
         settings_from(folder, options={"window_days": 7.0, "mode": "batch"})
     assert settings_from(folder, "[detect]\nmax_anoms = 0.2\n").settings.detect.max_anoms == 0.2
     assert settings_from(folder, environ={"PDM_CLI_MAX_ANOMS": "0.3"}).settings.detect.max_anoms == 0.3
