@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ from pdm_cli.errors import TryAgain
 Result = TypeVar("Result")
 
 
-def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Iterator[Result]:
+def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Generator[Result, None, None]:
     """Yield ``work(0)``, ``work(1)`` … with up to ``workers`` of them done at the same time.
 
     Parameters
