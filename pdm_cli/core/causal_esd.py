@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pdm_cli.core.esd import MAD_TO_SIGMA, Direction, Windows, critical_values, window_mads, window_medians
 from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.rolling import readings_wanted
 from pdm_cli.core.sesd import ROUNDING
 from pdm_cli.errors import DataError
 
@@ -160,7 +161,8 @@ def causal_esd(
     settle_hours : float
         After a gap longer than this, readings are not judged for as long; 0: no such rest.
     min_share : float
-        Share of a window's readings, and of those smoothed over, that must be there, in (0, 1].
+        Share of a window's readings that must be there, in (0, 1]. Of those smoothed over it is always
+        :data:`pdm_cli.core.rolling.WHOLE_SHARE`.
     alpha : float
         Significance level for one window of readings, in (0, 1).
     direction : {"both", "pos", "neg"}
@@ -297,7 +299,7 @@ def _smooth(dense: FloatArray, rules: _Rules) -> FloatArray:
     for lag in range(1, min(rules.smooth, dense.shape[1])):
         total[:, lag:] += zeroed[:, :-lag]
         count[:, lag:] += there[:, :-lag]
-    is_known = there & (count >= rules.min_share * rules.smooth) & np.isfinite(total)
+    is_known = there & (count >= readings_wanted(rules.smooth)) & np.isfinite(total)
     return np.where(is_known, total / count, np.nan)
 
 

@@ -16,7 +16,7 @@ from pdm_cli.core.causal_esd import causal_esd
 from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
 from pdm_cli.core.events import US_PER_HOUR
 from pdm_cli.core.reported import keep_high, keep_last
-from pdm_cli.core.rolling import trailing_mean
+from pdm_cli.core.rolling import has_whole_window, trailing_mean
 from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decompose, one_by_one
 from pdm_cli.errors import DataError, UsageError
@@ -171,15 +171,14 @@ def _find_in_batch(machines: list[list[Series]], step_us: int, params: DetectPar
         if isinstance(outcome, DataError):
             yield _not_judged(series, outcome.message)
             continue
-        kept = outcome.keep(_is_reported(outcome, values, series, params))
-        is_judged = np.isfinite(series.values)
+        # A mean of few readings helps to bridge a gap for the decomposition, but is not judged itself.
+        is_judged = has_whole_window(series.values, smooth)
+        kept = outcome.keep(is_judged[outcome.index] & _is_reported(outcome, values, series.times, params))
         yield _found(series, is_judged, kept.index, values, kept.expected, kept.score, kept.direction > 0)
 
 
-def _is_reported(outcome: Anomalies, values: FloatArray, series: Series, params: DetectParams) -> BoolArray:
-    times = series.times
-    # Smoothing bridges a missing reading for the decomposition; it does not make up a reading to report.
-    is_reported = np.isfinite(series.values[outcome.index])
+def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64], params: DetectParams) -> BoolArray:
+    is_reported = np.ones(len(outcome.index), np.bool_)
     if params.only_last != "all":
         is_reported &= keep_last(outcome.index, times, span=params.only_last)
     if params.threshold != "none":

@@ -116,6 +116,21 @@ def test_a_missing_reading_is_never_an_anomaly(name: str, smooth: float) -> None
     assert outcome.reason is None or "missing" in outcome.reason
 
 
+def test_half_a_day_of_a_season_is_no_anomaly(name: str) -> None:
+    """At the start, and after a gap, the mean of the readings that are there lies off by itself."""
+    hours = np.arange(60 * 24)
+    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(0).normal(0, 1, len(hours))
+    values[1000:1020] = np.nan
+    found, outcome = find(values, DetectParams(mode=name, smooth_hours=24.0))
+    # 22 of 24 readings make a mean: the first stands at row 1041, 21 readings after the gap.
+    gap_ends = np.datetime64("2015-01-01T06:00", "us") + 1020 * np.timedelta64(HOUR_US, "us")
+    assert outcome.unjudged[-1].tolist()[::2] == [gap_ends.astype(np.int64), 21]
+    assert not {*range(23), *range(1000, 1041)} & set(row_of(found))
+    if name == "batch":
+        assert outcome.unjudged[0, 2] == 23
+    assert len(found) < 5
+
+
 def test_daily_readings_have_a_week_for_a_season(name: str) -> None:
     days = np.arange(200)
     volt = 170 + 10.0 * (days % 7) + np.random.default_rng(0).normal(0, 1, 200)
