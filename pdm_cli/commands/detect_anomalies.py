@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from pdm_cli.commands.execution import Task
     from pdm_cli.core.detectors import Found
+    from pdm_cli.core.lengths import Lengths
 
 _STAGE = STAGES["detect-anomalies"]
 _WORST_MACHINES = 5
 _ROWS_A_WORKER = 300_000
-_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped")
+_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
 @with_settings(*_STAGE.sections)
@@ -56,11 +57,14 @@ def detect(task: Task) -> dict[str, Any]:
     from pdm_cli import tables
     from pdm_cli.commands.workers import in_order
     from pdm_cli.core.detectors import DETECTORS
+    from pdm_cli.core.lengths import find_lengths
     from pdm_cli.schema import ANOMALIES, TELEMETRY, UNJUDGED
 
     params = task.settings.detect
     path = tables.require_file(task.inputs["prepared"], TELEMETRY)
-    work = partial(_detect_in_group, path, tables.read_step(path), params)
+    step_us = tables.read_step(path)
+    lengths = find_lengths(step_us, params)
+    work = partial(_detect_in_group, path, step_us, params)
     groups = tables.count_row_groups(path)
     tally = _Tally()
     is_causal = DETECTORS[params.mode].is_causal
@@ -76,7 +80,15 @@ def detect(task: Task) -> dict[str, Any]:
             writer.write(anomalies)
             rest.write(unjudged)
             advance(tally.add(found))
-    return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **tally.summary()}
+    judged_by = _judged_by(params, lengths)
+    return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **judged_by, **tally.summary()}
+
+
+def _judged_by(params: DetectParams, lengths: Lengths) -> dict[str, float]:
+    """Return what the settings came to, where they leave it to the data."""
+    common = {"smooth_hours": lengths.smooth_hours, "period_hours": lengths.period_hours}
+    own = {"window_days": lengths.window_days} if params.mode == "causal" else {"max_anoms": params.max_anoms}
+    return {**common, **own}
 
 
 def _detect_in_group(
@@ -133,6 +145,7 @@ class _Tally:
             facts["judged"] += item.judged
             facts["unjudged"] += int(item.unjudged[:, 2].sum())
             facts["anomalies"] += len(item.times)
+            facts["capped"] += item.is_capped
             self._machines[item.machine] += len(item.times)
             if item.reason is None:
                 facts["series"] += 1

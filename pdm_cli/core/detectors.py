@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,11 +15,12 @@ from pdm_cli.core.batch_stl import periodic_robust_stl_batch
 from pdm_cli.core.causal_esd import causal_esd
 from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
 from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.lengths import Lengths, find_lengths
 from pdm_cli.core.reported import keep_high, keep_last
 from pdm_cli.core.rolling import has_whole_window, trailing_mean
 from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decompose, one_by_one
-from pdm_cli.errors import DataError, UsageError
+from pdm_cli.errors import DataError
 from pdm_cli.params import DetectParams
 from pdm_cli.schema import MACHINE, TIME
 
@@ -28,6 +29,9 @@ BoolArray = NDArray[np.bool_]
 
 # Why single readings of a series are not judged: the detector looks for these in the window and in the gap before.
 _REST = "too few readings before it, or a gap just before, or a window without spread"
+
+
+_NO_SPREAD = "more than half of the readings are exactly as expected, so there is no spread to judge by"
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Found:
         Spans of readings that were not judged: first stamp, last stamp, readings.
     reason : str or None
         Why nothing was judged.
+    is_capped : bool
+        Whether there are as many anomalies as ``max_anoms`` allows, so that there may be more.
     """
 
     machine: Any
@@ -72,6 +78,7 @@ class Found:
     is_above: BoolArray
     unjudged: NDArray[np.int64]
     reason: str | None = None
+    is_capped: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,14 +88,14 @@ class Detector:
     Attributes
     ----------
     find : callable
-        All series of some machines, those of one machine side by side; step in microseconds; settings -> one
-        :class:`Found` a series, in the same order.
+        All series of some machines, those of one machine side by side; lengths; settings -> one :class:`Found` a
+        series, in the same order.
     is_causal : bool
         Whether a point is judged from readings up to its own stamp only; else its anomalies see the future and may
         not become features.
     """
 
-    find: Callable[[list[list[Series]], int, DetectParams], Iterator[Found]]
+    find: Callable[[list[list[Series]], Lengths, DetectParams], Iterator[Found]]
     is_causal: bool
 
 
@@ -117,18 +124,18 @@ def find_anomalies(telemetry: pd.DataFrame, *, step_us: int, params: DetectParam
         machine = telemetry.iloc[start:stop]
         name, times = machine[MACHINE].tolist()[0], to_microseconds(machine[TIME])
         machines.append([Series(name, s, times, machine[s].to_numpy()) for s in sensors_of(telemetry)])
-    found = list(DETECTORS[params.mode].find(machines, step_us, params))
+    found = list(DETECTORS[params.mode].find(machines, find_lengths(step_us, params), params))
     return _join(found, telemetry[MACHINE].dtype), found
 
 
-def _find_causally(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
+def _find_causally(machines: list[list[Series]], lengths: Lengths, params: DetectParams) -> Iterator[Found]:
     judge = partial(
         causal_esd,
-        step_us=step_us,
-        period_hours=_period(step_us, params) * step_us / US_PER_HOUR,
-        window_days=params.window_days,
+        step_us=lengths.step_us,
+        period_hours=lengths.period_hours,
+        window_days=lengths.window_days,
         refit_hours=params.refit_hours,
-        smooth_hours=params.smooth,
+        smooth_hours=lengths.smooth_hours,
         settle_hours=params.settle_hours,
         min_share=params.window_share,
         alpha=params.alpha,
@@ -150,31 +157,34 @@ def _find_causally(machines: list[list[Series]], step_us: int, params: DetectPar
             yield _found(series, is_judged, rows, value, expected[rows], score[rows], is_above)
 
 
-def _find_in_batch(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
+def _find_in_batch(machines: list[list[Series]], lengths: Lengths, params: DetectParams) -> Iterator[Found]:
     every = [series for machine in machines for series in machine]
-    smooth = max(1, round(params.smooth * US_PER_HOUR / step_us))
-    smoothed = [trailing_mean(series.values, smooth) for series in every]
+    smoothed = [trailing_mean(series.values, lengths.smooth) for series in every]
     outcomes = seasonal_hybrid_esd_batch(
         smoothed,
-        period=_period(step_us, params),
+        period=lengths.period,
         max_anoms=params.max_anoms,
         alpha=params.alpha,
         direction=params.direction,
-        longterm_rows=_longterm_rows(step_us, params),
+        longterm_rows=lengths.piece or None,
         decompose=STL_ROADS[params.stl],
     )
     for series, values, outcome in zip(every, smoothed, outcomes, strict=True):
-        reason = _why_irregular(series.times, step_us) or _why_bare(series.values)
+        reason = _why_irregular(series.times, lengths.step_us) or _why_bare(series.values)
         if reason is not None:
             yield _not_judged(series, reason)
             continue
         if isinstance(outcome, DataError):
             yield _not_judged(series, outcome.message)
             continue
+        if not outcome.has_spread:
+            yield _not_judged(series, _NO_SPREAD)
+            continue
         # A mean of few readings helps to bridge a gap for the decomposition, but is not judged itself.
-        is_judged = has_whole_window(series.values, smooth)
+        is_judged = has_whole_window(series.values, lengths.smooth)
         kept = outcome.keep(is_judged[outcome.index] & _is_reported(outcome, values, series.times, params))
-        yield _found(series, is_judged, kept.index, values, kept.expected, kept.score, kept.direction > 0)
+        found = _found(series, is_judged, kept.index, values, kept.expected, kept.score, kept.direction > 0)
+        yield replace(found, is_capped=kept.is_capped)
 
 
 def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64], params: DetectParams) -> BoolArray:
@@ -198,31 +208,6 @@ def _why_bare(values: FloatArray) -> str | None:
     if not len(known):
         return "the series holds no reading"
     return "the series is constant" if np.all(known == known[0]) else None
-
-
-def _longterm_rows(step_us: int, params: DetectParams) -> int | None:
-    rows, period = round(params.longterm_days * 24 * US_PER_HOUR / step_us), _period(step_us, params)
-    if 0 < rows <= 2 * period:
-        raise UsageError(
-            f"--longterm-days {params.longterm_days:g}: a piece must be longer than two periods",
-            hint=f"--longterm-days takes more than {2 * period * step_us / (24 * US_PER_HOUR):g} days",
-        )
-    return rows or None
-
-
-def _period(step_us: int, params: DetectParams) -> int:
-    """Return the season in steps: as given, else a day, or a week where a day has fewer than two steps."""
-    if params.period_hours is None:
-        a_day = round(24 * US_PER_HOUR / step_us)
-        return a_day if a_day >= 2 else max(2, round(7 * 24 * US_PER_HOUR / step_us))
-    steps = params.period_hours * US_PER_HOUR / step_us
-    if round(steps) < 2 or abs(round(steps) - steps) > 1e-9 * steps:
-        raise DataError(
-            f"telemetry: a period of {params.period_hours:g} h is not two or more whole steps of "
-            f"{step_us / US_PER_HOUR:g} h",
-            hint="--period-hours takes two or more steps of the telemetry",
-        )
-    return round(steps)
 
 
 def _not_judged(series: Series, reason: str) -> Found:

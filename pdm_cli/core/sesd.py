@@ -7,7 +7,7 @@ outliers in what is left. The trend is left in on purpose (the median stands in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, starmap
 
 import numpy as np
@@ -41,16 +41,28 @@ class Anomalies:
         Trend + seasonal, in the unit of the values.
     direction : numpy.ndarray of int8, shape (m,)
         +1 above, -1 below the median of the residuals.
+    has_spread : bool
+        False if more than half of the residuals are alike, so that no reading could be judged.
+    is_capped : bool
+        Whether there are as many as were allowed in the series, or in one of its pieces.
     """
 
     index: npt.NDArray[np.intp]
     score: npt.NDArray[np.float64]
     expected: npt.NDArray[np.float64]
     direction: npt.NDArray[np.int8]
+    has_spread: bool = True
+    is_capped: bool = False
 
-    def keep(self, wanted: npt.NDArray[np.bool_]) -> Anomalies:
-        """Return those of the anomalies that are wanted."""
-        return Anomalies(self.index[wanted], self.score[wanted], self.expected[wanted], self.direction[wanted])
+    def keep(self, wanted: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Anomalies:
+        """Return those of the anomalies that are wanted, by a mask or by their positions."""
+        return replace(
+            self,
+            index=self.index[wanted],
+            score=self.score[wanted],
+            expected=self.expected[wanted],
+            direction=self.direction[wanted],
+        )
 
 
 def seasonal_hybrid_esd(
@@ -236,10 +248,11 @@ def judge(
         residuals = values - parts.seasonal - np.median(values)
     if not (np.isfinite(residuals).all() and np.isfinite(parts.trend).all()):
         raise DataError("the readings are too large to decompose", hint="check the unit, or scale the readings down")
+    # The count is of rows before NaN were dropped: many of these could ask for more than the test can remove.
+    max_count = min(max_count, values.size - 2)
     found = extreme_deviates(
         residuals,
-        # The count is of rows before NaN were dropped: many of these could ask for more than the test can remove.
-        max_count=min(max_count, values.size - 2),
+        max_count=max_count,
         alpha=alpha,
         direction=direction,
         zero_sigma=ROUNDING * float(np.abs(values).max()),
@@ -251,7 +264,12 @@ def judge(
     order = np.argsort(rows)
     rows = rows[order]
     return Anomalies(
-        index=rows, score=score[order], expected=parts.trend[rows] + parts.seasonal[rows], direction=side[order]
+        index=rows,
+        score=score[order],
+        expected=parts.trend[rows] + parts.seasonal[rows],
+        direction=side[order],
+        has_spread=max_count == 0 or found.test_statistics.size > 0,
+        is_capped=0 < max_count == found.n_accepted,
     )
 
 
@@ -370,12 +388,13 @@ def _readings_within(series: npt.NDArray[np.float64], piece: slice, *, period: i
 
 
 def _merged(found: list[tuple[int, Anomalies]]) -> Anomalies:
-    index = np.concatenate([start + anomalies.index for start, anomalies in found])
-    # The first of equal rows is the one kept, so the earlier piece has the word.
-    rows, first = np.unique(index, return_index=True)
-    return Anomalies(
-        index=rows,
-        score=np.concatenate([anomalies.score for _, anomalies in found])[first],
-        expected=np.concatenate([anomalies.expected for _, anomalies in found])[first],
-        direction=np.concatenate([anomalies.direction for _, anomalies in found])[first],
+    joined = Anomalies(
+        index=np.concatenate([start + anomalies.index for start, anomalies in found]),
+        score=np.concatenate([anomalies.score for _, anomalies in found]),
+        expected=np.concatenate([anomalies.expected for _, anomalies in found]),
+        direction=np.concatenate([anomalies.direction for _, anomalies in found]),
+        has_spread=any(anomalies.has_spread for _, anomalies in found),
+        is_capped=any(anomalies.is_capped for _, anomalies in found),
     )
+    # The first of equal rows is the one kept, so the earlier piece has the word.
+    return joined.keep(np.unique(joined.index, return_index=True)[1])

@@ -61,7 +61,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
 
 
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
-    """Draw anomalies per sensor, the most anomalous machines, and the series left out."""
+    """Draw how readings were judged, anomalies per sensor, the most anomalous machines, and the series left out."""
     table = _table(
         "sensor",
         *((name, "right") for name in ("series", "judged", "not judged", "anomalies", "share", "series skipped")),
@@ -70,7 +70,10 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
         share = "-" if facts["share"] is None else f"{facts['share']:.2%}"
         counts = (f"{facts[name]:,}" for name in ("series", "judged", "unjudged", "anomalies"))
         table.add_row(sensor, *counts, share, f"{facts['skipped']:,}")
-    drawn: list[RenderableType] = [table]
+    drawn: list[RenderableType] = [_judged_by(summary), table]
+    capped = sum(facts["capped"] for facts in summary["sensors"].values())
+    if capped:
+        drawn.append(f"{capped:,} series reached --max-anoms {summary['max_anoms']:g}: they may hold more anomalies")
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(f"most anomalies: machines {worst}")
@@ -81,6 +84,14 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
         told = f"machine {machines[0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
         drawn.append(f"not judged: {sensor} of {told}: {reason}")
     return drawn
+
+
+def _judged_by(summary: dict[str, Any]) -> str:
+    smooth, period, days = (summary.get(name) for name in ("smooth_hours", "period_hours", "window_days"))
+    readings = f"{smooth:g} h trailing means" if smooth else "the readings themselves"
+    season = f"season of {period:g} h" if period else "no season"
+    by = f"by the {days:g} days before each reading" if summary["causal"] else "the whole series in view"
+    return f"judged: {readings}, {season}, {by}"
 
 
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:

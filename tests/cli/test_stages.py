@@ -154,6 +154,26 @@ def test_causal_anomalies_become_features(work: Path) -> None:
     assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h", "volt_anomaly_score"} <= set(features)
 
 
+def test_how_readings_were_judged_is_told(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    summary = json.loads((work / "anomalies/summary.json").read_text())
+    told = {"smooth_hours": 24.0, "period_hours": 24.0, "window_days": 28.0}
+    assert {name: summary[name] for name in told} == told
+    words = ("detect-anomalies", "--prepared", work / "prepared", "--overwrite", "--out", tmp_path / "a")
+    line = "judged: 24 h trailing means, season of 24 h, by the 14 days before each reading"
+    assert line in pdm(*words, "--window-days", 14).stdout
+    outcome = pdm(*words, "--mode", "batch")
+    assert "judged: 12 h trailing means, season of 24 h, the whole series in view" in outcome.stdout
+    assert "--max-anoms" not in outcome.stdout
+    outcome = pdm(*words, "--mode", "batch", "--smooth-hours", 0, "--period-hours", 168, "--max-anoms", 0.001)
+    assert "judged: the readings themselves, season of 168 h, the whole series in view" in outcome.stdout
+    summary = json.loads((tmp_path / "a/summary.json").read_text())
+    assert "window_days" not in summary
+    capped = sum(facts["capped"] for facts in summary["sensors"].values())
+    assert f"{capped} series reached --max-anoms 0.001: they may hold more anomalies" in " ".join(
+        outcome.stdout.split()
+    )
+
+
 @pytest.mark.parametrize("mode", ["causal", "batch"])
 def test_anomalies_are_the_same_with_any_number_of_threads(mode: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
     for jobs in (1, 2):

@@ -90,12 +90,30 @@ def _constant() -> np.ndarray:
     return np.full(ROWS, 0.1)
 
 
-@pytest.mark.parametrize("series", [_too_short, _missing, _constant])
+def _mostly_alike() -> np.ndarray:
+    return np.where(np.arange(ROWS) % 31 == 0, np.arange(ROWS), 5.0)
+
+
+def _exactly_periodic() -> np.ndarray:
+    return np.tile(np.arange(24.0), ROWS // 24)
+
+
+@pytest.mark.parametrize("series", [_too_short, _missing, _constant, _mostly_alike, _exactly_periodic])
 def test_a_series_that_cannot_be_judged_has_a_reason(name: str, series: Callable[[], np.ndarray]) -> None:
     found, outcome = find(series(), raw(name))
     assert len(found) == 0
     assert outcome.judged == 0
     assert outcome.reason
+
+
+def test_only_a_batch_that_reaches_max_anoms_is_capped(name: str) -> None:
+    assert not find(seasonal(), raw(name))[1].is_capped
+    if name == "batch":
+        found, outcome = find(seasonal(), raw(name, max_anoms=0.001))
+        assert (len(found), outcome.is_capped) == (1, True)
+        # Whether the readings that are reported are fewer for another reason does not matter.
+        found, outcome = find(seasonal(), raw(name, max_anoms=0.001, only_last="hour"))
+        assert (len(found), outcome.is_capped) == (0, True)
 
 
 def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str) -> None:

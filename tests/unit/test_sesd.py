@@ -255,3 +255,17 @@ def test_piece_without_rows_is_refused(n_rows: int, piece_rows: int) -> None:
 def test_weeks_too_few_are_refused(weeks: int, rows_per_day: int) -> None:
     with pytest.raises(ValueError, match="at least"):
         rows_of_weeks(weeks, rows_per_day=rows_per_day)
+
+
+def test_a_series_says_whether_it_has_a_spread_and_whether_the_cap_was_reached() -> None:
+    flat_but_three = np.zeros(100)
+    flat_but_three[[40, 60, 80]] = (1.0, -1.0, 5.0)
+    found = seasonal_hybrid_esd(flat_but_three, period=4, decompose=flat)
+    assert (found.has_spread, found.is_capped, found.index.size) == (False, False, 0)
+    spikes = {100: 30.0, 200: 40.0, 300: 50.0}
+    # 1 % of 480 readings are four, 0.5 % are two.
+    capped = seasonal_hybrid_esd(series_with(spikes), period=24, max_anoms=0.005)
+    free = seasonal_hybrid_esd(series_with(spikes), period=24, max_anoms=0.01)
+    assert (capped.is_capped, capped.index.size) == (True, 2)
+    assert (free.is_capped, free.index.size) == (False, 3)
+    assert capped.keep(np.array([True, False])).is_capped
