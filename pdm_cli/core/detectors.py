@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.batch_stl import periodic_robust_stl_batch
-from pdm_cli.core.causal_esd import causal_esd
+from pdm_cli.core.causal_esd import causal_esd, fewest_readings
 from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
-from pdm_cli.core.events import US_PER_HOUR
 from pdm_cli.core.lengths import Lengths, find_lengths
+from pdm_cli.core.reasons import NO_SPREAD, why_bare, why_holed, why_short, why_spans, why_split, why_windowless
 from pdm_cli.core.reported import keep_high, keep_last
 from pdm_cli.core.rolling import has_whole_window, trailing_mean
 from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd_batch
@@ -26,12 +26,6 @@ from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
-# Why single readings of a series are not judged: the detector looks for these in the window and in the gap before.
-_REST = "too few readings before it, or a gap just before, or a window without spread"
-
-
-_NO_SPREAD = "more than half of the readings are exactly as expected, so there is no spread to judge by"
 
 
 @dataclass(frozen=True)
@@ -62,6 +56,8 @@ class Found:
         Whether the anomaly lies above what is expected.
     unjudged : (u, 3) int array
         Spans of readings that were not judged: first stamp, last stamp, readings.
+    span_reasons : tuple of str
+        Why, one a span.
     reason : str or None
         Why nothing was judged.
     is_capped : bool
@@ -77,6 +73,7 @@ class Found:
     score: FloatArray
     is_above: BoolArray
     unjudged: NDArray[np.int64]
+    span_reasons: tuple[str, ...]
     reason: str | None = None
     is_capped: bool = False
 
@@ -141,20 +138,18 @@ def _find_causally(machines: list[list[Series]], lengths: Lengths, params: Detec
         alpha=params.alpha,
         direction=params.direction,
     )
+    fewest = fewest_readings(lengths.window, params.window_share)
     for machine in machines:
-        try:
-            judged = judge(np.stack([series.values for series in machine]), machine[0].times)
-        except DataError as error:
-            yield from (_not_judged(series, error.message) for series in machine)
-            continue
+        judged = judge(np.stack([series.values for series in machine]), machine[0].times)
         for series, value, expected, score in zip(machine, judged.value, judged.expected, judged.score, strict=True):
             if np.isnan(score).all():
-                yield _not_judged(series, _why_bare(series.values) or "no window has enough readings that differ")
+                reason = why_bare(series.values) or why_windowless(series.values, lengths, fewest=fewest)
+                yield _not_judged(series, reason)
                 continue
             rows = np.flatnonzero(score > 1)
             is_above = value[rows] > expected[rows]
             is_judged = ~np.isnan(score)
-            yield _found(series, is_judged, rows, value, expected[rows], score[rows], is_above)
+            yield _found(series, lengths, is_judged, rows, value, expected[rows], score[rows], is_above)
 
 
 def _find_in_batch(machines: list[list[Series]], lengths: Lengths, params: DetectParams) -> Iterator[Found]:
@@ -170,21 +165,28 @@ def _find_in_batch(machines: list[list[Series]], lengths: Lengths, params: Detec
         decompose=STL_ROADS[params.stl],
     )
     for series, values, outcome in zip(every, smoothed, outcomes, strict=True):
-        reason = _why_irregular(series.times, lengths.step_us) or _why_bare(series.values)
-        if reason is not None:
-            yield _not_judged(series, reason)
-            continue
-        if isinstance(outcome, DataError):
-            yield _not_judged(series, outcome.message)
-            continue
-        if not outcome.has_spread:
-            yield _not_judged(series, _NO_SPREAD)
+        reason = _why_not_in_batch(series, values, outcome, lengths)
+        if reason is not None or isinstance(outcome, DataError):
+            yield _not_judged(series, reason or str(outcome))
             continue
         # A mean of few readings helps to bridge a gap for the decomposition, but is not judged itself.
         is_judged = has_whole_window(series.values, lengths.smooth)
         kept = outcome.keep(is_judged[outcome.index] & _is_reported(outcome, values, series.times, params))
-        found = _found(series, is_judged, kept.index, values, kept.expected, kept.score, kept.direction > 0)
+        is_above = kept.direction > 0
+        found = _found(series, lengths, is_judged, kept.index, values, kept.expected, kept.score, is_above)
         yield replace(found, is_capped=kept.is_capped)
+
+
+def _why_not_in_batch(
+    series: Series, smoothed: FloatArray, outcome: Anomalies | DataError, lengths: Lengths
+) -> str | None:
+    return (
+        why_split(series.times, lengths.step_us)
+        or why_bare(series.values)
+        or why_holed(series.values, series.times, lengths.smooth)
+        or why_short(smoothed, series.times, lengths)
+        or (None if isinstance(outcome, DataError) or outcome.has_spread else NO_SPREAD)
+    )
 
 
 def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64], params: DetectParams) -> BoolArray:
@@ -196,28 +198,27 @@ def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64
     return is_reported
 
 
-def _why_irregular(times: NDArray[np.int64], step_us: int) -> str | None:
-    apart = np.diff(times)
-    if np.all(apart == step_us):
-        return None
-    return f"a gap of {apart.max() / US_PER_HOUR:g} h splits the series"
-
-
-def _why_bare(values: FloatArray) -> str | None:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return "the series holds no reading"
-    return "the series is constant" if np.all(known == known[0]) else None
-
-
 def _not_judged(series: Series, reason: str) -> Found:
     none = np.array([])
-    unjudged = _spans(series, np.zeros(len(series.values), np.bool_))
-    return Found(series.machine, series.sensor, 0, none.astype(np.int64), none, none, none, none > 0, unjudged, reason)
+    times, first, stop = _spans(series, np.zeros(len(series.values), np.bool_))
+    return Found(
+        series.machine,
+        series.sensor,
+        0,
+        none.astype(np.int64),
+        none,
+        none,
+        none,
+        none > 0,
+        np.stack([times[first], times[stop - 1], stop - first], axis=1),
+        (reason,) * len(first),
+        reason,
+    )
 
 
 def _found(
     series: Series,
+    lengths: Lengths,
     is_judged: BoolArray,
     rows: NDArray[np.intp],
     values: FloatArray,
@@ -225,6 +226,7 @@ def _found(
     score: FloatArray,
     is_above: BoolArray,
 ) -> Found:
+    times, first, stop = _spans(series, is_judged)
     return Found(
         series.machine,
         series.sensor,
@@ -234,17 +236,16 @@ def _found(
         expected,
         score,
         is_above,
-        _spans(series, is_judged),
+        np.stack([times[first], times[stop - 1], stop - first], axis=1),
+        tuple(why_spans(times, first, step_us=lengths.step_us, reach=lengths.reach)),
     )
 
 
-def _spans(series: Series, is_judged: BoolArray) -> NDArray[np.int64]:
-    """Return first stamp, last stamp and number of the readings in each run of readings that were not judged."""
+def _spans(series: Series, is_judged: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the stamps of the readings, and between which of them (first, stop) each span was not judged."""
     readings = np.flatnonzero(np.isfinite(series.values))
     edges = np.flatnonzero(np.diff(is_judged[readings], prepend=True, append=True))
-    first, stop = edges[::2], edges[1::2]
-    times = series.times[readings]
-    return np.stack([times[first], times[stop - 1], stop - first], axis=1)
+    return series.times[readings], edges[::2], edges[1::2]
 
 
 def list_unjudged(found: list[Found], machine_type: Any) -> pd.DataFrame:
@@ -261,7 +262,7 @@ def list_unjudged(found: list[Found], machine_type: Any) -> pd.DataFrame:
     table = _label(found, [len(item.unjudged) for item in found], machine_type)
     table["start"], table["end"] = (spans[:, column].astype("datetime64[us]") for column in (0, 1))
     table["readings"] = spans[:, 2]
-    reasons = [item.reason or _REST for item in found for _ in item.unjudged]
+    reasons = [reason for item in found for reason in item.span_reasons]
     table["reason"] = pd.Series(reasons, dtype="str")
     return table
 

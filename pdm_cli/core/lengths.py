@@ -32,6 +32,8 @@ class Lengths:
         The season; 0: none.
     window : int
         The trailing window; 0 in batch mode.
+    settle : int
+        The rest after a longer gap; 0 in batch mode.
     piece : int
         The pieces of batch mode; 0: the series at once.
     """
@@ -40,6 +42,7 @@ class Lengths:
     smooth: int
     period: int
     window: int = 0
+    settle: int = 0
     piece: int = 0
 
     @property
@@ -56,6 +59,11 @@ class Lengths:
     def window_days(self) -> float:
         """Days of the trailing window; 0 in batch mode."""
         return self.hours(self.window) / 24
+
+    @property
+    def reach(self) -> int:
+        """Steps for which a gap keeps the readings after it from being judged."""
+        return max(self.smooth, self.settle)
 
     def hours(self, steps: int) -> float:
         """Return the length of so many steps in hours."""
@@ -82,7 +90,8 @@ def find_lengths(step_us: int, params: DetectParams) -> Lengths:
     smooth = max(1, round(params.smooth * US_PER_HOUR / step_us))
     period = _period(step_us, params)
     if params.mode == "causal":
-        return Lengths(step_us, smooth, period, window=_window(step_us, period, params))
+        settle = round(params.settle_hours * US_PER_HOUR / step_us)
+        return Lengths(step_us, smooth, period, window=_window(step_us, period, params), settle=settle)
     if not period:
         raise DataError(
             f"telemetry: readings come every {step_us / _US_PER_DAY:g} days, too seldom for a season of a week",

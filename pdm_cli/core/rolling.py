@@ -259,7 +259,7 @@ def _evaluate(
         count = blocks.count(window.steps)
         for s, statistic in enumerate(statistics):
             compute, fewest = STATISTICS[statistic]
-            needed = max(fewest, math.ceil(min_share * window.steps - 1e-9))
+            needed = max(fewest, readings_wanted(window.steps, min_share))
             values = compute(blocks, window.steps)
             values[(count < needed) | ~np.isfinite(values)] = np.nan
             np.take(values, rows, axis=1, out=features[:, w, s], mode="clip")
@@ -305,11 +305,11 @@ def has_whole_window(values: FloatArray, steps: int) -> BoolArray:
     """
     there = np.isfinite(values)
     until = np.concatenate([np.zeros(steps, np.int64), np.cumsum(there)])
-    is_whole = there & (until[steps:] - until[:-steps] >= readings_wanted(steps))
+    is_whole = there & (until[steps:] - until[:-steps] >= readings_wanted(steps, WHOLE_SHARE))
     is_whole[: steps - 1] = False
     return np.asarray(is_whole)
 
 
-def readings_wanted(steps: int) -> int:
-    """Return the readings that a window smoothed over needs."""
-    return math.ceil(WHOLE_SHARE * steps - 1e-9)
+def readings_wanted(steps: int, share: float) -> int:
+    """Return the readings that make up a share of a window, which may be a hair above a whole number."""
+    return math.ceil(share * steps - 1e-9)

@@ -25,6 +25,9 @@ _FINDING_NAMES = {
     "machines_without_attributes": "machines with telemetry but no attributes",
 }
 
+# More lines of reasons than this are left to the summary.
+_MOST_REASONS = 10
+
 
 def tell_findings(quality: dict[str, Any]) -> list[str]:
     """Return one line a finding, for where the whole table would be too much."""
@@ -77,13 +80,26 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(f"most anomalies: machines {worst}")
-    alike: dict[tuple[str, str], list[Any]] = {}
-    for row in summary["skipped"]:
-        alike.setdefault((row["sensor"], row["reason"]), []).append(row["machineID"])
-    for (sensor, reason), machines in alike.items():
-        told = f"machine {machines[0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
-        drawn.append(f"not judged: {sensor} of {told}: {reason}")
+    drawn += _tell_skipped(summary["skipped"])
     return drawn
+
+
+def _tell_skipped(skipped: list[dict[str, Any]]) -> list[str]:
+    """Return a line for the sensors and machines with the same reason, and one for what would be too many lines."""
+    of_machine: dict[tuple[Any, str], list[str]] = {}
+    for row in skipped:
+        of_machine.setdefault((row["machineID"], row["reason"]), []).append(row["sensor"])
+    alike: dict[tuple[str, str], list[Any]] = {}
+    for (machine, reason), sensors in of_machine.items():
+        alike.setdefault((", ".join(sensors), reason), []).append(machine)
+    lines = []
+    for (sensors_text, reason), machines in alike.items():
+        told = f"machine {machines[0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
+        lines.append(f"not judged: {sensors_text} of {told}: {reason}")
+    if len(lines) > _MOST_REASONS:
+        rest = f"not judged: {len(lines) - _MOST_REASONS:,} lines more like these; all stand in summary.json"
+        lines = [*lines[:_MOST_REASONS], rest]
+    return lines
 
 
 def _judged_by(summary: dict[str, Any]) -> str:
