@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.params import DetectParams, Settings
 from pdm_cli.report.screen import Screen
 
@@ -96,10 +96,12 @@ def _detect_in_group(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Found]]:
     """Return the anomalies of a row group, the spans not judged, and what became of each series."""
     from pdm_cli import tables
+    from pdm_cli.core.cleaning import check_prepared
     from pdm_cli.core.detectors import find_anomalies, list_unjudged
     from pdm_cli.schema import MACHINE
 
     telemetry = tables.read_row_group(path, group)
+    check_prepared(telemetry, step_us)
     anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
     return anomalies, list_unjudged(found, telemetry[MACHINE].dtype), found
 
@@ -122,12 +124,28 @@ def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:
 
 
 def _count_machines(path: Path) -> int:
+    """Return the number of machines.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is none.
+    DataError
+        If one stands in two row groups, so that it could not be judged as a whole.
+    """
     from pdm_cli import tables
     from pdm_cli.schema import MACHINE
 
-    # Row groups hold whole machines, so no machine is counted twice.
     groups = (tables.read_row_group(path, group, [MACHINE]) for group in range(tables.count_row_groups(path)))
-    return sum(int(group[MACHINE].nunique()) for group in groups)
+    machines = Counter(machine for group in groups for machine in group[MACHINE].unique().tolist())
+    if not machines:
+        raise NotEnoughData(f"{path.name}: no rows", hint="pdm preprocess makes prepared tables")
+    machine, count = machines.most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{path.name}: machine {machine} stands in {count} row groups", hint="pdm preprocess makes prepared tables"
+        )
+    return len(machines)
 
 
 class _Tally:
