@@ -45,9 +45,9 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     """Draw what was prepared and what was found in the data."""
     facts = quality["telemetry"]
     lines = [
-        f"{facts['readings']:,} readings of {len(facts['sensors'])} sensors ({', '.join(facts['sensors'])}) "
-        f"on {facts['machines']:,} machines",
-        f"{facts['start']} to {facts['end']} UTC, every {facts['step_minutes']:g} min",
+        f"{_count(facts['readings'], 'reading')} of {_count(len(facts['sensors']), 'sensor')} "
+        f"({', '.join(facts['sensors'])}) on {_count(facts['machines'], 'machine')}",
+        f"{facts['start']} to {facts['end']} UTC, every {_duration(facts['step_minutes'])}",
         f"{quality['features']['rows']:,} feature rows of {quality['features']['columns']} features",
     ]
     events = [f"{count:,} {name}" for name, count in quality["events"].items()]
@@ -151,6 +151,17 @@ def _events(events: dict[str, Any]) -> list[str]:
 
 def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _duration(minutes: float) -> str:
+    """Return a step in the unit that it is spoken of in: 10 s, 60 min, 1 d."""
+    if minutes < 1:
+        return f"{minutes * 60:g} s"
+    return f"{minutes / 1440:g} d" if minutes % 1440 == 0 else f"{minutes:g} min"
 
 
 def _place(first: list[dict[str, Any]]) -> str:

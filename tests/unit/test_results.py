@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pdm_cli.report.results import draw_anomalies
+import pytest
+
+from pdm_cli.report.results import draw_anomalies, draw_quality
 
 COUNTS = {"series": 2, "judged": 10, "unjudged": 0, "anomalies": 1, "share": 0.1, "skipped": 0, "capped": 0}
 
@@ -43,3 +45,28 @@ def test_series_with_the_same_reason_share_a_line_and_a_screen_is_not_flooded() 
     told = lines_of(skipped=many)[1:]
     assert told[0] == "not judged: volt of machine 1: a gap of 1 h"
     assert told[10:] == ["not judged: 20 lines more like these; all stand in summary.json"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"),
+    [(10 / 60, "10 s"), (0.01 / 6, "0.1 s"), (1, "1 min"), (60, "60 min"), (1440, "1 d"), (10_080, "7 d")],
+)
+def test_the_step_is_told_in_its_own_unit(minutes: float, told: str) -> None:
+    facts = {
+        "readings": 1234,
+        "sensors": ["volt"],
+        "machines": 1,
+        "start": "2015-01-01T06:00:00",
+        "end": "2015-02-01T06:00:00",
+        "step_minutes": minutes,
+    }
+    quality = {
+        "telemetry": facts,
+        "features": {"rows": 5, "columns": 8},
+        "events": {},
+        "findings": {},
+        "ignored_columns": [],
+    }
+    lines = str(draw_quality(quality)[0]).splitlines()
+    assert lines[0] == "1,234 readings of 1 sensor (volt) on 1 machine"
+    assert lines[1].endswith(f"UTC, every {told}")
