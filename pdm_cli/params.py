@@ -133,8 +133,8 @@ class DetectParams(Section):
     )
     period_hours: Hours | None = setting(
         None,
-        "Length of the season in hours; default: a day, or a week where readings come once a day. Readings that come "
-        "less often have none with causal.",
+        "Length of the season in hours; default: a day, or else a week, if it is two or more whole steps; else none "
+        "with causal.",
     )
     smooth_hours: Annotated[float, Interval(ge=0, le=8784)] | None = setting(
         None,

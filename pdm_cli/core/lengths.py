@@ -94,7 +94,7 @@ def find_lengths(step_us: int, params: DetectParams) -> Lengths:
         return Lengths(step_us, smooth, period, window=_window(step_us, period, params), settle=settle)
     if not period:
         raise DataError(
-            f"telemetry: readings come every {step_us / _US_PER_DAY:g} days, too seldom for a season of a week",
+            f"telemetry: neither a day nor a week is two or more whole steps of {step_us / US_PER_HOUR:g} h",
             hint="--period-hours takes the season, two or more steps; --mode causal does without",
         )
     return Lengths(step_us, smooth, period, piece=_piece(step_us, period, params))
@@ -103,7 +103,7 @@ def find_lengths(step_us: int, params: DetectParams) -> Lengths:
 def _period(step_us: int, params: DetectParams) -> int:
     """Return the season as given, else a day, or a week where a day has fewer than two steps; 0 where it has none."""
     if params.period_hours is None:
-        return _usual_period(step_us, params.mode)
+        return _usual_period(step_us)
     steps = params.period_hours * US_PER_HOUR / step_us
     if round(steps) < 2 or abs(round(steps) - steps) > 1e-9 * steps:
         raise DataError(
@@ -114,14 +114,15 @@ def _period(step_us: int, params: DetectParams) -> int:
     return round(steps)
 
 
-def _usual_period(step_us: int, mode: str) -> int:
-    a_day, a_week = round(_US_PER_DAY / step_us), round(7 * _US_PER_DAY / step_us)
-    if a_day >= 2:
-        return a_day
-    # Readings less often than daily seldom fit a week, and a trailing window judges them well without a season.
-    if step_us > _US_PER_DAY and (mode == "causal" or 2 * step_us > 7 * _US_PER_DAY):
-        return 0
-    return a_week
+def _usual_period(step_us: int) -> int:
+    """Return a day in steps, or a week, whichever is first two or more whole steps; 0 if neither is.
+
+    A season that is nearly a day drifts against the true one: within weeks it would average morning with evening.
+    """
+    for season in (_US_PER_DAY, 7 * _US_PER_DAY):
+        if season % step_us == 0 and season > step_us:
+            return season // step_us
+    return 0
 
 
 def _window(step_us: int, period: int, params: DetectParams) -> int:

@@ -69,11 +69,34 @@ def test_readings_less_often_than_daily_have_no_season_for_causal() -> None:
     assert lengths(2 * DAY, window_days=60.0, period_hours=96.0).period == 2
 
 
-def test_batch_needs_the_season_of_readings_less_than_twice_a_week() -> None:
-    assert lengths(3 * DAY + DAY // 2, mode="batch").period == 2
-    with pytest.raises(DataError, match="every 4 days, too seldom") as caught:
+MINUTE = 60_000_000
+
+
+@pytest.mark.parametrize(
+    ("step", "hours"),
+    [
+        (5 * MINUTE, 24.0),
+        (7 * MINUTE, 168.0),
+        (HOUR, 24.0),
+        (7 * HOUR, 168.0),
+        (12 * HOUR, 24.0),
+        (DAY, 168.0),
+        (3 * DAY + DAY // 2, 168.0),
+        (50 * MINUTE, 0.0),
+        (5 * HOUR, 0.0),
+        (16 * HOUR, 0.0),
+        (4 * DAY, 0.0),
+        (7 * DAY, 0.0),
+    ],
+)
+def test_the_usual_season_is_a_day_or_a_week_of_whole_steps_or_none(step: int, hours: float) -> None:
+    assert lengths(step, mode="causal", window_days=366.0).period_hours == hours
+
+
+def test_batch_needs_the_season_of_steps_that_divide_neither_day_nor_week() -> None:
+    with pytest.raises(DataError, match="neither a day nor a week is two or more whole steps of 96 h") as caught:
         lengths(4 * DAY, mode="batch")
-    assert "--period-hours" in str(caught.value.hint)
+    assert caught.value.hint == "--period-hours takes the season, two or more steps; --mode causal does without"
     assert lengths(4 * DAY, mode="batch", period_hours=8 * 24.0).period == 2
 
 
