@@ -24,6 +24,9 @@ MOST_ANOMS = 0.49
 # A spread this small against the readings is rounding, not noise: an exactly periodic series has no anomalies.
 ROUNDING = 1e-12
 
+# What one operation with the largest reading can be off by, as a share of it.
+LAST_BIT = 2.0**-52
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anomalies:
@@ -236,13 +239,10 @@ def judge(
         residuals = values - parts.seasonal - np.median(values)
     if not (np.isfinite(residuals).all() and np.isfinite(parts.trend).all()):
         raise DataError("the readings are too large to decompose", hint="check the unit, or scale the readings down")
+    # The count is of rows before NaN were dropped: many of these could ask for more than the test can remove.
+    count = min(max_count, values.size - 2)
     found = extreme_deviates(
-        residuals,
-        # The count is of rows before NaN were dropped: many of these could ask for more than the test can remove.
-        max_count=min(max_count, values.size - 2),
-        alpha=alpha,
-        direction=direction,
-        zero_sigma=ROUNDING * float(np.abs(values).max()),
+        residuals, max_count=count, alpha=alpha, direction=direction, zero_sigma=_rounding(values, may_be_wild=count)
     )
     rows = found.positions[: found.n_accepted]
     ratio = found.test_statistics[: found.n_accepted] / found.critical_values[: found.n_accepted]
@@ -253,6 +253,13 @@ def judge(
     return Anomalies(
         index=rows, score=score[order], expected=parts.trend[rows] + parts.seasonal[rows], direction=side[order]
     )
+
+
+def _rounding(values: npt.NDArray[np.float64], *, may_be_wild: int) -> float:
+    """Return the spread that rounding alone can make; a few wild readings must not raise it over that of the others."""
+    sizes = np.abs(values)
+    usual = np.partition(sizes, -1 - may_be_wild)[-1 - may_be_wild]
+    return max(ROUNDING * float(usual), LAST_BIT * float(sizes.max()))
 
 
 def pieces(n_rows: int, *, piece_rows: int) -> list[slice]:

@@ -18,9 +18,9 @@ ROWS = 14 * 24
 SPIKE = 200
 
 
-def seasonal(rows: int = ROWS, *, seed: int = 0, spike: float = 60.0) -> np.ndarray:
+def seasonal(rows: int = ROWS, *, seed: int = 0, sigma: float = 1.0, spike: float = 60.0) -> np.ndarray:
     hours = np.arange(rows)
-    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, 1, rows)
+    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, sigma, rows)
     if rows > SPIKE:
         values[SPIKE] += spike
     return values
@@ -98,8 +98,9 @@ def test_a_series_that_cannot_be_judged_has_a_reason(name: str, series: Callable
     assert outcome.reason
 
 
-def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str) -> None:
-    values = seasonal()
+@pytest.mark.parametrize("sigma", [1.0, 1e-5])
+def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str, sigma: float) -> None:
+    values = seasonal(sigma=sigma, spike=30 * sigma)
     values[250] = 1e8
     rows = row_of(find(values, raw(name))[0])
     assert {SPIKE, 250} <= set(rows)

@@ -179,6 +179,12 @@ def test_rounding_dust_is_not_noise(unit: float, rows: list[int]) -> None:
     assert seasonal_hybrid_esd(values, period=7, decompose=flat).index.tolist() == rows
 
 
+def test_one_wild_reading_does_not_make_the_noise_of_the_others_rounding() -> None:
+    values = 100 + 1e-5 * np.random.default_rng(4).normal(size=100)
+    values[[50, 60]] = 1e8, 100 + 30e-5
+    assert seasonal_hybrid_esd(values, period=7, decompose=flat).index.tolist() == [50, 60]
+
+
 def test_input_is_left_as_it_was() -> None:
     values = series_with({100: 30.0})
     before = values.copy()
