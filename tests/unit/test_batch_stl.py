@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from math import ceil
 from pathlib import Path
 
@@ -237,6 +238,17 @@ def test_input_is_left_as_it_was_in_either_order() -> None:
     columns = periodic_robust_stl_batch(np.asfortranarray(values), period=7)
     assert (values == before).all()
     assert (rows.trend == columns.trend).all()
+
+
+@pytest.mark.parametrize("period", [4, 1440])
+def test_operators_take_no_more_memory_while_they_are_made_than_is_said(period: int) -> None:
+    batch_stl._operators(100, period=4)  # scipy is imported by now
+    batch_stl._operators.cache_clear()
+    tracemalloc.start()
+    batch_stl._operators(200_000, period)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 400 * 200_000
 
 
 def test_no_series_give_no_parts() -> None:
