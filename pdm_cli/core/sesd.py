@@ -82,7 +82,7 @@ def seasonal_hybrid_esd(
         Report readings on both sides, above the pattern only, or below it only.
     longterm_rows : int, optional
         Judge a long series in pieces of so many rows, each by its own pattern and median, so that a slow change of
-        level is not an anomaly; more than 2 * period. See :func:`pieces` and :func:`rows_of_weeks`.
+        level is not an anomaly; more than 2 * period. See :func:`pieces`.
     decompose : Decompose
         Called with the values of one piece, without NaN, and ``period``; returns seasonal and trend.
 
@@ -288,39 +288,6 @@ def pieces(n_rows: int, *, piece_rows: int) -> list[slice]:
         return [slice(0, n_rows)] if n_rows else []
     stops = [min(start + piece_rows, n_rows) for start in range(0, n_rows, piece_rows)]
     return [slice(stop - piece_rows, stop) for stop in stops]
-
-
-def rows_of_weeks(weeks: int, *, rows_per_day: int) -> int:
-    """Turn a piece length in weeks into rows of a series without gaps, for ``longterm_rows``.
-
-    Parameters
-    ----------
-    weeks : int
-        At least 2: a piece must show its weekly pattern more than once.
-    rows_per_day : int
-        1 for daily readings, 24 for hourly, 1440 for one a minute.
-
-    Returns
-    -------
-    int
-        Rows of a piece. Daily readings get one row more than whole weeks: with a season of 7 rows, 2 weeks alone
-        would be 2 periods, and STL needs more.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
-    Examples
-    --------
-    >>> rows_of_weeks(2, rows_per_day=24), rows_of_weeks(2, rows_per_day=1)
-    (336, 15)
-    """
-    if weeks < 2:
-        raise ValueError(f"weeks must be at least 2, got {weeks}")
-    if rows_per_day < 1:
-        raise ValueError(f"rows_per_day must be at least 1, got {rows_per_day}")
-    return 7 * weeks * rows_per_day + (1 if rows_per_day == 1 else 0)
 
 
 _NOTHING = Anomalies(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdm_cli.core.sesd import Anomalies, judge, pieces, rows_of_weeks, seasonal_hybrid_esd
+from pdm_cli.core.sesd import Anomalies, judge, pieces, seasonal_hybrid_esd
 from pdm_cli.core.stl import Decomposition
 from pdm_cli.errors import DataError, NotEnoughData
 
@@ -156,12 +156,6 @@ def test_pieces_cover_every_row_and_are_of_one_length(n_rows: int, piece_rows: i
     assert all(one.stop == two.start for one, two in pairwise(cut[:-1]))
 
 
-def test_weeks_turn_into_rows() -> None:
-    assert rows_of_weeks(2, rows_per_day=24) == 336
-    assert rows_of_weeks(8, rows_per_day=1440) == 80_640
-    assert rows_of_weeks(2, rows_per_day=1) == 15
-
-
 @pytest.mark.parametrize("level", [0.0, 5.0, -0.1, 1e-9, 1e12])
 def test_constant_series_has_no_anomalies(level: float) -> None:
     assert seasonal_hybrid_esd(np.full(100, level), period=7).index.size == 0
@@ -255,9 +249,3 @@ def test_wrong_argument_is_named(change: dict, message: str) -> None:
 def test_piece_without_rows_is_refused(n_rows: int, piece_rows: int) -> None:
     with pytest.raises(ValueError, match="at least one row"):
         pieces(n_rows, piece_rows=piece_rows)
-
-
-@pytest.mark.parametrize(("weeks", "rows_per_day"), [(1, 24), (2, 0)])
-def test_weeks_too_few_are_refused(weeks: int, rows_per_day: int) -> None:
-    with pytest.raises(ValueError, match="at least"):
-        rows_of_weeks(weeks, rows_per_day=rows_per_day)
