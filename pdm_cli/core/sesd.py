@@ -123,7 +123,7 @@ def seasonal_hybrid_esd(
 
 
 def seasonal_hybrid_esd_batch(
-    series: Sequence[npt.ArrayLike],
+    series: Sequence[npt.ArrayLike] | npt.NDArray[np.float64],
     *,
     period: int,
     max_anoms: float = 0.1,
@@ -136,8 +136,8 @@ def seasonal_hybrid_esd_batch(
 
     Parameters
     ----------
-    series : sequence of array_like of float, shape (n,) each
-        Readings; the columns of an (n, B) array are ``values.T``.
+    series : sequence of array_like of float, shape (n,) each, or numpy.ndarray of float, shape (n, B)
+        Readings of series of any lengths, one after the other, or those of one length as columns of an array.
     period, max_anoms, alpha, direction, longterm_rows
         As in :func:`seasonal_hybrid_esd`.
     decompose : Decompose
@@ -152,11 +152,20 @@ def seasonal_hybrid_esd_batch(
     ------
     ValueError
         If an argument is out of range.
+
+    Examples
+    --------
+    >>> week = np.tile([0.0, 1.0, 5.0, 2.0], 42) + np.sin(np.arange(168.0))
+    >>> two = np.column_stack([week, -week])
+    >>> two[100, 1] += 30
+    >>> [found.index.tolist() for found in seasonal_hybrid_esd_batch(two, period=4)]
+    [[], [100]]
     """
     _check_arguments(period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
-    outcomes: list[Anomalies | DataError] = [_NOTHING] * len(series)
+    every = _each(series)
+    outcomes: list[Anomalies | DataError] = [_NOTHING] * len(every)
     cut: list[_Piece] = []
-    for number, values in enumerate(series):
+    for number, values in enumerate(every):
         try:
             cut += _cut(number, values, period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
         except DataError as error:
@@ -302,6 +311,14 @@ def _check_arguments(*, period: int, max_anoms: float, longterm_rows: int | None
         raise ValueError(f"max_anoms must lie in (0, {MOST_ANOMS}], got {max_anoms}")
     if longterm_rows is not None and longterm_rows <= 2 * period:
         raise ValueError(f"longterm_rows must be more than two periods ({2 * period} rows), got {longterm_rows}")
+
+
+def _each(series: Sequence[npt.ArrayLike] | npt.NDArray[np.float64]) -> Sequence[npt.ArrayLike]:
+    if not isinstance(series, np.ndarray):
+        return series
+    if series.ndim != 2:
+        raise ValueError(f"an array of series must be two-dimensional, one series a column, got shape {series.shape}")
+    return list(series.T)
 
 
 def _checked_series(values: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdm_cli.core.sesd import Anomalies, judge, pieces, seasonal_hybrid_esd
+from pdm_cli.core.sesd import Anomalies, judge, pieces, seasonal_hybrid_esd, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decomposition
 from pdm_cli.errors import DataError, NotEnoughData
 
@@ -249,3 +249,81 @@ def test_wrong_argument_is_named(change: dict, message: str) -> None:
 def test_piece_without_rows_is_refused(n_rows: int, piece_rows: int) -> None:
     with pytest.raises(ValueError, match="at least one row"):
         pieces(n_rows, piece_rows=piece_rows)
+
+
+def spiky(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = 50 + 10 * np.sin(2 * np.pi * np.arange(n) / 24) + rng.normal(size=n)
+    values[rng.integers(0, n, size=3)] += 40
+    return values
+
+
+def assert_alike(one: Anomalies | DataError, other: Anomalies) -> None:
+    """The same readings; side by side, series are decomposed with other rounding."""
+    assert isinstance(one, Anomalies)
+    assert one.index.tolist() == other.index.tolist()
+    assert one.direction.tolist() == other.direction.tolist()
+    np.testing.assert_allclose(one.score, other.score, rtol=1e-9)
+    np.testing.assert_allclose(one.expected, other.expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("longterm_rows", [None, 120])
+def test_series_of_any_lengths_are_judged_in_a_batch_as_alone(longterm_rows: int | None) -> None:
+    series = [spiky(n, seed) for seed, n in enumerate([240, 481, 240, 100, 350, 481])]
+    series[1][:7] = np.nan
+    series[4][-3:] = np.nan
+    together = seasonal_hybrid_esd_batch(series, period=24, longterm_rows=longterm_rows)
+    assert len(together) == len(series)
+    for values, found in zip(series, together, strict=True):
+        alone = seasonal_hybrid_esd(values, period=24, longterm_rows=longterm_rows)
+        assert alone.index.size > 0
+        assert_alike(found, alone)
+
+
+def test_row_in_two_pieces_of_a_batch_is_reported_once_as_the_first_piece_says() -> None:
+    values = series_with({200: 40.0}, n=250)
+    found = seasonal_hybrid_esd_batch([values, spiky(250, 1)], period=24, longterm_rows=240)[0]
+    assert_alike(found, seasonal_hybrid_esd(values, period=24, longterm_rows=240))
+
+
+def test_one_bad_series_is_an_error_in_its_place_and_the_others_are_judged() -> None:
+    good = spiky(240, 1)
+    missing, infinite, huge = (np.where(np.arange(240) == 100, bad, good) for bad in (np.nan, np.inf, 1.7e308))
+    huge[90:110] = 1.7e308
+    found = seasonal_hybrid_esd_batch([missing, good, infinite, huge, good[:40], good], period=24)
+    says = ["1 missing", None, "1 infinite", "too large", "hold 40", None]
+    for outcome, words in zip(found, says, strict=True):
+        if words is None:
+            assert_alike(outcome, seasonal_hybrid_esd(good, period=24))
+        else:
+            assert isinstance(outcome, DataError)
+            assert words in outcome.message
+
+
+@pytest.mark.parametrize("bad", [np.nan, 1.7e308], ids=["too few readings", "too large"])
+def test_a_later_piece_that_fails_fails_its_series_alone(bad: float) -> None:
+    good, failing = spiky(480, 1), spiky(480, 2)
+    failing[400:] = bad
+    with pytest.raises(DataError) as alone:
+        seasonal_hybrid_esd(failing, period=24, longterm_rows=120)
+    found = seasonal_hybrid_esd_batch([failing, good], period=24, longterm_rows=120)
+    assert isinstance(found[0], DataError)
+    assert found[0].message == alone.value.message
+    assert_alike(found[1], seasonal_hybrid_esd(good, period=24, longterm_rows=120))
+
+
+def test_columns_of_an_array_are_series() -> None:
+    columns = np.column_stack([spiky(240, seed) for seed in range(3)])
+    found = seasonal_hybrid_esd_batch(columns, period=24)
+    assert len(found) == 3
+    for outcome, listed in zip(found, seasonal_hybrid_esd_batch(list(columns.T), period=24), strict=True):
+        assert isinstance(outcome, Anomalies)
+        assert isinstance(listed, Anomalies)
+        assert_same(outcome, listed)
+
+
+def test_no_series_give_no_anomalies_and_one_series_alone_is_refused() -> None:
+    assert seasonal_hybrid_esd_batch([], period=24) == []
+    assert seasonal_hybrid_esd_batch(np.empty((240, 0)), period=24) == []
+    with pytest.raises(ValueError, match=r"one series a column, got shape \(240,\)"):
+        seasonal_hybrid_esd_batch(spiky(240, 1), period=24)
