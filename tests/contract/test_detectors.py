@@ -133,6 +133,44 @@ def test_a_season_that_is_no_whole_number_of_steps_is_told(name: str) -> None:
         find(seasonal(), raw(name, period_hours=7.5))
 
 
+@pytest.mark.parametrize(("only_last", "rows"), [("all", [150, 200, 312, 335]), ("day", [312, 335]), ("hour", [335])])
+def test_only_anomalies_of_the_last_day_or_hour_are_reported(only_last: str, rows: list[int]) -> None:
+    values = seasonal()
+    values[[150, 312, 335]] += (-60, 60, 60)
+    found, series = find(values, raw("batch", only_last=only_last))
+    assert row_of(found) == rows
+    every, _ = find(values, raw("batch"))
+    pd.testing.assert_frame_equal(found, every[every["datetime"].isin(found["datetime"])].reset_index(drop=True))
+    # The whole series is judged all the same.
+    assert series.judged == ROWS
+
+
+@pytest.mark.parametrize(
+    ("threshold", "share", "rows"),
+    [("none", 0.0, [100, 200, 300]), ("med_max", 0.5, [200, 300]), ("p95", 0.95, [200]), ("p99", 0.99, [200])],
+)
+def test_only_readings_as_high_as_the_maxima_of_the_days_are_reported(
+    threshold: str, share: float, rows: list[int]
+) -> None:
+    values = seasonal()
+    values[[100, 300]] += (-60, 45)
+    found, _ = find(values, raw("batch", threshold=threshold))
+    assert row_of(found) == rows
+    maxima = machine(1, values).set_index("datetime")["volt"].resample("D").max()
+    assert threshold == "none" or (found["value"] >= maxima.quantile(share)).all()
+
+
+def test_pieces_of_so_many_days_forgive_a_lasting_change_of_level() -> None:
+    values = seasonal(16 * 24)
+    values[12 * 24 :] += 40
+    changed = set(range(12 * 24, 16 * 24))
+    whole, _ = find(values, raw("batch"))
+    assert len(changed & set(row_of(whole))) > 30
+    pieces, _ = find(values, raw("batch", longterm_days=4.0))
+    assert len(changed & set(row_of(pieces))) < 3
+    assert SPIKE in row_of(pieces)
+
+
 def machine(identity: Any, volt: np.ndarray, rotate: np.ndarray | None = None, *, gap_at: int = 0) -> pd.DataFrame:
     steps = np.arange(len(volt))
     if gap_at:
