@@ -74,12 +74,13 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(f"most anomalies: machines {worst}")
-    alike: dict[tuple[str, str], list[Any]] = {}
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in summary["skipped"]:
-        alike.setdefault((row["sensor"], row["reason"]), []).append(row["machineID"])
-    for (sensor, reason), machines in alike.items():
-        told = f"machine {machines[0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
-        drawn.append(f"not judged: {sensor} of {told}: {reason}")
+        alike.setdefault((row["sensor"], row["reason"]), []).append(row)
+    for (sensor, reason), rows in alike.items():
+        told = f"machine {rows[0]['machineID']}" + (f" and {len(rows) - 1:,} more" if len(rows) > 1 else "")
+        readings = sum(row["readings"] for row in rows)
+        drawn.append(f"not judged: {sensor} of {told} ({readings:,} readings): {reason}")
     return drawn
 
 
