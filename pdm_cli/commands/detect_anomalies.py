@@ -161,7 +161,8 @@ class _Tally:
         for item in found:
             facts = self._sensors.setdefault(item.sensor, dict.fromkeys(_COUNTS, 0))
             facts["judged"] += item.judged
-            facts["unjudged"] += int(item.unjudged[:, 2].sum())
+            unjudged = int(item.unjudged[:, 2].sum())
+            facts["unjudged"] += unjudged
             facts["anomalies"] += len(item.times)
             facts["capped"] += item.is_capped
             self._machines[item.machine] += len(item.times)
@@ -169,7 +170,9 @@ class _Tally:
                 facts["series"] += 1
                 continue
             facts["skipped"] += 1
-            self._skipped.append({"machineID": item.machine, "sensor": item.sensor, "reason": item.reason})
+            self._skipped.append(
+                {"machineID": item.machine, "sensor": item.sensor, "readings": unjudged, "reason": item.reason}
+            )
         return len({item.machine for item in found})
 
     def summary(self) -> dict[str, Any]:

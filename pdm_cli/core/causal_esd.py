@@ -338,9 +338,9 @@ def _scores(residuals: FloatArray, fits: _Fits, own: IntArray, rules: _Rules) ->
 def _phase_statistics(series: FloatArray, ends: IntArray, rules: _Rules) -> _Phases:
     """Sort, for each cell in the last period of a window, the window's readings at its phase."""
     span = rules.window - rules.period + 1
-    is_wanted = np.zeros(len(series), np.bool_)
-    is_wanted[(ends[:, None] - 1 - np.arange(rules.period)).ravel()] = True
-    wanted = np.flatnonzero(is_wanted)
+    # Up where the last period of a window begins, down where it ends: above zero in between.
+    begun, ended = (np.bincount(cells, minlength=len(series)) for cells in (ends - rules.period, ends))
+    wanted = np.flatnonzero(np.cumsum(begun - ended) > 0)
     count, median, variance = np.zeros(len(series), np.int64), *np.full((2, len(series)), np.nan)
     own_phase = sliding_window_view(series, span)[:, :: rules.period]
     at_once = max(1, _BLOCK // own_phase.shape[1])

@@ -86,16 +86,18 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
 
 def _tell_skipped(skipped: list[dict[str, Any]]) -> list[str]:
     """Return a line for the sensors and machines with the same reason, and one for what would be too many lines."""
-    of_machine: dict[tuple[Any, str], list[str]] = {}
+    of_machine: dict[tuple[Any, str], list[dict[str, Any]]] = {}
     for row in skipped:
-        of_machine.setdefault((row["machineID"], row["reason"]), []).append(row["sensor"])
-    alike: dict[tuple[str, str], list[Any]] = {}
-    for (machine, reason), sensors in of_machine.items():
-        alike.setdefault((", ".join(sensors), reason), []).append(machine)
+        of_machine.setdefault((row["machineID"], row["reason"]), []).append(row)
+    alike: dict[tuple[str, str], list[tuple[Any, int]]] = {}
+    for (machine, reason), rows in of_machine.items():
+        sensors, readings = ", ".join(row["sensor"] for row in rows), sum(row["readings"] for row in rows)
+        alike.setdefault((sensors, reason), []).append((machine, readings))
     lines = []
-    for (sensors_text, reason), machines in alike.items():
-        told = f"machine {machines[0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
-        lines.append(f"not judged: {sensors_text} of {told}: {reason}")
+    for (sensors, reason), machines in alike.items():
+        told = f"machine {machines[0][0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
+        readings = sum(count for _, count in machines)
+        lines.append(f"not judged: {sensors} of {told} ({readings:,} readings): {reason}")
     if len(lines) > _MOST_REASONS:
         rest = f"not judged: {len(lines) - _MOST_REASONS:,} lines more like these; all stand in summary.json"
         lines = [*lines[:_MOST_REASONS], rest]

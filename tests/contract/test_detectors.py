@@ -18,9 +18,9 @@ ROWS = 14 * 24
 SPIKE = 200
 
 
-def seasonal(rows: int = ROWS, *, seed: int = 0, spike: float = 60.0) -> np.ndarray:
+def seasonal(rows: int = ROWS, *, seed: int = 0, sigma: float = 1.0, spike: float = 60.0) -> np.ndarray:
     hours = np.arange(rows)
-    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, 1, rows)
+    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, sigma, rows)
     if rows > SPIKE:
         values[SPIKE] += spike
     return values
@@ -135,8 +135,9 @@ def test_reasons_have_times_and_numbers() -> None:
     assert find(values, replace(smooth, smooth_hours=4.0))[1].reason is None
 
 
-def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str) -> None:
-    values = seasonal()
+@pytest.mark.parametrize("sigma", [1.0, 1e-5])
+def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str, sigma: float) -> None:
+    values = seasonal(sigma=sigma, spike=30 * sigma)
     values[250] = 1e8
     rows = row_of(find(values, raw(name))[0])
     assert {SPIKE, 250} <= set(rows)
@@ -182,6 +183,44 @@ def test_daily_readings_have_a_week_for_a_season(name: str) -> None:
 def test_a_season_that_is_no_whole_number_of_steps_is_told(name: str) -> None:
     with pytest.raises(DataError, match=r"a period of 7\.5 h is not two or more whole steps"):
         find(seasonal(), raw(name, period_hours=7.5))
+
+
+@pytest.mark.parametrize(("only_last", "rows"), [("all", [150, 200, 312, 335]), ("day", [312, 335]), ("hour", [335])])
+def test_only_anomalies_of_the_last_day_or_hour_are_reported(only_last: str, rows: list[int]) -> None:
+    values = seasonal()
+    values[[150, 312, 335]] += (-60, 60, 60)
+    found, series = find(values, raw("batch", only_last=only_last))
+    assert row_of(found) == rows
+    every, _ = find(values, raw("batch"))
+    pd.testing.assert_frame_equal(found, every[every["datetime"].isin(found["datetime"])].reset_index(drop=True))
+    # The whole series is judged all the same.
+    assert series.judged == ROWS
+
+
+@pytest.mark.parametrize(
+    ("threshold", "share", "rows"),
+    [("none", 0.0, [100, 200, 300]), ("med_max", 0.5, [200, 300]), ("p95", 0.95, [200]), ("p99", 0.99, [200])],
+)
+def test_only_readings_as_high_as_the_maxima_of_the_days_are_reported(
+    threshold: str, share: float, rows: list[int]
+) -> None:
+    values = seasonal()
+    values[[100, 300]] += (-60, 45)
+    found, _ = find(values, raw("batch", threshold=threshold))
+    assert row_of(found) == rows
+    maxima = machine(1, values).set_index("datetime")["volt"].resample("D").max()
+    assert threshold == "none" or (found["value"] >= maxima.quantile(share)).all()
+
+
+def test_pieces_of_so_many_days_forgive_a_lasting_change_of_level() -> None:
+    values = seasonal(16 * 24)
+    values[12 * 24 :] += 40
+    changed = set(range(12 * 24, 16 * 24))
+    whole, _ = find(values, raw("batch"))
+    assert len(changed & set(row_of(whole))) > 30
+    pieces, _ = find(values, raw("batch", longterm_days=4.0))
+    assert len(changed & set(row_of(pieces))) < 3
+    assert SPIKE in row_of(pieces)
 
 
 def machine(identity: Any, volt: np.ndarray, rotate: np.ndarray | None = None, *, gap_at: int = 0) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from statistics import median
 from typing import Any
 
@@ -196,6 +197,20 @@ def test_blocks_of_any_size_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) 
     whole = causal_esd(values, hourly(700), **SHORT)
     monkeypatch.setattr("pdm_cli.core.causal_esd._BLOCK", 100)
     assert same(whole, causal_esd(values, hourly(700), **SHORT))
+
+
+def test_a_refit_at_every_minute_takes_little_memory() -> None:
+    minute, rows = HOUR // 60, 3 * 1440
+    times = hourly(1)[0] + np.arange(rows) * minute
+    tracemalloc.start()
+    judged = causal_esd(
+        noise(rows), times, step_us=minute, period_hours=24, window_days=1, smooth_hours=0, refit_hours=1 / 60
+    )
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(judged.score) == rows
+    # The blocks in hand; one number for each phase of each refit would be 33 MB more.
+    assert most < 30e6
 
 
 def test_a_spike_is_an_anomaly_worth_its_distance_from_level_and_season() -> None:

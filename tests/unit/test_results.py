@@ -23,7 +23,7 @@ def lines_of(**changes: Any) -> list[str]:
 
 
 def skipped(machine: int, sensor: str, reason: str) -> dict[str, Any]:
-    return {"machineID": machine, "sensor": sensor, "reason": reason}
+    return {"machineID": machine, "sensor": sensor, "readings": 1_000, "reason": reason}
 
 
 def test_how_readings_were_judged_is_one_line() -> None:
@@ -40,10 +40,12 @@ def test_series_at_the_cap_are_counted_over_the_sensors() -> None:
 
 def test_series_with_the_same_reason_share_a_line_and_a_screen_is_not_flooded() -> None:
     alike = [skipped(machine, sensor, "constant") for machine in (3, 4) for sensor in ("volt", "rotate")]
-    assert lines_of(skipped=alike)[1:] == ["not judged: volt, rotate of machine 3 and 1 more: constant"]
+    assert lines_of(skipped=alike)[1:] == [
+        "not judged: volt, rotate of machine 3 and 1 more (4,000 readings): constant"
+    ]
     many = [skipped(machine, "volt", f"a gap of {machine} h") for machine in range(1, 31)]
     told = lines_of(skipped=many)[1:]
-    assert told[0] == "not judged: volt of machine 1: a gap of 1 h"
+    assert told[0] == "not judged: volt of machine 1 (1,000 readings): a gap of 1 h"
     assert told[10:] == ["not judged: 20 lines more like these; all stand in summary.json"]
 
 

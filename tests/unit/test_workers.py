@@ -30,6 +30,14 @@ def refuse_third(number: int) -> int:
     return number
 
 
+def refuse_elsewhere(home: int, number: int) -> int:
+    if os.getpid() != home:
+        raise DataError(f"telemetry.parquet: piece {number} is wrong", hint="mend it", row=number)
+    # Long enough that the other process gets its share.
+    time.sleep(0.05)
+    return number
+
+
 def die_elsewhere(home: int, number: int) -> int:
     if os.getpid() != home:
         os._exit(9)
@@ -56,6 +64,15 @@ def test_an_error_comes_at_its_turn(workers: int) -> None:
     with pytest.raises(DataError, match="the third is wrong") as caught:
         next(results)
     assert caught.value.hint == "mend it"
+
+
+def test_an_error_of_the_other_process_comes_with_all_it_says() -> None:
+    with pytest.raises(DataError, match=r"telemetry\.parquet: piece \d+ is wrong") as caught:
+        list(in_order(partial(refuse_elsewhere, os.getpid()), 200, workers=2))
+    assert type(caught.value) is DataError
+    assert caught.value.hint == "mend it"
+    assert caught.value.exit_code == 4
+    assert caught.value.message.endswith(f"piece {caught.value.details['row']} is wrong")
 
 
 def sleep_elsewhere(home: int, number: int) -> int:
