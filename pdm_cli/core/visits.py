@@ -19,7 +19,7 @@ from pdm_cli.schema import MACHINE, TIME
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# Visits closer together than this are parts of one job.
+# Visits closer together than this are parts of one job; several entries of one time are one visit.
 _SHORTEST_HOURS = 12.0
 _FEWEST_INTERVALS = 3
 # How far an interval may be from a whole number of periods, in periods.
@@ -71,7 +71,7 @@ def find_visit_cycle(maint: pd.DataFrame, instants: Instants) -> VisitCycle:
     instants : Instants
         The m machines and times.
     """
-    visits = maint[[MACHINE, TIME]].drop_duplicates().sort_values([MACHINE, TIME])
+    visits = maint[[MACHINE, TIME]].sort_values([MACHINE, TIME])
     intervals = _Intervals.between(visits)
     log = EventLog(visits, instants.machines)
     period = log.latest(instants, _own_periods(intervals))
@@ -129,7 +129,7 @@ class _Intervals:
 
     @classmethod
     def between(cls, visits: pd.DataFrame) -> _Intervals:
-        """Take the intervals from distinct visits, sorted by machine, then time."""
+        """Take the intervals from visits, sorted by machine, then time."""
         times = to_microseconds(visits[TIME])
         same_machine = same_machine_as_above(visits)
         hours = np.diff(times, prepend=times[:1]) / US_PER_HOUR

@@ -21,7 +21,7 @@ Visits = list[tuple[Any, float]]
 DAY = 24
 SPAN_HOURS = 150 * DAY
 EPOCH_HOURS = EPOCH_US // HOUR_US
-thorough = settings(max_examples=50, deadline=None, derandomize=True)
+thorough = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def cycle_of(rows: Rows, visits: Visits) -> VisitCycle:
@@ -221,6 +221,11 @@ def test_the_fleet_is_its_latest_2000_intervals() -> None:
 @pytest.mark.parametrize("machines", [(1, 2), ("a", "b")])
 def test_without_any_visit_all_is_missing(machines: tuple[Any, ...]) -> None:
     assert np.isnan(values_of(cycle_of([(machine, 10.0) for machine in machines], []))).all()
+
+
+def test_entries_of_one_time_are_one_visit() -> None:
+    visits = [(1, 360.0 * k) for k in range(4)]
+    assert values_of(cycle_of([(1, 1090.0)], visits * 3)) == values_of(cycle_of([(1, 1090.0)], visits))
 
 
 def test_irregular_visits_have_no_period() -> None:
