@@ -22,8 +22,9 @@ def z_of(telemetry: pd.DataFrame, *, step_hours: float = 1.0, **settings_: Any) 
     return standardise(telemetry, step_us=round(step_hours * HOUR_US), **settings_)
 
 
-def slow_z(telemetry: pd.DataFrame, *, step_hours: float, window_hours: float, refresh_hours: float, least_hours: float,
-           clip: float = 6) -> np.ndarray:  # fmt: skip
+def slow_z(
+    telemetry: pd.DataFrame, *, step_hours: float, window_hours: float, refresh_hours: float, least_hours: float
+) -> np.ndarray:
     sensors = [name for name in telemetry if name not in ("machineID", "datetime")]
     hours = (telemetry["datetime"] - pd.Timestamp("1970-01-01")) / pd.Timedelta(hours=1)
     expected = np.full((len(telemetry), len(sensors)), np.nan)
@@ -38,7 +39,7 @@ def slow_z(telemetry: pd.DataFrame, *, step_hours: float, window_hours: float, r
             mad = np.median(np.abs(np.array(seen) - np.median(seen))) if is_enough else 0.0
             if not np.isnan(reading):
                 z = (reading - np.median(seen)) / (1.4826 * mad) if mad > 0 else 0.0
-                expected[row, column] = min(max(z, -clip), clip)
+                expected[row, column] = min(max(z, -6), 6)
     return expected
 
 
