@@ -1,4 +1,4 @@
-"""A model folder: boosters and one JSON recipe; data only, nothing that runs on load."""
+"""A model folder: fitted members in files of their own and one JSON recipe; data only, nothing that runs on load."""
 
 from __future__ import annotations
 
@@ -8,67 +8,96 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pdm_cli import manifest
-from pdm_cli.core.estimators import ESTIMATORS, Model
-from pdm_cli.core.features import Vocabulary
-from pdm_cli.errors import ModelError
+from pdm_cli import config, manifest
+from pdm_cli.core.alerts import AlertRule
+from pdm_cli.core.calibration import Calibration
+from pdm_cli.core.drift import Fingerprint
+from pdm_cli.core.estimators import ESTIMATORS
+from pdm_cli.core.features import LEARNED, Vocabulary
+from pdm_cli.core.model import Member, TrainedModel
+from pdm_cli.errors import ModelError, PdmError
+from pdm_cli.params import Settings
 
 BUNDLE_FILE = "bundle.json"
-SCHEMA = "pdm.bundle/1"
+SCHEMA = "pdm.bundle/2"
+SECTIONS = ("preprocess", "features", "detect", "labels", "train", "costs")
+_AGAIN = "train or fetch the model again"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What it takes to turn raw tables into the features of a model.
+
+    Attributes
+    ----------
+    sensors : list of str
+        Sensor columns of the telemetry, floats in the sensor's own unit.
+    tables : list of str
+        Event tables and attributes that the features are made from; ``anomalies`` are found in the telemetry.
+    step_us, phase_us : int
+        Step of the telemetry, and where in it the readings stand, in microseconds.
+    vocabulary : Vocabulary
+        Kinds of event and categories that the columns are made for.
+    categorical : list of str
+        Columns that are positions in a list of categories.
+    states : dict
+        What learned families of features know: family to state.
+    trained : dict
+        ``cutoff`` and ``test_start`` as text, and the ``machines`` learned from.
+    settings : Settings
+        All that decides features, labels and alerts.
+    """
+
+    sensors: list[str]
+    tables: list[str]
+    step_us: int
+    phase_us: int
+    vocabulary: Vocabulary
+    categorical: list[str]
+    states: dict[str, Any]
+    trained: dict[str, Any]
+    settings: Settings
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What it takes to turn prepared tables into alerts, apart from the fitted boosters.
+    """A model and its recipe.
 
     Attributes
     ----------
-    estimator : str
-        Name in the registry of estimators.
-    components : list of str
-        Components, in the order of the boosters.
-    thresholds : list of float
-        Alert where the probability reaches it, one a component.
-    features : list of str
-        Columns in the order that the boosters were fitted on.
-    categorical : list of str
-        Those that are positions in a list of categories.
-    vocabulary : Vocabulary
-        Kinds of event and categories that the columns are made for.
-    sensors : list of str
-        Sensor columns of the telemetry.
-    step_minutes, phase_minutes : float
-        Step of the telemetry, and where in it the readings stand.
-    settings : dict
-        Sections of settings that decide the features and labels.
+    model : TrainedModel
+        Members, calibrations and alert rules.
+    recipe : Recipe
+        From raw tables to features.
+    fingerprint : Fingerprint
+        How the features of the training rows were spread, to tell drift by.
     """
 
-    estimator: str
-    components: list[str]
-    thresholds: list[float]
-    features: list[str]
-    categorical: list[str]
-    vocabulary: Vocabulary
-    sensors: list[str]
-    step_minutes: float
-    phase_minutes: float
-    settings: dict[str, Any]
+    model: TrainedModel
+    recipe: Recipe
+    fingerprint: Fingerprint
 
 
-def save(folder: Path, bundle: Bundle, model: Model) -> None:
-    """Write the boosters and ``bundle.json`` into ``folder``."""
-    # Numbered, because a component may have a name that no file can have.
-    boosters = {}
-    for number, dump in enumerate(model.dump(), start=1):
-        path = folder / f"booster_{number}.ubj"
-        path.write_bytes(dump)
-        boosters[path.name] = manifest.hash_file(path)["sha256"]
-    content = {"schema": SCHEMA, "boosters": boosters, **asdict(bundle)}
-    text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+def save(folder: Path, bundle: Bundle) -> None:
+    """Write the members' files and ``bundle.json`` into ``folder``."""
+    model, recipe = bundle.model, bundle.recipe
+    content = {
+        "schema": SCHEMA,
+        "components": model.components,
+        "members": [_save_member(folder, number, member) for number, member in enumerate(model.members, start=1)],
+        "calibrations": [asdict(calibration) for calibration in model.calibrations],
+        "rules": [asdict(rule) for rule in model.rules],
+        **{item.name: getattr(recipe, item.name) for item in fields(recipe)},
+        "vocabulary": asdict(recipe.vocabulary),
+        "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
+        "settings": {section: asdict(getattr(recipe.settings, section)) for section in SECTIONS},
+        "fingerprint": bundle.fingerprint.to_json(),
+    }
+    text = json.dumps(content, indent=1, default=str, ensure_ascii=False, allow_nan=False)
     (folder / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def load(folder: Path) -> tuple[Bundle, Model]:
+def load(folder: Path) -> Bundle:
     """Read a model folder back.
 
     Parameters
@@ -79,43 +108,77 @@ def load(folder: Path) -> tuple[Bundle, Model]:
     Raises
     ------
     ModelError
-        If a file is missing or is not what it should be.
+        If a file is missing or is not what it should be. Whatever the files hold, nothing in them runs.
     """
     path = folder / BUNDLE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise ModelError(f"{path}: schema {content['schema']!r}, wanted {SCHEMA!r}", hint="train the model again")
-        values = {item.name: content[item.name] for item in fields(Bundle)}
-        bundle = Bundle(**values | {"vocabulary": Vocabulary(**content["vocabulary"])})
-        _check(path, bundle, content["boosters"])
-        estimator = ESTIMATORS[bundle.estimator]()
-        dumps = [_read_booster(folder, name, sha256) for name, sha256 in content["boosters"].items()]
+        model = TrainedModel(
+            [str(name) for name in content["components"]],
+            [_load_member(folder, member, content["categorical"]) for member in content["members"]],
+            [_calibration(values) for values in content["calibrations"]],
+            [AlertRule(**values) for values in content["rules"]],
+        )
+        _check(path, model)
+        return Bundle(model, _load_recipe(content, path), Fingerprint.from_json(content["fingerprint"]))
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
     except KeyError as exc:
-        raise ModelError(f"{path}: {exc} is missing or unknown", hint="train or fetch the model again") from exc
-    except (OSError, ValueError, TypeError, AttributeError) as exc:
-        raise ModelError(f"{path}: not a bundle of pdm: {exc}", hint="train or fetch the model again") from exc
-    categorical = [name in bundle.categorical for name in bundle.features]
-    return bundle, estimator.load(dumps, categorical=categorical)
+        raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
+    except (OSError, ValueError, TypeError, AttributeError, IndexError) as exc:
+        raise ModelError(f"{path}: not a bundle of pdm: {exc}", hint=_AGAIN) from exc
 
 
-def _check(path: Path, bundle: Bundle, boosters: dict[str, str]) -> None:
+def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
+    files = {}
+    # Numbered, because a component may have a name that no file can have.
+    for component, dump in enumerate(member.model.dump(), start=1):
+        path = folder / f"member_{number}_{component}{ESTIMATORS[member.algorithm].suffix}"
+        path.write_bytes(dump)
+        files[path.name] = manifest.hash_file(path)["sha256"]
+    return {"algorithm": member.algorithm, "features": member.features, "files": files}
+
+
+def _load_member(folder: Path, content: dict[str, Any], categorical: list[str]) -> Member:
+    features = [str(name) for name in content["features"]]
+    estimator = ESTIMATORS[content["algorithm"]].make()
+    dumps = [_read_file(folder, name, sha256) for name, sha256 in content["files"].items()]
+    model = estimator.load(dumps, categorical=[name in categorical for name in features])
+    return Member(content["algorithm"], features, model)
+
+
+def _calibration(values: dict[str, Any]) -> Calibration:
+    return Calibration(**values | {"x": tuple(values["x"]), "y": tuple(values["y"])})
+
+
+def _load_recipe(content: dict[str, Any], path: Path) -> Recipe:
+    values = {item.name: content[item.name] for item in fields(Recipe)}
+    values["vocabulary"] = Vocabulary(**content["vocabulary"])
+    values["states"] = {family: LEARNED[family].load(state) for family, state in content["states"].items()}
+    try:
+        values["settings"] = config.restore(content["settings"], str(path))
+    except PdmError as exc:
+        raise ModelError(exc.message, hint=_AGAIN) from exc
+    return Recipe(**values)
+
+
+def _check(path: Path, model: TrainedModel) -> None:
     """Refuse parts that do not belong together."""
-    counts = {"components": len(bundle.components), "thresholds": len(bundle.thresholds), "boosters": len(boosters)}
-    if not bundle.components or len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise ModelError(f"{path}: its parts do not belong together: {told}", hint="train or fetch the model again")
+    wanted = len(model.components)
+    counts = {"calibrations": len(model.calibrations), "alert rules": len(model.rules)}
+    wrong = next((f"{count} {name}" for name, count in counts.items() if count != wanted), None)
+    if not wanted or not model.members or wrong:
+        told = wrong or f"{len(model.members)} members"
+        raise ModelError(f"{path}: its parts do not belong together: {wanted} components, {told}", hint=_AGAIN)
 
 
-def _read_booster(folder: Path, name: str, sha256: str) -> bytes:
-    """Return a booster's bytes, which XGBoost would believe unseen: damaged ones can end the process."""
+def _read_file(folder: Path, name: str, sha256: str) -> bytes:
+    """Return a member's bytes, as they were written."""
     if Path(name).name != name:
-        raise ModelError(
-            f"{folder / BUNDLE_FILE}: booster {name!r} lies outside the folder", hint="do not use this model"
-        )
+        raise ModelError(f"{folder / BUNDLE_FILE}: file {name!r} lies outside the folder", hint="do not use this model")
     content = (folder / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ModelError(f"{folder / name}: damaged: sha256 differs", hint="train or fetch the model again")
+        raise ModelError(f"{folder / name}: damaged: sha256 differs", hint=_AGAIN)
     return content

@@ -8,7 +8,7 @@ anew for each cutoff.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.events import EventLog, Instants
 from pdm_cli.core.shifts import Shifts, at_instants, find_shifts, places_in_cycle
-from pdm_cli.core.template import FleetTemplate, learn_template, match_template
+from pdm_cli.core.template import FleetTemplate, learn_template, match_template, template_hours
 from pdm_cli.core.visits import VisitCycle, find_visit_cycle, hours_from_error_to_visit
 from pdm_cli.core.zscores import ZScores, standardise
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, FeatureMismatch
 from pdm_cli.params import LabelsParams, TrainParams
 from pdm_cli.schema import MACHINE, TIME
 
@@ -104,13 +104,16 @@ class Context:
     @cached_property
     def scores(self) -> ZScores:
         """Robust z of every reading."""
-        return standardise(self.sources.telemetry, window_hours=self.params.z_window_hours)
+        return standardise(
+            self.sources.telemetry, step_us=self.sources.step_us, window_hours=self.params.z_window_hours
+        )
 
     @cached_property
     def shifts(self) -> Shifts:
         """Latest shift of each sensor at each instant, (m, s) arrays."""
         found = find_shifts(self.scores, step_us=self.sources.step_us, longest_hours=self.params.shift_hours)
-        return Shifts(*(at_instants(self.scores, part, self.instants) for part in found.parts()))
+        together = at_instants(self.scores, np.hstack([found.statistic, found.age_hours, found.step]), self.instants)
+        return Shifts(*np.split(together, 3, axis=1))
 
     @cached_property
     def visits(self) -> VisitCycle | None:
@@ -126,7 +129,7 @@ class Context:
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Features at every instant.
+    """Features at every instant, a column an array, so that tables are put side by side without a copy.
 
     Attributes
     ----------
@@ -136,14 +139,14 @@ class FeatureTable:
         Family of each column.
     categorical : list of str
         Columns whose values are positions in a list of categories.
-    values : (m, f) float32 array
+    columns : list of (m,) float32 arrays
         NaN where unknown.
     """
 
     names: list[str]
     families: list[str]
     categorical: list[str]
-    values: NDArray[np.float32]
+    columns: list[NDArray[np.float32]]
 
     def beside(self, other: FeatureTable) -> FeatureTable:
         """Return one table of the columns of both."""
@@ -151,8 +154,31 @@ class FeatureTable:
             self.names + other.names,
             self.families + other.families,
             self.categorical + other.categorical,
-            np.concatenate([self.values, other.values], axis=1),
+            self.columns + other.columns,
         )
+
+    def names_of(self, families: Iterable[str]) -> list[str]:
+        """Return the columns that belong to some families, in the order of the table."""
+        wanted = set(families)
+        return [name for name, family in zip(self.names, self.families, strict=True) if family in wanted]
+
+    def matrix(self, names: Sequence[str], rows: NDArray[Any] | slice = slice(None)) -> NDArray[np.float32]:
+        """Return the named columns of some rows, shape (r, len(names)).
+
+        Raises
+        ------
+        FeatureMismatch
+            If a column is not in the table.
+        """
+        position = {name: column for column, name in enumerate(self.names)}
+        lacking = [name for name in names if name not in position]
+        if lacking:
+            raise FeatureMismatch(
+                f"features: {len(lacking)} that the model looks at cannot be made, the first is {lacking[0]!r}",
+                hint="give the tables that the model was trained with",
+            )
+        columns = [self.columns[position[name]][rows] for name in names]
+        return np.stack(columns, axis=1)
 
 
 def learn_vocabulary(sources: Sources, *, until_us: int) -> Vocabulary:
@@ -179,7 +205,12 @@ def build_features(context: Context, families: Iterable[str]) -> FeatureTable:
     families : iterable of str
         Names in :data:`FEATURES`; others are passed over.
     """
-    named = [(name, family, column) for family in families if family in FEATURES for name, column in FEATURES[family](context)]
+    named = [
+        (name, family, column)
+        for family in families
+        if family in FEATURES
+        for name, column in FEATURES[family](context)
+    ]
     return _table(named, context)
 
 
@@ -202,9 +233,7 @@ def learn_states(
         Machines that may be learned from, in the order of ``context.instants.machines``.
     """
     chosen = context.instants.machines[machines]
-    return {
-        name: LEARNED[name].learn(context, components, until_us, chosen) for name in families if name in LEARNED
-    }
+    return {name: LEARNED[name].learn(context, components, until_us, chosen) for name in families if name in LEARNED}
 
 
 def match_states(context: Context, states: Mapping[str, Any]) -> FeatureTable:
@@ -219,12 +248,12 @@ def _table(named: list[tuple[str, str, FloatArray]], context: Context) -> Featur
         raise DataError(
             f"features: two columns would be named {twice[0]!r}", hint="rename the kind of event or attribute"
         )
-    values = np.empty((len(context.instants.times), len(named)), np.float32)
-    for column, (_, _, feature) in enumerate(named):
-        values[:, column] = feature
     names = [name for name, _, _ in named]
     categorical = [name for name in context.vocabulary.categories if name in names]
-    return FeatureTable(names, [family for _, family, _ in named], categorical, values)
+    # Numbers beyond the range of float32 become infinite, which is as large as a tree wants to know.
+    with np.errstate(over="ignore"):
+        columns = [feature.astype(np.float32) for _, _, feature in named]
+    return FeatureTable(names, [family for _, family, _ in named], categorical, columns)
 
 
 def _rolling(context: Context) -> Columns:
@@ -321,7 +350,10 @@ def _cycle_places(context: Context) -> Columns:
 def _learn_template(context: Context, components: list[str], until_us: int, machines: pd.Index) -> FleetTemplate:
     errors, failures = (context.sources.events.get(table) for table in ("errors", "failures"))
     if failures is None:
-        raise DataError("failures.parquet: not there, so no template of failures can be learned", hint="leave template out of --families")
+        raise DataError(
+            "failures.parquet: not there, so no template of failures can be learned",
+            hint="leave template out of --families",
+        )
     return learn_template(
         context.scores,
         errors,
@@ -330,13 +362,15 @@ def _learn_template(context: Context, components: list[str], until_us: int, mach
         kinds=context.vocabulary.kinds.get("errors", []),
         until_us=until_us,
         step_us=context.sources.step_us,
-        horizon_hours=context.labels.horizon_hours,
+        hours=template_hours(context.labels.horizon_hours),
     )
 
 
 def _match_template(context: Context, template: FleetTemplate) -> Columns:
     to_visit = None if context.visits is None else context.visits.hours_to_next
-    yield from match_template(template, context.scores, context.sources.events.get("errors"), context.instants, to_visit)
+    yield from match_template(
+        template, context.scores, context.sources.events.get("errors"), context.instants, to_visit
+    )
 
 
 @dataclass(frozen=True)

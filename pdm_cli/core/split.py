@@ -1,4 +1,4 @@
-"""Splits in time: a cutoff, a gap, then the test; never shuffled."""
+"""Splits: in time by a cutoff, a gap, then the test, never shuffled; by machine; or both."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ def check_gap(train: TrainParams, labels: LabelsParams) -> None:
     UsageError
         If the gap between them is shorter than it must be.
     """
+    if train.split == "machine" and train.cutoff is not None:
+        raise UsageError("--cutoff: has no effect with --split machine", hint="--split both, or leave it out")
     if train.cutoff is None or train.test_start is None:
         return
     cutoff, test_start, gap = _microseconds(train.cutoff), _microseconds(train.test_start), least_gap_us(train, labels)
@@ -99,6 +101,9 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
     first, last = int(times.min()), int(times.max())
     horizon = round(labels.horizon_hours * US_PER_HOUR)
     check_gap(train, labels)
+    if train.split == "machine":
+        # Other machines are the test: nothing that the model learns from is theirs, whenever it was.
+        return Split(last, first, last, last)
     if train.cutoff is not None:
         cutoff = _microseconds(train.cutoff)
     else:
@@ -148,3 +153,30 @@ def show(microseconds: int) -> str:
 def _microseconds(stamp: datetime) -> int:
     utc = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
     return (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
+    """Choose machines for the test at random; the same ones for the same seed.
+
+    Parameters
+    ----------
+    count : int
+        Machines in all.
+    share : float
+        Share to hold out, in (0, 1); at least one machine, and never all.
+    seed : int
+        Seed of the choice.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is only one machine.
+    """
+    if count < 2:
+        raise NotEnoughData(
+            "one machine cannot be split into some to train on and some to test on", hint="--split time"
+        )
+    is_held_out = np.zeros(count, np.bool_)
+    wanted = min(max(1, round(share * count)), count - 1)
+    is_held_out[np.random.default_rng(seed).permutation(count)[:wanted]] = True
+    return is_held_out
