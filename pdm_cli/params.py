@@ -272,6 +272,25 @@ class TrainParams(Section):
 
 
 @dataclass(frozen=True)
+class PredictParams(Section):
+    """What part of the predictions is wanted."""
+
+    since: datetime | None = setting(None, "Write predictions from this instant on (UTC); default: all.")
+    latest: bool = setting(False, "Write only the latest prediction of each machine.")
+
+
+@dataclass(frozen=True)
+class EvaluateParams(Section):
+    """Gates for CI."""
+
+    fail_on: tuple[str, ...] = setting(
+        (),
+        "Conditions that end with exit code 10, comma-separated, such as ap<0.9,false_alarms>0.2; of ap, auc, f1, "
+        "brier, calibration_error, caught, warning_hours, false_alarms.",
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All sections; the field name is the section's name in the config file."""
 
@@ -282,6 +301,8 @@ class Settings:
     labels: LabelsParams = field(default_factory=LabelsParams)
     train: TrainParams = field(default_factory=TrainParams)
     costs: CostsParams = field(default_factory=CostsParams)
+    predict: PredictParams = field(default_factory=PredictParams)
+    evaluate: EvaluateParams = field(default_factory=EvaluateParams)
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -292,4 +313,6 @@ SECTIONS: dict[str, type[Section]] = {
     "labels": LabelsParams,
     "train": TrainParams,
     "costs": CostsParams,
+    "predict": PredictParams,
+    "evaluate": EvaluateParams,
 }

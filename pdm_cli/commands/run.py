@@ -8,16 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from pdm_cli.commands.options import OUTPUT_PANEL, Out, Overwrite, input_port, with_settings
-from pdm_cli.commands.stages import STAGES, Stage
-from pdm_cli.params import SECTIONS, Settings
+from pdm_cli.commands.stages import CHAIN, STAGES, Stage
+from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
 Force = Annotated[
     bool, typer.Option("--force", help="Run every stage again, also unchanged ones.", rich_help_panel=OUTPUT_PANEL)
 ]
 
+_SECTIONS = tuple(dict.fromkeys(section for stage in CHAIN for section in stage.sections))
 
-@with_settings(*SECTIONS)
+
+@with_settings(*_SECTIONS)
 def run(
     *,
     data: Annotated[str, input_port("data", "Raw tables: telemetry, failures and, if there, errors, maint, machines.")],
@@ -62,7 +64,7 @@ def run_stages(
 
     _check_early(data, settings)
     folders = {"data": data}
-    for stage in STAGES.values():
+    for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
         _run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
         folders[stage.folder] = target

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
@@ -20,8 +19,11 @@ if TYPE_CHECKING:
 
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.execution import Task
-    from pdm_cli.core.features import Sources, Vocabulary
-    from pdm_cli.core.training import Problem
+    from pdm_cli.commands.sources import Made
+    from pdm_cli.core.features import FeatureTable, Sources
+    from pdm_cli.core.model import TrainedModel
+    from pdm_cli.core.problem import Problem
+    from pdm_cli.core.training import Training
 
 _STAGE = STAGES["train"]
 
@@ -38,7 +40,9 @@ def train(
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Train a model that tells which component fails within the horizon, and test it on later time.
+    """Train a model that tells which component fails within the horizon, and test it on what it has not seen.
+
+    Algorithms, features and hyper-parameters are searched on time-ordered folds; --fast takes a well-tried setting.
 
     Example: pdm train --prepared prepared --anomalies anomalies --out model
     """
@@ -51,35 +55,33 @@ def train(
 
 
 def fit(task: Task) -> dict[str, Any]:
-    """Write the bundle and the held-out predictions, and return the metrics."""
-    import numpy as np
-
+    """Write the bundle, the leaderboard and the held-out predictions, and return the metrics."""
     from pdm_cli import bundle, tables
-    from pdm_cli.core.training import check_components, fold_thresholds, judge_model
+    from pdm_cli.commands.sources import read_sources
+    from pdm_cli.core.search import leaderboard
     from pdm_cli.schema import PREDICTIONS
 
     clock = _Clock()
-    sources, failures = _read_sources(task)
-    problem, vocabulary = _make_problem(task, sources, failures)
-    check_components(problem)
+    sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.screen.tell("train"))
+    problem = _make_problem(task.settings, sources)
     clock.lap("features")
-    thresholds, folds = fold_thresholds(problem, lambda text: task.screen.say(f"train: {text}"))
-    clock.lap("folds")
-    rows = problem.training_rows(problem.split)
-    task.screen.say(f"train: fitting {len(problem.components)} components on {rows.sum():,} rows")
-    model = problem.fit(rows)
-    clock.lap("fit")
-    bundle.save(task.out, _make_bundle(task, problem, vocabulary, thresholds), model)
+    _guard(problem, made)
+    clock.lap("guards")
+    training = _search(task, problem)
+    clock.lap("training")
+    table = problem.table_of(problem.split)
+    bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, made))
+    board = leaderboard(training.search)
+    (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
     # Predict with what was written, not with what is in memory: a bundle that cannot be read back fails here.
-    _, written = bundle.load(task.out)
-    in_span = problem.split.span(problem.table.instants.times)
-    probabilities = np.full(problem.labels.shape, np.nan)
-    probabilities[in_span] = written.predict(problem.table.values[in_span])
-    tables.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, thresholds, in_span))
-    metrics = judge_model(problem, probabilities, thresholds, failures)
+    model = bundle.load(task.out).model
+    probabilities = model.foretell(table)
+    alerts = model.alert(probabilities, problem.instants)
+    in_span = problem.test_span(problem.split)
+    tables.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
+    metrics = _judge(problem, training, probabilities, alerts)
     clock.lap("test")
-    split = _describe_split(problem, folds)
-    return {"schema": "pdm.train/1", **metrics, "split": split, "seconds": clock.laps}
+    return {"schema": "pdm.train/1", **metrics, "seconds": clock.laps}
 
 
 class _Clock:
@@ -95,50 +97,58 @@ class _Clock:
         self._last = now
 
 
-def _read_sources(task: Task) -> tuple[Sources, pd.DataFrame]:
-    """Read what features are made from, and the failures."""
-    from pdm_cli import tables
-    from pdm_cli.core.features import Sources
-    from pdm_cli.schema import ANOMALIES, EVENT_COLUMNS, EVENT_TABLES, FAILURES, FEATURES, MACHINES
+def _make_problem(settings: Settings, sources: Sources) -> Problem:
+    import numpy as np
 
-    folder = task.inputs["prepared"]
-    for table in (FEATURES, FAILURES):
-        tables.require_file(folder, table)
-    events = {
-        table.name: tables.read_frame(folder / table.file).rename(columns={EVENT_COLUMNS[table.name]: "kind"})
-        for table in EVENT_TABLES
-        if (folder / table.file).is_file()
-    }
-    if "anomalies" in task.inputs:
-        path = tables.require_file(task.inputs["anomalies"], ANOMALIES)
-        if tables.read_metadata(path).get("causal") == "true":
-            events["anomalies"] = tables.read_frame(path).rename(columns={"sensor": "kind"})
-        else:
-            task.screen.say("train: the anomalies were found with the whole series in view; they are not features")
-    machines = tables.read_frame(folder / MACHINES.file) if (folder / MACHINES.file).is_file() else None
-    rolling = tables.read_frame(folder / FEATURES.file)
-    return Sources(rolling, events, machines), events["failures"].rename(columns={"kind": "failure"})
-
-
-def _make_problem(task: Task, sources: Sources, failures: pd.DataFrame) -> tuple[Problem, Vocabulary]:
-    from pdm_cli import tables
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.features import build_features, learn_vocabulary
+    from pdm_cli.core.features import FEATURES, LEARNED, Context, build_features, learn_vocabulary
     from pdm_cli.core.labels import label_failures, last_stamps
-    from pdm_cli.core.split import split_by_time
-    from pdm_cli.core.training import Problem
-    from pdm_cli.schema import MACHINE, TELEMETRY, TIME
+    from pdm_cli.core.problem import Problem, check_problem
+    from pdm_cli.core.split import hold_out_machines, least_gap_us, split_by_time, time_folds
 
-    settings = task.settings
-    telemetry = tables.read_frame(tables.require_file(task.inputs["prepared"], TELEMETRY), [MACHINE, TIME])
+    train, labels = settings.train, settings.labels
     instants = Instants.of(sources.rolling)
-    split = split_by_time(instants.times, train=settings.train, labels=settings.labels)
-    vocabulary = learn_vocabulary(sources, until_us=split.cutoff)
+    split = split_by_time(instants.times, train=train, labels=labels)
+    held_out = np.zeros(len(instants.machines), np.bool_)
+    if train.split != "time":
+        held_out = hold_out_machines(len(instants.machines), share=train.test_share, seed=train.seed)
+    failures = _read_failures(sources)
     components = _components(failures, settings)
-    table = build_features(sources, vocabulary, count_hours=settings.train.count_hours)
-    ends = last_stamps(telemetry)
-    labels = label_failures(table.instants, failures, components, ends=ends, params=settings.labels)
-    return Problem(table, labels, components, split, settings.labels, settings.train), vocabulary
+    context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
+    problem = Problem(
+        context=context,
+        table=build_features(context, _families(train.families, {**FEATURES, **LEARNED})),
+        labels=label_failures(
+            context.instants, failures, components, ends=last_stamps(sources.telemetry), params=labels
+        ),
+        components=components,
+        failures=failures,
+        split=split,
+        folds=time_folds(instants.times, split, folds=train.folds, gap_us=least_gap_us(train, labels)),
+        held_out=held_out,
+        lead=labels,
+        train=train,
+        costs=settings.costs,
+    )
+    check_problem(problem)
+    return problem
+
+
+def _families(chosen: tuple[str, ...], known: dict[str, Any]) -> list[str]:
+    from pdm_cli.errors import UsageError
+
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise UsageError(f"--families: unknown family {unknown[0]!r}", hint=f"known: {', '.join(known)}")
+    return [name for name in known if name in chosen] if chosen else list(known)
+
+
+def _read_failures(sources: Sources) -> pd.DataFrame:
+    from pdm_cli.errors import SchemaError
+
+    if "failures" not in sources.events:
+        raise SchemaError("failures.parquet: not in the prepared tables", hint="train learns from past failures")
+    return sources.events["failures"].rename(columns={"kind": "failure"})
 
 
 def _components(failures: pd.DataFrame, settings: Settings) -> list[str]:
@@ -153,67 +163,117 @@ def _components(failures: pd.DataFrame, settings: Settings) -> list[str]:
     return list(dict.fromkeys(settings.train.components)) or failed
 
 
-def _make_bundle(task: Task, problem: Problem, vocabulary: Vocabulary, thresholds: list[float]) -> Bundle:
-    from pdm_cli import tables
-    from pdm_cli.bundle import Bundle
-    from pdm_cli.schema import MACHINE, TELEMETRY, TIME
+def _guard(problem: Problem, made: Made) -> None:
+    """Refuse what would make the metrics dishonest."""
+    import numpy as np
 
-    path = task.inputs["prepared"] / TELEMETRY.file
-    made_with = tables.read_metadata(path)
-    sensors = [name for name in tables.open_file(path).schema_arrow.names if name not in (MACHINE, TIME)]
-    return Bundle(
-        estimator=problem.train.estimator,
-        components=problem.components,
-        thresholds=thresholds,
-        features=problem.table.names,
-        categorical=problem.table.categorical,
-        vocabulary=vocabulary,
-        sensors=sensors,
-        step_minutes=tables.read_step(path) / 60e6,
-        phase_minutes=int(made_with.get("phase_us", "0")) / 60e6,
-        settings={
-            "labels": asdict(problem.lead),
-            "train": {"count_hours": problem.train.count_hours},
-            **json.loads(made_with.get("settings", "{}")),
-        },
+    from pdm_cli import config
+    from pdm_cli.core import guards
+    from pdm_cli.core.lookahead import rebuild_cut
+
+    split, table = problem.split, problem.table_of(problem.split)
+    trained, tested = problem.training_rows(split), problem.test_rows(split)
+    guards.check_rows(problem)
+    sample = guards.choose_sample(problem.instants, trained | tested, seed=problem.train.seed)
+    kept = config.restore(made.settings, "prepared tables")
+    cut = rebuild_cut(
+        problem.context, sample, table.names, problem.states(split), features=kept.features, detect=kept.detect
     )
+    guards.compare_cut(problem.instants, sample, table.names, table.matrix(table.names, sample), cut)
+    rows = np.flatnonzero(trained)
+    if not problem.train.allow_suspicious:
+        guards.check_separating(table.matrix(table.names, rows), problem.labels[rows], table.names, problem.components)
+
+
+def _search(task: Task, problem: Problem) -> Training:
+    from pdm_cli import outputs
+    from pdm_cli.core.training import train_model
+
+    kept = outputs.kept_folder(task.out, task.key)
+    try:
+        return train_model(
+            problem, storage=lambda: _storage(kept), clock=time.monotonic, note=task.screen.tell("train")
+        )
+    except Exception:
+        # A run that failed would fail again; one that was stopped is worth going on with.
+        shutil.rmtree(kept, ignore_errors=True)
+        raise
+
+
+def _storage(folder: Any) -> Any:
+    """Return where Optuna keeps the trials, so that a killed search can be taken up again."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(str(folder / "search.log")))
+
+
+def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:
+    import numpy as np
+
+    from pdm_cli import config
+    from pdm_cli.bundle import Bundle, Recipe
+    from pdm_cli.core.drift import take_fingerprint
+    from pdm_cli.core.split import show
+
+    sources, split = problem.context.sources, problem.split
+    kept = config.restore(made.settings, "prepared tables")
+    names = list(dict.fromkeys(name for member in model.members for name in member.features))
+    rows = np.flatnonzero(problem.training_rows(split))
+    recipe = Recipe(
+        sensors=problem.context.scores.sensors,
+        tables=[*sources.events, *(["machines"] if sources.machines is not None else [])],
+        step_us=made.step_us,
+        phase_us=made.phase_us,
+        vocabulary=problem.context.vocabulary,
+        categorical=table.categorical,
+        states=problem.states(split),
+        trained={
+            "cutoff": show(split.cutoff),
+            "test_start": show(split.test_start),
+            "machines": problem.instants.machines[~problem.held_out].tolist(),
+        },
+        settings=Settings(
+            preprocess=kept.preprocess,
+            features=kept.features,
+            detect=kept.detect,
+            labels=settings.labels,
+            train=settings.train,
+            costs=settings.costs,
+        ),
+    )
+    return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
+
+
+def _judge(
+    problem: Problem, training: Training, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]
+) -> dict[str, Any]:
+    from pdm_cli.core.judging import judge_trial
+
+    trial, lives = problem.trial(probabilities, alerts)
+    metrics = judge_trial(
+        trial,
+        problem.components,
+        training.model.rules,
+        lead=problem.lead,
+        costs=problem.costs,
+        lives=lives,
+        merge_hours=problem.train.merge_hours,
+        seed=problem.train.seed,
+    )
+    return {**metrics, "split": _describe_split(problem), "search": _describe_search(problem, training)}
 
 
 def _predictions(
-    problem: Problem, probabilities: NDArray[np.float64], thresholds: list[float], rows: NDArray[np.bool_]
+    problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_], rows: NDArray[np.bool_]
 ) -> pd.DataFrame:
     """Return the held-out rows, one a machine, time and component."""
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.schema import MACHINE, TIME
+    from pdm_cli.core.worklist import list_predictions
 
-    instants, count = problem.table.instants, len(problem.components)
+    predictions = list_predictions(problem.instants, probabilities, alerts, problem.components, rows=rows)
     labels = problem.labels[rows].ravel()
-    return pd.DataFrame(
-        {
-            MACHINE: np.repeat(instants.machines[instants.codes[rows]].to_numpy(), count),
-            TIME: np.repeat(instants.times[rows].astype("datetime64[us]"), count),
-            "component": pd.Series(np.tile(problem.components, int(rows.sum())), dtype="str"),
-            "probability": probabilities[rows].ravel(),
-            "alert": (probabilities[rows] >= np.asarray(thresholds)).ravel(),
-            "label": pd.Series(np.where(np.isnan(labels), -1, labels), dtype="Int8").replace(-1, pd.NA),
-        }
-    )
-
-
-def _describe_split(problem: Problem, folds: list[dict[str, float | None]]) -> dict[str, Any]:
-    from pdm_cli.core.split import show
-
-    split = problem.split
-    return {
-        "cutoff": show(split.cutoff),
-        "test_start": show(split.test_start),
-        "test_end": show(split.test_end),
-        "gap_hours": (split.test_start - split.cutoff) / 3.6e9,
-        "lead_time_hours": problem.lead.lead_time_hours,
-        "horizon_hours": problem.lead.horizon_hours,
-        "train_rows": int(problem.training_rows(split).sum()),
-        "test_rows": int(problem.test_rows(split).sum()),
-        "folds": folds,
-    }
+    predictions["label"] = pd.Series(np.where(np.isnan(labels), -1, labels), dtype="Int8").replace(-1, pd.NA)
+    return predictions

@@ -30,6 +30,10 @@ from pdm_cli.schema import MACHINE, TIME
 FloatArray = NDArray[np.float64]
 Columns = Iterator[tuple[str, FloatArray]]
 
+_NO_EVENTS = pd.DataFrame({MACHINE: [], TIME: pd.Series([], dtype="datetime64[us]"), "kind": []})
+# A template goes back in steps of three hours; it has nothing to say of a shorter horizon.
+_LEAST_TEMPLATE_HOURS = 6
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -348,15 +352,10 @@ def _cycle_places(context: Context) -> Columns:
 
 
 def _learn_template(context: Context, components: list[str], until_us: int, machines: pd.Index) -> FleetTemplate:
-    errors, failures = (context.sources.events.get(table) for table in ("errors", "failures"))
-    if failures is None:
-        raise DataError(
-            "failures.parquet: not there, so no template of failures can be learned",
-            hint="leave template out of --families",
-        )
+    failures = context.sources.events.get("failures", _NO_EVENTS)
     return learn_template(
         context.scores,
-        errors,
+        context.sources.events.get("errors", _NO_EVENTS),
         failures[failures[MACHINE].isin(machines)].rename(columns={"kind": "failure"}),
         components=components,
         kinds=context.vocabulary.kinds.get("errors", []),
@@ -367,9 +366,15 @@ def _learn_template(context: Context, components: list[str], until_us: int, mach
 
 
 def _match_template(context: Context, template: FleetTemplate) -> Columns:
-    to_visit = None if context.visits is None else context.visits.hours_to_next
+    if context.labels.horizon_hours < _LEAST_TEMPLATE_HOURS:
+        return
     yield from match_template(
-        template, context.scores, context.sources.events.get("errors"), context.instants, to_visit
+        template,
+        context.scores,
+        context.sources.events.get("errors", _NO_EVENTS),
+        context.instants,
+        None if context.visits is None else context.visits.hours_to_next,
+        reach_hours=context.labels.horizon_hours,
     )
 
 

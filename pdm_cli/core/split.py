@@ -70,7 +70,7 @@ def check_gap(train: TrainParams, labels: LabelsParams) -> None:
         raise UsageError("--cutoff: has no effect with --split machine", hint="--split both, or leave it out")
     if train.cutoff is None or train.test_start is None:
         return
-    cutoff, test_start, gap = _microseconds(train.cutoff), _microseconds(train.test_start), least_gap_us(train, labels)
+    cutoff, test_start, gap = microseconds(train.cutoff), microseconds(train.test_start), least_gap_us(train, labels)
     if test_start - cutoff < gap:
         raise UsageError(
             f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after "
@@ -105,13 +105,13 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
         # Other machines are the test: nothing that the model learns from is theirs, whenever it was.
         return Split(last, first, last, last)
     if train.cutoff is not None:
-        cutoff = _microseconds(train.cutoff)
+        cutoff = microseconds(train.cutoff)
     else:
         # By rows, not by the clock: one stray stamp of 1970 must not move it by decades.
         midnight = 24 * US_PER_HOUR
         cutoff = int(np.quantile(times, 1 - train.test_share, method="lower")) // midnight * midnight
     gap = least_gap_us(train, labels)
-    test_start = _microseconds(train.test_start) if train.test_start is not None else cutoff + gap
+    test_start = microseconds(train.test_start) if train.test_start is not None else cutoff + gap
     span = f"the telemetry spans {show(first)} to {show(last)}"
     if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
@@ -150,7 +150,8 @@ def show(microseconds: int) -> str:
     return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes" if whole_minutes else "auto")
 
 
-def _microseconds(stamp: datetime) -> int:
+def microseconds(stamp: datetime) -> int:
+    """Return a stamp in microseconds since 1970, UTC; one without a zone is UTC."""
     utc = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
     return (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
