@@ -272,6 +272,22 @@ class TrainParams(Section):
 
 
 @dataclass(frozen=True)
+class CostsParams(Section):
+    """What failures, repairs and alarms cost, and what a warning is worth."""
+
+    missed_failure: Annotated[float, Ge(0)] = setting(10.0, "Cost of a failure that nothing warned of.")
+    false_alarm: Annotated[float, Ge(0)] = setting(1.0, "Cost of an alarm that no failure follows.")
+    planned_repair: Annotated[float, Ge(0)] = setting(2.0, "Cost of a repair planned ahead of the failure.")
+    unit: str = setting("units", "Unit of the three costs, such as EUR.")
+    max_alarms_per_machine_month: Annotated[float, Ge(0)] | None = setting(
+        None, "Threshold by cost: most alarms, true or false, of a machine and component in a month; default: no limit."
+    )
+    least_warning_hours: HoursFromZero | None = setting(
+        None, "Count a failure as caught only with at least this much warning, in hours; default: the lead time."
+    )
+
+
+@dataclass(frozen=True)
 class PredictParams(Section):
     """What part of the predictions is wanted."""
 

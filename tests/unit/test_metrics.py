@@ -13,13 +13,17 @@ from numpy.testing import assert_array_equal
 
 from pdm_cli.core.events import Instants
 from pdm_cli.core.metrics import (
+    HOURS_PER_MONTH,
+    EventJudge,
     EventOutcome,
     f1_threshold,
     find_episodes,
     judge_events,
+    machine_months,
     macro_mean,
     row_metrics,
     summarise_events,
+    warned_ahead,
 )
 from pdm_cli.params import LabelsParams
 
@@ -202,6 +206,64 @@ def test_failures_without_a_whole_horizon_of_test_span_before_them_are_not_judge
 
 def test_a_failure_before_the_judged_span_still_makes_an_alert_true() -> None:
     assert judge([(1, 20)], [failure(40)]).false_alarms == 0
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(alert_lists, failure_lists, st.lists(st.booleans(), min_size=30, max_size=30))
+def test_one_judge_of_all_rows_equals_judging_the_alerts_alone(
+    rows: Alerts, failures: list[Event], is_alert: list[bool]
+) -> None:
+    rows = sorted(rows)
+    mask = np.array(is_alert[: len(rows)], np.bool_)
+    judge_of_rows = EventJudge(
+        instants_of_fleet(rows),
+        log_frame(failures, "failure"),
+        start_us=EPOCH_US,
+        ends_us=np.full(len(FLEET), EPOCH_US + round(SPAN[1] * HOUR_US)),
+        labels=LABELS,
+        merge_hours=6.0,
+    )
+    fast = judge_of_rows.judge(mask)
+    slow = judge([row for row, on in zip(rows, mask, strict=True) if on], failures)
+    for name in ("warning_hours", "failure_codes", "episode_codes", "is_false"):
+        assert_array_equal(getattr(fast, name), getattr(slow, name))
+    assert fast.false_alarms == slow.false_alarms == slow.is_false.sum()
+
+
+def test_failures_and_episodes_carry_their_machine() -> None:
+    found = judge([(1, 180), (2, 100), (2, 200), (3, 390)], [failure(200), failure(250, machine=3)])
+    assert found.failure_codes.tolist() == [0, 2]
+    assert found.episode_codes.tolist() == [0, 1, 1, 2]
+    assert found.is_false.tolist() == [False, True, True, False]
+
+
+def test_a_long_episode_is_cut_into_pieces_counted_from_its_first_alert() -> None:
+    instants = instants_of_fleet([(1, 0), (1, 5), (1, 10), (1, 11), (1, 21), (2, 21), (2, 22)])
+    first, last = find_episodes(instants.codes, instants.times, merge_hours=10.0, longest_hours=10.0)
+    assert (first.tolist(), last.tolist()) == ([0, 2, 4, 5], [1, 3, 4, 6])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(alert_lists, st.sampled_from([0.5, 3.0, 24.0]), st.sampled_from([1.0, 6.0, 30.0]))
+def test_pieces_of_episodes_equal_brute_force(alerts: Alerts, merge_hours: float, longest_hours: float) -> None:
+    instants = instants_of_fleet(alerts)
+    first, last = find_episodes(instants.codes, instants.times, merge_hours=merge_hours, longest_hours=longest_hours)
+    expected = []
+    for episode in slow_episodes(alerts, merge_hours):
+        pieces = [(hour - episode[0][1]) // longest_hours for _, hour in episode]
+        expected += [pieces.count(piece) for piece in sorted(set(pieces))]
+    assert (last - first + 1).tolist() == expected
+
+
+def test_shares_warned_ahead_count_missed_failures() -> None:
+    outcomes = [EventOutcome(np.array([48.0, 24.0, np.nan]), 2), EventOutcome(np.array([3.0]), 1)]
+    assert warned_ahead(outcomes) == {3.0: 0.75, 6.0: 0.5, 12.0: 0.5, 24.0: 0.5, 36.0: 0.25, 48.0: 0.25}
+    assert warned_ahead([EventOutcome(np.array([]), 0)], hours=[3.0]) == {3.0: None}
+
+
+def test_machine_months_run_from_first_to_last_row() -> None:
+    rows = instants_of_fleet([(1, 0), (1, 10), (1, 73), (3, 5)])
+    assert (machine_months(rows) * HOURS_PER_MONTH).tolist() == pytest.approx([73, 0, 0])
 
 
 def test_without_alerts_all_failures_are_missed() -> None:
