@@ -59,8 +59,9 @@ def save(folder: Path, bundle: Bundle, model: Model) -> None:
     """Write the boosters and ``bundle.json`` into ``folder``."""
     # Numbered, because a component may have a name that no file can have.
     boosters = {}
+    suffix = ESTIMATORS[bundle.estimator].suffix
     for number, dump in enumerate(model.dump(), start=1):
-        path = folder / f"booster_{number}.ubj"
+        path = folder / f"booster_{number}{suffix}"
         path.write_bytes(dump)
         boosters[path.name] = manifest.hash_file(path)["sha256"]
     content = {"schema": SCHEMA, "boosters": boosters, **asdict(bundle)}
@@ -89,7 +90,7 @@ def load(folder: Path) -> tuple[Bundle, Model]:
         values = {item.name: content[item.name] for item in fields(Bundle)}
         bundle = Bundle(**values | {"vocabulary": Vocabulary(**content["vocabulary"])})
         _check(path, bundle, content["boosters"])
-        estimator = ESTIMATORS[bundle.estimator]()
+        algorithm = ESTIMATORS[bundle.estimator]
         dumps = [_read_booster(folder, name, sha256) for name, sha256 in content["boosters"].items()]
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
@@ -98,7 +99,12 @@ def load(folder: Path) -> tuple[Bundle, Model]:
     except (OSError, ValueError, TypeError, AttributeError) as exc:
         raise ModelError(f"{path}: not a bundle of pdm: {exc}", hint="train or fetch the model again") from exc
     categorical = [name in bundle.categorical for name in bundle.features]
-    return bundle, estimator.load(dumps, categorical=categorical)
+    try:
+        return bundle, algorithm.make().load(dumps, categorical=categorical)
+    except (ImportError, OSError) as exc:
+        raise ModelError(
+            f"{path}: {bundle.estimator} cannot be loaded here: {str(exc).splitlines()[0]}", hint=algorithm.install
+        ) from exc
 
 
 def _check(path: Path, bundle: Bundle, boosters: dict[str, str]) -> None:

@@ -199,7 +199,9 @@ class TrainParams(Section):
     )
     folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
     merge_hours: HoursFromZero = setting(6.0, "Alerts no further apart than this are one episode.")
-    estimator: Literal["xgboost"] = setting("xgboost", "Learning algorithm, one model a component.")
+    estimator: Literal["xgboost", "lightgbm", "hist_gradient_boosting", "extra_trees", "logistic_regression"] = setting(
+        "xgboost", "Learning algorithm, one model a component."
+    )
     trees: Annotated[int, Interval(ge=1, le=100_000)] = setting(200, "Boosting rounds.")
     learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(0.05, "Shrinkage of each tree.")
     max_leaves: Annotated[int, Ge(2)] = setting(31, "Leaves of a tree.")

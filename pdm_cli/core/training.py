@@ -73,8 +73,31 @@ class Problem:
     def fit(self, rows: BoolArray) -> Model:
         """Fit the estimator on the given rows."""
         categorical = [name in self.table.categorical for name in self.table.names]
-        estimator = ESTIMATORS[self.train.estimator]()
-        return estimator.fit(self.table.values[rows], self.labels[rows], categorical=categorical, params=self.train)
+        return (
+            ESTIMATORS[self.train.estimator]
+            .make()
+            .fit(
+                self.table.values[rows],
+                self.labels[rows],
+                categorical=categorical,
+                hyper=hyper_parameters(self.train),
+                seed=self.train.seed,
+                threads=self.train.threads,
+            )
+        )
+
+
+def hyper_parameters(params: TrainParams) -> dict[str, float]:
+    """Return the algorithm's hyper-parameters: its defaults, and what the settings change of them.
+
+    A setting at its default, which is one for XGBoost, leaves another algorithm its own.
+    """
+    plain = TrainParams()
+    defaults = ESTIMATORS[params.estimator].defaults
+    set_here = {
+        name: getattr(params, name) for name in defaults if getattr(params, name, None) != getattr(plain, name, None)
+    }
+    return {**defaults, **set_here}
 
 
 def check_components(problem: Problem) -> None:

@@ -16,7 +16,6 @@ from pdm_cli.bundle import Bundle
 from pdm_cli.core.estimators import ESTIMATORS, Model
 from pdm_cli.core.features import Vocabulary
 from pdm_cli.errors import ModelError
-from pdm_cli.params import TrainParams
 
 NAMES = ["volt_mean_3h", "hours_since_error1", "model"]
 BUNDLE = Bundle(
@@ -45,8 +44,9 @@ def sample(rows: int = 300) -> np.ndarray:
 def model() -> Model:
     values = sample()
     labels = (np.nan_to_num(values[:, :2]) > 0.5).astype(float)
-    params = TrainParams(trees=5, threads=1)
-    return ESTIMATORS["xgboost"]().fit(values, labels, categorical=[False, False, True], params=params)
+    algorithm = ESTIMATORS["xgboost"]
+    hyper = algorithm.defaults | {"trees": 5}
+    return algorithm.make().fit(values, labels, categorical=[False, False, True], hyper=hyper, seed=0, threads=1)
 
 
 @pytest.fixture
