@@ -72,7 +72,7 @@ ESTIMATORS: dict[str, Algorithm] = {
     ),
     "extra_trees": Algorithm(
         make=ExtraTrees,
-        defaults={"trees": 200, "max_leaves": 256, "min_leaf_rows": 2, "column_share": 0.5},
+        defaults={"trees": 100, "max_leaves": 128, "min_leaf_rows": 2, "column_share": 1.0},
         space={
             "max_leaves": Range(64, 512, log=True, integer=True),
             "min_leaf_rows": Range(1, 20, log=True, integer=True),

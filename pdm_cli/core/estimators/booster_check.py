@@ -22,6 +22,8 @@ _NODE_ARRAYS = {
     "loss_changes": "f",
     "sum_hessian": "f",
 }
+# XGBoost's mark for the root.
+NO_PARENT = 2**31 - 1
 # XGBoost keeps a category as float32 and takes no higher one.
 _MOST_CATEGORIES = 2**24
 
@@ -52,7 +54,7 @@ def check_booster(dump: bytes, *, features: int, objective: str) -> None:
         if learner["objective"]["name"] != objective or learner["gradient_booster"]["name"] != "gbtree":
             raise ValueError("it is a model of another kind")
         _check_trees(learner, features)
-    except (KeyError, TypeError, AttributeError, IndexError) as exc:
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as exc:
         raise ValueError(f"{type(exc).__name__} {exc}: not a booster") from exc
 
 
@@ -60,6 +62,8 @@ def _check_trees(learner: Any, features: int) -> None:
     shape = learner["learner_model_param"]
     if int(shape["num_class"]) != 0 or int(shape["num_target"]) != 1:
         raise ValueError("it does not give one number a row")
+    if not np.isfinite(float(shape["base_score"].strip("[]"))):
+        raise ValueError("it starts from what is no number")
     model = learner["gradient_booster"]["model"]
     trees, info = model["trees"], np.asarray(model["tree_info"])
     sizes = model["gbtree_model_param"]
@@ -70,33 +74,56 @@ def _check_trees(learner: Any, features: int) -> None:
     steps = np.asarray(model.get("iteration_indptr", [0]))
     if np.any(np.diff(steps) < 0) or steps[0] != 0 or steps[-1] > len(trees) or int(sizes["num_parallel_tree"]) < 1:
         raise ValueError("its rounds do not fit its trees")
-    for tree in trees:
-        _check_tree(tree, features)
-
-
-def _check_tree(tree: Any, features: int) -> None:
-    nodes, leaf_size = int(tree["tree_param"]["num_nodes"]), int(tree["tree_param"]["size_leaf_vector"])
-    if nodes < 1 or leaf_size > 1:
+    if any(int(tree["tree_param"]["size_leaf_vector"]) > 1 for tree in trees):
         raise ValueError("a tree has leaves of the wrong size")
-    if any(tree[name].shape != (nodes,) or tree[name].dtype.kind != kind for name, kind in _NODE_ARRAYS.items()):
-        raise ValueError("a tree has arrays of the wrong length or type")
-    left, right = tree["left_children"], tree["right_children"]
-    here = np.flatnonzero(left != -1)
+    _check_nodes(trees, features)
+    for tree in trees:
+        _check_categories(tree)
+
+
+def _check_nodes(trees: Any, features: int) -> None:
+    """Check the nodes of all trees at once, which takes a tenth of the time."""
+    counts = [int(tree["tree_param"]["num_nodes"]) for tree in trees]
+    for name, kind in _NODE_ARRAYS.items():
+        if any(tree[name].dtype.kind != kind for tree in trees) or [len(tree[name]) for tree in trees] != counts:
+            raise ValueError("a tree has arrays of the wrong length or type")
+    if min(counts, default=1) < 1:
+        raise ValueError("a tree has no node")
+    left, right, parents, split = (
+        _join(trees, name) for name in ("left_children", "right_children", "parents", "split_indices")
+    )
+    here = np.concatenate([np.arange(count) for count in [0, *counts]])
+    is_leaf = left == -1
     # Parents stand before their children, so no row goes round in circles; XGBoost counts on a right child just
     # behind the left one.
-    is_inside = (here < left[here]) & (left[here] < nodes - 1) & (right[here] == left[here] + 1)
-    if not is_inside.all() or np.any(right[left == -1] != -1):
+    is_inside = (here < left) & (left + 1 < np.repeat(counts, counts)) & (right == left + 1)
+    if not np.where(is_leaf, right == -1, is_inside).all():
         raise ValueError("a tree has a branch that leads nowhere")
-    _check_splits(tree, here, features)
-
-
-def _check_splits(tree: Any, here: NDArray[np.intp], features: int) -> None:
-    split = tree["split_indices"]
-    if np.any(split[here] < 0) or np.any(split[here] >= features):
+    # A node stands behind as many of its tree's nodes as its number says.
+    inner = np.flatnonzero(~is_leaf)
+    wanted = np.full(len(left), NO_PARENT)
+    children = inner - here[inner] + left[inner]
+    wanted[children] = wanted[children + 1] = here[inner]
+    if not np.array_equal(parents, wanted):
+        raise ValueError("a tree has a node that is not its parent's child")
+    if np.any(~is_leaf & ((split < 0) | (split >= features))):
         raise ValueError("a tree asks for a feature that is not there")
-    values, nodes = np.asarray(tree["categories"]), np.asarray(tree["categories_nodes"])
-    starts, sizes = np.asarray(tree["categories_segments"]), np.asarray(tree["categories_sizes"])
-    if not len(nodes) == len(starts) == len(sizes) or not set(here[tree["split_type"][here] == 1]) == set(nodes):
+    # A threshold may be infinite: all that is known goes left.
+    if not np.isfinite(_join(trees, "split_conditions")[is_leaf]).all() or np.any(~(_join(trees, "sum_hessian") >= 0)):
+        raise ValueError("a tree has a leaf that is no number")
+
+
+def _join(trees: Any, name: str) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, np.int32), *(tree[name] for tree in trees)])
+
+
+def _check_categories(tree: Any) -> None:
+    by_category = np.flatnonzero((tree["split_type"] != 0) & (tree["left_children"] != -1)).tolist()
+    values, nodes = tree["categories"], np.asarray(tree["categories_nodes"])
+    if not by_category and not len(nodes):
+        return
+    starts, sizes = tree["categories_segments"], tree["categories_sizes"]
+    if not len(nodes) == len(starts) == len(sizes) or nodes.tolist() != by_category:
         raise ValueError("a tree has splits by category without their categories")
     # Compared so that no sum can run over.
     if np.any(sizes < 1) or np.any(sizes > len(values)) or np.any(starts < 0) or np.any(starts > len(values) - sizes):

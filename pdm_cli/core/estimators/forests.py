@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from pdm_cli.core.estimators import ubj
 from pdm_cli.core.estimators.algorithm import FloatArray, Matrix, fit_side_by_side
+from pdm_cli.core.estimators.booster_check import NO_PARENT
 from pdm_cli.core.estimators.xgboost_booster import OBJECTIVE as LOG_ODDS
 from pdm_cli.core.estimators.xgboost_booster import BoosterModel, load_boosters, mark_missing
 
 PROBABILITY = "reg:squarederror"
-# XGBoost's mark for the root, which has no parent.
-_NO_PARENT = 2**31 - 1
 # scikit-learn takes seeds of 32 bits.
 _SEEDS = 2**32
 # Probabilities closer to 0 or 1 than this have no useful log-odds.
@@ -98,7 +97,7 @@ class HistGradientBoosting:
         values: Matrix,
         labels: FloatArray,
         *,
-        categorical: Sequence[bool],
+        categorical: Sequence[bool],  # noqa: ARG002 - split as numbers
         hyper: Mapping[str, float],
         seed: int,
         threads: int,
@@ -158,7 +157,7 @@ class ExtraTrees:
         values: Matrix,
         labels: FloatArray,
         *,
-        categorical: Sequence[bool],
+        categorical: Sequence[bool],  # noqa: ARG002 - split as numbers
         hyper: Mapping[str, float],
         seed: int,
         threads: int,
@@ -203,7 +202,7 @@ def _all_numbers(features: int) -> list[str]:
 
 
 def _boosted_trees(model: Any) -> list[Tree]:
-    trees = []
+    trees: list[Tree] = []
     start = float(model._baseline_prediction.item())
     for (predictor,) in model._predictors:
         nodes = predictor.nodes
@@ -278,7 +277,7 @@ def _describe(tree: Tree, number: int, features: int) -> dict[str, Any]:
     place = np.zeros(count, np.int32)
     place[tree.left[inner]], place[tree.right[inner]] = first, first + 1
     order = np.argsort(place)
-    left, parents = np.full(count, -1, np.int32), np.full(count, _NO_PARENT, np.int32)
+    left, parents = np.full(count, -1, np.int32), np.full(count, NO_PARENT, np.int32)
     left[place[inner]] = first
     parents[first] = parents[first + 1] = place[inner]
     is_leaf = left == -1

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,10 +140,10 @@ class _Design:
         self._categorical = list(categorical)
         self.matrix = np.concatenate(parts, axis=1)
         self._mean = self.matrix.mean(axis=0)
-        is_category = np.repeat(self._categorical, [len(columns) for columns in self._columns])
+        is_flag = np.repeat(self._categorical, [len(columns) for columns in self._columns])
         # A column of one value tells nothing; its spread of 0 must not divide.
         is_constant = np.ptp(self.matrix, axis=0) == 0
-        self._spread = np.where(is_category | is_constant, 1.0, self.matrix.std(axis=0))
+        self._spread = np.where(is_flag | is_constant, 1.0, self.matrix.std(axis=0))
         self.matrix -= self._mean
         self.matrix /= self._spread
         self.matrix[:, is_constant] = 0.0

@@ -1,6 +1,7 @@
 """Universal binary JSON, the form that XGBoost keeps its models in: written, and read without trust.
 
-XGBoost believes what it reads: damaged bytes end the whole process. So they are read here first.
+XGBoost believes what it reads: damaged bytes end the whole process. So they are read here first. Only what XGBoost
+writes is understood: lengths are of 64 bits, and every array says how long it is.
 
 References
 ----------
@@ -14,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-_NUMBERS = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}
-_CONSTANTS = {"T": True, "F": False, "Z": None}
+_LONG = struct.Struct(">q")
+_NUMBERS = {ord(mark): struct.Struct(f">{form}") for mark, form in zip("iUIlLdD", "bBhiqfd", strict=True)}
+_TYPES = {mark: np.dtype(form.format) for mark, form in _NUMBERS.items()}
+_OBJECT, _END, _ARRAY, _TYPE, _COUNT, _STRING, _LENGTH = b"{}[$#SL"
 _DEEPEST = 32
 
 
@@ -30,19 +33,17 @@ def encode(value: Any) -> bytes:
     if isinstance(value, dict):
         return b"{" + b"".join(_length(key.encode()) + encode(item) for key, item in value.items()) + b"}"
     if isinstance(value, list):
-        return b"[#L" + struct.pack(">q", len(value)) + b"".join(encode(item) for item in value)
+        return b"[#L" + _LONG.pack(len(value)) + b"".join(encode(item) for item in value)
     if isinstance(value, np.ndarray):
         mark = {"i4": b"l", "i8": b"L", "u1": b"U", "f4": b"d"}[value.dtype.str[1:]]
-        return (
-            b"[$" + mark + b"#L" + struct.pack(">q", len(value)) + value.astype(value.dtype.newbyteorder(">")).tobytes()
-        )
+        return b"[$" + mark + b"#L" + _LONG.pack(len(value)) + value.astype(value.dtype.newbyteorder(">")).tobytes()
     if isinstance(value, str):
         return b"S" + _length(value.encode())
-    return b"L" + struct.pack(">q", value)
+    return b"L" + _LONG.pack(value)
 
 
 def _length(text: bytes) -> bytes:
-    return b"L" + struct.pack(">q", len(text)) + text
+    return b"L" + _LONG.pack(len(text)) + text
 
 
 def decode(content: bytes) -> Any:
@@ -53,77 +54,69 @@ def decode(content: bytes) -> Any:
     ValueError
         If it is not one whole document.
     """
-    reader = _Reader(content)
-    value = reader.value(reader.mark(), depth=0)
-    if reader.at != len(content):
-        raise ValueError(f"{len(content) - reader.at} bytes too many")
+    try:
+        value, at = _value(content, 0, 0)
+    except (IndexError, struct.error) as exc:
+        raise ValueError("cut short") from exc
+    if at != len(content):
+        raise ValueError(f"{len(content) - at} bytes too many")
     return value
 
 
-class _Reader:
-    """A place in a document; all reading goes forward and stays inside."""
+def _value(content: bytes, at: int, depth: int) -> tuple[Any, int]:
+    """Return the value at a place, and the place after it."""
+    mark = content[at]
+    if depth > _DEEPEST:
+        raise ValueError("nested too deeply")
+    if mark == _OBJECT:
+        return _object(content, at + 1, depth)
+    if mark == _ARRAY:
+        return _array(content, at + 1, depth)
+    if mark == _STRING:
+        return _text(content, at + 1)
+    if mark not in _NUMBERS:
+        raise ValueError(f"unknown mark {mark:#04x}")
+    return _NUMBERS[mark].unpack_from(content, at + 1)[0], at + 1 + _NUMBERS[mark].size
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.at = 0
 
-    def take(self, count: int) -> bytes:
-        if not 0 <= count <= len(self._content) - self.at:
-            raise ValueError("cut short")
-        self.at += count
-        return self._content[self.at - count : self.at]
+def _object(content: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    found: dict[str, Any] = {}
+    while content[at] != _END:
+        key, at = _text(content, at)
+        if key in found:
+            raise ValueError(f"{key!r} twice")
+        found[key], at = _value(content, at, depth + 1)
+    return found, at + 1
 
-    def mark(self) -> str:
-        return self.take(1).decode("latin-1")
 
-    def number(self, mark: str) -> Any:
-        if mark not in _NUMBERS:
-            raise ValueError(f"unknown mark {mark!r}")
-        form = ">" + _NUMBERS[mark]
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+def _array(content: bytes, at: int, depth: int) -> tuple[Any, int]:
+    if content[at] == _TYPE:
+        kind, sign = content[at + 1], content[at + 2]
+        count, at = _count(content, at + 3)
+        if sign != _COUNT or kind not in _TYPES:
+            raise ValueError("an array without type or length")
+        end = at + count * _TYPES[kind].itemsize
+        return np.frombuffer(content[at:end], _TYPES[kind], count), end
+    if content[at] != _COUNT:
+        raise ValueError("an array without length")
+    count, at = _count(content, at + 1)
+    found = []
+    for _ in range(count):
+        value, at = _value(content, at, depth + 1)
+        found.append(value)
+    return found, at
 
-    def count(self) -> int:
-        number = self.number(self.mark())
-        if not isinstance(number, int):
-            raise ValueError("a length is no whole number")
-        return number
 
-    def text(self) -> str:
-        return self.take(self.count()).decode()
+def _text(content: bytes, at: int) -> tuple[str, int]:
+    count, at = _count(content, at)
+    return content[at : at + count].decode(), at + count
 
-    def value(self, mark: str, *, depth: int) -> Any:
-        if depth > _DEEPEST:
-            raise ValueError("nested too deeply")
-        if mark == "{":
-            return self._object(depth)
-        if mark == "[":
-            return self._array(depth)
-        if mark == "S":
-            return self.text()
-        return _CONSTANTS[mark] if mark in _CONSTANTS else self.number(mark)
 
-    def _object(self, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        while self._content[self.at : self.at + 1] != b"}":
-            key = self.text()
-            if key in found:
-                raise ValueError(f"{key!r} twice")
-            found[key] = self.value(self.mark(), depth=depth + 1)
-        self.at += 1
-        return found
-
-    def _array(self, depth: int) -> Any:
-        mark = self.mark()
-        if mark == "$":
-            kind, sign, count = self.mark(), self.mark(), self.count()
-            if sign != "#" or kind not in _NUMBERS:
-                raise ValueError("an array without type or length")
-            form = np.dtype(_NUMBERS[kind]).newbyteorder(">")
-            return np.frombuffer(self.take(count * form.itemsize), form)
-        if mark == "#":
-            return [self.value(self.mark(), depth=depth + 1) for _ in range(self.count())]
-        found = []
-        while mark != "]":
-            found.append(self.value(mark, depth=depth + 1))
-            mark = self.mark()
-        return found
+def _count(content: bytes, at: int) -> tuple[int, int]:
+    """Return a length, and the place after it; there is at least that much to read."""
+    if content[at] != _LENGTH:
+        raise ValueError("a length of another type")
+    count: int = _LONG.unpack_from(content, at + 1)[0]
+    if not 0 <= count <= len(content) - at:
+        raise ValueError("cut short")
+    return count, at + 1 + _LONG.size
