@@ -151,6 +151,19 @@ def test_what_was_dumped_predicts_bit_identically(name: str, fit: Fit) -> None:
     assert read.dump() == dumps
 
 
+def test_what_the_lack_of_a_value_tells_is_learned_and_kept(name: str, fit: Fit) -> None:
+    values, labels = sample()
+    values[labels[:, 0] == 1, 0] = np.nan
+    model = fit(values, labels[:, :1])
+    probabilities = model.predict(values)
+    read = ESTIMATORS[name].make().load(model.dump(), categorical=CATEGORICAL)
+    assert read.predict(values).tobytes() == probabilities.tobytes()
+    # A line cannot tell: it takes a typical value for a missing one.
+    if name != "logistic_regression":
+        is_one = labels[:, 0] == 1
+        assert probabilities[is_one].mean() > 1.5 * probabilities[~is_one].mean()
+
+
 def test_the_same_seed_gives_the_same_bytes(fit: Fit) -> None:
     assert fit(*sample()).dump() == fit(*sample()).dump()
 

@@ -53,6 +53,7 @@ def test_a_model_passes_and_holds_nothing_but_head_and_trees() -> None:
         ("\nis_linear=0\n", "\nis_linear=0\nis_linear=0\n", "twice"),
         ("\nis_linear=0\n", "\nis_linear=0\nsurprise=0\n", "wrong length or none"),
         ("\nleaf_value=", "\nleaf_value=nan ", "not one of a tree"),
+        ("\nleaf_value=", "\nleaf_value=inf ", "not one of a tree"),
         ("\nTree=1", "\nTree=7", "not one of a tree"),
         ("num_class=1", "num_class=3", "another kind"),
         ("sigmoid:1", "sigmoid:x", "another kind"),

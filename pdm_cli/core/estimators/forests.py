@@ -115,21 +115,10 @@ class HistGradientBoosting:
                     raise InterruptedError
                 return 0.0
 
-            trees = int(hyper["trees"])
-            model = HistGradientBoostingClassifier(
-                max_iter=trees,
-                learning_rate=hyper["learning_rate"],
-                max_leaf_nodes=int(hyper["max_leaves"]),
-                min_samples_leaf=int(hyper["min_leaf_rows"]),
-                l2_regularization=hyper["l2"],
-                max_features=hyper["column_share"],
-                random_state=seed % _SEEDS,
-                # Never early, but the score is asked for after every tree: a chance to heed Ctrl-C.
-                early_stopping=True,
-                validation_fraction=None,
-                n_iter_no_change=trees,
-                scoring=heed_stop,
-            )
+            params = _boosting_params(hyper, seed)
+            # Never early, but the score is asked for after every tree: a chance to heed Ctrl-C.
+            never_early = {"early_stopping": True, "validation_fraction": None, "n_iter_no_change": params["max_iter"]}
+            model = HistGradientBoostingClassifier(**params, **never_early, scoring=heed_stop)
             # Sums come out a bit differently on another number of threads; the limit is the calling thread's own.
             with threadpool_limits(limits=1, user_api="openmp"):
                 model.fit(marked, column)
@@ -199,6 +188,18 @@ class ExtraTrees:
 
 def _all_numbers(features: int) -> list[str]:
     return ["q"] * features
+
+
+def _boosting_params(hyper: Mapping[str, float], seed: int) -> dict[str, Any]:
+    return {
+        "max_iter": int(hyper["trees"]),
+        "learning_rate": hyper["learning_rate"],
+        "max_leaf_nodes": int(hyper["max_leaves"]),
+        "min_samples_leaf": int(hyper["min_leaf_rows"]),
+        "l2_regularization": hyper["l2"],
+        "max_features": hyper["column_share"],
+        "random_state": seed % _SEEDS,
+    }
 
 
 def _boosted_trees(model: Any) -> list[Tree]:

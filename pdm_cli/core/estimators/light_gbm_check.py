@@ -26,7 +26,8 @@ _FIXED = {
     "label_index": "0",
     "objective": "binary sigmoid:1",
 }
-_LINE = re.compile(r"[a-z_]+=[-+.e0-9 ]*")
+# A threshold may be infinite: all that is known goes left.
+_LINE = re.compile(r"[a-z_]+=[-+.e0-9 ]*|threshold=([-+.e0-9 ]|inf)*")
 # Whole numbers and numbers, one a split; numbers, one a leaf; and what lists of categories need.
 _SPLITS = {"split_feature": int, "left_child": int, "right_child": int, "decision_type": int, "threshold": float}
 _SPLITS |= dict.fromkeys(("split_gain", "internal_value", "internal_weight"), float) | {"internal_count": int}
