@@ -13,10 +13,9 @@ import pytest
 
 from pdm_cli import bundle
 from pdm_cli.bundle import Bundle
-from pdm_cli.core.estimators import ESTIMATORS, Model
+from pdm_cli.core.estimators import ESTIMATORS, Model, unavailable
 from pdm_cli.core.features import Vocabulary
 from pdm_cli.errors import ModelError
-from pdm_cli.params import TrainParams
 
 NAMES = ["volt_mean_3h", "hours_since_error1", "model"]
 BUNDLE = Bundle(
@@ -45,8 +44,9 @@ def sample(rows: int = 300) -> np.ndarray:
 def model() -> Model:
     values = sample()
     labels = (np.nan_to_num(values[:, :2]) > 0.5).astype(float)
-    params = TrainParams(trees=5, threads=1)
-    return ESTIMATORS["xgboost"]().fit(values, labels, categorical=[False, False, True], params=params)
+    algorithm = ESTIMATORS["xgboost"]
+    hyper = algorithm.defaults | {"trees": 5}
+    return algorithm.make().fit(values, labels, categorical=[False, False, True], hyper=hyper, seed=0, threads=1)
 
 
 @pytest.fixture
@@ -84,6 +84,39 @@ def test_saving_what_was_loaded_gives_the_same_files(folder: Path, tmp_path: Pat
     assert files == ["booster_1.ubj", "booster_2.ubj", "bundle.json"]
     for name in files:
         assert (copy / name).read_bytes() == (folder / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_bundle_of_every_estimator_comes_back_from_data_only(name: str, tmp_path: Path) -> None:
+    reason = unavailable(name)
+    if reason is not None:
+        pytest.skip(reason)
+    values, algorithm = sample(), ESTIMATORS[name]
+    labels = (np.nan_to_num(values[:, :2]) > 0.5).astype(float)
+    hyper = {key: min(value, 9) for key, value in algorithm.defaults.items()}
+    categorical = [False, False, True]
+    fitted = algorithm.make().fit(values, labels, categorical=categorical, hyper=hyper, seed=0, threads=1)
+    bundle.save(tmp_path, replace(BUNDLE, estimator=name), fitted)
+    found, read = bundle.load(tmp_path)
+    assert found.estimator == name
+    assert read.predict(values).tobytes() == fitted.predict(values).tobytes()
+    for path in tmp_path.glob("booster_*"):
+        assert path.suffix == algorithm.suffix
+        with pytest.raises(ValueError, match=r"opcode|pickle|expected|STOP|read|argument"):
+            list(pickletools.genops(path.read_bytes()))
+
+
+def test_a_bundle_whose_library_does_not_load_says_what_to_install(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib" / "lightgbm").mkdir(parents=True)
+    (tmp_path / "lib" / "lightgbm" / "__init__.py").write_text("raise OSError('libgomp.so.1: cannot open')\n")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
+    edit(folder, estimator="lightgbm")
+    error = refused(folder)
+    assert "libgomp.so.1: cannot open" in error.message
+    assert "pdm-cli[lightgbm]" in str(error.hint)
 
 
 def test_there_is_no_pickle_in_the_folder(folder: Path) -> None:
