@@ -32,6 +32,8 @@ class Recipe:
     ----------
     sensors : list of str
         Sensor columns of the telemetry, floats in the sensor's own unit.
+    families : list of str
+        Families of features that the model looks at.
     tables : list of str
         Event tables and attributes that the features are made from; ``anomalies`` are found in the telemetry.
     step_us, phase_us : int
@@ -49,6 +51,7 @@ class Recipe:
     """
 
     sensors: list[str]
+    families: list[str]
     tables: list[str]
     step_us: int
     phase_us: int

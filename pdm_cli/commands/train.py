@@ -58,7 +58,7 @@ def fit(task: Task) -> dict[str, Any]:
     """Write the bundle, the leaderboard and the held-out predictions, and return the metrics."""
     from pdm_cli import bundle, tables
     from pdm_cli.commands.sources import read_sources
-    from pdm_cli.core.search import leaderboard
+    from pdm_cli.core.trials import leaderboard
     from pdm_cli.schema import PREDICTIONS
 
     clock = _Clock()
@@ -191,9 +191,9 @@ def _search(task: Task, problem: Problem) -> Training:
 
     kept = outputs.kept_folder(task.out, task.key)
     try:
-        return train_model(
-            problem, storage=lambda: _storage(kept), clock=time.monotonic, note=task.screen.tell("train")
-        )
+        # A single trial needs no Optuna, which takes longer to import than many a fit.
+        storage = None if problem.train.fast or problem.train.trials == 1 else _storage(kept)
+        return train_model(problem, storage=storage, clock=time.monotonic, note=task.screen.tell("train"))
     except Exception:
         # A run that failed would fail again; one that was stopped is worth going on with.
         shutil.rmtree(kept, ignore_errors=True)
@@ -220,11 +220,13 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
     kept = config.restore(made.settings, "prepared tables")
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
     rows = np.flatnonzero(problem.training_rows(split))
+    family_of = dict(zip(table.names, table.families, strict=True))
     recipe = Recipe(
         sensors=problem.context.scores.sensors,
         tables=[*sources.events, *(["machines"] if sources.machines is not None else [])],
         step_us=made.step_us,
         phase_us=made.phase_us,
+        families=list(dict.fromkeys(family_of[name] for name in names)),
         vocabulary=problem.context.vocabulary,
         categorical=table.categorical,
         states=problem.states(split),
@@ -248,9 +250,35 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
 def _judge(
     problem: Problem, training: Training, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    from pdm_cli.core.judging import judge_trial
+    import numpy as np
 
-    trial, lives = problem.trial(probabilities, alerts)
+    from pdm_cli.core.costs import find_lives
+    from pdm_cli.core.events import Instants
+    from pdm_cli.core.judging import Trial, judge_trial
+    from pdm_cli.schema import MACHINE
+
+    instants, split = problem.instants, problem.split
+    rows = problem.test_span(split)
+    trial = Trial(
+        rows=Instants(instants.machines, instants.codes[rows], instants.times[rows]),
+        labels=np.where(problem.test_rows(split)[:, None], problem.labels, np.nan)[rows],
+        probabilities=probabilities[rows],
+        alerts=alerts[rows],
+        failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
+        start_us=split.test_start,
+        ends_us=instants.ends(),
+    )
+    maint = problem.context.sources.events.get("maint")
+    lives = {
+        component: find_lives(
+            problem.failures[problem.failures["failure"] == component],
+            None if maint is None else maint[maint["kind"] == component],
+            instants.machines[~problem.held_out],
+            start_us=int(instants.times.min()),
+            ends_us=np.minimum(instants.ends(), split.cutoff)[~problem.held_out],
+        )
+        for component in problem.components
+    }
     metrics = judge_trial(
         trial,
         problem.components,
@@ -262,6 +290,45 @@ def _judge(
         seed=problem.train.seed,
     )
     return {**metrics, "split": _describe_split(problem), "search": _describe_search(problem, training)}
+
+
+def _describe_split(problem: Problem) -> dict[str, Any]:
+    from pdm_cli.core.split import show
+
+    split = problem.split
+    return {
+        "kind": problem.train.split,
+        "cutoff": show(split.cutoff),
+        "test_start": show(split.test_start),
+        "test_end": show(split.test_end),
+        "gap_hours": (split.test_start - split.cutoff) / 3.6e9 if problem.train.split != "machine" else None,
+        "lead_time_hours": problem.lead.lead_time_hours,
+        "horizon_hours": problem.lead.horizon_hours,
+        "train_rows": int(problem.training_rows(split).sum()),
+        "test_rows": int(problem.test_rows(split).sum()),
+        "machines_held_out": problem.instants.machines[problem.held_out].tolist(),
+    }
+
+
+def _describe_search(problem: Problem, training: Training) -> dict[str, Any]:
+    """Return what was searched and chosen, and the leaderboard."""
+    import json
+
+    from pdm_cli.core.trials import leaderboard
+
+    search, members = training.search, training.model.members
+    board: list[dict[str, Any]] = json.loads(leaderboard(search).to_json(orient="records"))
+    return {
+        "metric": problem.train.metric,
+        "trials": len(search.trials),
+        "trials_wanted": search.wanted,
+        "cut_short": search.is_cut_short,
+        "resumed": search.resumed,
+        "chosen_trials": training.chosen,
+        "members": [{"algorithm": m.algorithm, "features": len(m.features)} for m in members],
+        "calibration": dict(zip(problem.components, (c.kind for c in training.model.calibrations), strict=True)),
+        "leaderboard": board,
+    }
 
 
 def _predictions(

@@ -13,11 +13,12 @@ from pdm_cli.core.alerts import AlertRule, HeldOut, choose_rule, parse_threshold
 from pdm_cli.core.calibration import Calibration, fit_calibration
 from pdm_cli.core.estimators import ESTIMATORS, Algorithm, Model, unavailable
 from pdm_cli.core.events import Instants
-from pdm_cli.core.metrics import PRIMARY_METRICS
 from pdm_cli.core.model import Member, TrainedModel, average
+from pdm_cli.core.primary_metrics import PRIMARY_METRICS
 from pdm_cli.core.problem import Problem
-from pdm_cli.core.search import Candidate, FoldResult, Search, better_together, search
+from pdm_cli.core.search import search
 from pdm_cli.core.split import Split, show
+from pdm_cli.core.trials import Candidate, FoldResult, Search, better_together
 from pdm_cli.errors import ModelError, UsageError
 from pdm_cli.params import TrainParams
 
@@ -69,12 +70,20 @@ def choose_algorithms(params: TrainParams, note: Note) -> dict[str, Algorithm]:
     for name in names:
         reason = unavailable(name) if len(chosen) < wanted else "not wanted"
         if reason is None:
-            chosen[name] = ESTIMATORS[name]
+            chosen[name] = _with_settings(name, params)
         elif len(chosen) < wanted:
             note(f"left out {reason}")
     if not chosen:
         raise ModelError("no learning algorithm can be loaded", hint="pip install --force-reinstall pdm-cli")
     return chosen
+
+
+def _with_settings(name: str, params: TrainParams) -> Algorithm:
+    """Return the algorithm with the defaults of the settings, which are for XGBoost, the first one to rely on."""
+    algorithm = ESTIMATORS[name]
+    if name != "xgboost":
+        return algorithm
+    return replace(algorithm, defaults={key: getattr(params, key) for key in algorithm.defaults})
 
 
 def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note) -> Training:
@@ -130,7 +139,7 @@ class _Trainer:
             np.where(problem.test_rows(fold)[rows, np.newaxis], problem.labels[rows], np.nan)
             for fold, rows in zip(problem.folds, self._spans, strict=True)
         ]
-        self._kept: dict[tuple[Candidate, int], FloatArray] = {}
+        self._kept: dict[tuple[str, int], FloatArray] = {}
         self.feature_sets = problem.feature_sets()
 
     def evaluate(self, candidate: Candidate) -> Iterator[FoldResult]:
@@ -164,10 +173,10 @@ class _Trainer:
 
     def _predict(self, candidates: Sequence[Candidate], number: int) -> FloatArray:
         for candidate in candidates:
-            if (candidate, number) not in self._kept:
+            if (candidate.key(), number) not in self._kept:
                 # Evaluated before a kill: the trial's score was kept, its predictions were not.
                 self._evaluate_fold(candidate, number)
-        return average([self._kept[candidate, number] for candidate in candidates])
+        return average([self._kept[candidate.key(), number] for candidate in candidates])
 
     def _evaluate_fold(self, candidate: Candidate, number: int) -> FoldResult:
         fold, rows, labels = self._problem.folds[number], self._spans[number], self._labels[number]
@@ -176,7 +185,7 @@ class _Trainer:
         fitted = self._clock()
         matrix = self._problem.table_of(fold).matrix(self.feature_sets[candidate.feature_set], rows)
         begun = self._clock()
-        predictions = self._kept[candidate, number] = model.predict(matrix)
+        predictions = self._kept[candidate.key(), number] = model.predict(matrix)
         seconds = max(self._clock() - begun, 1e-9)
         brier = float(np.nanmean((predictions - labels) ** 2))
         return FoldResult(self._score(number, predictions), brier, fitted - start, len(rows) / seconds)

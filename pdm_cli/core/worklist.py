@@ -23,6 +23,34 @@ BoolArray = NDArray[np.bool_]
 _STALE_HORIZONS = 2
 
 
+def list_predictions(
+    instants: Instants, probabilities: FloatArray, alerts: BoolArray, components: Sequence[str], *, rows: BoolArray
+) -> pd.DataFrame:
+    """Return the predictions of some rows, one a machine, time and component, in the order of the rows.
+
+    Parameters
+    ----------
+    instants : Instants
+        The m rows.
+    probabilities, alerts : (m, c) arrays
+        Of each component.
+    components : sequence of str
+        The c components.
+    rows : (m,) bool array
+        Rows wanted.
+    """
+    chosen, count = np.flatnonzero(rows), len(components)
+    return pd.DataFrame(
+        {
+            MACHINE: np.repeat(instants.machines[instants.codes[chosen]].to_numpy(), count),
+            TIME: np.repeat(_stamps(instants.times[chosen]), count),
+            "component": pd.Series(np.tile(np.array(components, object), len(chosen)), dtype="str"),
+            "probability": probabilities[chosen].ravel(),
+            "alert": alerts[chosen].ravel(),
+        }
+    )
+
+
 def find_alert_episodes(
     instants: Instants, alerts: BoolArray, components: Sequence[str], *, merge_hours: float
 ) -> pd.DataFrame:

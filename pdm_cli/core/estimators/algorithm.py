@@ -43,6 +43,7 @@ class Estimator(Protocol):
         values: Matrix,
         labels: FloatArray,
         *,
+        weights: FloatArray | None = None,
         categorical: Sequence[bool],
         hyper: Mapping[str, float],
         seed: int,
@@ -56,6 +57,8 @@ class Estimator(Protocol):
             Features; NaN where unknown.
         labels : (m, c) array
             0 or 1, both in every column.
+        weights : (m,) array, optional
+            How many rows each row stands for; default: itself.
         categorical : sequence of bool
             Which of the f features are positions in a list of categories.
         hyper : mapping

@@ -97,6 +97,7 @@ class HistGradientBoosting:
         values: Matrix,
         labels: FloatArray,
         *,
+        weights: FloatArray | None = None,
         categorical: Sequence[bool],  # noqa: ARG002 - split as numbers
         hyper: Mapping[str, float],
         seed: int,
@@ -121,7 +122,7 @@ class HistGradientBoosting:
             model = HistGradientBoostingClassifier(**params, **never_early, scoring=heed_stop)
             # Sums come out a bit differently on another number of threads; the limit is the calling thread's own.
             with threadpool_limits(limits=1, user_api="openmp"):
-                model.fit(marked, column)
+                model.fit(marked, column, sample_weight=weights)
             return _to_booster(_boosted_trees(model), features=features, objective=LOG_ODDS)
 
         return BoosterModel(fit_side_by_side(fit_component, labels, threads=threads), _all_numbers(features))
@@ -146,6 +147,7 @@ class ExtraTrees:
         values: Matrix,
         labels: FloatArray,
         *,
+        weights: FloatArray | None = None,
         categorical: Sequence[bool],  # noqa: ARG002 - split as numbers
         hyper: Mapping[str, float],
         seed: int,
@@ -169,7 +171,7 @@ class ExtraTrees:
                     max_features=hyper["column_share"],
                     random_state=tree_seed,
                 )
-                trees.append(_random_tree(tree.fit(values, column).tree_, share=1 / len(seeds)))
+                trees.append(_random_tree(tree.fit(values, column, sample_weight=weights).tree_, share=1 / len(seeds)))
             return _to_booster(trees, features=features, objective=PROBABILITY)
 
         return MeanForestModel(fit_side_by_side(fit_component, labels, threads=threads), _all_numbers(features))

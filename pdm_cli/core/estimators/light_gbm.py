@@ -60,6 +60,7 @@ class LightGBM:
         values: Matrix,
         labels: FloatArray,
         *,
+        weights: FloatArray | None = None,
         categorical: Sequence[bool],
         hyper: Mapping[str, float],
         seed: int,
@@ -75,7 +76,9 @@ class LightGBM:
         def fit_component(column: FloatArray, stop: threading.Event) -> bytes:
             # A dataset holds one label at a time: each thread bins the features once for all its components.
             if not hasattr(binned, "dataset"):
-                binned.dataset = lightgbm.Dataset(values, column, params=params, categorical_feature=categories)
+                binned.dataset = lightgbm.Dataset(
+                    values, column, weight=weights, params=params, categorical_feature=categories
+                )
             binned.dataset.set_label(column)
             booster = lightgbm.Booster(params, binned.dataset)
             for _ in range(int(hyper["trees"])):

@@ -84,6 +84,7 @@ class LogisticRegression:
         values: Matrix,
         labels: FloatArray,
         *,
+        weights: FloatArray | None = None,
         categorical: Sequence[bool],
         hyper: Mapping[str, float],
         seed: int,  # noqa: ARG002 - nothing here is random
@@ -100,7 +101,7 @@ class LogisticRegression:
             if stop.is_set():
                 return None
             model = linear_model.LogisticRegression(C=1 / hyper["l2"], solver="newton-cholesky", max_iter=_MOST_STEPS)
-            model.fit(design.matrix, column)
+            model.fit(design.matrix, column, sample_weight=weights)
             return design.unfold(model.coef_[0], float(model.intercept_[0]))
 
         # Sums come out a bit differently on another number of threads.

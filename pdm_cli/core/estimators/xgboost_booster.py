@@ -73,6 +73,7 @@ class XGBoost:
         values: Matrix,
         labels: FloatArray,
         *,
+        weights: FloatArray | None = None,
         categorical: Sequence[bool],
         hyper: Mapping[str, float],
         seed: int,
@@ -88,7 +89,9 @@ class XGBoost:
         def fit_component(column: FloatArray, stop: threading.Event) -> Any:
             # A matrix holds one label at a time: each thread bins the features once for all its components.
             if not hasattr(binned, "matrix"):
-                binned.matrix = xgboost.QuantileDMatrix(marked, feature_types=feature_types, nthread=1)
+                binned.matrix = xgboost.QuantileDMatrix(
+                    marked, weight=weights, feature_types=feature_types, nthread=1
+                )
             binned.matrix.set_label(column)
             booster = xgboost.Booster(_booster_params(hyper, seed), [binned.matrix])
             for tree in range(int(hyper["trees"])):
