@@ -157,6 +157,11 @@ def test_the_work_list_worked_by_hand() -> None:
     assert not found["is_stale"].any()
 
 
+def test_equal_work_is_ranked_by_machine_then_component() -> None:
+    found = work_of(series(2, "b") | series(1, "2"))
+    assert found[["machineID", "component"]].to_numpy().tolist() == [[1, "comp2"], [2, "comp1"], [2, "comp2"]]
+
+
 def test_a_machine_that_fell_silent_is_listed_as_stale() -> None:
     table = series(1, "1") | series(2, ".", start=96.0)
     assert work_of(table)["is_stale"].tolist() == [False]
