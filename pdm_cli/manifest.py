@@ -18,7 +18,10 @@ import pdm_cli
 MANIFEST_FILE = "manifest.json"
 SCHEMA = "pdm.manifest/1"
 # Libraries whose version can change a byte of an output.
-RECORDED_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "xgboost-cpu", "xgboost", "lightgbm", "optuna")
+RECORDED_LIBRARIES = (
+    *("numpy", "scipy", "pandas", "pyarrow", "statsmodels"),
+    *("scikit-learn", "xgboost-cpu", "xgboost", "lightgbm", "optuna"),
+)
 
 _REASONS = {
     "command": "made by another command",

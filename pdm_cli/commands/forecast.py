@@ -129,7 +129,9 @@ def _check_sensors(recipe: Recipe, data: Path, settings: Settings) -> None:
 
 def _difference(here: Sequence[str], trained: Sequence[str]) -> str:
     lacking, added = sorted(set(trained) - set(here)), sorted(set(here) - set(trained))
-    parts = [f"{', '.join(names)} {what}" for names, what in ((lacking, "missing"), (added, "not known to it")) if names]
+    parts = [
+        f"{', '.join(names)} {what}" for names, what in ((lacking, "missing"), (added, "not known to it")) if names
+    ]
     return "; ".join(parts)
 
 

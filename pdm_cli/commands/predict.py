@@ -51,6 +51,7 @@ def foretell(task: Task) -> dict[str, Any]:
 
     from pdm_cli import bundle, tables
     from pdm_cli.commands.forecast import make_forecast
+    from pdm_cli.core.drift import DIFFERENT
     from pdm_cli.core.split import show
     from pdm_cli.core.worklist import find_alert_episodes, list_predictions
     from pdm_cli.schema import PREDICTIONS
@@ -85,12 +86,8 @@ def foretell(task: Task) -> dict[str, Any]:
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": len(episodes),
         "worklist": _as_records(worklist),
-        "drift": _as_records(drift[drift["stability_index"] >= _MOVED]),
+        "drift": _as_records(drift[drift["stability_index"] >= DIFFERENT]),
     }
-
-
-# The usual reading of a population stability index: below .1 stable, from .25 on another population.
-_MOVED = 0.25
 
 
 def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
@@ -115,6 +112,7 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
 def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
     """Return the work list with its reasons."""
     import numpy as np
+    import pandas as pd
 
     from pdm_cli.core.worklist import describe, rank_work, top_reasons
 
@@ -128,11 +126,13 @@ def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
         lead_time_hours=labels.lead_time_hours,
         horizon_hours=labels.horizon_hours,
     )
-    codes = instants.machines.get_indexer(worklist["machineID"])
+    codes = instants.machines.get_indexer(pd.Index(worklist["machineID"]))
     last = np.searchsorted(instants.codes, codes, side="right") - 1
-    added = loaded.model.explain(table, last)[np.arange(len(last)), [components.index(c) for c in worklist["component"]]]
+    added = loaded.model.explain(table, last)[
+        np.arange(len(last)), [components.index(c) for c in worklist["component"]]
+    ]
     values = table.matrix(table.names, last)
-    reasons = top_reasons(added, table.names, values)
+    reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories)
     return worklist.assign(reasons=["; ".join(describe(reason) for reason in row) for row in reasons])
 
 

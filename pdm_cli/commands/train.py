@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.errors import DataError, ModelError, NotEnoughData
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -171,18 +171,59 @@ def _guard(problem: Problem, made: Made) -> None:
     from pdm_cli.core import guards
     from pdm_cli.core.lookahead import rebuild_cut
 
-    split, table = problem.split, problem.table_of(problem.split)
+    split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
     trained, tested = problem.training_rows(split), problem.test_rows(split)
-    guards.check_rows(problem)
-    sample = guards.choose_sample(problem.instants, trained | tested, seed=problem.train.seed)
+    if problem.train.split != "machine":
+        guards.check_disjoint(
+            trained, tested, instants.times, horizon_us=problem.horizon_us, test_start=split.test_start
+        )
+    known = np.where(problem.held_out[instants.codes, np.newaxis], np.nan, problem.labels)
+    guards.check_folds(
+        problem.folds, known, instants.times, components=problem.components, horizon_us=problem.horizon_us
+    )
+    sample = guards.choose_sample(instants, trained | tested, seed=problem.train.seed)
     kept = config.restore(made.settings, "prepared tables")
     cut = rebuild_cut(
         problem.context, sample, table.names, problem.states(split), features=kept.features, detect=kept.detect
     )
-    guards.compare_cut(problem.instants, sample, table.names, table.matrix(table.names, sample), cut)
-    rows = np.flatnonzero(trained)
+    machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
+    guards.compare_cut(table.names, table.matrix(table.names, sample), cut, machines, times)
     if not problem.train.allow_suspicious:
-        guards.check_separating(table.matrix(table.names, rows), problem.labels[rows], table.names, problem.components)
+        _refuse_separating(problem)
+
+
+def _refuse_separating(problem: Problem) -> None:
+    """Refuse a feature that tells failures all but perfectly, as only one that knows of the future does.
+
+    Raises
+    ------
+    ModelError
+        If there is one.
+    """
+    import numpy as np
+
+    from pdm_cli.core.guards import find_separating
+
+    # What is learned from failures knows those of the training: it is judged on a fold.
+    fold = problem.folds[-1]
+    learned = problem.table_of(fold).names[len(problem.table.names) :]
+    looks = (
+        (problem.table, problem.table.names, problem.training_rows(problem.split)),
+        (problem.table_of(fold), learned, problem.test_rows(fold)),
+    )
+    found = []
+    for table, names, chosen in looks:
+        rows = np.flatnonzero(chosen)
+        if names:
+            matrix = table.matrix(names, rows)
+            found += find_separating(matrix, problem.labels[rows], names, problem.components)
+    if found:
+        feature, component, auc = found[0]
+        raise ModelError(
+            f"features: {feature} alone tells failures of {component} (AUC {auc:.4f}), as a feature does that knows of "
+            "the future",
+            hint="find out where it comes from; --allow-suspicious trains with it all the same",
+        )
 
 
 def _search(task: Task, problem: Problem) -> Training:

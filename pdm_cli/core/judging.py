@@ -129,9 +129,7 @@ def _judge_rows(trial: Trial, column: int) -> dict[str, Any]:
     }
 
 
-def _judge_events(
-    trial: Trial, column: int, component: str, *, lead: LabelsParams, merge_hours: float
-) -> EventOutcome:
+def _judge_events(trial: Trial, column: int, component: str, *, lead: LabelsParams, merge_hours: float) -> EventOutcome:
     is_on, rows = trial.alerts[:, column], trial.rows
     return judge_events(
         Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),

@@ -59,9 +59,7 @@ def rebuild_cut(
     return values
 
 
-def _cut(
-    context: Context, machines: pd.Index, time: int, *, features: FeaturesParams, detect: DetectParams
-) -> Context:
+def _cut(context: Context, machines: pd.Index, time: int, *, features: FeaturesParams, detect: DetectParams) -> Context:
     """Return a context of some machines at one instant that knows nothing after it."""
     sources = context.sources
     telemetry = sources.telemetry

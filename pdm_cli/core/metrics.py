@@ -43,8 +43,8 @@ def f1_threshold(labels: FloatArray, probabilities: FloatArray) -> float:
     return float(thresholds[int(np.nanargmax(f1[:-1]))])
 
 
-def row_metrics(labels: FloatArray, probabilities: FloatArray, *, threshold: float) -> dict[str, float | None]:
-    """Return ROC AUC, average precision, Brier score and F1 at the threshold.
+def row_metrics(labels: FloatArray, probabilities: FloatArray, *, is_alert: BoolArray) -> dict[str, float | None]:
+    """Return ROC AUC, average precision, Brier score, and F1 of the alerts.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def row_metrics(labels: FloatArray, probabilities: FloatArray, *, threshold: flo
         0 or 1.
     probabilities : (m,) array
         Predictions.
-    threshold : float
-        Alert where the probability reaches it.
+    is_alert : (m,) bool array
+        Where the alert is on.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def row_metrics(labels: FloatArray, probabilities: FloatArray, *, threshold: flo
         "roc_auc": float(roc_auc_score(labels, probabilities)),
         "average_precision": float(average_precision_score(labels, probabilities)),
         "brier": brier,
-        "f1": float(f1_score(labels, probabilities >= threshold)),
+        "f1": float(f1_score(labels, is_alert)),
     }
 
 
@@ -239,6 +239,7 @@ def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> 
     return {
         "failures": len(warning),
         "caught": len(caught),
+        "caught_share": len(caught) / len(warning) if len(warning) else None,
         "caught_24h": int((caught >= LONG_WARNING_HOURS).sum()),
         "warning_hours": dict(zip(("q25", "median", "q75"), quartiles, strict=True)),
         "false_alarms": false_alarms,

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """Robust z of every sensor: how far a reading lies from what its machine showed before, in robust standard deviations.
 
 Median and median absolute deviation come from a trailing window that ends where the current block of the clock began,
@@ -23,18 +22,6 @@ from pdm_cli.core.events import US_PER_HOUR, Instants
 # Readings of all windows in hand at once (2 MB): the work stays within the cache, and memory flat.
 _BATCH = 1 << 18
 
-=======
-"""Robust z of every sensor."""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
->>>>>>> template
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -54,12 +41,8 @@ class ZScores:
     sensors : list of str
         The s sensors.
     z : (n, s) array
-<<<<<<< HEAD
         Robust standard deviations from the median, within the clip; 0 until there is enough history, NaN where the
         reading is missing.
-=======
-        Robust standard deviations from the median; NaN where the reading is missing.
->>>>>>> template
     """
 
     machines: pd.Index
@@ -67,7 +50,6 @@ class ZScores:
     times: IntArray
     sensors: list[str]
     z: FloatArray
-<<<<<<< HEAD
 
 
 @dataclass(frozen=True)
@@ -187,5 +169,3 @@ def _window_spreads(readings: FloatArray, blocks: _Blocks, counts: IntArray) -> 
         medians[batch] = window_medians(values, windows)
         mads[batch] = window_mads(values, windows, medians[batch])
     return medians, mads
-=======
->>>>>>> template

@@ -89,9 +89,7 @@ class XGBoost:
         def fit_component(column: FloatArray, stop: threading.Event) -> Any:
             # A matrix holds one label at a time: each thread bins the features once for all its components.
             if not hasattr(binned, "matrix"):
-                binned.matrix = xgboost.QuantileDMatrix(
-                    marked, weight=weights, feature_types=feature_types, nthread=1
-                )
+                binned.matrix = xgboost.QuantileDMatrix(marked, weight=weights, feature_types=feature_types, nthread=1)
             binned.matrix.set_label(column)
             booster = xgboost.Booster(_booster_params(hyper, seed), [binned.matrix])
             for tree in range(int(hyper["trees"])):
