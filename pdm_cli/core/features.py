@@ -414,10 +414,10 @@ LEARNED: dict[str, LearnedFamily] = {
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 
-# Sets of families that the search chooses from, the first one first.
+# Sets of families that the search chooses from; the first one, the best on the folds of the reference set, first.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
+    "full": (*_PLAIN, "visits", "cycle_places", "shifts", "template"),
     "template": (*_PLAIN, "visits", "cycle_places", "template"),
-    "all": (*FEATURES, *LEARNED),
-    "shifts": (*_PLAIN, "visits", "cycle_places", "shifts"),
+    "anomalies": (*FEATURES, *LEARNED),
     "plain": _PLAIN,
 }
