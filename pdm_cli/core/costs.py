@@ -178,11 +178,11 @@ def compare_costs(
     outcomes : mapping of str to EventOutcome
         Of each component in the test span.
     lives : mapping of str to Lives
-        Of each component in the training span.
+        Of each component in the training span, as far as known.
     costs : CostsParams
         What each event costs.
     machine_months : float
-        Machines times months of the test span, above 0.
+        Machines times months of the test span; with 0 no cost can be told.
 
     Returns
     -------
@@ -195,12 +195,12 @@ def compare_costs(
     """
     judged = list(outcomes.values())
     failures = sum(len(outcome.warning_hours) for outcome in judged)
-    policies = {name: best_interval(lives[name], costs) for name in outcomes}
+    policies = {name: best_interval(lives[name], costs) if name in lives else None for name in outcomes}
     known = [policy.cost_per_month for policy in policies.values() if policy is not None]
     return {
         "unit": costs.unit,
-        "alerts": alert_cost(judged, costs=costs, machine_months=machine_months),
-        "run_to_failure": failures * costs.missed_failure / machine_months,
+        "alerts": alert_cost(judged, costs=costs, machine_months=machine_months) if machine_months else None,
+        "run_to_failure": failures * costs.missed_failure / machine_months if machine_months else None,
         "fixed_interval": sum(known) if len(known) == len(policies) else None,
         "interval_hours": {name: policy and policy.interval_hours for name, policy in policies.items()},
     }

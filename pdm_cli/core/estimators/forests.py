@@ -111,7 +111,7 @@ class HistGradientBoosting:
         marked = mark_missing(values, _all_numbers(features))
 
         def fit_component(column: FloatArray, stop: threading.Event) -> Any:
-            def heed_stop(*_: Any) -> float:
+            def heed_stop(*_: Any, **__: Any) -> float:
                 if stop.is_set():
                     raise InterruptedError
                 return 0.0
