@@ -44,7 +44,9 @@ def demo(
     from pdm_cli.report.results import draw_metrics
 
     # The fleet is in the form of the contract: what a config here says of other raw tables is not about it.
-    settings = replace(settings, columns=ColumnsParams(), preprocess=PreprocessParams())
+    settings = replace(
+        settings, columns=ColumnsParams(), preprocess=PreprocessParams(), train=replace(settings.train, fast=True)
+    )
     data = Path(out) / "data"
     make_data(data, machines=machines, days=days, seed=fleet_seed, screen=screen)
     metrics = run_stages(str(data), out, settings=settings, screen=screen)

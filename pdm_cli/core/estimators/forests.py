@@ -60,6 +60,9 @@ class Tree:
     weight: NDArray[Any]
 
 
+_TREES_AT_ONCE = 25
+
+
 class MeanForestModel(BoosterModel):
     """Trees whose mean is the probability; missing values are left as they are."""
 
@@ -111,18 +114,16 @@ class HistGradientBoosting:
         marked = mark_missing(values, _all_numbers(features))
 
         def fit_component(column: FloatArray, stop: threading.Event) -> Any:
-            def heed_stop(*_: Any, **__: Any) -> float:
-                if stop.is_set():
-                    raise InterruptedError
-                return 0.0
-
-            params = _boosting_params(hyper, seed)
-            # Never early, but the score is asked for after every tree: a chance to heed Ctrl-C.
-            never_early = {"early_stopping": True, "validation_fraction": None, "n_iter_no_change": params["max_iter"]}
-            model = HistGradientBoostingClassifier(**params, **never_early, scoring=heed_stop)
+            model = HistGradientBoostingClassifier(
+                **_boosting_params(hyper, seed), early_stopping=False, warm_start=True
+            )
             # Sums come out a bit differently on another number of threads; the limit is the calling thread's own.
             with threadpool_limits(limits=1, user_api="openmp"):
-                model.fit(marked, column, sample_weight=weights)
+                # In parts, each a chance to heed Ctrl-C.
+                for trees in [*range(_TREES_AT_ONCE, model.max_iter, _TREES_AT_ONCE), model.max_iter]:
+                    if stop.is_set():
+                        raise InterruptedError
+                    model.set_params(max_iter=trees).fit(marked, column, sample_weight=weights)
             return _to_booster(_boosted_trees(model), features=features, objective=LOG_ODDS)
 
         return BoosterModel(fit_side_by_side(fit_component, labels, threads=threads), _all_numbers(features))
