@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pdm_cli.commands.forecast import Forecast
 
 _STAGE = STAGES["predict"]
+# Hours since a rare event grow with the log, with nothing amiss: such features are no sign that machines have changed.
+_AGEING = ("hours_since", "anomalies")
 
 
 @with_settings(*_STAGE.sections)
@@ -86,7 +88,7 @@ def foretell(task: Task) -> dict[str, Any]:
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": len(episodes),
         "worklist": _as_records(worklist),
-        "drift": _as_records(drift[drift["stability_index"] >= DIFFERENT]),
+        "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(_AGEING)]),
     }
 
 
@@ -145,7 +147,8 @@ def _drift(loaded: Bundle, forecast: Forecast, rows: NDArray[np.bool_]) -> pd.Da
 
     names = loaded.fingerprint.features
     index = population_stability(loaded.fingerprint, forecast.table.matrix(names, np.flatnonzero(rows)))
-    drift = pd.DataFrame({"feature": names, "stability_index": index})
+    family_of = dict(zip(forecast.table.names, forecast.table.families, strict=True))
+    drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)
 
 
