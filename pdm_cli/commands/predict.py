@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _STAGE = STAGES["predict"]
 # Hours since a rare event grow with the log, with nothing amiss: such features are no sign that machines have changed.
 _AGEING = ("hours_since", "anomalies")
+# With fewer, chance alone looks like drift.
+_LEAST_ROWS = 1000
 
 
 @with_settings(*_STAGE.sections)
@@ -50,6 +52,7 @@ def predict(
 def foretell(task: Task) -> dict[str, Any]:
     """Write predictions, episodes, work list and drift, and return the summary."""
     import numpy as np
+    import pandas as pd
 
     from pdm_cli import bundle, tables
     from pdm_cli.commands.forecast import make_forecast
@@ -70,12 +73,13 @@ def foretell(task: Task) -> dict[str, Any]:
     episodes = find_alert_episodes(
         instants, forecast.alerts, components, merge_hours=loaded.recipe.settings.train.merge_hours
     )
+    times = instants.times[rows]
+    episodes = episodes[episodes["end"] >= pd.Timestamp(int(times.min()), unit="us")].reset_index(drop=True)
     tables.write_frame(task.out / "episodes.parquet", episodes)
     worklist = _rank(loaded, forecast)
     worklist.to_csv(task.out / "worklist.csv", index=False)
-    drift = _drift(loaded, forecast, rows)
+    drift = _drift(loaded, forecast, task.settings)
     drift.to_csv(task.out / "drift.csv", index=False)
-    times = instants.times[rows]
     return {
         "schema": "pdm.predict/1",
         "rows": int(rows.sum()),
@@ -138,16 +142,27 @@ def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
     return worklist.assign(reasons=["; ".join(describe(reason) for reason in row) for row in reasons])
 
 
-def _drift(loaded: Bundle, forecast: Forecast, rows: NDArray[np.bool_]) -> pd.DataFrame:
-    """Return the stability index of each feature of the model, the most moved first."""
+def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFrame:
+    """Return the stability index of each feature of the model, the most moved first.
+
+    Looked at is what came from ``--since`` on, or else after the training. Of few rows nothing can be told.
+    """
     import numpy as np
     import pandas as pd
 
     from pdm_cli.core.drift import population_stability
+    from pdm_cli.core.split import microseconds
 
-    names = loaded.fingerprint.features
-    index = population_stability(loaded.fingerprint, forecast.table.matrix(names, np.flatnonzero(rows)))
+    names, times = loaded.fingerprint.features, forecast.context.instants.times
     family_of = dict(zip(forecast.table.names, forecast.table.families, strict=True))
+    since = settings.predict.since
+    start = microseconds(since) if since is not None else pd.Timestamp(loaded.recipe.trained["cutoff"]).value // 1000
+    rows = np.flatnonzero(times > start)
+    if not len(rows) and since is None:
+        rows = np.arange(len(times))
+    index = population_stability(loaded.fingerprint, forecast.table.matrix(names, rows))
+    if len(rows) < _LEAST_ROWS:
+        index = np.full(len(names), np.nan)
     drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)
 
