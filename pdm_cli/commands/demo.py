@@ -36,11 +36,14 @@ def demo(
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Simulate a small fleet, run all stages on it, and show how good the warnings are.
+    """Simulate a small fleet, run all stages on it, and show how good the warnings are and what is to be done.
 
     Example: pdm demo
     """
-    from pdm_cli.commands.run import run_stages
+    from pdm_cli.commands.execution import read_summary
+    from pdm_cli.commands.run import run_stage, run_stages
+    from pdm_cli.commands.stages import STAGES
+    from pdm_cli.report.forecasts import draw_forecast
     from pdm_cli.report.results import draw_metrics
 
     # The fleet is in the form of the contract: what a config here says of other raw tables is not about it.
@@ -50,8 +53,12 @@ def demo(
     data = Path(out) / "data"
     make_data(data, machines=machines, days=days, seed=fleet_seed, screen=screen)
     metrics = run_stages(str(data), out, settings=settings, screen=screen)
-    model = str(Path(out) / "model")
-    screen.result({**metrics, "out": model}, lambda: [*draw_metrics(metrics), model])
+    model, predictions = (str(Path(out) / name) for name in ("model", "predictions"))
+    stage = STAGES["predict"]
+    run_stage(stage, {"data": str(data), "model": model}, predictions, settings=settings, screen=screen)
+    forecast = read_summary(stage, Path(predictions))
+    payload = {**metrics, "out": model, "predictions": forecast}
+    screen.result(payload, lambda: [*draw_metrics(metrics), *draw_forecast(forecast), model, predictions])
 
 
 def make_data(folder: Path, *, machines: int, days: int, seed: int, screen: Screen) -> None:

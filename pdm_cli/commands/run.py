@@ -66,7 +66,7 @@ def run_stages(
     folders = {"data": data}
     for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
-        _run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
+        run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _tell_findings(read_summary(stage, Path(target)), target, screen)
@@ -94,16 +94,29 @@ def _tell_findings(quality: dict[str, Any], target: str, screen: Screen) -> None
     screen.detail(f"preprocess: all findings are in {target}/{STAGES['preprocess'].summary}")
 
 
-def _run_stage(
+def run_stage(
     stage: Stage,
     folders: dict[str, str],
     target: str,
     *,
     settings: Settings,
     screen: Screen,
-    force: bool,
-    overwrite: bool,
+    force: bool = False,
+    overwrite: bool = False,
 ) -> None:
+    """Run one stage, unless its output folder holds what it would make.
+
+    Parameters
+    ----------
+    stage : Stage
+        Row of the stages table.
+    folders : dict
+        Port to folder.
+    target : str
+        Output folder.
+    settings, screen, force, overwrite
+        As in :func:`run_stages`.
+    """
     from pdm_cli import manifest
     from pdm_cli.commands.execution import check_inputs, execute, make_recipe
 
