@@ -31,7 +31,7 @@ def demo(
     *,
     machines: Machines = 40,
     days: Days = 180,
-    fleet_seed: Seed = 1,
+    fleet_seed: Seed = 2,
     out: DemoOut = "pdm-demo",
     settings: Settings,
     screen: Screen,

@@ -245,6 +245,8 @@ _WORDINGS = [
     (r"visit_period", "maintenance visits every {hours}", "no rhythm of maintenance visits known"),
     (r"visit_phase", "{percent} of the time to the next visit gone by", "next maintenance visit unknown"),
     (r"hours_to_visit", "next maintenance visit in {hours}", "next maintenance visit unknown"),
+    (r"(.+)_shift_to_visit", "{0} shifted {hours} before the next visit", "no clear shift of {0}"),
+    (r"(.+)_to_visit", "{0} came {hours} before the next visit", "no {0} of late"),
     (r"(.+)_match", "{looks} like the time before earlier failures of {0}", "likeness to failures of {0} unknown"),
     (r"(.+)_match_hours", "{0} would fail in {hours}, as earlier ones did", "likeness to failures of {0} unknown"),
     (r"(.+)_match_visit", "{looks} like {0} fails at the next visit", "next maintenance visit unknown"),
