@@ -38,6 +38,27 @@ def test_every_setting_is_an_option_of_run(pdm: Pdm) -> None:
             assert option_name(item.name) in text
 
 
+@pytest.mark.parametrize(
+    ("option", "remark"),
+    [
+        ("--max-anoms", "(above 0, at most 0.49; default: 0.1)"),
+        ("--alpha", "(above 0, below 1; default: 0.005)"),
+        ("--jobs", "(at least 0, at most 1024; default: 0)"),
+        ("--l2", "(at least 0; default: 3)"),
+        # Bounds of what may be left out, and of each number of a list.
+        ("--window-days", "(above 0, at most 366)"),
+        ("--windows-hours", "(above 0, at most 8784; default: 3,12,24)"),
+        ("--timezone", "(default: UTC)"),
+    ],
+)
+def test_help_shows_bounds_and_defaults(option: str, remark: str, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = pdm("run", "--help").stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if f" {option} " in line)
+    # The help of an option may go on in the next lines.
+    assert remark in " ".join(" ".join(lines[start : start + 3]).replace("│", " ").split())
+
+
 def test_help_imports_nothing_heavy() -> None:
     words = [sys.executable, "-X", "importtime", "-m", "pdm_cli", "--help"]
     log = subprocess.run(words, capture_output=True, text=True, check=True).stderr

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdm_cli import manifest, tables
+from pdm_cli import raw as raw_tables
 from pdm_cli.schema import ANOMALIES, PREDICTIONS
 from tests.cli.conftest import Pdm
 
@@ -154,11 +157,46 @@ def test_causal_anomalies_become_features(work: Path) -> None:
     assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h", "volt_anomaly_score"} <= set(features)
 
 
+def test_how_readings_were_judged_is_told(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    summary = json.loads((work / "anomalies/summary.json").read_text())
+    told = {"smooth_hours": 24.0, "period_hours": 24.0, "window_days": 28.0}
+    assert {name: summary[name] for name in told} == told
+    words = ("detect-anomalies", "--prepared", work / "prepared", "--overwrite", "--out", tmp_path / "a")
+    line = "judged: 24 h trailing means, season of 24 h, by the 14 days before each reading"
+    assert line in pdm(*words, "--window-days", 14).stdout
+    outcome = pdm(*words, "--mode", "batch")
+    assert "judged: 12 h trailing means, season of 24 h, the whole series in view" in outcome.stdout
+    assert "--max-anoms" not in outcome.stdout
+    outcome = pdm(*words, "--mode", "batch", "--smooth-hours", 0, "--period-hours", 168, "--max-anoms", 0.001)
+    assert "judged: the readings themselves, season of 168 h, the whole series in view" in outcome.stdout
+    summary = json.loads((tmp_path / "a/summary.json").read_text())
+    assert "window_days" not in summary
+    capped = sum(facts["capped"] for facts in summary["sensors"].values())
+    assert f"{capped} series reached --max-anoms 0.001: they may hold more anomalies" in " ".join(
+        outcome.stdout.split()
+    )
+
+
+@pytest.fixture(scope="module")
+def in_groups(fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared fleet in several row groups, so that more than one process has work."""
+    folder = tmp_path_factory.mktemp("groups") / "prepared"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_tables, "BATCH_ROWS", 10_000)
+        assert pdm("preprocess", "--data", fleet, "--out", folder).code == 0
+    assert tables.count_row_groups(folder / "telemetry.parquet") >= 3
+    return folder
+
+
 @pytest.mark.parametrize("mode", ["causal", "batch"])
-def test_anomalies_are_the_same_with_any_number_of_threads(mode: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    for jobs in (1, 2):
-        words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / str(jobs), "--mode", mode)
-        assert pdm(*words, "--jobs", jobs).code == 0
+def test_anomalies_are_the_same_from_any_number_of_processes(
+    mode: str, in_groups: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    words = ["detect-anomalies", "--prepared", str(in_groups), "--mode", mode]
+    assert pdm(*words, "--out", tmp_path / "1", "--jobs", 1).code == 0
+    several = [sys.executable, "-m", "pdm_cli", *words, "--out", str(tmp_path / "2"), "--jobs", "2"]
+    subprocess.run(several, capture_output=True, check=True)
+    assert len(pd.read_parquet(tmp_path / "1/anomalies.parquet")) > 100
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
 
@@ -183,7 +221,7 @@ def test_strict_refuses_the_first_series_that_cannot_be_judged(raw: Path, pdm: P
     assert "telemetry.parquet: machine 2, rotate: not judged: the series is constant" in outcome.stderr
     assert not (tmp_path / "a").exists()
     assert pdm(*words, "--json").json["skipped"] == [
-        {"machineID": 2, "sensor": "rotate", "reason": "the series is constant"}
+        {"machineID": 2, "sensor": "rotate", "readings": 120 * 24 + 1, "reason": "the series is constant"}
     ]
 
 
