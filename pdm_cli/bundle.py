@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from pdm_cli import config, manifest
 from pdm_cli.core.alerts import AlertRule
@@ -22,6 +24,7 @@ BUNDLE_FILE = "bundle.json"
 SCHEMA = "pdm.bundle/2"
 SECTIONS = ("preprocess", "features", "detect", "labels", "train", "costs")
 _AGAIN = "train or fetch the model again"
+_MEMBER_FILE = re.compile(r"member_\d+_\d+\.[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,52 @@ class Bundle:
     fingerprint: Fingerprint
 
 
+@dataclass(frozen=True)
+class _StoredMember:
+    algorithm: str
+    features: list[str]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _StoredFingerprint:
+    features: list[str]
+    edges: list[list[float]]
+    shares: list[list[float]]
+    typical: list[float | None]
+
+
+@dataclass(frozen=True)
+class _StoredTraining:
+    cutoff: str
+    test_start: str
+    machines: list[int | str]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What ``bundle.json`` must hold, each key of its type, and no other key."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+    schema: Literal["pdm.bundle/2"]
+    components: list[str]
+    members: list[_StoredMember]
+    calibrations: list[Calibration]
+    rules: list[AlertRule]
+    sensors: list[str]
+    families: list[str]
+    tables: list[str]
+    step_us: int
+    phase_us: int
+    vocabulary: Vocabulary
+    categorical: list[str]
+    states: dict[str, dict[str, Any]]
+    trained: _StoredTraining
+    settings: dict[str, dict[str, Any]]
+    fingerprint: _StoredFingerprint
+
+
 def save(folder: Path, bundle: Bundle) -> None:
     """Write the members' files and ``bundle.json`` into ``folder``."""
     model, recipe = bundle.model, bundle.recipe
@@ -115,23 +164,21 @@ def load(folder: Path) -> Bundle:
     """
     path = folder / BUNDLE_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ModelError(f"{path}: schema {content['schema']!r}, wanted {SCHEMA!r}", hint="train the model again")
+        stored = _read_recipe(path)
         model = TrainedModel(
-            [str(name) for name in content["components"]],
-            [_load_member(folder, member, content["categorical"]) for member in content["members"]],
-            [_calibration(values) for values in content["calibrations"]],
-            [AlertRule(**values) for values in content["rules"]],
+            stored.components,
+            [_load_member(folder, member, stored.categorical) for member in stored.members],
+            stored.calibrations,
+            stored.rules,
         )
-        _check(path, model)
-        return Bundle(model, _load_recipe(content, path), Fingerprint.from_json(content["fingerprint"]))
+        _check_parts(stored)
+        return Bundle(model, _load_recipe(stored, path), Fingerprint.from_json(asdict(stored.fingerprint)))
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
     except KeyError as exc:
         raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
     except (OSError, ValueError, TypeError, AttributeError, IndexError) as exc:
-        raise ModelError(f"{path}: not a bundle of pdm: {exc}", hint=_AGAIN) from exc
+        raise ModelError(f"{path}: not a bundle of pdm: {_first_line(exc)}", hint=_AGAIN) from exc
 
 
 def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
@@ -144,44 +191,77 @@ def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
     return {"algorithm": member.algorithm, "features": member.features, "files": files}
 
 
-def _load_member(folder: Path, content: dict[str, Any], categorical: list[str]) -> Member:
-    features = [str(name) for name in content["features"]]
-    estimator = ESTIMATORS[content["algorithm"]].make()
-    dumps = [_read_file(folder, name, sha256) for name, sha256 in content["files"].items()]
-    model = estimator.load(dumps, categorical=[name in categorical for name in features])
-    return Member(content["algorithm"], features, model)
+def _read_recipe(path: Path) -> _Stored:
+    from pydantic import TypeAdapter, ValidationError
 
-
-def _calibration(values: dict[str, Any]) -> Calibration:
-    return Calibration(**values | {"x": tuple(values["x"]), "y": tuple(values["y"])})
-
-
-def _load_recipe(content: dict[str, Any], path: Path) -> Recipe:
-    values = {item.name: content[item.name] for item in fields(Recipe)}
-    values["vocabulary"] = Vocabulary(**content["vocabulary"])
-    values["states"] = {family: LEARNED[family].load(state) for family, state in content["states"].items()}
     try:
-        values["settings"] = config.restore(content["settings"], str(path))
+        return TypeAdapter(_Stored).validate_json(path.read_bytes())
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        found = first["input"]
+        if first["loc"] == ("schema",) and isinstance(found, str):
+            raise ModelError(f"{path}: schema {found!r}, wanted {SCHEMA!r}", hint="train the model again") from exc
+        where = ".".join(str(step) for step in first["loc"])
+        # A name in the file is part of the message, and it may hold anything.
+        told = f"{where!r}: {first['msg']}" if where else first["msg"]
+        raise ModelError(f"{path}: not a bundle of pdm: {told}", hint=_AGAIN) from exc
+
+
+def _load_member(folder: Path, stored: _StoredMember, categorical: list[str]) -> Member:
+    algorithm = ESTIMATORS[stored.algorithm]
+    dumps = [_read_file(folder, name, sha256) for name, sha256 in stored.files.items()]
+    is_category = [name in categorical for name in stored.features]
+    try:
+        model = algorithm.make().load(dumps, categorical=is_category)
+    # LightGBM raises OSError where its shared library needs one that the system lacks.
+    except (ImportError, OSError) as exc:
+        raise ModelError(
+            f"{folder}: the model needs {algorithm.package}, which cannot be loaded ({_first_line(exc)})",
+            hint=algorithm.install,
+        ) from exc
+    except ModelError as exc:
+        raise ModelError(f"{folder}: {exc.message}", hint=exc.hint) from exc
+    return Member(stored.algorithm, stored.features, model)
+
+
+def _load_recipe(stored: _Stored, path: Path) -> Recipe:
+    values = {item.name: getattr(stored, item.name) for item in fields(Recipe)}
+    values["states"] = {family: LEARNED[family].load(state) for family, state in stored.states.items()}
+    values["trained"] = asdict(stored.trained)
+    try:
+        values["settings"] = config.restore(stored.settings, str(path))
     except PdmError as exc:
         raise ModelError(exc.message, hint=_AGAIN) from exc
     return Recipe(**values)
 
 
-def _check(path: Path, model: TrainedModel) -> None:
+def _check_parts(stored: _Stored) -> None:
     """Refuse parts that do not belong together."""
-    wanted = len(model.components)
-    counts = {"calibrations": len(model.calibrations), "alert rules": len(model.rules)}
-    wrong = next((f"{count} {name}" for name, count in counts.items() if count != wanted), None)
-    if not wanted or not model.members or wrong:
-        told = wrong or f"{len(model.members)} members"
-        raise ModelError(f"{path}: its parts do not belong together: {wanted} components, {told}", hint=_AGAIN)
+    wanted = len(stored.components)
+    counts = {"calibrations": [len(stored.calibrations)], "alert rules": [len(stored.rules)]}
+    counts["files of a member"] = [len(member.files) for member in stored.members]
+    wrong = [f"{count} {name}" for name, own in counts.items() for count in own if count != wanted]
+    if not wanted or not stored.members or wrong:
+        told = wrong[0] if wrong else f"{len(stored.members)} members"
+        raise ValueError(f"{wanted} components, but {told}")
+    seen = stored.fingerprint
+    if {len(seen.edges), len(seen.shares), len(seen.typical)} != {len(seen.features)} or any(
+        len(shares) != len(edges) + 2 for edges, shares in zip(seen.edges, seen.shares, strict=True)
+    ):
+        raise ValueError("the parts of its fingerprint are not of one length")
+    for stamp in (stored.trained.cutoff, stored.trained.test_start):
+        datetime.fromisoformat(stamp)
 
 
 def _read_file(folder: Path, name: str, sha256: str) -> bytes:
     """Return a member's bytes, as they were written."""
-    if Path(name).name != name:
-        raise ModelError(f"{folder / BUNDLE_FILE}: file {name!r} lies outside the folder", hint="do not use this model")
+    if not _MEMBER_FILE.fullmatch(name):
+        raise ModelError(f"{folder / BUNDLE_FILE}: {name!r} is no file of a model", hint="do not use this model")
     content = (folder / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ModelError(f"{folder / name}: damaged: sha256 differs", hint=_AGAIN)
     return content
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -36,6 +37,11 @@ class Calibration:
         Knots of ``isotonic``, both strictly rising, from x = 0 to x = 1.
     slope, intercept : float
         Of ``platt``; the slope is positive.
+
+    Raises
+    ------
+    ValueError
+        If the numbers make no rising function from [0, 1] to [0, 1].
     """
 
     kind: Kind = "identity"
@@ -43,6 +49,17 @@ class Calibration:
     y: tuple[float, ...] = ()
     slope: float = 1.0
     intercept: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "platt" and not self.slope > 0:
+            raise ValueError(f"a calibration must rise, its slope is {self.slope}")
+        if self.kind == "isotonic" and not (
+            len(self.x) == len(self.y)
+            and (self.x[:1], self.x[-1:]) == ((0.0,), (1.0,))
+            and all(low < high for knots in (self.x, self.y) for low, high in pairwise(knots))
+            and 0 <= self.y[0] <= self.y[-1] <= 1
+        ):
+            raise ValueError("a calibration must rise from knot to knot within 0 and 1")
 
     def apply(self, probabilities: FloatArray) -> FloatArray:
         """Return calibrated probabilities in [0, 1], in the same order; NaN stays NaN.

@@ -83,7 +83,14 @@ def _with_settings(name: str, params: TrainParams) -> Algorithm:
     algorithm = ESTIMATORS[name]
     if name != "xgboost":
         return algorithm
-    return replace(algorithm, defaults={key: getattr(params, key) for key in algorithm.defaults})
+    defaults = {key: getattr(params, key) for key in algorithm.defaults}
+    # The search starts from the defaults, so its space must hold them; a logarithmic span has no place for 0.
+    space = {
+        key: replace(span, low=min(span.low, defaults[key]), high=max(span.high, defaults[key]))
+        for key, span in algorithm.space.items()
+        if defaults[key] > 0 or not span.log
+    }
+    return replace(algorithm, defaults=defaults, space=space)
 
 
 def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note) -> Training:

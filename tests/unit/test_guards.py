@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fleet_builders import DAYS, EPOCH_US, HOUR_US, Event, instants_of, log_frame, rows_and_log, rows_frame
+from fleet_builders import EPOCH_US, HOUR_US, instants_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm_cli.core import guards
-from pdm_cli.core.events import Instants
-from pdm_cli.core.features import Sources, build_features, learn_vocabulary
 from pdm_cli.core.guards import check_disjoint, check_folds, choose_sample, compare_cut, find_separating
 from pdm_cli.core.split import Split, split_by_time, time_folds
 from pdm_cli.errors import ModelError, NotEnoughData
@@ -239,33 +237,3 @@ def test_all_features_that_look_ahead_are_listed() -> None:
 def test_tables_of_different_shape_are_a_wrong_call() -> None:
     with pytest.raises(ValueError, match="shape"):
         compare([[1, 2], [3, 4]], [[1, 2]])
-
-
-@fast
-@given(rows_and_log(), st.integers(0, 3))
-def test_our_own_features_pass_and_one_that_looks_ahead_does_not(case: tuple[Any, list[Event]], seed: int) -> None:
-    rows, events = case
-    vocabulary = learn_vocabulary(sources_until(rows, events, math.inf), until_us=int(at(DAYS * 24)[0]))
-
-    def build(now: float) -> tuple[Instants, list[str], np.ndarray]:
-        table = build_features(sources_until(rows, events, now), vocabulary, count_hours=[24.0])
-        remaining = [sum(e.machine == m and h < e.hour <= now for e in events) for m, h in rows if h <= now]
-        return table.instants, [*table.names, "remaining"], np.column_stack([table.values, remaining])
-
-    instants, names, whole = build(math.inf)
-    sample = choose_sample(instants, np.ones(len(rows), bool), seed=seed)
-    cut = np.empty((len(sample), len(names)))
-    for place, position in enumerate(sample.tolist()):
-        machine, hour = rows[position]
-        cut[place] = build(hour)[2][[row for row in rows if row[1] <= hour].index((machine, hour))]
-    machines, times = instants.machines[instants.codes[sample]], instants.times[sample]
-    compare_cut(names[:-1], whole[sample][:, :-1], cut[:, :-1], machines, times)
-    if whole[sample, -1].any():
-        with pytest.raises(ModelError, match="feature remaining of machine"):
-            compare_cut(names, whole[sample], cut, machines, times)
-
-
-def sources_until(rows: list[tuple[Any, float]], events: list[Event], now: float) -> Sources:
-    known = rows_frame([row for row in rows if row[1] <= now])
-    rolling = known.assign(volt_mean_3h=0.0)
-    return Sources(rolling, {"errors": log_frame([event for event in events if event.hour <= now])}, None)

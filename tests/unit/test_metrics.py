@@ -277,6 +277,7 @@ def test_the_summary_adds_up_components() -> None:
     assert summarise_events(outcomes, machine_months=6.0) == {
         "failures": 4,
         "caught": 3,
+        "caught_share": 0.75,
         "caught_24h": 2,
         "warning_hours": {"q25": 13.5, "median": 24.0, "q75": 36.0},
         "false_alarms": 3,
@@ -287,7 +288,12 @@ def test_the_summary_adds_up_components() -> None:
 def test_the_summary_without_a_catch_has_no_warning_time() -> None:
     found = summarise_events([EventOutcome(np.array([np.nan]), 0)], machine_months=1.0)
     assert found["warning_hours"] == {"q25": None, "median": None, "q75": None}
-    assert (found["failures"], found["caught"]) == (1, 0)
+    assert (found["failures"], found["caught"], found["caught_share"]) == (1, 0, 0.0)
+
+
+def test_without_a_judged_failure_no_share_of_them_is_told() -> None:
+    found = summarise_events([EventOutcome(np.array([]), 1)], machine_months=0.0)
+    assert (found["failures"], found["caught_share"], found["false_alarms_per_machine_month"]) == (0, None, None)
 
 
 def slow_f1(labels: list[float], probabilities: list[float], threshold: float) -> float:
@@ -311,11 +317,13 @@ def test_no_threshold_has_a_better_f1(rows: list[tuple[float, float]]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(scored_rows, st.floats(0, 1))
-def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], threshold: float) -> None:
+@given(scored_rows, st.integers(0, 2**42 - 1))
+def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], alerts: int) -> None:
     rows = [*rows, (0.0, 0.25), (1.0, 0.75)]
     labels, probabilities = [label for label, _ in rows], [p for _, p in rows]
-    found = row_metrics(np.array(labels), np.array(probabilities), threshold=threshold)
+    # Alerts are no matter of the row's probability alone, so any rows may have them.
+    is_alert = [bool(alerts >> row & 1) for row in range(len(rows))]
+    found = row_metrics(np.array(labels), np.array(probabilities), is_alert=np.array(is_alert))
     positives = [p for label, p in rows if label == 1]
     negatives = [p for label, p in rows if label == 0]
     wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positives for n in negatives]
@@ -326,19 +334,19 @@ def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], th
     assert found["roc_auc"] == pytest.approx(np.mean(wins))
     assert found["average_precision"] == pytest.approx(np.mean(precisions))
     assert found["brier"] == pytest.approx(np.mean([(label - p) ** 2 for label, p in rows]))
-    assert found["f1"] == pytest.approx(slow_f1(labels, probabilities, threshold))
+    assert found["f1"] == pytest.approx(slow_f1(labels, [float(alert) for alert in is_alert], 1.0))
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_row_metrics_that_need_both_classes_are_none_with_one(label: float) -> None:
-    found = row_metrics(np.full(3, label), np.array([0.5, 0.5, 0.0]), threshold=0.5)
+    found = row_metrics(np.full(3, label), np.array([0.5, 0.5, 0.0]), is_alert=np.array([True, True, False]))
     brier = found.pop("brier")
     assert found == {"roc_auc": None, "average_precision": None, "f1": None}
     assert brier == pytest.approx(0.5 / 3 if label == 0 else 1.5 / 3)
 
 
 def test_row_metrics_without_an_alert_have_an_f1_of_zero() -> None:
-    assert row_metrics(np.array([0.0, 1.0]), np.array([0.1, 0.2]), threshold=0.9)["f1"] == 0.0
+    assert row_metrics(np.array([0.0, 1.0]), np.array([0.1, 0.2]), is_alert=np.zeros(2, bool))["f1"] == 0.0
 
 
 def test_the_macro_mean_leaves_out_what_is_not_known() -> None:

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from fleet_builders import EPOCH_US, HOUR_US, Event, instants_of, log_frame, rows_frame, stamps
+from fleet_builders import EPOCH_US, HOUR_US, rows_frame, stamps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from problem_builders import FOREVER, TRAIN, context_of, simulated
 
 from pdm_cli.core.events import Instants
-from pdm_cli.core.features import Sources, build_features, learn_vocabulary
+from pdm_cli.core.features import FEATURES, LEARNED, build_features, learn_states, match_states
 from pdm_cli.core.worklist import Reason, describe, find_alert_episodes, rank_work, top_reasons
 
 fast = settings(deadline=None, derandomize=True, max_examples=30)
@@ -257,17 +259,11 @@ def test_reasons_read_as_plain_english(name: str, value: float | str | None, wor
 
 
 def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
-    rows = [(1, 0.0), (1, 3.0)]
-    rolling = rows_frame(rows).assign(volt_mean_3h=1.0, volt_std_90min=1.0)
-    events = {
-        table: log_frame([Event(1, 1.0, kind)])
-        for table, kind in [("errors", "error1"), ("maint", "comp1"), ("failures", "comp1")]
-    }
-    events["anomalies"] = log_frame([Event(1, 1.0, "volt")]).assign(score=2.0)
-    machines = pd.DataFrame({"machineID": [1], "age": [18], "model": ["m1"]})
-    sources = Sources(rolling, events, machines)
-    vocabulary = learn_vocabulary(sources, until_us=int(instants_of(rows).times.max()))
-    table = build_features(sources, vocabulary, count_hours=[24.0, 1.5])
+    sources = simulated(machines=5, days=90, seed=2)
+    context = context_of(sources, train=replace(TRAIN, count_hours=(24.0, 1.5)))
+    everyone = np.ones(5, bool)
+    states = learn_states(context, LEARNED, components=["comp1"], until_us=FOREVER, machines=everyone)
+    table = build_features(context, FEATURES).beside(match_states(context, states))
     for value in (1.0, None):
         plain = [name for name in table.names if describe(Reason(name, value, 1.0)).startswith(name)]
         assert_array_equal(plain, ["age", "model"])
