@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pdm_cli.core.training import Training
 
 _STAGE = STAGES["train"]
+# So many failures it takes to suspect a feature that was learned from failures.
+_LEAST_FAILURES = 20
 
 
 @with_settings(*_STAGE.sections)
@@ -58,9 +60,11 @@ def fit(task: Task) -> dict[str, Any]:
     """Write the bundle, the leaderboard and the held-out predictions, and return the metrics."""
     from pdm_cli import bundle, tables
     from pdm_cli.commands.sources import read_sources
+    from pdm_cli.core.choices import check_choices
     from pdm_cli.core.trials import leaderboard
     from pdm_cli.schema import PREDICTIONS
 
+    check_choices(task.settings.train)
     clock = _Clock()
     sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.screen.tell("train"))
     problem = _make_problem(task.settings, sources)
@@ -101,7 +105,7 @@ def _make_problem(settings: Settings, sources: Sources) -> Problem:
     import numpy as np
 
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.features import FEATURES, LEARNED, Context, build_features, learn_vocabulary
+    from pdm_cli.core.features import FEATURES, Context, build_features, learn_vocabulary
     from pdm_cli.core.labels import label_failures, last_stamps
     from pdm_cli.core.problem import Problem, check_problem
     from pdm_cli.core.split import hold_out_machines, least_gap_us, split_by_time, time_folds
@@ -117,7 +121,7 @@ def _make_problem(settings: Settings, sources: Sources) -> Problem:
     context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
     problem = Problem(
         context=context,
-        table=build_features(context, _families(train.families, {**FEATURES, **LEARNED})),
+        table=build_features(context, [name for name in FEATURES if name in (train.families or FEATURES)]),
         labels=label_failures(
             context.instants, failures, components, ends=last_stamps(sources.telemetry), params=labels
         ),
@@ -132,15 +136,6 @@ def _make_problem(settings: Settings, sources: Sources) -> Problem:
     )
     check_problem(problem)
     return problem
-
-
-def _families(chosen: tuple[str, ...], known: dict[str, Any]) -> list[str]:
-    from pdm_cli.errors import UsageError
-
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise UsageError(f"--families: unknown family {unknown[0]!r}", hint=f"known: {', '.join(known)}")
-    return [name for name in known if name in chosen] if chosen else list(known)
 
 
 def _read_failures(sources: Sources) -> pd.DataFrame:
@@ -204,19 +199,24 @@ def _refuse_separating(problem: Problem) -> None:
 
     from pdm_cli.core.guards import find_separating
 
-    # What is learned from failures knows those of the training: it is judged on a fold.
+    # What is learned from failures knows those of the training: it is judged on a fold. It is made to tell failures,
+    # so a handful of them that it tells all but perfectly is no sign of a leak.
     fold = problem.folds[-1]
     learned = problem.table_of(fold).names[len(problem.table.names) :]
     looks = (
-        (problem.table, problem.table.names, problem.training_rows(problem.split)),
-        (problem.table_of(fold), learned, problem.test_rows(fold)),
+        (problem.table, problem.table.names, problem.training_rows(problem.split), 1),
+        (problem.table_of(fold), learned, problem.test_rows(fold), _LEAST_FAILURES),
     )
     found = []
-    for table, names, chosen in looks:
+    for table, names, chosen, least in looks:
         rows = np.flatnonzero(chosen)
+        labels = problem.labels[rows]
+        # Each failure is a run of rows.
+        failures = dict(zip(problem.components, (np.diff(labels, axis=0, prepend=0) > 0).sum(axis=0), strict=True))
         if names:
             matrix = table.matrix(names, rows)
-            found += find_separating(matrix, problem.labels[rows], names, problem.components)
+            separating = find_separating(matrix, labels, names, problem.components)
+            found += [finding for finding in separating if failures[finding[1]] >= least]
     if found:
         feature, component, auc = found[0]
         raise ModelError(
@@ -228,25 +228,20 @@ def _refuse_separating(problem: Problem) -> None:
 
 def _search(task: Task, problem: Problem) -> Training:
     from pdm_cli import outputs
+    from pdm_cli.commands.search_log import open_search_log
     from pdm_cli.core.training import train_model
 
+    note = task.screen.tell("train")
+    if problem.train.fast or problem.train.trials == 1:
+        # A single trial needs no Optuna, which takes longer to import than many a fit.
+        return train_model(problem, storage=None, clock=time.monotonic, note=note)
     kept = outputs.kept_folder(task.out, task.key)
     try:
-        # A single trial needs no Optuna, which takes longer to import than many a fit.
-        storage = None if problem.train.fast or problem.train.trials == 1 else _storage(kept)
-        return train_model(problem, storage=storage, clock=time.monotonic, note=task.screen.tell("train"))
+        return train_model(problem, storage=open_search_log(kept), clock=time.monotonic, note=note)
     except Exception:
         # A run that failed would fail again; one that was stopped is worth going on with.
         shutil.rmtree(kept, ignore_errors=True)
         raise
-
-
-def _storage(folder: Any) -> Any:
-    """Return where Optuna keeps the trials, so that a killed search can be taken up again."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(str(folder / "search.log")))
 
 
 def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:

@@ -115,12 +115,16 @@ class Problem:
         return self.table.beside(self._learn(split)[1])
 
     def feature_sets(self) -> dict[str, tuple[str, ...]]:
-        """Return the sets of families that can be made here and differ in their columns; the first one first."""
+        """Return the sets of families that can be made here and differ in their columns; the first one first.
+
+        Where families were chosen, all of them together come first.
+        """
         table = self.table_of(self.split)
+        sets = {"chosen": self.train.families, **FEATURE_SETS} if self.train.families else FEATURE_SETS
         allowed = set(self.train.families) or {family for families in FEATURE_SETS.values() for family in families}
         chosen: dict[str, tuple[str, ...]] = {}
         seen: set[tuple[str, ...]] = set()
-        for name, families in FEATURE_SETS.items():
+        for name, families in sets.items():
             columns = tuple(table.names_of(allowed.intersection(families)))
             if columns and columns not in seen:
                 seen.add(columns)
@@ -148,8 +152,13 @@ def check_problem(problem: Problem) -> None:
     Raises
     ------
     NotEnoughData
-        If a component has no failure that a training row can see, or there is no labelled row to test on.
+        If a component has no failure that a training row can see, there is no labelled row to test on, or no feature.
     """
+    if not problem.feature_sets():
+        raise NotEnoughData(
+            f"no table for the features of --families {','.join(problem.train.families)}",
+            hint="leave --families out, or give the log",
+        )
     if not problem.test_rows(problem.split).any():
         raise NotEnoughData(
             f"no labelled row to test on from {show(problem.split.test_start)}", hint="set an earlier --cutoff"
