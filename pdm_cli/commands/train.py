@@ -58,10 +58,12 @@ def fit(task: Task) -> dict[str, Any]:
     """Write the bundle, the leaderboard and the held-out predictions, and return the metrics."""
     from pdm_cli import bundle, tables
     from pdm_cli.commands.sources import read_sources
+    from pdm_cli.core.choices import check_choices
     from pdm_cli.core.problem import make_problem
     from pdm_cli.core.trials import leaderboard
     from pdm_cli.schema import PREDICTIONS
 
+    check_choices(task.settings.train)
     clock = _Clock()
     sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.screen.tell("train"))
     problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
@@ -153,25 +155,20 @@ def _refuse_separating(problem: Problem) -> None:
 
 def _search(task: Task, problem: Problem) -> Training:
     from pdm_cli import outputs
+    from pdm_cli.commands.search_log import open_search_log
     from pdm_cli.core.training import train_model
 
+    note = task.screen.tell("train")
+    if problem.train.fast or problem.train.trials == 1:
+        # A single trial needs no Optuna, which takes longer to import than many a fit.
+        return train_model(problem, storage=None, clock=time.monotonic, note=note)
     kept = outputs.kept_folder(task.out, task.key)
     try:
-        # A single trial needs no Optuna, which takes longer to import than many a fit.
-        storage = None if problem.train.fast or problem.train.trials == 1 else _storage(kept)
-        return train_model(problem, storage=storage, clock=time.monotonic, note=task.screen.tell("train"))
+        return train_model(problem, storage=open_search_log(kept), clock=time.monotonic, note=note)
     except Exception:
         # A run that failed would fail again; one that was stopped is worth going on with.
         shutil.rmtree(kept, ignore_errors=True)
         raise
-
-
-def _storage(folder: Any) -> Any:
-    """Return where Optuna keeps the trials, so that a killed search can be taken up again."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(str(folder / "search.log")))
 
 
 def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:

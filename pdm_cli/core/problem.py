@@ -14,7 +14,6 @@ from pdm_cli.core.feature_table import FeatureTable
 from pdm_cli.core.features import (
     FEATURE_SETS,
     FEATURES,
-    LEARNED,
     Context,
     Sources,
     build_features,
@@ -24,7 +23,7 @@ from pdm_cli.core.features import (
 )
 from pdm_cli.core.labels import label_failures, last_stamps
 from pdm_cli.core.split import Split, hold_out_machines, least_gap_us, show, split_by_time, time_folds
-from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
+from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import CostsParams, LabelsParams, TrainParams
 
 FloatArray = NDArray[np.float64]
@@ -127,12 +126,16 @@ class Problem:
         return self.table.beside(self._learn(split)[1])
 
     def feature_sets(self) -> dict[str, tuple[str, ...]]:
-        """Return the sets of families that can be made here and differ in their columns; the first one first."""
+        """Return the sets of families that can be made here and differ in their columns; the first one first.
+
+        Where families were chosen, all of them together come first.
+        """
         table = self.table_of(self.split)
+        sets = {"chosen": self.train.families, **FEATURE_SETS} if self.train.families else FEATURE_SETS
         allowed = set(self.train.families) or {family for families in FEATURE_SETS.values() for family in families}
         chosen: dict[str, tuple[str, ...]] = {}
         seen: set[tuple[str, ...]] = set()
-        for name, families in FEATURE_SETS.items():
+        for name, families in sets.items():
             columns = tuple(table.names_of(allowed.intersection(families)))
             if columns and columns not in seen:
                 seen.add(columns)
@@ -167,7 +170,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     Raises
     ------
     UsageError
-        If a family or component is unknown, or cutoff and test start do not go together.
+        If cutoff and test start do not go together.
     DataError
         If there are no failures, or too few to learn from and to test on.
     """
@@ -197,11 +200,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
 
 
 def _families(chosen: tuple[str, ...]) -> list[str]:
-    known = [*FEATURES, *LEARNED]
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise UsageError(f"--families: unknown family {unknown[0]!r}", hint=f"known: {', '.join(known)}")
-    return [name for name in known if name in chosen] if chosen else known
+    return [name for name in FEATURES if name in (chosen or FEATURES)]
 
 
 def _read_failures(sources: Sources) -> pd.DataFrame:
@@ -224,6 +223,11 @@ def _components(failures: pd.DataFrame, train: TrainParams) -> list[str]:
 
 def _check(problem: Problem) -> None:
     """Refuse a problem that cannot be learned."""
+    if not problem.feature_sets():
+        raise NotEnoughData(
+            f"no table for the features of --families {','.join(problem.train.families)}",
+            hint="leave --families out, or give the log",
+        )
     if not problem.test_rows(problem.split).any():
         raise NotEnoughData(
             f"no labelled row to test on from {show(problem.split.test_start)}", hint="set an earlier --cutoff"

@@ -171,7 +171,7 @@ def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pd
     late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-03-20", "comp1"))
     late.to_parquet(raw / "failures.parquet", index=False)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
-    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--trees", 2)
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert_clear(outcome, 4, "has no failure to learn from before the cutoff", "--components ")
 
 
@@ -337,7 +337,7 @@ def test_an_empty_folder_name_is_refused(words: tuple[str, ...], raw: Path, pdm:
 
 def test_a_marker_too_large_for_a_reading_becomes_missing(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("telemetry", lambda t: t.assign(volt=t["volt"].where(t.index != 700, 1.797e308)))(raw)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2)
     assert outcome.code == 0, outcome.stderr
     assert "1 infinite readings (or over 1e30), now missing (first: machine 1, 2015-01-30 10:00" in outcome.stderr
 
@@ -376,7 +376,7 @@ def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path
 def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     stray = pd.Timestamp("1970-01-01 05:00")
     edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 0, stray)))(raw)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2, "--json")
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["split"]["cutoff"].startswith("2015-")
 
@@ -391,13 +391,13 @@ def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> 
 def test_demo_never_replaces_tables_of_others(pdm: Pdm, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/telemetry.parquet").write_text("mine")
-    outcome = pdm("demo", "--machines", 12, "--days", 120, "--out", tmp_path)
+    outcome = pdm("demo", "--machines", 24, "--days", 150, "--out", tmp_path)
     assert_clear(outcome, 2, "not written by pdm: telemetry.parquet", "new or empty folder")
     assert (tmp_path / "data/telemetry.parquet").read_text() == "mine"
 
 
 def test_components_given_twice_count_once(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--trees", 2, "--json")
+    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--fast", "--trees", 2, "--json")
     outcome = pdm(*words, "--components", "comp1,comp1")
     assert outcome.json["events"]["failures"] == outcome.json["components"]["comp1"]["events"]["failures"]
 
