@@ -195,7 +195,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
         train=train,
         costs=costs,
     )
-    _check(problem)
+    check_problem(problem)
     return problem
 
 
@@ -221,8 +221,14 @@ def _components(failures: pd.DataFrame, train: TrainParams) -> list[str]:
     return list(dict.fromkeys(train.components)) or failed
 
 
-def _check(problem: Problem) -> None:
-    """Refuse a problem that cannot be learned."""
+def check_problem(problem: Problem) -> None:
+    """Refuse a problem that cannot be learned.
+
+    Raises
+    ------
+    NotEnoughData
+        If a component has no failure that a training row can see, there is no labelled row to test on, or no feature.
+    """
     if not problem.feature_sets():
         raise NotEnoughData(
             f"no table for the features of --families {','.join(problem.train.families)}",
