@@ -78,7 +78,14 @@ def _with_settings(name: str, params: TrainParams) -> Algorithm:
     algorithm = ESTIMATORS[name]
     if name != "xgboost":
         return algorithm
-    return replace(algorithm, defaults={key: getattr(params, key) for key in algorithm.defaults})
+    defaults = {key: getattr(params, key) for key in algorithm.defaults}
+    # The search goes as far as the user went; where it is by ratios, what was set to 0 stays there.
+    space = {
+        key: replace(span, low=min(span.low, defaults[key]), high=max(span.high, defaults[key]))
+        for key, span in algorithm.space.items()
+        if defaults[key] > 0 or not span.log
+    }
+    return replace(algorithm, defaults=defaults, space=space)
 
 
 def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note) -> Training:
@@ -139,6 +146,7 @@ class _Trainer:
 
     def evaluate(self, candidate: Candidate) -> Iterator[FoldResult]:
         """Yield the result of each fold."""
+        self._note(f"trying {candidate.algorithm} on {candidate.feature_set} features")
         for number in range(len(self._problem.folds)):
             yield self._evaluate_fold(candidate, number)
 
