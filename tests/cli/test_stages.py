@@ -194,7 +194,9 @@ def test_train_works_from_telemetry_and_failures_alone(raw: Path, pdm: Pdm, tmp_
     for name in ("errors", "maint", "machines"):
         (raw / f"{name}.parquet").unlink()
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
-    assert pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 5).code == 0
+    assert (
+        pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 5).code == 0
+    )
 
 
 def test_machines_named_by_text_work_throughout(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
