@@ -18,7 +18,7 @@ from pdm_cli.core.estimators import ESTIMATORS
 from pdm_cli.core.features import LEARNED, Vocabulary
 from pdm_cli.core.model import Member, TrainedModel
 from pdm_cli.errors import ModelError, PdmError
-from pdm_cli.params import Settings
+from pdm_cli.params import Section, Settings
 
 BUNDLE_FILE = "bundle.json"
 SCHEMA = "pdm.bundle/2"
@@ -142,7 +142,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         **{item.name: getattr(recipe, item.name) for item in fields(recipe)},
         "vocabulary": asdict(recipe.vocabulary),
         "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
-        "settings": {section: asdict(getattr(recipe.settings, section)) for section in SECTIONS},
+        "settings": {section: _lasting(getattr(recipe.settings, section)) for section in SECTIONS},
         "fingerprint": bundle.fingerprint.to_json(),
     }
     text = json.dumps(content, indent=1, default=str, ensure_ascii=False, allow_nan=False)
@@ -179,6 +179,11 @@ def load(folder: Path) -> Bundle:
         raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
     except (OSError, ValueError, TypeError, AttributeError, IndexError) as exc:
         raise ModelError(f"{path}: not a bundle of pdm: {_first_line(exc)}", hint=_AGAIN) from exc
+
+
+def _lasting(section: Section) -> dict[str, Any]:
+    """Return the settings that bear on the result: a model is the same however many threads made it."""
+    return {item.name: getattr(section, item.name) for item in fields(section) if item.metadata["changes_result"]}
 
 
 def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class _Trainer:
 
     def evaluate(self, candidate: Candidate) -> Iterator[FoldResult]:
         """Yield the result of each fold."""
+        self._note(f"trying {candidate.algorithm} on {candidate.feature_set} features")
         for number in range(len(self._problem.folds)):
             yield self._evaluate_fold(candidate, number)
 

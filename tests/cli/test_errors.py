@@ -96,7 +96,7 @@ BAD_DATA = {
     ),
     "duplicates": (
         edit("telemetry", repeat_rows),
-        "telemetry.parquet: 214 duplicated (machineID, datetime) pairs, first (2, 2015-",
+        "telemetry.parquet: 214 duplicated (machineID, datetime) pairs, first (1, 2015-",
         "--on-duplicate first|mean keeps one of each",
     ),
     "not Parquet": (write_csv, "telemetry.parquet: not a Parquet file", "convert it first"),
@@ -168,7 +168,7 @@ def test_out_of_range_readings_are_refused_if_asked(raw: Path, pdm: Pdm, tmp_pat
 
 def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     failures = pd.read_parquet(raw / "failures.parquet")
-    late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-03-20", "comp1"))
+    late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-05-01", "comp1"))
     late.to_parquet(raw / "failures.parquet", index=False)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
     outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
@@ -368,7 +368,7 @@ def test_run_refuses_what_training_would_refuse_before_the_long_work(raw: Path, 
 def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--out", tmp_path / "model")
     outcome = pdm("train", "--prepared", work, *words)
-    assert_clear(outcome, 4, "features.parquet: not in", f"did you mean {work / 'prepared'}?")
+    assert_clear(outcome, 4, "telemetry.parquet: not in", f"did you mean {work / 'prepared'}?")
     outcome = pdm("train", "--prepared", work / "prepared", "--anomalies", work, *words)
     assert_clear(outcome, 4, "anomalies.parquet: not in", f"did you mean {work / 'anomalies'}?")
 

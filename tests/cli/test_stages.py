@@ -13,14 +13,14 @@ import pytest
 from pdm_cli import manifest, tables
 from pdm_cli import raw as raw_tables
 from pdm_cli.schema import ANOMALIES, PREDICTIONS
-from tests.cli.conftest import Pdm
+from tests.cli.conftest import QUICK, Pdm
 
 STAGE_FOLDERS = ("prepared", "anomalies", "model")
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Hashes of all files but the ones that name times or command lines."""
-    named = ("manifest.json", "metrics.json")
+    """Hashes of all files but the ones that name seconds or command lines."""
+    named = ("manifest.json", "metrics.json", "leaderboard.csv")
     return {
         p.relative_to(folder).as_posix(): manifest.hash_file(p)["sha256"]
         for p in sorted(folder.rglob("*"))
@@ -147,13 +147,16 @@ def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm,
     words = ("train", "--prepared", work / "prepared", "--anomalies", tmp_path / "batch")
     outcome = pdm(*words, "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert "not features" in outcome.stderr
-    features = json.loads((tmp_path / "model/bundle.json").read_text())["features"]
-    assert not [name for name in features if "anomaly" in name]
+    bundle = json.loads((tmp_path / "model/bundle.json").read_text())
+    assert "anomalies" not in bundle["tables"]
+    assert not [name for member in bundle["members"] for name in member["features"] if "anomaly" in name]
 
 
-def test_causal_anomalies_become_features(work: Path) -> None:
+def test_causal_anomalies_become_features(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     assert tables.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "true"
-    features = json.loads((work / "model/bundle.json").read_text())["features"]
+    words = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", tmp_path / "m")
+    assert pdm(*words, *QUICK, "--families", "rolling,anomalies").code == 0
+    features = json.loads((tmp_path / "m/bundle.json").read_text())["members"][0]["features"]
     assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h", "volt_anomaly_score"} <= set(features)
 
 
