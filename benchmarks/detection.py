@@ -31,7 +31,7 @@ def naive_esd(residuals: np.ndarray, k: int) -> None:
 
 
 def seconds_of_references(path: Path) -> tuple[float, float]:
-    """Return CPU-like wall seconds of statsmodels' STL and naive ESD for all series, from a sample."""
+    """Return how many seconds statsmodels' STL and naive ESD would take for all series, by the time of a sample."""
     frame = tables.read_row_group(path, 0)
     machine = frame[frame["machineID"] == frame["machineID"].iloc[0]]
     stl = esd = 0.0
@@ -65,6 +65,7 @@ def main() -> None:
         measure("preprocess", "--data", raw_folder(), "--out", prepared)
         words = ("detect-anomalies", "--prepared", prepared, "--out", out, "--overwrite", "--mode")
         walls: dict[str, float] = {}
+        print(f"median of {RUNS} runs; MB: the largest single process, of the command and its workers")
         for mode in ("batch", "causal"):
             for jobs in (1, 2):
                 runs = [measure(*words, mode, "--jobs", jobs) for _ in range(RUNS)]

@@ -132,7 +132,9 @@ class DetectParams(Section):
         "batch: with the whole series in view, as Twitter's R package does.",
     )
     period_hours: Hours | None = setting(
-        None, "Length of the season in hours; default: a day, or a week where readings come once a day."
+        None,
+        "Length of the season in hours; default: a day, or else a week, if it is two or more whole steps; else none "
+        "with causal.",
     )
     smooth_hours: Annotated[float, Interval(ge=0, le=8784)] | None = setting(
         None,
@@ -141,8 +143,11 @@ class DetectParams(Section):
     )
     alpha: Annotated[float, Interval(gt=0, lt=1)] = setting(0.005, "Significance level of the test.")
     direction: Literal["both", "pos", "neg"] = setting("both", "Look for high readings, low ones, or both.")
-    window_days: Annotated[float, Interval(gt=0, le=366)] = setting(
-        28.0, "Causal: trailing window that a reading is judged by, in days.", only_for=("mode", "causal")
+    window_days: Annotated[float, Interval(gt=0, le=366)] | None = setting(
+        None,
+        "Causal: trailing window that a reading is judged by, in days; default: 28 days, or 12 seasons where that is "
+        "longer.",
+        only_for=("mode", "causal"),
     )
     refit_hours: Hours = setting(
         24.0, "Causal: time between two looks at the window, in hours.", only_for=("mode", "causal")

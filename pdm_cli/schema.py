@@ -60,8 +60,17 @@ ANOMALIES = Table(
         _MACHINE,
         Column("sensor", "text", "sensor column"),
         _TIME,
-        Column("value", "number", "reading as judged (smoothed if asked), in the sensor's unit"),
-        Column("expected", "number", "trend plus season, in the sensor's unit"),
+        Column(
+            "value",
+            "number",
+            "the trailing mean that was judged (the reading itself where smooth_hours is 0), in the sensor's unit",
+        ),
+        Column(
+            "expected",
+            "number",
+            "level plus season of the window, in the sensor's unit; in batch mode trend plus season, while score and "
+            "direction are measured from median plus season, as R does, so that value - expected may differ in sign",
+        ),
         Column("score", "number", "test statistic over its critical value, above 1"),
         Column("direction", "text", "pos above the expected level, neg below"),
     ),

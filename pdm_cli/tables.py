@@ -191,7 +191,7 @@ def read_step(path: Path) -> int:
         If it did not write the table.
     """
     step = read_metadata(path).get("step_us", "")
-    if not step.isdigit():
+    if not step.isdecimal() or int(step) < 1:
         raise SchemaError(f"{path.name}: not a prepared table: {path}", hint="pdm preprocess makes prepared tables")
     return int(step)
 

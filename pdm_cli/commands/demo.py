@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pdm_cli.commands.options import DATA_PANEL, with_settings
+from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import ColumnsParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
     from pdm_cli.core.simulate import Fleet
 
-Machines = Annotated[int, typer.Option("--machines", min=12, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
-Days = Annotated[int, typer.Option("--days", min=120, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
+Machines = Annotated[int, typer.Option("--machines", min=24, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
+Days = Annotated[int, typer.Option("--days", min=150, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
 Seed = Annotated[
     int, typer.Option("--fleet-seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)
 ]
@@ -52,7 +53,12 @@ def demo(
     )
     data = Path(out) / "data"
     make_data(data, machines=machines, days=days, seed=fleet_seed, screen=screen)
-    metrics = run_stages(str(data), out, settings=settings, screen=screen)
+    try:
+        metrics = run_stages(str(data), out, settings=settings, screen=screen)
+    except NotEnoughData as error:
+        # Few failures fell on this fleet: another one is easier to come by than other settings.
+        error.hint = "give more --machines or --days, or another --fleet-seed"
+        raise
     model, predictions = (str(Path(out) / name) for name in ("model", "predictions"))
     stage = STAGES["predict"]
     run_stage(stage, {"data": str(data), "model": model}, predictions, settings=settings, screen=screen)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.params import DetectParams, Settings
 from pdm_cli.report.screen import Screen
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     from pdm_cli.commands.execution import Task
     from pdm_cli.core.detectors import Found
+    from pdm_cli.core.lengths import Lengths
 
 _STAGE = STAGES["detect-anomalies"]
 _WORST_MACHINES = 5
 _ROWS_A_WORKER = 300_000
-_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped")
+_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
 @with_settings(*_STAGE.sections)
@@ -58,11 +59,14 @@ def detect(task: Task) -> dict[str, Any]:
     from pdm_cli.commands.execution import kept_settings
     from pdm_cli.commands.workers import in_order
     from pdm_cli.core.detectors import DETECTORS
+    from pdm_cli.core.lengths import find_lengths
     from pdm_cli.schema import ANOMALIES, TELEMETRY, UNJUDGED
 
     params = task.settings.detect
     path = tables.require_file(task.inputs["prepared"], TELEMETRY)
-    work = partial(_detect_in_group, path, tables.read_step(path), params)
+    step_us = tables.read_step(path)
+    lengths = find_lengths(step_us, params)
+    work = partial(_detect_in_group, path, step_us, params)
     groups = tables.count_row_groups(path)
     tally = _Tally()
     is_causal = DETECTORS[params.mode].is_causal
@@ -80,7 +84,15 @@ def detect(task: Task) -> dict[str, Any]:
             writer.write(anomalies)
             rest.write(unjudged)
             advance(tally.add(found))
-    return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **tally.summary()}
+    judged_by = _judged_by(params, lengths)
+    return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **judged_by, **tally.summary()}
+
+
+def _judged_by(params: DetectParams, lengths: Lengths) -> dict[str, float]:
+    """Return what the settings came to, where they leave it to the data."""
+    common = {"smooth_hours": lengths.smooth_hours, "period_hours": lengths.period_hours}
+    own = {"window_days": lengths.window_days} if params.mode == "causal" else {"max_anoms": params.max_anoms}
+    return {**common, **own}
 
 
 def _detect_in_group(
@@ -88,10 +100,12 @@ def _detect_in_group(
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Found]]:
     """Return the anomalies of a row group, the spans not judged, and what became of each series."""
     from pdm_cli import tables
+    from pdm_cli.core.cleaning import check_prepared
     from pdm_cli.core.detectors import find_anomalies, list_unjudged
     from pdm_cli.schema import MACHINE
 
     telemetry = tables.read_row_group(path, group)
+    check_prepared(telemetry, step_us)
     anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
     return anomalies, list_unjudged(found, telemetry[MACHINE].dtype), found
 
@@ -114,12 +128,28 @@ def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:
 
 
 def _count_machines(path: Path) -> int:
+    """Return the number of machines.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is none.
+    DataError
+        If one stands in two row groups, so that it could not be judged as a whole.
+    """
     from pdm_cli import tables
     from pdm_cli.schema import MACHINE
 
-    # Row groups hold whole machines, so no machine is counted twice.
     groups = (tables.read_row_group(path, group, [MACHINE]) for group in range(tables.count_row_groups(path)))
-    return sum(int(group[MACHINE].nunique()) for group in groups)
+    machines = Counter(machine for group in groups for machine in group[MACHINE].unique().tolist())
+    if not machines:
+        raise NotEnoughData(f"{path.name}: no rows", hint="pdm preprocess makes prepared tables")
+    machine, count = machines.most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{path.name}: machine {machine} stands in {count} row groups", hint="pdm preprocess makes prepared tables"
+        )
+    return len(machines)
 
 
 class _Tally:
@@ -135,14 +165,18 @@ class _Tally:
         for item in found:
             facts = self._sensors.setdefault(item.sensor, dict.fromkeys(_COUNTS, 0))
             facts["judged"] += item.judged
-            facts["unjudged"] += int(item.unjudged[:, 2].sum())
+            unjudged = int(item.unjudged[:, 2].sum())
+            facts["unjudged"] += unjudged
             facts["anomalies"] += len(item.times)
+            facts["capped"] += item.is_capped
             self._machines[item.machine] += len(item.times)
             if item.reason is None:
                 facts["series"] += 1
                 continue
             facts["skipped"] += 1
-            self._skipped.append({"machineID": item.machine, "sensor": item.sensor, "reason": item.reason})
+            self._skipped.append(
+                {"machineID": item.machine, "sensor": item.sensor, "readings": unjudged, "reason": item.reason}
+            )
         return len({item.machine for item in found})
 
     def summary(self) -> dict[str, Any]:

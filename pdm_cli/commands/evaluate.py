@@ -57,6 +57,7 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     from pdm_cli.core.judging import Trial, judge_trial
     from pdm_cli.core.labels import label_failures, last_stamps
     from pdm_cli.core.split import show
+    from pdm_cli.schema import MACHINE
 
     recipe, context, components = loaded.recipe, forecast.context, loaded.model.components
     instants = context.instants
@@ -72,12 +73,13 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
             hint="give later telemetry",
         )
     span = Instants(instants.machines, instants.codes[rows], instants.times[rows])
+    scored = instants.machines[np.unique(span.codes)]
     trial = Trial(
         span,
         labels[rows],
         forecast.probabilities[rows],
         forecast.alerts[rows],
-        failures,
+        failures[failures[MACHINE].isin(scored)],
         int(span.times.min()),
         instants.ends(),
     )
@@ -108,15 +110,22 @@ def _unseen_rows(loaded: Bundle, instants: Any, screen: Screen) -> NDArray[np.bo
     import numpy as np
     import pandas as pd
 
-    trained = loaded.recipe.trained
+    trained, split = loaded.recipe.trained, loaded.recipe.settings.train.split
+    cutoff, start = (pd.Timestamp(trained[name]).value // 1000 for name in ("cutoff", "test_start"))
+    is_later = (instants.times > cutoff) & (instants.times >= start)
+    is_trained = instants.machines.isin(trained["machines"])
     rows = np.ones(len(instants.times), np.bool_)
-    if instants.machines.isin(trained["machines"]).any():
-        start = trained["test_start"]
-        rows = instants.times >= pd.Timestamp(start).value // 1000
-        screen.say(f"evaluate: machines of the training are in the data: only rows from {start} UTC on are scored")
+    if is_trained.any() and not is_trained.all() and split != "time":
+        rows = ~is_trained[instants.codes] & (is_later if split == "both" else True)
+        screen.say(f"evaluate: only the {(~is_trained).sum():,} machines that the model was not trained on are scored")
+    elif is_trained.any():
+        rows = is_later
+        since = trained["test_start"] if start > cutoff else trained["cutoff"]
+        screen.say(f"evaluate: machines of the training are in the data: only rows from {since} UTC on are scored")
     if not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: no row that the model has not seen: its test starts at {trained['test_start']} UTC",
+            f"telemetry.parquet: no row that the model has not seen: it knows of its machines up to {trained['cutoff']} "
+            f"UTC, and its test starts at {trained['test_start']} UTC",
             hint="give later telemetry or other machines",
         )
     return rows

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdm_cli.bundle import Bundle, Recipe
-    from pdm_cli.core.features import Context, FeatureTable
+    from pdm_cli.core.feature_table import FeatureTable
+    from pdm_cli.core.features import Context
     from pdm_cli.report.screen import Screen
 
 

@@ -18,6 +18,7 @@ DATA_PANEL = "Data"
 MODEL_PANEL = "Model"
 OUTPUT_PANEL = "Output"
 _ALIASES = {"smooth_hours": "--smooth", "time_budget_seconds": "--time-budget", "alert_rule": "--threshold"}
+_BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 _PANELS = {"columns": DATA_PANEL, "preprocess": DATA_PANEL, "predict": OUTPUT_PANEL, "evaluate": OUTPUT_PANEL}
 
 Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=DATA_PANEL)]
@@ -93,7 +94,7 @@ def _setting_option(section: str, item: Field[Any], names: set[str]) -> inspect.
     option = typer.Option(
         option_name(item.name),
         *aliases,
-        help=item.metadata["help"] + _default_text(item),
+        help=item.metadata["help"] + _remarks(section, item),
         rich_help_panel=_PANELS.get(section, MODEL_PANEL),
         metavar=None if _is_plain(hint) else _metavar(hint),
     )
@@ -113,13 +114,29 @@ def _metavar(hint: Any) -> str:
     return "TIME"
 
 
-def _default_text(item: Field[Any]) -> str:
-    default = item.default
+def _remarks(section: str, item: Field[Any]) -> str:
+    """Return the bounds and the default of a setting, such as `` (above 0, at most 0.49; default: 0.1)``."""
+    hint = get_type_hints(SECTIONS[section], include_extras=True)[item.name]
+    remarks = [remark for remark in (_bounds_text(hint), _default_text(item.default)) if remark]
+    return f" ({'; '.join(remarks)})" if remarks else ""
+
+
+def _bounds_text(hint: Any) -> str:
+    """Return the bounds of a number, or of the numbers in a list, in words; nothing if it has none."""
+    for mark in getattr(hint, "__metadata__", ()):
+        bounds = [(word, getattr(mark, name, None)) for name, word in _BOUND_WORDS.items()]
+        told = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        if told:
+            return ", ".join(told)
+    return next((text for part in get_args(hint) if (text := _bounds_text(part))), "")
+
+
+def _default_text(default: Any) -> str:
     if isinstance(default, tuple):
         default = ",".join(f"{part:g}" if isinstance(part, float) else part for part in default)
     if isinstance(default, float):
         default = f"{default:g}"
-    return f" (default: {default})" if isinstance(default, (str, int)) and default != "" else ""
+    return f"default: {default}" if isinstance(default, (str, int)) and default != "" else ""
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import DataError, ModelError, NotEnoughData
+from pdm_cli.errors import ModelError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.execution import Task
     from pdm_cli.commands.sources import Made
-    from pdm_cli.core.features import FeatureTable, Sources
+    from pdm_cli.core.feature_table import FeatureTable
     from pdm_cli.core.model import TrainedModel
     from pdm_cli.core.problem import Problem
     from pdm_cli.core.training import Training
@@ -58,12 +58,15 @@ def fit(task: Task) -> dict[str, Any]:
     """Write the bundle, the leaderboard and the held-out predictions, and return the metrics."""
     from pdm_cli import bundle, tables
     from pdm_cli.commands.sources import read_sources
+    from pdm_cli.core.choices import check_choices
+    from pdm_cli.core.problem import make_problem
     from pdm_cli.core.trials import leaderboard
     from pdm_cli.schema import PREDICTIONS
 
+    check_choices(task.settings.train)
     clock = _Clock()
     sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.screen.tell("train"))
-    problem = _make_problem(task.settings, sources)
+    problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
     clock.lap("features")
     _guard(problem, made)
     clock.lap("guards")
@@ -95,72 +98,6 @@ class _Clock:
         now = time.monotonic()
         self.laps[name] = round(now - self._last, 3)
         self._last = now
-
-
-def _make_problem(settings: Settings, sources: Sources) -> Problem:
-    import numpy as np
-
-    from pdm_cli.core.events import Instants
-    from pdm_cli.core.features import FEATURES, LEARNED, Context, build_features, learn_vocabulary
-    from pdm_cli.core.labels import label_failures, last_stamps
-    from pdm_cli.core.problem import Problem, check_problem
-    from pdm_cli.core.split import hold_out_machines, least_gap_us, split_by_time, time_folds
-
-    train, labels = settings.train, settings.labels
-    instants = Instants.of(sources.rolling)
-    split = split_by_time(instants.times, train=train, labels=labels)
-    held_out = np.zeros(len(instants.machines), np.bool_)
-    if train.split != "time":
-        held_out = hold_out_machines(len(instants.machines), share=train.test_share, seed=train.seed)
-    failures = _read_failures(sources)
-    components = _components(failures, settings)
-    context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
-    problem = Problem(
-        context=context,
-        table=build_features(context, _families(train.families, {**FEATURES, **LEARNED})),
-        labels=label_failures(
-            context.instants, failures, components, ends=last_stamps(sources.telemetry), params=labels
-        ),
-        components=components,
-        failures=failures,
-        split=split,
-        folds=time_folds(instants.times, split, folds=train.folds, gap_us=least_gap_us(train, labels)),
-        held_out=held_out,
-        lead=labels,
-        train=train,
-        costs=settings.costs,
-    )
-    check_problem(problem)
-    return problem
-
-
-def _families(chosen: tuple[str, ...], known: dict[str, Any]) -> list[str]:
-    from pdm_cli.errors import UsageError
-
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise UsageError(f"--families: unknown family {unknown[0]!r}", hint=f"known: {', '.join(known)}")
-    return [name for name in known if name in chosen] if chosen else list(known)
-
-
-def _read_failures(sources: Sources) -> pd.DataFrame:
-    from pdm_cli.errors import SchemaError
-
-    if "failures" not in sources.events:
-        raise SchemaError("failures.parquet: not in the prepared tables", hint="train learns from past failures")
-    return sources.events["failures"].rename(columns={"kind": "failure"})
-
-
-def _components(failures: pd.DataFrame, settings: Settings) -> list[str]:
-    failed = sorted(failures["failure"].unique())
-    if not failed:
-        raise NotEnoughData("failures.parquet: the table is empty (0 rows)", hint="train learns from past failures")
-    unknown = [name for name in settings.train.components if name not in failed]
-    if unknown:
-        raise DataError(
-            f"failures.parquet: no failures of {', '.join(unknown)}", hint=f"--components takes {', '.join(failed)}"
-        )
-    return list(dict.fromkeys(settings.train.components)) or failed
 
 
 def _guard(problem: Problem, made: Made) -> None:
@@ -218,25 +155,20 @@ def _refuse_separating(problem: Problem) -> None:
 
 def _search(task: Task, problem: Problem) -> Training:
     from pdm_cli import outputs
+    from pdm_cli.commands.search_log import open_search_log
     from pdm_cli.core.training import train_model
 
+    note = task.screen.tell("train")
+    if problem.train.fast or problem.train.trials == 1:
+        # A single trial needs no Optuna, which takes longer to import than many a fit.
+        return train_model(problem, storage=None, clock=time.monotonic, note=note)
     kept = outputs.kept_folder(task.out, task.key)
     try:
-        # A single trial needs no Optuna, which takes longer to import than many a fit.
-        storage = None if problem.train.fast or problem.train.trials == 1 else _storage(kept)
-        return train_model(problem, storage=storage, clock=time.monotonic, note=task.screen.tell("train"))
+        return train_model(problem, storage=open_search_log(kept), clock=time.monotonic, note=note)
     except Exception:
         # A run that failed would fail again; one that was stopped is worth going on with.
         shutil.rmtree(kept, ignore_errors=True)
         raise
-
-
-def _storage(folder: Any) -> Any:
-    """Return where Optuna keeps the trials, so that a killed search can be taken up again."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    return JournalStorage(JournalFileBackend(str(folder / "search.log")))
 
 
 def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:

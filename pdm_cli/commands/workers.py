@@ -1,26 +1,29 @@
 """Work on several cores: this process takes part, others are started beside it.
 
 The others are started anew (spawned), not forked: Arrow has threads, and a fork of a process with threads can hang.
+This process does its share in its main thread, where Ctrl-C arrives: nothing has to be waited for then.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
-from functools import partial
-from multiprocessing import connection, get_context, parent_process
-from queue import SimpleQueue
+from contextlib import contextmanager
+from multiprocessing import active_children, connection, get_context, parent_process
 from threading import Thread
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pdm_cli.errors import TryAgain
 
 Result = TypeVar("Result")
+
+# One piece that another process is at, and one that it finds when that is done.
+_IN_HAND = 2
+# How far ahead of the reader, in pieces a process: memory stays flat, and a slow piece holds nobody up.
+_AHEAD = 4
 
 
 def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Generator[Result, None, None]:
@@ -33,47 +36,94 @@ def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Gene
     count : int
         How many pieces of work there are.
     workers : int
-        Processes, this one included. At most twice as many pieces are done ahead of the reader, so that memory stays
-        flat.
+        Processes, this one included. At most four times as many pieces are done ahead of the reader, so that memory
+        stays flat.
 
     Raises
     ------
     TryAgain
         If another process ends before its work is done.
     """
-    places: SimpleQueue[Callable[[int], Result]] = SimpleQueue()
-
-    def do_somewhere(number: int) -> Result:
-        place = places.get()
-        try:
-            return place(number)
-        finally:
-            places.put(place)
-
-    with ExitStack() as stack:
-        for _ in range(workers - 1):
-            others = ProcessPoolExecutor(1, get_context("spawn"), initializer=_follow_parent)
-            stack.callback(others.shutdown, cancel_futures=True)
-            places.put(partial(_do_in, others, work))
-        places.put(work)
-        threads = ThreadPoolExecutor(workers)
-        stack.callback(threads.shutdown, cancel_futures=True)
-        begun: deque[Future[Result]] = deque()
+    if workers == 1:
+        yield from map(work, range(count))
+        return
+    with _others(workers - 1) as pool:
+        pieces = _Pieces(pool, work, count, workers)
         for number in range(count):
-            begun.append(threads.submit(do_somewhere, number))
-            if len(begun) > 2 * workers:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+            yield pieces.result(number)
 
 
-def _do_in(others: ProcessPoolExecutor, work: Callable[[int], Result], number: int) -> Result:
+class _Pieces(Generic[Result]):
+    """The pieces that are begun or done and not yet wanted, and where the next ones are done."""
+
+    def __init__(self, pool: ProcessPoolExecutor, work: Callable[[int], Result], count: int, workers: int) -> None:
+        self._pool, self._work = pool, work
+        self._count, self._workers = count, workers
+        self._begun: dict[int, Future[Result]] = {}
+        self._next = 0
+
+    def result(self, number: int) -> Result:
+        """Return the result of a piece, and do others here until it is there."""
+        stop = min(self._count, number + _AHEAD * self._workers)
+        self._keep_others_busy(stop)
+        while number not in self._begun or not self._begun[number].done():
+            if self._next < stop:
+                self._begun[self._next] = _do_here(self._work, self._next)
+                self._next += 1
+                self._keep_others_busy(stop)
+            else:
+                wait([self._begun[number]])
+        return self._begun.pop(number).result()
+
+    def _keep_others_busy(self, stop: int) -> None:
+        in_hand = sum(not future.done() for future in self._begun.values())
+        # The very last piece is left to this process: it would else wait for one that queues behind another.
+        stop = min(stop, self._count - 1)
+        for number in range(self._next, min(stop, self._next + _IN_HAND * (self._workers - 1) - in_hand)):
+            with _without_interrupt():
+                self._begun[number] = self._pool.submit(self._work, number)
+            self._next = number + 1
+
+
+@contextmanager
+def _others(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Give other processes; they have ended when the block ends, and at once if it ends in an error."""
+    pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_follow_parent)
     try:
-        return others.submit(work, number).result()
-    except BrokenProcessPool as exc:
-        raise TryAgain(
-            "a worker process ended before its work was done", hint="is memory short? --jobs 1 takes the least"
-        ) from exc
+        yield pool
+    except BaseException as error:
+        for child in active_children():
+            child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise TryAgain(
+                "a worker process ended before its work was done", hint="is memory short? --jobs 1 takes the least"
+            ) from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _do_here(work: Callable[[int], Result], number: int) -> Future[Result]:
+    """Do a piece in this process; an error of it waits for its turn, as those of the others do."""
+    done: Future[Result] = Future()
+    try:
+        done.set_result(work(number))
+    except Exception as error:  # noqa: BLE001 - raised where the result is wanted
+        done.set_exception(error)
+    return done
+
+
+@contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Hold Ctrl-C back: a process started meanwhile never sees it, and none is left half started."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow_parent() -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from pdm_cli.core.loess import Loess, WindowSums, interpolation, line_kernels, loess_at_knots, tricube, window_sums
 from pdm_cli.core.stl import INNER_PASSES, OUTER_PASSES, Decomposition
@@ -65,8 +66,8 @@ def periodic_robust_stl_batch(values: Floats, *, period: int) -> Decomposition:
 
     Notes
     -----
-    Work arrays take about 10 MB up to 145,000 rows, 80 bytes a row beyond. Operators take 200 bytes a row, five times
-    that while they are made, and are kept for the last four pairs of length and period. None of it grows with the
+    Work arrays take about 10 MB up to 145,000 rows, 80 bytes a row beyond. Operators take 200 bytes a row, up to
+    twice that while they are made, and are kept for the last four pairs of length and period. None of it grows with the
     number of series. Time is linear in rows and series and hardly depends on the period: no period is too large.
 
     References
@@ -272,15 +273,11 @@ class _Operators:
 
 @lru_cache(maxsize=4)
 def _operators(n: int, period: int) -> _Operators:
-    from scipy.sparse import csr_array, hstack
-
     # A window of ten times the series with degree 0 is R's "periodic": a robust mean of each phase.
     trend = loess_at_knots(n, _next_odd(ceil(1.5 * period / (1 - 1.5 / (10 * n + 1)))))
     low_pass = loess_at_knots(n, _next_odd(period))
+    to_season = _season_of_lines(n, period, low_pass)
     slopes, head, tail = _low_pass_of_lines(n, period, low_pass)
-    row = np.arange(n)
-    phases = csr_array((np.ones(n), (row, row % period)), shape=(n, period))
-    cycles = csr_array((row // period, (row, row % period)), shape=(n, period))
     return _Operators(
         n=n,
         period=period,
@@ -289,7 +286,7 @@ def _operators(n: int, period: int) -> _Operators:
         slopes_to_knots=slopes,
         head_to_knots=head,
         tail_to_knots=tail,
-        to_season=csr_array(hstack([phases, cycles, -interpolation(n, low_pass.knots)], format="csr")),
+        to_season=to_season,
         moments=window_sums(n, trend),
         to_trend=interpolation(n, trend.knots),
     )
@@ -306,20 +303,42 @@ def _cycle_kernels(cycles: int, *, window: int) -> Floats:
     return tricube(distances, distances.max(axis=1, keepdims=True) + (window - cycles) // 2)
 
 
+def _season_of_lines(n: int, period: int, low_pass: Loess) -> csr_array:
+    """Join what makes the season of each row; see _Operators."""
+    from scipy.sparse import csr_array, hstack
+
+    row = np.arange(n)
+    phases = csr_array((np.ones(n), (row, row % period)), shape=(n, period))
+    cycles = csr_array((row // period, (row, row % period)), shape=(n, period))
+    return csr_array(hstack([phases, cycles, -interpolation(n, low_pass.knots)], format="csr"))
+
+
 def _low_pass_of_lines(n: int, period: int, loess: Loess) -> tuple[Floats, Floats, Floats]:
     """Put lines per phase, and cycles outside, through moving averages (p, p, 3) and loess; see _Operators."""
-    from scipy.sparse import csr_array
-
     averages = np.convolve(np.convolve(np.ones(period), np.ones(period)), np.ones(3)) / (3 * period**2)
-    # Away from the ends all kernels are the same one.
-    distinct, which = np.unique(line_kernels(n, loess), axis=0, return_inverse=True)
-    kernels = np.array([np.convolve(kernel, averages) for kernel in distinct])[which.ravel()]
-    m, width = kernels.shape
-    # Columns count from one cycle before the first row to one beyond the last.
-    columns = loess.starts[:, np.newaxis] + np.arange(width)
-    whole = csr_array((kernels.ravel(), columns.ravel(), np.arange(0, m * width + 1, width)), shape=(m, n + 2 * period))
-    column = np.arange(n + 2 * period)
-    cycle = csr_array((column // period - 1.0, (column, column % period)), shape=(n + 2 * period, period))
-    in_head = int(np.count_nonzero(loess.starts < period))
-    in_tail = int(np.count_nonzero(loess.starts + width > n + period))
-    return (whole @ cycle).toarray(), whole[:in_head, :period].toarray(), whole[m - in_tail :, n + period :].toarray()
+    # One a distinct window; columns count from one cycle before the first row to one beyond the last.
+    kernels = np.array([np.convolve(kernel, averages) for kernel in line_kernels(n, loess)])
+    beyond = n + period
+    in_head = np.flatnonzero(loess.starts < period)
+    in_tail = np.flatnonzero(loess.starts + kernels.shape[1] > beyond)
+    head, tail = np.zeros((in_head.size, period)), np.zeros((in_tail.size, period))
+    for row, start, shape in zip(head, loess.starts[in_head], loess.shapes[in_head], strict=True):
+        row[start:] = kernels[shape, : period - start]
+    for row, start, shape in zip(tail, loess.starts[in_tail], loess.shapes[in_tail], strict=True):
+        inside = kernels[shape, beyond - start :]
+        row[: inside.size] = inside
+    return _by_phase(kernels, loess, period), head, tail
+
+
+def _by_phase(kernels: Floats, loess: Loess, period: int) -> Floats:
+    """Sum of each knot's kernel over the cycles of a phase, times the cycle (from -1), shape (knots, period)."""
+    padded = np.pad(kernels, ((0, 0), (0, -kernels.shape[1] % period))).reshape(len(kernels), -1, period)
+    plain = padded.sum(axis=1)
+    counted = np.arange(padded.shape[1]) @ padded
+    # A kernel that starts within a cycle is one turned by so many phases; those turned over the end count a cycle more.
+    cycles, turn = np.divmod(loess.starts, period)
+    of_knot = loess.shapes, period - turn
+    slopes: Floats = sliding_window_view(np.hstack([plain, plain]), period, axis=1)[of_knot]
+    slopes *= (cycles - 1.0)[:, np.newaxis]
+    slopes += sliding_window_view(np.hstack([counted + plain, counted]), period, axis=1)[of_knot]
+    return slopes

@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pdm_cli.core.esd import MAD_TO_SIGMA, Direction, Windows, critical_values, window_mads, window_medians
 from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.rolling import WHOLE_SHARE, readings_wanted
 from pdm_cli.core.sesd import ROUNDING
 from pdm_cli.errors import DataError
 
@@ -80,11 +81,6 @@ class _Rules:
     alpha: float
     direction: Direction
 
-    @property
-    def fewest(self) -> int:
-        """Readings that a window needs; the test itself needs three."""
-        return max(3, math.ceil(self.min_share * self.window - 1e-9))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Grid:
@@ -117,6 +113,11 @@ class _Fits:
     level: FloatArray
     sigma: FloatArray
     profile: FloatArray
+
+
+def fewest_readings(window: int, min_share: float) -> int:
+    """Return the readings that a window of so many rows needs; the test itself needs three."""
+    return max(3, readings_wanted(window, min_share))
 
 
 def causal_esd(
@@ -160,7 +161,7 @@ def causal_esd(
     settle_hours : float
         After a gap longer than this, readings are not judged for as long; 0: no such rest.
     min_share : float
-        Share of a window's readings, and of those smoothed over, that must be there, in (0, 1].
+        Share of a window's readings that must be there, in (0, 1]; of those smoothed over it is ``WHOLE_SHARE``.
     alpha : float
         Significance level for one window of readings, in (0, 1).
     direction : {"both", "pos", "neg"}
@@ -297,7 +298,7 @@ def _smooth(dense: FloatArray, rules: _Rules) -> FloatArray:
     for lag in range(1, min(rules.smooth, dense.shape[1])):
         total[:, lag:] += zeroed[:, :-lag]
         count[:, lag:] += there[:, :-lag]
-    is_known = there & (count >= rules.min_share * rules.smooth) & np.isfinite(total)
+    is_known = there & (count >= readings_wanted(rules.smooth, WHOLE_SHARE)) & np.isfinite(total)
     return np.where(is_known, total / count, np.nan)
 
 
@@ -306,7 +307,7 @@ def _judge(series: FloatArray, is_settled: BoolArray, grid: _Grid, rules: _Rules
     expected, score = np.full((2, len(grid.cells)), np.nan)
     present = np.append(0, np.cumsum(~np.isnan(series)))
     counts = present[grid.ends] - present[grid.ends - rules.window]
-    useful = np.flatnonzero(counts >= rules.fewest)
+    useful = np.flatnonzero(counts >= fewest_readings(rules.window, rules.min_share))
     phases = _phase_statistics(series, grid.ends[useful], rules) if rules.period else None
     first = np.searchsorted(grid.fit_of_row, np.arange(len(grid.ends) + 1))
     at_once = max(1, _BLOCK // rules.window)
@@ -337,9 +338,9 @@ def _scores(residuals: FloatArray, fits: _Fits, own: IntArray, rules: _Rules) ->
 def _phase_statistics(series: FloatArray, ends: IntArray, rules: _Rules) -> _Phases:
     """Sort, for each cell in the last period of a window, the window's readings at its phase."""
     span = rules.window - rules.period + 1
-    is_wanted = np.zeros(len(series), np.bool_)
-    is_wanted[(ends[:, None] - 1 - np.arange(rules.period)).ravel()] = True
-    wanted = np.flatnonzero(is_wanted)
+    # Up where the last period of a window begins, down where it ends: above zero in between.
+    begun, ended = (np.bincount(cells, minlength=len(series)) for cells in (ends - rules.period, ends))
+    wanted = np.flatnonzero(np.cumsum(begun - ended) > 0)
     count, median, variance = np.zeros(len(series), np.int64), *np.full((2, len(series)), np.nan)
     own_phase = sliding_window_view(series, span)[:, :: rules.period]
     at_once = max(1, _BLOCK // own_phase.shape[1])
@@ -374,7 +375,7 @@ def _fit(series: FloatArray, counts: IntArray, ends: IntArray, phases: _Phases |
     sigma = MAD_TO_SIGMA * window_mads(windows.ravel(), bounds, level)
     # The largest reading would be the measure in a batch; here a glitch must not pass for rounding.
     is_spread = sigma > ROUNDING * (np.abs(level) + np.abs(np.nan_to_num(profile)).max(axis=1))
-    is_known = is_spread & np.isfinite(sigma) & (count >= rules.fewest)
+    is_known = is_spread & np.isfinite(sigma) & (count >= fewest_readings(rules.window, rules.min_share))
     return _Fits(np.where(is_known, count, counts), level, np.where(is_known, sigma, np.nan), profile)
 
 

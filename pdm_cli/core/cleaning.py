@@ -7,12 +7,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.quality import FIRST_ROWS, Finding
+from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.params import PreprocessParams
 from pdm_cli.schema import MACHINE, TIME
 
 _US_PER_HOUR = 3_600_000_000
 # Larger readings are markers such as 1.8e308, and no model can hold them (single precision ends at 3.4e38).
 LARGEST_READING = 1e30
+
+_PREPARED_BY = "pdm preprocess makes prepared tables"
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -71,6 +74,56 @@ def to_microseconds(stamps: pd.Series) -> IntArray:
 def sensors_of(frame: pd.DataFrame) -> list[str]:
     """Return the columns that are neither machine nor time."""
     return [name for name in frame.columns if name not in (MACHINE, TIME)]
+
+
+def check_prepared(telemetry: pd.DataFrame, step_us: int) -> None:
+    """Refuse telemetry of whole machines that is not as :func:`clean_telemetry` leaves it.
+
+    Parameters
+    ----------
+    telemetry : DataFrame
+        ``machineID``, ``datetime`` and sensors.
+    step_us : int
+        Step in microseconds that it is said to have.
+
+    Raises
+    ------
+    SchemaError
+        If there is no sensor, or a sensor is not of floats, or the stamps are not such in UTC without a zone.
+    DataError
+        If a machine or stamp is missing, or the rows are not sorted by machine, the stamps of a machine rising by
+        whole steps.
+    """
+    _check_types(telemetry)
+    is_missing = (telemetry[MACHINE].isna() | telemetry[TIME].isna()).to_numpy()
+    same, stamps = same_machine_as_above(telemetry), to_microseconds(telemetry[TIME])
+    apart = np.diff(stamps, prepend=stamps[:1])
+    is_crooked = same & ((apart < 1) | (apart % step_us != 0))
+    is_repeated = ~same & telemetry[MACHINE].duplicated().to_numpy()
+    for is_wrong, what in (
+        (is_missing, "machine or stamp is missing"),
+        (is_crooked, f"does not rise by whole steps of {step_us / _US_PER_HOUR:g} h"),
+        (is_repeated, "rows of the machine do not stand together"),
+    ):
+        if is_wrong.any():
+            first = int(is_wrong.argmax())
+            machine, stamp = telemetry[MACHINE].iloc[first], telemetry[TIME].iloc[first]
+            raise DataError(f"telemetry.parquet: machine {machine}, {str(stamp)[:16]}: {what}", hint=_PREPARED_BY)
+
+
+def _check_types(telemetry: pd.DataFrame) -> None:
+    if telemetry[TIME].dtype.kind != "M" or isinstance(telemetry[TIME].dtype, pd.DatetimeTZDtype):
+        raise SchemaError(
+            f"telemetry.parquet: column {TIME} is {telemetry[TIME].dtype}, wanted stamps in UTC without a zone",
+            hint=_PREPARED_BY,
+        )
+    if not sensors_of(telemetry):
+        raise SchemaError("telemetry.parquet: no sensor: no column beside machine and time", hint=_PREPARED_BY)
+    for sensor in sensors_of(telemetry):
+        if telemetry[sensor].dtype != np.float64:
+            raise SchemaError(
+                f"telemetry.parquet: column {sensor} is {telemetry[sensor].dtype}, wanted float64", hint=_PREPARED_BY
+            )
 
 
 def _drop_duplicates(frame: pd.DataFrame, finding: Finding, policy: str) -> pd.DataFrame:

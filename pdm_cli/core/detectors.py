@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,22 +12,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.batch_stl import periodic_robust_stl_batch
-from pdm_cli.core.causal_esd import causal_esd
+from pdm_cli.core.causal_esd import causal_esd, fewest_readings
 from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
-from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.lengths import Lengths, find_lengths
+from pdm_cli.core.reasons import NO_SPREAD, why_bare, why_holed, why_short, why_spans, why_split, why_windowless
 from pdm_cli.core.reported import keep_high, keep_last
-from pdm_cli.core.rolling import trailing_mean
+from pdm_cli.core.rolling import has_whole_window, trailing_mean
 from pdm_cli.core.sesd import Anomalies, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decompose, one_by_one
-from pdm_cli.errors import DataError, UsageError
+from pdm_cli.errors import DataError
 from pdm_cli.params import DetectParams
 from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-
-# Why single readings of a series are not judged: the detector looks for these in the window and in the gap before.
-_REST = "too few readings before it, or a gap just before, or a window without spread"
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,12 @@ class Found:
         Whether the anomaly lies above what is expected.
     unjudged : (u, 3) int array
         Spans of readings that were not judged: first stamp, last stamp, readings.
+    span_reasons : tuple of str
+        Why, one a span.
     reason : str or None
         Why nothing was judged.
+    is_capped : bool
+        Whether there are as many anomalies as ``max_anoms`` allows, so that there may be more.
     """
 
     machine: Any
@@ -71,7 +73,9 @@ class Found:
     score: FloatArray
     is_above: BoolArray
     unjudged: NDArray[np.int64]
+    span_reasons: tuple[str, ...]
     reason: str | None = None
+    is_capped: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,14 +85,14 @@ class Detector:
     Attributes
     ----------
     find : callable
-        All series of some machines, those of one machine side by side; step in microseconds; settings -> one
-        :class:`Found` a series, in the same order.
+        All series of some machines, those of one machine side by side; lengths; settings -> one :class:`Found` a
+        series, in the same order.
     is_causal : bool
         Whether a point is judged from readings up to its own stamp only; else its anomalies see the future and may
         not become features.
     """
 
-    find: Callable[[list[list[Series]], int, DetectParams], Iterator[Found]]
+    find: Callable[[list[list[Series]], Lengths, DetectParams], Iterator[Found]]
     is_causal: bool
 
 
@@ -117,69 +121,76 @@ def find_anomalies(telemetry: pd.DataFrame, *, step_us: int, params: DetectParam
         machine = telemetry.iloc[start:stop]
         name, times = machine[MACHINE].tolist()[0], to_microseconds(machine[TIME])
         machines.append([Series(name, s, times, machine[s].to_numpy()) for s in sensors_of(telemetry)])
-    found = list(DETECTORS[params.mode].find(machines, step_us, params))
+    found = list(DETECTORS[params.mode].find(machines, find_lengths(step_us, params), params))
     return _join(found, telemetry[MACHINE].dtype), found
 
 
-def _find_causally(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
+def _find_causally(machines: list[list[Series]], lengths: Lengths, params: DetectParams) -> Iterator[Found]:
     judge = partial(
         causal_esd,
-        step_us=step_us,
-        period_hours=_period(step_us, params) * step_us / US_PER_HOUR,
-        window_days=params.window_days,
+        step_us=lengths.step_us,
+        period_hours=lengths.period_hours,
+        window_days=lengths.window_days,
         refit_hours=params.refit_hours,
-        smooth_hours=params.smooth,
+        smooth_hours=lengths.smooth_hours,
         settle_hours=params.settle_hours,
         min_share=params.window_share,
         alpha=params.alpha,
         direction=params.direction,
     )
+    fewest = fewest_readings(lengths.window, params.window_share)
     for machine in machines:
-        try:
-            judged = judge(np.stack([series.values for series in machine]), machine[0].times)
-        except DataError as error:
-            yield from (_not_judged(series, error.message) for series in machine)
-            continue
+        judged = judge(np.stack([series.values for series in machine]), machine[0].times)
         for series, value, expected, score in zip(machine, judged.value, judged.expected, judged.score, strict=True):
             if np.isnan(score).all():
-                yield _not_judged(series, _why_bare(series.values) or "no window has enough readings that differ")
+                reason = why_bare(series.values) or why_windowless(series.values, lengths, fewest=fewest)
+                yield _not_judged(series, reason)
                 continue
             rows = np.flatnonzero(score > 1)
             is_above = value[rows] > expected[rows]
             is_judged = ~np.isnan(score)
-            yield _found(series, is_judged, rows, value, expected[rows], score[rows], is_above)
+            yield _found(series, lengths, is_judged, rows, value, expected[rows], score[rows], is_above)
 
 
-def _find_in_batch(machines: list[list[Series]], step_us: int, params: DetectParams) -> Iterator[Found]:
+def _find_in_batch(machines: list[list[Series]], lengths: Lengths, params: DetectParams) -> Iterator[Found]:
     every = [series for machine in machines for series in machine]
-    smooth = max(1, round(params.smooth * US_PER_HOUR / step_us))
-    smoothed = [trailing_mean(series.values, smooth) for series in every]
+    smoothed = [trailing_mean(series.values, lengths.smooth) for series in every]
     outcomes = seasonal_hybrid_esd_batch(
         smoothed,
-        period=_period(step_us, params),
+        period=lengths.period,
         max_anoms=params.max_anoms,
         alpha=params.alpha,
         direction=params.direction,
-        longterm_rows=_longterm_rows(step_us, params),
+        longterm_rows=lengths.piece or None,
         decompose=STL_ROADS[params.stl],
     )
     for series, values, outcome in zip(every, smoothed, outcomes, strict=True):
-        reason = _why_irregular(series.times, step_us) or _why_bare(series.values)
-        if reason is not None:
-            yield _not_judged(series, reason)
+        reason = _why_not_in_batch(series, values, outcome, lengths)
+        if reason is not None or isinstance(outcome, DataError):
+            yield _not_judged(series, reason or str(outcome))
             continue
-        if isinstance(outcome, DataError):
-            yield _not_judged(series, outcome.message)
-            continue
-        kept = outcome.keep(_is_reported(outcome, values, series, params))
-        is_judged = np.isfinite(series.values)
-        yield _found(series, is_judged, kept.index, values, kept.expected, kept.score, kept.direction > 0)
+        # A mean of few readings helps to bridge a gap for the decomposition, but is not judged itself.
+        is_judged = has_whole_window(series.values, lengths.smooth)
+        kept = outcome.keep(is_judged[outcome.index] & _is_reported(outcome, values, series.times, params))
+        is_above = kept.direction > 0
+        found = _found(series, lengths, is_judged, kept.index, values, kept.expected, kept.score, is_above)
+        yield replace(found, is_capped=kept.is_capped)
 
 
-def _is_reported(outcome: Anomalies, values: FloatArray, series: Series, params: DetectParams) -> BoolArray:
-    times = series.times
-    # Smoothing bridges a missing reading for the decomposition; it does not make up a reading to report.
-    is_reported = np.isfinite(series.values[outcome.index])
+def _why_not_in_batch(
+    series: Series, smoothed: FloatArray, outcome: Anomalies | DataError, lengths: Lengths
+) -> str | None:
+    return (
+        why_split(series.times, lengths.step_us)
+        or why_bare(series.values)
+        or why_holed(series.values, series.times, lengths.smooth)
+        or why_short(smoothed, series.times, lengths)
+        or (None if isinstance(outcome, DataError) or outcome.has_spread else NO_SPREAD)
+    )
+
+
+def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64], params: DetectParams) -> BoolArray:
+    is_reported = np.ones(len(outcome.index), np.bool_)
     if params.only_last != "all":
         is_reported &= keep_last(outcome.index, times, span=params.only_last)
     if params.threshold != "none":
@@ -187,53 +198,27 @@ def _is_reported(outcome: Anomalies, values: FloatArray, series: Series, params:
     return is_reported
 
 
-def _why_irregular(times: NDArray[np.int64], step_us: int) -> str | None:
-    apart = np.diff(times)
-    if np.all(apart == step_us):
-        return None
-    return f"a gap of {apart.max() / US_PER_HOUR:g} h splits the series"
-
-
-def _why_bare(values: FloatArray) -> str | None:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return "the series holds no reading"
-    return "the series is constant" if np.all(known == known[0]) else None
-
-
-def _longterm_rows(step_us: int, params: DetectParams) -> int | None:
-    rows, period = round(params.longterm_days * 24 * US_PER_HOUR / step_us), _period(step_us, params)
-    if 0 < rows <= 2 * period:
-        raise UsageError(
-            f"--longterm-days {params.longterm_days:g}: a piece must be longer than two periods",
-            hint=f"--longterm-days takes more than {2 * period * step_us / (24 * US_PER_HOUR):g} days",
-        )
-    return rows or None
-
-
-def _period(step_us: int, params: DetectParams) -> int:
-    """Return the season in steps: as given, else a day, or a week where a day has fewer than two steps."""
-    if params.period_hours is None:
-        a_day = round(24 * US_PER_HOUR / step_us)
-        return a_day if a_day >= 2 else max(2, round(7 * 24 * US_PER_HOUR / step_us))
-    steps = params.period_hours * US_PER_HOUR / step_us
-    if round(steps) < 2 or abs(round(steps) - steps) > 1e-9 * steps:
-        raise DataError(
-            f"telemetry: a period of {params.period_hours:g} h is not two or more whole steps of "
-            f"{step_us / US_PER_HOUR:g} h",
-            hint="--period-hours takes two or more steps of the telemetry",
-        )
-    return round(steps)
-
-
 def _not_judged(series: Series, reason: str) -> Found:
     none = np.array([])
-    unjudged = _spans(series, np.zeros(len(series.values), np.bool_))
-    return Found(series.machine, series.sensor, 0, none.astype(np.int64), none, none, none, none > 0, unjudged, reason)
+    times, first, stop = _spans(series, np.zeros(len(series.values), np.bool_))
+    return Found(
+        series.machine,
+        series.sensor,
+        0,
+        none.astype(np.int64),
+        none,
+        none,
+        none,
+        none > 0,
+        np.stack([times[first], times[stop - 1], stop - first], axis=1),
+        (reason,) * len(first),
+        reason,
+    )
 
 
 def _found(
     series: Series,
+    lengths: Lengths,
     is_judged: BoolArray,
     rows: NDArray[np.intp],
     values: FloatArray,
@@ -241,6 +226,7 @@ def _found(
     score: FloatArray,
     is_above: BoolArray,
 ) -> Found:
+    times, first, stop = _spans(series, is_judged)
     return Found(
         series.machine,
         series.sensor,
@@ -250,17 +236,16 @@ def _found(
         expected,
         score,
         is_above,
-        _spans(series, is_judged),
+        np.stack([times[first], times[stop - 1], stop - first], axis=1),
+        tuple(why_spans(times, first, step_us=lengths.step_us, reach=lengths.reach)),
     )
 
 
-def _spans(series: Series, is_judged: BoolArray) -> NDArray[np.int64]:
-    """Return first stamp, last stamp and number of the readings in each run of readings that were not judged."""
+def _spans(series: Series, is_judged: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the stamps of the readings, and between which of them (first, stop) each span was not judged."""
     readings = np.flatnonzero(np.isfinite(series.values))
     edges = np.flatnonzero(np.diff(is_judged[readings], prepend=True, append=True))
-    first, stop = edges[::2], edges[1::2]
-    times = series.times[readings]
-    return np.stack([times[first], times[stop - 1], stop - first], axis=1)
+    return series.times[readings], edges[::2], edges[1::2]
 
 
 def list_unjudged(found: list[Found], machine_type: Any) -> pd.DataFrame:
@@ -277,7 +262,7 @@ def list_unjudged(found: list[Found], machine_type: Any) -> pd.DataFrame:
     table = _label(found, [len(item.unjudged) for item in found], machine_type)
     table["start"], table["end"] = (spans[:, column].astype("datetime64[us]") for column in (0, 1))
     table["readings"] = spans[:, 2]
-    reasons = [item.reason or _REST for item in found for _ in item.unjudged]
+    reasons = [reason for item in found for reason in item.span_reasons]
     table["reason"] = pd.Series(reasons, dtype="str")
     return table
 

@@ -8,7 +8,7 @@ anew for each cutoff.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.events import EventLog, Instants
+from pdm_cli.core.feature_table import FeatureTable
 from pdm_cli.core.shifts import Shifts, at_instants, find_shifts, places_in_cycle
 from pdm_cli.core.template import FleetTemplate, learn_template, match_template, template_hours
 from pdm_cli.core.visits import VisitCycle, find_visit_cycle, hours_from_error_to_visit
 from pdm_cli.core.zscores import ZScores, standardise
-from pdm_cli.errors import DataError, FeatureMismatch
+from pdm_cli.errors import DataError
 from pdm_cli.params import LabelsParams, TrainParams
 from pdm_cli.schema import MACHINE, TIME
 
@@ -129,60 +130,6 @@ class Context:
         """Return the events of a table, or those of one kind."""
         events = self.sources.events[table]
         return EventLog(events if kind is None else events[events["kind"] == kind], self.instants.machines)
-
-
-@dataclass(frozen=True)
-class FeatureTable:
-    """Features at every instant, a column an array, so that tables are put side by side without a copy.
-
-    Attributes
-    ----------
-    names : list of str
-        The f columns.
-    families : list of str
-        Family of each column.
-    categorical : list of str
-        Columns whose values are positions in a list of categories.
-    columns : list of (m,) float32 arrays
-        NaN where unknown.
-    """
-
-    names: list[str]
-    families: list[str]
-    categorical: list[str]
-    columns: list[NDArray[np.float32]]
-
-    def beside(self, other: FeatureTable) -> FeatureTable:
-        """Return one table of the columns of both."""
-        return FeatureTable(
-            self.names + other.names,
-            self.families + other.families,
-            self.categorical + other.categorical,
-            self.columns + other.columns,
-        )
-
-    def names_of(self, families: Iterable[str]) -> list[str]:
-        """Return the columns that belong to some families, in the order of the table."""
-        wanted = set(families)
-        return [name for name, family in zip(self.names, self.families, strict=True) if family in wanted]
-
-    def matrix(self, names: Sequence[str], rows: NDArray[Any] | slice = slice(None)) -> NDArray[np.float32]:
-        """Return the named columns of some rows, shape (r, len(names)).
-
-        Raises
-        ------
-        FeatureMismatch
-            If a column is not in the table.
-        """
-        position = {name: column for column, name in enumerate(self.names)}
-        lacking = [name for name in names if name not in position]
-        if lacking:
-            raise FeatureMismatch(
-                f"features: {len(lacking)} that the model looks at cannot be made, the first is {lacking[0]!r}",
-                hint="give the tables that the model was trained with",
-            )
-        columns = [self.columns[position[name]][rows] for name in names]
-        return np.stack(columns, axis=1)
 
 
 def learn_vocabulary(sources: Sources, *, until_us: int) -> Vocabulary:

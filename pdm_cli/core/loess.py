@@ -27,7 +27,9 @@ class Loess:
     ----------
     knots, starts : numpy.ndarray of intp, shape (m,)
         Row of each knot and first row of its window.
-    offsets, kernels : numpy.ndarray of float64, shape (m, rows in a window)
+    shapes : numpy.ndarray of intp, shape (m,)
+        Which row of ``offsets`` and ``kernels`` is the knot's: all knots away from the ends share one.
+    offsets, kernels : numpy.ndarray of float64, shape (distinct windows, rows in a window)
         Rows from the knot, and tricube weight of that distance in [0, 1].
     jump : int
         Rows from knot to knot.
@@ -35,6 +37,7 @@ class Loess:
 
     knots: Rows
     starts: Rows
+    shapes: Rows
     offsets: Floats
     kernels: Floats
     jump: int
@@ -96,9 +99,10 @@ def loess_at_knots(n: int, window: int) -> Loess:
     if knots[-1] != n - 1:
         knots = np.append(knots, n - 1)
     starts = np.clip(knots - (window - 1) // 2, 0, n - width)
-    offsets = (starts - knots)[:, np.newaxis] + np.arange(float(width))
+    first, shapes = np.unique(starts - knots, return_inverse=True)
+    offsets = first[:, np.newaxis] + np.arange(float(width))
     reach = np.abs(offsets).max(axis=1, keepdims=True) + (window - width) // 2
-    return Loess(knots, starts, offsets, tricube(np.abs(offsets), reach), jump)
+    return Loess(knots, starts, shapes, offsets, tricube(np.abs(offsets), reach), jump)
 
 
 def tricube(distances: Floats, reach: Floats) -> Floats:
@@ -119,7 +123,7 @@ def interpolation(n: int, knots: Rows) -> csr_array:
 
 
 def line_kernels(n: int, loess: Loess) -> Floats:
-    """Weights of a local straight line with no weights other than those of distance, shape (knots, window)."""
+    """Weights of a local straight line with no weights other than those of distance, of the shape of the kernels."""
     shares = loess.kernels / loess.kernels.sum(axis=1, keepdims=True)
     centre = (shares * loess.offsets).sum(axis=1, keepdims=True)
     from_centre = loess.offsets - centre
@@ -132,7 +136,7 @@ def line_kernels(n: int, loess: Loess) -> Floats:
 def window_sums(n: int, loess: Loess) -> WindowSums:
     """Group the knots: those at either end share one window, those between share a matrix that moves along."""
     moments = np.stack([loess.kernels, loess.kernels * loess.offsets, loess.kernels * loess.offsets**2])
-    m, width = loess.kernels.shape
+    m, width = loess.knots.size, loess.kernels.shape[1]
     inner = np.flatnonzero((loess.starts > 0) & (loess.starts < n - width))
     head, tail = (int(inner[0]), int(inner[-1]) + 1) if inner.size else (m, m)
     parts, counts = [], []
@@ -144,7 +148,7 @@ def window_sums(n: int, loess: Loess) -> WindowSums:
             matrix = np.zeros((3, group, int(loess.starts[first + group - 1]) - start + width))
             for knot in range(group):
                 shift = int(loess.starts[first + knot]) - start
-                matrix[:, knot, shift : shift + width] = moments[:, first + knot]
+                matrix[:, knot, shift : shift + width] = moments[:, loess.shapes[first + knot]]
             parts.append((first, group, start, matrix))
             counts.append(count)
             first += count * group

@@ -12,7 +12,7 @@ from pdm_cli.core.alerts import AlertRule, switch_alerts
 from pdm_cli.core.calibration import Calibration
 from pdm_cli.core.estimators import Model
 from pdm_cli.core.events import Instants
-from pdm_cli.core.features import FeatureTable
+from pdm_cli.core.feature_table import FeatureTable
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

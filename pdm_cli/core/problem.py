@@ -10,9 +10,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.events import US_PER_HOUR, Instants
-from pdm_cli.core.features import FEATURE_SETS, Context, FeatureTable, learn_states, match_states
-from pdm_cli.core.split import Split, show
-from pdm_cli.errors import NotEnoughData
+from pdm_cli.core.feature_table import FeatureTable
+from pdm_cli.core.features import (
+    FEATURE_SETS,
+    FEATURES,
+    Context,
+    Sources,
+    build_features,
+    learn_states,
+    learn_vocabulary,
+    match_states,
+)
+from pdm_cli.core.labels import label_failures, last_stamps
+from pdm_cli.core.split import Split, hold_out_machines, least_gap_us, show, split_by_time, time_folds
+from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import CostsParams, LabelsParams, TrainParams
 
 FloatArray = NDArray[np.float64]
@@ -115,12 +126,16 @@ class Problem:
         return self.table.beside(self._learn(split)[1])
 
     def feature_sets(self) -> dict[str, tuple[str, ...]]:
-        """Return the sets of families that can be made here and differ in their columns; the first one first."""
+        """Return the sets of families that can be made here and differ in their columns; the first one first.
+
+        Where families were chosen, all of them together come first.
+        """
         table = self.table_of(self.split)
+        sets = {"chosen": self.train.families, **FEATURE_SETS} if self.train.families else FEATURE_SETS
         allowed = set(self.train.families) or {family for families in FEATURE_SETS.values() for family in families}
         chosen: dict[str, tuple[str, ...]] = {}
         seen: set[tuple[str, ...]] = set()
-        for name, families in FEATURE_SETS.items():
+        for name, families in sets.items():
             columns = tuple(table.names_of(allowed.intersection(families)))
             if columns and columns not in seen:
                 seen.add(columns)
@@ -142,14 +157,77 @@ class Problem:
         return self._learned[split.cutoff]
 
 
-def check_problem(problem: Problem) -> None:
-    """Refuse a problem that cannot be learned.
+def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, costs: CostsParams) -> Problem:
+    """Make features and labels of prepared tables, and split them.
+
+    Parameters
+    ----------
+    sources : Sources
+        Prepared tables, with failures.
+    train, labels, costs
+        Settings.
 
     Raises
     ------
-    NotEnoughData
-        If a component has no failure that a training row can see, or there is no labelled row to test on.
+    UsageError
+        If cutoff and test start do not go together.
+    DataError
+        If there are no failures, or too few to learn from and to test on.
     """
+    instants = Instants.of(sources.rolling)
+    split = split_by_time(instants.times, train=train, labels=labels)
+    held_out = np.zeros(len(instants.machines), np.bool_)
+    if train.split != "time":
+        held_out = hold_out_machines(len(instants.machines), share=train.test_share, seed=train.seed)
+    failures = _read_failures(sources)
+    components = _components(failures, train)
+    context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
+    problem = Problem(
+        context=context,
+        table=build_features(context, _families(train.families)),
+        labels=label_failures(instants, failures, components, ends=last_stamps(sources.telemetry), params=labels),
+        components=components,
+        failures=failures,
+        split=split,
+        folds=time_folds(instants.times, split, folds=train.folds, gap_us=least_gap_us(train, labels)),
+        held_out=held_out,
+        lead=labels,
+        train=train,
+        costs=costs,
+    )
+    _check(problem)
+    return problem
+
+
+def _families(chosen: tuple[str, ...]) -> list[str]:
+    return [name for name in FEATURES if name in (chosen or FEATURES)]
+
+
+def _read_failures(sources: Sources) -> pd.DataFrame:
+    if "failures" not in sources.events:
+        raise SchemaError("failures.parquet: not in the prepared tables", hint="train learns from past failures")
+    return sources.events["failures"].rename(columns={"kind": "failure"})
+
+
+def _components(failures: pd.DataFrame, train: TrainParams) -> list[str]:
+    failed = sorted(failures["failure"].unique())
+    if not failed:
+        raise NotEnoughData("failures.parquet: the table is empty (0 rows)", hint="train learns from past failures")
+    unknown = [name for name in train.components if name not in failed]
+    if unknown:
+        raise DataError(
+            f"failures.parquet: no failures of {', '.join(unknown)}", hint=f"--components takes {', '.join(failed)}"
+        )
+    return list(dict.fromkeys(train.components)) or failed
+
+
+def _check(problem: Problem) -> None:
+    """Refuse a problem that cannot be learned."""
+    if not problem.feature_sets():
+        raise NotEnoughData(
+            f"no table for the features of --families {','.join(problem.train.families)}",
+            hint="leave --families out, or give the log",
+        )
     if not problem.test_rows(problem.split).any():
         raise NotEnoughData(
             f"no labelled row to test on from {show(problem.split.test_start)}", hint="set an earlier --cutoff"
@@ -160,11 +238,11 @@ def check_problem(problem: Problem) -> None:
             raise NotEnoughData(
                 f"failures.parquet: {component} has no failure to learn from before the cutoff "
                 f"{show(problem.split.cutoff)}",
-                hint=f"set a later --cutoff{without(component, problem.components)}",
+                hint=f"set a later --cutoff{_without(component, problem.components)}",
             )
 
 
-def without(component: str, components: list[str]) -> str:
+def _without(component: str, components: list[str]) -> str:
     """Return the end of a hint: how to leave a component out, where others are left."""
     others = [name for name in components if name != component]
     return f", or train without it: --components {','.join(others)}" if others else ""

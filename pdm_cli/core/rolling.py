@@ -23,8 +23,13 @@ from pdm_cli.schema import MACHINE, TIME
 
 _US_PER_HOUR = 3_600_000_000
 
+# Share of the readings smoothed over that must be there for their mean to be judged. With a season in the readings the
+# mean of part of a day lies high or low by itself: of a season of 10, half a day is off by 6, two hours of 24 by 0.9.
+WHOLE_SHARE = 0.9
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -254,7 +259,7 @@ def _evaluate(
         count = blocks.count(window.steps)
         for s, statistic in enumerate(statistics):
             compute, fewest = STATISTICS[statistic]
-            needed = max(fewest, math.ceil(min_share * window.steps - 1e-9))
+            needed = max(fewest, readings_wanted(window.steps, min_share))
             values = compute(blocks, window.steps)
             values[(count < needed) | ~np.isfinite(values)] = np.nan
             np.take(values, rows, axis=1, out=features[:, w, s], mode="clip")
@@ -282,3 +287,29 @@ def trailing_mean(values: FloatArray, steps: int) -> FloatArray:
         count[lag:] += there[: len(values) - lag]
     with np.errstate(invalid="ignore"):
         return total / count
+
+
+def has_whole_window(values: FloatArray, steps: int) -> BoolArray:
+    """Return where a reading and nearly all others of its trailing window are there, shape (n,).
+
+    The window must lie within the series, so the first ``steps - 1`` readings have none.
+
+    Elsewhere the trailing mean stands for another part of the season than that of its neighbours.
+
+    Parameters
+    ----------
+    values : (n,) array
+        Equally spaced readings, NaN where missing.
+    steps : int
+        Readings in a window, 1 or more; :data:`WHOLE_SHARE` of them must be there.
+    """
+    there = np.isfinite(values)
+    until = np.concatenate([np.zeros(steps, np.int64), np.cumsum(there)])
+    is_whole = there & (until[steps:] - until[:-steps] >= readings_wanted(steps, WHOLE_SHARE))
+    is_whole[: steps - 1] = False
+    return np.asarray(is_whole)
+
+
+def readings_wanted(steps: int, share: float) -> int:
+    """Return the readings that make up a share of a window, which may be a hair above a whole number."""
+    return math.ceil(share * steps - 1e-9)

@@ -7,7 +7,7 @@ outliers in what is left. The trend is left in on purpose (the median stands in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, starmap
 
 import numpy as np
@@ -23,6 +23,9 @@ MOST_ANOMS = 0.49
 
 # A spread this small against the readings is rounding, not noise: an exactly periodic series has no anomalies.
 ROUNDING = 1e-12
+
+# What one operation with the largest reading can be off by, as a share of it.
+LAST_BIT = 2.0**-52
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,16 +44,28 @@ class Anomalies:
         Trend + seasonal, in the unit of the values.
     direction : numpy.ndarray of int8, shape (m,)
         +1 above, -1 below the median of the residuals.
+    has_spread : bool
+        False if more than half of the residuals are alike, so that no reading could be judged.
+    is_capped : bool
+        Whether there are as many as were allowed in the series, or in one of its pieces.
     """
 
     index: npt.NDArray[np.intp]
     score: npt.NDArray[np.float64]
     expected: npt.NDArray[np.float64]
     direction: npt.NDArray[np.int8]
+    has_spread: bool = True
+    is_capped: bool = False
 
-    def keep(self, wanted: npt.NDArray[np.bool_]) -> Anomalies:
-        """Return those of the anomalies that are wanted."""
-        return Anomalies(self.index[wanted], self.score[wanted], self.expected[wanted], self.direction[wanted])
+    def keep(self, wanted: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Anomalies:
+        """Return those of the anomalies that are wanted, by a mask or by their positions."""
+        return replace(
+            self,
+            index=self.index[wanted],
+            score=self.score[wanted],
+            expected=self.expected[wanted],
+            direction=self.direction[wanted],
+        )
 
 
 def seasonal_hybrid_esd(
@@ -79,7 +94,7 @@ def seasonal_hybrid_esd(
         Report readings on both sides, above the pattern only, or below it only.
     longterm_rows : int, optional
         Judge a long series in pieces of so many rows, each by its own pattern and median, so that a slow change of
-        level is not an anomaly; more than 2 * period. See :func:`pieces` and :func:`rows_of_weeks`.
+        level is not an anomaly; more than 2 * period. See :func:`pieces`.
     decompose : Decompose
         Called with the values of one piece, without NaN, and ``period``; returns seasonal and trend.
 
@@ -120,7 +135,7 @@ def seasonal_hybrid_esd(
 
 
 def seasonal_hybrid_esd_batch(
-    series: Sequence[npt.ArrayLike],
+    series: Sequence[npt.ArrayLike] | npt.NDArray[np.float64],
     *,
     period: int,
     max_anoms: float = 0.1,
@@ -133,8 +148,8 @@ def seasonal_hybrid_esd_batch(
 
     Parameters
     ----------
-    series : sequence of array_like of float, shape (n,) each
-        Readings; the columns of an (n, B) array are ``values.T``.
+    series : sequence of array_like of float, shape (n,) each, or numpy.ndarray of float, shape (n, B)
+        Readings of series of any lengths, one after the other, or those of one length as columns of an array.
     period, max_anoms, alpha, direction, longterm_rows
         As in :func:`seasonal_hybrid_esd`.
     decompose : Decompose
@@ -149,11 +164,20 @@ def seasonal_hybrid_esd_batch(
     ------
     ValueError
         If an argument is out of range.
+
+    Examples
+    --------
+    >>> week = np.tile([0.0, 1.0, 5.0, 2.0], 42) + np.sin(np.arange(168.0))
+    >>> two = np.column_stack([week, -week])
+    >>> two[100, 1] += 30
+    >>> [found.index.tolist() for found in seasonal_hybrid_esd_batch(two, period=4)]
+    [[], [100]]
     """
     _check_arguments(period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
-    outcomes: list[Anomalies | DataError] = [_NOTHING] * len(series)
+    every = _each(series)
+    outcomes: list[Anomalies | DataError] = [_NOTHING] * len(every)
     cut: list[_Piece] = []
-    for number, values in enumerate(series):
+    for number, values in enumerate(every):
         try:
             cut += _cut(number, values, period=period, max_anoms=max_anoms, longterm_rows=longterm_rows)
         except DataError as error:
@@ -236,13 +260,14 @@ def judge(
         residuals = values - parts.seasonal - np.median(values)
     if not (np.isfinite(residuals).all() and np.isfinite(parts.trend).all()):
         raise DataError("the readings are too large to decompose", hint="check the unit, or scale the readings down")
+    # The count is of rows before NaN were dropped: many of these could ask for more than the test can remove.
+    max_count = min(max_count, values.size - 2)
     found = extreme_deviates(
         residuals,
-        # The count is of rows before NaN were dropped: many of these could ask for more than the test can remove.
-        max_count=min(max_count, values.size - 2),
+        max_count=max_count,
         alpha=alpha,
         direction=direction,
-        zero_sigma=ROUNDING * float(np.abs(values).max()),
+        zero_sigma=_rounding(values, may_be_wild=max_count),
     )
     rows = found.positions[: found.n_accepted]
     ratio = found.test_statistics[: found.n_accepted] / found.critical_values[: found.n_accepted]
@@ -251,8 +276,20 @@ def judge(
     order = np.argsort(rows)
     rows = rows[order]
     return Anomalies(
-        index=rows, score=score[order], expected=parts.trend[rows] + parts.seasonal[rows], direction=side[order]
+        index=rows,
+        score=score[order],
+        expected=parts.trend[rows] + parts.seasonal[rows],
+        direction=side[order],
+        has_spread=max_count == 0 or found.test_statistics.size > 0,
+        is_capped=0 < max_count == found.n_accepted,
     )
+
+
+def _rounding(values: npt.NDArray[np.float64], *, may_be_wild: int) -> float:
+    """Return the spread that rounding alone can make; a few wild readings must not raise it over that of the others."""
+    sizes = np.abs(values)
+    usual = np.partition(sizes, -1 - may_be_wild)[-1 - may_be_wild]
+    return max(ROUNDING * float(usual), LAST_BIT * float(sizes.max()))
 
 
 def pieces(n_rows: int, *, piece_rows: int) -> list[slice]:
@@ -283,39 +320,6 @@ def pieces(n_rows: int, *, piece_rows: int) -> list[slice]:
     return [slice(stop - piece_rows, stop) for stop in stops]
 
 
-def rows_of_weeks(weeks: int, *, rows_per_day: int) -> int:
-    """Turn a piece length in weeks into rows of a series without gaps, for ``longterm_rows``.
-
-    Parameters
-    ----------
-    weeks : int
-        At least 2: a piece must show its weekly pattern more than once.
-    rows_per_day : int
-        1 for daily readings, 24 for hourly, 1440 for one a minute.
-
-    Returns
-    -------
-    int
-        Rows of a piece. Daily readings get one row more than whole weeks: with a season of 7 rows, 2 weeks alone
-        would be 2 periods, and STL needs more.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-
-    Examples
-    --------
-    >>> rows_of_weeks(2, rows_per_day=24), rows_of_weeks(2, rows_per_day=1)
-    (336, 15)
-    """
-    if weeks < 2:
-        raise ValueError(f"weeks must be at least 2, got {weeks}")
-    if rows_per_day < 1:
-        raise ValueError(f"rows_per_day must be at least 1, got {rows_per_day}")
-    return 7 * weeks * rows_per_day + (1 if rows_per_day == 1 else 0)
-
-
 _NOTHING = Anomalies(
     index=np.array([], np.intp), score=np.array([]), expected=np.array([]), direction=np.array([], np.int8)
 )
@@ -328,6 +332,14 @@ def _check_arguments(*, period: int, max_anoms: float, longterm_rows: int | None
         raise ValueError(f"max_anoms must lie in (0, {MOST_ANOMS}], got {max_anoms}")
     if longterm_rows is not None and longterm_rows <= 2 * period:
         raise ValueError(f"longterm_rows must be more than two periods ({2 * period} rows), got {longterm_rows}")
+
+
+def _each(series: Sequence[npt.ArrayLike] | npt.NDArray[np.float64]) -> Sequence[npt.ArrayLike]:
+    if not isinstance(series, np.ndarray):
+        return series
+    if series.ndim != 2:
+        raise ValueError(f"an array of series must be two-dimensional, one series a column, got shape {series.shape}")
+    return list(series.T)
 
 
 def _checked_series(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -370,12 +382,13 @@ def _readings_within(series: npt.NDArray[np.float64], piece: slice, *, period: i
 
 
 def _merged(found: list[tuple[int, Anomalies]]) -> Anomalies:
-    index = np.concatenate([start + anomalies.index for start, anomalies in found])
-    # The first of equal rows is the one kept, so the earlier piece has the word.
-    rows, first = np.unique(index, return_index=True)
-    return Anomalies(
-        index=rows,
-        score=np.concatenate([anomalies.score for _, anomalies in found])[first],
-        expected=np.concatenate([anomalies.expected for _, anomalies in found])[first],
-        direction=np.concatenate([anomalies.direction for _, anomalies in found])[first],
+    joined = Anomalies(
+        index=np.concatenate([start + anomalies.index for start, anomalies in found]),
+        score=np.concatenate([anomalies.score for _, anomalies in found]),
+        expected=np.concatenate([anomalies.expected for _, anomalies in found]),
+        direction=np.concatenate([anomalies.direction for _, anomalies in found]),
+        has_spread=any(anomalies.has_spread for _, anomalies in found),
+        is_capped=any(anomalies.is_capped for _, anomalies in found),
     )
+    # The first of equal rows is the one kept, so the earlier piece has the word.
+    return joined.keep(np.unique(joined.index, return_index=True)[1])

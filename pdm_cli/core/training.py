@@ -19,7 +19,7 @@ from pdm_cli.core.problem import Problem
 from pdm_cli.core.search import search
 from pdm_cli.core.split import Split, show
 from pdm_cli.core.trials import Candidate, FoldResult, Search, better_together
-from pdm_cli.errors import ModelError, UsageError
+from pdm_cli.errors import ModelError
 from pdm_cli.params import TrainParams
 
 FloatArray = NDArray[np.float64]
@@ -55,14 +55,9 @@ def choose_algorithms(params: TrainParams, note: Note) -> dict[str, Algorithm]:
 
     Raises
     ------
-    UsageError
-        If a name is unknown.
     ModelError
         If none loads.
     """
-    unknown = [name for name in params.algorithms if name not in ESTIMATORS]
-    if unknown:
-        raise UsageError(f"--algorithms: unknown algorithm {unknown[0]!r}", hint=f"known: {', '.join(ESTIMATORS)}")
     names = list(dict.fromkeys(params.algorithms)) or list(ESTIMATORS)
     # With one trial only the first that loads is wanted, and others need not be imported to find out.
     wanted = 1 if params.fast or params.trials == 1 else len(names)

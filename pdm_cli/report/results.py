@@ -25,6 +25,9 @@ _FINDING_NAMES = {
     "machines_without_attributes": "machines with telemetry but no attributes",
 }
 
+# More lines of reasons than this are left to the summary.
+_MOST_REASONS = 10
+
 
 def tell_findings(quality: dict[str, Any]) -> list[str]:
     """Return one line a finding, for where the whole table would be too much."""
@@ -42,9 +45,9 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     """Draw what was prepared and what was found in the data."""
     facts = quality["telemetry"]
     lines = [
-        f"{facts['readings']:,} readings of {len(facts['sensors'])} sensors ({', '.join(facts['sensors'])}) "
-        f"on {facts['machines']:,} machines",
-        f"{facts['start']} to {facts['end']} UTC, every {facts['step_minutes']:g} min",
+        f"{_count(facts['readings'], 'reading')} of {_count(len(facts['sensors']), 'sensor')} "
+        f"({', '.join(facts['sensors'])}) on {_count(facts['machines'], 'machine')}",
+        f"{facts['start']} to {facts['end']} UTC, every {_duration(facts['step_minutes'])}",
         f"{quality['features']['rows']:,} feature rows of {quality['features']['columns']} features",
     ]
     events = [f"{count:,} {name}" for name, count in quality["events"].items()]
@@ -61,7 +64,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
 
 
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
-    """Draw anomalies per sensor, the most anomalous machines, and the series left out."""
+    """Draw how readings were judged, anomalies per sensor, the most anomalous machines, and the series left out."""
     table = make_table(
         "sensor",
         *((name, "right") for name in ("series", "judged", "not judged", "anomalies", "share", "series skipped")),
@@ -70,17 +73,43 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
         share = "-" if facts["share"] is None else f"{facts['share']:.2%}"
         counts = (f"{facts[name]:,}" for name in ("series", "judged", "unjudged", "anomalies"))
         table.add_row(sensor, *counts, share, f"{facts['skipped']:,}")
-    drawn: list[RenderableType] = [table]
+    drawn: list[RenderableType] = [_judged_by(summary), table]
+    capped = sum(facts["capped"] for facts in summary["sensors"].values())
+    if capped:
+        drawn.append(f"{capped:,} series reached --max-anoms {summary['max_anoms']:g}: they may hold more anomalies")
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(f"most anomalies: machines {worst}")
-    alike: dict[tuple[str, str], list[Any]] = {}
-    for row in summary["skipped"]:
-        alike.setdefault((row["sensor"], row["reason"]), []).append(row["machineID"])
-    for (sensor, reason), machines in alike.items():
-        told = f"machine {machines[0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
-        drawn.append(f"not judged: {sensor} of {told}: {reason}")
+    drawn += _tell_skipped(summary["skipped"])
     return drawn
+
+
+def _tell_skipped(skipped: list[dict[str, Any]]) -> list[str]:
+    """Return a line for the sensors and machines with the same reason, and one for what would be too many lines."""
+    of_machine: dict[tuple[Any, str], list[dict[str, Any]]] = {}
+    for row in skipped:
+        of_machine.setdefault((row["machineID"], row["reason"]), []).append(row)
+    alike: dict[tuple[str, str], list[tuple[Any, int]]] = {}
+    for (machine, reason), rows in of_machine.items():
+        sensors, readings = ", ".join(row["sensor"] for row in rows), sum(row["readings"] for row in rows)
+        alike.setdefault((sensors, reason), []).append((machine, readings))
+    lines = []
+    for (sensors, reason), machines in alike.items():
+        told = f"machine {machines[0][0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
+        readings = sum(count for _, count in machines)
+        lines.append(f"not judged: {sensors} of {told} ({readings:,} readings): {reason}")
+    if len(lines) > _MOST_REASONS:
+        rest = f"not judged: {len(lines) - _MOST_REASONS:,} lines more like these; all stand in summary.json"
+        lines = [*lines[:_MOST_REASONS], rest]
+    return lines
+
+
+def _judged_by(summary: dict[str, Any]) -> str:
+    smooth, period, days = (summary.get(name) for name in ("smooth_hours", "period_hours", "window_days"))
+    readings = f"{smooth:g} h trailing means" if smooth else "the readings themselves"
+    season = f"season of {period:g} h" if period else "no season"
+    by = f"by the {days:g} days before each reading" if summary["causal"] else "the whole series in view"
+    return f"judged: {readings}, {season}, {by}"
 
 
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
@@ -171,6 +200,17 @@ def _stamp(text: str) -> str:
 
 def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def _duration(minutes: float) -> str:
+    """Return a step in the unit that it is spoken of in: 10 s, 60 min, 1 d."""
+    if minutes < 1:
+        return f"{minutes * 60:g} s"
+    return f"{minutes / 1440:g} d" if minutes % 1440 == 0 else f"{minutes:g} min"
 
 
 def _place(first: list[dict[str, Any]]) -> str:

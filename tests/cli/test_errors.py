@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pdm_cli import manifest
@@ -169,7 +171,7 @@ def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pd
     late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-03-20", "comp1"))
     late.to_parquet(raw / "failures.parquet", index=False)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
-    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--trees", 2)
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert_clear(outcome, 4, "has no failure to learn from before the cutoff", "--components ")
 
 
@@ -226,6 +228,56 @@ def test_raw_tables_are_not_taken_for_prepared_ones(fleet: Path, pdm: Pdm, tmp_p
     assert_clear(outcome, 4, "telemetry.parquet: not a prepared table", "pdm preprocess")
     outcome = pdm("train", "--prepared", fleet, "--out", tmp_path / "out")
     assert_clear(outcome, 4, "features.parquet: not in", "the folder holds")
+
+
+def rewrite(
+    prepared: Path, change: Callable[[pd.DataFrame], pd.DataFrame], *, step_us: str = "3600000000", groups: int = 1
+) -> None:
+    """Write the telemetry anew, with the step that marks it as prepared, in so many row groups."""
+    path = prepared / "telemetry.parquet"
+    table = pa.Table.from_pandas(change(pd.read_parquet(path)), preserve_index=False)
+    table = table.replace_schema_metadata({"step_us": step_us})
+    pq.write_table(table, path, row_group_size=max(len(table) // groups, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(index=5).iloc[::-1], "machine 12, 2015-05-01 05:00: does not rise by whole steps of 1 h"),
+        (lambda t: pd.concat([t, t.tail(1)]), "machine 12, 2015-05-01 06:00: does not rise by whole steps of 1 h"),
+        (lambda t: t.assign(datetime=t["datetime"].where(t.index != 9, None)), "machine or stamp is missing"),
+        (lambda t: t.sort_values("datetime", kind="stable"), "rows of the machine do not stand together"),
+        (lambda t: t[["machineID", "datetime"]], "no sensor"),
+        (lambda t: t.assign(volt=t["volt"].astype(str)), "column volt is"),
+        (lambda t: t.assign(volt=1), "column volt is int64, wanted float64"),
+        (lambda t: t.assign(datetime=t["datetime"].dt.tz_localize("UTC")), "wanted stamps in UTC without a zone"),
+        (lambda t: t.head(0), "telemetry.parquet: no rows"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["causal", "batch"])
+def test_prepared_tables_that_pdm_did_not_write_are_refused(
+    change: Callable[[pd.DataFrame], pd.DataFrame], message: str, mode: str, work: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    prepared = Path(shutil.copytree(work / "prepared", tmp_path / "prepared"))
+    rewrite(prepared, change)
+    outcome = pdm("detect-anomalies", "--prepared", prepared, "--out", tmp_path / "a", "--mode", mode)
+    assert_clear(outcome, 4, message, "pdm preprocess makes prepared tables")
+    assert "telemetry.parquet: " in outcome.stderr
+    assert not (tmp_path / "a").exists()
+
+
+def test_prepared_tables_with_another_step_or_machines_in_pieces_are_refused(
+    work: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    prepared = Path(shutil.copytree(work / "prepared", tmp_path / "prepared"))
+    words = ("detect-anomalies", "--prepared", prepared, "--out", tmp_path / "a")
+    rewrite(prepared, lambda t: t, groups=5)
+    assert_clear(pdm(*words), 4, "stands in 2 row groups", "pdm preprocess")
+    rewrite(prepared, lambda t: t, step_us="7200000000")
+    assert_clear(pdm(*words), 4, "does not rise by whole steps of 2 h", "pdm preprocess")
+    for step_us in ("0", "²", ""):
+        rewrite(prepared, lambda t: t, step_us=step_us)
+        assert_clear(pdm(*words), 4, "not a prepared table", "pdm preprocess")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +337,7 @@ def test_an_empty_folder_name_is_refused(words: tuple[str, ...], raw: Path, pdm:
 
 def test_a_marker_too_large_for_a_reading_becomes_missing(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("telemetry", lambda t: t.assign(volt=t["volt"].where(t.index != 700, 1.797e308)))(raw)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2)
     assert outcome.code == 0, outcome.stderr
     assert "1 infinite readings (or over 1e30), now missing (first: machine 1, 2015-01-30 10:00" in outcome.stderr
 
@@ -324,7 +376,7 @@ def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path
 def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     stray = pd.Timestamp("1970-01-01 05:00")
     edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 0, stray)))(raw)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2, "--json")
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["split"]["cutoff"].startswith("2015-")
 
@@ -339,13 +391,13 @@ def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> 
 def test_demo_never_replaces_tables_of_others(pdm: Pdm, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/telemetry.parquet").write_text("mine")
-    outcome = pdm("demo", "--machines", 12, "--days", 120, "--out", tmp_path)
+    outcome = pdm("demo", "--machines", 24, "--days", 150, "--out", tmp_path)
     assert_clear(outcome, 2, "not written by pdm: telemetry.parquet", "new or empty folder")
     assert (tmp_path / "data/telemetry.parquet").read_text() == "mine"
 
 
 def test_components_given_twice_count_once(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--trees", 2, "--json")
+    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--fast", "--trees", 2, "--json")
     outcome = pdm(*words, "--components", "comp1,comp1")
     assert outcome.json["events"]["failures"] == outcome.json["components"]["comp1"]["events"]["failures"]
 

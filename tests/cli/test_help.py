@@ -5,8 +5,10 @@ import sys
 import tomllib
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from pdm_cli.app import app
 from pdm_cli.config import option_name, resolve
@@ -31,11 +33,33 @@ def test_each_command_has_help_with_an_example(command: str, pdm: Pdm) -> None:
     assert f"Example: pdm {command}" in " ".join(outcome.stdout.split())
 
 
-def test_every_setting_is_an_option_of_run(pdm: Pdm) -> None:
-    text = pdm("run", "--help").stdout
-    for section in SECTIONS.values():
-        for item in fields(section):
-            assert option_name(item.name) in text
+def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:
+    commands: Any = typer.main.get_command(app)
+    for name, section in SECTIONS.items():
+        command = commands.commands[name if name in ("predict", "evaluate") else "run"]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {option_name(item.name) for item in fields(section)} <= options
+
+
+@pytest.mark.parametrize(
+    ("option", "remark"),
+    [
+        ("--max-anoms", "(above 0, at most 0.49; default: 0.1)"),
+        ("--alpha", "(above 0, below 1; default: 0.005)"),
+        ("--jobs", "(at least 0, at most 1024; default: 0)"),
+        ("--l2", "(at least 0; default: 3)"),
+        # Bounds of what may be left out, and of each number of a list.
+        ("--window-days", "(above 0, at most 366)"),
+        ("--windows-hours", "(above 0, at most 8784; default: 3,12,24)"),
+        ("--timezone", "(default: UTC)"),
+    ],
+)
+def test_help_shows_bounds_and_defaults(option: str, remark: str, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = pdm("run", "--help").stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if f" {option} " in line)
+    # The help of an option may go on in the next lines.
+    assert remark in " ".join(" ".join(lines[start : start + 3]).replace("│", " ").split())
 
 
 def test_help_imports_nothing_heavy() -> None:

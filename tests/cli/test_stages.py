@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdm_cli import manifest, tables
+from pdm_cli import raw as raw_tables
 from pdm_cli.schema import ANOMALIES, PREDICTIONS
 from tests.cli.conftest import Pdm
 
@@ -76,7 +79,7 @@ def test_stages_one_by_one_write_the_same_bytes_as_run(work: Path, fleet: Path, 
     prepared, anomalies, model = (tmp_path / name for name in STAGE_FOLDERS)
     assert pdm("preprocess", "--data", fleet, "--out", prepared).code == 0
     assert pdm("detect-anomalies", "--prepared", prepared, "--out", anomalies, "--jobs", 2).code == 0
-    words = ("train", "--prepared", prepared, "--anomalies", anomalies, "--out", model, "--trees", 20)
+    words = ("train", "--prepared", prepared, "--anomalies", anomalies, "--out", model, "--fast", "--trees", 20)
     assert pdm(*words).code == 0
     for name in STAGE_FOLDERS:
         assert hashes(tmp_path / name) == hashes(work / name)
@@ -97,14 +100,14 @@ def test_the_layout_of_the_raw_files_changes_no_byte(work: Path, raw: Path, pdm:
 
 def test_run_keeps_what_is_unchanged_and_says_so(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
-    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 2, "--trees", 20)
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 2, "--fast", "--trees", 20)
     assert outcome.code == 0
     assert outcome.stderr.count("unchanged, kept") == 3
 
 
 def test_run_redoes_only_what_a_setting_changes_and_names_it(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
-    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--trees", 10)
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--fast", "--trees", 10)
     assert outcome.stderr.count("unchanged, kept") == 2
     assert "train: trees changed" in outcome.stderr
 
@@ -114,7 +117,7 @@ def test_run_notices_a_changed_input_and_a_damaged_output(work: Path, raw: Path,
     errors = pd.read_parquet(raw / "errors.parquet")
     errors.iloc[1:].to_parquet(raw / "errors.parquet", index=False)
     (copy / "anomalies/anomalies.parquet").write_bytes(b"")
-    outcome = pdm("run", "--data", raw, "--out", copy, "--jobs", 1, "--trees", 20)
+    outcome = pdm("run", "--data", raw, "--out", copy, "--jobs", 1, "--fast", "--trees", 20)
     assert outcome.code == 0
     assert "preprocess: errors.parquet changed" in outcome.stderr
     assert "detect-anomalies: an output file is missing or was changed" in outcome.stderr
@@ -122,19 +125,19 @@ def test_run_notices_a_changed_input_and_a_damaged_output(work: Path, raw: Path,
 
 def test_force_runs_every_stage_again(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
-    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--trees", 20, "--force")
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--fast", "--trees", 20, "--force")
     assert "kept" not in outcome.stderr
     assert hashes(copy) == hashes(work)
 
 
 def test_json_is_one_object_with_a_schema_and_nothing_else_on_stdout(work: Path, fleet: Path, pdm: Pdm) -> None:
-    outcome = pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--trees", 20, "--json")
+    outcome = pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--fast", "--trees", 20, "--json")
     assert outcome.json["schema"] == "pdm.train/1"
     assert outcome.json["out"] == str(work / "model")
 
 
 def test_quiet_says_nothing_on_stderr(work: Path, fleet: Path, pdm: Pdm) -> None:
-    assert pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--trees", 20, "-q").stderr == ""
+    assert pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--fast", "--trees", 20, "-q").stderr == ""
 
 
 def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm,
     assert pdm(*words).code == 0
     assert tables.read_metadata(tmp_path / "batch/anomalies.parquet")["causal"] == "false"
     words = ("train", "--prepared", work / "prepared", "--anomalies", tmp_path / "batch")
-    outcome = pdm(*words, "--out", tmp_path / "model", "--trees", 2)
+    outcome = pdm(*words, "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert "not features" in outcome.stderr
     features = json.loads((tmp_path / "model/bundle.json").read_text())["features"]
     assert not [name for name in features if "anomaly" in name]
@@ -154,11 +157,46 @@ def test_causal_anomalies_become_features(work: Path) -> None:
     assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h", "volt_anomaly_score"} <= set(features)
 
 
+def test_how_readings_were_judged_is_told(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    summary = json.loads((work / "anomalies/summary.json").read_text())
+    told = {"smooth_hours": 24.0, "period_hours": 24.0, "window_days": 28.0}
+    assert {name: summary[name] for name in told} == told
+    words = ("detect-anomalies", "--prepared", work / "prepared", "--overwrite", "--out", tmp_path / "a")
+    line = "judged: 24 h trailing means, season of 24 h, by the 14 days before each reading"
+    assert line in pdm(*words, "--window-days", 14).stdout
+    outcome = pdm(*words, "--mode", "batch")
+    assert "judged: 12 h trailing means, season of 24 h, the whole series in view" in outcome.stdout
+    assert "--max-anoms" not in outcome.stdout
+    outcome = pdm(*words, "--mode", "batch", "--smooth-hours", 0, "--period-hours", 168, "--max-anoms", 0.001)
+    assert "judged: the readings themselves, season of 168 h, the whole series in view" in outcome.stdout
+    summary = json.loads((tmp_path / "a/summary.json").read_text())
+    assert "window_days" not in summary
+    capped = sum(facts["capped"] for facts in summary["sensors"].values())
+    assert f"{capped} series reached --max-anoms 0.001: they may hold more anomalies" in " ".join(
+        outcome.stdout.split()
+    )
+
+
+@pytest.fixture(scope="module")
+def in_groups(fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared fleet in several row groups, so that more than one process has work."""
+    folder = tmp_path_factory.mktemp("groups") / "prepared"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw_tables, "BATCH_ROWS", 10_000)
+        assert pdm("preprocess", "--data", fleet, "--out", folder).code == 0
+    assert tables.count_row_groups(folder / "telemetry.parquet") >= 3
+    return folder
+
+
 @pytest.mark.parametrize("mode", ["causal", "batch"])
-def test_anomalies_are_the_same_with_any_number_of_threads(mode: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    for jobs in (1, 2):
-        words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / str(jobs), "--mode", mode)
-        assert pdm(*words, "--jobs", jobs).code == 0
+def test_anomalies_are_the_same_from_any_number_of_processes(
+    mode: str, in_groups: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    words = ["detect-anomalies", "--prepared", str(in_groups), "--mode", mode]
+    assert pdm(*words, "--out", tmp_path / "1", "--jobs", 1).code == 0
+    several = [sys.executable, "-m", "pdm_cli", *words, "--out", str(tmp_path / "2"), "--jobs", "2"]
+    subprocess.run(several, capture_output=True, check=True)
+    assert len(pd.read_parquet(tmp_path / "1/anomalies.parquet")) > 100
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
 
@@ -183,7 +221,7 @@ def test_strict_refuses_the_first_series_that_cannot_be_judged(raw: Path, pdm: P
     assert "telemetry.parquet: machine 2, rotate: not judged: the series is constant" in outcome.stderr
     assert not (tmp_path / "a").exists()
     assert pdm(*words, "--json").json["skipped"] == [
-        {"machineID": 2, "sensor": "rotate", "reason": "the series is constant"}
+        {"machineID": 2, "sensor": "rotate", "readings": 120 * 24 + 1, "reason": "the series is constant"}
     ]
 
 
@@ -191,14 +229,16 @@ def test_train_works_from_telemetry_and_failures_alone(raw: Path, pdm: Pdm, tmp_
     for name in ("errors", "maint", "machines"):
         (raw / f"{name}.parquet").unlink()
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
-    assert pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--trees", 5).code == 0
+    assert (
+        pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 5).code == 0
+    )
 
 
 def test_machines_named_by_text_work_throughout(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     for path in raw.glob("*.parquet"):
         table = pd.read_parquet(path)
         table.assign(machineID="pump-" + table["machineID"].astype(str)).to_parquet(path, index=False)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 5)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 5)
     assert outcome.code == 0, outcome.stderr
     assert pd.read_parquet(tmp_path / "out/model/predictions.parquet")["machineID"].str.startswith("pump-").all()
 
@@ -220,7 +260,7 @@ def test_gaps_are_reported_and_the_other_series_go_on(raw: Path, pdm: Pdm, tmp_p
 
 
 def test_demo_needs_no_data_and_is_kept_when_run_again(pdm: Pdm, tmp_path: Path) -> None:
-    words = ("demo", "--machines", 12, "--days", 120, "--out", tmp_path / "demo")
+    words = ("demo", "--machines", 24, "--days", 150, "--out", tmp_path / "demo")
     first = pdm(*words, "--json")
     assert first.code == 0, first.stderr
     assert first.json["events"]["failures"] > 0

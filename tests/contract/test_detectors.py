@@ -18,9 +18,9 @@ ROWS = 14 * 24
 SPIKE = 200
 
 
-def seasonal(rows: int = ROWS, *, seed: int = 0, spike: float = 60.0) -> np.ndarray:
+def seasonal(rows: int = ROWS, *, seed: int = 0, sigma: float = 1.0, spike: float = 60.0) -> np.ndarray:
     hours = np.arange(rows)
-    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, 1, rows)
+    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, sigma, rows)
     if rows > SPIKE:
         values[SPIKE] += spike
     return values
@@ -90,7 +90,15 @@ def _constant() -> np.ndarray:
     return np.full(ROWS, 0.1)
 
 
-@pytest.mark.parametrize("series", [_too_short, _missing, _constant])
+def _mostly_alike() -> np.ndarray:
+    return np.where(np.arange(ROWS) % 31 == 0, np.arange(ROWS), 5.0)
+
+
+def _exactly_periodic() -> np.ndarray:
+    return np.tile(np.arange(24.0), ROWS // 24)
+
+
+@pytest.mark.parametrize("series", [_too_short, _missing, _constant, _mostly_alike, _exactly_periodic])
 def test_a_series_that_cannot_be_judged_has_a_reason(name: str, series: Callable[[], np.ndarray]) -> None:
     found, outcome = find(series(), raw(name))
     assert len(found) == 0
@@ -98,8 +106,38 @@ def test_a_series_that_cannot_be_judged_has_a_reason(name: str, series: Callable
     assert outcome.reason
 
 
-def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str) -> None:
+def test_only_a_batch_that_reaches_max_anoms_is_capped(name: str) -> None:
+    assert not find(seasonal(), raw(name))[1].is_capped
+    if name == "batch":
+        found, outcome = find(seasonal(), raw(name, max_anoms=0.001))
+        assert (len(found), outcome.is_capped) == (1, True)
+        # Whether the readings that are reported are fewer for another reason does not matter.
+        found, outcome = find(seasonal(), raw(name, max_anoms=0.001, only_last="hour"))
+        assert (len(found), outcome.is_capped) == (0, True)
+
+
+def test_reasons_have_times_and_numbers() -> None:
+    assert find(seasonal(40), raw("causal"))[1].reason == "40 readings, a window needs 84"
+    assert find(seasonal(40), raw("batch"))[1].reason == "40 readings, more than 48 (two seasons) are needed"
+    assert find(_exactly_periodic(), raw("causal"))[1].reason == (
+        "no window of 7 days has 84 readings and a spread to judge by"
+    )
+    assert "more than half of the readings are exactly as expected" in str(
+        find(_mostly_alike(), raw("batch"))[1].reason
+    )
     values = seasonal()
+    values[[10, 100, 101, 102]] = np.nan
+    smooth = DetectParams(mode="batch", smooth_hours=3.0)
+    told = "3 missing readings between others, the first at 2015-01-05 10:00; --smooth-hours bridges short gaps"
+    assert find(values, smooth)[1].reason == told
+    values[101] = np.inf
+    assert str(find(values, smooth)[1].reason).startswith("3 missing or infinite readings between others, the first at")
+    assert find(values, replace(smooth, smooth_hours=4.0))[1].reason is None
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1e-5])
+def test_a_glitch_of_a_hundred_million_hides_nothing_but_itself(name: str, sigma: float) -> None:
+    values = seasonal(sigma=sigma, spike=30 * sigma)
     values[250] = 1e8
     rows = row_of(find(values, raw(name))[0])
     assert {SPIKE, 250} <= set(rows)
@@ -116,6 +154,21 @@ def test_a_missing_reading_is_never_an_anomaly(name: str, smooth: float) -> None
     assert outcome.reason is None or "missing" in outcome.reason
 
 
+def test_half_a_day_of_a_season_is_no_anomaly(name: str) -> None:
+    """At the start, and after a gap, the mean of the readings that are there lies off by itself."""
+    hours = np.arange(60 * 24)
+    values = 170 + 10 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(0).normal(0, 1, len(hours))
+    values[1000:1020] = np.nan
+    found, outcome = find(values, DetectParams(mode=name, smooth_hours=24.0))
+    # 22 of 24 readings make a mean: the first stands at row 1041, 21 readings after the gap.
+    gap_ends = np.datetime64("2015-01-01T06:00", "us") + 1020 * np.timedelta64(HOUR_US, "us")
+    assert outcome.unjudged[-1].tolist()[::2] == [gap_ends.astype(np.int64), 21]
+    assert not {*range(23), *range(1000, 1041)} & set(row_of(found))
+    if name == "batch":
+        assert outcome.unjudged[0, 2] == 23
+    assert len(found) < 5
+
+
 def test_daily_readings_have_a_week_for_a_season(name: str) -> None:
     days = np.arange(200)
     volt = 170 + 10.0 * (days % 7) + np.random.default_rng(0).normal(0, 1, 200)
@@ -130,6 +183,44 @@ def test_daily_readings_have_a_week_for_a_season(name: str) -> None:
 def test_a_season_that_is_no_whole_number_of_steps_is_told(name: str) -> None:
     with pytest.raises(DataError, match=r"a period of 7\.5 h is not two or more whole steps"):
         find(seasonal(), raw(name, period_hours=7.5))
+
+
+@pytest.mark.parametrize(("only_last", "rows"), [("all", [150, 200, 312, 335]), ("day", [312, 335]), ("hour", [335])])
+def test_only_anomalies_of_the_last_day_or_hour_are_reported(only_last: str, rows: list[int]) -> None:
+    values = seasonal()
+    values[[150, 312, 335]] += (-60, 60, 60)
+    found, series = find(values, raw("batch", only_last=only_last))
+    assert row_of(found) == rows
+    every, _ = find(values, raw("batch"))
+    pd.testing.assert_frame_equal(found, every[every["datetime"].isin(found["datetime"])].reset_index(drop=True))
+    # The whole series is judged all the same.
+    assert series.judged == ROWS
+
+
+@pytest.mark.parametrize(
+    ("threshold", "share", "rows"),
+    [("none", 0.0, [100, 200, 300]), ("med_max", 0.5, [200, 300]), ("p95", 0.95, [200]), ("p99", 0.99, [200])],
+)
+def test_only_readings_as_high_as_the_maxima_of_the_days_are_reported(
+    threshold: str, share: float, rows: list[int]
+) -> None:
+    values = seasonal()
+    values[[100, 300]] += (-60, 45)
+    found, _ = find(values, raw("batch", threshold=threshold))
+    assert row_of(found) == rows
+    maxima = machine(1, values).set_index("datetime")["volt"].resample("D").max()
+    assert threshold == "none" or (found["value"] >= maxima.quantile(share)).all()
+
+
+def test_pieces_of_so_many_days_forgive_a_lasting_change_of_level() -> None:
+    values = seasonal(16 * 24)
+    values[12 * 24 :] += 40
+    changed = set(range(12 * 24, 16 * 24))
+    whole, _ = find(values, raw("batch"))
+    assert len(changed & set(row_of(whole))) > 30
+    pieces, _ = find(values, raw("batch", longterm_days=4.0))
+    assert len(changed & set(row_of(pieces))) < 3
+    assert SPIKE in row_of(pieces)
 
 
 def machine(identity: Any, volt: np.ndarray, rotate: np.ndarray | None = None, *, gap_at: int = 0) -> pd.DataFrame:
@@ -172,7 +263,7 @@ def test_series_that_cannot_be_judged_are_reported_and_the_others_go_on(name: st
     unjudged |= {(split, "volt"), (split, "rotate")} if name == "batch" else set()
     assert {key for key, reason in reasons.items() if reason} == unjudged
     if name == "batch":
-        assert reasons[split, "volt"] == "a gap of 73 h splits the series"
+        assert reasons[split, "volt"] == "a gap of 72 h until 2015-01-10 12:00 splits the series"
     spike_at = fleet(identities)["datetime"].iloc[SPIKE]
     spikes = found[found["datetime"] == spike_at]
     seen = list(zip(spikes["machineID"], spikes["sensor"], strict=True))
@@ -188,7 +279,7 @@ def test_every_reading_is_judged_or_stands_in_a_span_that_says_why_not(name: str
     _, series = find_anomalies(telemetry, step_us=HOUR_US, params=raw(name))
     spans = list_unjudged(series, telemetry["machineID"].dtype)
     assert [*spans.columns] == [column.name for column in UNJUDGED.columns]
-    assert spans["reason"].str.len().min() > 10
+    assert spans["reason"].str.len().min() >= len("after a gap")
     for item in series:
         own = spans[(spans["machineID"] == item.machine) & (spans["sensor"] == item.sensor)]
         readings = telemetry.loc[(telemetry["machineID"] == item.machine) & telemetry[item.sensor].notna()]
@@ -197,7 +288,8 @@ def test_every_reading_is_judged_or_stands_in_a_span_that_says_why_not(name: str
         assert item.judged + sum(left) == len(readings)
     if name == "causal":
         # The first window, and a day behind the gap, of a machine that is judged elsewhere.
-        assert len(spans[(spans["machineID"] == 2) & (spans["sensor"] == "volt")]) == 2
+        own = spans[(spans["machineID"] == 2) & (spans["sensor"] == "volt")]
+        assert own["reason"].tolist() == ["too few readings before it", "after a gap"]
 
 
 @pytest.mark.parametrize("identities", IDENTITIES)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import json
 import os
+import tracemalloc
 from math import ceil
 from pathlib import Path
 
@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from pdm_cli.core import batch_stl
 from pdm_cli.core.batch_stl import periodic_robust_stl_batch, periodic_robust_stl_of_one
-from pdm_cli.core.sesd import rows_of_weeks, seasonal_hybrid_esd
 from pdm_cli.core.stl import Decomposition, periodic_robust_stl
 
-OWN = Path(__file__).parents[1] / "data" / "sesd"
 REFERENCE = os.environ.get("PDM_CLI_REFERENCE")
 FOREIGN = Path(REFERENCE) / "golden" / "sesd" if REFERENCE else None
 needs_reference = pytest.mark.skipif(
@@ -239,6 +237,17 @@ def test_input_is_left_as_it_was_in_either_order() -> None:
     assert (rows.trend == columns.trend).all()
 
 
+@pytest.mark.parametrize("period", [4, 1440])
+def test_operators_take_no_more_memory_while_they_are_made_than_is_said(period: int) -> None:
+    batch_stl._operators(100, period=4)  # scipy is imported by now
+    batch_stl._operators.cache_clear()
+    tracemalloc.start()
+    batch_stl._operators(200_000, period)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 400 * 200_000
+
+
 def test_no_series_give_no_parts() -> None:
     assert periodic_robust_stl_batch(np.empty((100, 0)), period=7).trend.shape == (100, 0)
 
@@ -259,47 +268,6 @@ def test_middle_is_found_whatever_range_is_looked_at_first(n: int) -> None:
         wanted = np.sort(row)[[(n - 1) // 2, n // 2]].tolist()
         for low, high in [(0, np.inf), (0.5, 0.6), (2, 3), (1, 0), (wanted[0], wanted[0])]:
             assert list(batch_stl._middle_pair(row, low, high)) == wanted
-
-
-def _golden(folder: Path | None, prefix: str | tuple[str, ...]) -> list[str]:
-    """Cases in which the decomposition decides; wrappers of R that refuse, filter or sum up are tested elsewhere."""
-    if folder is None:
-        return []
-    cases = pd.read_csv(folder / "cases.csv", keep_default_na=False).set_index("case")
-    usable = cases["assert_exact"].isin(["yes", "own-stl-only"]) & (cases["error"] == "")
-    elsewhere = cases["params"].str.contains("threshold|only_last")
-    return cases.index[usable & ~elsewhere & cases["series"].str.startswith(prefix)].tolist()
-
-
-def _check_rows(folder: Path, case: str) -> None:
-    row = pd.read_csv(folder / "cases.csv", keep_default_na=False).set_index("case").loc[case]
-    series = pd.read_parquet(folder / "series" / f"{row['series']}.parquet")
-    anoms = pd.read_csv(folder / "anoms.csv", parse_dates=["timestamp"])
-    wanted = anoms[anoms["case"] == case]
-    spacing = series["timestamp"].sort_values().diff().iloc[-1]
-    period, rows_per_day = (24, 24) if spacing < pd.Timedelta(days=1) else (7, 1)
-    params = {"period": period, "alpha": 0.05} | json.loads(row["params"])
-    weeks = params.pop("piecewise_median_period_weeks", 2)
-    params.pop("e_value", None)
-    if params.pop("longterm", False):
-        params["longterm_rows"] = rows_of_weeks(weeks, rows_per_day=rows_per_day)
-    ours = seasonal_hybrid_esd(series["value"], **params, decompose=periodic_robust_stl_of_one)
-    if row["fn"] == "vec":
-        rows = wanted["index"].to_numpy(dtype=int) - 1
-    else:
-        rows = pd.Index(series["timestamp"]).get_indexer(pd.Index(wanted["timestamp"]))
-    assert ours.index.tolist() == sorted(rows.tolist())
-
-
-@pytest.mark.parametrize("case", _golden(OWN, ""))
-def test_generated_case_gives_the_anomalies_of_r(case: str) -> None:
-    _check_rows(OWN, case)
-
-
-@needs_reference
-@pytest.mark.parametrize("case", _golden(FOREIGN, ("azpdm_", "nab_")))
-def test_reference_case_gives_the_anomalies_of_r(case: str) -> None:
-    _check_rows(FOREIGN, case)
 
 
 @needs_reference

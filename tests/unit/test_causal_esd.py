@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from statistics import median
 from typing import Any
 
@@ -48,9 +49,9 @@ def part(judged: Judgments, rows: Any) -> Judgments:
 # The slow oracle: readings by stamp, one reading after the other, nothing carried from one to the next.
 
 
-def smoothed(readings: dict[int, float], t: int, *, steps: int, share: float) -> float:
+def smoothed(readings: dict[int, float], t: int, *, steps: int) -> float:
     seen = [readings[t - lag * HOUR] for lag in range(steps) if t - lag * HOUR in readings]
-    return sum(seen) / len(seen) if t in readings and len(seen) >= share * steps else math.nan
+    return sum(seen) / len(seen) if t in readings and 10 * len(seen) >= 9 * steps else math.nan
 
 
 def rests(readings: dict[int, float], t: int, settle: int) -> bool:
@@ -81,7 +82,7 @@ def oracle(values: np.ndarray, times: np.ndarray, **options: Any) -> tuple[np.nd
     o = {**SHORT, "min_share": 0.5, "alpha": 0.005, "direction": "both", **options}
     raw = {int(t): float(v) for t, v in zip(times, values, strict=True) if np.isfinite(v)}
     steps = max(1, round(o["smooth_hours"]))
-    readings = {t: smoothed(raw, t, steps=steps, share=o["min_share"]) for t in raw}
+    readings = {t: smoothed(raw, t, steps=steps) for t in raw}
     expected, score = np.full((2, len(values)), np.nan)
     period, length = o["period_hours"], round(o["window_days"] * DAY)
     for row, t in enumerate(times.tolist()):
@@ -129,7 +130,7 @@ OPTIONS = st.fixed_dictionaries(
     {
         "period_hours": st.sampled_from([0, 4]),
         "refit_hours": st.sampled_from([0.5, 1, 8, 20]),
-        "smooth_hours": st.sampled_from([0, 3]),
+        "smooth_hours": st.sampled_from([0, 3, 10]),
         "settle_hours": st.sampled_from([0, 5]),
         "direction": st.sampled_from(["both", "pos", "neg"]),
         "min_share": st.sampled_from([0.25, 0.5, 1.0]),
@@ -171,7 +172,7 @@ def test_cutting_off_what_no_window_reaches_leaves_every_bit(
     whole = causal_esd(values, times, **{**SHORT, **options})
     rest = causal_esd(values[cut:], times[cut:], **{**SHORT, **options})
     # Window, the refit it waits for, and what smoothing and the rest after a gap look back on.
-    late = times[cut:] - times[cut] >= (48 + 20 + 3 + 6 + 5) * HOUR
+    late = times[cut:] - times[cut] >= (48 + 20 + 10 + 6 + 5) * HOUR
     assert same(part(part(whole, slice(cut, None)), late), part(rest, late))
 
 
@@ -196,6 +197,20 @@ def test_blocks_of_any_size_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) 
     whole = causal_esd(values, hourly(700), **SHORT)
     monkeypatch.setattr("pdm_cli.core.causal_esd._BLOCK", 100)
     assert same(whole, causal_esd(values, hourly(700), **SHORT))
+
+
+def test_a_refit_at_every_minute_takes_little_memory() -> None:
+    minute, rows = HOUR // 60, 3 * 1440
+    times = hourly(1)[0] + np.arange(rows) * minute
+    tracemalloc.start()
+    judged = causal_esd(
+        noise(rows), times, step_us=minute, period_hours=24, window_days=1, smooth_hours=0, refit_hours=1 / 60
+    )
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(judged.score) == rows
+    # The blocks in hand; one number for each phase of each refit would be 33 MB more.
+    assert most < 30e6
 
 
 def test_a_spike_is_an_anomaly_worth_its_distance_from_level_and_season() -> None:
@@ -279,6 +294,14 @@ def test_readings_right_after_a_gap_are_not_judged(absent: bool) -> None:
         rows = np.arange(24 * 50 + 30, 24 * 50 + 56)
     judged = causal_esd(values, times, step_us=HOUR, smooth_hours=0)
     assert judged.is_judged[rows].tolist() == [False] * 24 + [True] * 2
+
+
+def test_a_mean_of_part_of_a_day_is_not_judged() -> None:
+    values = noise(24 * 60, season=2.0, period=24)
+    # Two of 24 may be missing; with a third the mean waits until the first has left the window.
+    values[24 * 50 + np.array([0, 4, 8])] = np.nan
+    judged = causal_esd(values, hourly(len(values)), step_us=HOUR, settle_hours=0)
+    assert np.flatnonzero(~judged.is_judged[24 * 45 :]).tolist() == [120, 124, *range(128, 144)]
 
 
 def test_after_a_gap_longer_than_half_the_window_judging_waits_for_enough_readings() -> None:

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from builders import START, clean, fleet_telemetry, machine_telemetry, stamps
+from builders import HOUR_US, START, clean, fleet_telemetry, machine_telemetry, stamps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
+from pdm_cli.core.cleaning import check_prepared
 from pdm_cli.core.quality import Finding
+from pdm_cli.errors import DataError
 
 NAN = float("nan")
 
@@ -261,3 +263,17 @@ def test_cleaning_clean_telemetry_changes_nothing(raw: pd.DataFrame, policies: d
     once, _ = clean(raw, **policies)
     twice, _ = clean(once, **policies)
     assert_frame_equal(once, twice)
+
+
+def test_what_cleaning_leaves_passes_the_check_of_prepared_telemetry() -> None:
+    holed = machine_telemetry(1, [0, 1, 2, 5, 90, 91], volt=[1, 2, NAN, 4, 5, 6])
+    frame = pd.concat([holed, machine_telemetry(2, [0], volt=[1])], ignore_index=True)
+    check_prepared(clean(frame)[0], HOUR_US)
+
+
+def test_stamps_between_steps_are_named() -> None:
+    frame = machine_telemetry(3, [0, 1, 2.5, 3], volt=[1, 2, 3, 4])
+    with pytest.raises(DataError) as caught:
+        check_prepared(frame, HOUR_US)
+    assert caught.value.message == "telemetry.parquet: machine 3, 2015-01-01 08:30: does not rise by whole steps of 1 h"
+    assert caught.value.hint == "pdm preprocess makes prepared tables"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from rolling_reference import assert_same_features, slow_features
 
-from pdm_cli.core.rolling import rolling_features
+from pdm_cli.core.rolling import has_whole_window, rolling_features
 from pdm_cli.errors import DataError
 from pdm_cli.params import FeaturesParams
 
@@ -273,3 +273,16 @@ def test_the_telemetry_is_left_as_it_was() -> None:
 def test_a_window_named_twice_gives_each_feature_once() -> None:
     found = features_of(fleet_telemetry(), params=FeaturesParams(windows_hours=(3.0, 3.0), statistics=("mean", "mean")))
     assert found.columns.is_unique
+
+
+@pytest.mark.parametrize(("steps", "first", "after"), [(1, 0, 60), (10, 9, 68), (12, 11, 70), (24, 23, 81)])
+def test_a_whole_window_misses_a_tenth_of_its_readings_at_most(steps: int, first: int, after: int) -> None:
+    values = np.zeros(100)
+    values[50:60] = np.nan
+    whole = np.flatnonzero(has_whole_window(values, steps))
+    # Before the gap every reading has one; behind it comes the first that sees one or two of the missing.
+    assert whole.tolist() == [*range(first, 50), *range(after, 100)]
+
+
+def test_a_series_shorter_than_its_window_has_no_whole_one() -> None:
+    assert not has_whole_window(np.zeros(5), 6).any()

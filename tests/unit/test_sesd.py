@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdm_cli.core.sesd import Anomalies, judge, pieces, rows_of_weeks, seasonal_hybrid_esd
+from pdm_cli.core.sesd import Anomalies, judge, pieces, seasonal_hybrid_esd, seasonal_hybrid_esd_batch
 from pdm_cli.core.stl import Decomposition
 from pdm_cli.errors import DataError, NotEnoughData
 
@@ -156,12 +156,6 @@ def test_pieces_cover_every_row_and_are_of_one_length(n_rows: int, piece_rows: i
     assert all(one.stop == two.start for one, two in pairwise(cut[:-1]))
 
 
-def test_weeks_turn_into_rows() -> None:
-    assert rows_of_weeks(2, rows_per_day=24) == 336
-    assert rows_of_weeks(8, rows_per_day=1440) == 80_640
-    assert rows_of_weeks(2, rows_per_day=1) == 15
-
-
 @pytest.mark.parametrize("level", [0.0, 5.0, -0.1, 1e-9, 1e12])
 def test_constant_series_has_no_anomalies(level: float) -> None:
     assert seasonal_hybrid_esd(np.full(100, level), period=7).index.size == 0
@@ -177,6 +171,12 @@ def test_rounding_dust_is_not_noise(unit: float, rows: list[int]) -> None:
     dust[50] = 1000
     values = 100 + dust * unit
     assert seasonal_hybrid_esd(values, period=7, decompose=flat).index.tolist() == rows
+
+
+def test_one_wild_reading_does_not_make_the_noise_of_the_others_rounding() -> None:
+    values = 100 + 1e-5 * np.random.default_rng(4).normal(size=100)
+    values[[50, 60]] = 1e8, 100 + 30e-5
+    assert seasonal_hybrid_esd(values, period=7, decompose=flat).index.tolist() == [50, 60]
 
 
 def test_input_is_left_as_it_was() -> None:
@@ -251,7 +251,93 @@ def test_piece_without_rows_is_refused(n_rows: int, piece_rows: int) -> None:
         pieces(n_rows, piece_rows=piece_rows)
 
 
-@pytest.mark.parametrize(("weeks", "rows_per_day"), [(1, 24), (2, 0)])
-def test_weeks_too_few_are_refused(weeks: int, rows_per_day: int) -> None:
-    with pytest.raises(ValueError, match="at least"):
-        rows_of_weeks(weeks, rows_per_day=rows_per_day)
+def test_a_series_says_whether_it_has_a_spread_and_whether_the_cap_was_reached() -> None:
+    flat_but_three = np.zeros(100)
+    flat_but_three[[40, 60, 80]] = (1.0, -1.0, 5.0)
+    found = seasonal_hybrid_esd(flat_but_three, period=4, decompose=flat)
+    assert (found.has_spread, found.is_capped, found.index.size) == (False, False, 0)
+    spikes = {100: 30.0, 200: 40.0, 300: 50.0}
+    # 1 % of 480 readings are four, 0.5 % are two.
+    capped = seasonal_hybrid_esd(series_with(spikes), period=24, max_anoms=0.005)
+    free = seasonal_hybrid_esd(series_with(spikes), period=24, max_anoms=0.01)
+    assert (capped.is_capped, capped.index.size) == (True, 2)
+    assert (free.is_capped, free.index.size) == (False, 3)
+    assert capped.keep(np.array([True, False])).is_capped
+
+
+def spiky(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = 50 + 10 * np.sin(2 * np.pi * np.arange(n) / 24) + rng.normal(size=n)
+    values[rng.integers(0, n, size=3)] += 40
+    return values
+
+
+def assert_alike(one: Anomalies | DataError, other: Anomalies) -> None:
+    """The same readings; side by side, series are decomposed with other rounding."""
+    assert isinstance(one, Anomalies)
+    assert one.index.tolist() == other.index.tolist()
+    assert one.direction.tolist() == other.direction.tolist()
+    np.testing.assert_allclose(one.score, other.score, rtol=1e-9)
+    np.testing.assert_allclose(one.expected, other.expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("longterm_rows", [None, 120])
+def test_series_of_any_lengths_are_judged_in_a_batch_as_alone(longterm_rows: int | None) -> None:
+    series = [spiky(n, seed) for seed, n in enumerate([240, 481, 240, 100, 350, 481])]
+    series[1][:7] = np.nan
+    series[4][-3:] = np.nan
+    together = seasonal_hybrid_esd_batch(series, period=24, longterm_rows=longterm_rows)
+    assert len(together) == len(series)
+    for values, found in zip(series, together, strict=True):
+        alone = seasonal_hybrid_esd(values, period=24, longterm_rows=longterm_rows)
+        assert alone.index.size > 0
+        assert_alike(found, alone)
+
+
+def test_row_in_two_pieces_of_a_batch_is_reported_once_as_the_first_piece_says() -> None:
+    values = series_with({200: 40.0}, n=250)
+    found = seasonal_hybrid_esd_batch([values, spiky(250, 1)], period=24, longterm_rows=240)[0]
+    assert_alike(found, seasonal_hybrid_esd(values, period=24, longterm_rows=240))
+
+
+def test_one_bad_series_is_an_error_in_its_place_and_the_others_are_judged() -> None:
+    good = spiky(240, 1)
+    missing, infinite, huge = (np.where(np.arange(240) == 100, bad, good) for bad in (np.nan, np.inf, 1.7e308))
+    huge[90:110] = 1.7e308
+    found = seasonal_hybrid_esd_batch([missing, good, infinite, huge, good[:40], good], period=24)
+    says = ["1 missing", None, "1 infinite", "too large", "hold 40", None]
+    for outcome, words in zip(found, says, strict=True):
+        if words is None:
+            assert_alike(outcome, seasonal_hybrid_esd(good, period=24))
+        else:
+            assert isinstance(outcome, DataError)
+            assert words in outcome.message
+
+
+@pytest.mark.parametrize("bad", [np.nan, 1.7e308], ids=["too few readings", "too large"])
+def test_a_later_piece_that_fails_fails_its_series_alone(bad: float) -> None:
+    good, failing = spiky(480, 1), spiky(480, 2)
+    failing[400:] = bad
+    with pytest.raises(DataError) as alone:
+        seasonal_hybrid_esd(failing, period=24, longterm_rows=120)
+    found = seasonal_hybrid_esd_batch([failing, good], period=24, longterm_rows=120)
+    assert isinstance(found[0], DataError)
+    assert found[0].message == alone.value.message
+    assert_alike(found[1], seasonal_hybrid_esd(good, period=24, longterm_rows=120))
+
+
+def test_columns_of_an_array_are_series() -> None:
+    columns = np.column_stack([spiky(240, seed) for seed in range(3)])
+    found = seasonal_hybrid_esd_batch(columns, period=24)
+    assert len(found) == 3
+    for outcome, listed in zip(found, seasonal_hybrid_esd_batch(list(columns.T), period=24), strict=True):
+        assert isinstance(outcome, Anomalies)
+        assert isinstance(listed, Anomalies)
+        assert_same(outcome, listed)
+
+
+def test_no_series_give_no_anomalies_and_one_series_alone_is_refused() -> None:
+    assert seasonal_hybrid_esd_batch([], period=24) == []
+    assert seasonal_hybrid_esd_batch(np.empty((240, 0)), period=24) == []
+    with pytest.raises(ValueError, match=r"one series a column, got shape \(240,\)"):
+        seasonal_hybrid_esd_batch(spiky(240, 1), period=24)

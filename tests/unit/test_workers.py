@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from functools import partial
+from multiprocessing import active_children
+from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -23,6 +27,14 @@ def tell_process(number: int) -> int:
 def refuse_third(number: int) -> int:
     if number == 2:
         raise DataError("telemetry.parquet: the third is wrong", hint="mend it")
+    return number
+
+
+def refuse_elsewhere(home: int, number: int) -> int:
+    if os.getpid() != home:
+        raise DataError(f"telemetry.parquet: piece {number} is wrong", hint="mend it", row=number)
+    # Long enough that the other process gets its share.
+    time.sleep(0.05)
     return number
 
 
@@ -54,12 +66,56 @@ def test_an_error_comes_at_its_turn(workers: int) -> None:
     assert caught.value.hint == "mend it"
 
 
-def test_a_reader_that_goes_away_stops_the_work() -> None:
+def test_an_error_of_the_other_process_comes_with_all_it_says() -> None:
+    with pytest.raises(DataError, match=r"telemetry\.parquet: piece \d+ is wrong") as caught:
+        list(in_order(partial(refuse_elsewhere, os.getpid()), 200, workers=2))
+    assert type(caught.value) is DataError
+    assert caught.value.hint == "mend it"
+    assert caught.value.exit_code == 4
+    assert caught.value.message.endswith(f"piece {caught.value.details['row']} is wrong")
+
+
+def sleep_elsewhere(home: int, number: int) -> int:
+    if os.getpid() != home:
+        time.sleep(600)
+    time.sleep(0.05)
+    return number
+
+
+def leave_note(folder: Path, number: int) -> int:
+    (folder / str(number)).touch()
+    return number
+
+
+def test_ctrl_c_waits_for_no_piece() -> None:
+    # The first piece is begun elsewhere and never done; this process gets as far ahead as it may.
+    results = in_order(partial(sleep_elsewhere, os.getpid()), 1_000_000, workers=2)
+    Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    assert time.monotonic() - start < 10
+    assert not active_children()
+
+
+def test_a_closed_generator_leaves_no_process() -> None:
     results = in_order(square, 1_000_000, workers=2)
     assert next(results) == 0
-    start = time.monotonic()
     results.close()
-    assert time.monotonic() - start < 30
+    assert not active_children()
+
+
+def test_pieces_are_done_a_bounded_way_ahead_of_the_reader(tmp_path: Path) -> None:
+    results = in_order(partial(leave_note, tmp_path), 1000, workers=2)
+    for number in range(50):
+        assert next(results) == number
+        done = [int(path.name) for path in tmp_path.iterdir()]
+        assert number <= max(done) < number + 8
+    results.close()
+
+
+def test_no_work_at_all_is_no_result() -> None:
+    assert list(in_order(square, 0, workers=2)) == []
 
 
 def test_a_process_that_dies_is_told_as_something_to_try_again() -> None:
