@@ -95,10 +95,10 @@ def parse_threshold(text: str) -> Threshold:
         except ValueError:
             recall = math.nan
         if not 0 < recall <= 1:
-            raise ValueError(f"recall needs a share above 0 and up to 1, such as recall=0.95, got {text!r}")
+            raise ValueError(f"threshold: recall needs a share above 0 and up to 1, such as recall=0.95, got {text!r}")
         return Threshold("recall", recall)
     if how not in get_args(How) or equals:
-        raise ValueError(f"wanted hysteresis, f1, cost, or recall=0.95, got {text!r}")
+        raise ValueError(f"threshold: wanted hysteresis, f1, cost, or recall=0.95, got {text!r}")
     return Threshold(how)  # type: ignore[arg-type]
 
 
