@@ -68,6 +68,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     from pdm_cli.commands.preprocess import prepare
     from pdm_cli.commands.sources import read_sources
     from pdm_cli.core.features import Context, build_features, match_states
+    from pdm_cli.schema import MACHINE, TIME
 
     recipe = bundle.recipe
     as_trained = _as_trained(recipe, settings)
@@ -84,7 +85,9 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     # Tables that the model has not seen tell it nothing.
     known = {name: events for name, events in sources.events.items() if name in recipe.tables}
     machines = sources.machines if "machines" in recipe.tables else None
-    sources = replace(sources, events=known, machines=machines)
+    # Columns may stand in another order; what was learned goes by that of the training.
+    telemetry = sources.telemetry[[MACHINE, TIME, *recipe.sensors]]
+    sources = replace(sources, telemetry=telemetry, events=known, machines=machines)
     context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
     table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
     probabilities = bundle.model.foretell(table)

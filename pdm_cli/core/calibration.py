@@ -101,18 +101,23 @@ def fit_calibration(labels: FloatArray, probabilities: FloatArray, groups: IntAr
     is_known = ~np.isnan(labels) & ~np.isnan(probabilities)
     labels, probabilities, groups = labels[is_known], probabilities[is_known], groups[is_known]
     distinct = np.unique(groups)
-    best: Kind = "identity"
-    if len(distinct) > 1:
-        least = float(np.mean((probabilities - labels) ** 2))
-        for kind in _FITS:
-            held_out = np.empty(len(labels))
-            for group in distinct:
-                rest = groups != group
-                held_out[~rest] = _fit(kind, labels[rest], probabilities[rest]).apply(probabilities[~rest])
-            brier = float(np.mean((held_out - labels) ** 2))
-            if brier < least:
-                best, least = kind, brier
-    return _fit(best, labels, probabilities)
+    best = Calibration()
+    if len(distinct) < 2:
+        return best
+    least = float(np.mean((probabilities - labels) ** 2))
+    for kind in _FITS:
+        whole = _fit(kind, labels, probabilities)
+        # A kind that cannot be fitted on all rows must not win on some and then give way to the identity.
+        if whole.kind != kind:
+            continue
+        held_out = np.empty(len(labels))
+        for group in distinct:
+            rest = groups != group
+            held_out[~rest] = _fit(kind, labels[rest], probabilities[rest]).apply(probabilities[~rest])
+        brier = float(np.mean((held_out - labels) ** 2))
+        if brier < least:
+            best, least = whole, brier
+    return best
 
 
 def reliability(labels: FloatArray, probabilities: FloatArray, *, bins: int = 10) -> list[Bin]:
@@ -177,7 +182,7 @@ def calibration_error(labels: FloatArray, probabilities: FloatArray, *, bins: in
 
 def _fit(kind: Kind, labels: FloatArray, probabilities: FloatArray) -> Calibration:
     """Fit one kind; the identity where there are not both failures and none to learn from."""
-    if kind == "identity" or not len(labels) or labels.min() == labels.max():
+    if not len(labels) or labels.min() == labels.max():
         return Calibration()
     return _FITS[kind](labels, probabilities)
 

@@ -12,13 +12,10 @@ from hypothesis import strategies as st
 
 from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.detectors import find_anomalies
-from pdm_cli.core.events import Instants
-from pdm_cli.core.features import FEATURES, LEARNED, Context, Sources, build_features, learn_vocabulary
-from pdm_cli.core.labels import label_failures, last_stamps
-from pdm_cli.core.problem import Problem
+from pdm_cli.core.features import Context, Sources, learn_vocabulary
+from pdm_cli.core.problem import Problem, make_problem
 from pdm_cli.core.rolling import rolling_features
 from pdm_cli.core.simulate import simulate_fleet
-from pdm_cli.core.split import hold_out_machines, least_gap_us, split_by_time, time_folds
 from pdm_cli.params import CostsParams, DetectParams, FeaturesParams, LabelsParams, TrainParams
 
 FOREVER = 2**62
@@ -78,28 +75,7 @@ def problem_of(
     components: tuple[str, ...] = ("comp1", "comp2"),
 ) -> Problem:
     """Return the problem of some components, cut as the settings say."""
-    failures = sources.events["failures"].rename(columns={"kind": "failure"})
-    instants = Instants.of(sources.rolling)
-    split = split_by_time(instants.times, train=train, labels=labels)
-    count = len(instants.machines)
-    held_out = np.zeros(count, bool)
-    if train.split != "time":
-        held_out = hold_out_machines(count, share=train.test_share, seed=train.seed)
-    context = context_of(sources, train=train, labels=labels, until_us=split.cutoff)
-    ends = last_stamps(sources.telemetry)
-    return Problem(
-        context=context,
-        table=build_features(context, train.families or [*FEATURES, *LEARNED]),
-        labels=label_failures(context.instants, failures, list(components), ends=ends, params=labels),
-        components=list(components),
-        failures=failures,
-        split=split,
-        folds=time_folds(instants.times, split, folds=train.folds, gap_us=least_gap_us(train, labels)),
-        held_out=held_out,
-        lead=labels,
-        train=train,
-        costs=COSTS,
-    )
+    return make_problem(sources, train=replace(train, components=components), labels=labels, costs=COSTS)
 
 
 @st.composite

@@ -23,12 +23,12 @@ from problem_builders import (
     without,
 )
 
+from pdm_cli.core.feature_table import FeatureTable
 from pdm_cli.core.features import (
     FEATURE_SETS,
     FEATURES,
     LEARNED,
     Context,
-    FeatureTable,
     Sources,
     Vocabulary,
     build_features,

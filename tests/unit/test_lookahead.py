@@ -96,9 +96,9 @@ def hours_to_next_failure(context: Context) -> Any:
 
 
 def mean_around(context: Context) -> Any:
-    """Mean reading from three hours before to three hours after."""
+    """Mean of the reading, the one before and the one after."""
     telemetry, instants = context.sources.telemetry, context.instants
-    smooth = telemetry.groupby("machineID")["volt"].transform(lambda x: x.rolling(7, center=True, min_periods=1).mean())
+    smooth = telemetry.groupby("machineID")["volt"].transform(lambda x: x.rolling(3, center=True, min_periods=1).mean())
     by_row = telemetry.assign(smooth=smooth).set_index(["machineID", "datetime"])["smooth"]
     stamps = instants.times.astype("datetime64[us]")
     return by_row.reindex(list(zip(instants.machines[instants.codes], stamps, strict=True))).to_numpy()

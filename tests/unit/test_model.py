@@ -15,7 +15,7 @@ from pdm_cli.core.alerts import NEVER, AlertRule
 from pdm_cli.core.calibration import Calibration
 from pdm_cli.core.estimators import ESTIMATORS, Model, unavailable
 from pdm_cli.core.events import Instants
-from pdm_cli.core.features import FeatureTable
+from pdm_cli.core.feature_table import FeatureTable
 from pdm_cli.core.model import Member, TrainedModel, average
 from pdm_cli.errors import FeatureMismatch
 

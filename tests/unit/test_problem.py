@@ -12,9 +12,9 @@ from problem_builders import LABELS, TRAIN, problem_of, simulated, without
 
 from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.features import FEATURE_SETS, Sources
-from pdm_cli.core.problem import Problem, check_problem
+from pdm_cli.core.problem import Problem
 from pdm_cli.core.split import show
-from pdm_cli.errors import NotEnoughData
+from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import LabelsParams
 
 HORIZON_US = 48 * HOUR_US
@@ -175,15 +175,14 @@ def test_sets_of_equal_columns_are_tried_once(fleet: Sources) -> None:
     quiet = problem_of(without(fleet, "anomalies"))
     # Without anomalies to look at, the set with them is the full one.
     assert list(quiet.feature_sets()) == ["full", "template", "plain"]
-    rolling = problem_of(fleet, train=replace(TRAIN, families=("rolling",)))
-    assert rolling.feature_sets() == {"full": tuple(fleet.rolling.columns[2:])}
 
 
-def test_only_the_families_asked_for_are_in_the_sets(fleet: Sources) -> None:
+def test_the_families_asked_for_are_the_only_set(fleet: Sources) -> None:
     problem = problem_of(fleet, train=replace(TRAIN, families=("visits", "template")))
-    # The plain set has neither of them.
-    assert list(problem.feature_sets()) == ["full"]
-    assert set(problem.feature_sets()["full"]) == set(problem.table_of(problem.split).names)
+    assert problem.feature_sets() == {"chosen": tuple(problem.table_of(problem.split).names)}
+    assert set(problem.table_of(problem.split).families) == {"visits", "template"}
+    rolling = problem_of(fleet, train=replace(TRAIN, families=("rolling",)))
+    assert rolling.feature_sets() == {"chosen": tuple(fleet.rolling.columns[2:])}
     assert problem_of(fleet, train=replace(TRAIN, families=("visits",))).states(problem.split) == {}
 
 
@@ -192,49 +191,67 @@ def with_failures(fleet: Sources, *events: Event) -> Sources:
     return replace(fleet, events={**fleet.events, "failures": log})
 
 
-def test_a_problem_that_can_be_learned_passes(problems: dict[str, Problem]) -> None:
-    for problem in problems.values():
-        check_problem(problem)
-
-
 def test_a_component_that_did_not_fail_before_the_cutoff_is_refused_by_name(fleet: Sources) -> None:
-    problem = problem_of(with_failures(fleet, Event(1, 24 * 110.0, "comp9")), components=("comp1", "comp9", "comp2"))
+    late = with_failures(fleet, Event(1, 24 * 110.0, "comp9"))
     with pytest.raises(NotEnoughData, match="comp9 has no failure to learn from before the cutoff") as caught:
-        check_problem(problem)
+        problem_of(late, components=("comp1", "comp9", "comp2"))
     assert caught.value.exit_code == 4
     assert "--components comp1,comp2" in (caught.value.hint or "")
 
 
 def test_a_failure_seen_only_through_the_gap_does_not_count_as_learned(fleet: Sources) -> None:
     cutoff_hour = (problem_of(fleet).split.cutoff - EPOCH_US) / HOUR_US
-    check_problem(problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",)))
+    problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
     late = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"))
-    with pytest.raises(NotEnoughData, match="comp9"):
-        check_problem(problem_of(late, components=("comp9",)))
+    with pytest.raises(NotEnoughData, match="comp9") as caught:
+        problem_of(late, components=("comp9",))
+    # There is none other to train instead.
+    assert "--components" not in (caught.value.hint or "")
 
 
 def test_a_component_that_failed_on_machines_held_out_alone_is_refused(
     fleet: Sources, problems: dict[str, Problem]
 ) -> None:
-    machine = min(held_out(problems["machine"]))
-    sources = with_failures(fleet, Event(machine, 24 * 50.0, "comp9"))
-    check_problem(problem_of(sources, components=("comp9",)))
+    sources = with_failures(fleet, Event(min(held_out(problems["machine"])), 24 * 50.0, "comp9"))
+    problem_of(sources, components=("comp9",))
     with pytest.raises(NotEnoughData, match="comp9"):
-        check_problem(problem_of(sources, train=problems["machine"].train, components=("comp9",)))
+        problem_of(sources, train=problems["machine"].train, components=("comp9",))
 
 
-def test_the_only_component_without_failures_is_not_told_to_train_on_none(fleet: Sources) -> None:
-    with pytest.raises(NotEnoughData) as caught:
-        check_problem(problem_of(fleet, components=("comp9",)))
-    assert "--components" not in (caught.value.hint or "")
+def test_the_components_are_those_asked_for_or_all_that_failed(fleet: Sources) -> None:
+    assert problem_of(fleet, components=("comp2", "comp1", "comp2")).components == ["comp2", "comp1"]
+    assert problem_of(fleet, components=()).components == ["comp1", "comp2", "comp3", "comp4"]
+    with pytest.raises(DataError, match="no failures of comp9") as caught:
+        problem_of(fleet, components=("comp1", "comp9"))
+    assert "comp1, comp2, comp3, comp4" in (caught.value.hint or "")
 
 
-def test_without_a_labelled_row_to_test_on_the_start_of_the_test_is_named(problems: dict[str, Problem]) -> None:
-    problem = problems["time"]
-    labels = problem.labels.copy()
-    labels[problem.split.span(problem.instants.times)] = np.nan
+def test_without_failures_there_is_nothing_to_learn(fleet: Sources) -> None:
+    with pytest.raises(SchemaError, match=r"failures\.parquet: not in the prepared tables"):
+        problem_of(without(fleet, "failures"))
+    none = fleet.events["failures"].iloc[:0]
+    with pytest.raises(NotEnoughData, match="the table is empty"):
+        problem_of(replace(fleet, events={**fleet.events, "failures": none}))
+
+
+def test_without_a_table_for_the_families_they_are_named(fleet: Sources) -> None:
+    with pytest.raises(NotEnoughData, match="no table for the features of --families anomalies"):
+        problem_of(without(fleet, "anomalies"), train=replace(TRAIN, families=("anomalies",)))
+
+
+def test_without_a_labelled_row_to_test_on_the_start_of_the_test_is_named(
+    fleet: Sources, problems: dict[str, Problem]
+) -> None:
+    problem = problems["both"]
+    ended = pd.Timestamp(problem.split.cutoff, unit="us")
+
+    def known(table: pd.DataFrame) -> pd.DataFrame:
+        is_theirs = table["machineID"].isin(held_out(problem))
+        return table[~is_theirs | (table["datetime"] < ended)].reset_index(drop=True)
+
+    train = replace(problem.train, cutoff=ended.to_pydatetime())
     with pytest.raises(NotEnoughData, match="no labelled row to test on from " + show(problem.split.test_start)):
-        check_problem(replace(problem, labels=labels))
+        problem_of(replace(fleet, rolling=known(fleet.rolling), telemetry=known(fleet.telemetry)), train=train)
 
 
 def test_the_horizon_moves_what_may_be_trained_on(fleet: Sources) -> None:

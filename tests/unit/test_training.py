@@ -19,7 +19,7 @@ from pdm_cli.core.primary_metrics import PRIMARY_METRICS
 from pdm_cli.core.problem import Problem
 from pdm_cli.core.training import Training, choose_algorithms, train_model
 from pdm_cli.core.trials import Candidate
-from pdm_cli.errors import ModelError, UsageError
+from pdm_cli.errors import ModelError
 from pdm_cli.params import TrainParams
 
 # Three trials: two algorithms with their defaults, and one that Optuna suggests.
@@ -94,12 +94,6 @@ def test_the_search_starts_from_settings_outside_of_its_usual_space() -> None:
     assert space["max_leaves"] == usual["max_leaves"]
     # On its logarithmic scale there is no 0.
     assert set(space) == set(usual) - {"l2"}
-
-
-def test_an_unknown_algorithm_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(UsageError, match="unknown algorithm 'oracle'") as caught:
-        choose_algorithms(replace(SEARCH, algorithms=("xgboost", "oracle")), silent)
-    assert "logistic_regression" in (caught.value.hint or "")
 
 
 def test_algorithms_that_do_not_load_are_told_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
