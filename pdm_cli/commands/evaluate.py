@@ -54,7 +54,7 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     import numpy as np
 
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.judging import Trial, judge_trial
+    from pdm_cli.core.judging import Verdict, judge_verdict
     from pdm_cli.core.labels import label_failures, last_stamps
     from pdm_cli.core.split import show
     from pdm_cli.schema import MACHINE
@@ -74,17 +74,16 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
         )
     span = Instants(instants.machines, instants.codes[rows], instants.times[rows])
     scored = instants.machines[np.unique(span.codes)]
-    trial = Trial(
+    verdict = Verdict(
         span,
         labels[rows],
         forecast.probabilities[rows],
         forecast.alerts[rows],
         failures[failures[MACHINE].isin(scored)],
-        int(span.times.min()),
         instants.ends(),
     )
-    metrics = judge_trial(
-        trial,
+    metrics = judge_verdict(
+        verdict,
         components,
         loaded.model.rules,
         lead=recipe.settings.labels,
@@ -113,7 +112,8 @@ def _unseen_rows(loaded: Bundle, instants: Any, screen: Screen) -> NDArray[np.bo
     trained, split = loaded.recipe.trained, loaded.recipe.settings.train.split
     cutoff, start = (pd.Timestamp(trained[name]).value // 1000 for name in ("cutoff", "test_start"))
     is_later = (instants.times > cutoff) & (instants.times >= start)
-    is_trained = instants.machines.isin(trained["machines"])
+    # As text: the same fleet may come with numbers here and names there.
+    is_trained = instants.machines.astype(str).isin([str(machine) for machine in trained["machines"]])
     rows = np.ones(len(instants.times), np.bool_)
     if is_trained.any() and not is_trained.all() and split != "time":
         rows = ~is_trained[instants.codes] & (is_later if split == "both" else True)

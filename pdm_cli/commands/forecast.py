@@ -12,6 +12,7 @@ from pdm_cli.params import PreprocessParams, Settings
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from pdm_cli.bundle import Bundle, Recipe
@@ -88,6 +89,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     # Columns may stand in another order; what was learned goes by that of the training.
     telemetry = sources.telemetry[[MACHINE, TIME, *recipe.sensors]]
     sources = replace(sources, telemetry=telemetry, events=known, machines=machines)
+    _check_attributes(recipe, machines)
     context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
     table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
     probabilities = bundle.model.foretell(table)
@@ -99,7 +101,7 @@ def _as_trained(recipe: Recipe, settings: Settings) -> Settings:
     plain, asked = PreprocessParams(), settings.preprocess
     own = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) != getattr(plain, f.name)}
     trained = recipe.settings
-    preprocess = replace(trained.preprocess, phase_minutes=recipe.phase_us / 60e6, **own)
+    preprocess = replace(trained.preprocess, **{"phase_minutes": recipe.phase_us / 60e6, **own})
     return replace(
         trained,
         columns=settings.columns,
@@ -137,6 +139,27 @@ def _difference(here: Sequence[str], trained: Sequence[str]) -> str:
         f"{', '.join(names)} {what}" for names, what in ((lacking, "missing"), (added, "not known to it")) if names
     ]
     return "; ".join(parts)
+
+
+def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
+    """Refuse attributes that are missing, or that are numbers here and texts there."""
+    import pandas as pd
+
+    if machines is None:
+        return
+    trained = {
+        **dict.fromkeys(recipe.vocabulary.attributes, "a number"),
+        **dict.fromkeys(recipe.vocabulary.categories, "a text"),
+    }
+    for name, kind in trained.items():
+        here = "missing"
+        if name in machines:
+            here = "a number" if pd.api.types.is_numeric_dtype(machines[name]) else "a text"
+        if here != kind:
+            raise FeatureMismatch(
+                f"machines.parquet: {name} is {here}, the model was trained on {kind}",
+                hint="give the attributes that the model was trained with",
+            )
 
 
 def _check_step(recipe: Recipe, prepared: Path) -> None:

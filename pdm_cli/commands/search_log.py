@@ -20,11 +20,12 @@ def open_search_log(folder: Path) -> JournalStorage:
         That of one pdm at a time: a lock found in it is that of a dead one.
     """
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
     path = folder / _LOG_FILE
     _mend(path)
-    return JournalStorage(JournalFileBackend(str(path)))
+    # Optuna's usual lock is a symbolic link, which mounted output folders may not have.
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
 
 
 def _mend(path: Path) -> None:

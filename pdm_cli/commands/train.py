@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pdm_cli.core.training import Training
 
 _STAGE = STAGES["train"]
+# Rows at which every feature is made anew with the future cut off.
+_SAMPLE = 24
 
 
 @with_settings(*_STAGE.sections)
@@ -118,7 +120,13 @@ def _guard(problem: Problem, made: Made) -> None:
     guards.check_folds(
         problem.folds, known, instants.times, components=problem.components, horizon_us=problem.horizon_us
     )
-    sample = guards.choose_sample(instants, trained | tested, seed=problem.train.seed)
+    sample = guards.choose_sample(
+        instants,
+        trained | tested,
+        before_failure=(problem.labels == 1).any(axis=1),
+        count=_SAMPLE,
+        seed=problem.train.seed,
+    )
     kept = config.restore(made.settings, "prepared tables")
     cut = rebuild_cut(
         problem.context, sample, table.names, problem.states(split), features=kept.features, detect=kept.detect
@@ -177,6 +185,7 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
     from pdm_cli import config
     from pdm_cli.bundle import Bundle, Recipe
     from pdm_cli.core.drift import take_fingerprint
+    from pdm_cli.core.features import tables_of
     from pdm_cli.core.split import show
 
     sources, split = problem.context.sources, problem.split
@@ -184,12 +193,13 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
     rows = np.flatnonzero(problem.training_rows(split))
     family_of = dict(zip(table.names, table.families, strict=True))
+    families = list(dict.fromkeys(family_of[name] for name in names))
     recipe = Recipe(
         sensors=problem.context.scores.sensors,
-        tables=[*sources.events, *(["machines"] if sources.machines is not None else [])],
+        tables=tables_of(families, sources),
         step_us=made.step_us,
         phase_us=made.phase_us,
-        families=list(dict.fromkeys(family_of[name] for name in names)),
+        families=families,
         vocabulary=problem.context.vocabulary,
         categorical=table.categorical,
         states=problem.states(split),
@@ -217,18 +227,17 @@ def _judge(
 
     from pdm_cli.core.costs import find_lives
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.judging import Trial, judge_trial
+    from pdm_cli.core.judging import Verdict, judge_verdict
     from pdm_cli.schema import MACHINE
 
     instants, split = problem.instants, problem.split
     rows = problem.test_span(split)
-    trial = Trial(
+    verdict = Verdict(
         rows=Instants(instants.machines, instants.codes[rows], instants.times[rows]),
         labels=np.where(problem.test_rows(split)[:, None], problem.labels, np.nan)[rows],
         probabilities=probabilities[rows],
         alerts=alerts[rows],
         failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
-        start_us=split.test_start,
         ends_us=instants.ends(),
     )
     maint = problem.context.sources.events.get("maint")
@@ -242,8 +251,8 @@ def _judge(
         )
         for component in problem.components
     }
-    metrics = judge_trial(
-        trial,
+    metrics = judge_verdict(
+        verdict,
         problem.components,
         training.model.rules,
         lead=problem.lead,

@@ -30,7 +30,7 @@ _F1_SLACK = 0.01
 # Thresholds tried let this many rows through, as multiples of the rows before a failure.
 _LEVELS = np.geomspace(1 / 4, 8, 60)
 # An alert that stays on for ever would catch all failures as one alarm: beyond so many horizons it is another one.
-_LONGEST_HORIZONS = 2
+LONGEST_HORIZONS = 2
 
 
 @dataclass(frozen=True)
@@ -278,11 +278,11 @@ class _Trial:
         self.judge = EventJudge(
             kept,
             failures[failures[TIME] <= pd.Timestamp(piece.split.label_end, unit="us")],
-            start_us=piece.split.test_start,
+            start_us=np.maximum(rows.starts(), piece.split.test_start),
             ends_us=rows.ends(),
             labels=labels,
             merge_hours=merge_hours,
-            longest_hours=_LONGEST_HORIZONS * labels.horizon_hours,
+            longest_hours=LONGEST_HORIZONS * labels.horizon_hours,
         ).judge
 
     def switch(self, rule: AlertRule) -> BoolArray:

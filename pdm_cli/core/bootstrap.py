@@ -50,7 +50,10 @@ def bootstrap_events(
     .. [1] B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap, chapters 8 and 13.
     """
     machines = len(machine_months)
-    draws = np.random.default_rng(seed).multinomial(machines, np.full(machines, 1 / machines), size=resamples)
+    # Machines that were not tested are no part of the fleet that is drawn from.
+    is_tested = (machine_months > 0) | (machine_months.max(initial=0.0) == 0)
+    tested = int(is_tested.sum())
+    draws = np.random.default_rng(seed).multinomial(tested, is_tested / max(tested, 1), size=resamples)
     warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
     failed = np.concatenate([outcome.failure_codes for outcome in outcomes])
     false = np.concatenate([outcome.episode_codes[outcome.is_false] for outcome in outcomes])

@@ -193,6 +193,13 @@ def match_states(context: Context, states: Mapping[str, Any]) -> FeatureTable:
     return _table(named, context)
 
 
+def tables_of(families: Iterable[str], sources: Sources) -> list[str]:
+    """Return the tables that are there and that some of the families read."""
+    there = [*sources.events, *(["machines"] if sources.machines is not None else [])]
+    wanted = {table for family in families for table in _TABLES.get(family, ())}
+    return [table for table in there if table in wanted]
+
+
 def _table(named: list[tuple[str, str, FloatArray]], context: Context) -> FeatureTable:
     twice = [name for name, count in Counter(name for name, _, _ in named).items() if count > 1]
     if twice:
@@ -299,10 +306,10 @@ def _cycle_places(context: Context) -> Columns:
 
 
 def _learn_template(context: Context, components: list[str], until_us: int, machines: pd.Index) -> FleetTemplate:
-    failures = context.sources.events.get("failures", _NO_EVENTS)
+    failures, errors = (context.sources.events.get(name, _NO_EVENTS) for name in ("failures", "errors"))
     return learn_template(
-        context.scores,
-        context.sources.events.get("errors", _NO_EVENTS),
+        context.scores.only(machines),
+        errors[errors[MACHINE].isin(machines)],
         failures[failures[MACHINE].isin(machines)].rename(columns={"kind": "failure"}),
         components=components,
         kinds=context.vocabulary.kinds.get("errors", []),
@@ -358,6 +365,16 @@ FEATURES: dict[str, Callable[[Context], Columns]] = {
 }
 LEARNED: dict[str, LearnedFamily] = {
     "template": LearnedFamily(_learn_template, _match_template, FleetTemplate.to_json, FleetTemplate.from_json),
+}
+# Tables beside the telemetry that a family reads; those that are not there fall away.
+_TABLES: dict[str, tuple[str, ...]] = {
+    "hours_since": ("errors", "maint", "failures"),
+    "counts": ("errors",),
+    "anomalies": ("anomalies",),
+    "attributes": ("machines",),
+    "visits": ("maint",),
+    "cycle_places": ("maint", "errors"),
+    "template": ("errors", "maint"),
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 

@@ -19,7 +19,7 @@ Matrix = NDArray[np.float32]
 # Rows without any failure ahead are looked at in a sample: they are by far the most, and much alike.
 _MOST_NEGATIVES = 30_000
 # Each distinct time of a sample costs one rebuild of the features.
-_SAMPLE_TIMES = 3
+_SAMPLE_TIMES = 6
 
 
 def find_separating(
@@ -170,8 +170,13 @@ def check_folds(
                 )
 
 
-def choose_sample(instants: Instants, rows: BoolArray, *, count: int = 12, seed: int) -> IntArray:
-    """Return rows at which to try whether features see the future: three times, some machines at each.
+def choose_sample(
+    instants: Instants, rows: BoolArray, *, before_failure: BoolArray, count: int = 12, seed: int
+) -> IntArray:
+    """Return rows at which to try whether features see the future: six times, some machines at each.
+
+    Half of the times are such that some machine fails soon after, for a feature that knows of failures, or of the
+    repairs and errors around them, shows there and not where nothing happens.
 
     Parameters
     ----------
@@ -179,6 +184,8 @@ def choose_sample(instants: Instants, rows: BoolArray, *, count: int = 12, seed:
         The m rows.
     rows : (m,) bool array
         Which rows may be chosen.
+    before_failure : (m,) bool array
+        Rows with a failure ahead.
     count : int
         Most rows, at least 1.
     seed : int
@@ -189,12 +196,20 @@ def choose_sample(instants: Instants, rows: BoolArray, *, count: int = 12, seed:
     int array
         Positions, rising; fewer than ``count`` where the times chosen have fewer machines.
     """
-    candidates = np.random.default_rng(seed).permutation(np.flatnonzero(rows))
-    times = instants.times[candidates]
-    distinct, firsts = np.unique(times, return_index=True)
-    chosen = distinct[np.argsort(firsts)][: min(_SAMPLE_TIMES, count)]
-    found = [candidates[times == time][: count // len(chosen)] for time in chosen]
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(rows))
+    # At each time the machines that are about to fail come first.
+    candidates = np.concatenate([drawn[before_failure[drawn]], drawn[~before_failure[drawn]]])
+    eventful, ordinary = (_first_times(instants.times[part]) for part in (drawn[before_failure[drawn]], drawn))
+    half = min(_SAMPLE_TIMES, count) // 2
+    chosen = list(dict.fromkeys([*eventful[:half], *ordinary]))[: min(_SAMPLE_TIMES, count)]
+    found = [candidates[instants.times[candidates] == time][: count // len(chosen)] for time in chosen]
     return np.sort(np.concatenate([candidates[:0], *found]))
+
+
+def _first_times(times: IntArray) -> list[int]:
+    """Return the distinct times in the order of their first appearance."""
+    distinct, firsts = np.unique(times, return_index=True)
+    return [int(time) for time in distinct[np.argsort(firsts)]]
 
 
 def compare_cut(names: Sequence[str], whole: Matrix, cut: Matrix, machines: Sequence[object], times: IntArray) -> None:

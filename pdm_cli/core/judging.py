@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.alerts import AlertRule
+from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.core.bootstrap import bootstrap_events
 from pdm_cli.core.calibration import calibration_error, reliability
 from pdm_cli.core.costs import Lives, compare_costs
@@ -29,11 +29,13 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
+# Warnings are reported at these, as far as the model looks.
+_HOURS_AHEAD = (3.0, 6.0, 12.0, 24.0, 36.0, 48.0, 72.0, 96.0, 120.0, 168.0)
 _ROW_METRICS = ("roc_auc", "average_precision", "brier", "f1")
 
 
 @dataclass(frozen=True)
-class Trial:
+class Verdict:
     """What a model said of a span, and what came of it.
 
     Attributes
@@ -48,8 +50,6 @@ class Trial:
         Where its alerts were on.
     failures : DataFrame
         ``machineID, datetime, failure``.
-    start_us : int
-        First instant of the span.
     ends_us : (machines,) int array
         Last instant at which each machine is known, in the order of ``rows.machines``.
     """
@@ -59,12 +59,11 @@ class Trial:
     probabilities: FloatArray
     alerts: BoolArray
     failures: pd.DataFrame
-    start_us: int
     ends_us: IntArray
 
 
-def judge_trial(
-    trial: Trial,
+def judge_verdict(
+    verdict: Verdict,
     components: list[str],
     rules: list[AlertRule],
     *,
@@ -78,7 +77,7 @@ def judge_trial(
 
     Parameters
     ----------
-    trial : Trial
+    verdict : Verdict
         Predictions and truth.
     components : list of str
         The c components.
@@ -95,55 +94,59 @@ def judge_trial(
     seed : int
         Of the bootstrap.
     """
-    months = machine_months(trial.rows)
+    months = machine_months(verdict.rows)
     outcomes = {
-        component: _judge_events(trial, column, component, lead=lead, merge_hours=merge_hours)
+        component: _judge_events(verdict, column, component, lead=lead, merge_hours=merge_hours)
         for column, component in enumerate(components)
     }
     judged = {
         component: {
-            **_judge_rows(trial, column),
+            **_judge_rows(verdict, column),
             "threshold": rules[column].on,
             "alert_off": rules[column].off,
-            "events": _describe([outcomes[component]], months, seed),
+            "events": _describe([outcomes[component]], months, lead=lead, seed=seed),
         }
         for column, component in enumerate(components)
     }
-    known = ~np.isnan(trial.labels)
+    known = ~np.isnan(verdict.labels)
     return {
         "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in judged.values()]),
         "components": judged,
-        "events": _describe(list(outcomes.values()), months, seed),
-        "calibration_error": calibration_error(trial.labels[known], trial.probabilities[known]),
+        "events": _describe(list(outcomes.values()), months, lead=lead, seed=seed),
+        "calibration_error": calibration_error(verdict.labels[known], verdict.probabilities[known]),
         "costs": compare_costs(outcomes, lives, costs=costs, machine_months=float(months.sum())),
     }
 
 
-def _judge_rows(trial: Trial, column: int) -> dict[str, Any]:
-    known = ~np.isnan(trial.labels[:, column])
-    labels, probabilities = trial.labels[known, column], trial.probabilities[known, column]
+def _judge_rows(verdict: Verdict, column: int) -> dict[str, Any]:
+    known = ~np.isnan(verdict.labels[:, column])
+    labels, probabilities = verdict.labels[known, column], verdict.probabilities[known, column]
     return {
-        **row_metrics(labels, probabilities, is_alert=trial.alerts[known, column]),
+        **row_metrics(labels, probabilities, is_alert=verdict.alerts[known, column]),
         "calibration_error": calibration_error(labels, probabilities),
         "reliability": reliability(labels, probabilities),
     }
 
 
-def _judge_events(trial: Trial, column: int, component: str, *, lead: LabelsParams, merge_hours: float) -> EventOutcome:
-    is_on, rows = trial.alerts[:, column], trial.rows
+def _judge_events(
+    verdict: Verdict, column: int, component: str, *, lead: LabelsParams, merge_hours: float
+) -> EventOutcome:
+    is_on, rows = verdict.alerts[:, column], verdict.rows
     return judge_events(
         Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),
-        trial.failures[trial.failures["failure"] == component],
-        start_us=trial.start_us,
-        ends_us=trial.ends_us,
+        verdict.failures[verdict.failures["failure"] == component],
+        start_us=verdict.rows.starts(),
+        ends_us=verdict.ends_us,
         labels=lead,
         merge_hours=merge_hours,
+        longest_hours=LONGEST_HORIZONS * lead.horizon_hours,
     )
 
 
-def _describe(outcomes: list[EventOutcome], months: FloatArray, seed: int) -> dict[str, Any]:
+def _describe(outcomes: list[EventOutcome], months: FloatArray, *, lead: LabelsParams, seed: int) -> dict[str, Any]:
+    ahead = [hours for hours in _HOURS_AHEAD if lead.lead_time_hours <= hours <= lead.horizon_hours]
     return {
         **summarise_events(outcomes, machine_months=float(months.sum())),
-        "warned_ahead": {f"{hours:g}h": share for hours, share in warned_ahead(outcomes).items()},
+        "warned_ahead": {f"{hours:g}h": share for hours, share in warned_ahead(outcomes, hours=ahead).items()},
         "intervals": bootstrap_events(outcomes, months, seed=seed),
     }

@@ -152,8 +152,8 @@ class EventJudge:
         The m machines and times that may be alerts, sorted by machine, then time; ``machines`` are all those tested.
     failures : DataFrame
         ``machineID, datetime`` of the component's failures.
-    start_us : int
-        First instant of the test, microseconds since 1970.
+    start_us : int or (machines,) int array
+        First instant of the test, of all machines or of each, microseconds since 1970.
     ends_us : (machines,) int array
         Last instant at which each machine is known, in the order of ``rows.machines``.
     labels : LabelsParams
@@ -167,7 +167,7 @@ class EventJudge:
         rows: Instants,
         failures: pd.DataFrame,
         *,
-        start_us: int,
+        start_us: int | IntArray,
         ends_us: IntArray,
         labels: LabelsParams,
         merge_hours: float,
@@ -178,7 +178,8 @@ class EventJudge:
         self._merge_hours, self._longest_hours = merge_hours, longest_hours
         failed = EventLog(failures, rows.machines)
         self._next_failure = failed.next_from(rows.codes, rows.times)
-        is_judged = (failed.times - self._horizon >= start_us) & (failed.times - lead <= ends_us[failed.codes])
+        starts = np.broadcast_to(start_us, len(rows.machines))[failed.codes]
+        is_judged = (failed.times - self._horizon >= starts) & (failed.times - lead <= ends_us[failed.codes])
         self._codes, self._times = failed.codes[is_judged], failed.times[is_judged]
         # The rows from which an alert would be in time for each failure stand side by side.
         row_log = EventLog(_as_events(rows), rows.machines)
@@ -204,10 +205,11 @@ def judge_events(
     alerts: Instants,
     failures: pd.DataFrame,
     *,
-    start_us: int,
+    start_us: int | IntArray,
     ends_us: IntArray,
     labels: LabelsParams,
     merge_hours: float,
+    longest_hours: float | None = None,
 ) -> EventOutcome:
     """Judge the alerts of one component against its failures, as :class:`EventJudge` says.
 
@@ -215,10 +217,18 @@ def judge_events(
     ----------
     alerts : Instants
         Machine and time of each alert, sorted by machine, then time; ``machines`` are all machines tested.
-    failures, start_us, ends_us, labels, merge_hours
+    failures, start_us, ends_us, labels, merge_hours, longest_hours
         See :class:`EventJudge`.
     """
-    judge = EventJudge(alerts, failures, start_us=start_us, ends_us=ends_us, labels=labels, merge_hours=merge_hours)
+    judge = EventJudge(
+        alerts,
+        failures,
+        start_us=start_us,
+        ends_us=ends_us,
+        labels=labels,
+        merge_hours=merge_hours,
+        longest_hours=longest_hours,
+    )
     return judge.judge(np.ones(len(alerts.codes), np.bool_))
 
 
@@ -249,8 +259,7 @@ def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> 
 
 def machine_months(rows: Instants) -> FloatArray:
     """Return the months from the first to the last row of each machine, in the order of ``rows.machines``."""
-    first = np.full(len(rows.machines), np.iinfo(np.int64).max)
-    np.minimum.at(first, rows.codes, rows.times)
+    first = rows.starts()
     # A machine without rows must not run from the end of time to its beginning.
     has_rows = np.bincount(rows.codes, minlength=len(first)) > 0
     return np.where(has_rows, rows.ends() - first, 0) / US_PER_HOUR / HOURS_PER_MONTH

@@ -51,6 +51,13 @@ class ZScores:
     sensors: list[str]
     z: FloatArray
 
+    def only(self, machines: pd.Index) -> ZScores:
+        """Return the scores of some of the machines."""
+        is_wanted = self.machines.isin(machines)
+        rows = is_wanted[self.codes]
+        codes = (np.cumsum(is_wanted) - 1)[self.codes[rows]]
+        return ZScores(self.machines[is_wanted], codes, self.times[rows], self.sensors, self.z[rows])
+
 
 @dataclass(frozen=True)
 class _Blocks:
