@@ -124,7 +124,7 @@ def _unseen_rows(loaded: Bundle, instants: Any, screen: Screen) -> NDArray[np.bo
         screen.say(f"evaluate: machines of the training are in the data: only rows from {since} UTC on are scored")
     if not rows.any():
         raise NotEnoughData(
-            "telemetry.parquet: no row that the model has not seen: it knows of its machines up to "
+            "telemetry.parquet: no row that the model has not seen: it knows its machines up to "
             f"{trained['cutoff']} UTC, and its test starts at {trained['test_start']} UTC",
             hint="give later telemetry or other machines",
         )

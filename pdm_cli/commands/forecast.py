@@ -76,9 +76,9 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     _check_tables(recipe, data)
     _check_sensors(recipe, data, as_trained)
     prepared, anomalies = work / "prepared", work / "anomalies"
+    _check_step(recipe, data, as_trained)
     prepared.mkdir()
     prepare(Task({"data": data}, prepared, as_trained, screen))
-    _check_step(recipe, prepared)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
         detect(Task({"prepared": prepared}, anomalies, as_trained, screen))
@@ -162,11 +162,10 @@ def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
             )
 
 
-def _check_step(recipe: Recipe, prepared: Path) -> None:
-    from pdm_cli import tables
-    from pdm_cli.schema import TELEMETRY
+def _check_step(recipe: Recipe, data: Path, settings: Settings) -> None:
+    from pdm_cli.raw import RawTelemetry
 
-    step = tables.read_step(prepared / TELEMETRY.file)
+    step = RawTelemetry(data, settings.columns, settings.preprocess).scan().step_us
     if step != recipe.step_us:
         raise FeatureMismatch(
             f"telemetry.parquet: a reading every {step / 60e6:g} min, the model was trained on one every "

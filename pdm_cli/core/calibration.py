@@ -207,6 +207,7 @@ def _fit_platt(labels: FloatArray, probabilities: FloatArray) -> Calibration:
     .. [1] J. Platt (1999), Probabilistic outputs for support vector machines, Advances in Large Margin Classifiers.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     failed = float(labels.sum())
     target = np.where(labels == 1, (failed + 1) / (failed + 2), 1 / (len(labels) - failed + 2))
@@ -214,7 +215,9 @@ def _fit_platt(labels: FloatArray, probabilities: FloatArray) -> Calibration:
     # A target between 0 and 1 is a row of either class, each with its share of the weight.
     both = np.concatenate([np.ones(len(labels)), np.zeros(len(labels))])
     model = LogisticRegression(C=_PLATT_C, max_iter=1000)
-    model.fit(np.vstack([log_odds, log_odds]), both, sample_weight=np.concatenate([target, 1 - target]))
+    # Sums over many rows come out otherwise, in the last bits, on another number of threads.
+    with threadpool_limits(limits=1, user_api="blas"):
+        model.fit(np.vstack([log_odds, log_odds]), both, sample_weight=np.concatenate([target, 1 - target]))
     slope = float(model.coef_[0, 0])
     # A falling curve would turn the ranking round: such probabilities are beyond calibration.
     return Calibration("platt", slope=slope, intercept=float(model.intercept_[0])) if slope > 0 else Calibration()

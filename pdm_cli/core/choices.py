@@ -24,7 +24,8 @@ def check_choices(train: TrainParams) -> None:
     try:
         parse_threshold(train.alert_rule)
     except ValueError as exc:
-        raise UsageError(f"--{exc}", hint="pdm train --help tells what each does") from exc
+        why = str(exc).removeprefix("threshold: ")
+        raise UsageError(f"--alert-rule: {why}", hint="pdm train --help tells what each does") from exc
 
 
 def _check_names(option: str, what: str, chosen: Iterable[str], known: Iterable[str]) -> None:

@@ -73,7 +73,7 @@ def test_metrics_tell_all_that_the_contract_wants(searched: Path) -> None:
     rows = {"roc_auc", "average_precision", "brier", "f1"}
     assert set(metrics["macro"]) == rows
     assert {"caught", "failures", "warning_hours", "false_alarms_per_machine_month"} <= set(metrics["events"])
-    assert set(metrics["events"]["warned_ahead"]) == {"3h", "12h", "24h"}
+    assert {"3h", "12h", "24h"} <= set(metrics["events"]["warned_ahead"])
     assert metrics["events"]["intervals"]
     for component in metrics["components"].values():
         assert rows | {"threshold", "alert_off", "reliability", "calibration_error", "events"} <= set(component)
@@ -154,8 +154,8 @@ def test_costs_are_told_in_their_unit(work: Path, pdm: Pdm, tmp_path: Path) -> N
 
 
 BAD_CHOICES = {
-    "threshold": (("--threshold", "recall=1.5"), "--threshold: recall needs a share", "--help"),
-    "threshold name": (("--threshold", "best"), "--threshold: wanted hysteresis, f1, cost", "--help"),
+    "threshold": (("--alert-rule", "recall=1.5"), "--alert-rule: recall needs a share", "--help"),
+    "threshold name": (("--alert-rule", "best"), "--alert-rule: wanted hysteresis, f1, cost", "--help"),
     "family": (("--families", "rolling,weather"), "--families: unknown family 'weather'", "known: rolling"),
     "algorithm": (("--algorithms", "xgboost,svm"), "--algorithms: unknown algorithm 'svm'", "known: xgboost"),
     "metric": (("--metric", "accuracy"), "'accuracy' is not one of", "--help"),
@@ -182,15 +182,16 @@ def test_families_whose_tables_are_not_there_are_refused(raw: Path, pdm: Pdm, tm
 
 
 def plant_leak(raw: Path) -> None:
-    """Let a counter of the machine know how long it is to the next failure of the first component."""
+    """Let a counter of the machine know that comp3 fails within the horizon."""
     telemetry = pd.read_parquet(raw / "telemetry.parquet").sort_values(["datetime", "machineID"])
     failures = pd.read_parquet(raw / "failures.parquet")
-    coming = failures[failures["failure"] == "comp1"].assign(at=lambda t: t["datetime"]).sort_values("datetime")
+    coming = failures[failures["failure"] == "comp3"].assign(at=lambda t: t["datetime"]).sort_values("datetime")
     found = pd.merge_asof(
         telemetry, coming[["datetime", "machineID", "at"]], on="datetime", by="machineID", direction="forward"
     )
     hours = (found["at"] - found["datetime"]) / pd.Timedelta(hours=1)
-    found.assign(counter=hours.fillna(9999.0)).drop(columns="at").to_parquet(raw / "telemetry.parquet", index=False)
+    leaking = found.assign(counter=hours.between(3, 48).astype(float)).drop(columns="at")
+    leaking.to_parquet(raw / "telemetry.parquet", index=False)
 
 
 def test_a_feature_that_knows_of_the_future_is_refused_by_name(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ def test_a_feature_that_knows_of_the_future_is_refused_by_name(raw: Path, pdm: P
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
     outcome = train(pdm, tmp_path, tmp_path / "m", *QUICK)
     assert_clear(outcome, 5, "features: counter_", "--allow-suspicious")
-    assert "alone tells failures of comp1 (AUC " in outcome.stderr
+    assert "alone tells failures of comp3 (AUC " in outcome.stderr
     assert not (tmp_path / "m").exists()
     assert train(pdm, tmp_path, tmp_path / "m", *QUICK, "--allow-suspicious").code == 0
 
