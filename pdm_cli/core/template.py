@@ -262,6 +262,8 @@ def match_template(
     """
     if scores.sensors != template.sensors:
         raise ValueError(f"the template is for sensors {template.sensors}, not {scores.sensors}")
+    if not template.components:
+        return
     ahead = step_hours * np.arange(1.0, min(reach_hours, template.hours - 1) // step_hours + 1)
     if not len(ahead):
         raise ValueError(f"no multiple of {step_hours} h within {reach_hours} h and {template.hours} lags")

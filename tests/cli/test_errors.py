@@ -243,8 +243,8 @@ def rewrite(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop(index=5).iloc[::-1], "machine 12, 2015-05-01 05:00: does not rise by whole steps of 1 h"),
-        (lambda t: pd.concat([t, t.tail(1)]), "machine 12, 2015-05-01 06:00: does not rise by whole steps of 1 h"),
+        (lambda t: t.drop(index=5).iloc[::-1], "machine 16, 2015-05-31 05:00: does not rise by whole steps of 1 h"),
+        (lambda t: pd.concat([t, t.tail(1)]), "machine 16, 2015-05-31 06:00: does not rise by whole steps of 1 h"),
         (lambda t: t.assign(datetime=t["datetime"].where(t.index != 9, None)), "machine or stamp is missing"),
         (lambda t: t.sort_values("datetime", kind="stable"), "rows of the machine do not stand together"),
         (lambda t: t[["machineID", "datetime"]], "no sensor"),

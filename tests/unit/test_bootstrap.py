@@ -34,7 +34,10 @@ outcomes = st.builds(
 
 def slow_bootstrap(found: list[EventOutcome], months: list[float], resamples: int, seed: int, level: float) -> dict:
     """Build each fleet drawn, machine after machine, and look at it."""
-    draws = np.random.default_rng(seed).multinomial(MACHINES, [1 / MACHINES] * MACHINES, size=resamples)
+    # Machines without a month were not tested and are not drawn, unless all are such.
+    tested = [float(span > 0 or not any(months)) for span in months]
+    share = np.array(tested) / sum(tested)
+    draws = np.random.default_rng(seed).multinomial(int(sum(tested)), share, size=resamples)
     values: dict[str, list[float]] = {name: [] for name in METRICS}
     for draw in draws:
         warning, false, span = [], 0, 0.0

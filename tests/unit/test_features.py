@@ -317,12 +317,12 @@ def test_columns_do_not_depend_on_what_happens_after_the_vocabulary_was_learned(
 
 def test_the_template_learns_from_chosen_machines_and_the_past_alone(fleet: Sources) -> None:
     context = context_of(fleet)
-    failures = fleet.events["failures"]
     cutoff = int(np.quantile(context.instants.times, 0.6))
     chosen = np.array([True, False, True, True, False])
     found = learn_states(context, LEARNED, components=COMPONENTS, until_us=cutoff, machines=chosen)["template"]
-    is_seen = failures["machineID"].isin(context.instants.machines[chosen])
-    kept = replace(fleet, events={**fleet.events, "failures": failures[is_seen]})
+    machines = context.instants.machines[chosen]
+    events = {name: log[log["machineID"].isin(machines)] for name, log in fleet.events.items()}
+    kept = replace(fleet, events=events, telemetry=fleet.telemetry[fleet.telemetry["machineID"].isin(machines)])
     expected = replace(context, sources=known_at(kept, cutoff))
     assert found.to_json() == states_of(expected, COMPONENTS)["template"].to_json()
     assert found.to_json() != states_of(context, COMPONENTS, cutoff)["template"].to_json()

@@ -191,22 +191,31 @@ grids = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=1, ma
 def test_a_sample_is_few_times_and_repeatable(grid: list[Any], count: int, seed: int, data: st.DataObject) -> None:
     instants = instants_of(grid)
     allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(grid), max_size=len(grid))), bool)
-    found = choose_sample(instants, allowed, count=count, seed=seed)
-    assert found.tolist() == choose_sample(instants, allowed, count=count, seed=seed).tolist()
+    before = np.array(data.draw(st.lists(st.booleans(), min_size=len(grid), max_size=len(grid))), bool)
+    found = choose_sample(instants, allowed, before_failure=before, count=count, seed=seed)
+    assert found.tolist() == choose_sample(instants, allowed, before_failure=before, count=count, seed=seed).tolist()
     assert found.tolist() == sorted(set(found.tolist()))
     assert allowed[found].all()
     assert len(found) <= count
-    assert len(set(instants.times[found].tolist())) <= 3
+    assert len(set(instants.times[found].tolist())) <= 6
     assert len(found) > 0 or not allowed.any()
 
 
-def test_a_full_grid_is_sampled_at_three_times_of_four_machines() -> None:
+def test_a_full_grid_is_sampled_at_six_times_of_two_machines() -> None:
     instants = instants_of([(machine, hour) for machine in range(20) for hour in range(0, 300, 3)])
     every = np.ones(len(instants.times), bool)
-    found = choose_sample(instants, every, seed=0)
-    assert np.unique(instants.times[found], return_counts=True)[1].tolist() == [4, 4, 4]
+    found = choose_sample(instants, every, before_failure=~every, seed=0)
+    assert np.unique(instants.times[found], return_counts=True)[1].tolist() == [2] * 6
     assert len(set(instants.codes[found].tolist())) > 4
-    assert found.tolist() != choose_sample(instants, every, seed=1).tolist()
+    assert found.tolist() != choose_sample(instants, every, before_failure=~every, seed=1).tolist()
+
+
+def test_half_of_the_times_have_a_machine_that_is_about_to_fail() -> None:
+    instants = instants_of([(machine, hour) for machine in range(20) for hour in range(0, 3000, 3)])
+    rare = (instants.codes == 7) & (instants.times % (500 * HOUR_US) < 9 * HOUR_US)
+    for seed in range(10):
+        found = choose_sample(instants, np.ones(len(rare), bool), before_failure=rare, seed=seed)
+        assert len(set(instants.times[found[rare[found]]].tolist())) >= 3
 
 
 def compare(whole: Any, cut: Any) -> None:
