@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pdm_cli import __version__
-from pdm_cli.commands import demo, detect_anomalies, preprocess, run, train
+from pdm_cli.commands import demo, detect_anomalies, evaluate, predict, preprocess, run, train
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -126,6 +126,8 @@ def _root(
 app.command("preprocess")(preprocess.preprocess)
 app.command("detect-anomalies")(detect_anomalies.detect_anomalies)
 app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
 

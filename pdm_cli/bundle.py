@@ -1,74 +1,155 @@
-"""A model folder: boosters and one JSON recipe; data only, nothing that runs on load."""
+"""A model folder: fitted members in files of their own and one JSON recipe; data only, nothing that runs on load."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from pdm_cli import manifest
-from pdm_cli.core.estimators import ESTIMATORS, Model
-from pdm_cli.core.features import Vocabulary
-from pdm_cli.errors import ModelError
+from pdm_cli import config, manifest
+from pdm_cli.core.alerts import AlertRule
+from pdm_cli.core.calibration import Calibration
+from pdm_cli.core.drift import Fingerprint
+from pdm_cli.core.estimators import ESTIMATORS
+from pdm_cli.core.features import LEARNED, Vocabulary
+from pdm_cli.core.model import Member, TrainedModel
+from pdm_cli.errors import ModelError, PdmError
+from pdm_cli.params import Section, Settings
 
 BUNDLE_FILE = "bundle.json"
-SCHEMA = "pdm.bundle/1"
+SCHEMA = "pdm.bundle/2"
+SECTIONS = ("preprocess", "features", "detect", "labels", "train", "costs")
+_AGAIN = "train or fetch the model again"
+_MEMBER_FILE = re.compile(r"member_\d+_\d+\.[a-z]+")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What it takes to turn raw tables into the features of a model.
+
+    Attributes
+    ----------
+    sensors : list of str
+        Sensor columns of the telemetry, floats in the sensor's own unit.
+    families : list of str
+        Families of features that the model looks at.
+    tables : list of str
+        Event tables and attributes that the features are made from; ``anomalies`` are found in the telemetry.
+    step_us, phase_us : int
+        Step of the telemetry, and where in it the readings stand, in microseconds.
+    vocabulary : Vocabulary
+        Kinds of event and categories that the columns are made for.
+    categorical : list of str
+        Columns that are positions in a list of categories.
+    states : dict
+        What learned families of features know: family to state.
+    trained : dict
+        ``cutoff`` and ``test_start`` as text, and the ``machines`` learned from.
+    settings : Settings
+        All that decides features, labels and alerts.
+    """
+
+    sensors: list[str]
+    families: list[str]
+    tables: list[str]
+    step_us: int
+    phase_us: int
+    vocabulary: Vocabulary
+    categorical: list[str]
+    states: dict[str, Any]
+    trained: dict[str, Any]
+    settings: Settings
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What it takes to turn prepared tables into alerts, apart from the fitted boosters.
+    """A model and its recipe.
 
     Attributes
     ----------
-    estimator : str
-        Name in the registry of estimators.
-    components : list of str
-        Components, in the order of the boosters.
-    thresholds : list of float
-        Alert where the probability reaches it, one a component.
-    features : list of str
-        Columns in the order that the boosters were fitted on.
-    categorical : list of str
-        Those that are positions in a list of categories.
-    vocabulary : Vocabulary
-        Kinds of event and categories that the columns are made for.
-    sensors : list of str
-        Sensor columns of the telemetry.
-    step_minutes, phase_minutes : float
-        Step of the telemetry, and where in it the readings stand.
-    settings : dict
-        Sections of settings that decide the features and labels.
+    model : TrainedModel
+        Members, calibrations and alert rules.
+    recipe : Recipe
+        From raw tables to features.
+    fingerprint : Fingerprint
+        How the features of the training rows were spread, to tell drift by.
     """
 
-    estimator: str
-    components: list[str]
-    thresholds: list[float]
+    model: TrainedModel
+    recipe: Recipe
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class _StoredMember:
+    algorithm: str
     features: list[str]
-    categorical: list[str]
-    vocabulary: Vocabulary
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _StoredFingerprint:
+    features: list[str]
+    edges: list[list[float]]
+    shares: list[list[float]]
+    typical: list[float | None]
+
+
+@dataclass(frozen=True)
+class _StoredTraining:
+    cutoff: str
+    test_start: str
+    machines: list[int | str]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What ``bundle.json`` must hold, each key of its type, and no other key."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+    schema: Literal["pdm.bundle/2"]
+    components: list[str]
+    members: list[_StoredMember]
+    calibrations: list[Calibration]
+    rules: list[AlertRule]
     sensors: list[str]
-    step_minutes: float
-    phase_minutes: float
-    settings: dict[str, Any]
+    families: list[str]
+    tables: list[str]
+    step_us: int
+    phase_us: int
+    vocabulary: Vocabulary
+    categorical: list[str]
+    states: dict[str, dict[str, Any]]
+    trained: _StoredTraining
+    settings: dict[str, dict[str, Any]]
+    fingerprint: _StoredFingerprint
 
 
-def save(folder: Path, bundle: Bundle, model: Model) -> None:
-    """Write the boosters and ``bundle.json`` into ``folder``."""
-    # Numbered, because a component may have a name that no file can have.
-    boosters = {}
-    for number, dump in enumerate(model.dump(), start=1):
-        path = folder / f"booster_{number}.ubj"
-        path.write_bytes(dump)
-        boosters[path.name] = manifest.hash_file(path)["sha256"]
-    content = {"schema": SCHEMA, "boosters": boosters, **asdict(bundle)}
-    text = json.dumps(content, indent=2, default=str, ensure_ascii=False)
+def save(folder: Path, bundle: Bundle) -> None:
+    """Write the members' files and ``bundle.json`` into ``folder``."""
+    model, recipe = bundle.model, bundle.recipe
+    content = {
+        "schema": SCHEMA,
+        "components": model.components,
+        "members": [_save_member(folder, number, member) for number, member in enumerate(model.members, start=1)],
+        "calibrations": [asdict(calibration) for calibration in model.calibrations],
+        "rules": [asdict(rule) for rule in model.rules],
+        **{item.name: getattr(recipe, item.name) for item in fields(recipe)},
+        "vocabulary": asdict(recipe.vocabulary),
+        "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
+        "settings": {section: _lasting(getattr(recipe.settings, section)) for section in SECTIONS},
+        "fingerprint": bundle.fingerprint.to_json(),
+    }
+    text = json.dumps(content, indent=1, default=str, ensure_ascii=False, allow_nan=False)
     (folder / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def load(folder: Path) -> tuple[Bundle, Model]:
+def load(folder: Path) -> Bundle:
     """Read a model folder back.
 
     Parameters
@@ -79,43 +160,113 @@ def load(folder: Path) -> tuple[Bundle, Model]:
     Raises
     ------
     ModelError
-        If a file is missing or is not what it should be.
+        If a file is missing or is not what it should be. Whatever the files hold, nothing in them runs.
     """
     path = folder / BUNDLE_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ModelError(f"{path}: schema {content['schema']!r}, wanted {SCHEMA!r}", hint="train the model again")
-        values = {item.name: content[item.name] for item in fields(Bundle)}
-        bundle = Bundle(**values | {"vocabulary": Vocabulary(**content["vocabulary"])})
-        _check(path, bundle, content["boosters"])
-        estimator = ESTIMATORS[bundle.estimator]()
-        dumps = [_read_booster(folder, name, sha256) for name, sha256 in content["boosters"].items()]
+        stored = _read_recipe(path)
+        model = TrainedModel(
+            stored.components,
+            [_load_member(folder, member, stored.categorical) for member in stored.members],
+            stored.calibrations,
+            stored.rules,
+        )
+        _check_parts(stored)
+        return Bundle(model, _load_recipe(stored, path), Fingerprint.from_json(asdict(stored.fingerprint)))
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
     except KeyError as exc:
-        raise ModelError(f"{path}: {exc} is missing or unknown", hint="train or fetch the model again") from exc
-    except (OSError, ValueError, TypeError, AttributeError) as exc:
-        raise ModelError(f"{path}: not a bundle of pdm: {exc}", hint="train or fetch the model again") from exc
-    categorical = [name in bundle.categorical for name in bundle.features]
-    return bundle, estimator.load(dumps, categorical=categorical)
+        raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
+    except (OSError, ValueError, TypeError, AttributeError, IndexError) as exc:
+        raise ModelError(f"{path}: not a bundle of pdm: {_first_line(exc)}", hint=_AGAIN) from exc
 
 
-def _check(path: Path, bundle: Bundle, boosters: dict[str, str]) -> None:
-    """Refuse parts that do not belong together."""
-    counts = {"components": len(bundle.components), "thresholds": len(bundle.thresholds), "boosters": len(boosters)}
-    if not bundle.components or len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        raise ModelError(f"{path}: its parts do not belong together: {told}", hint="train or fetch the model again")
+def _lasting(section: Section) -> dict[str, Any]:
+    """Return the settings that bear on the result: a model is the same however many threads made it."""
+    return {item.name: getattr(section, item.name) for item in fields(section) if item.metadata["changes_result"]}
 
 
-def _read_booster(folder: Path, name: str, sha256: str) -> bytes:
-    """Return a booster's bytes, which XGBoost would believe unseen: damaged ones can end the process."""
-    if Path(name).name != name:
+def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
+    files = {}
+    # Numbered, because a component may have a name that no file can have.
+    for component, dump in enumerate(member.model.dump(), start=1):
+        path = folder / f"member_{number}_{component}{ESTIMATORS[member.algorithm].suffix}"
+        path.write_bytes(dump)
+        files[path.name] = manifest.hash_file(path)["sha256"]
+    return {"algorithm": member.algorithm, "features": member.features, "files": files}
+
+
+def _read_recipe(path: Path) -> _Stored:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(_Stored).validate_json(path.read_bytes())
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        found = first["input"]
+        if first["loc"] == ("schema",) and isinstance(found, str):
+            raise ModelError(f"{path}: schema {found!r}, wanted {SCHEMA!r}", hint="train the model again") from exc
+        where = ".".join(str(step) for step in first["loc"])
+        # A name in the file is part of the message, and it may hold anything.
+        told = f"{where!r}: {first['msg']}" if where else first["msg"]
+        raise ModelError(f"{path}: not a bundle of pdm: {told}", hint=_AGAIN) from exc
+
+
+def _load_member(folder: Path, stored: _StoredMember, categorical: list[str]) -> Member:
+    algorithm = ESTIMATORS[stored.algorithm]
+    dumps = [_read_file(folder, name, sha256) for name, sha256 in stored.files.items()]
+    is_category = [name in categorical for name in stored.features]
+    try:
+        model = algorithm.make().load(dumps, categorical=is_category)
+    # LightGBM raises OSError where its shared library needs one that the system lacks.
+    except (ImportError, OSError) as exc:
         raise ModelError(
-            f"{folder / BUNDLE_FILE}: booster {name!r} lies outside the folder", hint="do not use this model"
-        )
+            f"{folder}: the model needs {algorithm.package}, which cannot be loaded ({_first_line(exc)})",
+            hint=algorithm.install,
+        ) from exc
+    except ModelError as exc:
+        raise ModelError(f"{folder}: {exc.message}", hint=exc.hint) from exc
+    return Member(stored.algorithm, stored.features, model)
+
+
+def _load_recipe(stored: _Stored, path: Path) -> Recipe:
+    values = {item.name: getattr(stored, item.name) for item in fields(Recipe)}
+    values["states"] = {family: LEARNED[family].load(state) for family, state in stored.states.items()}
+    values["trained"] = asdict(stored.trained)
+    try:
+        values["settings"] = config.restore(stored.settings, str(path))
+    except PdmError as exc:
+        raise ModelError(exc.message, hint=_AGAIN) from exc
+    return Recipe(**values)
+
+
+def _check_parts(stored: _Stored) -> None:
+    """Refuse parts that do not belong together."""
+    wanted = len(stored.components)
+    counts = {"calibrations": [len(stored.calibrations)], "alert rules": [len(stored.rules)]}
+    counts["files of a member"] = [len(member.files) for member in stored.members]
+    wrong = [f"{count} {name}" for name, own in counts.items() for count in own if count != wanted]
+    if not wanted or not stored.members or wrong:
+        told = wrong[0] if wrong else f"{len(stored.members)} members"
+        raise ValueError(f"{wanted} components, but {told}")
+    seen = stored.fingerprint
+    if {len(seen.edges), len(seen.shares), len(seen.typical)} != {len(seen.features)} or any(
+        len(shares) != len(edges) + 2 for edges, shares in zip(seen.edges, seen.shares, strict=True)
+    ):
+        raise ValueError("the parts of its fingerprint are not of one length")
+    for stamp in (stored.trained.cutoff, stored.trained.test_start):
+        datetime.fromisoformat(stamp)
+
+
+def _read_file(folder: Path, name: str, sha256: str) -> bytes:
+    """Return a member's bytes, as they were written."""
+    if not _MEMBER_FILE.fullmatch(name):
+        raise ModelError(f"{folder / BUNDLE_FILE}: {name!r} is no file of a model", hint="do not use this model")
     content = (folder / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ModelError(f"{folder / name}: damaged: sha256 differs", hint="train or fetch the model again")
+        raise ModelError(f"{folder / name}: damaged: sha256 differs", hint=_AGAIN)
     return content
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]

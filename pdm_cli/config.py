@@ -97,6 +97,27 @@ def resolve(
     return Resolved(Settings(**sections), origins)
 
 
+def restore(sections: Mapping[str, Mapping[str, object]], source: str) -> Settings:
+    """Check settings that were kept in a file, such as a model's; sections that were not kept have their defaults.
+
+    Raises
+    ------
+    ConfigError
+        If a section, key or value is wrong; ``source`` says where.
+    """
+    values: dict[str, Any] = {}
+    for name, kept in sections.items():
+        if name not in SECTIONS:
+            raise _unknown(f"{source}: unknown section [{name}]", name, list(SECTIONS))
+        known = {item.name for item in section_fields(name)}
+        for key in kept:
+            if key not in known:
+                raise _unknown(f"{source}: [{name}] unknown key {key!r}", key, sorted(known))
+        given = {key: value for key, value in kept.items() if value is not None}
+        values[name] = _validate(SECTIONS[name], name, given, dict.fromkeys(given, source))
+    return Settings(**values)
+
+
 def _config_path(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
     named = config or environ.get(f"{ENV_PREFIX}CONFIG")
     if named:

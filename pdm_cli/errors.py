@@ -76,3 +76,16 @@ class ModelError(PdmError):
 
     code = "model"
     exit_code = 5
+
+
+class FeatureMismatch(ModelError):
+    """The data is not of the kind that the model was trained on."""
+
+    code = "feature_mismatch"
+
+
+class GateNotMet(PdmError):
+    """What was asked for with ``--fail-on`` does not hold."""
+
+    code = "gate_not_met"
+    exit_code = 10

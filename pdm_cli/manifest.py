@@ -18,7 +18,10 @@ import pdm_cli
 MANIFEST_FILE = "manifest.json"
 SCHEMA = "pdm.manifest/1"
 # Libraries whose version can change a byte of an output.
-RECORDED_LIBRARIES = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "xgboost-cpu", "xgboost")
+RECORDED_LIBRARIES = (
+    *("numpy", "scipy", "pandas", "pyarrow", "statsmodels"),
+    *("scikit-learn", "xgboost-cpu", "xgboost", "lightgbm", "optuna"),
+)
 
 _REASONS = {
     "command": "made by another command",
@@ -54,6 +57,10 @@ class Recipe:
     def as_json(self) -> dict[str, Any]:
         """Return the recipe in JSON types, so that it compares equal with one read from a file."""
         return dict(json.loads(json.dumps(asdict(self), default=str)))
+
+    def key(self) -> str:
+        """Return one SHA-256 over everything in the recipe."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -91,6 +91,16 @@ def output_folder(folder: Path, recipe: manifest.Recipe) -> Iterator[Path]:
                 path.rmdir()
 
 
+def kept_folder(partial: Path, key: str) -> Path:
+    """Return a folder beside ``partial`` for what a killed run leaves to the next one with the same ``key``.
+
+    It is gone once a run ends well.
+    """
+    folder = partial.parent / f"{_PARTIAL_PREFIX}kept-{key[:16]}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def _check_alone(folder: Path) -> None:
     """Refuse a folder that another process is writing to; its number is in the name of its partial folder."""
     for partial in folder.glob(_PARTIAL_PREFIX + "*"):

@@ -206,27 +206,66 @@ class LabelsParams(Section):
 
 @dataclass(frozen=True)
 class TrainParams(Section):
-    """Split in time, folds, and the booster."""
+    """Split, features, search and alerts."""
 
+    split: Literal["time", "machine", "both"] = setting(
+        "time", "What the model is tested on: later time, machines it has not seen, or both at once."
+    )
     cutoff: datetime | None = setting(None, "Last instant the model may know of (UTC); default: see --test-share.")
     test_start: datetime | None = setting(None, "First instant of the test span (UTC); default: cutoff + gap.")
     test_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
-        0.25, "Share of the rows, the latest, kept for the test where --cutoff is not given."
+        0.25, "Share kept for the test: the latest rows where --cutoff is not given, or of the machines (--split)."
     )
     gap_hours: HoursFromZero = setting(0.0, "Hours left out after the cutoff; the horizon where that is more.")
+    folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
     components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")
+    families: tuple[str, ...] = setting(
+        (), "Families of features the model may use, comma-separated; empty: all whose tables are there."
+    )
     count_hours: tuple[Hours, ...] = setting(
         (24.0, 48.0), "Trailing windows in which errors and anomalies are counted, in hours, comma-separated."
     )
-    folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
+    z_window_hours: Annotated[float, Interval(gt=0, le=8784)] = setting(
+        720.0, "Trailing window of median and MAD that readings are standardised by, in hours."
+    )
+    shift_hours: Annotated[float, Interval(gt=0, le=720)] = setting(
+        72.0, "Longest shift of a sensor's level that is looked for, in hours."
+    )
+    algorithms: tuple[str, ...] = setting(
+        (), "Learning algorithms to search, comma-separated, the first one first; empty: all that load."
+    )
+    trials: Annotated[int, Interval(ge=1, le=10_000)] = setting(
+        12, "Settings the search tries: algorithm, features and hyper-parameters."
+    )
+    time_budget_seconds: Annotated[float, Ge(0)] = setting(
+        120.0, "Seconds after which the search starts no further trial; the first one is always finished."
+    )
+    fast: bool = setting(False, "Train the first, well-tried setting alone, without a search.")
+    metric: Literal["average_precision", "roc_auc", "AUC_weighted", "brier"] = setting(
+        "average_precision", "What the search compares by, on the folds."
+    )
+    negative_share: Share = setting(
+        0.4, "Share of the rows without a failure ahead that models are fitted on; weights make up for the others."
+    )
+    alert_rule: str = setting(
+        "hysteresis",
+        "How alerts are switched, chosen on the folds: hysteresis (on at a high probability, off at a low one), "
+        "f1, recall=0.95 (any share), or cost (see [costs]).",
+    )
     merge_hours: HoursFromZero = setting(6.0, "Alerts no further apart than this are one episode.")
-    estimator: Literal["xgboost"] = setting("xgboost", "Learning algorithm, one model a component.")
-    trees: Annotated[int, Interval(ge=1, le=100_000)] = setting(200, "Boosting rounds.")
-    learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(0.05, "Shrinkage of each tree.")
-    max_leaves: Annotated[int, Ge(2)] = setting(31, "Leaves of a tree.")
-    min_child_weight: Annotated[float, Ge(0)] = setting(0.3, "Smallest sum of hessians in a leaf.")
-    l2: Annotated[float, Ge(0)] = setting(3.0, "L2 penalty on leaf values.")
-    column_share: Share = setting(0.5, "Share of the features each tree may use.")
+    allow_suspicious: bool = setting(
+        False, "Train although a single feature tells failures apart all but perfectly, as a leak would."
+    )
+    trees: Annotated[int, Interval(ge=1, le=100_000)] = setting(200, "XGBoost's first trial: boosting rounds.")
+    learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(
+        0.05, "XGBoost's first trial: shrinkage of each tree."
+    )
+    max_leaves: Annotated[int, Ge(2)] = setting(31, "XGBoost's first trial: leaves of a tree.")
+    min_child_weight: Annotated[float, Ge(0)] = setting(
+        0.3, "XGBoost's first trial: smallest sum of hessians in a leaf."
+    )
+    l2: Annotated[float, Ge(0)] = setting(3.0, "XGBoost's first trial: L2 penalty on leaf values.")
+    column_share: Share = setting(0.5, "XGBoost's first trial: share of the features each tree may use.")
     seed: Annotated[int, Ge(0)] = setting(0, "Seed of everything random.")
     threads: Annotated[int, Interval(ge=0, le=1024)] = setting(
         0, "Components fitted at the same time; 0: one a core.", changes_result=False
@@ -235,6 +274,41 @@ class TrainParams(Section):
     def __post_init__(self) -> None:
         if self.test_start is not None and self.cutoff is None:
             raise ValueError("test_start needs a cutoff")
+
+
+@dataclass(frozen=True)
+class CostsParams(Section):
+    """What failures, repairs and alarms cost, and what a warning is worth."""
+
+    missed_failure: Annotated[float, Ge(0)] = setting(10.0, "Cost of a failure that nothing warned of.")
+    false_alarm: Annotated[float, Ge(0)] = setting(1.0, "Cost of an alarm that no failure follows.")
+    planned_repair: Annotated[float, Ge(0)] = setting(2.0, "Cost of a repair planned ahead of the failure.")
+    unit: str = setting("units", "Unit of the three costs, such as EUR.")
+    max_alarms_per_machine_month: Annotated[float, Ge(0)] | None = setting(
+        None, "Threshold by cost: most alarms, true or false, of a machine and component in a month; default: no limit."
+    )
+    least_warning_hours: HoursFromZero | None = setting(
+        None, "Count a failure as caught only with at least this much warning, in hours; default: the lead time."
+    )
+
+
+@dataclass(frozen=True)
+class PredictParams(Section):
+    """What part of the predictions is wanted."""
+
+    since: datetime | None = setting(None, "Write predictions from this instant on (UTC); default: all.")
+    latest: bool = setting(False, "Write only the latest prediction of each machine.")
+
+
+@dataclass(frozen=True)
+class EvaluateParams(Section):
+    """Gates for CI."""
+
+    fail_on: tuple[str, ...] = setting(
+        (),
+        "Conditions that end with exit code 10, comma-separated, such as ap<0.9,false_alarms>0.2; of ap, auc, f1, "
+        "brier, calibration_error, caught, warning_hours, false_alarms.",
+    )
 
 
 @dataclass(frozen=True)
@@ -247,6 +321,9 @@ class Settings:
     detect: DetectParams = field(default_factory=DetectParams)
     labels: LabelsParams = field(default_factory=LabelsParams)
     train: TrainParams = field(default_factory=TrainParams)
+    costs: CostsParams = field(default_factory=CostsParams)
+    predict: PredictParams = field(default_factory=PredictParams)
+    evaluate: EvaluateParams = field(default_factory=EvaluateParams)
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -256,4 +333,7 @@ SECTIONS: dict[str, type[Section]] = {
     "detect": DetectParams,
     "labels": LabelsParams,
     "train": TrainParams,
+    "costs": CostsParams,
+    "predict": PredictParams,
+    "evaluate": EvaluateParams,
 }

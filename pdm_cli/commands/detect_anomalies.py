@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from contextlib import closing
@@ -55,6 +56,7 @@ def detect_anomalies(
 def detect(task: Task) -> dict[str, Any]:
     """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
     from pdm_cli import tables
+    from pdm_cli.commands.execution import kept_settings
     from pdm_cli.commands.workers import in_order
     from pdm_cli.core.detectors import DETECTORS
     from pdm_cli.core.lengths import find_lengths
@@ -68,7 +70,9 @@ def detect(task: Task) -> dict[str, Any]:
     groups = tables.count_row_groups(path)
     tally = _Tally()
     is_causal = DETECTORS[params.mode].is_causal
-    metadata = {"causal": "true" if is_causal else "false", "mode": params.mode}
+    # What a model needs to find anomalies in new data in the same way goes with them.
+    settings = json.dumps(kept_settings(task.settings, "detect"))
+    metadata = {"causal": "true" if is_causal else "false", "mode": params.mode, "settings": settings}
     with (
         tables.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
         tables.TableWriter(task.out / UNJUDGED.file) as rest,

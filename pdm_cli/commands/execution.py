@@ -31,12 +31,15 @@ class Task:
         All settings.
     screen : Screen
         For progress and warnings.
+    key : str
+        The same for the same inputs, settings, versions and code.
     """
 
     inputs: dict[str, Path]
     out: Path
     settings: Settings
     screen: Screen
+    key: str = ""
 
 
 def execute(
@@ -80,7 +83,7 @@ def execute(
     work = _find_work(stage)
     start = time.monotonic()
     with outputs.output_folder(target, recipe) as partial:
-        summary: dict[str, Any] = work(Task(folders, partial, settings, screen))
+        summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key()))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
     screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s")
@@ -128,7 +131,11 @@ def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -
 
     inputs = {
         port.name: manifest.hash_files(
-            folders[port.name], (path for table in port.tables for path in tables.list_files(folders[port.name], table))
+            folders[port.name],
+            [
+                *(path for table in port.tables for path in tables.list_files(folders[port.name], table)),
+                *(path for pattern in port.files for path in folders[port.name].glob(pattern)),
+            ],
         )
         for port in stage.inputs
         if port.name in folders

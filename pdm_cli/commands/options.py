@@ -17,9 +17,9 @@ from pdm_cli.report.screen import Screen
 DATA_PANEL = "Data"
 MODEL_PANEL = "Model"
 OUTPUT_PANEL = "Output"
-_ALIASES = {"smooth_hours": ("--smooth",)}
+_ALIASES = {"smooth_hours": "--smooth", "time_budget_seconds": "--time-budget", "alert_rule": "--threshold"}
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-_PANELS = {"columns": DATA_PANEL, "preprocess": DATA_PANEL}
+_PANELS = {"columns": DATA_PANEL, "preprocess": DATA_PANEL, "predict": OUTPUT_PANEL, "evaluate": OUTPUT_PANEL}
 
 Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=DATA_PANEL)]
 Overwrite = Annotated[
@@ -43,8 +43,9 @@ def with_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters.values()
-        added = [_setting_option(section, item) for section in sections for item in section_fields(section)]
-        names = {parameter.name for parameter in added}
+        items = [(section, item) for section in sections for item in section_fields(section)]
+        names = {item.name for _, item in items}
+        added = [_setting_option(section, item, names) for section, item in items]
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
@@ -84,13 +85,15 @@ def _talking_options() -> dict[str, Any]:
     }
 
 
-def _setting_option(section: str, item: Field[Any]) -> inspect.Parameter:
+def _setting_option(section: str, item: Field[Any], names: set[str]) -> inspect.Parameter:
     hint = get_type_hints(SECTIONS[section], include_extras=False)[item.name]
     if set(get_args(hint)) == {float, type(None)}:
         hint = float
+    # A short name is left to the setting that has it by right, where a command has both.
+    aliases = [alias for alias in [_ALIASES.get(item.name)] if alias and alias not in map(option_name, names)]
     option = typer.Option(
         option_name(item.name),
-        *_ALIASES.get(item.name, ()),
+        *aliases,
         help=item.metadata["help"] + _remarks(section, item),
         rich_help_panel=_PANELS.get(section, MODEL_PANEL),
         metavar=None if _is_plain(hint) else _metavar(hint),

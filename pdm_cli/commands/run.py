@@ -8,16 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from pdm_cli.commands.options import OUTPUT_PANEL, Out, Overwrite, input_port, with_settings
-from pdm_cli.commands.stages import STAGES, Stage
-from pdm_cli.params import SECTIONS, Settings
+from pdm_cli.commands.stages import CHAIN, STAGES, Stage
+from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
 Force = Annotated[
     bool, typer.Option("--force", help="Run every stage again, also unchanged ones.", rich_help_panel=OUTPUT_PANEL)
 ]
 
+_SECTIONS = tuple(dict.fromkeys(section for stage in CHAIN for section in stage.sections))
 
-@with_settings(*SECTIONS)
+
+@with_settings(*_SECTIONS)
 def run(
     *,
     data: Annotated[str, input_port("data", "Raw tables: telemetry, failures and, if there, errors, maint, machines.")],
@@ -62,9 +64,9 @@ def run_stages(
 
     _check_early(data, settings)
     folders = {"data": data}
-    for stage in STAGES.values():
+    for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
-        _run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
+        run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _tell_findings(read_summary(stage, Path(target)), target, screen)
@@ -75,9 +77,11 @@ def _check_early(data: str, settings: Settings) -> None:
     """Refuse what training would refuse, as far as it can be known before the long work begins."""
     from pdm_cli import tables
     from pdm_cli.commands.execution import local_folder
+    from pdm_cli.core.choices import check_choices
     from pdm_cli.core.split import check_gap
     from pdm_cli.schema import FAILURES
 
+    check_choices(settings.train)
     check_gap(settings.train, settings.labels)
     folder = local_folder("data", data)
     tables.check_folder("--data", folder)
@@ -92,16 +96,29 @@ def _tell_findings(quality: dict[str, Any], target: str, screen: Screen) -> None
     screen.detail(f"preprocess: all findings are in {target}/{STAGES['preprocess'].summary}")
 
 
-def _run_stage(
+def run_stage(
     stage: Stage,
     folders: dict[str, str],
     target: str,
     *,
     settings: Settings,
     screen: Screen,
-    force: bool,
-    overwrite: bool,
+    force: bool = False,
+    overwrite: bool = False,
 ) -> None:
+    """Run one stage, unless its output folder holds what it would make.
+
+    Parameters
+    ----------
+    stage : Stage
+        Row of the stages table.
+    folders : dict
+        Port to folder.
+    target : str
+        Output folder.
+    settings, screen, force, overwrite
+        As in :func:`run_stages`.
+    """
     from pdm_cli import manifest
     from pdm_cli.commands.execution import check_inputs, execute, make_recipe
 

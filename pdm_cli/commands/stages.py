@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pdm_cli.schema import ANOMALIES, ERRORS, FAILURES, FEATURES, MACHINES, MAINT, TELEMETRY, Table
+from pdm_cli.schema import ANOMALIES, ERRORS, FAILURES, FEATURES, MACHINES, MAINT, RAW_TABLES, TELEMETRY, Table
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,15 @@ class Port:
     tables : tuple of Table
         Tables that are read from the folder, as far as they are there.
     required : bool
-        Whether the command can do without the folder.
+        Whether the command needs the folder.
+    files : tuple of str
+        Patterns of other files that are read from it.
     """
 
     name: str
-    tables: tuple[Table, ...]
+    tables: tuple[Table, ...] = ()
     required: bool = True
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ STAGES: dict[str, Stage] = {
     "preprocess": Stage(
         command="preprocess",
         work="pdm_cli.commands.preprocess:prepare",
-        inputs=(Port("data", (TELEMETRY, ERRORS, MAINT, FAILURES, MACHINES)),),
+        inputs=(Port("data", RAW_TABLES),),
         sections=("columns", "preprocess", "features"),
         folder="prepared",
         summary="quality.json",
@@ -81,8 +84,18 @@ STAGES: dict[str, Stage] = {
             Port("prepared", (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES)),
             Port("anomalies", (ANOMALIES,), required=False),
         ),
-        sections=("labels", "train"),
+        sections=("labels", "train", "costs"),
         folder="model",
         summary="metrics.json",
     ),
+    "predict": Stage(
+        command="predict",
+        work="pdm_cli.commands.predict:foretell",
+        inputs=(Port("data", RAW_TABLES), Port("model", files=("bundle.json", "member_*"))),
+        sections=("columns", "preprocess", "predict"),
+        folder="predictions",
+        summary="predictions.json",
+    ),
 }
+# What ``pdm run`` chains, in order.
+CHAIN = tuple(STAGES[command] for command in ("preprocess", "detect-anomalies", "train"))

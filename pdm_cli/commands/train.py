@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.errors import ModelError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -20,10 +19,15 @@ if TYPE_CHECKING:
 
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.execution import Task
-    from pdm_cli.core.features import Sources, Vocabulary
-    from pdm_cli.core.training import Problem
+    from pdm_cli.commands.sources import Made
+    from pdm_cli.core.feature_table import FeatureTable
+    from pdm_cli.core.model import TrainedModel
+    from pdm_cli.core.problem import Problem
+    from pdm_cli.core.training import Training
 
 _STAGE = STAGES["train"]
+# Rows at which every feature is made anew with the future cut off.
+_SAMPLE = 24
 
 
 @with_settings(*_STAGE.sections)
@@ -38,7 +42,9 @@ def train(
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Train a model that tells which component fails within the horizon, and test it on later time.
+    """Train a model that tells which component fails within the horizon, and test it on what it has not seen.
+
+    Algorithms, features and hyper-parameters are searched on time-ordered folds; --fast takes a well-tried setting.
 
     Example: pdm train --prepared prepared --anomalies anomalies --out model
     """
@@ -51,35 +57,36 @@ def train(
 
 
 def fit(task: Task) -> dict[str, Any]:
-    """Write the bundle and the held-out predictions, and return the metrics."""
-    import numpy as np
-
+    """Write the bundle, the leaderboard and the held-out predictions, and return the metrics."""
     from pdm_cli import bundle, tables
-    from pdm_cli.core.training import check_components, fold_thresholds, judge_model
+    from pdm_cli.commands.sources import read_sources
+    from pdm_cli.core.choices import check_choices
+    from pdm_cli.core.problem import make_problem
+    from pdm_cli.core.trials import leaderboard
     from pdm_cli.schema import PREDICTIONS
 
+    check_choices(task.settings.train)
     clock = _Clock()
-    sources, failures = _read_sources(task)
-    problem, vocabulary = _make_problem(task, sources, failures)
-    check_components(problem)
+    sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.screen.tell("train"))
+    problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
     clock.lap("features")
-    thresholds, folds = fold_thresholds(problem, lambda text: task.screen.say(f"train: {text}"))
-    clock.lap("folds")
-    rows = problem.training_rows(problem.split)
-    task.screen.say(f"train: fitting {len(problem.components)} components on {rows.sum():,} rows")
-    model = problem.fit(rows)
-    clock.lap("fit")
-    bundle.save(task.out, _make_bundle(task, problem, vocabulary, thresholds), model)
+    _guard(problem, made)
+    clock.lap("guards")
+    training = _search(task, problem)
+    clock.lap("training")
+    table = problem.table_of(problem.split)
+    bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, made))
+    board = leaderboard(training.search)
+    (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
     # Predict with what was written, not with what is in memory: a bundle that cannot be read back fails here.
-    _, written = bundle.load(task.out)
-    in_span = problem.split.span(problem.table.instants.times)
-    probabilities = np.full(problem.labels.shape, np.nan)
-    probabilities[in_span] = written.predict(problem.table.values[in_span])
-    tables.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, thresholds, in_span))
-    metrics = judge_model(problem, probabilities, thresholds, failures)
+    model = bundle.load(task.out).model
+    probabilities = model.foretell(table)
+    alerts = model.alert(probabilities, problem.instants)
+    in_span = problem.test_span(problem.split)
+    tables.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
+    metrics = _judge(problem, training, probabilities, alerts)
     clock.lap("test")
-    split = _describe_split(problem, folds)
-    return {"schema": "pdm.train/1", **metrics, "split": split, "seconds": clock.laps}
+    return {"schema": "pdm.train/1", **metrics, "seconds": clock.laps}
 
 
 class _Clock:
@@ -95,125 +102,217 @@ class _Clock:
         self._last = now
 
 
-def _read_sources(task: Task) -> tuple[Sources, pd.DataFrame]:
-    """Read what features are made from, and the failures."""
-    from pdm_cli import tables
-    from pdm_cli.core.features import Sources
-    from pdm_cli.schema import ANOMALIES, EVENT_COLUMNS, EVENT_TABLES, FAILURES, FEATURES, MACHINES
+def _guard(problem: Problem, made: Made) -> None:
+    """Refuse what would make the metrics dishonest."""
+    import numpy as np
 
-    folder = task.inputs["prepared"]
-    for table in (FEATURES, FAILURES):
-        tables.require_file(folder, table)
-    events = {
-        table.name: tables.read_frame(folder / table.file).rename(columns={EVENT_COLUMNS[table.name]: "kind"})
-        for table in EVENT_TABLES
-        if (folder / table.file).is_file()
-    }
-    if "anomalies" in task.inputs:
-        path = tables.require_file(task.inputs["anomalies"], ANOMALIES)
-        if tables.read_metadata(path).get("causal") == "true":
-            events["anomalies"] = tables.read_frame(path).rename(columns={"sensor": "kind"})
-        else:
-            task.screen.say("train: the anomalies were found with the whole series in view; they are not features")
-    machines = tables.read_frame(folder / MACHINES.file) if (folder / MACHINES.file).is_file() else None
-    rolling = tables.read_frame(folder / FEATURES.file)
-    return Sources(rolling, events, machines), events["failures"].rename(columns={"kind": "failure"})
+    from pdm_cli import config
+    from pdm_cli.core import guards
+    from pdm_cli.core.lookahead import rebuild_cut
 
-
-def _make_problem(task: Task, sources: Sources, failures: pd.DataFrame) -> tuple[Problem, Vocabulary]:
-    from pdm_cli import tables
-    from pdm_cli.core.events import Instants
-    from pdm_cli.core.features import build_features, learn_vocabulary
-    from pdm_cli.core.labels import label_failures, last_stamps
-    from pdm_cli.core.split import split_by_time
-    from pdm_cli.core.training import Problem
-    from pdm_cli.schema import MACHINE, TELEMETRY, TIME
-
-    settings = task.settings
-    telemetry = tables.read_frame(tables.require_file(task.inputs["prepared"], TELEMETRY), [MACHINE, TIME])
-    instants = Instants.of(sources.rolling)
-    split = split_by_time(instants.times, train=settings.train, labels=settings.labels)
-    vocabulary = learn_vocabulary(sources, until_us=split.cutoff)
-    components = _components(failures, settings)
-    table = build_features(sources, vocabulary, count_hours=settings.train.count_hours)
-    ends = last_stamps(telemetry)
-    labels = label_failures(table.instants, failures, components, ends=ends, params=settings.labels)
-    return Problem(table, labels, components, split, settings.labels, settings.train), vocabulary
-
-
-def _components(failures: pd.DataFrame, settings: Settings) -> list[str]:
-    failed = sorted(failures["failure"].unique())
-    if not failed:
-        raise NotEnoughData("failures.parquet: the table is empty (0 rows)", hint="train learns from past failures")
-    unknown = [name for name in settings.train.components if name not in failed]
-    if unknown:
-        raise DataError(
-            f"failures.parquet: no failures of {', '.join(unknown)}", hint=f"--components takes {', '.join(failed)}"
+    split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
+    trained, tested = problem.training_rows(split), problem.test_rows(split)
+    if problem.train.split != "machine":
+        guards.check_disjoint(
+            trained, tested, instants.times, horizon_us=problem.horizon_us, test_start=split.test_start
         )
-    return list(dict.fromkeys(settings.train.components)) or failed
-
-
-def _make_bundle(task: Task, problem: Problem, vocabulary: Vocabulary, thresholds: list[float]) -> Bundle:
-    from pdm_cli import tables
-    from pdm_cli.bundle import Bundle
-    from pdm_cli.schema import MACHINE, TELEMETRY, TIME
-
-    path = task.inputs["prepared"] / TELEMETRY.file
-    made_with = tables.read_metadata(path)
-    sensors = [name for name in tables.open_file(path).schema_arrow.names if name not in (MACHINE, TIME)]
-    return Bundle(
-        estimator=problem.train.estimator,
-        components=problem.components,
-        thresholds=thresholds,
-        features=problem.table.names,
-        categorical=problem.table.categorical,
-        vocabulary=vocabulary,
-        sensors=sensors,
-        step_minutes=tables.read_step(path) / 60e6,
-        phase_minutes=int(made_with.get("phase_us", "0")) / 60e6,
-        settings={
-            "labels": asdict(problem.lead),
-            "train": {"count_hours": problem.train.count_hours},
-            **json.loads(made_with.get("settings", "{}")),
-        },
+    known = np.where(problem.held_out[instants.codes, np.newaxis], np.nan, problem.labels)
+    guards.check_folds(
+        problem.folds, known, instants.times, components=problem.components, horizon_us=problem.horizon_us
     )
+    sample = guards.choose_sample(
+        instants,
+        trained | tested,
+        before_failure=(problem.labels == 1).any(axis=1),
+        count=_SAMPLE,
+        seed=problem.train.seed,
+    )
+    kept = config.restore(made.settings, "prepared tables")
+    cut = rebuild_cut(
+        problem.context, sample, table.names, problem.states(split), features=kept.features, detect=kept.detect
+    )
+    machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
+    guards.compare_cut(table.names, table.matrix(table.names, sample), cut, machines, times)
+    if not problem.train.allow_suspicious:
+        _refuse_separating(problem)
+
+
+def _refuse_separating(problem: Problem) -> None:
+    """Refuse a feature that tells failures all but perfectly, as only one that knows of the future does.
+
+    Raises
+    ------
+    ModelError
+        If there is one.
+    """
+    import numpy as np
+
+    from pdm_cli.core.guards import find_separating
+
+    # Not the families that learn from failures: each of their columns is a model, and a good one may well separate.
+    rows, names = np.flatnonzero(problem.training_rows(problem.split)), problem.table.names
+    found = find_separating(problem.table.matrix(names, rows), problem.labels[rows], names, problem.components)
+    if found:
+        feature, component, auc = found[0]
+        raise ModelError(
+            f"features: {feature} alone tells failures of {component} (AUC {auc:.4f}), as a feature does that knows of "
+            "the future",
+            hint="find out where it comes from; --allow-suspicious trains with it all the same",
+        )
+
+
+def _search(task: Task, problem: Problem) -> Training:
+    from pdm_cli import outputs
+    from pdm_cli.commands.search_log import open_search_log
+    from pdm_cli.core.training import train_model
+
+    note = task.screen.tell("train")
+    if problem.train.fast or problem.train.trials == 1:
+        # A single trial needs no Optuna, which takes longer to import than many a fit.
+        return train_model(problem, storage=None, clock=time.monotonic, note=note)
+    kept = outputs.kept_folder(task.out, task.key)
+    try:
+        return train_model(problem, storage=open_search_log(kept), clock=time.monotonic, note=note)
+    except Exception:
+        # A run that failed would fail again; one that was stopped is worth going on with.
+        shutil.rmtree(kept, ignore_errors=True)
+        raise
+
+
+def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:
+    import numpy as np
+
+    from pdm_cli import config
+    from pdm_cli.bundle import Bundle, Recipe
+    from pdm_cli.core.drift import take_fingerprint
+    from pdm_cli.core.features import tables_of
+    from pdm_cli.core.split import show
+
+    sources, split = problem.context.sources, problem.split
+    kept = config.restore(made.settings, "prepared tables")
+    names = list(dict.fromkeys(name for member in model.members for name in member.features))
+    rows = np.flatnonzero(problem.training_rows(split))
+    family_of = dict(zip(table.names, table.families, strict=True))
+    families = list(dict.fromkeys(family_of[name] for name in names))
+    recipe = Recipe(
+        sensors=problem.context.scores.sensors,
+        tables=tables_of(families, sources),
+        step_us=made.step_us,
+        phase_us=made.phase_us,
+        families=families,
+        vocabulary=problem.context.vocabulary,
+        categorical=table.categorical,
+        states=problem.states(split),
+        trained={
+            "cutoff": show(split.cutoff),
+            "test_start": show(split.test_start),
+            "machines": problem.instants.machines[~problem.held_out].tolist(),
+        },
+        settings=Settings(
+            preprocess=kept.preprocess,
+            features=kept.features,
+            detect=kept.detect,
+            labels=settings.labels,
+            train=settings.train,
+            costs=settings.costs,
+        ),
+    )
+    return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
+
+
+def _judge(
+    problem: Problem, training: Training, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]
+) -> dict[str, Any]:
+    import numpy as np
+
+    from pdm_cli.core.costs import find_lives
+    from pdm_cli.core.events import Instants
+    from pdm_cli.core.judging import Verdict, judge_verdict
+    from pdm_cli.schema import MACHINE
+
+    instants, split = problem.instants, problem.split
+    rows = problem.test_span(split)
+    verdict = Verdict(
+        rows=Instants(instants.machines, instants.codes[rows], instants.times[rows]),
+        labels=np.where(problem.test_rows(split)[:, None], problem.labels, np.nan)[rows],
+        probabilities=probabilities[rows],
+        alerts=alerts[rows],
+        failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
+        ends_us=instants.ends(),
+    )
+    maint = problem.context.sources.events.get("maint")
+    lives = {
+        component: find_lives(
+            problem.failures[problem.failures["failure"] == component],
+            None if maint is None else maint[maint["kind"] == component],
+            instants.machines[~problem.held_out],
+            start_us=int(instants.times.min()),
+            ends_us=np.minimum(instants.ends(), split.cutoff)[~problem.held_out],
+        )
+        for component in problem.components
+    }
+    metrics = judge_verdict(
+        verdict,
+        problem.components,
+        training.model.rules,
+        lead=problem.lead,
+        costs=problem.costs,
+        lives=lives,
+        merge_hours=problem.train.merge_hours,
+        seed=problem.train.seed,
+    )
+    return {**metrics, "split": _describe_split(problem), "search": _describe_search(problem, training)}
+
+
+def _describe_split(problem: Problem) -> dict[str, Any]:
+    from pdm_cli.core.split import show
+
+    split = problem.split
+    return {
+        "kind": problem.train.split,
+        "cutoff": show(split.cutoff),
+        "test_start": show(split.test_start),
+        "test_end": show(split.test_end),
+        "gap_hours": (split.test_start - split.cutoff) / 3.6e9 if problem.train.split != "machine" else None,
+        "lead_time_hours": problem.lead.lead_time_hours,
+        "horizon_hours": problem.lead.horizon_hours,
+        "train_rows": int(problem.training_rows(split).sum()),
+        "test_rows": int(problem.test_rows(split).sum()),
+        "machines_held_out": problem.instants.machines[problem.held_out].tolist(),
+    }
+
+
+def _describe_search(problem: Problem, training: Training) -> dict[str, Any]:
+    """Return what was searched and chosen, and the leaderboard."""
+    import json
+
+    from pdm_cli.core.trials import leaderboard
+
+    search, members = training.search, training.model.members
+    board: list[dict[str, Any]] = json.loads(leaderboard(search).to_json(orient="records"))
+    return {
+        "metric": problem.train.metric,
+        "trials": len(search.trials),
+        "trials_wanted": search.wanted,
+        "cut_short": search.is_cut_short,
+        "resumed": search.resumed,
+        "chosen_trials": training.chosen,
+        "members": [{"algorithm": m.algorithm, "features": len(m.features)} for m in members],
+        "calibration": dict(zip(problem.components, (c.kind for c in training.model.calibrations), strict=True)),
+        "leaderboard": board,
+    }
 
 
 def _predictions(
-    problem: Problem, probabilities: NDArray[np.float64], thresholds: list[float], rows: NDArray[np.bool_]
+    problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_], rows: NDArray[np.bool_]
 ) -> pd.DataFrame:
     """Return the held-out rows, one a machine, time and component."""
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.schema import MACHINE, TIME
+    from pdm_cli.core.worklist import list_predictions
 
-    instants, count = problem.table.instants, len(problem.components)
+    predictions = list_predictions(problem.instants, probabilities, alerts, problem.components, rows=rows)
     labels = problem.labels[rows].ravel()
-    return pd.DataFrame(
-        {
-            MACHINE: np.repeat(instants.machines[instants.codes[rows]].to_numpy(), count),
-            TIME: np.repeat(instants.times[rows].astype("datetime64[us]"), count),
-            "component": pd.Series(np.tile(problem.components, int(rows.sum())), dtype="str"),
-            "probability": probabilities[rows].ravel(),
-            "alert": (probabilities[rows] >= np.asarray(thresholds)).ravel(),
-            "label": pd.Series(np.where(np.isnan(labels), -1, labels), dtype="Int8").replace(-1, pd.NA),
-        }
-    )
-
-
-def _describe_split(problem: Problem, folds: list[dict[str, float | None]]) -> dict[str, Any]:
-    from pdm_cli.core.split import show
-
-    split = problem.split
-    return {
-        "cutoff": show(split.cutoff),
-        "test_start": show(split.test_start),
-        "test_end": show(split.test_end),
-        "gap_hours": (split.test_start - split.cutoff) / 3.6e9,
-        "lead_time_hours": problem.lead.lead_time_hours,
-        "horizon_hours": problem.lead.horizon_hours,
-        "train_rows": int(problem.training_rows(split).sum()),
-        "test_rows": int(problem.test_rows(split).sum()),
-        "folds": folds,
-    }
+    predictions["label"] = pd.Series(np.where(np.isnan(labels), -1, labels), dtype="Int8").replace(-1, pd.NA)
+    return predictions

@@ -42,6 +42,12 @@ class Instants:
         codes, machines = pd.factorize(frame[MACHINE], sort=True)
         return cls(pd.Index(machines), codes.astype(np.int64), to_microseconds(frame[TIME]))
 
+    def starts(self) -> IntArray:
+        """Return the first time of each machine, in the order of ``machines``."""
+        first = np.full(len(self.machines), np.iinfo(np.int64).max)
+        np.minimum.at(first, self.codes, self.times)
+        return first
+
     def ends(self) -> IntArray:
         """Return the last time of each machine, in the order of ``machines``."""
         last = np.full(len(self.machines), np.iinfo(np.int64).min)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ IntArray = NDArray[np.int64]
 HOURS_PER_MONTH = 365.25 * 24 / 12
 # Shorter warnings than this are reported apart: a day is what planning a repair takes.
 LONG_WARNING_HOURS = 24.0
+# Warnings are reported at these.
+_HOURS_AHEAD = (3.0, 6.0, 12.0, 24.0, 36.0, 48.0)
 
 
 def f1_threshold(labels: FloatArray, probabilities: FloatArray) -> float:
@@ -40,8 +43,8 @@ def f1_threshold(labels: FloatArray, probabilities: FloatArray) -> float:
     return float(thresholds[int(np.nanargmax(f1[:-1]))])
 
 
-def row_metrics(labels: FloatArray, probabilities: FloatArray, *, threshold: float) -> dict[str, float | None]:
-    """Return ROC AUC, average precision, Brier score and F1 at the threshold.
+def row_metrics(labels: FloatArray, probabilities: FloatArray, *, is_alert: BoolArray) -> dict[str, float | None]:
+    """Return ROC AUC, average precision, Brier score, and F1 of the alerts.
 
     Parameters
     ----------
@@ -49,8 +52,8 @@ def row_metrics(labels: FloatArray, probabilities: FloatArray, *, threshold: flo
         0 or 1.
     probabilities : (m,) array
         Predictions.
-    threshold : float
-        Alert where the probability reaches it.
+    is_alert : (m,) bool array
+        Where the alert is on.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def row_metrics(labels: FloatArray, probabilities: FloatArray, *, threshold: flo
         "roc_auc": float(roc_auc_score(labels, probabilities)),
         "average_precision": float(average_precision_score(labels, probabilities)),
         "brier": brier,
-        "f1": float(f1_score(labels, probabilities >= threshold)),
+        "f1": float(f1_score(labels, is_alert)),
     }
 
 
@@ -89,13 +92,24 @@ class EventOutcome:
         For each judged failure the hours from its first alert in time to the failure; NaN if there was none.
     false_alarms : int
         Episodes that no failure followed within the horizon.
+    failure_codes : (n,) int array
+        Machine of each judged failure.
+    episode_codes : (e,) int array
+        Machine of each episode, true, false, or not yet known to be either.
+    is_false : (e,) bool array
+        Which episodes are false alarms.
     """
 
     warning_hours: FloatArray
     false_alarms: int
+    failure_codes: IntArray = field(default_factory=lambda: np.array([], np.int64))
+    episode_codes: IntArray = field(default_factory=lambda: np.array([], np.int64))
+    is_false: BoolArray = field(default_factory=lambda: np.array([], np.bool_))
 
 
-def find_episodes(codes: IntArray, times: IntArray, *, merge_hours: float) -> tuple[IntArray, IntArray]:
+def find_episodes(
+    codes: IntArray, times: IntArray, *, merge_hours: float, longest_hours: float | None = None
+) -> tuple[IntArray, IntArray]:
     """Join alerts of one component into episodes.
 
     Parameters
@@ -104,6 +118,8 @@ def find_episodes(codes: IntArray, times: IntArray, *, merge_hours: float) -> tu
         Machine and microsecond stamp of each alert, sorted by machine, then time.
     merge_hours : float
         Alerts of a machine no further apart than this belong together.
+    longest_hours : float, optional
+        Episodes are cut into pieces of this length, counted from their first alert; else they may last for ever.
 
     Returns
     -------
@@ -114,20 +130,16 @@ def find_episodes(codes: IntArray, times: IntArray, *, merge_hours: float) -> tu
         return np.array([], np.int64), np.array([], np.int64)
     is_new = (np.diff(codes) != 0) | (np.diff(times) > merge_hours * US_PER_HOUR)
     first = np.concatenate([[0], np.flatnonzero(is_new) + 1])
+    if longest_hours is not None:
+        began = np.repeat(times[first], np.diff(first, append=len(codes)))
+        piece = (times - began) // round(longest_hours * US_PER_HOUR)
+        first = np.concatenate([[0], np.flatnonzero(is_new | (np.diff(piece) != 0)) + 1])
     last = np.concatenate([first[1:] - 1, [len(codes) - 1]])
     return first, last
 
 
-def judge_events(
-    alerts: Instants,
-    failures: pd.DataFrame,
-    *,
-    start_us: int,
-    ends_us: IntArray,
-    labels: LabelsParams,
-    merge_hours: float,
-) -> EventOutcome:
-    """Judge the alerts of one component against its failures.
+class EventJudge:
+    """Judges alerts of one component on the same rows as often as wanted; what does not depend on them is found once.
 
     A failure is judged if its whole warning time, from horizon to lead time ahead of it, lies in the test span and in
     the data of its machine. It is caught if an alert lies in that time. An episode is a false alarm if the component
@@ -136,32 +148,88 @@ def judge_events(
 
     Parameters
     ----------
-    alerts : Instants
-        Machine and time of each alert, sorted by machine, then time; ``machines`` are all machines tested.
+    rows : Instants
+        The m machines and times that may be alerts, sorted by machine, then time; ``machines`` are all those tested.
     failures : DataFrame
         ``machineID, datetime`` of the component's failures.
-    start_us : int
-        First instant of the test, microseconds since 1970.
+    start_us : int or (machines,) int array
+        First instant of the test, of all machines or of each, microseconds since 1970.
     ends_us : (machines,) int array
-        Last instant at which each machine is known, in the order of ``alerts.machines``.
+        Last instant at which each machine is known, in the order of ``rows.machines``.
     labels : LabelsParams
         Lead time and horizon.
-    merge_hours : float
+    merge_hours, longest_hours : float
         See :func:`find_episodes`.
     """
-    lead, horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
-    failed = EventLog(failures, alerts.machines)
-    is_judged = (failed.times - horizon >= start_us) & (failed.times - lead <= ends_us[failed.codes])
-    codes, times = failed.codes[is_judged], failed.times[is_judged]
-    alert_log = EventLog(_as_events(alerts), alerts.machines)
-    first_alert = alert_log.next_from(codes, times - horizon)
-    is_caught = first_alert <= times - lead
-    warning = np.where(is_caught, (times - first_alert) / US_PER_HOUR, np.nan)
-    first, last = find_episodes(alerts.codes, alerts.times, merge_hours=merge_hours)
-    until = alerts.times[last] + horizon
-    next_failure = failed.next_from(alerts.codes[first], alerts.times[first])
-    is_false = ~(next_failure <= until) & (until <= ends_us[alerts.codes[first]])
-    return EventOutcome(warning, int(is_false.sum()))
+
+    def __init__(
+        self,
+        rows: Instants,
+        failures: pd.DataFrame,
+        *,
+        start_us: int | IntArray,
+        ends_us: IntArray,
+        labels: LabelsParams,
+        merge_hours: float,
+        longest_hours: float | None = None,
+    ) -> None:
+        lead, self._horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
+        self._rows, self._ends = rows, ends_us[rows.codes]
+        self._merge_hours, self._longest_hours = merge_hours, longest_hours
+        failed = EventLog(failures, rows.machines)
+        self._next_failure = failed.next_from(rows.codes, rows.times)
+        starts = np.broadcast_to(start_us, len(rows.machines))[failed.codes]
+        is_judged = (failed.times - self._horizon >= starts) & (failed.times - lead <= ends_us[failed.codes])
+        self._codes, self._times = failed.codes[is_judged], failed.times[is_judged]
+        # The rows from which an alert would be in time for each failure stand side by side.
+        row_log = EventLog(_as_events(rows), rows.machines)
+        self._from = row_log.position(self._codes, self._times - self._horizon, "left")
+        self._to = row_log.position(self._codes, self._times - lead, "right")
+
+    def judge(self, is_alert: BoolArray) -> EventOutcome:
+        """Return what the alerts, one truth value a row, are worth."""
+        alerts = np.flatnonzero(is_alert)
+        index = np.searchsorted(alerts, self._from)
+        is_caught = index < np.searchsorted(alerts, self._to)
+        warning = np.full(len(self._times), np.nan)
+        first_alert = self._rows.times[alerts[index[is_caught]]]
+        warning[is_caught] = (self._times[is_caught] - first_alert) / US_PER_HOUR
+        codes, times = self._rows.codes[alerts], self._rows.times[alerts]
+        first, last = find_episodes(codes, times, merge_hours=self._merge_hours, longest_hours=self._longest_hours)
+        until = times[last] + self._horizon
+        is_false = ~(self._next_failure[alerts[first]] <= until) & (until <= self._ends[alerts[first]])
+        return EventOutcome(warning, int(is_false.sum()), self._codes, codes[first], is_false)
+
+
+def judge_events(
+    alerts: Instants,
+    failures: pd.DataFrame,
+    *,
+    start_us: int | IntArray,
+    ends_us: IntArray,
+    labels: LabelsParams,
+    merge_hours: float,
+    longest_hours: float | None = None,
+) -> EventOutcome:
+    """Judge the alerts of one component against its failures, as :class:`EventJudge` says.
+
+    Parameters
+    ----------
+    alerts : Instants
+        Machine and time of each alert, sorted by machine, then time; ``machines`` are all machines tested.
+    failures, start_us, ends_us, labels, merge_hours, longest_hours
+        See :class:`EventJudge`.
+    """
+    judge = EventJudge(
+        alerts,
+        failures,
+        start_us=start_us,
+        ends_us=ends_us,
+        labels=labels,
+        merge_hours=merge_hours,
+        longest_hours=longest_hours,
+    )
+    return judge.judge(np.ones(len(alerts.codes), np.bool_))
 
 
 def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> dict[str, Any]:
@@ -181,11 +249,42 @@ def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> 
     return {
         "failures": len(warning),
         "caught": len(caught),
+        "caught_share": len(caught) / len(warning) if len(warning) else None,
         "caught_24h": int((caught >= LONG_WARNING_HOURS).sum()),
         "warning_hours": dict(zip(("q25", "median", "q75"), quartiles, strict=True)),
         "false_alarms": false_alarms,
         "false_alarms_per_machine_month": false_alarms / machine_months if machine_months else None,
     }
+
+
+def machine_months(rows: Instants) -> FloatArray:
+    """Return the months from the first to the last row of each machine, in the order of ``rows.machines``."""
+    first = rows.starts()
+    # A machine without rows must not run from the end of time to its beginning.
+    has_rows = np.bincount(rows.codes, minlength=len(first)) > 0
+    return np.where(has_rows, rows.ends() - first, 0) / US_PER_HOUR / HOURS_PER_MONTH
+
+
+def warned_ahead(
+    outcomes: Sequence[EventOutcome], *, hours: Sequence[float] = _HOURS_AHEAD
+) -> dict[float, float | None]:
+    """Return the share of failures that were warned of at least so many hours ahead, for each of ``hours``.
+
+    Parameters
+    ----------
+    outcomes : sequence of EventOutcome
+        One a component; taken together.
+    hours : sequence of float
+        Warning times asked for. Those beyond the horizon are never reached.
+
+    Returns
+    -------
+    dict
+        Shares in [0, 1], never rising with the hours; ``None`` where no failure was judged.
+    """
+    warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
+    # A missed failure has a warning time of NaN, which no comparison reaches.
+    return {ahead: float(np.mean(warning >= ahead)) if len(warning) else None for ahead in hours}
 
 
 def _as_events(instants: Instants) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Splits in time: a cutoff, a gap, then the test; never shuffled."""
+"""Splits: in time by a cutoff, a gap, then the test, never shuffled; by machine; or both."""
 
 from __future__ import annotations
 
@@ -66,9 +66,11 @@ def check_gap(train: TrainParams, labels: LabelsParams) -> None:
     UsageError
         If the gap between them is shorter than it must be.
     """
+    if train.split == "machine" and train.cutoff is not None:
+        raise UsageError("--cutoff: has no effect with --split machine", hint="--split both, or leave it out")
     if train.cutoff is None or train.test_start is None:
         return
-    cutoff, test_start, gap = _microseconds(train.cutoff), _microseconds(train.test_start), least_gap_us(train, labels)
+    cutoff, test_start, gap = microseconds(train.cutoff), microseconds(train.test_start), least_gap_us(train, labels)
     if test_start - cutoff < gap:
         raise UsageError(
             f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after "
@@ -99,14 +101,17 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
     first, last = int(times.min()), int(times.max())
     horizon = round(labels.horizon_hours * US_PER_HOUR)
     check_gap(train, labels)
+    if train.split == "machine":
+        # Other machines are the test: nothing that the model learns from is theirs, whenever it was.
+        return Split(last, first, last, last)
     if train.cutoff is not None:
-        cutoff = _microseconds(train.cutoff)
+        cutoff = microseconds(train.cutoff)
     else:
         # By rows, not by the clock: one stray stamp of 1970 must not move it by decades.
         midnight = 24 * US_PER_HOUR
         cutoff = int(np.quantile(times, 1 - train.test_share, method="lower")) // midnight * midnight
     gap = least_gap_us(train, labels)
-    test_start = _microseconds(train.test_start) if train.test_start is not None else cutoff + gap
+    test_start = microseconds(train.test_start) if train.test_start is not None else cutoff + gap
     span = f"the telemetry spans {show(first)} to {show(last)}"
     if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
@@ -145,6 +150,34 @@ def show(microseconds: int) -> str:
     return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes" if whole_minutes else "auto")
 
 
-def _microseconds(stamp: datetime) -> int:
+def microseconds(stamp: datetime) -> int:
+    """Return a stamp in microseconds since 1970, UTC; one without a zone is UTC."""
     utc = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
     return (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
+    """Choose machines for the test at random; the same ones for the same seed.
+
+    Parameters
+    ----------
+    count : int
+        Machines in all.
+    share : float
+        Share to hold out, in (0, 1); at least one machine, and never all.
+    seed : int
+        Seed of the choice.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is only one machine.
+    """
+    if count < 2:
+        raise NotEnoughData(
+            "one machine cannot be split into some to train on and some to test on", hint="--split time"
+        )
+    is_held_out = np.zeros(count, np.bool_)
+    wanted = min(max(1, round(share * count)), count - 1)
+    is_held_out[np.random.default_rng(seed).permutation(count)[:wanted]] = True
+    return is_held_out

@@ -1,223 +1,238 @@
-"""From a training table to a fitted model, its thresholds, and held-out metrics."""
+"""From a learning problem to a trained model: the search on the folds, calibration, alert rules, and the last fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.estimators import ESTIMATORS, Model
-from pdm_cli.core.events import US_PER_HOUR, Instants
-from pdm_cli.core.features import FeatureTable
-from pdm_cli.core.metrics import (
-    HOURS_PER_MONTH,
-    f1_threshold,
-    judge_events,
-    macro_mean,
-    row_metrics,
-    summarise_events,
-)
-from pdm_cli.core.split import Split, least_gap_us, show, time_folds
-from pdm_cli.errors import NotEnoughData
-from pdm_cli.params import LabelsParams, TrainParams
+from pdm_cli.core.alerts import AlertRule, HeldOut, choose_rule, parse_threshold
+from pdm_cli.core.calibration import Calibration, fit_calibration
+from pdm_cli.core.estimators import ESTIMATORS, Algorithm, Model, unavailable
+from pdm_cli.core.events import Instants
+from pdm_cli.core.model import Member, TrainedModel, average
+from pdm_cli.core.primary_metrics import PRIMARY_METRICS
+from pdm_cli.core.problem import Problem
+from pdm_cli.core.search import search
+from pdm_cli.core.split import Split, show
+from pdm_cli.core.trials import Candidate, FoldResult, Search, better_together
+from pdm_cli.errors import ModelError
+from pdm_cli.params import TrainParams
 
 FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 Note = Callable[[str], None]
+Clock = Callable[[], float]
+_MACHINE_GROUPS = 5
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A labelled training table and how it is cut.
+class Training:
+    """A trained model and how it was come by.
 
     Attributes
     ----------
-    table : FeatureTable
-        Features of m rows.
-    labels : (m, c) array
-        0, 1 or NaN where unknown.
-    components : list of str
-        The c components.
-    split : Split
-        Cutoff and test span.
-    lead : LabelsParams
-        Lead time and horizon.
-    train : TrainParams
-        Folds, estimator and its setting.
+    model : TrainedModel
+        Fitted on all training rows.
+    search : Search
+        All trials.
+    chosen : list of int
+        Trials whose candidates are the members.
+    held_out : list of list of HeldOut
+        For each component what the folds foretold, calibrated.
     """
 
-    table: FeatureTable
-    labels: FloatArray
-    components: list[str]
-    split: Split
-    lead: LabelsParams
-    train: TrainParams
-
-    @property
-    def horizon_us(self) -> int:
-        """Horizon in microseconds."""
-        return round(self.lead.horizon_hours * US_PER_HOUR)
-
-    def training_rows(self, split: Split) -> BoolArray:
-        """Return the labelled rows that a model of ``split`` may train on."""
-        return split.training_rows(self.table.instants.times, self.horizon_us) & ~np.isnan(self.labels[:, 0])
-
-    def test_rows(self, split: Split) -> BoolArray:
-        """Return the labelled rows that ``split`` tests on."""
-        return split.test_rows(self.table.instants.times, self.horizon_us) & ~np.isnan(self.labels[:, 0])
-
-    def fit(self, rows: BoolArray) -> Model:
-        """Fit the estimator on the given rows."""
-        categorical = [name in self.table.categorical for name in self.table.names]
-        estimator = ESTIMATORS[self.train.estimator]()
-        return estimator.fit(self.table.values[rows], self.labels[rows], categorical=categorical, params=self.train)
+    model: TrainedModel
+    search: Search
+    chosen: list[int]
+    held_out: list[list[HeldOut]]
 
 
-def check_components(problem: Problem) -> None:
-    """Refuse components that cannot be learned.
+def choose_algorithms(params: TrainParams, note: Note) -> dict[str, Algorithm]:
+    """Return the algorithms to search, the first one first; those that do not load here are told and left out.
 
     Raises
     ------
-    NotEnoughData
-        If a component has no failure that a training row can see, or there is no labelled row to test on.
+    ModelError
+        If none loads.
     """
-    if not problem.test_rows(problem.split).any():
-        raise NotEnoughData(
-            f"no labelled row to test on from {show(problem.split.test_start)}", hint="set an earlier --cutoff"
-        )
-    rows = problem.training_rows(problem.split)
-    for component, labels in zip(problem.components, problem.labels.T, strict=True):
-        if not np.any(labels[rows] == 1):
-            cutoff = show(problem.split.cutoff)
-            raise NotEnoughData(
-                f"failures.parquet: {component} has no failure to learn from before the cutoff {cutoff}",
-                hint=f"set a later --cutoff{_without(component, problem)}",
-            )
+    names = list(dict.fromkeys(params.algorithms)) or list(ESTIMATORS)
+    # With one trial only the first that loads is wanted, and others need not be imported to find out.
+    wanted = 1 if params.fast or params.trials == 1 else len(names)
+    chosen: dict[str, Algorithm] = {}
+    for name in names:
+        reason = unavailable(name) if len(chosen) < wanted else "not wanted"
+        if reason is None:
+            chosen[name] = _with_settings(name, params)
+        elif len(chosen) < wanted:
+            note(f"left out {reason}")
+    if not chosen:
+        raise ModelError("no learning algorithm can be loaded", hint="pip install --force-reinstall pdm-cli")
+    return chosen
 
 
-def _without(component: str, problem: Problem) -> str:
-    others = [name for name in problem.components if name != component]
-    return f", or train without it: --components {','.join(others)}" if others else ""
+def _with_settings(name: str, params: TrainParams) -> Algorithm:
+    """Return the algorithm with the defaults of the settings, which are for XGBoost, the first one to rely on."""
+    algorithm = ESTIMATORS[name]
+    if name != "xgboost":
+        return algorithm
+    defaults = {key: getattr(params, key) for key in algorithm.defaults}
+    # The search starts from the defaults, so its space must hold them; a logarithmic span has no place for 0.
+    space = {
+        key: replace(span, low=min(span.low, defaults[key]), high=max(span.high, defaults[key]))
+        for key, span in algorithm.space.items()
+        if defaults[key] > 0 or not span.log
+    }
+    return replace(algorithm, defaults=defaults, space=space)
 
 
-def fold_thresholds(problem: Problem, note: Note) -> tuple[list[float], list[dict[str, float | None]]]:
-    """Choose each component's alert threshold by F1 on time-ordered folds inside the training span.
-
-    Returns
-    -------
-    thresholds : list of float
-        One a component.
-    scores : list of dict
-        Macro row metrics of each fold, at these thresholds.
-
-    Raises
-    ------
-    NotEnoughData
-        If no fold sees a failure of a component.
-    """
-    gap = least_gap_us(problem.train, problem.lead)
-    folds = time_folds(problem.table.instants.times, problem.split, folds=problem.train.folds, gap_us=gap)
-    held_out = []
-    for number, fold in enumerate(folds, start=1):
-        rows, test = problem.training_rows(fold), problem.test_rows(fold)
-        unknown = [c for c, labels in zip(problem.components, problem.labels[rows].T, strict=True) if not labels.any()]
-        if unknown or not test.any():
-            why = f"{', '.join(unknown)} did not fail before it" if unknown else "no labelled row to test on"
-            note(f"fold {number} of {len(folds)} left out: {why}")
-            continue
-        note(f"fold {number} of {len(folds)}: {rows.sum():,} rows to {show(fold.cutoff)}, tested on {test.sum():,}")
-        held_out.append((problem.labels[test], problem.fit(rows).predict(problem.table.values[test])))
-    if not held_out:
-        raise _no_fold(problem, folds[-1])
-    thresholds = [_pooled_threshold(problem, held_out, column) for column in range(len(problem.components))]
-    scores = [
-        macro_mean(
-            [row_metrics(y, p, threshold=t) for y, p, t in zip(labels.T, probabilities.T, thresholds, strict=True)]
-        )
-        for labels, probabilities in held_out
-    ]
-    return thresholds, scores
-
-
-def _no_fold(problem: Problem, last: Split) -> NotEnoughData:
-    """Name the component that even the last fold has nothing to learn of."""
-    labels = problem.labels[problem.training_rows(last)]
-    unknown = [c for c, column in zip(problem.components, labels.T, strict=True) if not column.any()]
-    if not unknown:
-        return NotEnoughData("no fold has a labelled row to test on", hint="set a later --cutoff or fewer --folds")
-    return NotEnoughData(
-        f"failures.parquet: {unknown[0]} has no failure before {show(last.cutoff)}, so no fold can learn of it",
-        hint=f"set a later --cutoff{_without(unknown[0], problem)}",
-    )
-
-
-def _pooled_threshold(problem: Problem, held_out: list[tuple[FloatArray, FloatArray]], column: int) -> float:
-    labels = np.concatenate([labels[:, column] for labels, _ in held_out])
-    if not np.any(labels == 1):
-        component = problem.components[column]
-        raise NotEnoughData(
-            f"failures.parquet: {component} has no failure in the folds to choose the alert threshold on",
-            hint=f"set a later --cutoff or fewer --folds{_without(component, problem)}",
-        )
-    return f1_threshold(labels, np.concatenate([probabilities[:, column] for _, probabilities in held_out]))
-
-
-def judge_model(
-    problem: Problem, probabilities: FloatArray, thresholds: list[float], failures: pd.DataFrame
-) -> dict[str, Any]:
-    """Return the metrics of the test span: macro, per component, and per event.
+def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note) -> Training:
+    """Search on the folds, then calibrate, choose alert rules, and fit the best on all training rows.
 
     Parameters
     ----------
     problem : Problem
-        The table, labels and split.
-    probabilities : (m, c) array
-        Predictions for every row; those outside the test span are not looked at.
-    thresholds : list of float
-        Alert thresholds.
-    failures : DataFrame
-        ``machineID, datetime, failure``.
+        Checked: every fold knows failures of every component.
+    storage : object
+        Where Optuna keeps the trials.
+    clock : callable
+        Seconds that only grow.
+    note : callable
+        Told one line at a time how it goes.
     """
-    rows = problem.test_rows(problem.split)
-    in_span = problem.split.span(problem.table.instants.times)
-    months = _machine_months(problem)
-    components: dict[str, Any] = {}
-    outcomes = []
-    for column, component in enumerate(problem.components):
-        threshold = thresholds[column]
-        scores = row_metrics(problem.labels[rows, column], probabilities[rows, column], threshold=threshold)
-        alerts = _alerts(problem.table.instants, in_span & (probabilities[:, column] >= threshold))
-        outcome = judge_events(
-            alerts,
-            failures[failures["failure"] == component],
-            start_us=problem.split.test_start,
-            ends_us=problem.table.instants.ends(),
-            labels=problem.lead,
-            merge_hours=problem.train.merge_hours,
+    algorithms = choose_algorithms(problem.train, note)
+    trainer = _Trainer(problem, algorithms, clock, note)
+    found = search(
+        trainer.evaluate,
+        algorithms=algorithms,
+        feature_sets=list(trainer.feature_sets),
+        trials=1 if problem.train.fast else problem.train.trials,
+        budget_seconds=problem.train.time_budget_seconds,
+        seed=problem.train.seed,
+        storage=storage,
+        clock=clock,
+        note=note,
+    )
+    ranked = [trial.number for trial in found.ranked()]
+    candidates = {trial.number: trial.candidate for trial in found.trials}
+    chosen = better_together(lambda numbers: trainer.score([candidates[n] for n in numbers]), ranked)
+    raw = trainer.hold_out([candidates[n] for n in chosen])
+    calibrations = [_calibrate(pieces) for pieces in raw]
+    held_out = [
+        [replace(piece, probabilities=calibration.apply(piece.probabilities)) for piece in pieces]
+        for calibration, pieces in zip(calibrations, raw, strict=True)
+    ]
+    rules = [_choose_rule(problem, *pair) for pair in zip(problem.components, held_out, strict=True)]
+    members = [trainer.fit_member(candidates[n]) for n in chosen]
+    return Training(TrainedModel(problem.components, members, calibrations, rules), found, chosen, held_out)
+
+
+class _Trainer:
+    """Fits candidates on the folds and at last on everything, and keeps what they foretold on the folds."""
+
+    def __init__(self, problem: Problem, algorithms: dict[str, Algorithm], clock: Clock, note: Note) -> None:
+        self._problem, self._algorithms = problem, algorithms
+        self._clock, self._note = clock, note
+        self._spans = [np.flatnonzero(problem.test_span(fold)) for fold in problem.folds]
+        # Labels that a fold may look at, on the rows of its test span.
+        self._labels = [
+            np.where(problem.test_rows(fold)[rows, np.newaxis], problem.labels[rows], np.nan)
+            for fold, rows in zip(problem.folds, self._spans, strict=True)
+        ]
+        self._kept: dict[tuple[str, int], FloatArray] = {}
+        self.feature_sets = problem.feature_sets()
+
+    def evaluate(self, candidate: Candidate) -> Iterator[FoldResult]:
+        """Yield the result of each fold."""
+        self._note(f"trying {candidate.algorithm} on {candidate.feature_set} features")
+        for number in range(len(self._problem.folds)):
+            yield self._evaluate_fold(candidate, number)
+
+    def score(self, candidates: Sequence[Candidate]) -> list[float]:
+        """Return the score on each fold of the mean of the candidates' predictions."""
+        return [self._score(number, self._predict(candidates, number)) for number in range(len(self._spans))]
+
+    def hold_out(self, candidates: Sequence[Candidate]) -> list[list[HeldOut]]:
+        """Return for each component what the mean of the candidates foretells on the folds."""
+        instants, folds = self._problem.instants, self._problem.folds
+        predictions = [self._predict(candidates, number) for number in range(len(folds))]
+        spans = [Instants(instants.machines, instants.codes[rows], instants.times[rows]) for rows in self._spans]
+        return [
+            [
+                HeldOut(span, labels[:, column], predicted[:, column], fold)
+                for span, labels, predicted, fold in zip(spans, self._labels, predictions, folds, strict=True)
+            ]
+            for column in range(len(self._problem.components))
+        ]
+
+    def fit_member(self, candidate: Candidate) -> Member:
+        """Fit a candidate on all training rows."""
+        split = self._problem.split
+        rows = self._problem.fitting_rows(split)[0]
+        self._note(f"fitting {candidate.algorithm} on {len(rows):,} rows up to {show(split.cutoff)}")
+        return Member(candidate.algorithm, list(self.feature_sets[candidate.feature_set]), self._fit(candidate, split))
+
+    def _predict(self, candidates: Sequence[Candidate], number: int) -> FloatArray:
+        for candidate in candidates:
+            if (candidate.key(), number) not in self._kept:
+                # Evaluated before a kill: the trial's score was kept, its predictions were not.
+                self._evaluate_fold(candidate, number)
+        return average([self._kept[candidate.key(), number] for candidate in candidates])
+
+    def _evaluate_fold(self, candidate: Candidate, number: int) -> FoldResult:
+        fold, rows, labels = self._problem.folds[number], self._spans[number], self._labels[number]
+        start = self._clock()
+        model = self._fit(candidate, fold)
+        fitted = self._clock()
+        matrix = self._problem.table_of(fold).matrix(self.feature_sets[candidate.feature_set], rows)
+        begun = self._clock()
+        predictions = self._kept[candidate.key(), number] = model.predict(matrix)
+        seconds = max(self._clock() - begun, 1e-9)
+        brier = float(np.nanmean((predictions - labels) ** 2))
+        return FoldResult(self._score(number, predictions), brier, fitted - start, len(rows) / seconds)
+
+    def _score(self, number: int, predictions: FloatArray) -> float:
+        is_known = ~np.isnan(self._labels[number][:, 0])
+        metric = PRIMARY_METRICS[self._problem.train.metric]
+        return metric(self._labels[number][is_known], predictions[is_known])
+
+    def _fit(self, candidate: Candidate, split: Split) -> Model:
+        problem, table = self._problem, self._problem.table_of(split)
+        names = self.feature_sets[candidate.feature_set]
+        rows, weights = problem.fitting_rows(split)
+        return (
+            self._algorithms[candidate.algorithm]
+            .make()
+            .fit(
+                table.matrix(names, rows),
+                problem.labels[rows],
+                weights=weights,
+                categorical=[name in table.categorical for name in names],
+                hyper=candidate.hyper,
+                seed=problem.train.seed,
+                threads=problem.train.threads,
+            )
         )
-        outcomes.append(outcome)
-        events = summarise_events([outcome], machine_months=months)
-        components[component] = {**scores, "threshold": threshold, "events": events}
-    names = ("roc_auc", "average_precision", "brier", "f1")
-    macro = macro_mean([{name: component[name] for name in names} for component in components.values()])
-    return {
-        "macro": macro,
-        "components": components,
-        "events": summarise_events(outcomes, machine_months=months),
-    }
 
 
-def _alerts(instants: Instants, is_alert: BoolArray) -> Instants:
-    return Instants(instants.machines, instants.codes[is_alert], instants.times[is_alert])
+def _calibrate(pieces: Sequence[HeldOut]) -> Calibration:
+    labels = np.concatenate([piece.labels for piece in pieces])
+    probabilities = np.concatenate([piece.probabilities for piece in pieces])
+    groups = np.repeat(np.arange(len(pieces)), [len(piece.labels) for piece in pieces])
+    if len(pieces) == 1:
+        # One fold: its machines judge each other.
+        groups = pieces[0].rows.codes % _MACHINE_GROUPS
+    return fit_calibration(labels, probabilities, groups)
 
 
-def _machine_months(problem: Problem) -> float:
-    """Return machine-months of the test span, each machine counted as long as it has rows."""
-    instants = problem.table.instants
-    in_span = problem.split.span(instants.times)
-    times = pd.Series(instants.times[in_span]).groupby(instants.codes[in_span])
-    return float((times.max() - times.min()).sum() / US_PER_HOUR / HOURS_PER_MONTH)
+def _choose_rule(problem: Problem, component: str, pieces: list[HeldOut]) -> AlertRule:
+    return choose_rule(
+        pieces,
+        problem.failures[problem.failures["failure"] == component],
+        parse_threshold(problem.train.alert_rule),
+        labels=problem.lead,
+        costs=problem.costs,
+        merge_hours=problem.train.merge_hours,
+    )

@@ -54,7 +54,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     lines.append("; ".join(events) if events else "no event tables")
     if quality["ignored_columns"]:
         lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
-    table = _table("found in the data", ("count", "right"), ("first", "left"))
+    table = make_table("found in the data", ("count", "right"), ("first", "left"))
     for name, finding in quality["findings"].items():
         if finding["count"]:
             table.add_row(_FINDING_NAMES[name], f"{finding['count']:,}", _place(finding["first"]))
@@ -65,7 +65,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
 
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw how readings were judged, anomalies per sensor, the most anomalous machines, and the series left out."""
-    table = _table(
+    table = make_table(
         "sensor",
         *((name, "right") for name in ("series", "judged", "not judged", "anomalies", "share", "series skipped")),
     )
@@ -113,20 +113,59 @@ def _judged_by(summary: dict[str, Any]) -> str:
 
 
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
-    """Draw held-out metrics per component and what the alerts would have meant."""
+    """Draw the leaderboard, held-out metrics per component and what the alerts would have meant."""
     split = metrics["split"]
-    lines = [
-        f"trained on {split['train_rows']:,} rows up to {split['cutoff']} UTC",
-        f"tested on {split['test_rows']:,} rows, {split['test_start']} to {split['test_end']} UTC",
-    ]
-    names = ("AP", "AUC", "F1", "Brier", "alert at", "failed", "caught", "false*")
-    table = _table("component", *((name, "right") for name in names))
+    lines = [f"tested on {split['test_rows']:,} rows, {_stamp(split['test_start'])} to {_stamp(split['test_end'])} UTC"]
+    if "train_rows" in split:
+        lines.insert(0, f"trained on {split['train_rows']:,} rows up to {_stamp(split['cutoff'])} UTC")
+    if split.get("machines_held_out"):
+        lines[-1] += f", {len(split['machines_held_out']):,} machines held out"
+    names = ("AP", "AUC", "F1", "Brier", "alert on", "off", "failed", "caught", "false*")
+    table = make_table("component", *((name, "right") for name in names))
     for component, row in metrics["components"].items():
-        table.add_row(component, *_scores(row), f"{row['threshold']:.3f}", *_events(row["events"]))
+        levels = [_level(row["threshold"]), _level(row["alert_off"])]
+        table.add_row(component, *_scores(row), *levels, *_events(row["events"]))
     table.add_section()
-    table.add_row("macro / all", *_scores(metrics["macro"]), "", *_events(metrics["events"]))
-    note = "AP average precision, AUC area under the ROC curve; * false alarms per machine and month"
-    return ["\n".join(lines), table, _warning_time(metrics), note]
+    table.add_row("macro / all", *_scores(metrics["macro"]), "", "", *_events(metrics["events"]))
+    note = "AP average precision, AUC area under the ROC curve; alerts go on at one probability and off at a lower one"
+    return [
+        *_draw_search(metrics.get("search")),
+        "\n".join(lines),
+        table,
+        f"{note}; * false alarms per machine and month",
+        _warning_time(metrics),
+        _costs(metrics["costs"]),
+    ]
+
+
+def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
+    """Draw the leaderboard where there was a search."""
+    if search is None or search["trials_wanted"] == 1:
+        return []
+    columns = (("features", "left"), (search["metric"], "right"), ("spread", "right"), ("Brier", "right"))
+    table = make_table("rank", ("algorithm", "left"), *columns, ("fit s", "right"), ("rows/s", "right"))
+    for row in search["leaderboard"]:
+        if row["rank"] is not None:
+            scores = (f"{row['score']:.4f}", f"{row['spread']:.4f}", f"{row['brier']:.5f}")
+            speed = (f"{row['fit_seconds']:.1f}", f"{row['rows_per_second']:,.0f}")
+            table.add_row(str(row["rank"]), row["algorithm"], row["features"], *scores, *speed)
+    told = f"{search['trials']} of {search['trials_wanted']} trials"
+    dropped = search["trials"] - table.row_count
+    if dropped:
+        told += f", {dropped} of them given up early"
+    if search["cut_short"]:
+        told += "; cut short by the time budget, so another run may differ"
+    members = " and ".join(f"{m['algorithm']} on {m['features']} features" for m in search["members"])
+    return [table, f"{told}; chosen: {members}"]
+
+
+def _costs(costs: dict[str, Any]) -> str:
+    """Tell what acting on the alerts would cost, next to doing without them."""
+    if costs["alerts"] is None:
+        return "costs cannot be told: no time in the test span"
+    ways = {"alerts": "acting on alerts", "run_to_failure": "running to failure", "fixed_interval": "fixed intervals"}
+    told = [f"{text} {costs[name]:.2f}" for name, text in ways.items() if costs[name] is not None]
+    return f"{costs['unit']} per machine and month: {', '.join(told)}"
 
 
 def _warning_time(metrics: dict[str, Any]) -> str:
@@ -149,6 +188,14 @@ def _scores(row: dict[str, Any]) -> list[str]:
 
 def _events(events: dict[str, Any]) -> list[str]:
     return [str(events["failures"]), str(events["caught"]), _rate(events["false_alarms_per_machine_month"])]
+
+
+def _level(value: float) -> str:
+    return "never" if value > 1 else f"{value:.3f}"
+
+
+def _stamp(text: str) -> str:
+    return text.replace("T", " ")
 
 
 def _rate(value: float | None) -> str:
@@ -175,7 +222,8 @@ def _place(first: list[dict[str, Any]]) -> str:
     return ", ".join([*parts, *(f"{n} {v}" for n, v in row.items() if n not in ("machineID", "datetime"))])
 
 
-def _table(first: str, *columns: tuple[str, Any]) -> Table:
+def make_table(first: str, *columns: tuple[str, Any]) -> Table:
+    """Return an empty table with columns of the given names and sides."""
     from rich import box
     from rich.table import Table
 

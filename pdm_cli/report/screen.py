@@ -46,6 +46,10 @@ class Screen:
         if not self.quiet:
             self._print_error_line(text)
 
+    def tell(self, command: str) -> Callable[[str], None]:
+        """Return a function that says lines in a command's name."""
+        return lambda text: self.say(f"{command}: {text}")
+
     def detail(self, text: str) -> None:
         """Tell what only ``-v`` wants to know."""
         if self.verbose and not self.quiet:

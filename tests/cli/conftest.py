@@ -27,6 +27,8 @@ class Outcome:
 
 
 Pdm = Callable[..., Outcome]
+# A model that is trained in a moment, where the search is not the point.
+QUICK = ("--fast", "--trees", 20)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +43,7 @@ def pdm() -> Pdm:
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fleet") / "raw"
-    write_fleet(simulate_fleet(machines=12, days=120, seed=1), folder)
+    write_fleet(simulate_fleet(machines=16, days=150, seed=1), folder)
     return folder
 
 
@@ -55,6 +57,6 @@ def raw(fleet: Path, tmp_path: Path) -> Path:
 def work(fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fleet taken through all stages."""
     folder = tmp_path_factory.mktemp("work") / "out"
-    outcome = pdm("run", "--data", fleet, "--out", folder, "--jobs", 1, "--trees", 20)
+    outcome = pdm("run", "--data", fleet, "--out", folder, "--jobs", 1, *QUICK)
     assert outcome.code == 0, outcome.stderr
     return folder

@@ -96,7 +96,7 @@ BAD_DATA = {
     ),
     "duplicates": (
         edit("telemetry", repeat_rows),
-        "telemetry.parquet: 214 duplicated (machineID, datetime) pairs, first (2, 2015-",
+        "telemetry.parquet: 214 duplicated (machineID, datetime) pairs, first (1, 2015-",
         "--on-duplicate first|mean keeps one of each",
     ),
     "not Parquet": (write_csv, "telemetry.parquet: not a Parquet file", "convert it first"),
@@ -168,10 +168,10 @@ def test_out_of_range_readings_are_refused_if_asked(raw: Path, pdm: Pdm, tmp_pat
 
 def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     failures = pd.read_parquet(raw / "failures.parquet")
-    late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-03-20", "comp1"))
+    late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-05-01", "comp1"))
     late.to_parquet(raw / "failures.parquet", index=False)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
-    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--trees", 2)
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert_clear(outcome, 4, "has no failure to learn from before the cutoff", "--components ")
 
 
@@ -243,8 +243,8 @@ def rewrite(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop(index=5).iloc[::-1], "machine 12, 2015-05-01 05:00: does not rise by whole steps of 1 h"),
-        (lambda t: pd.concat([t, t.tail(1)]), "machine 12, 2015-05-01 06:00: does not rise by whole steps of 1 h"),
+        (lambda t: t.drop(index=5).iloc[::-1], "machine 16, 2015-05-31 05:00: does not rise by whole steps of 1 h"),
+        (lambda t: pd.concat([t, t.tail(1)]), "machine 16, 2015-05-31 06:00: does not rise by whole steps of 1 h"),
         (lambda t: t.assign(datetime=t["datetime"].where(t.index != 9, None)), "machine or stamp is missing"),
         (lambda t: t.sort_values("datetime", kind="stable"), "rows of the machine do not stand together"),
         (lambda t: t[["machineID", "datetime"]], "no sensor"),
@@ -337,7 +337,7 @@ def test_an_empty_folder_name_is_refused(words: tuple[str, ...], raw: Path, pdm:
 
 def test_a_marker_too_large_for_a_reading_becomes_missing(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("telemetry", lambda t: t.assign(volt=t["volt"].where(t.index != 700, 1.797e308)))(raw)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2)
     assert outcome.code == 0, outcome.stderr
     assert "1 infinite readings (or over 1e30), now missing (first: machine 1, 2015-01-30 10:00" in outcome.stderr
 
@@ -368,7 +368,7 @@ def test_run_refuses_what_training_would_refuse_before_the_long_work(raw: Path, 
 def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--out", tmp_path / "model")
     outcome = pdm("train", "--prepared", work, *words)
-    assert_clear(outcome, 4, "features.parquet: not in", f"did you mean {work / 'prepared'}?")
+    assert_clear(outcome, 4, "telemetry.parquet: not in", f"did you mean {work / 'prepared'}?")
     outcome = pdm("train", "--prepared", work / "prepared", "--anomalies", work, *words)
     assert_clear(outcome, 4, "anomalies.parquet: not in", f"did you mean {work / 'anomalies'}?")
 
@@ -376,7 +376,7 @@ def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path
 def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     stray = pd.Timestamp("1970-01-01 05:00")
     edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 0, stray)))(raw)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 2, "--json")
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["split"]["cutoff"].startswith("2015-")
 
@@ -391,13 +391,13 @@ def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> 
 def test_demo_never_replaces_tables_of_others(pdm: Pdm, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/telemetry.parquet").write_text("mine")
-    outcome = pdm("demo", "--machines", 12, "--days", 120, "--out", tmp_path)
+    outcome = pdm("demo", "--machines", 24, "--days", 150, "--out", tmp_path)
     assert_clear(outcome, 2, "not written by pdm: telemetry.parquet", "new or empty folder")
     assert (tmp_path / "data/telemetry.parquet").read_text() == "mine"
 
 
 def test_components_given_twice_count_once(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--trees", 2, "--json")
+    words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--fast", "--trees", 2, "--json")
     outcome = pdm(*words, "--components", "comp1,comp1")
     assert outcome.json["events"]["failures"] == outcome.json["components"]["comp1"]["events"]["failures"]
 

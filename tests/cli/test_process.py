@@ -22,11 +22,11 @@ def test_module_form_works_without_the_script() -> None:
 def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
     number: signal.Signals, code: int, work: Path, tmp_path: Path
 ) -> None:
-    words = ["train", "--prepared", work / "prepared", "--out", tmp_path / "model", "--trees", "100000"]
+    words = ["train", "--prepared", work / "prepared", "--out", tmp_path / "model", "--fast", "--trees", "100000"]
     process = subprocess.Popen([*PDM, *words], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if "fold 1" in line:
+        if "trying" in line:
             break
     time.sleep(0.2)
     process.send_signal(number)
@@ -38,11 +38,11 @@ def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
 
 def test_a_killed_run_leaves_no_manifest_and_the_next_one_works(work: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
-    words = ["train", "--prepared", work / "prepared", "--out", model, "--trees"]
+    words = ["train", "--prepared", work / "prepared", "--out", model, "--fast", "--trees"]
     process = subprocess.Popen([*PDM, *words, "100000"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
-        if "fold 1" in line:
+        if "trying" in line:
             break
     process.kill()
     process.wait(timeout=30)
@@ -56,7 +56,7 @@ def test_a_killed_run_leaves_no_manifest_and_the_next_one_works(work: Path, tmp_
 def test_a_reader_that_goes_away_is_exit_141(work: Path, fleet: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--trees", "20", "--json"]
+    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--fast", "--trees", "20", "--json"]
     process = subprocess.run([*PDM, *words], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert process.returncode == 141
@@ -74,7 +74,7 @@ def test_a_reader_that_goes_away_from_the_help_is_exit_141(words: list[str]) -> 
 
 
 def test_piped_output_has_no_escape_codes(work: Path, fleet: Path) -> None:
-    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--trees", "20"]
+    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--fast", "--trees", "20"]
     env = {**os.environ, "GITHUB_ACTIONS": "true", "TERM": "dumb"}
     done = subprocess.run([*PDM, *words], capture_output=True, text=True, check=True, env=env)
     assert "\x1b" not in done.stdout + done.stderr

@@ -13,14 +13,14 @@ import pytest
 from pdm_cli import manifest, tables
 from pdm_cli import raw as raw_tables
 from pdm_cli.schema import ANOMALIES, PREDICTIONS
-from tests.cli.conftest import Pdm
+from tests.cli.conftest import QUICK, Pdm
 
 STAGE_FOLDERS = ("prepared", "anomalies", "model")
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Hashes of all files but the ones that name times or command lines."""
-    named = ("manifest.json", "metrics.json")
+    """Hashes of all files but the ones that name seconds or command lines."""
+    named = ("manifest.json", "metrics.json", "leaderboard.csv")
     return {
         p.relative_to(folder).as_posix(): manifest.hash_file(p)["sha256"]
         for p in sorted(folder.rglob("*"))
@@ -79,7 +79,7 @@ def test_stages_one_by_one_write_the_same_bytes_as_run(work: Path, fleet: Path, 
     prepared, anomalies, model = (tmp_path / name for name in STAGE_FOLDERS)
     assert pdm("preprocess", "--data", fleet, "--out", prepared).code == 0
     assert pdm("detect-anomalies", "--prepared", prepared, "--out", anomalies, "--jobs", 2).code == 0
-    words = ("train", "--prepared", prepared, "--anomalies", anomalies, "--out", model, "--trees", 20)
+    words = ("train", "--prepared", prepared, "--anomalies", anomalies, "--out", model, "--fast", "--trees", 20)
     assert pdm(*words).code == 0
     for name in STAGE_FOLDERS:
         assert hashes(tmp_path / name) == hashes(work / name)
@@ -100,14 +100,14 @@ def test_the_layout_of_the_raw_files_changes_no_byte(work: Path, raw: Path, pdm:
 
 def test_run_keeps_what_is_unchanged_and_says_so(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
-    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 2, "--trees", 20)
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 2, "--fast", "--trees", 20)
     assert outcome.code == 0
     assert outcome.stderr.count("unchanged, kept") == 3
 
 
 def test_run_redoes_only_what_a_setting_changes_and_names_it(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
-    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--trees", 10)
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--fast", "--trees", 10)
     assert outcome.stderr.count("unchanged, kept") == 2
     assert "train: trees changed" in outcome.stderr
 
@@ -117,7 +117,7 @@ def test_run_notices_a_changed_input_and_a_damaged_output(work: Path, raw: Path,
     errors = pd.read_parquet(raw / "errors.parquet")
     errors.iloc[1:].to_parquet(raw / "errors.parquet", index=False)
     (copy / "anomalies/anomalies.parquet").write_bytes(b"")
-    outcome = pdm("run", "--data", raw, "--out", copy, "--jobs", 1, "--trees", 20)
+    outcome = pdm("run", "--data", raw, "--out", copy, "--jobs", 1, "--fast", "--trees", 20)
     assert outcome.code == 0
     assert "preprocess: errors.parquet changed" in outcome.stderr
     assert "detect-anomalies: an output file is missing or was changed" in outcome.stderr
@@ -125,19 +125,19 @@ def test_run_notices_a_changed_input_and_a_damaged_output(work: Path, raw: Path,
 
 def test_force_runs_every_stage_again(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
-    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--trees", 20, "--force")
+    outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--fast", "--trees", 20, "--force")
     assert "kept" not in outcome.stderr
     assert hashes(copy) == hashes(work)
 
 
 def test_json_is_one_object_with_a_schema_and_nothing_else_on_stdout(work: Path, fleet: Path, pdm: Pdm) -> None:
-    outcome = pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--trees", 20, "--json")
+    outcome = pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--fast", "--trees", 20, "--json")
     assert outcome.json["schema"] == "pdm.train/1"
     assert outcome.json["out"] == str(work / "model")
 
 
 def test_quiet_says_nothing_on_stderr(work: Path, fleet: Path, pdm: Pdm) -> None:
-    assert pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--trees", 20, "-q").stderr == ""
+    assert pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--fast", "--trees", 20, "-q").stderr == ""
 
 
 def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -145,15 +145,18 @@ def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm,
     assert pdm(*words).code == 0
     assert tables.read_metadata(tmp_path / "batch/anomalies.parquet")["causal"] == "false"
     words = ("train", "--prepared", work / "prepared", "--anomalies", tmp_path / "batch")
-    outcome = pdm(*words, "--out", tmp_path / "model", "--trees", 2)
+    outcome = pdm(*words, "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert "not features" in outcome.stderr
-    features = json.loads((tmp_path / "model/bundle.json").read_text())["features"]
-    assert not [name for name in features if "anomaly" in name]
+    bundle = json.loads((tmp_path / "model/bundle.json").read_text())
+    assert "anomalies" not in bundle["tables"]
+    assert not [name for member in bundle["members"] for name in member["features"] if "anomaly" in name]
 
 
-def test_causal_anomalies_become_features(work: Path) -> None:
+def test_causal_anomalies_become_features(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     assert tables.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "true"
-    features = json.loads((work / "model/bundle.json").read_text())["features"]
+    words = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", tmp_path / "m")
+    assert pdm(*words, *QUICK, "--families", "rolling,anomalies").code == 0
+    features = json.loads((tmp_path / "m/bundle.json").read_text())["members"][0]["features"]
     assert {"hours_since_volt_anomaly", "volt_anomaly_count_24h", "volt_anomaly_score"} <= set(features)
 
 
@@ -221,7 +224,7 @@ def test_strict_refuses_the_first_series_that_cannot_be_judged(raw: Path, pdm: P
     assert "telemetry.parquet: machine 2, rotate: not judged: the series is constant" in outcome.stderr
     assert not (tmp_path / "a").exists()
     assert pdm(*words, "--json").json["skipped"] == [
-        {"machineID": 2, "sensor": "rotate", "readings": 120 * 24 + 1, "reason": "the series is constant"}
+        {"machineID": 2, "sensor": "rotate", "readings": 150 * 24 + 1, "reason": "the series is constant"}
     ]
 
 
@@ -229,14 +232,16 @@ def test_train_works_from_telemetry_and_failures_alone(raw: Path, pdm: Pdm, tmp_
     for name in ("errors", "maint", "machines"):
         (raw / f"{name}.parquet").unlink()
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
-    assert pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--trees", 5).code == 0
+    assert (
+        pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 5).code == 0
+    )
 
 
 def test_machines_named_by_text_work_throughout(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     for path in raw.glob("*.parquet"):
         table = pd.read_parquet(path)
         table.assign(machineID="pump-" + table["machineID"].astype(str)).to_parquet(path, index=False)
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--trees", 5)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 5)
     assert outcome.code == 0, outcome.stderr
     assert pd.read_parquet(tmp_path / "out/model/predictions.parquet")["machineID"].str.startswith("pump-").all()
 
@@ -258,8 +263,8 @@ def test_gaps_are_reported_and_the_other_series_go_on(raw: Path, pdm: Pdm, tmp_p
 
 
 def test_demo_needs_no_data_and_is_kept_when_run_again(pdm: Pdm, tmp_path: Path) -> None:
-    words = ("demo", "--machines", 12, "--days", 120, "--out", tmp_path / "demo")
+    words = ("demo", "--machines", 24, "--days", 150, "--out", tmp_path / "demo")
     first = pdm(*words, "--json")
     assert first.code == 0, first.stderr
     assert first.json["events"]["failures"] > 0
-    assert pdm(*words).stderr.count("unchanged, kept") == 3
+    assert pdm(*words).stderr.count("unchanged, kept") == 4

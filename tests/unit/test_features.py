@@ -1,90 +1,245 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from fleet_builders import EPOCH_US, HOUR_US, Event, fleets, hours, log_frame, rows_frame
-from hypothesis import given, settings
+from fleet_builders import EPOCH_US, HOUR_US, Event, hours, log_frame, rows_frame, stamps
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from problem_builders import (
+    FOREVER,
+    LABELS,
+    TRAIN,
+    context_of,
+    known_at,
+    made_sources,
+    microseconds,
+    simulated,
+    without,
+)
 
-from pdm_cli.core.features import FEATURES, FeatureTable, Sources, Vocabulary, build_features, learn_vocabulary
+from pdm_cli.core.feature_table import FeatureTable
+from pdm_cli.core.features import (
+    FEATURE_SETS,
+    FEATURES,
+    LEARNED,
+    Context,
+    Sources,
+    Vocabulary,
+    build_features,
+    learn_states,
+    learn_vocabulary,
+    match_states,
+)
+from pdm_cli.core.visits import find_visit_cycle
+from pdm_cli.errors import DataError, FeatureMismatch
+from pdm_cli.params import LabelsParams
 
 SENSORS = ("volt", "rotate", "pressure", "vibration")
 ERRORS = [f"error{i}" for i in range(1, 6)]
 COMPONENTS = [f"comp{i}" for i in range(1, 5)]
-COUNT_HOURS = (24.0, 48.0)
-FOREVER = 2**62
+FAMILIES = [*FEATURES, *LEARNED]
+PLAIN = ("rolling", "hours_since", "counts", "attributes")
+# Short windows, so that z and shifts have something to say of the few days that hypothesis makes.
+SHORT = replace(TRAIN, z_window_hours=72.0, shift_hours=12.0, count_hours=(6.0, 24.0))
 
 
-def rolling_frame(rows: list[tuple[Any, float]], sensors: tuple[str, ...] = SENSORS) -> pd.DataFrame:
-    names = [f"{s}_{statistic}_{w}h" for s in sensors for w in (3, 12, 24) for statistic in ("mean", "std")]
-    values = np.random.default_rng(0).normal(size=(len(rows), len(names)))
-    return rows_frame(rows).join(pd.DataFrame(values, columns=names))
+def tables_of(
+    rows: list[tuple[Any, float]], events: dict[str, pd.DataFrame] | None = None, machines: pd.DataFrame | None = None
+) -> Sources:
+    """Return tables with feature rows at the given machines and hours, and telemetry of volt there."""
+    frame = rows_frame(rows)
+    return Sources(frame.assign(volt_mean_3h=1.5), frame.assign(volt=1.0), HOUR_US, events or {}, machines)
 
 
-def full_sources() -> Sources:
-    rows = [(machine, float(hour)) for machine in (1, 2, 3) for hour in range(0, 72, 3)]
-    log = {
-        "errors": [Event(1 + i % 3, 7.0 * i, kind) for i, kind in enumerate(ERRORS)],
-        "maint": [Event(1 + i % 3, 5.0 * i, kind) for i, kind in enumerate(COMPONENTS)],
-        "failures": [Event(1 + i % 3, 11.0 * i, kind) for i, kind in enumerate(COMPONENTS)],
-    }
-    machines = pd.DataFrame({"machineID": [1, 2, 3], "model": ["model3", "model1", "model3"], "age": [18, 7, 8]})
-    return Sources(rolling_frame(rows), {name: log_frame(events) for name, events in log.items()}, machines)
+def build(sources: Sources, families: Any = FEATURES, vocabulary: Vocabulary | None = None) -> FeatureTable:
+    context = context_of(sources)
+    return build_features(context if vocabulary is None else replace(context, vocabulary=vocabulary), families)
 
 
-def build(sources: Sources, vocabulary: Vocabulary | None = None) -> FeatureTable:
-    vocabulary = vocabulary or learn_vocabulary(sources, until_us=FOREVER)
-    return build_features(sources, vocabulary, count_hours=COUNT_HOURS)
+def states_of(context: Context, components: list[str], until_us: int = FOREVER) -> dict[str, Any]:
+    everyone = np.ones(len(context.instants.machines), bool)
+    return learn_states(context, LEARNED, components=components, until_us=until_us, machines=everyone)
 
 
 def column(table: FeatureTable, name: str) -> np.ndarray:
-    return table.values[:, table.names.index(name)]
+    return table.matrix([name])[:, 0]
 
 
-def test_the_full_set_has_the_52_columns_of_cy() -> None:
-    table = build(full_sources())
-    expected = {name for name in rolling_frame([(1, 0.0)]).columns if name not in ("machineID", "datetime")}
+@pytest.fixture(scope="module")
+def fleet() -> Sources:
+    return simulated(machines=5, days=90, seed=2)
+
+
+@pytest.fixture(scope="module")
+def whole(fleet: Sources) -> FeatureTable:
+    context = context_of(fleet)
+    return build_features(context, FAMILIES).beside(match_states(context, states_of(context, COMPONENTS)))
+
+
+def test_the_plain_families_have_the_52_columns_of_cy(fleet: Sources) -> None:
+    table = build(fleet, PLAIN)
+    expected = {f"{s}_{statistic}_{w}h" for s in SENSORS for w in (3, 12, 24) for statistic in ("mean", "std")}
     expected |= {f"hours_since_{kind}" for kind in [*ERRORS, "any_error", "any_maint", "any_failure"]}
     expected |= {f"hours_since_{kind}_{what}" for kind in COMPONENTS for what in ("replaced", "failed")}
     expected |= {f"{kind}_count_{window}h" for kind in ERRORS for window in (24, 48)} | {"model", "age"}
     assert len(table.names) == 52
     assert set(table.names) == expected
     assert table.categorical == ["model"]
-    assert table.values.shape == (72, 52)
-    assert table.values.dtype == np.float32
+
+
+def test_each_family_has_its_columns(whole: FeatureTable) -> None:
+    expected = {
+        "anomalies": {f"hours_since_{s}_anomaly" for s in (*SENSORS, "any")}
+        | {f"{s}_anomaly_count_{window}h" for s in SENSORS for window in (24, 48)}
+        | {f"{s}_anomaly_score" for s in SENSORS},
+        "visits": {"visit_period", "visit_phase", "hours_to_visit"},
+        "cycle_places": {f"{s}_shift_to_visit" for s in SENSORS} | {f"{kind}_to_visit" for kind in ERRORS},
+        "shifts": {f"{s}_{what}" for s in SENSORS for what in ("shift", "shift_age", "shift_step")},
+        "template": {f"{c}_{w}" for c in COMPONENTS for w in ("match", "match_hours", "match_visit", "match_lag")},
+    }
+    for family, names in expected.items():
+        assert set(whole.names_of([family])) == names
+
+
+def test_names_are_unique_and_every_column_has_one_value_a_row(fleet: Sources, whole: FeatureTable) -> None:
+    assert len(set(whole.names)) == len(whole.names) == len(whole.families) == len(whole.columns)
+    assert set(whole.families) == set(FAMILIES)
+    assert {column.dtype for column in whole.columns} == {np.dtype(np.float32)}
+    assert {column.shape for column in whole.columns} == {(len(fleet.rolling),)}
+
+
+def test_every_column_knows_something_somewhere(whole: FeatureTable) -> None:
+    # What tests below say of columns would be empty otherwise.
+    assert [name for name in whole.names if np.isnan(column(whole, name)).all()] == []
+    assert [family for family in FAMILIES if len(np.unique(whole.matrix(whole.names_of([family])))) < 3] == []
 
 
 @pytest.mark.parametrize(
     ("missing", "lost"),
-    [("errors", 5 + 1 + 10), ("maint", 4 + 1), ("failures", 4 + 1), ("machines", 2)],
+    [
+        ("errors", {"hours_since": 6, "counts": 10, "cycle_places": 5}),
+        ("maint", {"hours_since": 5, "visits": 3, "cycle_places": 9, "template": 8}),
+        ("failures", {"hours_since": 5}),
+        ("anomalies", {"anomalies": 17}),
+        ("machines", {"attributes": 2}),
+    ],
 )
-def test_a_family_falls_away_where_its_table_is_missing(missing: str, lost: int) -> None:
-    sources = full_sources()
-    events = {name: frame for name, frame in sources.events.items() if name != missing}
-    machines = None if missing == "machines" else sources.machines
-    table = build(Sources(sources.rolling, events, machines))
-    full = build(sources)
-    assert len(table.names) == 52 - lost
-    assert table.names == [name for name in full.names if name in table.names]
-    for name in table.names:
-        assert_array_equal(column(table, name), column(full, name))
+def test_a_family_falls_away_by_itself_where_its_table_is_missing(
+    fleet: Sources, whole: FeatureTable, missing: str, lost: dict[str, int]
+) -> None:
+    context = context_of(without(fleet, missing))
+    table = build_features(context, FAMILIES).beside(match_states(context, states_of(context, COMPONENTS)))
+    for family in FAMILIES:
+        assert len(table.names_of([family])) == len(whole.names_of([family])) - lost.get(family, 0)
+    assert table.names == [name for name in whole.names if name in table.names]
+    same = [name for name, family in zip(table.names, table.families, strict=True) if family != "template"]
+    assert_array_equal(table.matrix(same), whole.matrix(same))
 
 
-def test_with_rolling_features_alone_they_are_the_table() -> None:
-    rolling = full_sources().rolling
-    table = build(Sources(rolling, {}, None))
-    assert table.names == list(rolling.columns[2:])
-    assert_array_equal(table.values, rolling.iloc[:, 2:].to_numpy(np.float32))
+def test_with_telemetry_alone_what_needs_no_log_is_left(fleet: Sources) -> None:
+    bare = without(fleet, *fleet.events, "machines")
+    table = build(bare)
+    assert set(table.families) == {"rolling", "shifts"}
+    assert table.names_of(["rolling"]) == list(bare.rolling.columns[2:])
+    assert_array_equal(table.matrix(table.names_of(["rolling"])), bare.rolling.iloc[:, 2:].to_numpy(np.float32))
 
 
-def test_causal_anomalies_become_hours_since_and_counts_per_sensor() -> None:
+@pytest.mark.parametrize("family", FEATURES)
+def test_a_family_can_be_picked_and_is_the_same_alone(fleet: Sources, whole: FeatureTable, family: str) -> None:
+    table = build(fleet, [family])
+    assert table.names == whole.names_of([family])
+    assert_array_equal(table.matrix(table.names), whole.matrix(table.names))
+
+
+def test_learned_families_and_others_are_passed_over_by_what_they_are_not(fleet: Sources) -> None:
+    context = context_of(fleet)
+    assert build_features(context, ["template", "no such"]).names == []
+    chosen = np.ones(5, bool)
+    assert learn_states(context, ["rolling", "no such"], components=["comp1"], until_us=FOREVER, machines=chosen) == {}
+    assert match_states(context, {}).names == []
+
+
+def test_sets_name_families_that_are_there_and_every_family_is_in_one() -> None:
+    named = [family for families in FEATURE_SETS.values() for family in families]
+    assert set(named) == set(FAMILIES)
+    assert all(len(set(families)) == len(families) for families in FEATURE_SETS.values())
+
+
+@pytest.mark.parametrize(
+    ("events", "machines", "name"),
+    [
+        ({"errors": log_frame([Event(1, 0, "any_error")])}, None, "hours_since_any_error"),
+        ({}, pd.DataFrame({"machineID": [1], "volt_mean_3h": [2.0]}), "volt_mean_3h"),
+        ({"maint": log_frame([])}, pd.DataFrame({"machineID": [1], "visit_phase": ["x"]}), "visit_phase"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(
+    events: dict[str, pd.DataFrame], machines: pd.DataFrame | None, name: str
+) -> None:
+    with pytest.raises(DataError, match=f"two columns would be named '{name}'"):
+        build(tables_of([(1, 0.0)], events, machines))
+
+
+def test_a_matrix_has_the_columns_asked_for_in_their_order() -> None:
+    table = FeatureTable(["a", "b"], ["f", "g"], [], [np.float32([1, 2, 3]), np.float32([4, 5, 6])])
+    assert table.matrix(["b", "a", "b"]).tolist() == [[4, 1, 4], [5, 2, 5], [6, 3, 6]]
+    assert table.matrix(["b"], np.array([2, 0])).tolist() == [[6], [4]]
+    assert table.matrix(["a"], np.array([False, True, False])).tolist() == [[2]]
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    table = FeatureTable(["a"], ["f"], [], [np.float32([1])])
+    with pytest.raises(FeatureMismatch, match="2 that the model looks at cannot be made, the first is 'x'"):
+        table.matrix(["a", "x", "y"])
+
+
+def test_tables_are_put_side_by_side() -> None:
+    left = FeatureTable(["a"], ["f"], ["a"], [np.float32([1])])
+    right = FeatureTable(["b", "c"], ["g", "f"], ["c"], [np.float32([2]), np.float32([3])])
+    both = left.beside(right)
+    assert (both.names, both.families, both.categorical) == (["a", "b", "c"], ["f", "g", "f"], ["a", "c"])
+    assert both.matrix(both.names).tolist() == [[1, 2, 3]]
+    assert both.names_of(["f"]) == ["a", "c"]
+
+
+def test_numbers_beyond_single_precision_become_infinite() -> None:
+    machines = pd.DataFrame({"machineID": [1], "price": [1e300]})
+    assert column(build(tables_of([(1, 0.0)], machines=machines)), "price").tolist() == [np.inf]
+
+
+def test_hours_since_and_counts_by_hand() -> None:
+    log = log_frame([Event(1, 5, "x"), Event(1, 6, "y"), Event(1, 30, "x"), Event(2, 6, "x")])
+    table = build(tables_of([(1, 6.0), (1, 30.0), (1, 54.0)], {"errors": log}))
+    assert column(table, "hours_since_x").tolist() == [1, 0, 24]
+    assert column(table, "hours_since_any_error").tolist() == [0, 0, 24]
+    # Windows are open to the past: what came 24 h before is out.
+    assert column(table, "x_count_24h").tolist() == [1, 1, 0]
+    assert column(table, "x_count_48h").tolist() == [1, 2, 1]
+
+
+def test_hours_since_any_are_those_since_the_latest_of_all_kinds(whole: FeatureTable) -> None:
+    each = whole.matrix([f"hours_since_{kind}" for kind in ERRORS])
+    assert_array_equal(column(whole, "hours_since_any_error"), np.fmin.reduce(each, axis=1))
+
+
+def test_anomalies_come_from_their_table_alone(fleet: Sources, whole: FeatureTable) -> None:
+    bare = without(fleet, "errors", "maint", "failures", "machines")
+    table = build(bare, ["anomalies"])
+    assert_array_equal(table.matrix(table.names), whole.matrix(whole.names_of(["anomalies"])))
+    assert not [name for name in build(without(fleet, "anomalies")).names if "anomaly" in name]
+    assert not [n for n, f in zip(whole.names, whole.families, strict=True) if f != "anomalies" and "anomaly" in n]
+
+
+def test_causal_anomalies_become_hours_since_counts_and_scores_per_sensor() -> None:
     log = log_frame([Event(1, 5, "volt"), Event(1, 6, "rotate"), Event(1, 7, "volt")])
     log["score"] = [1.5, 2.5, 3.5]
-    table = build(Sources(rolling_frame([(1, 6.0), (1, 9.0)]), {"anomalies": log}, None))
+    table = build(tables_of([(1, 6.0), (1, 9.0)], {"anomalies": log}))
     assert column(table, "volt_anomaly_score").tolist() == [1.5, 3.5]
     assert column(table, "rotate_anomaly_score").tolist() == [2.5, 2.5]
     assert column(table, "hours_since_volt_anomaly").tolist() == [1, 2]
@@ -92,29 +247,52 @@ def test_causal_anomalies_become_hours_since_and_counts_per_sensor() -> None:
     assert column(table, "volt_anomaly_count_24h").tolist() == [1, 2]
 
 
-def test_hours_since_any_are_those_since_the_latest_of_all_kinds() -> None:
-    table = build(full_sources())
-    each = np.stack([column(table, f"hours_since_{kind}") for kind in ERRORS])
-    assert_array_equal(column(table, "hours_since_any_error"), np.fmin.reduce(each))
+def test_visits_and_places_in_their_cycle_by_hand() -> None:
+    maint = log_frame([Event(1, 48.0 * visit, "c") for visit in range(8)])
+    errors = log_frame([Event(1, 340.0, "x")])
+    table = build(tables_of([(1, 346.0), (1, 360.0)], {"maint": maint, "errors": errors}))
+    # The latest visit was at 336 h, the next one is due at 384 h.
+    assert column(table, "visit_period").tolist() == [48, 48]
+    assert column(table, "visit_phase").tolist() == [np.float32(10 / 48), 0.5]
+    assert column(table, "hours_to_visit").tolist() == [38, 24]
+    # The error came 44 h before the visit, whenever one looks.
+    assert column(table, "x_to_visit").tolist() == [44, 44]
+
+
+def test_the_visits_are_those_of_the_cycle(fleet: Sources, whole: FeatureTable) -> None:
+    found = find_visit_cycle(fleet.events["maint"], context_of(fleet).instants)
+    expected = np.stack([found.period_hours, found.phase, found.hours_to_next], axis=1).astype(np.float32)
+    assert_array_equal(whole.matrix(["visit_period", "visit_phase", "hours_to_visit"]), expected)
+
+
+def test_a_step_of_the_sensor_is_a_shift_since_then() -> None:
+    telemetry = pd.DataFrame({"machineID": 1, "datetime": stamps(list(range(200)))})
+    # Median 0 and MAD 1 / 1.4826 or so; from hour 190 on the sensor stands ten higher.
+    telemetry["volt"] = np.tile([-1.0, 0.0, 1.0, 0.0], 50) + 10.0 * (np.arange(200) >= 190)
+    rolling = telemetry[telemetry["datetime"].isin(stamps([180, 195]))][["machineID", "datetime"]]
+    table = build(Sources(rolling.reset_index(drop=True), telemetry, HOUR_US, {}, None), ["shifts"])
+    assert column(table, "volt_shift_age")[1] == 6
+    assert column(table, "volt_shift")[1] > 4 > abs(column(table, "volt_shift")[0])
+    assert column(table, "volt_shift_step")[1] == pytest.approx(column(table, "volt_shift")[1] / 6**0.5)
 
 
 @pytest.mark.parametrize("dtype", ["str", "object", "category"])
 def test_categories_are_positions_in_the_sorted_list_and_unknown_ones_are_missing(dtype: str) -> None:
     known = pd.DataFrame({"machineID": [1, 2], "model": pd.Series(["model3", "model1"], dtype=dtype)})
-    rolling = rolling_frame([(1, 0.0), (2, 0.0), (3, 0.0), (4, 0.0), (5, 0.0)])
-    vocabulary = learn_vocabulary(Sources(rolling, {}, known), until_us=FOREVER)
+    rows = [(machine, 0.0) for machine in range(1, 6)]
+    vocabulary = learn_vocabulary(tables_of(rows, machines=known), until_us=FOREVER)
     assert vocabulary.categories == {"model": ["model1", "model3"]}
     # Machine 3 has a model never seen, machine 4 none, and machine 5 is not in the table.
     later = pd.DataFrame(
         {"machineID": [4, 3, 2, 1], "model": pd.Series([None, "new", "model1", "model3"], dtype=dtype)}
     )
-    table = build(Sources(rolling, {}, later), vocabulary)
+    table = build(tables_of(rows, machines=later), vocabulary=vocabulary)
     assert_array_equal(column(table, "model"), [1, 0, np.nan, np.nan, np.nan])
 
 
 def test_numeric_attributes_are_looked_up_by_machine() -> None:
     machines = pd.DataFrame({"machineID": ["b", "a"], "age": [7, 18], "is_new": [True, False]})
-    table = build(Sources(rolling_frame([("a", 0.0), ("a", 3.0), ("b", 0.0), ("c", 0.0)]), {}, machines))
+    table = build(tables_of([("a", 0.0), ("a", 3.0), ("b", 0.0), ("c", 0.0)], machines=machines))
     assert table.categorical == []
     assert_array_equal(column(table, "age"), [18, 18, 7, np.nan])
     assert_array_equal(column(table, "is_new"), [0, 0, 1, np.nan])
@@ -122,89 +300,92 @@ def test_numeric_attributes_are_looked_up_by_machine() -> None:
 
 def test_the_vocabulary_is_learned_up_to_the_cutoff_only() -> None:
     events = {"errors": log_frame([Event(1, 10, "known"), Event(1, 20, "at the cutoff"), Event(1, 20.5, "later")])}
-    sources = Sources(rolling_frame([(1, 0.0)]), events, None)
+    sources = tables_of([(1, 0.0)], events)
     vocabulary = learn_vocabulary(sources, until_us=EPOCH_US + 20 * HOUR_US)
     assert vocabulary.kinds == {"errors": ["at the cutoff", "known"]}
-    assert not any("later" in name for name in build(sources, vocabulary).names)
+    assert not any("later" in name for name in build(sources, vocabulary=vocabulary).names)
 
 
-def test_columns_do_not_depend_on_what_happens_after_the_vocabulary_was_learned() -> None:
-    sources = full_sources()
-    vocabulary = learn_vocabulary(sources, until_us=EPOCH_US + 20 * HOUR_US)
-    quiet = {name: events[events["kind"] == "none"] for name, events in sources.events.items()}
-    assert (
-        build(Sources(sources.rolling, quiet, sources.machines), vocabulary).names == build(sources, vocabulary).names
-    )
+def test_columns_do_not_depend_on_what_happens_after_the_vocabulary_was_learned(
+    fleet: Sources, whole: FeatureTable
+) -> None:
+    quiet = replace(fleet, events={name: events[events["kind"] == "none"] for name, events in fleet.events.items()})
+    vocabulary = learn_vocabulary(fleet, until_us=FOREVER)
+    expected = [name for name in whole.names if name not in whole.names_of(LEARNED)]
+    assert build(quiet, vocabulary=vocabulary).names == expected
 
 
-@st.composite
-def made_sources(draw: st.DrawFn) -> Sources:
-    fleet = draw(fleets)
-    rows = sorted(
-        draw(st.lists(st.tuples(st.sampled_from(fleet), hours()), min_size=1, max_size=30, unique=True)),
-        key=lambda row: (fleet.index(row[0]), row[1]),
-    )
-    events = {}
-    for table, kinds in (("errors", ["e1", "e2"]), ("maint", ["c1"]), ("failures", ["c1", "c2"]), ("anomalies", ["v"])):
-        if draw(st.booleans()):
-            event = st.builds(Event, st.sampled_from(fleet), hours(-48, 200), st.sampled_from(kinds))
-            events[table] = log_frame(draw(st.lists(event, max_size=12)))
-    if "anomalies" in events:
-        # One score a stamp: a sensor has no two anomalies at once.
-        events["anomalies"]["score"] = 1.0 + events["anomalies"]["datetime"].dt.hour
-    machines = pd.DataFrame(
-        {"machineID": list(fleet), "model": ["b", "a", "b"][: len(fleet)], "age": range(len(fleet))}
-    )
-    return Sources(rolling_frame(rows, ("volt",)), events, draw(st.sampled_from([machines, None])))
+def test_the_template_learns_from_chosen_machines_and_the_past_alone(fleet: Sources) -> None:
+    context = context_of(fleet)
+    cutoff = int(np.quantile(context.instants.times, 0.6))
+    chosen = np.array([True, False, True, True, False])
+    found = learn_states(context, LEARNED, components=COMPONENTS, until_us=cutoff, machines=chosen)["template"]
+    machines = context.instants.machines[chosen]
+    events = {name: log[log["machineID"].isin(machines)] for name, log in fleet.events.items()}
+    kept = replace(fleet, events=events, telemetry=fleet.telemetry[fleet.telemetry["machineID"].isin(machines)])
+    expected = replace(context, sources=known_at(kept, cutoff))
+    assert found.to_json() == states_of(expected, COMPONENTS)["template"].to_json()
+    assert found.to_json() != states_of(context, COMPONENTS, cutoff)["template"].to_json()
 
 
-def rows_by_key(table: FeatureTable) -> dict[tuple[Any, int], bytes]:
-    keys = zip(table.instants.machines[table.instants.codes].tolist(), table.instants.times.tolist(), strict=True)
-    return {key: row.tobytes() for key, row in zip(keys, table.values, strict=True)}
+def test_what_a_learned_family_knows_can_be_written_and_read_back(fleet: Sources) -> None:
+    context = context_of(fleet)
+    states = states_of(context, COMPONENTS)
+    read = {name: LEARNED[name].load(json.loads(json.dumps(LEARNED[name].dump(s)))) for name, s in states.items()}
+    found, expected = match_states(context, read), match_states(context, states)
+    assert found.matrix(found.names).tobytes() == expected.matrix(expected.names).tobytes()
 
 
-@settings(max_examples=60, deadline=None)
-@given(made_sources(), hours())
-def test_cutting_the_future_off_leaves_past_rows_bit_identical(sources: Sources, now: float) -> None:
-    now_us = EPOCH_US + round(now * HOUR_US)
-    is_past = sources.rolling["datetime"] <= pd.Timestamp(now_us, unit="us")
-    if not is_past.any():
-        return
-    past = Sources(
-        sources.rolling[is_past].reset_index(drop=True),
-        {name: log[log["datetime"] <= pd.Timestamp(now_us, unit="us")] for name, log in sources.events.items()},
-        sources.machines,
-    )
+def test_a_horizon_too_short_for_the_template_has_no_columns_of_it(fleet: Sources) -> None:
+    for horizon, count in ((5.0, 0), (6.0, 16)):
+        context = context_of(fleet, labels=LabelsParams(0.0, horizon))
+        assert len(match_states(context, states_of(context, COMPONENTS)).names) == count
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(sources=made_sources(), now=hours(24, 200))
+def test_cutting_the_future_off_leaves_past_rows_bit_identical(family: str, sources: Sources, now: float) -> None:
+    now_us = microseconds(now)
+    past = known_at(sources, now_us)
+    assume(len(past.rolling))
     vocabulary = learn_vocabulary(sources, until_us=now_us)
     assert learn_vocabulary(past, until_us=FOREVER) == vocabulary
-    full, cut = build(sources, vocabulary), build(past, vocabulary)
-    assert full.names == cut.names
-    expected = {key: row for key, row in rows_by_key(full).items() if key[1] <= now_us}
-    assert rows_by_key(cut) == expected
+    full, cut = (Context(tables, vocabulary, SHORT, LABELS) for tables in (sources, past))
+    # What was learned stays as it is, be it from the future: columns are made with it, not from its tables.
+    states = states_of(full, ["c1", "c2"]) if family in LEARNED else {}
+    tables = [build_features(c, [family]).beside(match_states(c, states)) for c in (full, cut)]
+    assert tables[0].names == tables[1].names
+    expected = {key: row for key, row in rows_by_key(full, tables[0]).items() if key[1] <= now_us}
+    assert rows_by_key(cut, tables[1]) == expected
 
 
-@settings(max_examples=60, deadline=None)
+def rows_by_key(context: Context, table: FeatureTable) -> dict[tuple[Any, int], bytes]:
+    instants = context.instants
+    keys = zip(instants.machines[instants.codes].tolist(), instants.times.tolist(), strict=True)
+    rows = table.matrix(table.names) if table.names else np.empty((len(instants.times), 0), np.float32)
+    return {key: row.tobytes() for key, row in zip(keys, rows, strict=True)}
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(made_sources(), st.randoms(use_true_random=False))
-def test_the_order_of_machines_and_of_log_lines_does_not_matter(sources: Sources, random: Any) -> None:
+def test_the_order_of_rows_and_of_log_lines_does_not_matter(sources: Sources, random: Any) -> None:
     def shuffled(frame: pd.DataFrame) -> pd.DataFrame:
         order = list(range(len(frame)))
         random.shuffle(order)
         return frame.iloc[order].reset_index(drop=True)
 
     machines = sources.machines
-    other = Sources(
-        shuffled(sources.rolling),
-        {name: shuffled(log) for name, log in sources.events.items()},
-        None if machines is None else shuffled(machines),
+    other = replace(
+        sources,
+        rolling=shuffled(sources.rolling),
+        events={name: shuffled(log) for name, log in sources.events.items()},
+        machines=None if machines is None else shuffled(machines),
     )
     assert learn_vocabulary(other, until_us=FOREVER) == learn_vocabulary(sources, until_us=FOREVER)
-    assert rows_by_key(build(other)) == rows_by_key(build(sources))
-
-
-def test_every_family_yields_one_value_a_row() -> None:
-    sources = full_sources()
-    table = build(sources)
-    vocabulary = learn_vocabulary(sources, until_us=FOREVER)
-    for family in FEATURES.values():
-        for _, values in family(sources, table.instants, vocabulary, COUNT_HOURS):
-            assert values.shape == (72,)
+    found = []
+    for tables in (sources, other):
+        context = context_of(tables, train=SHORT)
+        states = states_of(context, ["c1", "c2"])
+        found.append(rows_by_key(context, build_features(context, FAMILIES).beside(match_states(context, states))))
+    assert found[0] == found[1]

@@ -13,13 +13,17 @@ from numpy.testing import assert_array_equal
 
 from pdm_cli.core.events import Instants
 from pdm_cli.core.metrics import (
+    HOURS_PER_MONTH,
+    EventJudge,
     EventOutcome,
     f1_threshold,
     find_episodes,
     judge_events,
+    machine_months,
     macro_mean,
     row_metrics,
     summarise_events,
+    warned_ahead,
 )
 from pdm_cli.params import LabelsParams
 
@@ -204,6 +208,64 @@ def test_a_failure_before_the_judged_span_still_makes_an_alert_true() -> None:
     assert judge([(1, 20)], [failure(40)]).false_alarms == 0
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(alert_lists, failure_lists, st.lists(st.booleans(), min_size=30, max_size=30))
+def test_one_judge_of_all_rows_equals_judging_the_alerts_alone(
+    rows: Alerts, failures: list[Event], is_alert: list[bool]
+) -> None:
+    rows = sorted(rows)
+    mask = np.array(is_alert[: len(rows)], np.bool_)
+    judge_of_rows = EventJudge(
+        instants_of_fleet(rows),
+        log_frame(failures, "failure"),
+        start_us=EPOCH_US,
+        ends_us=np.full(len(FLEET), EPOCH_US + round(SPAN[1] * HOUR_US)),
+        labels=LABELS,
+        merge_hours=6.0,
+    )
+    fast = judge_of_rows.judge(mask)
+    slow = judge([row for row, on in zip(rows, mask, strict=True) if on], failures)
+    for name in ("warning_hours", "failure_codes", "episode_codes", "is_false"):
+        assert_array_equal(getattr(fast, name), getattr(slow, name))
+    assert fast.false_alarms == slow.false_alarms == slow.is_false.sum()
+
+
+def test_failures_and_episodes_carry_their_machine() -> None:
+    found = judge([(1, 180), (2, 100), (2, 200), (3, 390)], [failure(200), failure(250, machine=3)])
+    assert found.failure_codes.tolist() == [0, 2]
+    assert found.episode_codes.tolist() == [0, 1, 1, 2]
+    assert found.is_false.tolist() == [False, True, True, False]
+
+
+def test_a_long_episode_is_cut_into_pieces_counted_from_its_first_alert() -> None:
+    instants = instants_of_fleet([(1, 0), (1, 5), (1, 10), (1, 11), (1, 21), (2, 21), (2, 22)])
+    first, last = find_episodes(instants.codes, instants.times, merge_hours=10.0, longest_hours=10.0)
+    assert (first.tolist(), last.tolist()) == ([0, 2, 4, 5], [1, 3, 4, 6])
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(alert_lists, st.sampled_from([0.5, 3.0, 24.0]), st.sampled_from([1.0, 6.0, 30.0]))
+def test_pieces_of_episodes_equal_brute_force(alerts: Alerts, merge_hours: float, longest_hours: float) -> None:
+    instants = instants_of_fleet(alerts)
+    first, last = find_episodes(instants.codes, instants.times, merge_hours=merge_hours, longest_hours=longest_hours)
+    expected = []
+    for episode in slow_episodes(alerts, merge_hours):
+        pieces = [(hour - episode[0][1]) // longest_hours for _, hour in episode]
+        expected += [pieces.count(piece) for piece in sorted(set(pieces))]
+    assert (last - first + 1).tolist() == expected
+
+
+def test_shares_warned_ahead_count_missed_failures() -> None:
+    outcomes = [EventOutcome(np.array([48.0, 24.0, np.nan]), 2), EventOutcome(np.array([3.0]), 1)]
+    assert warned_ahead(outcomes) == {3.0: 0.75, 6.0: 0.5, 12.0: 0.5, 24.0: 0.5, 36.0: 0.25, 48.0: 0.25}
+    assert warned_ahead([EventOutcome(np.array([]), 0)], hours=[3.0]) == {3.0: None}
+
+
+def test_machine_months_run_from_first_to_last_row() -> None:
+    rows = instants_of_fleet([(1, 0), (1, 10), (1, 73), (3, 5)])
+    assert (machine_months(rows) * HOURS_PER_MONTH).tolist() == pytest.approx([73, 0, 0])
+
+
 def test_without_alerts_all_failures_are_missed() -> None:
     found = judge([], [failure(200), failure(300, machine=2)])
     assert np.isnan(found.warning_hours).tolist() == [True, True]
@@ -215,6 +277,7 @@ def test_the_summary_adds_up_components() -> None:
     assert summarise_events(outcomes, machine_months=6.0) == {
         "failures": 4,
         "caught": 3,
+        "caught_share": 0.75,
         "caught_24h": 2,
         "warning_hours": {"q25": 13.5, "median": 24.0, "q75": 36.0},
         "false_alarms": 3,
@@ -225,7 +288,12 @@ def test_the_summary_adds_up_components() -> None:
 def test_the_summary_without_a_catch_has_no_warning_time() -> None:
     found = summarise_events([EventOutcome(np.array([np.nan]), 0)], machine_months=1.0)
     assert found["warning_hours"] == {"q25": None, "median": None, "q75": None}
-    assert (found["failures"], found["caught"]) == (1, 0)
+    assert (found["failures"], found["caught"], found["caught_share"]) == (1, 0, 0.0)
+
+
+def test_without_a_judged_failure_no_share_of_them_is_told() -> None:
+    found = summarise_events([EventOutcome(np.array([]), 1)], machine_months=0.0)
+    assert (found["failures"], found["caught_share"], found["false_alarms_per_machine_month"]) == (0, None, None)
 
 
 def slow_f1(labels: list[float], probabilities: list[float], threshold: float) -> float:
@@ -249,11 +317,13 @@ def test_no_threshold_has_a_better_f1(rows: list[tuple[float, float]]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(scored_rows, st.floats(0, 1))
-def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], threshold: float) -> None:
+@given(scored_rows, st.integers(0, 2**42 - 1))
+def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], alerts: int) -> None:
     rows = [*rows, (0.0, 0.25), (1.0, 0.75)]
     labels, probabilities = [label for label, _ in rows], [p for _, p in rows]
-    found = row_metrics(np.array(labels), np.array(probabilities), threshold=threshold)
+    # Alerts are no matter of the row's probability alone, so any rows may have them.
+    is_alert = [bool(alerts >> row & 1) for row in range(len(rows))]
+    found = row_metrics(np.array(labels), np.array(probabilities), is_alert=np.array(is_alert))
     positives = [p for label, p in rows if label == 1]
     negatives = [p for label, p in rows if label == 0]
     wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positives for n in negatives]
@@ -264,19 +334,19 @@ def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], th
     assert found["roc_auc"] == pytest.approx(np.mean(wins))
     assert found["average_precision"] == pytest.approx(np.mean(precisions))
     assert found["brier"] == pytest.approx(np.mean([(label - p) ** 2 for label, p in rows]))
-    assert found["f1"] == pytest.approx(slow_f1(labels, probabilities, threshold))
+    assert found["f1"] == pytest.approx(slow_f1(labels, [float(alert) for alert in is_alert], 1.0))
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_row_metrics_that_need_both_classes_are_none_with_one(label: float) -> None:
-    found = row_metrics(np.full(3, label), np.array([0.5, 0.5, 0.0]), threshold=0.5)
+    found = row_metrics(np.full(3, label), np.array([0.5, 0.5, 0.0]), is_alert=np.array([True, True, False]))
     brier = found.pop("brier")
     assert found == {"roc_auc": None, "average_precision": None, "f1": None}
     assert brier == pytest.approx(0.5 / 3 if label == 0 else 1.5 / 3)
 
 
 def test_row_metrics_without_an_alert_have_an_f1_of_zero() -> None:
-    assert row_metrics(np.array([0.0, 1.0]), np.array([0.1, 0.2]), threshold=0.9)["f1"] == 0.0
+    assert row_metrics(np.array([0.0, 1.0]), np.array([0.1, 0.2]), is_alert=np.zeros(2, bool))["f1"] == 0.0
 
 
 def test_the_macro_mean_leaves_out_what_is_not_known() -> None:

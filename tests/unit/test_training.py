@@ -1,200 +1,370 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from fleet_builders import EPOCH_US, HOUR_US, Event, log_frame
+from numpy.testing import assert_array_equal
+from problem_builders import COSTS, TRAIN, problem_of, simulated, without
 
-from pdm_cli.core.events import Instants
-from pdm_cli.core.features import FeatureTable
-from pdm_cli.core.labels import label_failures
-from pdm_cli.core.metrics import HOURS_PER_MONTH
-from pdm_cli.core.split import split_by_time
-from pdm_cli.core.training import Problem, check_components, fold_thresholds, judge_model
-from pdm_cli.errors import NotEnoughData
-from pdm_cli.params import LabelsParams, TrainParams
+from pdm_cli.core import training
+from pdm_cli.core.alerts import NEVER, AlertRule, choose_rule, parse_threshold
+from pdm_cli.core.calibration import fit_calibration
+from pdm_cli.core.estimators import ESTIMATORS
+from pdm_cli.core.features import Sources
+from pdm_cli.core.primary_metrics import PRIMARY_METRICS
+from pdm_cli.core.problem import Problem
+from pdm_cli.core.training import Training, choose_algorithms, train_model
+from pdm_cli.core.trials import Candidate
+from pdm_cli.errors import ModelError
+from pdm_cli.params import TrainParams
 
-FLEET = (1, 2, 3, 4)
-DAYS = 60
-LABELS = LabelsParams(3.0, 48.0)
-TRAIN = TrainParams(trees=8, max_leaves=4, learning_rate=0.3, column_share=1.0, threads=1)
-# Each machine fails every ten days, the two components in turn.
-FAILURES = [
-    Event(machine, float(24 * day + 6 * machine), ("comp1", "comp2")[(day // 10 + machine) % 2])
-    for machine in FLEET
-    for day in range(5, DAYS, 10)
-]
-
-
-def make_problem(failures: list[Event] = FAILURES, components: tuple[str, ...] = ("comp1", "comp2")) -> Problem:
-    """A fleet whose sensor of a component rises in the two days before its failure, with noise over all."""
-    hours = np.arange(0, DAYS * 24, 3)
-    times = np.tile(EPOCH_US + hours * HOUR_US, len(FLEET)).astype(np.int64)
-    instants = Instants(pd.Index(FLEET), np.repeat(np.arange(len(FLEET)), len(hours)), times)
-    ends = pd.Series(pd.Timestamp(times.max(), unit="us"), index=pd.Index(FLEET)).astype("datetime64[us]")
-    log = log_frame(failures, "failure")
-    labels = label_failures(instants, log, list(components), ends=ends, params=LABELS)
-    shown = label_failures(instants, log_frame(FAILURES, "failure"), ["comp1", "comp2"], ends=ends, params=LABELS)
-    noise = np.random.default_rng(0).normal(size=(len(times), 3))
-    noise[:, :2] += 4 * np.nan_to_num(shown)
-    table = FeatureTable(instants, ["volt", "rotate", "age"], [], noise.astype(np.float32))
-    return Problem(table, labels, list(components), split_by_time(times, train=TRAIN, labels=LABELS), LABELS, TRAIN)
+# Three trials: two algorithms with their defaults, and one that Optuna suggests.
+SEARCH = replace(
+    TRAIN, trials=3, algorithms=("xgboost", "logistic_regression"), families=("rolling", "counts", "shifts")
+)
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
-    return make_problem()
+def fleet() -> Sources:
+    return without(simulated(machines=10, days=150, seed=3), "anomalies")
 
 
-def with_values(problem: Problem, values: np.ndarray) -> Problem:
-    return replace(problem, table=replace(problem.table, values=values))
+@pytest.fixture(scope="module")
+def problem(fleet: Sources) -> Problem:
+    return problem_of(fleet)
+
+
+def ticks() -> Callable[[], float]:
+    """Return a clock on which every look takes a second."""
+    return itertools.count().__next__
 
 
 def silent(_: str) -> None:
     pass
 
 
-def trained(problem: Problem) -> tuple[list[bytes], list[float], list[dict[str, float | None]]]:
-    thresholds, scores = fold_thresholds(problem, silent)
-    return problem.fit(problem.training_rows(problem.split)).dump(), thresholds, scores
+def storage() -> Any:
+    from optuna.storages import InMemoryStorage
+
+    return InMemoryStorage()
 
 
-def test_labels_and_features_after_the_cutoff_change_neither_model_nor_thresholds(problem: Problem) -> None:
-    is_late = problem.table.instants.times > problem.split.cutoff
-    values, labels = problem.table.values.copy(), problem.labels.copy()
-    values[is_late] = -values[is_late] * 7
-    # A label span may run past the cutoff from before it: such rows are late, too.
-    is_unknown = problem.table.instants.times + problem.horizon_us > problem.split.cutoff
-    labels[is_unknown] = np.where(np.isnan(labels[is_unknown]), np.nan, 1 - labels[is_unknown])
-    assert trained(replace(with_values(problem, values), labels=labels)) == trained(problem)
+def train(problem: Problem, *, keep: Any = None, note: Callable[[str], None] = silent) -> Training:
+    return train_model(problem, storage=keep or storage(), clock=ticks(), note=note)
 
 
-def test_features_and_labels_before_the_cutoff_do_change_the_model(problem: Problem) -> None:
-    assert trained(with_values(problem, -problem.table.values))[0] != trained(problem)[0]
+def content(trained: Training) -> Any:
+    """Return all that a bundle keeps of it."""
+    model = trained.model
+    members = [(member.algorithm, member.features, member.model.dump()) for member in model.members]
+    return members, model.calibrations, model.rules
 
 
-def test_the_same_seed_gives_the_same_bytes(problem: Problem) -> None:
-    assert trained(problem) == trained(make_problem())
+@pytest.fixture(scope="module")
+def plain(problem: Problem) -> Training:
+    return train(problem)
 
 
-def test_the_threshold_of_a_component_is_chosen_on_its_own_rows(problem: Problem) -> None:
-    thresholds, scores = fold_thresholds(problem, silent)
-    swapped = replace(problem, labels=problem.labels[:, ::-1], components=["comp2", "comp1"])
-    assert fold_thresholds(swapped, silent)[0] == thresholds[::-1]
-    assert all(0 < threshold < 1 for threshold in thresholds)
-    assert len(scores) == TRAIN.folds
-    assert all(score["average_precision"] is not None and score["average_precision"] > 0.6 for score in scores)
+@pytest.fixture(scope="module")
+def searched(fleet: Sources) -> Training:
+    return train(problem_of(fleet, train=SEARCH))
 
 
-def test_each_fold_is_told_of(problem: Problem) -> None:
+def test_the_algorithms_are_those_asked_for_in_their_order() -> None:
+    params = replace(SEARCH, algorithms=("extra_trees", "xgboost", "extra_trees"))
+    assert list(choose_algorithms(params, silent)) == ["extra_trees", "xgboost"]
+
+
+def test_the_settings_are_the_first_trial_of_xgboost_alone() -> None:
+    params = TrainParams(trees=7, l2=9.0, algorithms=("xgboost", "hist_gradient_boosting"))
+    found = choose_algorithms(params, silent)
+    assert found["xgboost"].defaults == {**ESTIMATORS["xgboost"].defaults, "trees": 7, "l2": 9.0}
+    assert found["hist_gradient_boosting"] == ESTIMATORS["hist_gradient_boosting"]
+
+
+def test_the_search_starts_from_settings_outside_of_its_usual_space() -> None:
+    params = TrainParams(trees=7, learning_rate=0.9, l2=0.0, trials=2, algorithms=("xgboost",))
+    space, usual = choose_algorithms(params, silent)["xgboost"].space, ESTIMATORS["xgboost"].space
+    assert (space["trees"].low, space["trees"].high) == (7, usual["trees"].high)
+    assert (space["learning_rate"].low, space["learning_rate"].high) == (usual["learning_rate"].low, 0.9)
+    assert space["max_leaves"] == usual["max_leaves"]
+    # On its logarithmic scale there is no 0.
+    assert set(space) == set(usual) - {"l2"}
+
+
+def test_algorithms_that_do_not_load_are_told_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        training, "unavailable", lambda name: f"{name}: needs libgomp" if name in ("xgboost", "lightgbm") else None
+    )
     lines: list[str] = []
-    fold_thresholds(problem, lines.append)
-    assert [line.split(":")[0] for line in lines] == ["fold 1 of 2", "fold 2 of 2"]
+    found = choose_algorithms(TrainParams(), lines.append)
+    assert list(found) == [name for name in ESTIMATORS if name not in ("xgboost", "lightgbm")]
+    assert lines == ["left out xgboost: needs libgomp", "left out lightgbm: needs libgomp"]
 
 
-def test_unlabelled_rows_are_neither_trained_nor_tested_on(problem: Problem) -> None:
-    labels = problem.labels.copy()
-    labels[problem.table.instants.codes == 2] = np.nan
-    shortened = replace(problem, labels=labels)
-    for rows in (shortened.training_rows(problem.split), shortened.test_rows(problem.split)):
-        assert rows.any()
-        assert not rows[problem.table.instants.codes == 2].any()
+@pytest.mark.parametrize("params", [TrainParams(fast=True), TrainParams(trials=1)])
+def test_one_trial_asks_only_for_the_first_that_loads(monkeypatch: pytest.MonkeyPatch, params: TrainParams) -> None:
+    asked: list[str] = []
+
+    def unavailable(name: str) -> str | None:
+        asked.append(name)
+        return "xgboost: not there" if name == "xgboost" else None
+
+    monkeypatch.setattr(training, "unavailable", unavailable)
+    lines: list[str] = []
+    assert list(choose_algorithms(params, lines.append)) == ["lightgbm"]
+    assert asked == ["xgboost", "lightgbm"]
+    assert lines == ["left out xgboost: not there"]
 
 
-def test_components_that_failed_before_the_cutoff_pass(problem: Problem) -> None:
-    check_components(problem)
+def test_where_no_algorithm_loads_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "unavailable", lambda name: f"{name}: broken")
+    with pytest.raises(ModelError, match="no learning algorithm can be loaded"):
+        choose_algorithms(TrainParams(), silent)
 
 
-def test_a_component_without_failures_before_the_cutoff_is_refused_by_name() -> None:
-    late = [*FAILURES, Event(1, 24 * 55.0, "comp9")]
-    with pytest.raises(NotEnoughData, match="comp9 has no failure to learn from before the cutoff") as caught:
-        check_components(make_problem(late, ("comp1", "comp9", "comp2")))
-    assert caught.value.exit_code == 4
-    assert "--components comp1,comp2" in (caught.value.hint or "")
+def test_fast_is_the_first_setting_alone(problem: Problem, plain: Training) -> None:
+    fast = train(replace(problem, train=replace(TRAIN, fast=True, trials=12), _learned={}), keep=object())
+    assert content(fast) == content(plain)
+    (trial,) = fast.search.trials
+    assert (trial.candidate.algorithm, trial.candidate.feature_set) == ("xgboost", "full")
+    assert trial.candidate.hyper == {name: getattr(TRAIN, name) for name in ESTIMATORS["xgboost"].defaults}
+    assert (fast.chosen, fast.search.wanted, fast.search.is_cut_short) == ([0], 1, False)
 
 
-def test_a_failure_seen_only_through_the_gap_does_not_count_as_learned() -> None:
-    cutoff_hour = (make_problem().split.cutoff - EPOCH_US) / HOUR_US
-    known = [*FAILURES, Event(1, cutoff_hour, "comp9")]
-    check_components(make_problem(known, ("comp9",)))
-    with pytest.raises(NotEnoughData, match="comp9"):
-        check_components(make_problem([*FAILURES, Event(1, cutoff_hour + 1, "comp9")], ("comp9",)))
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(
+    fleet: Sources, plain: Training, searched: Training, threads: int
+) -> None:
+    for params, expected in ((TRAIN, plain), (SEARCH, searched)):
+        found = train(problem_of(fleet, train=replace(params, threads=threads)))
+        assert content(found) == content(expected)
+        assert [trial.candidate for trial in found.search.trials] == [t.candidate for t in expected.search.trials]
 
 
-def test_the_only_component_without_failures_is_not_told_to_train_on_none() -> None:
-    with pytest.raises(NotEnoughData) as caught:
-        check_components(make_problem(FAILURES, ("comp9",)))
-    assert "--components  " not in (caught.value.hint or "")
+def test_another_seed_gives_another_model(fleet: Sources, plain: Training) -> None:
+    assert content(train(problem_of(fleet, train=replace(TRAIN, seed=1)))) != content(plain)
 
 
-def test_a_component_that_no_fold_can_judge_is_refused_by_name() -> None:
-    # comp9 fails once, early: every fold can train on it, none can test on it.
-    with pytest.raises(NotEnoughData, match="comp9 has no failure in the folds"):
-        fold_thresholds(make_problem([*FAILURES, Event(1, 100.0, "comp9")], ("comp1", "comp9")), silent)
+def test_what_comes_after_the_cutoff_changes_nothing(problem: Problem, plain: Training) -> None:
+    times, cutoff = problem.instants.times, problem.split.cutoff
+    columns = [np.where(times > cutoff, np.float32(-7) * column, column) for column in problem.table.columns]
+    # A label span may run past the cutoff from before it: such rows are late, too.
+    is_late = times + problem.horizon_us > cutoff
+    labels = np.where(is_late[:, None], 1 - problem.labels, problem.labels)
+    stamps = problem.failures["datetime"].to_numpy("datetime64[us]").astype(np.int64)
+    assert (stamps > cutoff).any()
+    other = replace(
+        problem,
+        table=replace(problem.table, columns=columns),
+        labels=labels,
+        failures=problem.failures[stamps <= cutoff],
+        _learned={},
+    )
+    assert content(train(other)) == content(plain)
 
 
-def test_a_component_that_no_fold_can_learn_is_the_one_that_is_named() -> None:
-    # comp9 fails before the cutoff, but only after the last fold's own cutoff; comp1 is well known.
-    last_fold_end = (make_problem().split.cutoff - EPOCH_US) / HOUR_US
-    with pytest.raises(NotEnoughData, match="comp9"):
-        fold_thresholds(make_problem([*FAILURES, Event(1, last_fold_end - 10, "comp9")], ("comp1", "comp9")), silent)
+def test_what_comes_before_the_cutoff_does_change_the_model(problem: Problem, plain: Training) -> None:
+    table = problem.table
+    columns = [c if name == "model" else -c for name, c in zip(table.names, table.columns, strict=True)]
+    other = replace(problem, table=replace(table, columns=columns), _learned={})
+    assert content(train(other))[0] != content(plain)[0]
 
 
-def judged(problem: Problem, alerts: np.ndarray, **changes: Any) -> dict[str, Any]:
-    failures = log_frame(FAILURES, "failure")
-    return judge_model(replace(problem, **changes), alerts.astype(float), [0.5] * len(problem.components), failures)
+def test_each_fold_is_scored_on_its_own_rows_by_the_primary_metric(problem: Problem, plain: Training) -> None:
+    (trial,) = plain.search.trials
+    assert len(trial.folds) == len(problem.folds) == 2
+    for number, (fold, result) in enumerate(zip(problem.folds, trial.folds, strict=True)):
+        rows = problem.test_rows(fold)
+        model = fit(problem, trial.candidate, fold)
+        raw = model.predict(problem.table_of(fold).matrix(problem.feature_sets()["full"], rows))
+        labels = problem.labels[rows]
+        assert result.score == PRIMARY_METRICS["average_precision"](labels, raw)
+        assert result.brier == pytest.approx(np.mean((raw - labels) ** 2))
+        assert result.rows_per_second > 0
+        # What a fold foretells is held out for all components, and its unknown labels stay unknown.
+        for column, pieces in enumerate(plain.held_out):
+            piece, span = pieces[number], problem.test_span(fold)
+            assert_array_equal(piece.labels, np.where(rows, problem.labels[:, column], np.nan)[span])
+            assert_array_equal(piece.rows.times, problem.instants.times[span])
+            calibrated = plain.model.calibrations[column].apply(raw[:, column])
+            assert_array_equal(piece.probabilities[~np.isnan(piece.labels)], calibrated)
 
 
-def test_a_model_that_knows_the_labels_catches_every_judged_failure_without_a_false_alarm(problem: Problem) -> None:
-    found = judged(problem, np.nan_to_num(problem.labels, nan=0.0))
-    start, end = ((us - EPOCH_US) / HOUR_US for us in (problem.split.test_start, problem.split.test_end))
-    # Alerts cease where labels are unknown, so a failure near the end is caught only if a labelled row saw it.
-    wanted = [event for event in FAILURES if start + 48 <= event.hour <= end]
-    assert found["macro"] == {"roc_auc": 1.0, "average_precision": 1.0, "brier": 0.0, "f1": 1.0}
-    assert found["events"]["failures"] == len(wanted) > 0
-    assert found["events"]["caught"] == len(wanted)
-    assert found["events"]["false_alarms"] == 0
-    assert found["events"]["warning_hours"]["median"] >= 45
+def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
+    """Fit a candidate as a reader of the documentation would."""
+    table, names = problem.table_of(split), problem.feature_sets()[candidate.feature_set]
+    rows, weights = problem.fitting_rows(split)
+    return (
+        ESTIMATORS[candidate.algorithm]
+        .make()
+        .fit(
+            table.matrix(names, rows),
+            problem.labels[rows],
+            weights=weights,
+            categorical=[name == "model" for name in names],
+            hyper=candidate.hyper,
+            seed=0,
+            threads=1,
+        )
+    )
 
 
-def test_a_silent_model_catches_nothing(problem: Problem) -> None:
-    found = judged(problem, np.zeros(problem.labels.shape))
-    assert found["events"]["caught"] == found["events"]["false_alarms"] == 0
-    assert found["macro"]["f1"] == 0.0
+def test_the_member_is_the_best_candidate_fitted_on_all_training_rows(problem: Problem, plain: Training) -> None:
+    (member,) = plain.model.members
+    expected = fit(problem, plain.search.trials[0].candidate, problem.split)
+    assert member.features == list(problem.feature_sets()["full"])
+    assert member.model.dump() == expected.dump()
 
 
-def test_false_alarms_are_counted_per_machine_month_of_the_test_span(problem: Problem) -> None:
-    alerts = np.zeros(problem.labels.shape)
-    test_times = problem.table.instants.times == problem.split.test_start
-    alerts[test_times, 0] = 1
-    found = judged(problem, alerts)
-    after = (problem.split.test_start - EPOCH_US) / HOUR_US
-    followed = {e.machine for e in FAILURES if e.kind == "comp1" and after <= e.hour <= after + 48}
-    expected = len(FLEET) - len(followed)
-    assert expected > 0
-    months = len(FLEET) * (problem.split.test_end - problem.split.test_start) / HOUR_US / HOURS_PER_MONTH
-    assert found["events"]["false_alarms"] == expected
-    assert found["events"]["false_alarms_per_machine_month"] == pytest.approx(expected / months)
+def test_each_component_has_the_calibration_and_the_rule_of_its_own_rows(problem: Problem, plain: Training) -> None:
+    assert plain.model.components == ["comp1", "comp2"]
+    assert len(plain.model.calibrations) == len(plain.model.rules) == len(plain.held_out) == 2
+    for component, rule, pieces in zip(plain.model.components, plain.model.rules, plain.held_out, strict=True):
+        own = problem.failures[problem.failures["failure"] == component]
+        how = parse_threshold("hysteresis")
+        assert rule == choose_rule(pieces, own, how, labels=problem.lead, costs=COSTS, merge_hours=6.0)
+        assert rule.off <= rule.on
 
 
-def test_probabilities_outside_the_test_span_are_not_looked_at(problem: Problem) -> None:
-    alerts = np.random.default_rng(1).random(problem.labels.shape)
-    other = np.where(problem.split.span(problem.table.instants.times)[:, None], alerts, np.nan)
-    assert judged(problem, other) == judged(problem, alerts)
+def test_swapping_components_swaps_all_that_is_theirs(fleet: Sources) -> None:
+    plain = replace(TRAIN, families=("rolling", "counts", "shifts"), column_share=1.0)
+    found = [
+        content(train(problem_of(fleet, train=plain, components=components)))
+        for components in (("comp1", "comp2"), ("comp2", "comp1"))
+    ]
+    members, calibrations, rules = zip(*found, strict=True)
+    assert [dumps for _, _, dumps in members[0]] == [dumps[::-1] for _, _, dumps in members[1]]
+    assert calibrations[0] == calibrations[1][::-1]
+    assert rules[0] == rules[1][::-1]
 
 
-def test_events_of_the_components_add_up_to_the_total(problem: Problem) -> None:
-    found = judged(problem, np.random.default_rng(1).random(problem.labels.shape) > 0.95)
-    for key in ("failures", "caught", "caught_24h", "false_alarms"):
-        assert found["events"][key] == sum(c["events"][key] for c in found["components"].values())
-    assert [component["threshold"] for component in found["components"].values()] == [0.5, 0.5]
+def test_calibrations_are_fitted_on_what_the_folds_foretold(problem: Problem, plain: Training) -> None:
+    for column, calibration in enumerate(plain.model.calibrations):
+        labels, raw, groups = [], [], []
+        for number, fold in enumerate(problem.folds):
+            model = fit(problem, plain.search.trials[0].candidate, fold)
+            rows = problem.test_rows(fold)
+            raw.append(model.predict(problem.table_of(fold).matrix(problem.feature_sets()["full"], rows))[:, column])
+            labels.append(problem.labels[rows, column])
+            groups.append(np.full(np.count_nonzero(rows), number))
+        assert calibration == fit_calibration(*(np.concatenate(part) for part in (labels, raw, groups)))
 
 
-def test_machines_without_a_labelled_row_in_the_test_span_are_refused(problem: Problem) -> None:
-    labels = problem.labels.copy()
-    labels[problem.split.span(problem.table.instants.times)] = np.nan
-    with pytest.raises(NotEnoughData, match="no labelled row to test on"):
-        check_components(replace(problem, labels=labels))
+def test_with_one_fold_machines_judge_each_other(fleet: Sources) -> None:
+    trained = train(problem_of(fleet, train=replace(TRAIN, folds=1)))
+    assert [len(pieces) for pieces in trained.held_out] == [1, 1]
+    assert all(np.all(np.diff(calibration.y) > 0) for calibration in trained.model.calibrations)
+
+
+@pytest.mark.parametrize("how", ["f1", "recall=0.9", "cost"])
+def test_the_alert_rule_asked_for_is_the_one_chosen(problem: Problem, plain: Training, how: str) -> None:
+    trained = train(replace(problem, train=replace(TRAIN, alert_rule=how)))
+    assert trained.model.calibrations == plain.model.calibrations
+    assert trained.model.rules != plain.model.rules
+    for component, rule, pieces in zip(trained.model.components, trained.model.rules, trained.held_out, strict=True):
+        own = problem.failures[problem.failures["failure"] == component]
+        assert rule == choose_rule(pieces, own, parse_threshold(how), labels=problem.lead, costs=COSTS, merge_hours=6.0)
+        assert isinstance(rule, AlertRule)
+        assert rule != NEVER
+
+
+def test_a_search_tries_every_algorithm_first_with_its_defaults(searched: Training) -> None:
+    trials = searched.search.trials
+    assert [trial.candidate.algorithm for trial in trials[:2]] == ["xgboost", "logistic_regression"]
+    assert trials[1].candidate.hyper == ESTIMATORS["logistic_regression"].defaults
+    assert len(trials) == searched.search.wanted == 3
+    assert all(trial.state in ("complete", "pruned") for trial in trials)
+
+
+def test_the_members_are_the_chosen_trials(fleet: Sources, searched: Training) -> None:
+    sets = problem_of(fleet, train=SEARCH).feature_sets()
+    candidates = [searched.search.trials[number].candidate for number in searched.chosen]
+    assert searched.chosen[0] == searched.search.ranked()[0].number
+    found = [(member.algorithm, member.features) for member in searched.model.members]
+    assert found == [(c.algorithm, list(sets[c.feature_set])) for c in candidates]
+
+
+def test_an_ensemble_holds_out_foretells_and_is_scored_as_the_mean_of_its_members(
+    fleet: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = problem_of(fleet, train=replace(SEARCH, trials=2))
+    told: list[Any] = []
+
+    def both(scores: Any, ranked: Any) -> list[int]:
+        told.extend([scores([0]), scores([1]), scores([0, 1])])
+        return list(ranked[:2])
+
+    monkeypatch.setattr(training, "better_together", both)
+    trained = train(problem)
+    assert {member.algorithm for member in trained.model.members} == {"xgboost", "logistic_regression"}
+    assert sorted(trained.chosen) == [0, 1]
+    assert told[:2] == [[fold.score for fold in trial.folds] for trial in trained.search.trials]
+    fold = problem.folds[0]
+    rows = problem.test_rows(fold)
+    raw = [
+        fit(problem, trial.candidate, fold).predict(
+            problem.table_of(fold).matrix(problem.feature_sets()[trial.candidate.feature_set], rows)
+        )
+        for trial in trained.search.trials
+    ]
+    mean = (raw[0] + raw[1]) / 2
+    assert told[2][0] == pytest.approx(PRIMARY_METRICS["average_precision"](problem.labels[rows], mean))
+    known = ~np.isnan(trained.held_out[0][0].labels)
+    calibrated = trained.model.calibrations[0].apply(mean[:, 0])
+    assert trained.held_out[0][0].probabilities[known] == pytest.approx(calibrated)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(fleet: Sources, searched: Training) -> None:
+    kept = storage()
+    fits: list[int] = []
+    clock = ticks()
+
+    def killing() -> float:
+        fits.append(1)
+        # Into the second trial.
+        if len(fits) > 14:
+            raise Killed
+        return clock()
+
+    with pytest.raises(Killed):
+        train_model(problem_of(fleet, train=SEARCH), storage=kept, clock=killing, note=silent)
+    lines: list[str] = []
+    resumed = train(problem_of(fleet, train=SEARCH), keep=kept, note=lines.append)
+    assert resumed.search.resumed > 0
+    assert lines[0] == f"search resumed after {resumed.search.resumed} of 3 trials"
+    assert content(resumed) == content(searched)
+    assert resumed.chosen == searched.chosen
+
+
+def test_the_user_is_told_what_is_fitted(problem: Problem) -> None:
+    lines: list[str] = []
+    train(problem, note=lines.append)
+    rows = len(problem.fitting_rows(problem.split)[0])
+    assert lines[0].startswith("trying xgboost")
+    assert lines[-1] == f"fitting xgboost on {rows:,} rows up to 2015-04-23T00:00"
+
+
+@pytest.mark.parametrize("split", ["machine", "both"])
+def test_machines_held_out_teach_nothing(fleet: Sources, split: str) -> None:
+    problem = problem_of(fleet, train=replace(TRAIN, split=split))
+    theirs = problem.held_out[problem.instants.codes]
+    columns = [np.where(theirs, np.float32(99), column) for column in problem.table.columns]
+    labels = np.where(theirs[:, None] & ~np.isnan(problem.labels), 1 - problem.labels, problem.labels)
+    machines = problem.instants.machines[~problem.held_out]
+    other = replace(
+        problem,
+        table=replace(problem.table, columns=columns),
+        labels=labels,
+        failures=problem.failures[problem.failures["machineID"].isin(machines)],
+        _learned={},
+    )
+    assert content(train(other)) == content(train(problem))

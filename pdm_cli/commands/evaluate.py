@@ -1,0 +1,155 @@
+"""``pdm evaluate``: score a model on labelled raw tables that it has not seen, with gates for CI."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pdm_cli.commands.options import input_port, with_settings
+from pdm_cli.errors import GateNotMet, NotEnoughData, UsageError
+from pdm_cli.params import Settings
+from pdm_cli.report.screen import Screen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pdm_cli.bundle import Bundle
+    from pdm_cli.commands.forecast import Forecast
+    from pdm_cli.core.gates import Gate
+
+
+@with_settings("columns", "preprocess", "evaluate")
+def evaluate(
+    *,
+    data: Annotated[str, input_port("data", "Raw tables with the failures that came.")],
+    model: Annotated[str, input_port("model", "Model folder, written by pdm train.")],
+    settings: Settings,
+    screen: Screen,
+) -> None:
+    """Score a model on raw tables with known failures: other machines, or later time.
+
+    Of machines that the model was trained on, only what came after its test start is looked at.
+
+    Example: pdm evaluate --model model --data raw --fail-on "ap<0.9"
+    """
+    from pdm_cli import bundle, tables
+    from pdm_cli.commands.execution import local_folder
+    from pdm_cli.commands.forecast import make_forecast
+    from pdm_cli.report.results import draw_metrics
+
+    gates = _parse_gates(settings.evaluate.fail_on)
+    for port, value in (("data", data), ("model", model)):
+        tables.check_folder(f"--{port}", local_folder(port, value))
+    loaded = bundle.load(Path(model))
+    with tempfile.TemporaryDirectory(prefix="pdm-evaluate-") as work:
+        forecast = make_forecast(loaded, Path(data), Path(work), settings=settings, screen=screen)
+        metrics = _score(loaded, forecast, screen)
+    screen.result(metrics, lambda: draw_metrics(metrics))
+    _check_gates(metrics, gates)
+
+
+def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]:
+    import numpy as np
+
+    from pdm_cli.core.events import Instants
+    from pdm_cli.core.judging import Verdict, judge_verdict
+    from pdm_cli.core.labels import label_failures, last_stamps
+    from pdm_cli.core.split import show
+    from pdm_cli.schema import MACHINE
+
+    recipe, context, components = loaded.recipe, forecast.context, loaded.model.components
+    instants = context.instants
+    if "failures" not in context.sources.events:
+        raise NotEnoughData("failures.parquet: evaluate needs the failures that came", hint="give their log")
+    failures = context.sources.events["failures"].rename(columns={"kind": "failure"})
+    rows = _unseen_rows(loaded, instants, screen)
+    ends = last_stamps(context.sources.telemetry)
+    labels = label_failures(instants, failures, components, ends=ends, params=recipe.settings.labels)
+    if np.isnan(labels[rows]).all():
+        raise NotEnoughData(
+            f"telemetry.parquet: no row with a horizon of {recipe.settings.labels.horizon_hours:g} h of data after it",
+            hint="give later telemetry",
+        )
+    span = Instants(instants.machines, instants.codes[rows], instants.times[rows])
+    scored = instants.machines[np.unique(span.codes)]
+    verdict = Verdict(
+        span,
+        labels[rows],
+        forecast.probabilities[rows],
+        forecast.alerts[rows],
+        failures[failures[MACHINE].isin(scored)],
+        instants.ends(),
+    )
+    metrics = judge_verdict(
+        verdict,
+        components,
+        loaded.model.rules,
+        lead=recipe.settings.labels,
+        costs=recipe.settings.costs,
+        lives={},
+        merge_hours=recipe.settings.train.merge_hours,
+        seed=recipe.settings.train.seed,
+    )
+    known = ~np.isnan(labels[rows, 0])
+    split = {
+        "cutoff": recipe.trained["cutoff"],
+        "test_start": show(int(span.times.min())),
+        "test_end": show(int(span.times.max())),
+        "test_rows": int(known.sum()),
+        "lead_time_hours": recipe.settings.labels.lead_time_hours,
+        "horizon_hours": recipe.settings.labels.horizon_hours,
+    }
+    return {"schema": "pdm.evaluate/1", **metrics, "split": split}
+
+
+def _unseen_rows(loaded: Bundle, instants: Any, screen: Screen) -> NDArray[np.bool_]:
+    """Return the rows that the model has not learned from."""
+    import numpy as np
+    import pandas as pd
+
+    trained, split = loaded.recipe.trained, loaded.recipe.settings.train.split
+    cutoff, start = (pd.Timestamp(trained[name]).value // 1000 for name in ("cutoff", "test_start"))
+    is_later = (instants.times > cutoff) & (instants.times >= start)
+    # As text: the same fleet may come with numbers here and names there.
+    is_trained = instants.machines.astype(str).isin([str(machine) for machine in trained["machines"]])
+    rows = np.ones(len(instants.times), np.bool_)
+    if is_trained.any() and not is_trained.all() and split != "time":
+        rows = ~is_trained[instants.codes] & (is_later if split == "both" else True)
+        screen.say(f"evaluate: only the {(~is_trained).sum():,} machines that the model was not trained on are scored")
+    elif is_trained.any():
+        rows = is_later
+        since = trained["test_start"] if start > cutoff else trained["cutoff"]
+        screen.say(f"evaluate: machines of the training are in the data: only rows from {since} UTC on are scored")
+    if not rows.any():
+        raise NotEnoughData(
+            "telemetry.parquet: no row that the model has not seen: it knows its machines up to "
+            f"{trained['cutoff']} UTC, and its test starts at {trained['test_start']} UTC",
+            hint="give later telemetry or other machines",
+        )
+    return rows
+
+
+def _parse_gates(conditions: tuple[str, ...]) -> list[Gate]:
+    from pdm_cli.core.gates import parse_gate
+
+    try:
+        return [parse_gate(condition) for condition in conditions]
+    except ValueError as exc:
+        raise UsageError(f"--fail-on: {exc}", hint='such as --fail-on "ap<0.9"') from exc
+
+
+def _check_gates(metrics: dict[str, Any], gates: list[Gate]) -> None:
+    """Fail where a condition is met.
+
+    Raises
+    ------
+    GateNotMet
+        If the model does not pass.
+    """
+    for gate in gates:
+        if gate.fails(metrics):
+            value = gate.read(metrics)
+            told = "cannot be told" if value is None else f"is {value:.4g}"
+            raise GateNotMet(f"--fail-on {gate}: {gate.metric} {told}", hint="the model does not pass")

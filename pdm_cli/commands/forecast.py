@@ -1,0 +1,174 @@
+"""From raw tables to a model's probabilities, by the very way it was trained; what predict and evaluate share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pdm_cli.errors import FeatureMismatch
+from pdm_cli.params import PreprocessParams, Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pdm_cli.bundle import Bundle, Recipe
+    from pdm_cli.core.feature_table import FeatureTable
+    from pdm_cli.core.features import Context
+    from pdm_cli.report.screen import Screen
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a model says of raw tables.
+
+    Attributes
+    ----------
+    context : Context
+        Prepared tables.
+    table : FeatureTable
+        Features of the m instants.
+    probabilities : (m, c) array
+        Calibrated.
+    alerts : (m, c) bool array
+        Where each component's alert is on.
+    """
+
+    context: Context
+    table: FeatureTable
+    probabilities: NDArray[np.float64]
+    alerts: NDArray[np.bool_]
+
+
+def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings, screen: Screen) -> Forecast:
+    """Prepare the raw tables, find anomalies and make the features as for the training, and foretell.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model and its recipe.
+    data : Path
+        Folder of raw tables.
+    work : Path
+        Empty folder for what is made on the way.
+    settings : Settings
+        Names of columns, and where they differ from the defaults, how bad data is dealt with.
+    screen : Screen
+        For progress.
+
+    Raises
+    ------
+    FeatureMismatch
+        If a table, a sensor or the step is not as in the training.
+    """
+    from pdm_cli.commands.detect_anomalies import detect
+    from pdm_cli.commands.execution import Task
+    from pdm_cli.commands.preprocess import prepare
+    from pdm_cli.commands.sources import read_sources
+    from pdm_cli.core.features import Context, build_features, match_states
+    from pdm_cli.schema import MACHINE, TIME
+
+    recipe = bundle.recipe
+    as_trained = _as_trained(recipe, settings)
+    _check_tables(recipe, data)
+    _check_sensors(recipe, data, as_trained)
+    prepared, anomalies = work / "prepared", work / "anomalies"
+    _check_step(recipe, data, as_trained)
+    prepared.mkdir()
+    prepare(Task({"data": data}, prepared, as_trained, screen))
+    if "anomalies" in recipe.tables:
+        anomalies.mkdir()
+        detect(Task({"prepared": prepared}, anomalies, as_trained, screen))
+    sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, screen.tell("predict"))
+    # Tables that the model has not seen tell it nothing.
+    known = {name: events for name, events in sources.events.items() if name in recipe.tables}
+    machines = sources.machines if "machines" in recipe.tables else None
+    # Columns may stand in another order; what was learned goes by that of the training.
+    telemetry = sources.telemetry[[MACHINE, TIME, *recipe.sensors]]
+    sources = replace(sources, telemetry=telemetry, events=known, machines=machines)
+    _check_attributes(recipe, machines)
+    context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
+    table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
+    probabilities = bundle.model.foretell(table)
+    return Forecast(context, table, probabilities, bundle.model.alert(probabilities, context.instants))
+
+
+def _as_trained(recipe: Recipe, settings: Settings) -> Settings:
+    """Return the settings of the training, with the user's columns and ways to deal with bad data."""
+    plain, asked = PreprocessParams(), settings.preprocess
+    own = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) != getattr(plain, f.name)}
+    trained = recipe.settings
+    preprocess = replace(trained.preprocess, **{"phase_minutes": recipe.phase_us / 60e6, **own})
+    return replace(
+        trained,
+        columns=settings.columns,
+        preprocess=preprocess,
+        detect=replace(trained.detect, jobs=settings.detect.jobs, strict=False),
+    )
+
+
+def _check_tables(recipe: Recipe, data: Path) -> None:
+    from pdm_cli import tables
+    from pdm_cli.schema import RAW_TABLES
+
+    for table in RAW_TABLES:
+        if table.name in recipe.tables and tables.find_table(data, table) is None:
+            raise FeatureMismatch(
+                f"{table.file}: not in {data}, but the model was trained with it",
+                hint="give the log, empty but with its columns if nothing happened, or train without it",
+            )
+
+
+def _check_sensors(recipe: Recipe, data: Path, settings: Settings) -> None:
+    from pdm_cli.raw import RawTelemetry
+
+    here = list(RawTelemetry(data, settings.columns, settings.preprocess).sensors)
+    if sorted(here) != sorted(recipe.sensors):
+        raise FeatureMismatch(
+            f"telemetry.parquet: not the sensors of the model: {_difference(here, recipe.sensors)}",
+            hint="--sensors picks columns; train a model for other ones",
+        )
+
+
+def _difference(here: Sequence[str], trained: Sequence[str]) -> str:
+    lacking, added = sorted(set(trained) - set(here)), sorted(set(here) - set(trained))
+    parts = [
+        f"{', '.join(names)} {what}" for names, what in ((lacking, "missing"), (added, "not known to it")) if names
+    ]
+    return "; ".join(parts)
+
+
+def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
+    """Refuse attributes that are missing, or that are numbers here and texts there."""
+    import pandas as pd
+
+    if machines is None:
+        return
+    trained = {
+        **dict.fromkeys(recipe.vocabulary.attributes, "a number"),
+        **dict.fromkeys(recipe.vocabulary.categories, "a text"),
+    }
+    for name, kind in trained.items():
+        here = "missing"
+        if name in machines:
+            here = "a number" if pd.api.types.is_numeric_dtype(machines[name]) else "a text"
+        if here != kind:
+            raise FeatureMismatch(
+                f"machines.parquet: {name} is {here}, the model was trained on {kind}",
+                hint="give the attributes that the model was trained with",
+            )
+
+
+def _check_step(recipe: Recipe, data: Path, settings: Settings) -> None:
+    from pdm_cli.raw import RawTelemetry
+
+    step = RawTelemetry(data, settings.columns, settings.preprocess).scan().step_us
+    if step != recipe.step_us:
+        raise FeatureMismatch(
+            f"telemetry.parquet: a reading every {step / 60e6:g} min, the model was trained on one every "
+            f"{recipe.step_us / 60e6:g} min",
+            hint="give telemetry of the same step, or train on this one",
+        )

@@ -1,0 +1,174 @@
+"""``pdm predict``: new raw tables and a model to probabilities, alerts and a ranked work list."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
+from pdm_cli.commands.stages import STAGES
+from pdm_cli.errors import NotEnoughData
+from pdm_cli.params import Settings
+from pdm_cli.report.screen import Screen
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pdm_cli.bundle import Bundle
+    from pdm_cli.commands.execution import Task
+    from pdm_cli.commands.forecast import Forecast
+
+_STAGE = STAGES["predict"]
+# Hours since a rare event grow with the log, with nothing amiss: such features are no sign that machines have changed.
+_AGEING = ("hours_since", "anomalies")
+# With fewer, chance alone looks like drift.
+_LEAST_ROWS = 1000
+
+
+@with_settings(*_STAGE.sections)
+def predict(
+    *,
+    data: Annotated[str, input_port("data", "New raw tables, in the form the model was trained on.")],
+    model: Annotated[str, input_port("model", "Model folder, written by pdm train.")],
+    out: Out,
+    overwrite: Overwrite = False,
+    settings: Settings,
+    screen: Screen,
+) -> None:
+    """Foretell failures from new raw tables: probabilities, alerts, and a work list ranked by probability.
+
+    Example: pdm predict --data raw --model model --out predictions
+    """
+    from pdm_cli.commands.execution import execute
+    from pdm_cli.report.forecasts import draw_forecast
+
+    inputs = {"data": data, "model": model}
+    summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
+    screen.result({**summary, "out": out}, lambda: [*draw_forecast(summary), out])
+
+
+def foretell(task: Task) -> dict[str, Any]:
+    """Write predictions, episodes, work list and drift, and return the summary."""
+    import numpy as np
+    import pandas as pd
+
+    from pdm_cli import bundle, tables
+    from pdm_cli.commands.forecast import make_forecast
+    from pdm_cli.core.drift import DIFFERENT
+    from pdm_cli.core.split import show
+    from pdm_cli.core.worklist import find_alert_episodes, list_predictions
+    from pdm_cli.schema import PREDICTIONS
+
+    loaded = bundle.load(task.inputs["model"])
+    work = task.out / "work"
+    work.mkdir()
+    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
+    shutil.rmtree(work)
+    instants, components = forecast.context.instants, loaded.model.components
+    rows = _wanted_rows(forecast, task.settings)
+    predictions = list_predictions(instants, forecast.probabilities, forecast.alerts, components, rows=rows)
+    tables.write_frame(task.out / PREDICTIONS.file, predictions)
+    episodes = find_alert_episodes(
+        instants, forecast.alerts, components, merge_hours=loaded.recipe.settings.train.merge_hours
+    )
+    times = instants.times[rows]
+    episodes = episodes[episodes["end"] >= pd.Timestamp(int(times.min()), unit="us")].reset_index(drop=True)
+    tables.write_frame(task.out / "episodes.parquet", episodes)
+    worklist = _rank(loaded, forecast)
+    worklist.to_csv(task.out / "worklist.csv", index=False)
+    drift = _drift(loaded, forecast, task.settings)
+    drift.to_csv(task.out / "drift.csv", index=False)
+    return {
+        "schema": "pdm.predict/1",
+        "rows": int(rows.sum()),
+        "machines": len(np.unique(instants.codes[rows])),
+        "start": show(int(times.min())),
+        "end": show(int(times.max())),
+        "lead_time_hours": loaded.recipe.settings.labels.lead_time_hours,
+        "horizon_hours": loaded.recipe.settings.labels.horizon_hours,
+        "trained": {key: loaded.recipe.trained[key] for key in ("cutoff", "test_start")},
+        "alerts": int(forecast.alerts[rows].sum()),
+        "episodes": len(episodes),
+        "worklist": _as_records(worklist),
+        "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(_AGEING)]),
+    }
+
+
+def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
+    import numpy as np
+
+    from pdm_cli.core.split import microseconds, show
+
+    instants = forecast.context.instants
+    rows = np.ones(len(instants.times), np.bool_)
+    if settings.predict.latest:
+        rows = instants.times == instants.ends()[instants.codes]
+    if settings.predict.since is not None:
+        rows &= instants.times >= microseconds(settings.predict.since)
+    if not rows.any():
+        raise NotEnoughData(
+            f"telemetry.parquet: no instant from --since on; the last is {show(int(instants.times.max()))}",
+            hint="give an earlier --since",
+        )
+    return rows
+
+
+def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
+    """Return the work list with its reasons."""
+    import numpy as np
+    import pandas as pd
+
+    from pdm_cli.core.worklist import describe, rank_work, top_reasons
+
+    instants, labels, table = forecast.context.instants, loaded.recipe.settings.labels, forecast.table
+    components = loaded.model.components
+    worklist = rank_work(
+        instants,
+        forecast.probabilities,
+        forecast.alerts,
+        components,
+        lead_time_hours=labels.lead_time_hours,
+        horizon_hours=labels.horizon_hours,
+    )
+    codes = instants.machines.get_indexer(pd.Index(worklist["machineID"]))
+    last = np.searchsorted(instants.codes, codes, side="right") - 1
+    added = loaded.model.explain(table, last)[
+        np.arange(len(last)), [components.index(c) for c in worklist["component"]]
+    ]
+    values = table.matrix(table.names, last)
+    reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories)
+    return worklist.assign(reasons=["; ".join(describe(reason) for reason in row) for row in reasons])
+
+
+def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFrame:
+    """Return the stability index of each feature of the model, the most moved first.
+
+    Looked at is what came from ``--since`` on, or else after the training. Of few rows nothing can be told.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from pdm_cli.core.drift import population_stability
+    from pdm_cli.core.split import microseconds
+
+    names, times = loaded.fingerprint.features, forecast.context.instants.times
+    family_of = dict(zip(forecast.table.names, forecast.table.families, strict=True))
+    since = settings.predict.since
+    start = microseconds(since) if since is not None else pd.Timestamp(loaded.recipe.trained["cutoff"]).value // 1000
+    rows = np.flatnonzero(times > start)
+    if not len(rows) and since is None:
+        rows = np.arange(len(times))
+    index = population_stability(loaded.fingerprint, forecast.table.matrix(names, rows))
+    if len(rows) < _LEAST_ROWS:
+        index = np.full(len(names), np.nan)
+    drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
+    return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def _as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    import json
+
+    records: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="s"))
+    return records

@@ -1,0 +1,95 @@
+"""Reads the prepared tables and anomalies that features are made from, as ``train`` and ``predict`` both do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from pdm_cli.core.features import Sources
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the prepared tables and anomalies were made, as their files tell.
+
+    Attributes
+    ----------
+    settings : dict
+        Section to setting to value: preprocess, features, and detect where anomalies are read.
+    step_us, phase_us : int
+        Time between readings, and where in it they stand, in microseconds.
+    """
+
+    settings: dict[str, dict[str, Any]]
+    step_us: int
+    phase_us: int
+
+
+def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], None]) -> tuple[Sources, Made]:
+    """Read all tables that are there.
+
+    Parameters
+    ----------
+    prepared, anomalies : Path
+        Output folders of ``pdm preprocess`` and ``pdm detect-anomalies``.
+    note : callable
+        Told in one line if the anomalies are of no use as features.
+
+    Raises
+    ------
+    DataError
+        If a table is missing or damaged, or the anomalies are those of other telemetry.
+    """
+    from pdm_cli import tables
+    from pdm_cli.core.features import Sources
+    from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, FEATURES, MACHINES, TELEMETRY
+
+    telemetry_path = tables.require_file(prepared, TELEMETRY)
+    rolling_path = tables.require_file(prepared, FEATURES)
+    made_with = tables.read_metadata(telemetry_path)
+    made = Made(
+        json.loads(made_with.get("settings", "{}")),
+        tables.read_step(telemetry_path),
+        int(made_with.get("phase_us", "0")),
+    )
+    events = {
+        table.name: tables.read_frame(prepared / table.file).rename(columns={EVENT_COLUMNS[table.name]: "kind"})
+        for table in EVENT_TABLES
+        if (prepared / table.file).is_file()
+    }
+    if anomalies is not None:
+        found, detect = _read_anomalies(anomalies, prepared, note)
+        if found is not None:
+            events["anomalies"] = found
+            made.settings["detect"] = detect
+    machines = tables.read_frame(prepared / MACHINES.file) if (prepared / MACHINES.file).is_file() else None
+    rolling, telemetry = tables.read_frame(rolling_path), tables.read_frame(telemetry_path)
+    return Sources(rolling, telemetry, made.step_us, events, machines), made
+
+
+def _read_anomalies(
+    folder: Path, prepared: Path, note: Callable[[str], None]
+) -> tuple[Any, dict[str, Any]] | tuple[None, dict[str, Any]]:
+    from pdm_cli import manifest, tables
+    from pdm_cli.schema import ANOMALIES, TELEMETRY
+
+    path = tables.require_file(folder, ANOMALIES)
+    made = manifest.read(folder)
+    if made is not None:
+        found_in = made["inputs"].get("prepared", {}).get(TELEMETRY.file)
+        if found_in is not None and found_in != manifest.hash_file(prepared / TELEMETRY.file):
+            raise DataError(
+                f"{path}: found in other telemetry than {prepared / TELEMETRY.file}",
+                hint="run pdm detect-anomalies on these prepared tables",
+            )
+    metadata = tables.read_metadata(path)
+    if metadata.get("causal") != "true":
+        note("the anomalies were found with the whole series in view; they are not features")
+        return None, {}
+    return tables.read_frame(path).rename(columns={"sensor": "kind"}), json.loads(metadata.get("settings", "{}"))

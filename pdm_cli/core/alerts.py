@@ -1,0 +1,361 @@
+"""When to alert: on at a high probability, off at a low one, chosen on held-out folds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.core.costs import alert_cost
+from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.metrics import LONG_WARNING_HOURS, EventJudge, EventOutcome, f1_threshold, machine_months
+from pdm_cli.core.split import Split
+from pdm_cli.params import CostsParams, LabelsParams
+from pdm_cli.schema import TIME
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+How = Literal["hysteresis", "f1", "recall", "cost"]
+
+# After this long without a probability an alert is no longer news.
+RESET_HOURS = 24.0
+# A rule may lose this much F1 against the best single threshold, for fewer false alarms.
+_F1_SLACK = 0.01
+# Thresholds tried let this many rows through, as multiples of the rows before a failure.
+_LEVELS = np.geomspace(1 / 4, 8, 60)
+# An alert that stays on for ever would catch all failures as one alarm: beyond so many horizons it is another one.
+LONGEST_HORIZONS = 2
+
+
+@dataclass(frozen=True)
+class AlertRule:
+    """An alert goes on where the probability reaches ``on`` and stays until it falls below ``off``.
+
+    Attributes
+    ----------
+    on, off : float
+        Probabilities, ``off <= on``; a rule with ``on`` above 1 never alerts.
+
+    Raises
+    ------
+    ValueError
+        If ``off`` is above ``on``, or either is not a number.
+    """
+
+    on: float
+    off: float
+
+    def __post_init__(self) -> None:
+        if not self.off <= self.on:
+            raise ValueError(f"an alert must go off at or below where it goes on, got on={self.on}, off={self.off}")
+
+
+NEVER = AlertRule(2.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How a rule is chosen.
+
+    Attributes
+    ----------
+    how : str
+        ``hysteresis``, ``f1``, ``recall`` or ``cost``.
+    recall : float
+        Share of the rows before a failure that must alert, in (0, 1]; of ``recall`` alone.
+    """
+
+    how: How = "hysteresis"
+    recall: float = 1.0
+
+
+def parse_threshold(text: str) -> Threshold:
+    """Read ``hysteresis``, ``f1``, ``cost`` or ``recall=0.95``.
+
+    Raises
+    ------
+    ValueError
+        If the text is none of these, or the recall is not in (0, 1].
+
+    Examples
+    --------
+    >>> parse_threshold("recall=0.95")
+    Threshold(how='recall', recall=0.95)
+    """
+    how, equals, number = text.strip().partition("=")
+    if how == "recall":
+        try:
+            recall = float(number)
+        except ValueError:
+            recall = math.nan
+        if not 0 < recall <= 1:
+            raise ValueError(f"threshold: recall needs a share above 0 and up to 1, such as recall=0.95, got {text!r}")
+        return Threshold("recall", recall)
+    if how not in get_args(How) or equals:
+        raise ValueError(f"threshold: wanted hysteresis, f1, cost, or recall=0.95, got {text!r}")
+    return Threshold(how)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the model of one fold says of one component on rows that it has not seen.
+
+    Attributes
+    ----------
+    rows : Instants
+        The m rows of the fold's test span, labelled or not, sorted by machine, then time.
+    labels : (m,) array
+        0, 1, or NaN where unknown within the fold.
+    probabilities : (m,) array
+        In [0, 1]; NaN where there is none.
+    split : Split
+        The fold; failures after its ``label_end`` are not looked at.
+    """
+
+    rows: Instants
+    labels: FloatArray
+    probabilities: FloatArray
+    split: Split
+
+
+def switch_alerts(
+    probabilities: FloatArray, codes: IntArray, times: IntArray, rule: AlertRule, *, reset_hours: float = RESET_HOURS
+) -> BoolArray:
+    """Return where the alert is on.
+
+    A row without a probability leaves it as it is, but an alert ends once there was none for too long.
+
+    Parameters
+    ----------
+    probabilities : (m,) array
+        In [0, 1], or NaN.
+    codes, times : (m,) int arrays
+        Machine and microsecond stamp of each row, sorted by machine, then time. Each machine starts without alert.
+    rule : AlertRule
+        Where it goes on and off.
+    reset_hours : float
+        A row later than this after the machine's last probability starts without alert.
+    """
+    return _switch(probabilities, _fresh_rows(probabilities, codes, times, reset_hours), rule)
+
+
+def _fresh_rows(probabilities: FloatArray, codes: IntArray, times: IntArray, reset_hours: float) -> BoolArray:
+    """Return the rows that no earlier state reaches."""
+    rows = np.arange(len(codes))
+    last_known = np.maximum.accumulate(np.where(np.isnan(probabilities), -1, rows))
+    is_fresh = np.ones(len(codes), np.bool_)
+    # Where the last probability is another machine's, or none, this machine has not alerted yet: either answer holds.
+    is_late = times[1:] - times[last_known[:-1]] > reset_hours * US_PER_HOUR
+    is_fresh[1:] = (np.diff(codes) != 0) | is_late
+    return is_fresh
+
+
+def _switch(probabilities: FloatArray, is_fresh: BoolArray, rule: AlertRule) -> BoolArray:
+    is_on = probabilities >= rule.on
+    is_decisive = is_on | (probabilities < rule.off) | is_fresh
+    # The first row is fresh, so that every row has a decisive one at or before it.
+    last_decisive = np.maximum.accumulate(np.where(is_decisive, np.arange(len(is_on)), 0))
+    return is_on[last_decisive]
+
+
+def choose_rule(
+    pieces: Sequence[HeldOut],
+    failures: pd.DataFrame,
+    threshold: Threshold,
+    *,
+    labels: LabelsParams,
+    costs: CostsParams,
+    merge_hours: float,
+    reset_hours: float = RESET_HOURS,
+) -> AlertRule:
+    """Choose the rule of one component on held-out folds.
+
+    ``f1``: the single threshold with the best F1 of rows. ``recall``: the highest single threshold that reaches the
+    recall of rows. ``hysteresis``: of the rules that lose at most .01 of that F1, and no failure warned of at all or a
+    day ahead, against the ``f1`` threshold, the one with the fewest false alarms. ``cost``: the rule whose failures,
+    repairs and false alarms cost least, within the limit on alarms. Of equal rules the one with the better F1 wins.
+
+    Parameters
+    ----------
+    pieces : sequence of HeldOut
+        One a fold, with at least one label of 1 among them.
+    failures : DataFrame
+        ``machineID, datetime`` of the component's failures.
+    threshold : Threshold
+        How to choose.
+    labels : LabelsParams
+        Lead time and horizon.
+    costs : CostsParams
+        Looked at by ``cost`` alone.
+    merge_hours : float
+        See :func:`pdm_cli.core.metrics.find_episodes`.
+    reset_hours : float
+        See :func:`switch_alerts`.
+
+    Raises
+    ------
+    ValueError
+        If no held-out row with a probability lies before a failure.
+    """
+    known_labels, known = _pool(pieces)
+    if not np.any(known_labels == 1):
+        raise ValueError("no held-out row lies before a failure, so there is nothing to choose the alert rule on")
+    if threshold.how == "recall":
+        level = _recall_threshold(known[known_labels == 1], threshold.recall)
+        return AlertRule(level, level)
+    level = f1_threshold(known_labels, known)
+    single = AlertRule(level, level)
+    if threshold.how == "f1":
+        return single
+    rules = list(_candidates(known, int((known_labels == 1).sum()), level))
+    lowest = min(rule.off for rule in rules)
+    trials = _Trials(
+        [
+            _Trial(piece, failures, lowest, labels=labels, merge_hours=merge_hours, reset_hours=reset_hours)
+            for piece in pieces
+        ]
+    )
+    if threshold.how == "hysteresis":
+        return _calmest(trials, rules, single)
+    return _cheapest(trials, rules, costs, sum(float(machine_months(piece.rows).sum()) for piece in pieces))
+
+
+def _pool(pieces: Sequence[HeldOut]) -> tuple[FloatArray, FloatArray]:
+    """Return labels and probabilities of all rows that have both."""
+    labels = np.concatenate([piece.labels for piece in pieces])
+    probabilities = np.concatenate([piece.probabilities for piece in pieces])
+    is_known = ~np.isnan(labels) & ~np.isnan(probabilities)
+    return labels[is_known], probabilities[is_known]
+
+
+def _recall_threshold(positives: FloatArray, recall: float) -> float:
+    # The hair taken off keeps .95 of 20 rows at 19, whatever the binary fraction.
+    wanted = max(1, math.ceil(recall * len(positives) - 1e-9))
+    return float(np.sort(positives)[-wanted])
+
+
+def _candidates(probabilities: FloatArray, positives: int, level: float) -> Iterator[AlertRule]:
+    """Yield pairs of held-out quantiles, spaced by how many rows they let through."""
+    rows = np.clip(np.round(positives * _LEVELS).astype(np.int64), 1, len(probabilities))
+    levels = np.unique([*np.sort(probabilities)[-rows], level])[::-1].tolist()
+    for position, on in enumerate(levels):
+        yield from (AlertRule(on, off) for off in levels[position:])
+
+
+class _Trial:
+    """One fold on which rules are tried, none of which goes off below ``lowest``.
+
+    Such rules are all off where the probability is below ``lowest``, which is nearly everywhere: of each run of these
+    rows only the first is kept.
+    """
+
+    def __init__(
+        self,
+        piece: HeldOut,
+        failures: pd.DataFrame,
+        lowest: float,
+        *,
+        labels: LabelsParams,
+        merge_hours: float,
+        reset_hours: float,
+    ) -> None:
+        rows = piece.rows
+        is_off = piece.probabilities < lowest
+        is_kept = ~is_off
+        is_kept[:1] = True
+        is_kept[1:] |= ~is_off[:-1]
+        kept = Instants(rows.machines, rows.codes[is_kept], rows.times[is_kept])
+        self._probabilities = piece.probabilities[is_kept]
+        self._fresh = _fresh_rows(piece.probabilities, rows.codes, rows.times, reset_hours)[is_kept]
+        self._failed, self._labelled = piece.labels[is_kept] == 1, ~np.isnan(piece.labels[is_kept])
+        self.positives = int((piece.labels == 1).sum())
+        self.judge = EventJudge(
+            kept,
+            failures[failures[TIME] <= pd.Timestamp(piece.split.label_end, unit="us")],
+            start_us=np.maximum(rows.starts(), piece.split.test_start),
+            ends_us=rows.ends(),
+            labels=labels,
+            merge_hours=merge_hours,
+            longest_hours=LONGEST_HORIZONS * labels.horizon_hours,
+        ).judge
+
+    def switch(self, rule: AlertRule) -> BoolArray:
+        """Return the alerts of the kept rows."""
+        return _switch(self._probabilities, self._fresh, rule)
+
+    def count(self, is_alert: BoolArray) -> tuple[int, int]:
+        """Return how many labelled rows alert, and how many of them lie before a failure."""
+        return int(np.count_nonzero(is_alert & self._labelled)), int(np.count_nonzero(is_alert & self._failed))
+
+
+class _Trials:
+    """All folds together."""
+
+    def __init__(self, trials: list[_Trial]) -> None:
+        self._trials = trials
+        self._positives = sum(trial.positives for trial in trials)
+
+    def switch(self, rule: AlertRule) -> list[BoolArray]:
+        """Return the alerts of each fold."""
+        return [trial.switch(rule) for trial in self._trials]
+
+    def f1(self, alerts: list[BoolArray]) -> float:
+        """Return the F1 of the labelled rows."""
+        counts = [trial.count(is_alert) for trial, is_alert in zip(self._trials, alerts, strict=True)]
+        hits = sum(hits for _, hits in counts)
+        return 2 * hits / (sum(alerted for alerted, _ in counts) + self._positives)
+
+    def judge(self, alerts: list[BoolArray]) -> list[EventOutcome]:
+        """Return what became of the failures and the alerts of each fold."""
+        return [trial.judge(is_alert) for trial, is_alert in zip(self._trials, alerts, strict=True)]
+
+
+def _calmest(trials: _Trials, rules: list[AlertRule], single: AlertRule) -> AlertRule:
+    """Return the rule with the fewest false alarms among those about as good as the single threshold."""
+    alerts = trials.switch(single)
+    least_f1, least_caught = trials.f1(alerts) - _F1_SLACK, _count_warned(trials.judge(alerts))
+
+    def rank(rule: AlertRule) -> tuple[float, ...] | None:
+        alerts = trials.switch(rule)
+        f1 = trials.f1(alerts)
+        if f1 < least_f1:
+            return None
+        outcomes = trials.judge(alerts)
+        if any(n < least for n, least in zip(_count_warned(outcomes), least_caught, strict=True)):
+            return None
+        return sum(outcome.false_alarms for outcome in outcomes), -f1
+
+    return _best(rules, rank)
+
+
+def _cheapest(trials: _Trials, rules: list[AlertRule], costs: CostsParams, months: float) -> AlertRule:
+    """Return the rule that costs least within the limit on alarms; never to alert is one of them."""
+    limit = math.inf if costs.max_alarms_per_machine_month is None else costs.max_alarms_per_machine_month * months
+
+    def rank(rule: AlertRule) -> tuple[float, ...] | None:
+        alerts = trials.switch(rule)
+        outcomes = trials.judge(alerts)
+        if sum(len(outcome.episode_codes) for outcome in outcomes) > limit:
+            return None
+        # All rules are judged on the same months, so that their number does not change the order.
+        return alert_cost(outcomes, costs=costs, machine_months=1.0), -trials.f1(alerts)
+
+    return _best([*rules, NEVER], rank)
+
+
+def _best(rules: list[AlertRule], rank: Callable[[AlertRule], tuple[float, ...] | None]) -> AlertRule:
+    """Return the first of the rules that rank lowest; ``None`` means out of the running, never for all."""
+    ranks = {rule: place for rule in rules if (place := rank(rule)) is not None}
+    return min(ranks, key=ranks.__getitem__)
+
+
+def _count_warned(outcomes: list[EventOutcome]) -> tuple[int, int]:
+    """Return how many failures were caught, and how many of them with a long warning."""
+    warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
+    return int((~np.isnan(warning)).sum()), int((warning >= LONG_WARNING_HOURS).sum())

@@ -1,0 +1,158 @@
+"""Does new data look like what the model was trained on: a fingerprint of the training rows, and how far others lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+
+# The usual reading of the population stability index: below MOVED stable, above DIFFERENT another population.
+MOVED = 0.1
+DIFFERENT = 0.25
+
+# Shares come out within half a percent from so many rows, and more would only cost time.
+_MOST_ROWS = 50_000
+# An empty bin would make the index infinite.
+_LEAST_SHARE = 1e-4
+# How far below the lowest value, relative to it, the edge of a bin for lower ones is set; ample for single precision.
+_BELOW = 1e-6
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """How the f features of the training rows were distributed; plain data.
+
+    Attributes
+    ----------
+    features : list of str
+        Names.
+    edges : list of list of float
+        Upper ends of the bins of each feature, rising, included in their bin; above the last one is one more bin.
+    shares : list of list of float
+        Share of the rows in each bin, 0 to 1; one more than the bins, the last being the share that is missing.
+    typical : list of float
+        Median, the lower of the middle two; NaN where no row has a value.
+    """
+
+    features: list[str]
+    edges: list[list[float]]
+    shares: list[list[float]]
+    typical: list[float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON types, which know no NaN: it is written as ``None``."""
+        return asdict(self) | {"typical": [None if math.isnan(value) else value for value in self.typical]}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Fingerprint:
+        """Return what :meth:`to_json` was made from."""
+        typical = [math.nan if value is None else value for value in content["typical"]]
+        return cls(content["features"], content["edges"], content["shares"], typical)
+
+
+def take_fingerprint(values: Matrix, names: Sequence[str], categorical: Collection[str]) -> Fingerprint:
+    """Describe training rows by the deciles of each feature and the shares of rows between them.
+
+    Equal deciles are one edge. A value that makes up the lowest decile has a bin to itself, apart from lower ones.
+
+    Parameters
+    ----------
+    values : (m, f) float32 array
+        Training rows, at least one; NaN and infinite values count as missing.
+    names : sequence of str
+        The f features.
+    categorical : collection of str
+        Those whose values are positions in a list of categories: each position is a bin.
+
+    Raises
+    ------
+    ValueError
+        If there is no row.
+    """
+    if not len(values):
+        raise ValueError("no rows to take a fingerprint of")
+    edges, shares, typical = [], [], []
+    for name, column in zip(names, _columns(values), strict=True):
+        known = _sorted_known(column)
+        own_edges = _category_edges(known) if name in categorical else _decile_edges(known)
+        edges.append(own_edges.tolist())
+        shares.append(_shares(known, own_edges, len(column)).tolist())
+        typical.append(float(known[(len(known) - 1) // 2]) if len(known) else math.nan)
+    return Fingerprint(list(names), edges, shares, typical)
+
+
+def population_stability(fingerprint: Fingerprint, values: Matrix) -> FloatArray:
+    """Return the population stability index of each feature: sum of (p - q) ln(p / q) over the bins.
+
+    p and q are the shares of the training rows and of the given rows, none below 0.0001. The usual reading [1]_: below
+    :data:`MOVED` stable, above :data:`DIFFERENT` another population. Chance alone makes about
+    (bins - 1) / rows, so fewer than some hundred rows say little.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        Of the training rows.
+    values : (m, f) float32 array
+        Rows to compare, the features in the same order.
+
+    Returns
+    -------
+    (f,) array
+        0 or more, no unit; NaN if there is no row.
+
+    References
+    ----------
+    .. [1] N. Siddiqi (2006), Credit Risk Scorecards, Wiley.
+    """
+    if not len(values):
+        return np.full(len(fingerprint.features), np.nan)
+    found = [
+        _divergence(np.array(shares), _shares(_sorted_known(column), np.array(edges, np.float32), len(column)))
+        for edges, shares, column in zip(fingerprint.edges, fingerprint.shares, _columns(values), strict=True)
+    ]
+    return np.array(found, np.float64)
+
+
+def _columns(values: Matrix) -> Matrix:
+    """Return the features as rows, of a sample if there are many rows."""
+    if len(values) > _MOST_ROWS:
+        # Drawn, not every k-th: that would pick hours of the day, as rows stand on a regular grid.
+        values = values[np.sort(np.random.default_rng(0).choice(len(values), _MOST_ROWS, replace=False))]
+    return np.ascontiguousarray(values.T)
+
+
+def _sorted_known(column: Matrix) -> Matrix:
+    return np.sort(column[np.isfinite(column)])
+
+
+def _category_edges(known: Matrix) -> Matrix:
+    return np.arange(known[-1] + 1 if len(known) else 0, dtype=np.float32)
+
+
+def _decile_edges(known: Matrix) -> Matrix:
+    """Return the distinct deciles, each the least value that so many tenths of the values do not exceed."""
+    if not len(known):
+        return known
+    edges = np.unique(known[(np.arange(1, 10) * len(known) + 9) // 10 - 1])
+    lowest = known[0]
+    if edges[0] > lowest:
+        return edges
+    return np.concatenate([[lowest - np.float32(_BELOW) * max(abs(lowest), np.float32(1))], edges])
+
+
+def _shares(known: Matrix, edges: Matrix, rows: int) -> FloatArray:
+    """Return the share of the rows in each bin, and last that of missing ones."""
+    upto = np.searchsorted(known, edges, side="right")
+    return np.diff(np.concatenate([[0], upto, [len(known), rows]])) / rows
+
+
+def _divergence(shares: FloatArray, others: FloatArray) -> float:
+    p, q = np.maximum(shares, _LEAST_SHARE), np.maximum(others, _LEAST_SHARE)
+    return float(np.sum((p - q) * np.log(p / q)))

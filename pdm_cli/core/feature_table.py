@@ -1,0 +1,66 @@
+"""A table of features: columns with the family each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm_cli.errors import FeatureMismatch
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features at every instant, a column an array, so that tables are put side by side without a copy.
+
+    Attributes
+    ----------
+    names : list of str
+        The f columns.
+    families : list of str
+        Family of each column.
+    categorical : list of str
+        Columns whose values are positions in a list of categories.
+    columns : list of (m,) float32 arrays
+        NaN where unknown.
+    """
+
+    names: list[str]
+    families: list[str]
+    categorical: list[str]
+    columns: list[NDArray[np.float32]]
+
+    def beside(self, other: FeatureTable) -> FeatureTable:
+        """Return one table of the columns of both."""
+        return FeatureTable(
+            self.names + other.names,
+            self.families + other.families,
+            self.categorical + other.categorical,
+            self.columns + other.columns,
+        )
+
+    def names_of(self, families: Iterable[str]) -> list[str]:
+        """Return the columns that belong to some families, in the order of the table."""
+        wanted = set(families)
+        return [name for name, family in zip(self.names, self.families, strict=True) if family in wanted]
+
+    def matrix(self, names: Sequence[str], rows: NDArray[Any] | slice = slice(None)) -> NDArray[np.float32]:
+        """Return the named columns of some rows, shape (r, len(names)).
+
+        Raises
+        ------
+        FeatureMismatch
+            If a column is not in the table.
+        """
+        position = {name: column for column, name in enumerate(self.names)}
+        lacking = [name for name in names if name not in position]
+        if lacking:
+            raise FeatureMismatch(
+                f"features: {len(lacking)} that the model looks at cannot be made, the first is {lacking[0]!r}",
+                hint="give the tables that the model was trained with",
+            )
+        columns = [self.columns[position[name]][rows] for name in names]
+        return np.stack(columns, axis=1)

@@ -1,0 +1,152 @@
+"""Held-out metrics of a model: per row, per failure, and in money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
+from pdm_cli.core.bootstrap import bootstrap_events
+from pdm_cli.core.calibration import calibration_error, reliability
+from pdm_cli.core.costs import Lives, compare_costs
+from pdm_cli.core.events import Instants
+from pdm_cli.core.metrics import (
+    EventOutcome,
+    judge_events,
+    machine_months,
+    macro_mean,
+    row_metrics,
+    summarise_events,
+    warned_ahead,
+)
+from pdm_cli.params import CostsParams, LabelsParams
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+# Warnings are reported at these, as far as the model looks.
+_HOURS_AHEAD = (3.0, 6.0, 12.0, 24.0, 36.0, 48.0, 72.0, 96.0, 120.0, 168.0)
+_ROW_METRICS = ("roc_auc", "average_precision", "brier", "f1")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a model said of a span, and what came of it.
+
+    Attributes
+    ----------
+    rows : Instants
+        The m rows of the span, labelled or not, sorted by machine, then time.
+    labels : (m, c) array
+        0, 1, or NaN where the future is not known.
+    probabilities : (m, c) array
+        Of the model.
+    alerts : (m, c) bool array
+        Where its alerts were on.
+    failures : DataFrame
+        ``machineID, datetime, failure``.
+    ends_us : (machines,) int array
+        Last instant at which each machine is known, in the order of ``rows.machines``.
+    """
+
+    rows: Instants
+    labels: FloatArray
+    probabilities: FloatArray
+    alerts: BoolArray
+    failures: pd.DataFrame
+    ends_us: IntArray
+
+
+def judge_verdict(
+    verdict: Verdict,
+    components: list[str],
+    rules: list[AlertRule],
+    *,
+    lead: LabelsParams,
+    costs: CostsParams,
+    lives: dict[str, Lives],
+    merge_hours: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the metrics: macro, per component, per event with intervals, and what it all would have cost.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Predictions and truth.
+    components : list of str
+        The c components.
+    rules : list of AlertRule
+        What the alerts were made by; told along.
+    lead : LabelsParams
+        Lead time and horizon.
+    costs : CostsParams
+        What events cost.
+    lives : dict
+        Lives of parts of each component in the training span.
+    merge_hours : float
+        See :func:`pdm_cli.core.metrics.find_episodes`.
+    seed : int
+        Of the bootstrap.
+    """
+    months = machine_months(verdict.rows)
+    outcomes = {
+        component: _judge_events(verdict, column, component, lead=lead, merge_hours=merge_hours)
+        for column, component in enumerate(components)
+    }
+    judged = {
+        component: {
+            **_judge_rows(verdict, column),
+            "threshold": rules[column].on,
+            "alert_off": rules[column].off,
+            "events": _describe([outcomes[component]], months, lead=lead, seed=seed),
+        }
+        for column, component in enumerate(components)
+    }
+    known = ~np.isnan(verdict.labels)
+    return {
+        "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in judged.values()]),
+        "components": judged,
+        "events": _describe(list(outcomes.values()), months, lead=lead, seed=seed),
+        "calibration_error": calibration_error(verdict.labels[known], verdict.probabilities[known]),
+        "costs": compare_costs(outcomes, lives, costs=costs, machine_months=float(months.sum())),
+    }
+
+
+def _judge_rows(verdict: Verdict, column: int) -> dict[str, Any]:
+    known = ~np.isnan(verdict.labels[:, column])
+    labels, probabilities = verdict.labels[known, column], verdict.probabilities[known, column]
+    return {
+        **row_metrics(labels, probabilities, is_alert=verdict.alerts[known, column]),
+        "calibration_error": calibration_error(labels, probabilities),
+        "reliability": reliability(labels, probabilities),
+    }
+
+
+def _judge_events(
+    verdict: Verdict, column: int, component: str, *, lead: LabelsParams, merge_hours: float
+) -> EventOutcome:
+    is_on, rows = verdict.alerts[:, column], verdict.rows
+    return judge_events(
+        Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),
+        verdict.failures[verdict.failures["failure"] == component],
+        start_us=verdict.rows.starts(),
+        ends_us=verdict.ends_us,
+        labels=lead,
+        merge_hours=merge_hours,
+        longest_hours=LONGEST_HORIZONS * lead.horizon_hours,
+    )
+
+
+def _describe(outcomes: list[EventOutcome], months: FloatArray, *, lead: LabelsParams, seed: int) -> dict[str, Any]:
+    ahead = [hours for hours in _HOURS_AHEAD if lead.lead_time_hours <= hours <= lead.horizon_hours]
+    return {
+        **summarise_events(outcomes, machine_months=float(months.sum())),
+        "warned_ahead": {f"{hours:g}h": share for hours, share in warned_ahead(outcomes, hours=ahead).items()},
+        "intervals": bootstrap_events(outcomes, months, seed=seed),
+    }

@@ -1,0 +1,299 @@
+"""From predictions to the work list: which component of which machine to see to first, since when, and why."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.metrics import find_episodes
+from pdm_cli.schema import MACHINE, TIME
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# A machine whose last row is this many horizons older than the fleet's newest is no longer heard of.
+_STALE_HORIZONS = 2
+
+
+def list_predictions(
+    instants: Instants, probabilities: FloatArray, alerts: BoolArray, components: Sequence[str], *, rows: BoolArray
+) -> pd.DataFrame:
+    """Return the predictions of some rows, one a machine, time and component, in the order of the rows.
+
+    Parameters
+    ----------
+    instants : Instants
+        The m rows.
+    probabilities, alerts : (m, c) arrays
+        Of each component.
+    components : sequence of str
+        The c components.
+    rows : (m,) bool array
+        Rows wanted.
+    """
+    chosen, count = np.flatnonzero(rows), len(components)
+    return pd.DataFrame(
+        {
+            MACHINE: np.repeat(instants.machines[instants.codes[chosen]].to_numpy(), count),
+            TIME: np.repeat(_stamps(instants.times[chosen]), count),
+            "component": pd.Series(np.tile(np.array(components, object), len(chosen)), dtype="str"),
+            "probability": probabilities[chosen].ravel(),
+            "alert": alerts[chosen].ravel(),
+        }
+    )
+
+
+def find_alert_episodes(
+    instants: Instants, alerts: BoolArray, components: Sequence[str], *, merge_hours: float
+) -> pd.DataFrame:
+    """Return the episodes of alerts of every machine and component.
+
+    Parameters
+    ----------
+    instants : Instants
+        The m rows, in any order.
+    alerts : (m, c) bool array
+        Whether the alert of each component is on.
+    components : sequence of str
+        The c components.
+    merge_hours : float
+        Alerts no further apart than this are one episode.
+
+    Returns
+    -------
+    DataFrame
+        ``machineID, component, start, end, rows``: first and last alert (UTC) and the number of alerts; sorted by
+        machine, start, component in the order given.
+    """
+    order = np.lexsort((instants.times, instants.codes))
+    found = []
+    for column in range(len(components)):
+        rows = order[alerts[order, column]]
+        first, last = find_episodes(instants.codes[rows], instants.times[rows], merge_hours=merge_hours)
+        found.append((rows[first], rows[last], last - first + 1, np.full(len(first), column)))
+    start, end, counts, columns = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((columns, instants.times[start], instants.codes[start]))
+    return pd.DataFrame(
+        {
+            MACHINE: instants.machines[instants.codes[start[order]]],
+            "component": _names(components, columns[order]),
+            "start": _stamps(instants.times[start[order]]),
+            "end": _stamps(instants.times[end[order]]),
+            "rows": counts[order],
+        }
+    )
+
+
+def rank_work(
+    instants: Instants,
+    probabilities: FloatArray,
+    alerts: BoolArray,
+    components: Sequence[str],
+    *,
+    lead_time_hours: float,
+    horizon_hours: float,
+) -> pd.DataFrame:
+    """Return what to see to now: each machine and component whose alert is on at that machine's last row.
+
+    Parameters
+    ----------
+    instants : Instants
+        The m rows, in any order.
+    probabilities : (m, c) array
+        Of failing within [t + lead time, t + horizon], 0 to 1.
+    alerts : (m, c) bool array
+        Whether the alert is on.
+    components : sequence of str
+        The c components.
+    lead_time_hours, horizon_hours : float
+        What the probabilities are of.
+
+    Returns
+    -------
+    DataFrame
+        ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the machine's last row; ``since``,
+        the first row of the run of alerts that lasts until then; ``expected_from`` and ``expected_until``, between
+        which it fails if it does; ``is_stale`` where the machine has sent nothing for more than two horizons while
+        others have. Highest probability first, then the longer run, then by machine, then component in the order given.
+    """
+    order = np.lexsort((instants.times, instants.codes))
+    codes, times = instants.codes[order], instants.times[order]
+    lasts = np.flatnonzero(np.diff(codes, append=-1))
+    machine, column = np.nonzero(alerts[order[lasts]])
+    row = lasts[machine]
+    since = times[_run_starts(codes, alerts[order])[row, column]]
+    probability = probabilities[order[row], column]
+    ranked = np.lexsort((column, codes[row], since, -probability))
+    row, column, last = row[ranked], column[ranked], times[row[ranked]]
+    lead, horizon = (round(hours * US_PER_HOUR) for hours in (lead_time_hours, horizon_hours))
+    return pd.DataFrame(
+        {
+            "rank": np.arange(1, len(row) + 1),
+            MACHINE: instants.machines[codes[row]],
+            "component": _names(components, column),
+            "probability": probability[ranked],
+            TIME: _stamps(last),
+            "since": _stamps(since[ranked]),
+            "expected_from": _stamps(last + lead),
+            "expected_until": _stamps(last + horizon),
+            "is_stale": times.max(initial=np.iinfo(np.int64).min) - last > _STALE_HORIZONS * horizon,
+        }
+    )
+
+
+def _run_starts(codes: IntArray, alerts: BoolArray) -> IntArray:
+    """Return for each row and component the first row of the run of alerts, for rows where the alert is on."""
+    goes_on = np.zeros_like(alerts)
+    goes_on[1:] = alerts[:-1] & (codes[1:] == codes[:-1])[:, None]
+    rows = np.arange(len(codes))[:, None]
+    return np.maximum.accumulate(np.where(alerts & ~goes_on, rows, 0), axis=0)
+
+
+def _names(components: Sequence[str], columns: IntArray) -> pd.Series:
+    return pd.Series(np.array(components, object)[columns], dtype="str")
+
+
+def _stamps(times: IntArray) -> NDArray[np.datetime64]:
+    return times.astype("datetime64[us]")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A feature that raises the probability of a failure.
+
+    Attributes
+    ----------
+    name : str
+        The feature.
+    value : float, str or None
+        Its value, or category; ``None`` if missing.
+    contribution : float
+        What it adds to the log-odds, above 0.
+    """
+
+    name: str
+    value: float | str | None
+    contribution: float
+
+
+def top_reasons(
+    contributions: NDArray[np.floating],
+    names: Sequence[str],
+    values: NDArray[np.floating],
+    *,
+    most: int = 3,
+    categories: Mapping[str, Sequence[str]] | None = None,
+) -> list[list[Reason]]:
+    """Return for each row the features with the largest contributions, largest first.
+
+    Parameters
+    ----------
+    contributions : (r, f) array
+        What each feature adds to the log-odds of a failure (SHAP values, without the bias).
+    names : sequence of str
+        The f features.
+    values : (r, f) array
+        Their values; NaN where missing.
+    most : int
+        Most reasons of a row; contributions of 0 or less are none.
+    categories : mapping, optional
+        Categorical feature to its categories, of which the values are positions.
+    """
+    order = np.argsort(-contributions, axis=1, kind="stable")[:, :most]
+    return [
+        [
+            Reason(names[column], _value(names[column], row[column], categories or {}), float(added[column]))
+            for column in columns
+            if added[column] > 0
+        ]
+        for columns, added, row in zip(order.tolist(), contributions, values, strict=True)
+    ]
+
+
+def _value(name: str, value: float, categories: Mapping[str, Sequence[str]]) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return categories[name][int(value)] if name in categories else float(value)
+
+
+# Pattern of a feature's name, its wording, and its wording where the value is missing; the first that fits is taken.
+_WORDINGS = [
+    (r"(.+)_std_([\d.]+)(h|min)", "{0} standard deviation of {1} {2} is {value}", "{0} standard deviation unknown"),
+    (r"(.+)_(mean|min|max)_([\d.]+)(h|min)", "{0} {1} of {2} {3} is {value}", "{0} {1} of {2} {3} unknown"),
+    (r"hours_since_any_error", "last error of any kind {hours} ago", "no error of any kind yet"),
+    (r"hours_since_any_maint", "last maintenance of any kind {hours} ago", "no maintenance yet"),
+    (r"hours_since_any_failure", "last failure of any component {hours} ago", "no failure of any component yet"),
+    (r"hours_since_any_anomaly", "last anomaly of any sensor {hours} ago", "no anomaly of any sensor yet"),
+    (r"hours_since_(.+)_replaced", "{0} replaced {hours} ago", "{0} not replaced yet"),
+    (r"hours_since_(.+)_failed", "{0} failed {hours} ago", "{0} has not failed yet"),
+    (r"hours_since_(.+)_anomaly", "{0} anomaly {hours} ago", "no {0} anomaly yet"),
+    (r"hours_since_(.+)", "{0} {hours} ago", "no {0} yet"),
+    (r"(.+)_anomaly_count_([\d.]+)h", "{value} of {0} anomaly in {1} h", "{0} anomalies unknown"),
+    (r"(.+)_anomaly_score", "last {0} anomaly has score {value}", "no {0} anomaly yet"),
+    (r"(.+)_count_([\d.]+)h", "{value} of {0} in {1} h", "{0} count unknown"),
+    (r"(.+)_shift", "test statistic of a {0} shift is {value}", "shift of {0} unknown"),
+    (r"(.+)_shift_age", "{0} shift began {hours} ago", "shift of {0} unknown"),
+    (r"(.+)_shift_step", "{0} shifted by {signed} standard deviations", "shift of {0} unknown"),
+    (r"visit_period", "maintenance visits every {hours}", "no rhythm of maintenance visits known"),
+    (r"visit_phase", "{percent} of the time to the next visit gone by", "next maintenance visit unknown"),
+    (r"hours_to_visit", "next maintenance visit in {hours}", "next maintenance visit unknown"),
+    (r"(.+)_shift_to_visit", "{0} shifted {hours} before the next visit", "no clear shift of {0}"),
+    (r"(.+)_to_visit", "{0} came {hours} before the next visit", "no {0} of late"),
+    (r"(.+)_match", "{looks} like the time before earlier failures of {0}", "likeness to failures of {0} unknown"),
+    (r"(.+)_match_hours", "{0} would fail in {hours}, as earlier ones did", "likeness to failures of {0} unknown"),
+    (r"(.+)_match_visit", "{looks} like {0} fails at the next visit", "next maintenance visit unknown"),
+    (r"(.+)_match_lag", "{0} would fail {beside} the next visit", "next maintenance visit unknown"),
+]
+
+
+def describe(reason: Reason) -> str:
+    """Return a reason in plain English; features of no known family read ``name = value``.
+
+    Examples
+    --------
+    >>> describe(Reason("hours_since_error1", 21.0, 1.7))
+    'error1 21 h ago'
+    >>> describe(Reason("volt_mean_24h", 201.43, 0.4))
+    'volt mean of 24 h is 201.4'
+    >>> describe(Reason("age", 18.0, 0.1))
+    'age = 18'
+    """
+    value = reason.value
+    if isinstance(value, str):
+        return f"{reason.name} = {value}"
+    for pattern, wording, missing in _WORDINGS:
+        if match := re.fullmatch(pattern, reason.name):
+            if value is None:
+                return missing.format(*match.groups())
+            return wording.format(*match.groups(), **_words(value))
+    return f"{reason.name} unknown" if value is None else f"{reason.name} = {_number(value)}"
+
+
+def _words(value: float) -> dict[str, str]:
+    """Return the ways in which a wording may tell a value."""
+    return {
+        "value": _number(value),
+        "signed": f"{value:+.2g}",
+        "percent": f"{value:.0%}",
+        "hours": _hours(value),
+        "beside": f"{_hours(abs(value))} {'after' if value > 0 else 'before'}",
+        # Log-likelihood ratios: below 0 normal running explains the readings better.
+        "looks": "looks" if value > 0 else "does not look",
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def _hours(value: float) -> str:
+    """Return hours, from three days on as days."""
+    return f"{value:.3g} h" if value < 72 else f"{value / 24:.0f} days"

@@ -1,0 +1,55 @@
+"""The work list and the drift table of ``pdm predict``, drawn from its summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.report.results import make_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_MOST_WORK = 20
+_MOST_DRIFT = 5
+
+
+def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw what to see to, and how far the data has moved from the training's."""
+    facts = (
+        f"{summary['rows']:,} instants of {summary['machines']:,} machines, {_stamp(summary['start'])} to "
+        f"{_stamp(summary['end'])} UTC; {summary['episodes']:,} episodes of alerts"
+    )
+    return [facts, *_draw_work(summary), *_draw_drift(summary["drift"])]
+
+
+def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
+    work = summary["worklist"]
+    if not work:
+        return ["work list: no alert is on"]
+    columns = (("machine", "left"), ("component", "left"), ("probability", "right"), ("alert since", "left"))
+    table = make_table("rank", *columns, ("fails, if it does", "left"), ("because", "left"))
+    for row in work[:_MOST_WORK]:
+        window = f"{_stamp(row['expected_from'])} to {_stamp(row['expected_until'])}"
+        machine = f"{row['machineID']}{' (silent)' if row['is_stale'] else ''}"
+        cells = (machine, row["component"], f"{row['probability']:.0%}", _stamp(row["since"]), window, row["reasons"])
+        table.add_row(str(row["rank"]), *cells)
+    more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []
+    note = "probability of failing within the time given (UTC)"
+    return [table, *more, note]
+
+
+def _draw_drift(drift: list[dict[str, Any]]) -> list[RenderableType]:
+    if not drift:
+        return []
+    table = make_table("drifted feature", ("stability index", "right"))
+    for row in drift[:_MOST_DRIFT]:
+        table.add_row(row["feature"], f"{row['stability_index']:.2f}")
+    return [
+        f"{len(drift)} features are spread otherwise than in the training (population stability index of .25 or more); "
+        "all are in drift.csv",
+        table,
+    ]
+
+
+def _stamp(text: str) -> str:
+    return text.replace("T", " ")[:16]

@@ -1,0 +1,305 @@
+"""``pdm predict`` and ``pdm evaluate``: new raw tables and a model folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pdm_cli.commands.demo import write_fleet
+from pdm_cli.core.simulate import simulate_fleet
+from tests.cli.conftest import QUICK, Outcome, Pdm
+from tests.cli.test_errors import assert_clear, edit
+
+FILES = {"predictions.parquet", "episodes.parquet", "worklist.csv", "drift.csv", "predictions.json", "manifest.json"}
+
+
+@pytest.fixture(scope="session")
+def model(work: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of all families, anomalies and template too."""
+    out = tmp_path_factory.mktemp("model") / "model"
+    words = ("--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", out)
+    families = "rolling,hours_since,counts,anomalies,attributes,visits,cycle_places,shifts,template"
+    outcome = pdm("train", *words, *QUICK, "--families", families)
+    assert outcome.code == 0, outcome.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def predicted(fleet: Path, model: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("predicted") / "out"
+    outcome = predict(pdm, fleet, model, out)
+    assert outcome.code == 0, outcome.stderr
+    return out
+
+
+def predict(pdm: Pdm, data: Path, model: Path, out: Path, *words: object) -> Outcome:
+    return pdm("predict", "--data", data, "--model", model, "--out", out, *words)
+
+
+def evaluate(pdm: Pdm, data: Path, model: Path, *words: object) -> Outcome:
+    return pdm("evaluate", "--data", data, "--model", model, *words)
+
+
+def read(out: Path) -> pd.DataFrame:
+    return pd.read_parquet(out / "predictions.parquet")
+
+
+def metrics_of(model: Path) -> dict:
+    return json.loads((model / "metrics.json").read_text())
+
+
+def test_predictions_from_raw_data_are_those_of_training_to_the_last_bit(model: Path, predicted: Path) -> None:
+    theirs = read(model).drop(columns="label")
+    ours = read(predicted)
+    ours = ours[ours["datetime"] >= theirs["datetime"].min()].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_what_comes_later_changes_no_prediction(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    end = pd.Timestamp("2015-05-20")
+    for name in ("telemetry", "errors", "maint", "failures"):
+        edit(name, lambda t: t[t["datetime"] <= end])(raw)
+    assert predict(pdm, raw, model, tmp_path / "out").code == 0
+    whole = read(predicted)
+    whole = whole[whole["datetime"] <= end].reset_index(drop=True)
+    pd.testing.assert_frame_equal(read(tmp_path / "out"), whole, check_exact=True)
+
+
+def test_everything_is_written_and_listed(predicted: Path) -> None:
+    assert {path.name for path in predicted.iterdir()} == FILES
+    summary = json.loads((predicted / "predictions.json").read_text())
+    predictions = read(predicted)
+    components = predictions["component"].nunique()
+    assert summary["schema"] == "pdm.predict/1"
+    assert summary["rows"] * components == len(predictions)
+    assert summary["machines"] == predictions["machineID"].nunique()
+    assert summary["alerts"] == predictions["alert"].sum()
+    assert summary["episodes"] == len(pd.read_parquet(predicted / "episodes.parquet"))
+
+
+def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    predictions = read(predicted)
+    # Stop at the moment with the most alerts, so that there is work.
+    end = predictions[predictions["alert"]]["datetime"].value_counts().index[0]
+    edit("telemetry", lambda t: t[t["datetime"] <= end])(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    work = pd.read_csv(
+        tmp_path / "out/worklist.csv", parse_dates=["datetime", "since", "expected_from", "expected_until"]
+    )
+    last = predictions[(predictions["datetime"] == end) & predictions["alert"]]
+    assert set(zip(work["machineID"], work["component"], strict=True)) == set(
+        zip(last["machineID"], last["component"], strict=True)
+    )
+    assert work["rank"].tolist() == list(range(1, len(work) + 1))
+    assert work["probability"].is_monotonic_decreasing
+    assert (work["since"] <= work["datetime"]).all()
+    assert (work["expected_from"] == work["datetime"] + pd.Timedelta(hours=3)).all()
+    assert (work["expected_until"] == work["datetime"] + pd.Timedelta(hours=48)).all()
+    assert (work["reasons"].str.len() > 0).all()
+    assert work["reasons"][0] in outcome.stdout
+
+
+def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("telemetry", lambda t: t.assign(volt=t["volt"] + 60))(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out", "--json")
+    drift = pd.read_csv(tmp_path / "out/drift.csv")
+    features = json.loads((model / "bundle.json").read_text())["members"][0]["features"]
+    assert set(drift["feature"]) == set(features)
+    assert drift["stability_index"].is_monotonic_decreasing
+    assert drift["feature"][0].startswith("volt_mean")
+    assert "volt_mean_24h" in {row["feature"] for row in outcome.json["drift"]}
+    told = predict(pdm, raw, model, tmp_path / "out", "--overwrite").stdout
+    assert "features are spread otherwise than in the training" in told
+
+
+def test_since_and_latest_write_less_and_change_nothing(
+    predicted: Path, fleet: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    whole = read(predicted)
+    assert predict(pdm, fleet, model, tmp_path / "since", "--since", "2015-05-15").code == 0
+    later = whole[whole["datetime"] >= "2015-05-15"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(read(tmp_path / "since"), later, check_exact=True)
+    assert predict(pdm, fleet, model, tmp_path / "latest", "--latest").code == 0
+    last = whole[whole["datetime"] == whole.groupby("machineID")["datetime"].transform("max")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(read(tmp_path / "latest"), last, check_exact=True)
+    outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
+    assert_clear(outcome, 4, "no instant from --since on; the last is 2015-05-31T06:00", "earlier --since")
+
+
+def rename_sensor(raw: Path) -> None:
+    edit("telemetry", lambda t: t.rename(columns={"volt": "ampere"}))(raw)
+
+
+MISMATCHES: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "other sensors": (
+        rename_sensor,
+        "not the sensors of the model: volt missing; ampere not known to it",
+        "--sensors picks columns",
+    ),
+    "one more sensor": (
+        edit("telemetry", lambda t: t.assign(oil=1.0)),
+        "not the sensors of the model: oil not known to it",
+        "--sensors picks columns",
+    ),
+    "another step": (
+        edit("telemetry", lambda t: t[t["datetime"].dt.hour % 2 == 0]),
+        "a reading every 120 min, the model was trained on one every 60 min",
+        "same step",
+    ),
+    "missing table": (
+        lambda raw: (raw / "errors.parquet").unlink(),
+        "errors.parquet: not in",
+        "empty but with its columns",
+    ),
+    "missing attributes": (
+        lambda raw: (raw / "machines.parquet").unlink(),
+        "machines.parquet: not in",
+        "the model",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISMATCHES)
+def test_data_of_another_kind_are_refused_with_the_difference(
+    name: str, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    spoil, message, hint = MISMATCHES[name]
+    spoil(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 5, outcome.stderr
+    assert message in outcome.stderr
+    assert hint in outcome.stderr
+    assert not (tmp_path / "out").exists()
+    assert evaluate(pdm, raw, model).code == 5
+
+
+def test_sensors_that_the_model_does_not_know_can_be_left_out(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    edit("telemetry", lambda t: t.assign(oil=1.0))(raw)
+    words = ("--sensors", "volt,rotate,pressure,vibration")
+    assert predict(pdm, raw, model, tmp_path / "out", *words).code == 0
+    pd.testing.assert_frame_equal(read(tmp_path / "out"), read(predicted), check_exact=True)
+
+
+def test_data_without_any_failure_of_late_can_be_predicted_and_scored_as_far_as_possible(
+    raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    edit("failures", lambda t: t[t["datetime"] < "2015-04-20"])(raw)
+    assert predict(pdm, raw, model, tmp_path / "out").code == 0
+    outcome = evaluate(pdm, raw, model)
+    assert outcome.code == 0, outcome.stderr
+    assert "no failure in the test span" in outcome.stdout
+    told = evaluate(pdm, raw, model, "--fail-on", "ap<0.1")
+    assert_clear(told, 10, "--fail-on ap<0.1: ap cannot be told", "does not pass")
+
+
+def test_empty_logs_are_enough(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    for name in ("errors", "maint", "failures"):
+        edit(name, lambda t: t.iloc[:0])(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+
+
+def test_a_machine_is_foretold_the_same_without_the_others(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    for path in raw.glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table[table["machineID"] == 5].to_parquet(path, index=False)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    whole, alone = read(predicted), read(tmp_path / "out")
+    whole = whole[whole["machineID"] == 5].reset_index(drop=True)
+    assert len(alone) == len(whole)
+    # Visits of the fleet stand in where a machine's own say too little, so that early rows may differ.
+    late = whole["datetime"] > "2015-05-01"
+    pd.testing.assert_series_equal(alone["probability"][late], whole["probability"][late], atol=0.1)
+
+
+def test_machines_and_kinds_that_the_model_never_saw_are_taken(
+    raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    edit("errors", lambda t: t.assign(errorID=t["errorID"].replace("error1", "error77")))(raw)
+    edit("machines", lambda t: t.assign(model=t["model"].replace("model3", "model99")))(raw)
+    for path in raw.glob("*.parquet"):
+        pd.read_parquet(path).assign(machineID=lambda t: t["machineID"] + 500).to_parquet(path, index=False)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+
+
+def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    for number, spoil in enumerate(
+        (
+            lambda folder: (folder / "bundle.json").unlink(),
+            lambda folder: (folder / "bundle.json").write_text("{}"),
+            lambda folder: next(folder.glob("member_*")).write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR."),
+        )
+    ):
+        copy = Path(shutil.copytree(model, tmp_path / str(number)))
+        spoil(copy)
+        outcome = predict(pdm, fleet, copy, tmp_path / "out")
+        assert outcome.code == 5, outcome.stderr
+        assert "Traceback" not in outcome.stderr
+        assert outcome.stderr.strip().splitlines()[-1].startswith("hint: ")
+        assert not (tmp_path / "out").exists()
+    assert_clear(predict(pdm, fleet, tmp_path / "nowhere", tmp_path / "out"), 2, "no such folder", "folder")
+
+
+def test_evaluate_says_of_the_test_span_what_train_said(model: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = evaluate(pdm, fleet, model, "--json")
+    assert outcome.code == 0, outcome.stderr
+    ours, theirs = outcome.json, metrics_of(model)
+    assert ours["schema"] == "pdm.evaluate/1"
+    for key in ("macro", "components", "events", "calibration_error"):
+        assert ours[key] == theirs[key]
+    assert ours["costs"]["alerts"] == theirs["costs"]["alerts"]
+    for key in ("test_start", "test_end", "test_rows", "horizon_hours"):
+        assert ours["split"][key] == theirs["split"][key]
+
+
+@pytest.mark.parametrize("split", ["machine", "both"])
+def test_evaluate_looks_at_the_machines_that_were_held_out(
+    split: str, work: Path, fleet: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    words = ("--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", tmp_path / "m")
+    assert pdm("train", *words, *QUICK, "--split", split, "--folds", 1).code == 0
+    outcome = evaluate(pdm, fleet, tmp_path / "m", "--json")
+    assert "only the 4 machines that the model was not trained on are scored" in outcome.stderr
+    for key in ("macro", "events"):
+        assert outcome.json[key] == metrics_of(tmp_path / "m")[key]
+
+
+def test_machines_of_another_fleet_are_scored_from_their_first_row(model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    other = simulate_fleet(machines=4, days=60, seed=9)
+    for table in (other.telemetry, other.errors, other.maint, other.failures, other.machines):
+        table["machineID"] += 100
+    write_fleet(other, tmp_path / "raw")
+    outcome = evaluate(pdm, tmp_path / "raw", model, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["split"]["test_start"].startswith("2015-01-01")
+
+
+def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pdm: Pdm) -> None:
+    passed = evaluate(pdm, fleet, model, "--fail-on", "ap<0.05,false_alarms>100")
+    assert passed.code == 0, passed.stderr
+    failed = evaluate(pdm, fleet, model, "--fail-on", "auc<0.05,ap<1.1")
+    assert_clear(failed, 10, "--fail-on ap<1.1: ap is 0.", "does not pass")
+    assert "macro / all" in failed.stdout
+    for bad in ("ap", "ap<many", "beauty<1"):
+        assert_clear(evaluate(pdm, fleet, model, "--fail-on", bad), 2, "--fail-on: ", "ap<0.9")
+
+
+def test_evaluate_needs_the_failures_and_later_data(raw: Path, model: Path, pdm: Pdm) -> None:
+    edit("telemetry", lambda t: t[t["datetime"] <= "2015-04-01"])(raw)
+    assert_clear(evaluate(pdm, raw, model), 4, "no row that the model has not seen", "later telemetry")

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from pdm_cli.core.bootstrap import bootstrap_events
+from pdm_cli.core.metrics import EventOutcome
+
+MACHINES = 4
+METRICS = ("caught_share", "median_warning_hours", "false_alarms_per_machine_month")
+
+
+def outcome(failures: list[tuple[int, float]], episodes: list[tuple[int, bool]]) -> EventOutcome:
+    return EventOutcome(
+        np.array([hours for _, hours in failures]),
+        sum(false for _, false in episodes),
+        np.array([machine for machine, _ in failures], np.int64),
+        np.array([machine for machine, _ in episodes], np.int64),
+        np.array([false for _, false in episodes], np.bool_),
+    )
+
+
+machines = st.integers(0, MACHINES - 1)
+outcomes = st.builds(
+    outcome,
+    st.lists(st.tuples(machines, st.sampled_from([math.nan, 3.0, 24.0, 30.5, 48.0])), max_size=12),
+    st.lists(st.tuples(machines, st.booleans()), max_size=12),
+)
+
+
+def slow_bootstrap(found: list[EventOutcome], months: list[float], resamples: int, seed: int, level: float) -> dict:
+    """Build each fleet drawn, machine after machine, and look at it."""
+    # Machines without a month were not tested and are not drawn, unless all are such.
+    tested = [float(span > 0 or not any(months)) for span in months]
+    share = np.array(tested) / sum(tested)
+    draws = np.random.default_rng(seed).multinomial(int(sum(tested)), share, size=resamples)
+    values: dict[str, list[float]] = {name: [] for name in METRICS}
+    for draw in draws:
+        warning, false, span = [], 0, 0.0
+        for machine, times in enumerate(draw):
+            for _ in range(times):
+                span += months[machine]
+                for one in found:
+                    warning += one.warning_hours[one.failure_codes == machine].tolist()
+                    false += int(one.is_false[one.episode_codes == machine].sum())
+        caught = [hours for hours in warning if not math.isnan(hours)]
+        if warning:
+            values["caught_share"].append(len(caught) / len(warning))
+        if caught:
+            values["median_warning_hours"].append(float(np.median(caught)))
+        if span:
+            values["false_alarms_per_machine_month"].append(false / span)
+    ends = ((1 - level) / 2, (1 + level) / 2)
+    return {name: np.quantile(values[name], ends).tolist() if values[name] else None for name in METRICS}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(outcomes, min_size=1, max_size=2),
+    st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=MACHINES, max_size=MACHINES),
+    st.integers(0, 5),
+    st.sampled_from([0.5, 0.9]),
+)
+def test_intervals_equal_brute_force(found: list[EventOutcome], months: list[float], seed: int, level: float) -> None:
+    fast = bootstrap_events(found, np.array(months), resamples=30, seed=seed, level=level)
+    assert (fast.pop("level"), fast.pop("resamples")) == (level, 30)
+    slow = slow_bootstrap(found, months, 30, seed, level)
+    assert list(fast) == list(slow)
+    for name, interval in slow.items():
+        assert (fast[name] is None) == (interval is None)
+        if interval is not None:
+            assert_allclose(fast[name], interval, rtol=1e-12)
+
+
+def test_machines_that_are_all_alike_leave_no_doubt() -> None:
+    alike = outcome([(m, 24.0) for m in range(MACHINES)], [(m, True) for m in range(MACHINES)])
+    found = bootstrap_events([alike], np.full(MACHINES, 2.0), seed=0)
+    assert found == {
+        "level": 0.9,
+        "resamples": 500,
+        "caught_share": [1.0, 1.0],
+        "median_warning_hours": [24.0, 24.0],
+        "false_alarms_per_machine_month": [0.5, 0.5],
+    }
+
+
+def test_nothing_judged_gives_no_interval() -> None:
+    found = bootstrap_events([outcome([], [])], np.zeros(MACHINES), seed=0)
+    assert [found[name] for name in METRICS] == [None, None, None]
+
+
+def test_the_seed_alone_decides_the_draw() -> None:
+    mixed = outcome([(0, 24.0), (1, math.nan), (2, 48.0), (3, 3.0)], [(0, True), (1, False)])
+    first, again, other = (bootstrap_events([mixed], np.ones(MACHINES), resamples=20, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
