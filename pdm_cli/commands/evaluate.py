@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.forecast import Forecast
     from pdm_cli.core.gates import Gate
+    from pdm_cli.core.judging import Verdict
 
 
 @with_settings("columns", "preprocess", "evaluate")
@@ -56,7 +57,6 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     from pdm_cli.core.events import Instants
     from pdm_cli.core.judging import Verdict, judge_verdict
     from pdm_cli.core.labels import label_failures, last_stamps
-    from pdm_cli.core.split import show
     from pdm_cli.schema import MACHINE
 
     recipe, context, components = loaded.recipe, forecast.context, loaded.model.components
@@ -64,6 +64,9 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     if "failures" not in context.sources.events:
         raise NotEnoughData("failures.parquet: evaluate needs the failures that came", hint="give their log")
     failures = context.sources.events["failures"].rename(columns={"kind": "failure"})
+    strangers = sorted(set(failures["failure"]) - set(components))
+    if strangers:
+        screen.say(f"evaluate: failures of {', '.join(strangers)} are left out: the model does not know of them")
     rows = _unseen_rows(loaded, instants, screen)
     ends = last_stamps(context.sources.telemetry)
     labels = label_failures(instants, failures, components, ends=ends, params=recipe.settings.labels)
@@ -92,16 +95,23 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
         merge_hours=recipe.settings.train.merge_hours,
         seed=recipe.settings.train.seed,
     )
-    known = ~np.isnan(labels[rows, 0])
-    split = {
-        "cutoff": recipe.trained["cutoff"],
-        "test_start": show(int(span.times.min())),
-        "test_end": show(int(span.times.max())),
-        "test_rows": int(known.sum()),
-        "lead_time_hours": recipe.settings.labels.lead_time_hours,
-        "horizon_hours": recipe.settings.labels.horizon_hours,
+    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, verdict)}
+
+
+def _describe_split(loaded: Bundle, verdict: Verdict) -> dict[str, Any]:
+    import numpy as np
+
+    from pdm_cli.core.split import show
+
+    labels, trained = loaded.recipe.settings.labels, loaded.recipe.trained
+    return {
+        "cutoff": trained["cutoff"],
+        "test_start": show(int(verdict.rows.times.min())),
+        "test_end": show(int(verdict.rows.times.max())),
+        "test_rows": int((~np.isnan(verdict.labels[:, 0])).sum()),
+        "lead_time_hours": labels.lead_time_hours,
+        "horizon_hours": labels.horizon_hours,
     }
-    return {"schema": "pdm.evaluate/1", **metrics, "split": split}
 
 
 def _unseen_rows(loaded: Bundle, instants: Any, screen: Screen) -> NDArray[np.bool_]:

@@ -86,13 +86,20 @@ def foretell(task: Task) -> dict[str, Any]:
         "machines": len(np.unique(instants.codes[rows])),
         "start": show(int(times.min())),
         "end": show(int(times.max())),
-        "lead_time_hours": loaded.recipe.settings.labels.lead_time_hours,
-        "horizon_hours": loaded.recipe.settings.labels.horizon_hours,
-        "trained": {key: loaded.recipe.trained[key] for key in ("cutoff", "test_start")},
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": len(episodes),
         "worklist": _as_records(worklist),
         "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(_AGEING)]),
+        **_describe_model(loaded),
+    }
+
+
+def _describe_model(loaded: Bundle) -> dict[str, Any]:
+    labels, trained = loaded.recipe.settings.labels, loaded.recipe.trained
+    return {
+        "lead_time_hours": labels.lead_time_hours,
+        "horizon_hours": labels.horizon_hours,
+        "trained": {key: trained[key] for key in ("cutoff", "test_start")},
     }
 
 
@@ -158,7 +165,7 @@ def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFra
     since = settings.predict.since
     start = microseconds(since) if since is not None else pd.Timestamp(loaded.recipe.trained["cutoff"]).value // 1000
     rows = np.flatnonzero(times > start)
-    if not len(rows) and since is None:
+    if len(rows) < _LEAST_ROWS and since is None:
         rows = np.arange(len(times))
     index = population_stability(loaded.fingerprint, forecast.table.matrix(names, rows))
     if len(rows) < _LEAST_ROWS:

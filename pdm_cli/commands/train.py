@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.execution import Task
     from pdm_cli.commands.sources import Made
+    from pdm_cli.core.costs import Lives
     from pdm_cli.core.feature_table import FeatureTable
     from pdm_cli.core.model import TrainedModel
     from pdm_cli.core.problem import Problem
@@ -225,7 +226,6 @@ def _judge(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from pdm_cli.core.costs import find_lives
     from pdm_cli.core.events import Instants
     from pdm_cli.core.judging import Verdict, judge_verdict
     from pdm_cli.schema import MACHINE
@@ -240,8 +240,28 @@ def _judge(
         failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
         ends_us=instants.ends(),
     )
+    metrics = judge_verdict(
+        verdict,
+        problem.components,
+        training.model.rules,
+        lead=problem.lead,
+        costs=problem.costs,
+        lives=_find_lives(problem),
+        merge_hours=problem.train.merge_hours,
+        seed=problem.train.seed,
+    )
+    return {**metrics, "split": _describe_split(problem), "search": _describe_search(problem, training)}
+
+
+def _find_lives(problem: Problem) -> dict[str, Lives]:
+    """Return how long parts of each component lasted in the training span."""
+    import numpy as np
+
+    from pdm_cli.core.costs import find_lives
+
+    instants, split = problem.instants, problem.split
     maint = problem.context.sources.events.get("maint")
-    lives = {
+    return {
         component: find_lives(
             problem.failures[problem.failures["failure"] == component],
             None if maint is None else maint[maint["kind"] == component],
@@ -251,17 +271,6 @@ def _judge(
         )
         for component in problem.components
     }
-    metrics = judge_verdict(
-        verdict,
-        problem.components,
-        training.model.rules,
-        lead=problem.lead,
-        costs=problem.costs,
-        lives=lives,
-        merge_hours=problem.train.merge_hours,
-        seed=problem.train.seed,
-    )
-    return {**metrics, "split": _describe_split(problem), "search": _describe_search(problem, training)}
 
 
 def _describe_split(problem: Problem) -> dict[str, Any]:
