@@ -30,7 +30,7 @@ def find_separating(
     Parameters
     ----------
     values : (m, f) float32 array
-        Features; missing ones count as the lowest value.
+        Features; missing ones count as the lowest value or as the highest, whichever separates better.
     labels : (m, c) array
         0, 1 or NaN where unknown, for all components at once.
     names : sequence of str
@@ -57,13 +57,17 @@ def find_separating(
     others = weights.sum() - failing
     aucs = np.empty((len(names), len(components)))
     for feature, column in enumerate(np.ascontiguousarray(values[rows].T)):
-        below = _weight_below(np.where(np.isnan(column), -np.inf, column), weights)
-        # Of the pairs within the failing rows, each row stands above half.
-        above_others = below @ is_failing - failing**2 / 2
-        with np.errstate(invalid="ignore"):
-            aucs[feature] = above_others / (failing * others)
-    # Weights round, so that a perfect feature may come out above 1 by a hair.
-    aucs = np.minimum(np.maximum(aucs, 1 - aucs), 1.0)
+        is_missing = np.isnan(column)
+        both = []
+        for stand_in in (-np.inf, np.inf) if is_missing.any() else (0.0,):
+            below = _weight_below(np.where(is_missing, stand_in, column), weights)
+            # Of the pairs within the failing rows, each row stands above half.
+            above_others = below @ is_failing - failing**2 / 2
+            with np.errstate(invalid="ignore"):
+                auc = above_others / (failing * others)
+            both.append(np.maximum(auc, 1 - auc))
+        # Weights round, so that a perfect feature may come out above 1 by a hair.
+        aucs[feature] = np.minimum(np.max(both, axis=0), 1.0)
     # Components that never fail, or always, have no AUC, and NaN is above no limit.
     found = [(names[f], components[c], float(aucs[f, c])) for f, c in np.argwhere(aucs > limit)]
     return sorted(found, key=lambda finding: -finding[2])

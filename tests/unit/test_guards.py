@@ -246,3 +246,13 @@ def test_all_features_that_look_ahead_are_listed() -> None:
 def test_tables_of_different_shape_are_a_wrong_call() -> None:
     with pytest.raises(ValueError, match="shape"):
         compare([[1, 2], [3, 4]], [[1, 2]])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_missing_value_among_the_failing_rows_hides_no_leak(sign: float) -> None:
+    labels = np.zeros((4000, 1))
+    labels[:200] = 1.0
+    leak = np.where(labels[:, 0] == 1, sign * 5.0, 0.0).astype(np.float32)
+    leak[:3] = np.nan
+    found = find_separating(leak[:, None], labels, ["leak"], ["comp1"])
+    assert found == [("leak", "comp1", pytest.approx(1.0))]
