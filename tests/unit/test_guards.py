@@ -38,13 +38,16 @@ def separating(rows: Any, *, limit: float = 0.0) -> dict[tuple[str, str], float]
 
 def slow_auc(values: list[float], labels: list[float]) -> float | None:
     """Count the pairs of a failing and another row in which the failing one has the higher value."""
-    lowered = [-math.inf if math.isnan(value) else value for value in values]
-    failing = [v for v, label in zip(lowered, labels, strict=True) if label == 1]
-    others = [v for v, label in zip(lowered, labels, strict=True) if label == 0]
-    if not failing or not others:
-        return None
-    won = sum((v > w) + (v == w) / 2 for v in failing for w in others) / (len(failing) * len(others))
-    return max(won, 1 - won)
+    found = []
+    for stand_in in (-math.inf, math.inf):
+        filled = [stand_in if math.isnan(value) else value for value in values]
+        failing = [v for v, label in zip(filled, labels, strict=True) if label == 1]
+        others = [v for v, label in zip(filled, labels, strict=True) if label == 0]
+        if not failing or not others:
+            return None
+        won = sum((v > w) + (v == w) / 2 for v in failing for w in others) / (len(failing) * len(others))
+        found += [won, 1 - won]
+    return max(found)
 
 
 def slow_separating(rows: list[tuple[float, ...]]) -> dict[tuple[str, str], float]:
