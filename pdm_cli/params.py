@@ -250,7 +250,7 @@ class TrainParams(Section):
     alert_rule: str = setting(
         "hysteresis",
         "How alerts are switched, chosen on the folds: hysteresis (on at a high probability, off at a low one), "
-        "f1, recall=0.95 (any share), or cost (see [costs]).",
+        "f1, recall=0.95 (any share), or cost (see section costs).",
     )
     merge_hours: HoursFromZero = setting(6.0, "Alerts no further apart than this are one episode.")
     allow_suspicious: bool = setting(

@@ -47,8 +47,11 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="pdm-evaluate-") as work:
         forecast = make_forecast(loaded, Path(data), Path(work), settings=settings, screen=screen)
         metrics = _score(loaded, forecast, screen)
-    screen.result(metrics, lambda: draw_metrics(metrics))
-    _check_gates(metrics, gates)
+    failing = [gate for gate in gates if gate.fails(metrics)]
+    # With --json stdout is one object: that of the error, which then holds the metrics.
+    if not (failing and screen.as_json):
+        screen.result(metrics, lambda: draw_metrics(metrics))
+    _refuse(failing, metrics)
 
 
 def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]:
@@ -150,16 +153,17 @@ def _parse_gates(conditions: tuple[str, ...]) -> list[Gate]:
         raise UsageError(f"--fail-on: {exc}", hint='such as --fail-on "ap<0.9"') from exc
 
 
-def _check_gates(metrics: dict[str, Any], gates: list[Gate]) -> None:
-    """Fail where a condition is met.
+def _refuse(failing: list[Gate], metrics: dict[str, Any]) -> None:
+    """Fail where a condition holds, and name all that do.
 
     Raises
     ------
     GateNotMet
         If the model does not pass.
     """
-    for gate in gates:
-        if gate.fails(metrics):
-            value = gate.read(metrics)
-            told = "cannot be told" if value is None else f"is {value:.4g}"
-            raise GateNotMet(f"--fail-on {gate}: {gate.metric} {told}", hint="the model does not pass")
+    told = []
+    for gate in failing:
+        value = gate.read(metrics)
+        told.append(f"{gate} ({gate.metric} " + ("cannot be told)" if value is None else f"is {value:.4g})"))
+    if told:
+        raise GateNotMet(f"--fail-on {', '.join(told)}", hint="the model does not pass", metrics=metrics)

@@ -201,7 +201,7 @@ def test_data_without_any_failure_of_late_can_be_predicted_and_scored_as_far_as_
     assert outcome.code == 0, outcome.stderr
     assert "no failure in the test span" in outcome.stdout
     told = evaluate(pdm, raw, model, "--fail-on", "ap<0.1")
-    assert_clear(told, 10, "--fail-on ap<0.1: ap cannot be told", "does not pass")
+    assert_clear(told, 10, "--fail-on ap<0.1 (ap cannot be told)", "does not pass")
 
 
 def test_empty_logs_are_enough(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -294,8 +294,15 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
     passed = evaluate(pdm, fleet, model, "--fail-on", "ap<0.05,false_alarms>100")
     assert passed.code == 0, passed.stderr
     failed = evaluate(pdm, fleet, model, "--fail-on", "auc<0.05,ap<1.1")
-    assert_clear(failed, 10, "--fail-on ap<1.1: ap is 0.", "does not pass")
+    assert_clear(failed, 10, "--fail-on ap<1.1 (ap is 0.", "does not pass")
     assert "macro / all" in failed.stdout
+    # One object on stdout, and all conditions that hold.
+    both = evaluate(pdm, fleet, model, "--fail-on", "f1<1.1,ap<1.1", "--json")
+    assert both.code == 10
+    assert both.json["schema"] == "pdm.error/1"
+    assert "f1<1.1" in both.json["message"]
+    assert "ap<1.1" in both.json["message"]
+    assert set(both.json["details"]["metrics"]["macro"]) >= {"average_precision", "f1"}
     for bad in ("ap", "ap<many", "beauty<1"):
         assert_clear(evaluate(pdm, fleet, model, "--fail-on", bad), 2, "--fail-on: ", "ap<0.9")
 
