@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import ModelError
+from pdm_cli.errors import ModelError, TryAgain
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -87,7 +87,14 @@ def fit(task: Task) -> dict[str, Any]:
     tables.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
     metrics = _judge(problem, training, probabilities, alerts)
     clock.lap("test")
-    return {"schema": "pdm.train/1", **metrics, "seconds": clock.laps}
+    search = _describe_search(problem, training, board)
+    return {
+        "schema": "pdm.train/1",
+        **metrics,
+        "split": _describe_split(problem),
+        "search": search,
+        "seconds": clock.laps,
+    }
 
 
 class _Clock:
@@ -174,9 +181,10 @@ def _search(task: Task, problem: Problem) -> Training:
     kept = outputs.kept_folder(task.out, task.key)
     try:
         return train_model(problem, storage=open_search_log(kept), clock=time.monotonic, note=note)
-    except Exception:
-        # A run that failed would fail again; one that was stopped is worth going on with.
-        shutil.rmtree(kept, ignore_errors=True)
+    except Exception as error:
+        # What failed would fail again; what was stopped, or had no room on the disk, is worth going on with.
+        if not isinstance(error, (TryAgain, OSError)):
+            shutil.rmtree(kept, ignore_errors=True)
         raise
 
 
@@ -240,7 +248,7 @@ def _judge(
         failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
         ends_us=instants.ends(),
     )
-    metrics = judge_verdict(
+    return judge_verdict(
         verdict,
         problem.components,
         training.model.rules,
@@ -250,7 +258,6 @@ def _judge(
         merge_hours=problem.train.merge_hours,
         seed=problem.train.seed,
     )
-    return {**metrics, "split": _describe_split(problem), "search": _describe_search(problem, training)}
 
 
 def _find_lives(problem: Problem) -> dict[str, Lives]:
@@ -291,14 +298,11 @@ def _describe_split(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _describe_search(problem: Problem, training: Training) -> dict[str, Any]:
+def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) -> dict[str, Any]:
     """Return what was searched and chosen, and the leaderboard."""
     import json
 
-    from pdm_cli.core.trials import leaderboard
-
     search, members = training.search, training.model.members
-    board: list[dict[str, Any]] = json.loads(leaderboard(search).to_json(orient="records"))
     return {
         "metric": problem.train.metric,
         "trials": len(search.trials),
@@ -308,7 +312,7 @@ def _describe_search(problem: Problem, training: Training) -> dict[str, Any]:
         "chosen_trials": training.chosen,
         "members": [{"algorithm": m.algorithm, "features": len(m.features)} for m in members],
         "calibration": dict(zip(problem.components, (c.kind for c in training.model.calibrations), strict=True)),
-        "leaderboard": board,
+        "leaderboard": json.loads(board.to_json(orient="records")),
     }
 
 

@@ -21,8 +21,6 @@ IntArray = NDArray[np.int64]
 HOURS_PER_MONTH = 365.25 * 24 / 12
 # Shorter warnings than this are reported apart: a day is what planning a repair takes.
 LONG_WARNING_HOURS = 24.0
-# Warnings are reported at these.
-_HOURS_AHEAD = (3.0, 6.0, 12.0, 24.0, 36.0, 48.0)
 
 
 def f1_threshold(labels: FloatArray, probabilities: FloatArray) -> float:
@@ -265,9 +263,7 @@ def machine_months(rows: Instants) -> FloatArray:
     return np.where(has_rows, rows.ends() - first, 0) / US_PER_HOUR / HOURS_PER_MONTH
 
 
-def warned_ahead(
-    outcomes: Sequence[EventOutcome], *, hours: Sequence[float] = _HOURS_AHEAD
-) -> dict[float, float | None]:
+def warned_ahead(outcomes: Sequence[EventOutcome], *, hours: Sequence[float]) -> dict[float, float | None]:
     """Return the share of failures that were warned of at least so many hours ahead, for each of ``hours``.
 
     Parameters

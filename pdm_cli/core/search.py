@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pdm_cli.core.trials import Candidate, FoldResult, Search, State, Trial
 from pdm_cli.errors import ModelError
@@ -16,44 +16,14 @@ from pdm_cli.errors import ModelError
 if TYPE_CHECKING:
     import optuna
 
+    from pdm_cli.core.estimators import Algorithm, Range
+
 Note = Callable[[str], None]
 
 # Key of a trial's record among the user attributes that Optuna stores with it.
 RECORD = "trial"
 # The median of fewer trials than this says nothing.
 PRUNE_AFTER_TRIALS = 3
-
-
-class Range(Protocol):
-    """Values from ``low`` to ``high``, both included, that a hyper-parameter may take."""
-
-    @property
-    def low(self) -> float:
-        """Smallest value."""
-
-    @property
-    def high(self) -> float:
-        """Largest value."""
-
-    @property
-    def log(self) -> bool:
-        """Whether its logarithm is what is spread evenly."""
-
-    @property
-    def integer(self) -> bool:
-        """Whether only whole numbers are allowed."""
-
-
-class Algorithm(Protocol):
-    """What the search must know of an algorithm."""
-
-    @property
-    def defaults(self) -> Mapping[str, float]:
-        """Hyper-parameters of a good plain setting."""
-
-    @property
-    def space(self) -> Mapping[str, Range]:
-        """Where the search may move those that it may change."""
 
 
 class _BudgetSpent(Exception):

@@ -257,7 +257,14 @@ def test_pieces_of_episodes_equal_brute_force(alerts: Alerts, merge_hours: float
 
 def test_shares_warned_ahead_count_missed_failures() -> None:
     outcomes = [EventOutcome(np.array([48.0, 24.0, np.nan]), 2), EventOutcome(np.array([3.0]), 1)]
-    assert warned_ahead(outcomes) == {3.0: 0.75, 6.0: 0.5, 12.0: 0.5, 24.0: 0.5, 36.0: 0.25, 48.0: 0.25}
+    assert warned_ahead(outcomes, hours=(3.0, 6.0, 12.0, 24.0, 36.0, 48.0)) == {
+        3.0: 0.75,
+        6.0: 0.5,
+        12.0: 0.5,
+        24.0: 0.5,
+        36.0: 0.25,
+        48.0: 0.25,
+    }
     assert warned_ahead([EventOutcome(np.array([]), 0)], hours=[3.0]) == {3.0: None}
 
 
