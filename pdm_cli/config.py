@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -118,6 +118,39 @@ def restore(sections: Mapping[str, Mapping[str, object]], source: str) -> Settin
     return Settings(**values)
 
 
+def option_words(section: str, values: Section) -> list[str]:
+    """Return the options that give a section's settings, defaults included: ``["--alpha", "0.005", …]``.
+
+    Parameters
+    ----------
+    section : str
+        Name of the section.
+    values : Section
+        Its settings. Those without effect beside the others, and flags that are off, need no option.
+    """
+    words: list[str] = []
+    for item in section_fields(section):
+        value, only_for = getattr(values, item.name), item.metadata["only_for"]
+        is_idle = only_for is not None and getattr(values, only_for[0]) != only_for[1]
+        if is_idle or value is None or value is False or (not value and value == _default(item)):
+            continue
+        words += [option_name(item.name)] if value is True else [option_name(item.name), _to_text(value)]
+    return words
+
+
+def _default(item: Field[Any]) -> object:
+    return item.default_factory() if item.default_factory is not MISSING else item.default
+
+
+def _to_text(value: object) -> str:
+    """Undo ``_from_text``."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ",".join(f"{name}={low}:{high}" for name, (low, high) in value.items())
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def _config_path(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
     named = config or environ.get(f"{ENV_PREFIX}CONFIG")
     if named:
@@ -179,7 +212,14 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
             )
             raise ConfigError(f"environment: unknown setting {name}", hint=hint)
         values[known[name]] = value
-    return values
+    return {**_read_other_variables(environ), **values}
+
+
+def _read_other_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that other programs' variables give, such as those that Azure's tools set."""
+    items = [item for name in SECTIONS for item in section_fields(name)]
+    found = {item.name: [environ[name] for name in item.metadata["variables"] if environ.get(name)] for item in items}
+    return {name: values[0] for name, values in found.items() if values}
 
 
 def _env_name(item: Field[Any]) -> str:

@@ -84,6 +84,40 @@ class FeatureMismatch(ModelError):
     code = "feature_mismatch"
 
 
+class RemoteError(PdmError):
+    """Azure refused, or does not know, what was asked for."""
+
+    code = "remote"
+    exit_code = 6
+
+
+class AuthError(RemoteError):
+    """Signing in failed."""
+
+    code = "auth"
+
+
+class JobFailed(PdmError):
+    """A job on Azure ended in an error."""
+
+    code = "job_failed"
+    exit_code = 7
+
+
+class JobCancelled(PdmError):
+    """A job on Azure was cancelled."""
+
+    code = "job_cancelled"
+    exit_code = 8
+
+
+class JobNotFinished(PdmError):
+    """A job on Azure is not finished, or was not within the time given."""
+
+    code = "job_not_finished"
+    exit_code = 9
+
+
 class GateNotMet(PdmError):
     """What was asked for with ``--fail-on`` does not hold."""
 

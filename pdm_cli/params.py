@@ -24,7 +24,14 @@ LEAST_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
 
 
-def setting(default: Any, text: str, *, changes_result: bool = True, only_for: tuple[str, str] | None = None) -> Any:
+def setting(
+    default: Any,
+    text: str,
+    *,
+    changes_result: bool = True,
+    only_for: tuple[str, str] | None = None,
+    variables: tuple[str, ...] = (),
+) -> Any:
     """Return a dataclass field with its default and its one line of help.
 
     Parameters
@@ -37,8 +44,10 @@ def setting(default: Any, text: str, *, changes_result: bool = True, only_for: t
         False for settings such as the number of workers that leave every output byte as it is.
     only_for : tuple of str, optional
         Another setting of the section, and the value of it without which this one has no effect.
+    variables : tuple of str
+        Names under which other programs put the value into the environment; the first one set is taken.
     """
-    metadata = {"help": text, "changes_result": changes_result, "only_for": only_for}
+    metadata = {"help": text, "changes_result": changes_result, "only_for": only_for, "variables": variables}
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -312,6 +321,45 @@ class EvaluateParams(Section):
 
 
 @dataclass(frozen=True)
+class AzureParams(Section):
+    """Where jobs run on Azure Machine Learning. Nothing secret stands here: signing in is left to Azure's own tools."""
+
+    subscription_id: str = setting(
+        "", "Subscription of the workspace.", variables=("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION")
+    )
+    resource_group: str = setting(
+        "", "Resource group of the workspace.", variables=("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP")
+    )
+    workspace: str = setting(
+        "", "Workspace of Azure ML.", variables=("AZUREML_WORKSPACE_NAME", "AZUREML_ARM_WORKSPACE_NAME")
+    )
+    auth: Literal["default", "cli", "environment", "workload", "managed"] = setting(
+        "default",
+        "How to sign in: default tries the environment (service principal), workload identity, Azure CLI, PowerShell "
+        "and Developer CLI in turn.",
+    )
+    compute: str = setting("pdm-cluster", "AmlCompute cluster, made when missing; or serverless.")
+    vm_size: str = setting("STANDARD_D2_V2", "Size of the machines of a cluster that is made.")
+    min_nodes: Annotated[int, Ge(0)] = setting(0, "Machines that a cluster that is made keeps running, at a cost.")
+    max_nodes: Annotated[int, Ge(1)] = setting(4, "Most machines of a cluster that is made.")
+    idle_seconds: Annotated[int, Ge(60)] = setting(
+        1800, "Seconds without work after which a cluster that is made lets a machine go."
+    )
+    image: str = setting(
+        "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:latest", "Container image that jobs' Python is put into."
+    )
+    experiment: str = setting("pdm", "Experiment that jobs are listed under.")
+    datastore: str = setting("workspaceblobstore", "Datastore that gets the outputs; a blob container.")
+    poll_seconds: Annotated[float, Interval(ge=0.1, le=3600)] = setting(
+        15.0, "Longest time between two looks at a job that is waited for."
+    )
+
+    def __post_init__(self) -> None:
+        if self.min_nodes > self.max_nodes:
+            raise ValueError(f"min_nodes ({self.min_nodes}) must not exceed max_nodes ({self.max_nodes})")
+
+
+@dataclass(frozen=True)
 class Settings:
     """All sections; the field name is the section's name in the config file."""
 
@@ -324,6 +372,7 @@ class Settings:
     costs: CostsParams = field(default_factory=CostsParams)
     predict: PredictParams = field(default_factory=PredictParams)
     evaluate: EvaluateParams = field(default_factory=EvaluateParams)
+    azure: AzureParams = field(default_factory=AzureParams)
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -336,4 +385,5 @@ SECTIONS: dict[str, type[Section]] = {
     "costs": CostsParams,
     "predict": PredictParams,
     "evaluate": EvaluateParams,
+    "azure": AzureParams,
 }

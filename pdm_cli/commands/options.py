@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -16,10 +16,15 @@ from pdm_cli.report.screen import Screen
 
 DATA_PANEL = "Data"
 MODEL_PANEL = "Model"
+AZURE_PANEL = "Azure"
 OUTPUT_PANEL = "Output"
 _ALIASES = {"smooth_hours": "--smooth", "time_budget_seconds": "--time-budget", "alert_rule": "--threshold"}
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-_PANELS = {"columns": DATA_PANEL, "preprocess": DATA_PANEL, "predict": OUTPUT_PANEL, "evaluate": OUTPUT_PANEL}
+_PANELS = {
+    **dict.fromkeys(("columns", "preprocess"), DATA_PANEL),
+    **dict.fromkeys(("predict", "evaluate"), OUTPUT_PANEL),
+    "azure": AZURE_PANEL,
+}
 
 Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=DATA_PANEL)]
 Overwrite = Annotated[
@@ -49,12 +54,7 @@ def with_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
-            from pdm_cli.config import resolve
-
-            options = {name: values.pop(name) for name in names}
-            screen = Screen(**{name: values.pop(name) for name in _talking_options()})
-            resolved = resolve(options, config=values.pop("config"))
-            command(**values, settings=resolved.settings, screen=screen)
+            command(**bind(sections, values))
 
         kept = [p for p in own if p.name not in ("settings", "screen")]
         first = [p for p in kept if get_args(p.annotation)[-1].rich_help_panel != OUTPUT_PANEL]
@@ -64,6 +64,30 @@ def with_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..
         return wrapper
 
     return decorate
+
+
+def bind(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn what the parser of a command gives into what the command takes.
+
+    Parameters
+    ----------
+    sections : sequence of str
+        Sections of settings that the command has options for.
+    values : mapping
+        Parameter to value.
+
+    Returns
+    -------
+    dict
+        The command's own parameters, ``settings`` and ``screen``.
+    """
+    from pdm_cli.config import resolve
+
+    rest = dict(values)
+    options = {item.name: rest.pop(item.name) for section in sections for item in section_fields(section)}
+    screen = Screen(**{name: rest.pop(name) for name in _talking_options()})
+    resolved = resolve(options, config=rest.pop("config"))
+    return {**rest, "settings": resolved.settings, "screen": screen}
 
 
 def _common_options() -> list[inspect.Parameter]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pdm_cli.commands.options import OUTPUT_PANEL, Out, Overwrite, input_port, with_settings
-from pdm_cli.commands.stages import CHAIN, STAGES, Stage
+from pdm_cli.commands.stages import CHAIN, STAGES, Stage, list_sections
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -16,10 +16,8 @@ Force = Annotated[
     bool, typer.Option("--force", help="Run every stage again, also unchanged ones.", rich_help_panel=OUTPUT_PANEL)
 ]
 
-_SECTIONS = tuple(dict.fromkeys(section for stage in CHAIN for section in stage.sections))
 
-
-@with_settings(*_SECTIONS)
+@with_settings(*list_sections(CHAIN))
 def run(
     *,
     data: Annotated[str, input_port("data", "Raw tables: telemetry, failures and, if there, errors, maint, machines.")],

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pdm_cli.schema import ANOMALIES, ERRORS, FAILURES, FEATURES, MACHINES, MAINT, RAW_TABLES, TELEMETRY, Table
@@ -99,3 +100,10 @@ STAGES: dict[str, Stage] = {
 }
 # What ``pdm run`` chains, in order.
 CHAIN = tuple(STAGES[command] for command in ("preprocess", "detect-anomalies", "train"))
+# The commands that ``pdm submit`` takes, and the stages that they come to.
+SUBMITTED: dict[str, tuple[Stage, ...]] = {**{command: (stage,) for command, stage in STAGES.items()}, "run": CHAIN}
+
+
+def list_sections(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """Return the sections of settings of all the stages, each once."""
+    return tuple(dict.fromkeys(section for stage in stages for section in stage.sections))

@@ -1,0 +1,1 @@
+"""Jobs of pdm on other machines: what they are, and how they are sent, watched and fetched."""

@@ -1,0 +1,1 @@
+"""Azure Machine Learning; nothing else in pdm imports ``azure``."""

@@ -1,0 +1,153 @@
+"""A workspace of Azure ML that one is signed in to, and Azure's errors in our words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import AuthError, ConfigError, RemoteError, TryAgain
+from pdm_cli.params import AzureParams
+from pdm_cli.remote.aml.credentials import make_credential
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+_MANAGEMENT = "https://management.azure.com/.default"
+# What a moment later may work: too many requests, and servers in trouble.
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_SIGN_IN = (
+    "az login; in CI set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with OIDC; on a machine "
+    "in Azure --auth managed"
+)
+_NO_NETWORK = "is there a network? behind a proxy set HTTPS_PROXY"
+_REFUSED = {
+    401: "check who is signed in: pdm doctor",
+    403: "the role AzureML Data Scientist on the workspace allows all that pdm does; to make a cluster, "
+    "AzureML Compute Operator too",
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A workspace that one is signed in to.
+
+    Attributes
+    ----------
+    azure : AzureParams
+        Where it is, and how jobs are run there.
+    way : str
+        How one signed in.
+    credential : object
+        An Azure credential; renews its tokens by itself.
+    client : MLClient
+        The client of the workspace.
+    """
+
+    azure: AzureParams
+    way: str
+    credential: Any
+    client: MLClient
+
+
+def connect(azure: AzureParams) -> Session:
+    """Sign in.
+
+    Raises
+    ------
+    ConfigError
+        If the workspace is not named.
+    AuthError
+        If there is no credential, or it is refused.
+    RemoteError
+        If the packages of Azure are not installed.
+    """
+    _require_names(azure)
+    _silence()
+    try:
+        way, credential = _sign_in(azure)
+        from azure.ai.ml import MLClient
+    except ImportError as exc:
+        raise RemoteError(f"{exc.name}: not installed", hint="pip install azure-ai-ml azure-identity") from exc
+    client = MLClient(credential, azure.subscription_id, azure.resource_group, azure.workspace, enable_telemetry=False)
+    return Session(azure, way, credential, client)
+
+
+def _sign_in(azure: AzureParams) -> tuple[str, Any]:
+    """Get a first token: what is wrong with signing in shows at once, before the client takes its time to load."""
+    from azure.core.exceptions import AzureError, ClientAuthenticationError
+    from azure.identity import ChainedTokenCredential
+
+    way, credential = make_credential(azure.auth, os.environ)
+    try:
+        credential.get_token(_MANAGEMENT)
+    except ClientAuthenticationError as exc:
+        # A chain says only that none of its ways works.
+        reason = "" if isinstance(credential, ChainedTokenCredential) else f": {first_line(exc)}"
+        raise AuthError(f"not signed in to Azure by {way}{reason}", hint=_SIGN_IN) from exc
+    except AzureError as exc:
+        raise TryAgain(f"signing in to Azure by {way}: {first_line(exc)}", hint=_NO_NETWORK) from exc
+    return way, credential
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the errors of Azure's packages into ours.
+
+    Parameters
+    ----------
+    what : str
+        What is being done, such as ``compute pdm-cluster``; the message begins with it.
+
+    Raises
+    ------
+    AuthError
+        If signing in failed.
+    RemoteError
+        If Azure refuses or does not know what was asked for.
+    TryAgain
+        If Azure cannot be reached or is in trouble.
+    """
+    from azure.ai.ml.exceptions import MlException, UserErrorException
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+
+    try:
+        yield
+    except ClientAuthenticationError as exc:
+        raise AuthError(f"{what}: {first_line(exc)}", hint=_SIGN_IN) from exc
+    except HttpResponseError as exc:
+        if exc.status_code in _PASSING:
+            raise TryAgain(f"{what}: {first_line(exc)}", hint="Azure is in trouble: try again") from exc
+        raise RemoteError(f"{what}: {first_line(exc)}", hint=_REFUSED.get(exc.status_code or 0)) from exc
+    except AzureError as exc:
+        raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
+    except (MlException, UserErrorException) as exc:
+        raise RemoteError(f"{what}: {first_line(exc)}") from exc
+
+
+def first_line(error: Exception) -> str:
+    """Return what Azure says in one line: the message proper, without codes, addresses of requests and advice."""
+    text = str(getattr(error, "message", None) or error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0].removeprefix("(UserError) ") if lines else type(error).__name__
+
+
+def _require_names(azure: AzureParams) -> None:
+    missing = [name for name in ("subscription_id", "resource_group", "workspace") if not getattr(azure, name)]
+    if missing:
+        options = ", ".join("--" + name.replace("_", "-") for name in missing)
+        raise ConfigError(
+            f"no {' and no '.join(missing)} of Azure ML given",
+            hint=f"section [azure] of pdm-cli.toml, the environment, or {options}",
+        )
+
+
+def _silence() -> None:
+    """Keep Azure's packages from writing to the screen: what matters comes as an exception."""
+    warnings.filterwarnings("ignore", module=r"azure\.")
+    for name in ("azure", "azure.ai.ml", "azure.identity", "azure.core", "msrest", "opentelemetry"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
