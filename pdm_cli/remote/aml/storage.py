@@ -1,0 +1,172 @@
+"""Blobs of a workspace's datastores: addresses, listing, reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import DataError, RemoteError
+from pdm_cli.remote.aml.session import Session, translated
+from pdm_cli.remote.fetching import Blob
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import AzureBlobDatastore
+    from azure.storage.blob import ContainerClient
+
+# Where the service keeps the logs of all jobs.
+ARTIFACT_STORE = "workspaceartifactstore"
+
+_ADDRESS = re.compile(
+    r"azureml://(subscriptions/[^/]+/resourcegroups/[^/]+/(providers/[^/]+/)?workspaces/[^/]+/)?"
+    r"datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)",
+    re.IGNORECASE,
+)
+# Every file under way holds a few pieces of this size in memory.
+_PIECE_BYTES = 4 * 2**20
+# Seconds without a byte after which a connection is taken for dropped.
+_READ_SECONDS = 30
+_CHANGED = 412
+_GONE = 404
+
+
+@dataclass(frozen=True)
+class Address:
+    """A folder in a datastore.
+
+    Attributes
+    ----------
+    datastore : str
+        Name of the datastore.
+    path : str
+        Path in its container; without slash at either end.
+    """
+
+    datastore: str
+    path: str
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all blobs in the folder begin with."""
+        return f"{self.path}/" if self.path else ""
+
+
+def parse_address(text: str) -> Address:
+    """Read an ``azureml://`` address, short or with the subscription, resource group and workspace.
+
+    Raises
+    ------
+    DataError
+        If it is not the address of a path in a datastore.
+
+    Examples
+    --------
+    >>> parse_address("azureml://datastores/store/paths/pdm/job/out/")
+    Address(datastore='store', path='pdm/job/out')
+    """
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise DataError(f"{text}: not the address of a path in a datastore")
+    return Address(match["datastore"], match["path"].strip("/"))
+
+
+def log_address(run: str) -> str:
+    """Return the name of the blob in the artifact store that holds what a command job or a step printed."""
+    return f"ExperimentRun/dcid.{run}/user_logs/std_log.txt"
+
+
+def open_container(session: Session, datastore: str) -> ContainerClient:
+    """Return a client of the container behind a datastore.
+
+    The secrets of the datastore, a key or a shared access signature, never leave the client; where the datastore has
+    none, one reads as who is signed in.
+
+    Raises
+    ------
+    RemoteError
+        If the workspace has no such datastore, or it is no blob container.
+    """
+    from azure.ai.ml.entities import AzureBlobDatastore
+    from azure.storage.blob import ContainerClient, ExponentialRetry
+
+    with translated(f"datastore {datastore}"):
+        store = session.client.datastores.get(datastore, include_secrets=True)
+    if not isinstance(store, AzureBlobDatastore):
+        raise RemoteError(f"datastore {datastore}: not a container of blobs", hint="--datastore names another one")
+    return ContainerClient(
+        f"{store.protocol or 'https'}://{store.account_name}.blob.{store.endpoint or 'core.windows.net'}",
+        store.container_name,
+        credential=_find_credential(store, session),
+        max_single_get_size=_PIECE_BYTES,
+        max_chunk_get_size=_PIECE_BYTES,
+        read_timeout=_READ_SECONDS,
+        # The client's own waits 15 s before it asks again.
+        retry_policy=ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1),
+    )
+
+
+def list_blobs(container: ContainerClient, prefix: str) -> list[Blob]:
+    """Return the blobs whose names begin with ``prefix``, sorted by name."""
+    with translated(f"container {container.container_name}"):
+        found = [Blob(blob.name, blob.size, blob.etag) for blob in container.list_blobs(name_starts_with=prefix)]
+    # Where a store has real folders, it lists them as blobs of no bytes.
+    folders = {blob.name.rpartition("/")[0] for blob in found}
+    return sorted((blob for blob in found if blob.bytes or blob.name not in folders), key=lambda blob: blob.name)
+
+
+def read_blob(container: ContainerClient, blob: Blob, *, max_bytes: int) -> bytes:
+    """Return a small blob whole.
+
+    Raises
+    ------
+    DataError
+        If it has more than ``max_bytes``, or was changed since it was listed.
+    """
+    if blob.bytes > max_bytes:
+        raise DataError(f"blob {blob.name}: {blob.bytes:,} bytes, wanted at most {max_bytes:,}")
+    return b"".join(read_pieces(container, blob))
+
+
+def read_pieces(container: ContainerClient, blob: Blob) -> Iterator[bytes]:
+    """Give the bytes of a blob piece by piece.
+
+    Raises
+    ------
+    DataError
+        If it was changed or deleted since it was listed.
+    """
+    from azure.core import MatchConditions
+
+    with _named(blob), translated(f"blob {blob.name}"):
+        # Every later piece is asked for with the same condition by the client itself.
+        stream = container.download_blob(blob.name, etag=blob.etag, match_condition=MatchConditions.IfNotModified)
+        yield from stream.chunks()
+
+
+@contextmanager
+def _named(blob: Blob) -> Iterator[None]:
+    """Say that a blob was changed, where Azure says only that a condition is not met."""
+    try:
+        yield
+    except RemoteError as exc:
+        status = getattr(exc.__cause__, "status_code", None)
+        if status not in (_CHANGED, _GONE):
+            raise
+        what = "changed" if status == _CHANGED else "deleted"
+        raise DataError(
+            f"blob {blob.name}: was {what} while it was fetched", hint="fetch again when nobody writes to it"
+        ) from exc
+
+
+def _find_credential(store: AzureBlobDatastore, session: Session) -> Any:
+    from azure.ai.ml.entities import AccountKeyConfiguration, SasTokenConfiguration
+    from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+
+    secret = store.credentials
+    if isinstance(secret, AccountKeyConfiguration) and secret.account_key:
+        return AzureNamedKeyCredential(store.account_name, secret.account_key)
+    if isinstance(secret, SasTokenConfiguration) and secret.sas_token:
+        return AzureSasCredential(secret.sas_token)
+    return session.credential
