@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ from pdm_cli.report.screen import Screen
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 EXIT_TERMINATED = 128 + signal.SIGTERM
+# Azure's packages put the addresses of requests into their errors, signatures and all.
+_SIGNATURE = re.compile(r"(\bsig=)[^&\s'\")]+")
 # What another moment may mend: a full disk or quota, a device or file in use.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBUSY)
 
@@ -159,7 +162,8 @@ def _fail(screen: Screen, error: PdmError) -> int:
     if screen.debug:
         import traceback
 
-        traceback.print_exception(error, file=sys.stderr)
+        text = "".join(traceback.format_exception(error))
+        sys.stderr.write(_SIGNATURE.sub(r"\1…", text))
     screen.fail(error)
     return error.exit_code
 

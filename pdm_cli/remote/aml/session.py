@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ _SIGN_IN = (
     "az login; in CI set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with OIDC; on a machine "
     "in Azure --auth managed"
 )
+_REQUEST = re.compile(r" with url: \S+")
 _NO_NETWORK = "is there a network? behind a proxy set HTTPS_PROXY"
 _REFUSED = {
     401: "check who is signed in: pdm doctor",
@@ -131,7 +133,8 @@ def translated(what: str) -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """Return what Azure says in one line: the message proper, without codes, addresses of requests and advice."""
-    text = str(getattr(error, "message", None) or error)
+    # The address of a request to a store may carry its shared access signature.
+    text = _REQUEST.sub("", str(getattr(error, "message", None) or error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0].removeprefix("(UserError) ") if lines else type(error).__name__
 
