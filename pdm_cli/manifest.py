@@ -108,8 +108,16 @@ def write(folder: Path, recipe: Recipe) -> None:
 def read(folder: Path) -> dict[str, Any] | None:
     """Return the manifest of ``folder``, or ``None`` where there is no readable one."""
     try:
-        content = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return parse((folder / MANIFEST_FILE).read_bytes())
+    except OSError:
+        return None
+
+
+def parse(text: bytes) -> dict[str, Any] | None:
+    """Return the manifest in the bytes of its file, or ``None`` if they are none."""
+    try:
+        content = json.loads(text)
+    except ValueError:
         return None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         return None

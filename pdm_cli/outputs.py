@@ -17,7 +17,10 @@ from pathlib import Path
 from pdm_cli import manifest
 from pdm_cli.errors import TryAgain, UsageError
 
-_PARTIAL_PREFIX = ".pdm-partial-"
+# Beside fetched results: what their jobs printed.
+LOGS_FOLDER = "logs"
+LOGS_COMMAND = "fetch-results"
+PARTIAL_PREFIX = ".pdm-partial-"
 _PREVIOUS = "previous"
 
 
@@ -72,17 +75,24 @@ def output_folder(folder: Path, recipe: manifest.Recipe) -> Iterator[Path]:
     UsageError
         If the folder cannot be made or written.
     """
+    with swapped_folder(folder) as partial:
+        yield partial
+        manifest.write(partial, recipe)
+
+
+@contextmanager
+def swapped_folder(folder: Path) -> Iterator[Path]:
+    """As :func:`output_folder`, for files that bring their manifest with them."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL_PREFIX}{os.getpid()}-", dir=folder))
+        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{os.getpid()}-", dir=folder))
     except OSError as exc:
         raise UsageError(
             f"{folder}: cannot be written: {exc.strerror}", hint="--out names a folder you may write"
         ) from exc
     try:
         yield partial
-        manifest.write(partial, recipe)
         _replace_contents(folder, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -96,15 +106,21 @@ def kept_folder(partial: Path, key: str) -> Path:
 
     It is gone once a run ends well.
     """
-    folder = partial.parent / f"{_PARTIAL_PREFIX}kept-{key[:16]}"
+    folder = partial.parent / f"{PARTIAL_PREFIX}kept-{key[:16]}"
     folder.mkdir(exist_ok=True)
     return folder
 
 
+def list_places(folder: Path) -> list[Path]:
+    """Return where files of ``folder`` may lie: itself, and what runs that were killed left in it."""
+    partials = sorted(folder.glob(PARTIAL_PREFIX + "*"))
+    return [folder, *partials, *(partial / _PREVIOUS for partial in partials)]
+
+
 def _check_alone(folder: Path) -> None:
     """Refuse a folder that another process is writing to; its number is in the name of its partial folder."""
-    for partial in folder.glob(_PARTIAL_PREFIX + "*"):
-        process = partial.name.removeprefix(_PARTIAL_PREFIX).partition("-")[0]
+    for partial in folder.glob(PARTIAL_PREFIX + "*"):
+        process = partial.name.removeprefix(PARTIAL_PREFIX).partition("-")[0]
         if process.isdigit() and int(process) != os.getpid() and _is_alive(int(process)):
             raise TryAgain(f"{folder}: another pdm (process {process}) is writing there", hint="wait until it is done")
 
@@ -120,16 +136,22 @@ def _is_alive(process: int) -> bool:
 
 
 def _files(folder: Path) -> set[str]:
-    """Return the files below ``folder`` that are not those of a run under way or killed."""
+    """Return the files below ``folder`` that are not those of a run under way or killed, nor fetched logs."""
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    return {name for name in names if not name.startswith(_PARTIAL_PREFIX)}
+    return {name for name in names if not name.startswith(PARTIAL_PREFIX)} - _fetched_logs(folder)
+
+
+def _fetched_logs(folder: Path) -> set[str]:
+    """Return the logs fetched into ``folder``: copies, which go with the results that they lie beside."""
+    made = manifest.read(folder / LOGS_FOLDER)
+    if made is None or made.get("command") != LOGS_COMMAND:
+        return set()
+    return {f"{LOGS_FOLDER}/{name}" for name in (manifest.MANIFEST_FILE, *made["outputs"])}
 
 
 def _written_by_pdm(folder: Path) -> set[str]:
     """Return the files that the folder's manifest lists, or those of a run killed while it moved its files in."""
-    known = [manifest.read(folder)]
-    for partial in folder.glob(_PARTIAL_PREFIX + "*"):
-        known += [manifest.read(partial), manifest.read(partial / _PREVIOUS)]
+    known = [manifest.read(place) for place in list_places(folder)]
     return {manifest.MANIFEST_FILE}.union(*(found["outputs"] for found in known if found)) if any(known) else set()
 
 
@@ -138,7 +160,7 @@ def _replace_contents(folder: Path, partial: Path) -> None:
     # The old manifest goes first and the new one comes last: at no moment does a manifest stand beside other files
     # than the ones it lists. After a kill both still lie in the partial folder and tell whose files these are.
     new = sorted(partial.iterdir(), key=_manifest_last)
-    old = [path for path in sorted(folder.iterdir(), key=_manifest_last) if not path.name.startswith(_PARTIAL_PREFIX)]
+    old = [path for path in sorted(folder.iterdir(), key=_manifest_last) if not path.name.startswith(PARTIAL_PREFIX)]
     previous = partial / _PREVIOUS
     previous.mkdir()
     moves = [(path, previous / path.name) for path in reversed(old)] + [(path, folder / path.name) for path in new]
@@ -152,7 +174,7 @@ def _replace_contents(folder: Path, partial: Path) -> None:
             if target.exists() and not source.exists():
                 target.replace(source)
         raise
-    for stale in folder.glob(_PARTIAL_PREFIX + "*"):
+    for stale in folder.glob(PARTIAL_PREFIX + "*"):
         shutil.rmtree(stale, ignore_errors=True)
 
 

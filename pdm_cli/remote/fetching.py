@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pdm_cli import manifest
+from pdm_cli import manifest, outputs
 from pdm_cli.errors import DataError
 
 # Names that Windows keeps for devices, with any ending; a folder fetched on one system is read on another.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 # Backslashes and colons make another path of a name on Windows; the rest cannot be in a name there.
 _FORBIDDEN = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
-# What a killed run leaves in its output folder.
-_HIDDEN = ".pdm-partial-"
 _MOST_NAMES = 5
 _SHORT = 12
 
@@ -86,7 +84,7 @@ def name_files(blobs: Iterable[Blob], prefix: str) -> dict[str, Blob]:
         If a blob's name would lead out of the folder, or cannot be a file's on every system.
     """
     names = {_check_name(blob.name.removeprefix(prefix), blob.name): blob for blob in blobs}
-    return {name: names[name] for name in sorted(names) if not name.startswith(_HIDDEN)}
+    return {name: names[name] for name in sorted(names) if not name.startswith(outputs.PARTIAL_PREFIX)}
 
 
 def list_wanted(files: Mapping[str, Blob], content: Mapping[str, Any], where: str) -> list[Wanted]:
