@@ -45,12 +45,11 @@ def detect_anomalies(
 
     Example: pdm detect-anomalies --prepared prepared --out anomalies
     """
-    from pdm_cli.commands.execution import execute
-    from pdm_cli.report.results import draw_anomalies
+    from pdm_cli.commands.execution import draw_summary, execute
 
     summary = execute(_STAGE, {"prepared": prepared}, out, settings=settings, screen=screen, overwrite=overwrite)
     payload = {**summary, "schema": "pdm.detect-anomalies/1", "out": out}
-    screen.result(payload, lambda: [*draw_anomalies(summary), out])
+    screen.result(payload, lambda: [*draw_summary(_STAGE, summary), out])
 
 
 def detect(task: Task) -> dict[str, Any]:

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pdm_cli import manifest
 from pdm_cli.commands.stages import Stage
 from pdm_cli.errors import UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def execute(
             raise UsageError(f"--out {out}: is the folder of --{port}", hint="--out names another folder")
     outputs.check_free(target, overwrite=overwrite)
     recipe = make_recipe(stage, folders, settings)
-    work = _find_work(stage)
+    work = _find(stage.work)
     start = time.monotonic()
     with outputs.output_folder(target, recipe) as partial:
         summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key()))
@@ -156,6 +159,13 @@ def read_summary(stage: Stage, out: Path) -> dict[str, Any]:
     return summary
 
 
-def _find_work(stage: Stage) -> Any:
-    module, _, function = stage.work.partition(":")
+def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw a stage's summary the way its command shows it."""
+    drawn: list[RenderableType] = _find(stage.drawing)(summary)
+    return drawn
+
+
+def _find(address: str) -> Any:
+    """Return what ``module:function`` names."""
+    module, _, function = address.partition(":")
     return getattr(import_module(module), function)

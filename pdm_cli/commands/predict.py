@@ -41,12 +41,11 @@ def predict(
 
     Example: pdm predict --data raw --model model --out predictions
     """
-    from pdm_cli.commands.execution import execute
-    from pdm_cli.report.forecasts import draw_forecast
+    from pdm_cli.commands.execution import draw_summary, execute
 
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
-    screen.result({**summary, "out": out}, lambda: [*draw_forecast(summary), out])
+    screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
 
 
 def foretell(task: Task) -> dict[str, Any]:

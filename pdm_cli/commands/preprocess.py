@@ -36,11 +36,10 @@ def preprocess(
 
     Example: pdm preprocess --data raw --out prepared
     """
-    from pdm_cli.commands.execution import execute
-    from pdm_cli.report.results import draw_quality
+    from pdm_cli.commands.execution import draw_summary, execute
 
     quality = execute(_STAGE, {"data": data}, out, settings=settings, screen=screen, overwrite=overwrite)
-    screen.result({**quality, "schema": "pdm.preprocess/1", "out": out}, lambda: [*draw_quality(quality), out])
+    screen.result({**quality, "schema": "pdm.preprocess/1", "out": out}, lambda: [*draw_summary(_STAGE, quality), out])
 
 
 def prepare(task: Task) -> dict[str, Any]:

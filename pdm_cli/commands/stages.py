@@ -51,6 +51,8 @@ class Stage:
         Name of the output folder in ``pdm run``.
     summary : str
         JSON file in the output folder with what the command tells.
+    drawing : str
+        ``module:function`` that draws the summary.
     """
 
     command: str
@@ -59,6 +61,7 @@ class Stage:
     sections: tuple[str, ...]
     folder: str
     summary: str
+    drawing: str
 
 
 STAGES: dict[str, Stage] = {
@@ -69,6 +72,7 @@ STAGES: dict[str, Stage] = {
         sections=("columns", "preprocess", "features"),
         folder="prepared",
         summary="quality.json",
+        drawing="pdm_cli.report.results:draw_quality",
     ),
     "detect-anomalies": Stage(
         command="detect-anomalies",
@@ -77,6 +81,7 @@ STAGES: dict[str, Stage] = {
         sections=("detect",),
         folder="anomalies",
         summary="summary.json",
+        drawing="pdm_cli.report.results:draw_anomalies",
     ),
     "train": Stage(
         command="train",
@@ -88,6 +93,7 @@ STAGES: dict[str, Stage] = {
         sections=("labels", "train", "costs"),
         folder="model",
         summary="metrics.json",
+        drawing="pdm_cli.report.results:draw_metrics",
     ),
     "predict": Stage(
         command="predict",
@@ -96,6 +102,7 @@ STAGES: dict[str, Stage] = {
         sections=("columns", "preprocess", "predict"),
         folder="predictions",
         summary="predictions.json",
+        drawing="pdm_cli.report.forecasts:draw_forecast",
     ),
 }
 # What ``pdm run`` chains, in order.

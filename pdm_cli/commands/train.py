@@ -49,12 +49,11 @@ def train(
 
     Example: pdm train --prepared prepared --anomalies anomalies --out model
     """
-    from pdm_cli.commands.execution import execute
-    from pdm_cli.report.results import draw_metrics
+    from pdm_cli.commands.execution import draw_summary, execute
 
     inputs = {"prepared": prepared, "anomalies": anomalies}
     metrics = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
-    screen.result({**metrics, "out": out}, lambda: [*draw_metrics(metrics), out])
+    screen.result({**metrics, "out": out}, lambda: [*draw_summary(_STAGE, metrics), out])
 
 
 def fit(task: Task) -> dict[str, Any]:
