@@ -132,7 +132,8 @@ def option_words(section: str, values: Section) -> list[str]:
     for item in section_fields(section):
         value, only_for = getattr(values, item.name), item.metadata["only_for"]
         is_idle = only_for is not None and getattr(values, only_for[0]) != only_for[1]
-        if is_idle or value is None or value is False or (not value and value == _default(item)):
+        is_empty = value in ("", (), {}) and value == _default(item)
+        if is_idle or is_empty or value is None or value is False:
             continue
         words += [option_name(item.name)] if value is True else [option_name(item.name), _to_text(value)]
     return words

@@ -35,14 +35,15 @@ def evaluate(
 
     Example: pdm evaluate --model model --data raw --fail-on "ap<0.9"
     """
-    from pdm_cli import bundle, tables
+    from pdm_cli import bundle
     from pdm_cli.commands.execution import local_folder
     from pdm_cli.commands.forecast import make_forecast
+    from pdm_cli.folders import check_folder
     from pdm_cli.report.results import draw_metrics
 
     gates = _parse_gates(settings.evaluate.fail_on)
     for port, value in (("data", data), ("model", model)):
-        tables.check_folder(f"--{port}", local_folder(port, value))
+        check_folder(f"--{port}", local_folder(port, value))
     loaded = bundle.load(Path(model))
     with tempfile.TemporaryDirectory(prefix="pdm-evaluate-") as work:
         forecast = make_forecast(loaded, Path(data), Path(work), settings=settings, screen=screen)

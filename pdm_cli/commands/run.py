@@ -77,12 +77,13 @@ def _check_early(data: str, settings: Settings) -> None:
     from pdm_cli.commands.execution import local_folder
     from pdm_cli.core.choices import check_choices
     from pdm_cli.core.split import check_gap
+    from pdm_cli.folders import check_folder
     from pdm_cli.schema import FAILURES
 
     check_choices(settings.train)
     check_gap(settings.train, settings.labels)
     folder = local_folder("data", data)
-    tables.check_folder("--data", folder)
+    check_folder("--data", folder)
     tables.require_table(folder, FAILURES)
 
 
