@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from pdm_cli import __version__
-from pdm_cli.commands import demo, detect_anomalies, evaluate, predict, preprocess, run, submit, train
+from pdm_cli.commands import demo, detect_anomalies, doctor, evaluate, predict, preprocess, register, run, submit, train
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -132,7 +132,13 @@ app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
+# Until the other commands about jobs are here.
+_jobs = typer.Typer(help="Jobs on Azure ML.")
+_jobs.callback()(lambda: None)
+_jobs.command("register")(register.register)
+app.add_typer(_jobs, name="jobs")
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 # Options of the job stand before the command that is submitted, and that one's own after it.
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 

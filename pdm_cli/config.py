@@ -76,7 +76,7 @@ def resolve(
         If an option holds a wrong value.
     """
     environ = os.environ if environ is None else environ
-    path = _config_path(config, environ, folder or Path())
+    path = find_config(config, environ, folder or Path())
     from_file = _read_config(path) if path else {}
     from_environment = _read_environment(environ)
     origins: dict[str, str] = {}
@@ -152,7 +152,8 @@ def _to_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _config_path(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+def find_config(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+    """Return the config file: the one named, by option or environment, else the one in ``folder`` if it is there."""
     named = config or environ.get(f"{ENV_PREFIX}CONFIG")
     if named:
         return Path(named)

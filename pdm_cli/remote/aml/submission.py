@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import RemoteError
 from pdm_cli.remote import environment
@@ -13,6 +13,9 @@ from pdm_cli.remote.aml.session import Session, translated
 from pdm_cli.remote.environment import Environment
 from pdm_cli.remote.jobs import CONTENT_TAG, SERVERLESS
 from pdm_cli.remote.staging import Upload
+
+if TYPE_CHECKING:
+    from azure.ai.ml.entities import AmlCompute
 
 Note = Callable[[str], None]
 _LATEST = "@latest"
@@ -26,22 +29,34 @@ def require_compute(session: Session, note: Note, *, may_create: bool) -> None:
     RemoteError
         If what has that name is no cluster, or none can be made.
     """
+    name = session.azure.compute
+    if name == SERVERLESS or find_cluster(session) is not None:
+        return
+    if not may_create:
+        raise RemoteError(f"compute {name}: not found", hint="without --no-create-compute it is made; or serverless")
+    _make_cluster(session, note)
+
+
+def find_cluster(session: Session) -> AmlCompute | None:
+    """Look the cluster of the settings up; ``None`` if it is missing.
+
+    Raises
+    ------
+    RemoteError
+        If what has that name is no cluster.
+    """
+    from azure.ai.ml.entities import AmlCompute
     from azure.core.exceptions import ResourceNotFoundError
 
     name = session.azure.compute
-    if name == SERVERLESS:
-        return
     with translated(f"compute {name}"):
         try:
             found = session.client.compute.get(name)
         except ResourceNotFoundError:
-            found = None
-    if found is None and not may_create:
-        raise RemoteError(f"compute {name}: not found", hint="without --no-create-compute it is made; or serverless")
-    if found is None:
-        _make_cluster(session, note)
-    elif found.type.lower() != "amlcompute":
+            return None
+    if not isinstance(found, AmlCompute):
         raise RemoteError(f"compute {name}: is {found.type}, wanted AmlCompute", hint="--compute names a cluster")
+    return found
 
 
 def _make_cluster(session: Session, note: Note) -> None:
