@@ -67,7 +67,7 @@ def register_job(
     check_name(name)
     metric = find_metric(if_better) if if_better else None
     state: JobState = insist(partial(read_state, session, job), warn=screen.warn)
-    address = _find_model(state)
+    address = find_model(state)
     # What is done twice finds the version that was made at first.
     wish = _Wish(job, name, metric)
     registration = insist(partial(_register, session, wish, address), warn=screen.warn)
@@ -88,8 +88,16 @@ class _Wish:
     metric: str | None
 
 
-def _find_model(state: JobState) -> str:
-    """Return the address of the model of a job."""
+def find_model(state: JobState) -> str:
+    """Return the address of the model that a job made.
+
+    Raises
+    ------
+    JobNotFinished, JobFailed, JobCancelled
+        As the job stands.
+    UsageError
+        If it makes no model.
+    """
     command = state.tags.get(COMMAND_TAG)
     if command not in _MODEL_OUTPUTS:
         made = f"is pdm {command}, which makes no model" if command else "was not submitted by pdm"

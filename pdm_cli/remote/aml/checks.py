@@ -95,7 +95,7 @@ def check_compute(session: Session) -> Finding:
     if found is None:
         scale = f"{azure.vm_size}, {azure.min_nodes} to {azure.max_nodes} nodes"
         return _mind_cost(f"{azure.compute}: missing: made on submit: {scale}", azure.min_nodes)
-    state = str(found.provisioning_state)
+    state = getattr(found.provisioning_state, "value", found.provisioning_state)
     if state == "Failed":
         raise RemoteError(
             f"compute {azure.compute}: could not be made", hint="its page in the studio says why; or another --compute"
@@ -120,7 +120,8 @@ def check_datastore(session: Session) -> Finding:
     try:
         with translated(f"datastore {name}: writing a blob"):
             try:
-                probe.upload_blob(b"")
+                # Sent again after a lost answer, it finds itself.
+                probe.upload_blob(b"", overwrite=True)
             except BaseException:
                 # It may be there all the same, if only the answer was lost.
                 with suppress(AzureError):
