@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,11 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, Serv
 from pdm_cli.errors import ConfigError, PdmError, RemoteError, TryAgain
 from pdm_cli.params import AzureParams
 from pdm_cli.remote.aml import checks
+
+with warnings.catch_warnings():
+    # Azure's client uses what its own libraries have deprecated, once, at import.
+    warnings.simplefilter("ignore")
+    import azure.ai.ml  # noqa: F401
 
 
 class FakeBlob:
@@ -22,6 +28,7 @@ class FakeBlob:
         self.is_there = False
 
     def upload_blob(self, _: bytes, *, overwrite: bool) -> None:
+        assert overwrite
         self.is_there = self.on_upload is None or self.is_lost
         if self.on_upload is not None:
             raise self.on_upload
