@@ -77,6 +77,14 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         return _fail(screen, error)
     except typer.TyperException as error:
         return _fail(screen, _usage_error(error))
+    except MemoryError as error:
+        why = str(error).strip()
+        problem = TryAgain(
+            f"not enough memory{f': {why}' if why else ''}",
+            hint="give fewer --jobs or --threads, a smaller group of machines, or a machine with more memory",
+        )
+        problem.__cause__ = error
+        return _fail(screen, problem)
     except PermissionError as error:
         problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
         return _fail(screen, problem)

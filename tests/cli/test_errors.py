@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -379,6 +379,20 @@ def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: 
     outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["split"]["cutoff"].startswith("2015-")
+
+
+@pytest.mark.parametrize("why", ["", "Unable to allocate 8.00 GiB for an array"])
+def test_a_lack_of_memory_is_no_bug(
+    why: str, fleet: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_: object, **__: object) -> Iterator[None]:
+        raise pa.ArrowMemoryError(why)
+        yield
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", allocate)
+    outcome = pdm("preprocess", "--data", fleet, "--out", tmp_path / "out")
+    assert_clear(outcome, 75, f"not enough memory: {why}" if why else "not enough memory", "fewer --jobs")
+    assert not (tmp_path / "out").exists()
 
 
 def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
