@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pdm_cli.bundle import Bundle, Recipe
     from pdm_cli.core.feature_table import FeatureTable
     from pdm_cli.core.features import Context
+    from pdm_cli.raw import RawTelemetry
     from pdm_cli.report.screen import Screen
+    from pdm_cli.scan import TelemetryScan
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,23 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     """
     from pdm_cli.commands.detect_anomalies import detect
     from pdm_cli.commands.execution import Task
-    from pdm_cli.commands.preprocess import prepare
+    from pdm_cli.commands.preprocess import check_ranges, prepare_scanned
     from pdm_cli.commands.sources import read_sources
     from pdm_cli.core.features import Context, build_features, match_states
+    from pdm_cli.raw import RawTelemetry
     from pdm_cli.schema import MACHINE, TIME
 
     recipe = bundle.recipe
     as_trained = _as_trained(recipe, settings)
     _check_tables(recipe, data)
-    _check_sensors(recipe, data, as_trained)
+    raw = RawTelemetry(data, as_trained.columns, as_trained.preprocess)
+    _check_sensors(recipe, raw)
+    check_ranges(raw, as_trained)
+    scan = raw.scan()
+    _check_step(recipe, scan)
     prepared, anomalies = work / "prepared", work / "anomalies"
-    _check_step(recipe, data, as_trained)
     prepared.mkdir()
-    prepare(Task({"data": data}, prepared, as_trained, screen))
+    prepare_scanned(Task({"data": data}, prepared, as_trained, screen), raw, scan)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
         detect(Task({"prepared": prepared}, anomalies, as_trained, screen))
@@ -122,10 +128,8 @@ def _check_tables(recipe: Recipe, data: Path) -> None:
             )
 
 
-def _check_sensors(recipe: Recipe, data: Path, settings: Settings) -> None:
-    from pdm_cli.raw import RawTelemetry
-
-    here = list(RawTelemetry(data, settings.columns, settings.preprocess).sensors)
+def _check_sensors(recipe: Recipe, raw: RawTelemetry) -> None:
+    here = list(raw.sensors)
     if sorted(here) != sorted(recipe.sensors):
         raise FeatureMismatch(
             f"telemetry.parquet: not the sensors of the model: {_difference(here, recipe.sensors)}",
@@ -162,13 +166,10 @@ def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
             )
 
 
-def _check_step(recipe: Recipe, data: Path, settings: Settings) -> None:
-    from pdm_cli.raw import RawTelemetry
-
-    step = RawTelemetry(data, settings.columns, settings.preprocess).scan().step_us
-    if step != recipe.step_us:
+def _check_step(recipe: Recipe, scan: TelemetryScan) -> None:
+    if scan.step_us != recipe.step_us:
         raise FeatureMismatch(
-            f"telemetry.parquet: a reading every {step / 60e6:g} min, the model was trained on one every "
+            f"telemetry.parquet: a reading every {scan.step_us / 60e6:g} min, the model was trained on one every "
             f"{recipe.step_us / 60e6:g} min",
             hint="give telemetry of the same step, or train on this one",
         )

@@ -12,6 +12,7 @@ import pytest
 
 from pdm_cli.commands.demo import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
+from pdm_cli.raw import RawTelemetry
 from tests.cli.conftest import QUICK, Outcome, Pdm
 from tests.cli.test_errors import assert_clear, edit
 
@@ -181,6 +182,15 @@ def test_data_of_another_kind_are_refused_with_the_difference(
     assert hint in outcome.stderr
     assert not (tmp_path / "out").exists()
     assert evaluate(pdm, raw, model).code == 5
+
+
+def test_raw_telemetry_is_scanned_once(
+    fleet: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, scans = RawTelemetry.scan, []
+    monkeypatch.setattr(RawTelemetry, "scan", lambda raw: scans.append(raw) or scan(raw))
+    assert predict(pdm, fleet, model, tmp_path / "out").code == 0
+    assert len(scans) == 1
 
 
 def test_sensors_that_the_model_does_not_know_can_be_left_out(
