@@ -78,13 +78,7 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     except typer.TyperException as error:
         return _fail(screen, _usage_error(error))
     except MemoryError as error:
-        why = str(error).strip()
-        problem = TryAgain(
-            f"not enough memory{f': {why}' if why else ''}",
-            hint="give fewer --jobs or --threads, a smaller group of machines, or a machine with more memory",
-        )
-        problem.__cause__ = error
-        return _fail(screen, problem)
+        return _fail(screen, _lack_of_memory(error))
     except PermissionError as error:
         problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
         return _fail(screen, problem)
@@ -170,6 +164,14 @@ def _fail(screen: Screen, error: PdmError) -> int:
         traceback.print_exception(error, file=sys.stderr)
     screen.fail(error)
     return error.exit_code
+
+
+def _lack_of_memory(error: MemoryError) -> TryAgain:
+    told = f"not enough memory: {error}" if str(error) else "not enough memory"
+    hint = "give fewer --jobs or --threads, fewer machines at once, or run on a machine with more memory"
+    lack = TryAgain(told, hint=hint)
+    lack.__cause__ = error
+    return lack
 
 
 def _bug(error: Exception) -> InternalError:
