@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.forecast import Forecast
     from pdm_cli.core.gates import Gate
-    from pdm_cli.core.judging import Verdict
+    from pdm_cli.core.judging import PredictedSpan
 
 
 @with_settings("columns", "preprocess", "evaluate")
@@ -58,7 +58,7 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     import numpy as np
 
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.judging import Verdict, judge_verdict
+    from pdm_cli.core.judging import PredictedSpan, judge_span
     from pdm_cli.core.labels import label_failures, last_stamps
     from pdm_cli.schema import MACHINE
 
@@ -78,18 +78,18 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
             f"telemetry.parquet: no row with a horizon of {recipe.settings.labels.horizon_hours:g} h of data after it",
             hint="give later telemetry",
         )
-    span = Instants(instants.machines, instants.codes[rows], instants.times[rows])
-    scored = instants.machines[np.unique(span.codes)]
-    verdict = Verdict(
-        span,
+    seen = Instants(instants.machines, instants.codes[rows], instants.times[rows])
+    scored = instants.machines[np.unique(seen.codes)]
+    span = PredictedSpan(
+        seen,
         labels[rows],
         forecast.probabilities[rows],
         forecast.alerts[rows],
         failures[failures[MACHINE].isin(scored)],
         instants.ends(),
     )
-    metrics = judge_verdict(
-        verdict,
+    metrics = judge_span(
+        span,
         components,
         loaded.model.rules,
         lead=recipe.settings.labels,
@@ -98,10 +98,10 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
         merge_hours=recipe.settings.train.merge_hours,
         seed=recipe.settings.train.seed,
     )
-    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, verdict)}
+    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, span)}
 
 
-def _describe_split(loaded: Bundle, verdict: Verdict) -> dict[str, Any]:
+def _describe_split(loaded: Bundle, span: PredictedSpan) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli.core.split import show
@@ -109,9 +109,9 @@ def _describe_split(loaded: Bundle, verdict: Verdict) -> dict[str, Any]:
     labels, trained = loaded.recipe.settings.labels, loaded.recipe.trained
     return {
         "cutoff": trained["cutoff"],
-        "test_start": show(int(verdict.rows.times.min())),
-        "test_end": show(int(verdict.rows.times.max())),
-        "test_rows": int((~np.isnan(verdict.labels[:, 0])).sum()),
+        "test_start": show(int(span.rows.times.min())),
+        "test_end": show(int(span.rows.times.max())),
+        "test_rows": int((~np.isnan(span.labels[:, 0])).sum()),
         "lead_time_hours": labels.lead_time_hours,
         "horizon_hours": labels.horizon_hours,
     }

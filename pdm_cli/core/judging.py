@@ -35,7 +35,7 @@ _ROW_METRICS = ("roc_auc", "average_precision", "brier", "f1")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PredictedSpan:
     """What a model said of a span, and what came of it.
 
     Attributes
@@ -62,8 +62,8 @@ class Verdict:
     ends_us: IntArray
 
 
-def judge_verdict(
-    verdict: Verdict,
+def judge_span(
+    span: PredictedSpan,
     components: list[str],
     rules: list[AlertRule],
     *,
@@ -77,7 +77,7 @@ def judge_verdict(
 
     Parameters
     ----------
-    verdict : Verdict
+    span : PredictedSpan
         Predictions and truth.
     components : list of str
         The c components.
@@ -94,49 +94,49 @@ def judge_verdict(
     seed : int
         Of the bootstrap.
     """
-    months = machine_months(verdict.rows)
+    months = machine_months(span.rows)
     outcomes = {
-        component: _judge_events(verdict, column, component, lead=lead, merge_hours=merge_hours)
+        component: _judge_events(span, column, component, lead=lead, merge_hours=merge_hours)
         for column, component in enumerate(components)
     }
     judged = {
         component: {
-            **_judge_rows(verdict, column),
+            **_judge_rows(span, column),
             "threshold": rules[column].on,
             "alert_off": rules[column].off,
             "events": _describe([outcomes[component]], months, lead=lead, seed=seed),
         }
         for column, component in enumerate(components)
     }
-    known = ~np.isnan(verdict.labels)
+    known = ~np.isnan(span.labels)
     return {
         "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in judged.values()]),
         "components": judged,
         "events": _describe(list(outcomes.values()), months, lead=lead, seed=seed),
-        "calibration_error": calibration_error(verdict.labels[known], verdict.probabilities[known]),
+        "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
         "costs": compare_costs(outcomes, lives, costs=costs, machine_months=float(months.sum())),
     }
 
 
-def _judge_rows(verdict: Verdict, column: int) -> dict[str, Any]:
-    known = ~np.isnan(verdict.labels[:, column])
-    labels, probabilities = verdict.labels[known, column], verdict.probabilities[known, column]
+def _judge_rows(span: PredictedSpan, column: int) -> dict[str, Any]:
+    known = ~np.isnan(span.labels[:, column])
+    labels, probabilities = span.labels[known, column], span.probabilities[known, column]
     return {
-        **row_metrics(labels, probabilities, is_alert=verdict.alerts[known, column]),
+        **row_metrics(labels, probabilities, is_alert=span.alerts[known, column]),
         "calibration_error": calibration_error(labels, probabilities),
         "reliability": reliability(labels, probabilities),
     }
 
 
 def _judge_events(
-    verdict: Verdict, column: int, component: str, *, lead: LabelsParams, merge_hours: float
+    span: PredictedSpan, column: int, component: str, *, lead: LabelsParams, merge_hours: float
 ) -> EventOutcome:
-    is_on, rows = verdict.alerts[:, column], verdict.rows
+    is_on, rows = span.alerts[:, column], span.rows
     return judge_events(
         Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),
-        verdict.failures[verdict.failures["failure"] == component],
-        start_us=verdict.rows.starts(),
-        ends_us=verdict.ends_us,
+        span.failures[span.failures["failure"] == component],
+        start_us=span.rows.starts(),
+        ends_us=span.ends_us,
         labels=lead,
         merge_hours=merge_hours,
         longest_hours=LONGEST_HORIZONS * lead.horizon_hours,

@@ -10,7 +10,7 @@ from fleet_builders import EPOCH_US, HOUR_US, Event, instants_of, log_frame
 
 from pdm_cli.core.alerts import NEVER, AlertRule
 from pdm_cli.core.costs import Lives
-from pdm_cli.core.judging import Verdict, judge_verdict
+from pdm_cli.core.judging import PredictedSpan, judge_span
 from pdm_cli.core.metrics import HOURS_PER_MONTH
 from pdm_cli.params import CostsParams, LabelsParams
 
@@ -30,11 +30,11 @@ FAILURES = [
 ALERTS = {"comp1": [(1, 84.0), (1, 96.0), (2, 108.0), (2, 180.0)], "comp2": []}
 
 
-def trial(alerts: dict[str, list[tuple[int, float]]] = ALERTS) -> Verdict:
+def trial(alerts: dict[str, list[tuple[int, float]]] = ALERTS) -> PredictedSpan:
     rows = [(machine, hour) for machine in (1, 2) for hour in HOURS]
     labels = np.array([[label(machine, hour, component) for component in COMPONENTS] for machine, hour in rows])
     on = np.array([[row in alerts[component] for component in COMPONENTS] for row in rows])
-    return Verdict(
+    return PredictedSpan(
         rows=instants_of(rows),
         labels=labels,
         probabilities=np.where(on, 0.75, 0.25),
@@ -51,7 +51,7 @@ def label(machine: int, hour: float, component: str) -> float:
     return float(any(hour + 3 <= failed <= hour + 24 for failed in own))
 
 
-def judged(given: Verdict, **changes: Any) -> dict[str, Any]:
+def judged(given: PredictedSpan, **changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "lead": LABELS,
         "costs": CostsParams(missed_failure=10.0, false_alarm=1.0, planned_repair=2.0, unit="EUR"),
@@ -59,7 +59,7 @@ def judged(given: Verdict, **changes: Any) -> dict[str, Any]:
         "merge_hours": 12.0,
         "seed": 0,
     }
-    return judge_verdict(given, COMPONENTS, RULES, **(arguments | changes))
+    return judge_span(given, COMPONENTS, RULES, **(arguments | changes))
 
 
 @pytest.fixture(scope="module")
