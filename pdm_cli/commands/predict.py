@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import NotEnoughData
+from pdm_cli.errors import NotEnoughData, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -44,6 +44,11 @@ def predict(
     from pdm_cli.commands.execution import execute
     from pdm_cli.report.forecasts import draw_forecast
 
+    if settings.predict.latest and settings.predict.since is not None:
+        raise UsageError(
+            "--since: has no meaning beside --latest, which writes one prediction a machine",
+            hint="leave one of the two out",
+        )
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**summary, "out": out}, lambda: [*draw_forecast(summary), out])
@@ -57,6 +62,7 @@ def foretell(task: Task) -> dict[str, Any]:
     from pdm_cli import bundle, tables
     from pdm_cli.commands.forecast import make_forecast
     from pdm_cli.core.drift import DIFFERENT
+    from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import show
     from pdm_cli.core.worklist import find_alert_episodes, list_predictions
     from pdm_cli.schema import PREDICTIONS
@@ -76,6 +82,7 @@ def foretell(task: Task) -> dict[str, Any]:
     times = instants.times[rows]
     episodes = episodes[episodes["end"] >= pd.Timestamp(int(times.min()), unit="us")].reset_index(drop=True)
     tables.write_frame(task.out / "episodes.parquet", episodes)
+    silent = _find_silent(loaded, forecast, task.screen)
     worklist = _rank(loaded, forecast)
     worklist.to_csv(task.out / "worklist.csv", index=False)
     drift = _drift(loaded, forecast, task.settings)
@@ -88,6 +95,7 @@ def foretell(task: Task) -> dict[str, Any]:
         "end": show(int(times.max())),
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": len(episodes),
+        "silent": {"count": len(silent), "first": _as_records(silent.head(FIRST_ROWS))},
         "worklist": _as_records(worklist),
         "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(_AGEING)]),
         **_describe_model(loaded),
@@ -120,6 +128,24 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
             hint="give an earlier --since",
         )
     return rows
+
+
+def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataFrame:
+    """Return the machines whose telemetry ended long before the others', and warn of them."""
+    from pdm_cli.core.split import show
+    from pdm_cli.core.worklist import find_silent
+    from pdm_cli.schema import MACHINE, TIME
+
+    instants, hours = forecast.context.instants, loaded.recipe.settings.labels.horizon_hours
+    silent = find_silent(instants, horizon_hours=hours)
+    if len(silent):
+        first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
+        screen.warn(
+            f"{len(silent):,} of {len(instants.machines):,} machines are silent: their telemetry ends more than {hours:g} "
+            f"h before the last, {show(int(instants.times.max()))}; what is foretold of them is of then, not of now; "
+            f"first: machine {first}, silent since {last:%Y-%m-%dT%H:%M}"
+        )
+    return silent
 
 
 def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:

@@ -133,6 +133,8 @@ def test_since_and_latest_write_less_and_change_nothing(
     assert predict(pdm, fleet, model, tmp_path / "latest", "--latest").code == 0
     last = whole[whole["datetime"] == whole.groupby("machineID")["datetime"].transform("max")].reset_index(drop=True)
     pd.testing.assert_frame_equal(read(tmp_path / "latest"), last, check_exact=True)
+    both = predict(pdm, fleet, model, tmp_path / "none", "--since", "2015-05-15", "--latest")
+    assert_clear(both, 2, "--since: has no meaning beside --latest", "leave one of the two out")
     outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
     assert_clear(outcome, 4, "no instant from --since on; the last is 2015-05-31T06:00", "earlier --since")
 
@@ -151,6 +153,11 @@ MISMATCHES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         edit("telemetry", lambda t: t.assign(oil=1.0)),
         "not the sensors of the model: oil not known to it",
         "--sensors picks columns",
+    ),
+    "a sensor as text": (
+        edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str))),
+        "column volt is a text, wanted a number",
+        "pandas.to_numeric",
     ),
     "another step": (
         edit("telemetry", lambda t: t[t["datetime"].dt.hour % 2 == 0]),
@@ -246,6 +253,31 @@ def test_machines_and_kinds_that_the_model_never_saw_are_taken(
         pd.read_parquet(path).assign(machineID=lambda t: t["machineID"] + 500).to_parquet(path, index=False)
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
+    told = "error77 in errors.parquet; model99 in model of machines.parquet"
+    assert f"warning: never seen in the training, so the model cannot tell them apart: {told}\n" in outcome.stderr
+
+
+def test_many_kinds_that_the_model_never_saw_are_counted(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("maint", lambda t: t.assign(comp=[f"part{number % 7}" for number in range(len(t))]))(raw)
+    stderr = predict(pdm, raw, model, tmp_path / "out").stderr
+    assert "tell them apart: part0, part1, part2, part3, part4 and 2 more in maint.parquet\n" in stderr
+
+
+def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    alerts = read(predicted).query("alert and machineID > 1")
+    machine, end = alerts.iloc[0]["machineID"], alerts.iloc[0]["datetime"]
+    edit("telemetry", lambda t: t[(t["machineID"] != machine) | (t["datetime"] <= end)])(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    told = "warning: 1 of 16 machines are silent: their telemetry ends more than 48 h before the last, 2015-05-31T06:00"
+    assert told in outcome.stderr
+    assert f"first: machine {machine}, silent since {end:%Y-%m-%dT%H:%M}" in outcome.stderr
+    assert f"{machine} (silent since {end:%Y-%m-%d %H:%M})" in outcome.stdout
+    silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
+    assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
+    assert json.loads((predicted / "predictions.json").read_text())["silent"] == {"count": 0, "first": []}
 
 
 def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
