@@ -24,7 +24,14 @@ LEAST_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
 
 
-def setting(default: Any, text: str, *, changes_result: bool = True, only_for: tuple[str, str] | None = None) -> Any:
+def setting(
+    default: Any,
+    text: str,
+    *,
+    changes_result: bool = True,
+    only_for: tuple[str, str] | None = None,
+    may_be_empty: bool = True,
+) -> Any:
     """Return a dataclass field with its default and its one line of help.
 
     Parameters
@@ -37,8 +44,15 @@ def setting(default: Any, text: str, *, changes_result: bool = True, only_for: t
         False for settings such as the number of workers that leave every output byte as it is.
     only_for : tuple of str, optional
         Another setting of the section, and the value of it without which this one has no effect.
+    may_be_empty : bool
+        False for a list that nobody gives as an option to say nothing.
     """
-    metadata = {"help": text, "changes_result": changes_result, "only_for": only_for}
+    metadata = {
+        "help": text,
+        "changes_result": changes_result,
+        "only_for": only_for,
+        "may_be_empty": may_be_empty,
+    }
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -308,6 +322,7 @@ class EvaluateParams(Section):
         (),
         "Conditions that end with exit code 10, comma-separated, such as ap<0.9,false_alarms>0.2; of ap, auc, f1, "
         "brier, calibration_error, caught, warning_hours, false_alarms.",
+        may_be_empty=False,
     )
 
 

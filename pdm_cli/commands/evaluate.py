@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import input_port, with_settings
+from pdm_cli.commands.stages import STAGES
 from pdm_cli.errors import GateNotMet, NotEnoughData, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
@@ -35,17 +36,16 @@ def evaluate(
 
     Example: pdm evaluate --model model --data raw --fail-on "ap<0.9"
     """
-    from pdm_cli import bundle, tables
-    from pdm_cli.commands.execution import local_folder
+    from pdm_cli import bundle
+    from pdm_cli.commands.execution import check_inputs
     from pdm_cli.commands.forecast import make_forecast
     from pdm_cli.report.results import draw_metrics
 
     gates = _parse_gates(settings.evaluate.fail_on)
-    for port, value in (("data", data), ("model", model)):
-        tables.check_folder(f"--{port}", local_folder(port, value))
-    loaded = bundle.load(Path(model))
+    folders = check_inputs(STAGES["predict"], {"data": data, "model": model})
+    loaded = bundle.load(folders["model"])
     with tempfile.TemporaryDirectory(prefix="pdm-evaluate-") as work:
-        forecast = make_forecast(loaded, Path(data), Path(work), settings=settings, screen=screen)
+        forecast = make_forecast(loaded, folders["data"], Path(work), settings=settings, screen=screen)
         metrics = _score(loaded, forecast, screen)
     failing = [gate for gate in gates if gate.fails(metrics)]
     # With --json stdout is one object: that of the error, which then holds the metrics.

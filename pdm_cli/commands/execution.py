@@ -100,13 +100,12 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     """
     from pdm_cli import tables
 
-    folders = {
-        port.name: local_folder(port.name, value)
-        for port in stage.inputs
-        if (value := inputs.get(port.name)) is not None
-    }
-    for port, folder in folders.items():
-        tables.check_folder(f"--{port}", folder)
+    folders = {}
+    for port in stage.inputs:
+        value = inputs.get(port.name)
+        if value is not None:
+            folders[port.name] = local_folder(port.name, value)
+            tables.check_folder(f"--{port.name}", folders[port.name], port.holds)
     return folders
 
 

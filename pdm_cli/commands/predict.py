@@ -141,9 +141,9 @@ def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataF
     if len(silent):
         first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
         screen.warn(
-            f"{len(silent):,} of {len(instants.machines):,} machines are silent: their telemetry ends more than {hours:g} "
-            f"h before the last, {show(int(instants.times.max()))}; what is foretold of them is of then, not of now; "
-            f"first: machine {first}, silent since {last:%Y-%m-%dT%H:%M}"
+            f"{len(silent):,} of {len(instants.machines):,} machines are silent: their telemetry ends more than "
+            f"{hours:g} h before the last, {show(int(instants.times.max()))}; what is foretold of them is of then, not "
+            f"of now; first: machine {first}, silent since {last:%Y-%m-%dT%H:%M}"
         )
     return silent
 

@@ -295,7 +295,9 @@ def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_pat
         assert "Traceback" not in outcome.stderr
         assert outcome.stderr.strip().splitlines()[-1].startswith("hint: ")
         assert not (tmp_path / "out").exists()
-    assert_clear(predict(pdm, fleet, tmp_path / "nowhere", tmp_path / "out"), 2, "no such folder", "folder")
+    assert_clear(
+        predict(pdm, fleet, tmp_path / "nowhere", tmp_path / "out"), 2, "no such folder", "written by pdm train"
+    )
 
 
 def test_evaluate_says_of_the_test_span_what_train_said(model: Path, fleet: Path, pdm: Pdm) -> None:
@@ -345,6 +347,8 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
     assert "f1<1.1" in both.json["message"]
     assert "ap<1.1" in both.json["message"]
     assert set(both.json["details"]["metrics"]["macro"]) >= {"average_precision", "f1"}
+    for empty in ("", " ", ","):
+        assert_clear(evaluate(pdm, fleet, model, "--fail-on", empty), 2, "--fail-on: is empty", "not set?")
     for bad in ("ap", "ap<many", "beauty<1"):
         assert_clear(evaluate(pdm, fleet, model, "--fail-on", bad), 2, "--fail-on: ", "ap<0.9")
 
