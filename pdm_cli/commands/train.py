@@ -288,6 +288,8 @@ def _describe_split(problem: Problem) -> dict[str, Any]:
         "lead_time_hours": problem.lead.lead_time_hours,
         "horizon_hours": problem.lead.horizon_hours,
         "train_rows": int(problem.training_rows(split).sum()),
+        "fitted_rows": len(problem.fitting_rows(split)[0]),
+        "negative_share": problem.train.negative_share,
         "test_rows": int(problem.test_rows(split).sum()),
         "machines_held_out": problem.instants.machines[problem.held_out].tolist(),
     }

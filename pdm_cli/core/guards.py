@@ -160,8 +160,8 @@ def check_folds(
         if not fold.test_rows(times, horizon_us).any():
             hours = (fold.test_end - fold.cutoff) / US_PER_HOUR
             raise NotEnoughData(
-                f"fold {number} of {len(folds)} is too short: its {hours:g} h from {show(fold.cutoff)} on leave no row to "
-                "test on after the gap and before the horizon",
+                f"fold {number} of {len(folds)} is too short: its {hours:g} h from {show(fold.cutoff)} on leave no row "
+                "to test on after the gap and before the horizon",
                 hint="set fewer --folds, a later --cutoff or a smaller --test-share",
                 fold=number,
             )

@@ -13,7 +13,7 @@ from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.core.bootstrap import bootstrap_events
 from pdm_cli.core.calibration import calibration_error, reliability
 from pdm_cli.core.costs import Lives, compare_costs
-from pdm_cli.core.events import Instants
+from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
 from pdm_cli.core.metrics import (
     EventOutcome,
     judge_events,
@@ -75,6 +75,8 @@ def judge_span(
 ) -> dict[str, Any]:
     """Return the metrics: macro, per component, per event with intervals, and what it all would have cost.
 
+    All events together also tell how many failures since the span began are not judged, and why.
+
     Parameters
     ----------
     span : PredictedSpan
@@ -112,7 +114,10 @@ def judge_span(
     return {
         "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in judged.values()]),
         "components": judged,
-        "events": _describe(list(outcomes.values()), months, lead=lead, seed=seed),
+        "events": {
+            **_describe(list(outcomes.values()), months, lead=lead, seed=seed),
+            "not_judged": _count_unjudged(span, components, lead=lead),
+        },
         "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
         "costs": compare_costs(outcomes, lives, costs=costs, machine_months=float(months.sum())),
     }
@@ -141,6 +146,22 @@ def _judge_events(
         merge_hours=merge_hours,
         longest_hours=LONGEST_HORIZONS * lead.horizon_hours,
     )
+
+
+def _count_unjudged(span: PredictedSpan, components: list[str], *, lead: LabelsParams) -> dict[str, int]:
+    """Return how many failures since the span began are not judged, by the reason.
+
+    ``early``: an alert a horizon ahead would have lain before the span; ``no_telemetry``: the machine's data end before
+    the lead time, or none of it lies in the span.
+    """
+    rows = span.rows
+    failed = EventLog(span.failures[span.failures["failure"].isin(components)], rows.machines)
+    horizon_us, lead_us = (round(hours * US_PER_HOUR) for hours in (lead.horizon_hours, lead.lead_time_hours))
+    has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
+    has_data = has_rows[failed.codes] & (failed.times - lead_us <= span.ends_us[failed.codes])
+    is_early = has_data & (failed.times - horizon_us < rows.starts()[failed.codes])
+    is_later = failed.times >= rows.times.min()
+    return {"early": int((is_later & is_early).sum()), "no_telemetry": int((is_later & ~has_data).sum())}
 
 
 def _describe(outcomes: list[EventOutcome], months: FloatArray, *, lead: LabelsParams, seed: int) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from fleet_builders import EPOCH_US, HOUR_US, Event, instants_of, log_frame
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pdm_cli.core.alerts import NEVER, AlertRule
 from pdm_cli.core.costs import Lives
@@ -80,6 +82,26 @@ def test_events_by_hand(found: dict[str, Any]) -> None:
     other = found["components"]["comp2"]["events"]
     assert (other["failures"], other["caught"], other["false_alarms"]) == (1, 0, 0)
     assert other["warning_hours"]["median"] is None
+
+
+def test_failures_that_are_not_judged_are_counted_by_reason(found: dict[str, Any]) -> None:
+    # Machine 2 fails at 20 h, whose horizon begins before the test, and at 500 h, when its data have long ended.
+    assert found["events"]["not_judged"] == {"early": 1, "no_telemetry": 1}
+    assert judged(trial(), lead=LabelsParams(3.0, 20.0))["events"]["not_judged"] == {"early": 0, "no_telemetry": 1}
+
+
+@settings(deadline=None, derandomize=True, max_examples=15)
+@given(
+    st.lists(st.builds(Event, st.integers(1, 3), st.integers(-30, 230), st.sampled_from([*COMPONENTS, "other"]))),
+    st.sampled_from([(0.0, 3.0), (3.0, 24.0), (24.0, 96.0)]),
+)
+def test_every_failure_since_the_span_began_is_judged_or_counted(
+    failures: list[Event], hours: tuple[float, float]
+) -> None:
+    events = judged(replace(trial(), failures=log_frame(failures, "failure")), lead=LabelsParams(*hours))["events"]
+    since = [event for event in failures if event.machine < 3 and event.kind in COMPONENTS and event.hour >= 0]
+    assert events["failures"] + sum(events["not_judged"].values()) == len(since)
+    assert events["not_judged"]["early"] == sum(event.hour < hours[1] for event in since)
 
 
 def test_rows_by_hand(found: dict[str, Any]) -> None:
