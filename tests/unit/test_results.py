@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from rich.console import Console
 
 from pdm_cli.report.results import draw_anomalies, draw_metrics, draw_quality
