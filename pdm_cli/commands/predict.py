@@ -141,9 +141,9 @@ def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataF
     if len(silent):
         first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
         screen.warn(
-            f"{len(silent):,} of {len(instants.machines):,} machines are silent: their telemetry ends more than "
-            f"{hours:g} h before the last, {show(int(instants.times.max()))}; what is foretold of them is of then, not "
-            f"of now; first: machine {first}, silent since {last:%Y-%m-%dT%H:%M}"
+            f"silent for more than {hours:g} h before the newest reading ({show(int(instants.times.max()))}): "
+            f"{len(silent):,} of {len(instants.machines):,} machines, first {first} (since {last:%Y-%m-%dT%H:%M}); "
+            "what is foretold of them is of then, not of now"
         )
     return silent
 

@@ -271,9 +271,8 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
     edit("telemetry", lambda t: t[(t["machineID"] != machine) | (t["datetime"] <= end)])(raw)
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
-    told = "warning: 1 of 16 machines are silent: their telemetry ends more than 48 h before the last, 2015-05-31T06:00"
-    assert told in outcome.stderr
-    assert f"first: machine {machine}, silent since {end:%Y-%m-%dT%H:%M}" in outcome.stderr
+    told = "warning: silent for more than 48 h before the newest reading (2015-05-31T06:00): 1 of 16 machines, first"
+    assert f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); what is foretold of them is of then" in outcome.stderr
     assert f"{machine} (silent since {end:%Y-%m-%d %H:%M})" in outcome.stdout
     silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
     assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
