@@ -71,13 +71,11 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     if strangers:
         screen.say(f"evaluate: failures of {', '.join(strangers)} are left out: the model does not know of them")
     rows = _unseen_rows(loaded, instants, screen)
-    ends = last_stamps(context.sources.telemetry)
-    labels = label_failures(instants, failures, components, ends=ends, params=recipe.settings.labels)
+    lead, ends = recipe.settings.labels, last_stamps(context.sources.telemetry)
+    labels = label_failures(instants, failures, components, ends=ends, params=lead)
     if np.isnan(labels[rows]).all():
-        raise NotEnoughData(
-            f"telemetry.parquet: no row with a horizon of {recipe.settings.labels.horizon_hours:g} h of data after it",
-            hint="give later telemetry",
-        )
+        told = f"telemetry.parquet: no row with a horizon of {lead.horizon_hours:g} h of data after it"
+        raise NotEnoughData(told, hint="give later telemetry")
     seen = Instants(instants.machines, instants.codes[rows], instants.times[rows])
     scored = instants.machines[np.unique(seen.codes)]
     span = PredictedSpan(
@@ -92,7 +90,7 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
         span,
         components,
         loaded.model.rules,
-        lead=recipe.settings.labels,
+        lead=lead,
         costs=recipe.settings.costs,
         lives={},
         merge_hours=recipe.settings.train.merge_hours,
