@@ -77,6 +77,8 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         return _fail(screen, error)
     except typer.TyperException as error:
         return _fail(screen, _usage_error(error))
+    except MemoryError as error:
+        return _fail(screen, _lack_of_memory(error))
     except PermissionError as error:
         problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
         return _fail(screen, problem)
@@ -164,6 +166,14 @@ def _fail(screen: Screen, error: PdmError) -> int:
         traceback.print_exception(error, file=sys.stderr)
     screen.fail(error)
     return error.exit_code
+
+
+def _lack_of_memory(error: MemoryError) -> TryAgain:
+    told = f"not enough memory: {error}" if str(error) else "not enough memory"
+    hint = "give fewer --jobs or --threads, fewer machines at once, or run on a machine with more memory"
+    lack = TryAgain(told, hint=hint)
+    lack.__cause__ = error
+    return lack
 
 
 def _bug(error: Exception) -> InternalError:
