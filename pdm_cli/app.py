@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from pdm_cli import __version__
-from pdm_cli.commands import demo, detect_anomalies, evaluate, predict, preprocess, run, train
+from pdm_cli.commands import demo, detect_anomalies, evaluate, fetch_results, predict, preprocess, run, train
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -132,6 +132,7 @@ app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
+app.command("fetch-results")(fetch_results.fetch_results)
 app.command("demo")(demo.demo)
 
 

@@ -14,7 +14,7 @@ from pdm_cli.remote.fetching import Blob
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import AzureBlobDatastore
-    from azure.storage.blob import ContainerClient
+    from azure.storage.blob import ContainerClient as ContainerClient
 
 # Where the service keeps the logs of all jobs.
 ARTIFACT_STORE = "workspaceartifactstore"
