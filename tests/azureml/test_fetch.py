@@ -23,11 +23,13 @@ from tests.azureml.emulator import Emulator
 from tests.azureml.job_builders import container_of, place_of, put_job, send_command, send_pipeline
 
 Files = dict[str, bytes]
-# Runs pdm and tells on the last line of stderr how much memory it took at most.
+# Runs pdm and tells on the last line of stderr how many kB of memory it took at most. What getrusage tells would be that
+# of the tests if it is more: the kernel keeps the highest number of a process when it becomes another program.
 MEASURED = """
-import atexit, resource, sys
+import atexit, pathlib, re, sys
 from pdm_cli.__main__ import main
-atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr))
+status = pathlib.Path("/proc/self/status")
+atexit.register(lambda: print(re.search(r"VmHWM:\\s*(\\d+)", status.read_text())[1], file=sys.stderr))
 main()
 """
 MEGABYTE = 10**6
@@ -279,8 +281,8 @@ def test_a_large_output_takes_little_memory(emulator: Emulator, fetch: Fetch, tm
     outcome = fetch(job, "--out", tmp_path / "out", program=("-c", MEASURED))
     assert outcome.code == 0, outcome.stderr
     assert manifest.is_whole(tmp_path / "out", manifest.read(tmp_path / "out") or {})
-    # In units of 1024 bytes, on Linux.
-    assert int(outcome.stderr.splitlines()[-1]) * 1024 < 200 * MEGABYTE
+    print(outcome.stderr)
+    assert 0 < int(outcome.stderr.splitlines()[-1]) * 1024 < 200 * MEGABYTE
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 # Every file under way holds a few pieces of this size in memory.
-_PIECE_BYTES = 4 * 2**20
+_PIECE_BYTES = 2 * 2**20
 # Seconds without a byte after which a connection is taken for dropped.
 _READ_SECONDS = 30
 _CHANGED = 412
