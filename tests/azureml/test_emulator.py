@@ -160,6 +160,15 @@ def test_every_other_host_is_refused(emulator: Emulator) -> None:
     emulator.refused_hosts.clear()
 
 
+@pytest.mark.usefixtures("in_azure")
+def test_a_refused_host_can_be_slow(emulator: Emulator) -> None:
+    emulator.faults.add(host=r"169\.254", delay=0.3)
+    begin = time.monotonic()
+    assert requests.get("http://169.254.169.254/metadata/identity", timeout=5).status_code == 403
+    assert time.monotonic() - begin >= 0.3
+    assert emulator.refused_hosts.pop() == "169.254.169.254"
+
+
 def test_the_authority_holds_for_the_standard_library_too(azure_env: dict[str, str], emulator: Emulator) -> None:
     context = ssl.create_default_context(cafile=azure_env["REQUESTS_CA_BUNDLE"])
     handlers = (
