@@ -15,7 +15,19 @@ import typer
 from typer.core import TyperGroup
 
 from pdm_cli import __version__
-from pdm_cli.commands import demo, detect_anomalies, doctor, evaluate, predict, preprocess, register, run, submit, train
+from pdm_cli.commands import (
+    demo,
+    detect_anomalies,
+    doctor,
+    evaluate,
+    fetch_results,
+    predict,
+    preprocess,
+    register,
+    run,
+    submit,
+    train,
+)
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -80,6 +92,8 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         return _fail(screen, error)
     except typer.TyperException as error:
         return _fail(screen, _usage_error(error))
+    except MemoryError as error:
+        return _fail(screen, _lack_of_memory(error))
     except PermissionError as error:
         problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
         return _fail(screen, problem)
@@ -132,6 +146,7 @@ app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
+app.command("fetch-results")(fetch_results.fetch_results)
 # Until the other commands about jobs are here.
 _jobs = typer.Typer(help="Jobs on Azure ML.")
 _jobs.callback()(lambda: None)
@@ -174,6 +189,14 @@ def _fail(screen: Screen, error: PdmError) -> int:
         sys.stderr.write(_SIGNATURE.sub(r"\1…", text))
     screen.fail(error)
     return error.exit_code
+
+
+def _lack_of_memory(error: MemoryError) -> TryAgain:
+    told = f"not enough memory: {error}" if str(error) else "not enough memory"
+    hint = "give fewer --jobs or --threads, fewer machines at once, or run on a machine with more memory"
+    lack = TryAgain(told, hint=hint)
+    lack.__cause__ = error
+    return lack
 
 
 def _bug(error: Exception) -> InternalError:

@@ -260,7 +260,11 @@ def _validate(cls: type[Section], section: str, values: dict[str, object], origi
 def _refuse_without_effect(section: str, values: Section, origins: dict[str, str]) -> None:
     """Refuse an option that does nothing beside the others; a config file may well hold settings for several ways."""
     for item in section_fields(section):
-        if item.metadata["only_for"] is None or origins[item.name] != "option":
+        if origins[item.name] != "option":
+            continue
+        if not (item.metadata["may_be_empty"] or getattr(values, item.name)):
+            raise UsageError(f"{option_name(item.name)}: is empty", hint="is a variable of your script not set?")
+        if item.metadata["only_for"] is None:
             continue
         other, wanted = item.metadata["only_for"]
         if getattr(values, other) != wanted:

@@ -8,17 +8,26 @@ from pdm_cli.errors import UsageError
 from pdm_cli.schema import Table
 
 
-def check_folder(port: str, folder: Path) -> None:
+def check_folder(port: str, folder: Path, holds: str) -> None:
     """Refuse an input folder that is not there.
+
+    Parameters
+    ----------
+    port : str
+        The option.
+    folder : Path
+        Its value.
+    holds : str
+        What the folder has, for the hint.
 
     Raises
     ------
     UsageError
-        If ``folder``, the value of the option ``port``, is no folder.
+        If ``folder`` is no folder.
     """
     if not folder.is_dir():
-        what = "is a file, wanted a folder of tables" if folder.exists() else "no such folder"
-        raise UsageError(f"{port} {folder}: {what}", hint=f"{port} names a folder that holds the tables")
+        what = "is a file, wanted a folder" if folder.exists() else "no such folder"
+        raise UsageError(f"{port} {folder}: {what}", hint=f"{port} names the folder with {holds}")
 
 
 def list_files(folder: Path, table: Table) -> list[Path]:

@@ -125,6 +125,9 @@ def reading(path: Path) -> Iterator[None]:
     """Turn the errors of decoding ``path`` into one line."""
     try:
         yield
+    except MemoryError:
+        # Arrow's own is an ArrowException too, but says nothing of the file.
+        raise
     except (pa.ArrowException, OSError) as exc:
         raise _unreadable(path, exc) from exc
 

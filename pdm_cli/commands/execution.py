@@ -102,13 +102,12 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     UsageError
         If a folder is not there.
     """
-    folders = {
-        port.name: local_folder(port.name, value)
-        for port in stage.inputs
-        if (value := inputs.get(port.name)) is not None
-    }
-    for port, folder in folders.items():
-        check_folder(f"--{port}", folder)
+    folders = {}
+    for port in stage.inputs:
+        value = inputs.get(port.name)
+        if value is not None:
+            folders[port.name] = local_folder(port.name, value)
+            check_folder(f"--{port.name}", folders[port.name], port.holds)
     return folders
 
 

@@ -158,7 +158,7 @@ def _find_input(port: Port, value: str) -> Upload | str:
     if value.startswith("azureml:"):
         raise UsageError(f"--{port.name} {value}: no data asset", hint="azureml:NAME:VERSION, or NAME@latest")
     folder = Path(value)
-    check_folder(f"--{port.name}", folder)
+    check_folder(f"--{port.name}", folder, port.holds)
     files = sorted(list_input_files(port, folder))
     if not files:
         wanted = ", ".join([*(table.file for table in port.tables), *port.files])

@@ -83,7 +83,7 @@ def name_files(blobs: Iterable[Blob], prefix: str) -> dict[str, Blob]:
     DataError
         If a blob's name would lead out of the folder, or cannot be a file's on every system.
     """
-    names = {_check_name(blob.name.removeprefix(prefix), blob.name): blob for blob in blobs}
+    names = {check_name(blob.name.removeprefix(prefix), blob.name): blob for blob in blobs}
     return {name: names[name] for name in sorted(names) if not name.startswith(outputs.PARTIAL_PREFIX)}
 
 
@@ -107,7 +107,7 @@ def list_wanted(files: Mapping[str, Blob], content: Mapping[str, Any], where: st
     wanted = []
     for name, facts in content["outputs"].items():
         sha256, size = _read_facts(name, facts, where)
-        blob = files.get(_check_name(name, f"{where}: {manifest.MANIFEST_FILE}: {name}"))
+        blob = files.get(check_name(name, f"{where}: {manifest.MANIFEST_FILE}: {name}"))
         if blob is None or name == manifest.MANIFEST_FILE:
             raise DataError(f"{where}: {name} is missing; there are: {tell_names(files)}")
         if blob.bytes != size:
@@ -174,7 +174,7 @@ def tell_names(names: Iterable[str]) -> str:
     return (", ".join(known[:_MOST_NAMES]) or "none") + more
 
 
-def _check_name(name: str, told: str) -> str:
+def check_name(name: str, told: str) -> str:
     """Return ``name`` if it is that of a file within a folder, on every system."""
     if any(_is_bad(part) for part in name.split("/")):
         raise DataError(

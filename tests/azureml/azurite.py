@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import platformdirs
 import pytest
@@ -96,7 +97,7 @@ class Azurite:
     def _keep_secret(self, sas: str) -> str:
         match = re.search(r"sig=([^&]+)", sas)
         assert match
-        self._hidden.add(match[1])
+        self._hidden |= {match[1], unquote(match[1])}
         return sas
 
     def _start(self) -> subprocess.Popen[str]:

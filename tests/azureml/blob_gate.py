@@ -19,8 +19,8 @@ CHUNK_BYTES = 1 << 16
 class BlobGate:
     """Passes requests on to Azurite, bodies piece by piece, so that a large blob never lies in memory whole.
 
-    Signatures by shared key cover headers, account and path, but not the host's address: the request goes on word for word,
-    with the ``Host`` header in Azure's form, from which Azurite takes the account.
+    Signatures by shared key cover headers, account and path, but not the host's address: the request goes on word for
+    word, with the ``Host`` header in Azure's form, from which Azurite takes the account.
     Azurite takes bearer tokens over TLS only; here they are checked by us and exchanged for a signature of the account.
     """
 

@@ -18,7 +18,9 @@ class Computes(dict[str, Json]):
     def add_cluster(self, name: str, *, min_nodes: int = 0, max_nodes: int = 4) -> None:
         """Add a cluster that was there before."""
         scale = {"minNodeCount": min_nodes, "maxNodeCount": max_nodes, "nodeIdleTimeBeforeScaleDown": "PT1800S"}
-        self._keep(name, {"computeType": "AmlCompute", "properties": {"vmSize": "STANDARD_DS3_V2", "scaleSettings": scale}})
+        self._keep(
+            name, {"computeType": "AmlCompute", "properties": {"vmSize": "STANDARD_DS3_V2", "scaleSettings": scale}}
+        )
 
     def add_routes(self, arm: Router) -> None:
         arm.add("GET", "/computes", self._list)

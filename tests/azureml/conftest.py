@@ -2,10 +2,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.azureml.emulator import Emulator
+
+if TYPE_CHECKING:
+    from azure.ai.ml import MLClient
+
+# They would lead this process somewhere else.
+FOREIGN = (
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "NO_PROXY",
+    "no_proxy",
+    "https_proxy",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+)
+SCRIPT = """import os, pathlib, sys
+source, target = map(pathlib.Path, sys.argv[1:3])
+for path in sorted(source.iterdir()):
+    (target / path.name).write_text(path.read_text() * 2)
+print("doubled", sorted(os.environ))
+"""
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +42,10 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture(autouse=True)
 def _good_weather(request: pytest.FixtureRequest) -> Iterator[None]:
     """Leave no fault and no setting to the next test."""
+    emulator = request.getfixturevalue("emulator") if "emulator" in request.fixturenames else None
     yield
-    if "emulator" in request.fixturenames:
-        request.getfixturevalue("emulator").reset()
+    if emulator:
+        emulator.reset()
 
 
 @pytest.fixture
@@ -31,3 +54,43 @@ def azure_env(emulator: Emulator, tmp_path: Path) -> dict[str, str]:
     home = tmp_path / "home"
     home.mkdir()
     return emulator.environment(home)
+
+
+@pytest.fixture
+def in_azure(azure_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put this process into that environment."""
+    for name in FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in azure_env.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def client(emulator: Emulator, in_azure: None) -> MLClient:  # noqa: ARG001 - it is there for what it does
+    """The client of the Azure SDK in this process, and an environment ``tests`` for its jobs."""
+    from azure.ai.ml.entities import Environment
+
+    from tests.azureml.clients import connect
+
+    client = connect(emulator)
+    if "tests" not in emulator.assets.versions["environments"]:
+        client.environments.create_or_update(Environment(name="tests", image="image:1"))
+    return client
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """A folder with a script that writes each file of a folder twice over."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "double.py").write_text(SCRIPT)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with one file whose text is no other test's."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a.txt").write_text(tmp_path.name)
+    return folder

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from tests.azureml.tokens import Principal, Tokens
+from tests.azureml.tokens import ML_AUDIENCE, Principal, Tokens
 from tests.azureml.wire import ARM, Reply, Request, Router, ServiceError
 from tests.azureml.workspace import PROVIDER, Workspace
 
 ARM_AUDIENCES = (f"https://{ARM}", "https://management.core.windows.net")
-ML_AUDIENCE = "https://ml.azure.com"
 SCOPE = re.compile(
     rf"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/{PROVIDER}"
     r"/workspaces/(?P<name>[^/]+)(?P<rest>.*)",
@@ -61,8 +60,8 @@ class ControlPlane:
             raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{match['group']}' could not be found.")
         if match["name"].lower() != self._workspace.name.lower():
             message = (
-                f"The Resource '{PROVIDER}/workspaces/{match['name']}' under resource group '{match['group']}' was not found. "
-                "For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+                f"The Resource '{PROVIDER}/workspaces/{match['name']}' under resource group '{match['group']}' "
+                "was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix"
             )
             raise ServiceError(404, "ResourceNotFound", message)
 

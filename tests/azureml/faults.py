@@ -67,7 +67,11 @@ class Faults:
         delay: float = 0.0,
         times: int = 1,
     ) -> Fault:
-        """Add a fault; ``host`` and ``path`` are regular expressions, ``body`` defaults to an error in ARM's form."""
+        """Add a fault; ``body`` defaults to an error in ARM's form.
+
+        ``host`` and ``path`` are regular expressions that are searched for; the path includes the query. A host that is
+        refused anyway can only be delayed.
+        """
         reply = None
         if status is not None:
             error = ServiceError(status, "EmulatedFault", f"An emulated fault with status {status}.").reply

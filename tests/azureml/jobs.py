@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.azureml.assets import Assets
 from tests.azureml.computes import Computes
+from tests.azureml.tokens import ML_AUDIENCE, Tokens
 from tests.azureml.wire import Json, Reply, Request, Router, ServiceError, not_found
 from tests.azureml.workspace import Workspace, arm_url, system_data, utc
 
@@ -98,9 +99,15 @@ class Jobs(dict[str, Job]):
     """All jobs and steps by name."""
 
     def __init__(
-        self, workspace: Workspace, assets: Assets, computes: Computes, launch: Callable[[Job], None]
+        self,
+        workspace: Workspace,
+        tokens: Tokens,
+        assets: Assets,
+        computes: Computes,
+        launch: Callable[[Job], None],
     ) -> None:
         super().__init__()
+        self._tokens = tokens
         self._workspace = workspace
         self._assets = assets
         self._computes = computes
@@ -128,6 +135,8 @@ class Jobs(dict[str, Job]):
 
     def _put(self, request: Request, name: str) -> Reply:
         asked = request.json["properties"]
+        if token := request.headers.get("x-azureml-token"):
+            self._tokens.check(f"Bearer {token}", ML_AUDIENCE)
         with self._lock:
             known = self.get(name)
             if known:
@@ -143,8 +152,8 @@ class Jobs(dict[str, Job]):
         if changed:
             message = (
                 "A job with this name already exists. If you are trying to create a new job, use a different name. "
-                f"If you are trying to update an existing job, the existing job's {', '.join(changed)} cannot be changed. "
-                "Only description, tags, displayName, properties, and isArchived can be updated."
+                f"If you are trying to update an existing job, the existing job's {', '.join(changed)} "
+                "cannot be changed. Only description, tags, displayName, properties, and isArchived can be updated."
             )
             raise ServiceError(400, "UserError", message)
         job.submitted |= {key: asked[key] for key in asked if key in MUTABLE}
@@ -163,13 +172,14 @@ class Jobs(dict[str, Job]):
 
     def _cancel(self, _: Request, name: str) -> Reply:
         self.find(name).cancel()
+        return self._still_cancelling(name)
+
+    def _poll_cancel(self, _: Request, name: str) -> Reply:
+        return Reply({}) if self.find(name).status in FINAL else self._still_cancelling(name)
+
+    def _still_cancelling(self, name: str) -> Reply:
         poll = arm_url(f"{self._workspace.path}/cancelOperations/{name}")
         return Reply(None, 202, {"Location": poll, "Retry-After": "1"})
-
-    def _poll_cancel(self, request: Request, name: str) -> Reply:
-        if self.find(name).status in FINAL:
-            return Reply({})
-        return Reply(None, 202, {"Location": f"https://{request.host}{request.path}", "Retry-After": "1"})
 
     def _resource(self, job: Job) -> Json:
         if job.parent:

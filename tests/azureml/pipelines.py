@@ -36,8 +36,7 @@ class Pipelines:
         for name in order_of(nodes):
             if job.is_cancelled:
                 break
-            step = Job(str(uuid.uuid4()), nodes[name], parent=job)
-            step.submitted.setdefault("displayName", name)
+            step = Job(str(uuid.uuid4()), dict(nodes[name]), parent=job)
             jobs[step.name] = steps[name] = step
             job.children.append(step)
             self._run_step(step, steps)

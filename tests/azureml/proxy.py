@@ -200,6 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, host: str) -> None:
         self.proxy.refused_hosts.append(host)
+        # An address that nobody answers at is slow to fail elsewhere, too.
+        if fault := self.proxy.faults.take(self.command, host, self.path):
+            time.sleep(fault.delay)
         self.close_connection = True
         self.send_response_only(403, "Host not allowed")
         self.send_header("Content-Length", "0")

@@ -22,7 +22,6 @@ class RunHistory:
         data.add("GET", runs, self._get)
         data.add("GET", f"{runs}/details", self._details)
         data.add("GET", f"{runs}/children", self._children)
-        data.add("GET", f"{runs}/serviceinstances/{{node}}", lambda _, name, node: Reply({"instances": {}}))
         data.add("PATCH", "/history/v1.0/experiments/{experiment}/runs/{name}", self._patch)
         data.add("POST", "/history/v1.0/rundata", self._rundata)
         data.add("POST", "/data/v1.0/dataversion/batchGetResolvedUris", self._resolve)

@@ -14,6 +14,8 @@ from urllib.parse import parse_qs
 
 from tests.azureml.wire import LOGIN, Json, Reply, Request, ServiceError
 
+ML_AUDIENCE = "https://ml.azure.com"
+
 Role = Literal["contributor", "reader", "none"]
 
 
@@ -85,7 +87,9 @@ class Tokens:
         """Return who signed in with this ``Authorization`` header; 401 unless it is ours, fresh and for this place."""
         scheme, _, token = (header or "").partition(" ")
         if scheme != "Bearer" or not token:
-            raise ServiceError(401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
+            raise ServiceError(
+                401, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."
+            )
         with self._lock:
             grant = self._grants.get(token)
         if grant is None:

@@ -49,11 +49,11 @@ class Workspace:
         return f"https://ml.azure.com/runs/{job}?wsid={self.path}"
 
     def resource(self, kind: str, name: str, properties: Json | None) -> Json:
-        """Return a resource of the workspace in ARM's form; ``kind`` and ``name`` may hold several parts of the path."""
+        """Return a resource of the workspace in ARM's form; ``name`` may hold several parts of the path."""
         return {
             "id": f"{self.path}/{kind}/{name}",
             "name": name.rpartition("/")[2],
-            "type": f"{PROVIDER}/workspaces/{kind.partition('/')[0]}",
+            "type": f"{PROVIDER}/workspaces/{kind}",
             "properties": properties,
         }
 

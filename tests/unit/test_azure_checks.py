@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +10,6 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, Serv
 from pdm_cli.errors import ConfigError, PdmError, RemoteError, TryAgain
 from pdm_cli.params import AzureParams
 from pdm_cli.remote.aml import checks
-
-with warnings.catch_warnings():
-    # Azure's client uses what its own libraries have deprecated, once, at import.
-    warnings.simplefilter("ignore")
-    import azure.ai.ml  # noqa: F401
 
 
 class FakeBlob:

@@ -10,7 +10,7 @@ import pytest
 from pdm_cli import manifest
 from pdm_cli.errors import TryAgain, UsageError
 from pdm_cli.manifest import Recipe
-from pdm_cli.outputs import check_free, output_folder
+from pdm_cli.outputs import LOGS_COMMAND, check_free, list_places, output_folder, swapped_folder
 
 RECIPE = Recipe("preprocess", {}, {}, {"python": "3"}, "0" * 64)
 
@@ -275,3 +275,46 @@ def test_an_interrupt_in_the_middle_of_the_move_leaves_all_as_it_was(
         interrupted = True
     assert interrupted == (moves > failing)
     assert content_of(folder) == before
+
+
+def write_logs(folder: Path, command: str = LOGS_COMMAND) -> None:
+    with output_folder(folder / "logs", Recipe(command, {}, {}, {}, "")) as partial:
+        (partial / "job.txt").write_text("error: no failures")
+
+
+@pytest.mark.parametrize("has_results", [True, False])
+def test_fetched_logs_do_not_make_a_folder_foreign(tmp_path: Path, has_results: bool) -> None:
+    folder = tmp_path / "out"
+    if has_results:
+        write_output(folder)
+    write_logs(folder)
+    # Logs alone are copies: they stand in nobody's way.
+    check_free(folder, overwrite=has_results)
+    check_free(folder / "logs", overwrite=True)
+    write_output(folder, "two")
+    assert_whole(folder, "two")
+
+
+def test_logs_of_someone_else_are_kept(tmp_path: Path) -> None:
+    write_logs(tmp_path / "other", command="preprocess")
+    assert_refused(tmp_path / "other", overwrite=True, message="not written by pdm: logs/job.txt", hint="--out")
+    write_logs(tmp_path / "out")
+    (tmp_path / "out/logs/mine.txt").write_text("what I saw")
+    assert_refused(tmp_path / "out", overwrite=True, message="not written by pdm: logs/mine.txt", hint="--out")
+
+
+def test_a_folder_may_bring_its_manifest(tmp_path: Path) -> None:
+    write_output(tmp_path / "there")
+    with swapped_folder(tmp_path / "here") as partial:
+        for name in ("manifest.json", "table.parquet"):
+            (partial / name).write_bytes((tmp_path / "there" / name).read_bytes())
+    assert set(content_of(tmp_path / "here")) == {"manifest.json", "table.parquet"}
+    assert (tmp_path / "here/manifest.json").read_bytes() == (tmp_path / "there/manifest.json").read_bytes()
+
+
+def test_files_of_killed_runs_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    run_and_die(KILLED_WHILE_WRITING, folder)
+    found = [place / "table.parquet" for place in list_places(folder) if (place / "table.parquet").is_file()]
+    assert sorted(path.read_text() for path in found) == ["half", "one"]

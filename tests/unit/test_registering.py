@@ -13,7 +13,8 @@ OUTPUTS: dict[str, str | None] = {"out": "azureml://out", "model": "azureml://mo
 def state(
     command: str | None = "train", status: str = "Completed", outputs: dict[str, str | None] = OUTPUTS
 ) -> JobState:
-    return JobState("job-1", status, {} if command is None else {COMMAND_TAG: command}, outputs)
+    tags = {} if command is None else {COMMAND_TAG: command}
+    return JobState(name="job-1", status=status, steps=(), tags=tags, outputs=outputs)
 
 
 @pytest.mark.parametrize(("command", "address"), [("train", "azureml://out"), ("run", "azureml://model")])

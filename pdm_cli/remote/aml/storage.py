@@ -14,7 +14,7 @@ from pdm_cli.remote.fetching import Blob
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import AzureBlobDatastore
-    from azure.storage.blob import ContainerClient
+    from azure.storage.blob import ContainerClient as ContainerClient
 
 # Where the service keeps the logs of all jobs.
 ARTIFACT_STORE = "workspaceartifactstore"
@@ -25,7 +25,7 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 # Every file under way holds a few pieces of this size in memory.
-_PIECE_BYTES = 4 * 2**20
+_PIECE_BYTES = 2 * 2**20
 # Seconds without a byte after which a connection is taken for dropped.
 _READ_SECONDS = 30
 _CHANGED = 412

@@ -1,0 +1,293 @@
+"""The results and logs of a finished job, in a folder of this machine; resumable, verified, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli import manifest, outputs
+from pdm_cli.commands.execution import draw_summary, local_folder, read_summary
+from pdm_cli.commands.log_copies import fetch_logs, read_end
+from pdm_cli.commands.stages import STAGES
+from pdm_cli.errors import DataError, JobCancelled, JobFailed, JobNotFinished, PdmError, RemoteError
+from pdm_cli.remote import fetching, transfer
+from pdm_cli.remote.aml import storage
+from pdm_cli.remote.aml.session import Session
+from pdm_cli.remote.aml.status import JobState, read_state
+from pdm_cli.remote.logs import last_error
+from pdm_cli.remote.patience import insist
+from pdm_cli.report.screen import Screen
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from rich.console import RenderableType
+
+
+SCHEMA = "pdm.fetch/1"
+# The only output of a single command, which lands in the folder itself.
+_PLAIN_OUTPUT = "out"
+# The service's own place for what a job writes without being asked.
+_DEFAULT_OUTPUT = "default"
+_DONE = "Completed"
+_FINISHED = (_DONE, "Failed", "Canceled", "NotResponding")
+_MOST_MANIFEST_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a job, and where it lands.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the job.
+    folder : Path
+        What its files are fetched into.
+    container : ContainerClient
+        Where they are.
+    wanted : list of Wanted
+        The files that its manifest lists.
+    text : bytes
+        The manifest as it is, byte for byte.
+    content : dict
+        The same, parsed.
+    """
+
+    name: str
+    folder: Path
+    container: storage.ContainerClient
+    wanted: list[fetching.Wanted]
+    text: bytes
+    content: dict[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(one.blob.bytes for one in self.wanted)
+
+    def is_here(self) -> bool:
+        """Return whether the folder holds this very result, whole."""
+        return _read_manifest(self.folder) == self.text and manifest.is_whole(self.folder, self.content)
+
+    def is_begun(self) -> bool:
+        """Return whether the folder holds this very result, or an earlier call had begun to move it in."""
+        return any(_read_manifest(place) == self.text for place in outputs.list_places(self.folder))
+
+
+def fetch_job(
+    session: Session, name: str, out: str, *, only: Sequence[str] = (), overwrite: bool = False, screen: Screen
+) -> dict[str, Any]:
+    """Fetch what a finished job made into ``out``, and what it printed into ``out/logs``.
+
+    Parameters
+    ----------
+    session : Session
+        The workspace.
+    name : str
+        The job.
+    out : str
+        Folder that gets the files: those of a single command itself, one folder each of a pipeline's.
+    only : sequence of str
+        Names of outputs; all if empty.
+    overwrite : bool
+        Replace what pdm wrote there before.
+    screen : Screen
+        For progress and warnings.
+
+    Returns
+    -------
+    dict
+        For ``--json``, and for :func:`draw_fetched`.
+
+    Raises
+    ------
+    JobNotFinished, JobFailed, JobCancelled
+        As the job stands; the logs are fetched also of one that failed or was cancelled.
+    RemoteError
+        If there is no such job or output, or an output has no files.
+    DataError
+        If a file is missing or is not the one that the job made; nothing was replaced then.
+    UsageError
+        If ``out`` holds what may not be replaced.
+    """
+    target = local_folder("out", out)
+    outputs.check_free(target / outputs.LOGS_FOLDER, overwrite=True)
+    steady: Callable[[Callable[[], Any]], Any] = partial(insist, warn=screen.warn)
+    state: JobState = steady(lambda: read_state(session, name))
+    if state.status not in _FINISHED:
+        raise JobNotFinished(f"job {name}: {state.status}, not finished", hint="--wait waits for it")
+    if state.status != _DONE:
+        raise _failure_of(state, fetch_logs(session, state, target, screen))
+    found: list[Output] = steady(lambda: _find_outputs(session, state, target, only))
+    fetched = _receive(found, overwrite=overwrite, screen=screen)
+    logs = fetch_logs(session, state, target, screen)
+    return {
+        **{"schema": SCHEMA, "job": name, "out": out, **_read_shown(found)},
+        "outputs": {one.name: _describe(one, fetched[one.name]) for one in found},
+        "logs": {step: str(path) for step, path in logs.items()},
+    }
+
+
+def draw_fetched(result: Mapping[str, Any]) -> list[RenderableType]:
+    """Draw the result of :func:`fetch_job` as the command that ran would show it."""
+    drawn = draw_summary(STAGES[result["command"]], result["summary"]) if result["command"] else []
+    return [*drawn, result["out"]]
+
+
+def _failure_of(state: JobState, logs: Mapping[str, Path]) -> PdmError:
+    """Return how a job ended, in its own words if it left any."""
+    if state.status == "Canceled":
+        return JobCancelled(f"job {state.name} was cancelled", hint=f"pdm jobs logs {state.name}")
+    failed = [step.name for step in state.steps if step.status == "Failed"] or [state.name]
+    message, hint = f"job {state.name} failed", f"pdm jobs logs {state.name}"
+    for step in failed:
+        last = last_error(read_end(logs[step])) if step in logs else None
+        if last is not None:
+            own = f"{step}: {last[0]}" if state.steps else last[0]
+            return JobFailed(f"{message}: {own}", hint=last[1] or hint)
+    return JobFailed(message, hint=hint)
+
+
+def _find_outputs(session: Session, state: JobState, target: Path, only: Sequence[str]) -> list[Output]:
+    """Look at the chosen outputs of a job; nothing is written."""
+    addresses = {name: address for name, address in state.outputs.items() if name != _DEFAULT_OUTPUT}
+    unknown = [name for name in only if name not in addresses]
+    if unknown or not addresses:
+        what = f"no output {unknown[0]}" if unknown else "no outputs"
+        raise RemoteError(f"job {state.name}: {what}; it has: {fetching.tell_names(addresses)}")
+    is_plain = list(addresses) == [_PLAIN_OUTPUT]
+    open_container = cache(partial(storage.open_container, session))
+    found = []
+    for name in dict.fromkeys(only or addresses):
+        folder = target if is_plain else target / fetching.check_name(name, name)
+        address = storage.parse_address(addresses[name] or "")
+        container = open_container(address.datastore)
+        found.append(_look_at(f"output {name} of {state.name}", name, folder, container, address))
+    return found
+
+
+def _look_at(
+    where: str, name: str, folder: Path, container: storage.ContainerClient, address: storage.Address
+) -> Output:
+    files = fetching.name_files(storage.list_blobs(container, address.prefix), address.prefix)
+    if not files:
+        raise RemoteError(f"{where}: no files in {address.path} of datastore {address.datastore}")
+    if manifest.MANIFEST_FILE not in files:
+        raise DataError(
+            f"{where}: no {manifest.MANIFEST_FILE}, so no whole result of pdm; there are: {fetching.tell_names(files)}"
+        )
+    text = storage.read_blob(container, files[manifest.MANIFEST_FILE], max_bytes=_MOST_MANIFEST_BYTES)
+    content = manifest.parse(text)
+    if content is None:
+        raise DataError(f"{where}: {manifest.MANIFEST_FILE}: damaged, or not written by pdm")
+    return Output(name, folder, container, fetching.list_wanted(files, content, where), text, content)
+
+
+def _receive(found: Sequence[Output], *, overwrite: bool, screen: Screen) -> dict[str, int]:
+    """Bring the outputs here, and return how many files of each had to be fetched."""
+    lacking = [one for one in found if not one.is_here()]
+    for one in found:
+        if one not in lacking:
+            screen.say(f"fetch-results: {one.folder} is complete, nothing to fetch")
+    for one in lacking:
+        # What is there of the same result may be completed; anything else has to be free or given up.
+        outputs.check_free(one.folder, overwrite=overwrite or one.is_begun())
+    start = time.monotonic()
+    fetched = dict.fromkeys((one.name for one in found), 0)
+    with ExitStack() as stack:
+        partials = [stack.enter_context(outputs.swapped_folder(one.folder)) for one in lacking]
+        kept = [_open_kept(stack, folder, one) for folder, one in zip(partials, lacking, strict=True)]
+        missing = [_take_what_is_here(one, folder) for one, folder in zip(lacking, kept, strict=True)]
+        _download(list(zip(lacking, kept, missing, strict=True)), screen)
+        for one, folder, target, files in zip(lacking, kept, partials, missing, strict=True):
+            for path in folder.iterdir():
+                path.replace(target / path.name)
+            (target / manifest.MANIFEST_FILE).write_bytes(one.text)
+            fetched[one.name] = len(files)
+    for one in lacking:
+        told = f"fetched {fetched[one.name]:,} of {len(one.wanted):,} files to {one.folder}"
+        screen.say(f"fetch-results: {told} in {time.monotonic() - start:.1f} s")
+    return fetched
+
+
+def _open_kept(stack: ExitStack, target: Path, one: Output) -> Path:
+    """Return a folder for files under way, which outlives an error unless it is empty."""
+    folder = outputs.kept_folder(target, sha256(one.text).hexdigest())
+
+    def forget() -> None:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+    stack.callback(forget)
+    return folder
+
+
+def _take_what_is_here(one: Output, kept: Path) -> list[fetching.Wanted]:
+    """Copy the files that this machine has already, and return the others."""
+    missing = []
+    places = [kept, *outputs.list_places(one.folder)]
+    for file in one.wanted:
+        copy = fetching.find_copy(file, places)
+        if copy is None:
+            missing.append(file)
+        elif copy != kept / file.name:
+            (kept / file.name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(copy, kept / file.name)
+    return missing
+
+
+def _download(batches: Sequence[tuple[Output, Path, list[fetching.Wanted]]], screen: Screen) -> None:
+    """Fetch the missing files of all outputs, several at once."""
+    total = sum(file.blob.bytes for _, _, missing in batches for file in missing)
+    with screen.progress("fetch-results: MB", total // transfer.MEGABYTE) as advance:
+        meter = transfer.Meter(advance)
+        transfer.run_all(
+            [
+                partial(_fetch_file, one.container, file, kept / file.name, meter.advance, screen.warn)
+                for one, kept, missing in batches
+                for file in missing
+            ]
+        )
+
+
+def _fetch_file(
+    container: storage.ContainerClient,
+    file: fetching.Wanted,
+    path: Path,
+    advance: Callable[[int], None],
+    warn: Callable[[str], None],
+    stopped: Event,
+) -> None:
+    def fetch() -> None:
+        pieces = transfer.until(stopped, storage.read_pieces(container, file.blob))
+        fetching.store(pieces, path, advance, file.sha256)
+
+    insist(fetch, warn=warn, sleep=stopped.wait)
+
+
+def _read_shown(found: Sequence[Output]) -> dict[str, Any]:
+    """Return the summary of the last of the stages that were fetched, and its command."""
+    folders = {str(one.content.get("command")): one.folder for one in found}
+    for command, stage in reversed(STAGES.items()):
+        if command in folders and (folders[command] / stage.summary).is_file():
+            return {"command": command, "summary": read_summary(stage, folders[command])}
+    return {"command": None, "summary": None}
+
+
+def _describe(one: Output, fetched: int) -> dict[str, Any]:
+    return {"folder": str(one.folder), "files": len(one.wanted), "bytes": one.bytes, "fetched": fetched}
+
+
+def _read_manifest(folder: Path) -> bytes | None:
+    try:
+        return (folder / manifest.MANIFEST_FILE).read_bytes()
+    except OSError:
+        return None

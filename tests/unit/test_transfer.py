@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import CancelledError
+from functools import partial
+from threading import Event
+
+import pytest
+
+from pdm_cli.errors import DataError
+from pdm_cli.remote.transfer import Meter, run_all, until
+
+
+def test_bytes_are_told_in_whole_megabytes() -> None:
+    told: list[int] = []
+    meter = Meter(told.append)
+    for count in (600_000, 600_000, 3_000_000, -3_200_000, 1_000_000):
+        meter.advance(count)
+    assert told == [0, 1, 3, -3, 1]
+
+
+def test_a_meter_loses_nothing_between_threads() -> None:
+    told: list[int] = []
+    meter = Meter(told.append)
+    run_all([lambda _: [meter.advance(1000) for _ in range(1000)] for _ in range(8)])
+    assert sum(told) == 8
+
+
+def test_all_transfers_are_run() -> None:
+    done: list[int] = []
+    run_all([partial(lambda number, _: done.append(number), number) for number in range(20)])
+    assert sorted(done) == list(range(20))
+    run_all([])
+
+
+def test_the_first_error_ends_the_others() -> None:
+    begun: list[str] = []
+    ready = threading.Barrier(2)
+
+    def fail(_: Event) -> None:
+        ready.wait()
+        raise DataError("broken")
+
+    def go_on(stopped: Event) -> None:
+        begun.append("endless")
+        ready.wait()
+        for _ in until(stopped, iter(lambda: b"piece", None)):
+            pass
+
+    with pytest.raises(DataError, match="broken"):
+        run_all([fail, go_on])
+    assert begun == ["endless"]
+
+
+def test_pieces_end_when_the_transfers_do() -> None:
+    stopped = Event()
+    pieces = until(stopped, iter([b"a", b"b"]))
+    assert next(pieces) == b"a"
+    stopped.set()
+    with pytest.raises(CancelledError):
+        next(pieces)
