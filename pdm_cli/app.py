@@ -21,9 +21,9 @@ from pdm_cli.commands import (
     doctor,
     evaluate,
     fetch_results,
+    jobs,
     predict,
     preprocess,
-    register,
     run,
     submit,
     train,
@@ -147,11 +147,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
-# Until the other commands about jobs are here.
-_jobs = typer.Typer(help="Jobs on Azure ML.")
-_jobs.callback()(lambda: None)
-_jobs.command("register")(register.register)
-app.add_typer(_jobs, name="jobs")
+app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 # Options of the job stand before the command that is submitted, and that one's own after it.

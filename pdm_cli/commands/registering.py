@@ -11,14 +11,16 @@ from typing import Any
 
 from pdm_cli import manifest
 from pdm_cli.commands.stages import STAGES
+from pdm_cli.commands.waiting import describe_end
 from pdm_cli.core.gates import read_metric
-from pdm_cli.errors import DataError, GateNotMet, JobCancelled, JobFailed, JobNotFinished, RemoteError, UsageError
+from pdm_cli.errors import DataError, GateNotMet, JobNotFinished, RemoteError, UsageError
 from pdm_cli.remote.aml import models, storage
 from pdm_cli.remote.aml.session import Session
-from pdm_cli.remote.aml.status import JobState, read_state
+from pdm_cli.remote.aml.status import read_state
 from pdm_cli.remote.jobs import COMMAND_TAG, OUTPUT
 from pdm_cli.remote.patience import insist
 from pdm_cli.remote.registry import JOB_TAG, check_name, find_metric, is_better, make_tags, read_tag, tag_of
+from pdm_cli.remote.states import COMPLETED, JobState
 from pdm_cli.report.screen import Screen
 
 SCHEMA = "pdm.registration/1"
@@ -102,15 +104,13 @@ def find_model(state: JobState) -> str:
     if command not in _MODEL_OUTPUTS:
         made = f"is pdm {command}, which makes no model" if command else "was not submitted by pdm"
         raise UsageError(f"job {state.name}: {made}", hint=f"give a job of {' or '.join(_MODEL_OUTPUTS)}")
-    if state.status == "Failed":
-        raise JobFailed(f"job {state.name} failed: nothing to register", hint=f"pdm jobs logs {state.name}")
-    if state.status == "Canceled":
-        raise JobCancelled(f"job {state.name} was cancelled: nothing to register")
-    if state.status != "Completed":
+    if not state.is_finished:
         raise JobNotFinished(
             f"job {state.name}: {state.status}, not finished",
             hint=f"pdm fetch-results {state.name} --out FOLDER --wait waits for it",
         )
+    if state.status != COMPLETED:
+        raise describe_end(state, {})
     output = _MODEL_OUTPUTS[command]
     address = state.outputs.get(output)
     if not address:
