@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from itertools import pairwise
 
 # Colours and other orders to a terminal, which have no business on another one.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
@@ -47,11 +48,11 @@ def last_error(text: str) -> tuple[str, str | None] | None:
 
     Examples
     --------
-    >>> last_error("train: …\\nerror: telemetry.parquet: empty\nhint: give another\n")
+    >>> last_error("train: …\nerror: telemetry.parquet: empty\nhint: give another\n")
     ('telemetry.parquet: empty', 'give another')
     """
     lines = [clean(line) for line in text.splitlines()]
-    for line, after in zip(reversed(lines), ["", *reversed(lines[1:])], strict=True):
+    for line, after in reversed(list(pairwise([*lines, ""]))):
         if line.startswith(_ERROR):
             return line.removeprefix(_ERROR), after.removeprefix(_HINT) if after.startswith(_HINT) else None
     return None
