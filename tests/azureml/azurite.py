@@ -89,12 +89,12 @@ class Azurite:
 
     def close(self) -> None:
         self.blobs.close()
-        self._process.terminate()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
         self._process.wait(timeout=20)
         self._reader.join(timeout=20)
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
+        self._process.stdout.close()
         self._home.cleanup()
 
     def _keep_secret(self, sas: str) -> str:
