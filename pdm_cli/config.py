@@ -16,8 +16,8 @@ from pdm_cli.params import SECTIONS, Section, Settings
 
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
-# Names with the prefix that are no settings: where the config is, and where tests find the reference data.
-ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE"})
+# Names with the prefix that are no settings: where the config is, and where tests find the reference data and Azurite.
+ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE", "PDM_CLI_AZURITE"})
 
 _PRECEDENCE = {"option": 0, "environment": 1}
 

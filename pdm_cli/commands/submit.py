@@ -120,13 +120,19 @@ class _After:
     if_better: str
 
     def check(self, command: str) -> None:
-        """Refuse options that would do nothing."""
+        """Refuse options that would do nothing, or could not be followed once the job is finished."""
+        from pdm_cli.remote.registry import check_name, find_metric
+
         if self.timeout is not None and not self.is_waiting:
             raise UsageError("--timeout: has no effect without --wait", hint="add --wait")
         if self.if_better and not self.register:
             raise UsageError("--if-better: has no effect without --register", hint="--register NAME")
         if self.register and command not in ("train", "run"):
             raise UsageError(f"--register: {command} makes no model", hint="with train or run")
+        if self.register:
+            check_name(self.register)
+        if self.if_better:
+            find_metric(self.if_better)
 
     def follow(self, session: Session, job: Job, facts: dict[str, Any], out: str | None, screen: Screen) -> None:
         """Tell the job's name, and do what is wanted once it is finished."""

@@ -44,39 +44,26 @@ def register(environment: Mapping[str, str], *words: str) -> Outcome:
 
 
 def put_job(
-    emulator: Emulator,
-    *,
-    command: str = "train",
-    status: str = "Completed",
-    tail: bytes = b"",
-    **scores: float | None,
+    emulator: Emulator, command: str = "train", *, status: str = "Completed", tail: bytes = b"", **scores: float | None
 ) -> str:
-    """Put a job of pdm that has ended, and the files of its model that are read, into the emulator."""
+    """Put a job of pdm that has ended, and the files of its model that are read, into the emulator.
+
+    ``tail`` is added to the metrics after the job.
+    """
     name = f"pdm-{command}-{uuid.uuid4().hex[:8]}"
     output = "model" if command == "run" else "out"
     path = f"pdm/{name}/{output}/"
     declared = {output: {"jobOutputType": "uri_folder", "uri": STORE + path}}
-    body: dict[str, Any] = {
-        "jobType": "Command",
-        "command": "true",
-        "environmentId": "azureml:python:1",
-        "outputs": declared,
-    }
-    body |= {"experimentName": "pdm", "displayName": name, "inputs": {}, "properties": {}}
+    body: dict[str, Any] = {"jobType": "Command", "command": "true", "environmentId": "azureml:python:1"}
+    body |= {"outputs": declared, "experimentName": "pdm", "displayName": name, "inputs": {}, "properties": {}}
     job = Job(name, body, tags={"pdm_command": command})
     job.outputs = {output: STORE + path}
     job.start()
-    if status != "Running":
-        job.end(status)
+    job.end(status)
     emulator.jobs[name] = job
     metrics = json.dumps({"macro": {**SCORES, **scores}}).encode()
     facts = {"sha256": hashlib.sha256(metrics).hexdigest(), "bytes": len(metrics)}
-    made = {
-        "schema": "pdm.manifest/1",
-        "parameters": {},
-        "inputs": {"prepared": {}},
-        "outputs": {"metrics.json": facts},
-    }
+    made = {"schema": "pdm.manifest/1", "parameters": {}, "inputs": {"prepared": {}}, "versions": VERSIONS}
     container = emulator.blobs.get_container_client(emulator.workspace.blob_container)
     container.upload_blob(path + "metrics.json", metrics + tail)
     container.upload_blob(path + "manifest.json", json.dumps({**made, "outputs": {"metrics.json": facts}}))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import stat
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from pdm_cli.commands.doctor import check_command, check_libraries, check_machine
 from pdm_cli.errors import ConfigError
+from pdm_cli.report.doctor import CheckLines
 from tests.cli.conftest import Outcome, Pdm
 
 REMOTE = ["azure", "azure packages", "sign-in", "workspace", "compute", "datastore"]
@@ -147,3 +150,19 @@ def test_little_free_disk_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     found = check_machine()
     assert found.state == "warning"
     assert "0.5 GB free" in found.text
+
+
+def test_ticks_and_crosses_on_a_terminal() -> None:
+    checks = [
+        {"name": "python", "state": "ok", "text": "Python 3.11", "hint": None},
+        {"name": "config", "state": "failed", "text": "no such key", "hint": "did you mean 'azure'?"},
+    ]
+    for encoding, marks in (("utf-8", "✓✗"), ("ascii", ["ok     ", "FAILED "])):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        Console(file=stream, force_terminal=True, color_system=None, width=80).print(CheckLines(checks))
+        stream.seek(0)
+        assert [line.rstrip() for line in stream.read().splitlines()] == [
+            f"{marks[0]}  python  Python 3.11",
+            f"{marks[1]}  config  no such key",
+            f"{'':<{len(marks[0])}}          hint: did you mean 'azure'?",
+        ]

@@ -86,6 +86,8 @@ def test_a_dry_run_imports_neither_azure_nor_the_learning_libraries(fleet: Path)
         (["--timeout", "3", "train", "--prepared", "azureml:p:1"], "no effect without --wait"),
         (["--if-better", "ap", "train", "--prepared", "azureml:p:1"], "no effect without --register"),
         (["--register", "m", "preprocess", "--data", "azureml:p:1"], "preprocess makes no model"),
+        (["--register", "m m", "train", "--prepared", "azureml:p:1"], "no name of a model"),
+        (["--register", "m", "--if-better", "x", "train", "--prepared", "azureml:p:1"], "not compared by that"),
         (["--min-nodes", "5", "train", "--prepared", "azureml:p:1"], "min_nodes (5) must not exceed max_nodes (4)"),
     ],
 )
