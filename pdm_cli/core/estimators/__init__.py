@@ -85,7 +85,7 @@ ESTIMATORS: dict[str, Algorithm] = {
     ),
     "extra_trees": Algorithm(
         make=ExtraTrees,
-        defaults={"trees": 50, "max_leaves": 256, "min_leaf_rows": 2, "column_share": 1.0},
+        defaults={"trees": 70, "max_leaves": 256, "min_leaf_rows": 2, "column_share": 0.7},
         space={
             "max_leaves": Range(64, 512, log=True, integer=True),
             "min_leaf_rows": Range(1, 20, log=True, integer=True),
