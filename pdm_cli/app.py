@@ -87,6 +87,8 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         # Rich ends the process by itself, with 1, if the reader of what it prints has gone.
         if isinstance(error.__context__, BrokenPipeError):
             return _forget_stdout()
+        if error.code == EXIT_TERMINATED:
+            screen.warn("terminated; outputs are as they were")
         raise
     except PdmError as error:
         return _fail(screen, error)

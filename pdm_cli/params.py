@@ -256,7 +256,7 @@ class TrainParams(Section):
         12, "Settings the search tries: algorithm, features and hyper-parameters."
     )
     time_budget_seconds: Annotated[float, Ge(0)] = setting(
-        120.0, "Seconds after which the search starts no further trial; the first one is always finished."
+        120.0, "Seconds after which the search ends, within a trial too; the first complete one is always waited for."
     )
     fast: bool = setting(False, "Train the first, well-tried setting alone, without a search.")
     metric: Literal["average_precision", "roc_auc", "AUC_weighted", "brier"] = setting(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -178,17 +182,31 @@ def _search(task: Task, problem: Problem) -> Training:
     from pdm_cli.core.training import train_model
 
     note = task.screen.tell("train")
+    learn = functools.partial(
+        train_model, problem, clock=time.monotonic, note=note, follow=functools.partial(_follow, task.screen)
+    )
     if problem.train.fast or problem.train.trials == 1:
         # A single trial needs no Optuna, which takes longer to import than many a fit.
-        return train_model(problem, storage=None, clock=time.monotonic, note=note)
+        return learn(storage=None)
     kept = outputs.kept_folder(task.out, task.key)
     try:
-        return train_model(problem, storage=open_search_log(kept), clock=time.monotonic, note=note)
+        return learn(storage=open_search_log(kept))
     except Exception as error:
         # What failed would fail again; what was stopped, or had no room on the disk, is worth going on with.
         if not isinstance(error, (TryAgain, OSError)):
             shutil.rmtree(kept, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _follow(screen: Screen, trial: str, folds: int) -> Iterator[Callable[[int], None]]:
+    """Show a trial: a line, and on a terminal a bar of its folds below it."""
+    screen.say(f"train: {trial}")
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with screen.progress("folds", folds) as advance:
+        yield advance
 
 
 def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.core.estimators import Checkpoint, carry_on
 from pdm_cli.core.trials import Candidate, FoldResult, Search, State, Trial
 from pdm_cli.errors import ModelError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pdm_cli.core.estimators import Algorithm, Range
 
 Note = Callable[[str], None]
+# Candidate, number of the trial and a checkpoint -> one result a fold.
+Evaluate = Callable[[Candidate, int, Checkpoint], Iterator[FoldResult]]
 
 # Key of a trial's record among the user attributes that Optuna stores with it.
 RECORD = "trial"
@@ -31,7 +34,7 @@ class _BudgetSpent(Exception):
 
 
 def search(
-    evaluate: Callable[[Candidate], Iterator[FoldResult]],
+    evaluate: Evaluate,
     *,
     algorithms: Mapping[str, Algorithm],
     feature_sets: Sequence[str],
@@ -53,8 +56,10 @@ def search(
     Parameters
     ----------
     evaluate : callable
-        Yields one result a fold, in order of time, the same folds for each candidate; at least one. It is closed
-        early where its candidate is pruned. A ``ModelError`` of it fails the trial and not the search.
+        Takes a candidate, the trial's number from 0, and a checkpoint; yields one result a fold, in order of time, the
+        same folds for each candidate; at least one. It is closed early where its candidate is pruned. A
+        ``ModelError`` of it fails the trial and not the search. The checkpoint, to be called within a fold from any
+        thread, raises when the budget is spent.
     algorithms : mapping
         Name to defaults and search space; the first is the one to rely on.
     feature_sets : sequence of str
@@ -62,7 +67,8 @@ def search(
     trials : int
         How many, at least 1; those with the defaults and those taken from the storage count.
     budget_seconds : float
-        Time for the whole search; trials taken from the storage count with the time they took.
+        Time for the whole search; trials taken from the storage count with the time they took. The trial under way when
+        it is spent leaves no trace.
     seed : int
         Of the suggestions.
     storage : optuna.storages.BaseStorage or None
@@ -85,7 +91,7 @@ def search(
     if trials == 1:
         # Importing Optuna takes longer than many a fit.
         plain = _candidate(algorithms, next(iter(algorithms)), feature_sets[0])
-        return _result([_try(evaluate, plain, [], lambda _: False, clock, note)], wanted=1, resumed=0)
+        return _result([_try(evaluate, plain, [], carry_on, lambda _: False, clock, note)], wanted=1, resumed=0)
     study = _Study(algorithms, feature_sets, seed=seed, storage=storage)
     done = study.finished()[:trials]
     resumed = len(done)
@@ -102,7 +108,7 @@ def search(
             stop_if_spent()
             asked, candidate = study.ask(len(done))
             is_hopeless = _judge(asked, _first_complete(done), stop_if_spent)
-            trial = _try(evaluate, candidate, done, is_hopeless, clock, note)
+            trial = _try(evaluate, candidate, done, stop_if_spent, is_hopeless, clock, note)
             done.append(trial)
             study.keep(asked, trial, gains=_gains(trial.folds, _first_complete(done)))
     except _BudgetSpent:
@@ -118,9 +124,10 @@ def _result(done: list[Trial], *, wanted: int, resumed: int) -> Search:
 
 
 def _try(
-    evaluate: Callable[[Candidate], Iterator[FoldResult]],
+    evaluate: Evaluate,
     candidate: Candidate,
     done: Sequence[Trial],
+    checkpoint: Checkpoint,
     is_hopeless: Callable[[list[FoldResult]], bool],
     clock: Callable[[], float],
     note: Note,
@@ -129,7 +136,7 @@ def _try(
     folds: list[FoldResult] = []
     state: State = "complete"
     reason = None
-    results = evaluate(candidate)
+    results = evaluate(candidate, len(done), checkpoint)
     try:
         for result in results:
             folds.append(result)
@@ -146,9 +153,7 @@ def _try(
     return Trial(len(done), candidate, folds, state, clock() - begun, reason)
 
 
-def _judge(
-    asked: optuna.Trial, first: Trial | None, stop_if_spent: Callable[[], None]
-) -> Callable[[list[FoldResult]], bool]:
+def _judge(asked: optuna.Trial, first: Trial | None, stop_if_spent: Checkpoint) -> Callable[[list[FoldResult]], bool]:
     """Return the function that is asked after each fold whether the rest is worth the time."""
 
     def is_hopeless(folds: list[FoldResult]) -> bool:

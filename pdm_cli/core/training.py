@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.core.alerts import AlertRule, HeldOut, choose_rule, parse_threshold
 from pdm_cli.core.calibration import Calibration, fit_calibration
-from pdm_cli.core.estimators import ESTIMATORS, Algorithm, Model, unavailable
+from pdm_cli.core.estimators import ESTIMATORS, Algorithm, Checkpoint, Model, carry_on, unavailable
 from pdm_cli.core.events import Instants
 from pdm_cli.core.model import Member, TrainedModel, average
 from pdm_cli.core.primary_metrics import PRIMARY_METRICS
@@ -25,6 +26,8 @@ from pdm_cli.params import TrainParams
 FloatArray = NDArray[np.float64]
 Note = Callable[[str], None]
 Clock = Callable[[], float]
+# Shows a trial of so many folds while its context lasts; is told of the folds that are done.
+Follow = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 _MACHINE_GROUPS = 5
 
 
@@ -40,14 +43,11 @@ class Training:
         All trials.
     chosen : list of int
         Trials whose candidates are the members.
-    held_out : list of list of HeldOut
-        For each component what the folds foretold, calibrated.
     """
 
     model: TrainedModel
     search: Search
     chosen: list[int]
-    held_out: list[list[HeldOut]]
 
 
 def choose_algorithms(params: TrainParams, note: Note) -> dict[str, Algorithm]:
@@ -88,7 +88,7 @@ def _with_settings(name: str, params: TrainParams) -> Algorithm:
     return replace(algorithm, defaults=defaults, space=space)
 
 
-def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note) -> Training:
+def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note, follow: Follow) -> Training:
     """Search on the folds, then calibrate, choose alert rules, and fit the best on all training rows.
 
     Parameters
@@ -101,14 +101,17 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note) -> 
         Seconds that only grow.
     note : callable
         Told one line at a time how it goes.
+    follow : callable
+        Shows a trial: takes a line on it and how many folds it has, and gives what is told of each fold done.
     """
+    trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, note)
-    trainer = _Trainer(problem, algorithms, clock, note)
+    trainer = _Trainer(problem, algorithms, trials, clock, note, follow)
     found = search(
         trainer.evaluate,
         algorithms=algorithms,
         feature_sets=list(trainer.feature_sets),
-        trials=1 if problem.train.fast else problem.train.trials,
+        trials=trials,
         budget_seconds=problem.train.time_budget_seconds,
         seed=problem.train.seed,
         storage=storage,
@@ -126,15 +129,23 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note) -> 
     ]
     rules = [_choose_rule(problem, *pair) for pair in zip(problem.components, held_out, strict=True)]
     members = [trainer.fit_member(candidates[n]) for n in chosen]
-    return Training(TrainedModel(problem.components, members, calibrations, rules), found, chosen, held_out)
+    return Training(TrainedModel(problem.components, members, calibrations, rules), found, chosen)
 
 
 class _Trainer:
     """Fits candidates on the folds and at last on everything, and keeps what they foretold on the folds."""
 
-    def __init__(self, problem: Problem, algorithms: dict[str, Algorithm], clock: Clock, note: Note) -> None:
-        self._problem, self._algorithms = problem, algorithms
-        self._clock, self._note = clock, note
+    def __init__(
+        self,
+        problem: Problem,
+        algorithms: dict[str, Algorithm],
+        trials: int,
+        clock: Clock,
+        note: Note,
+        follow: Follow,
+    ) -> None:
+        self._problem, self._algorithms, self._trials = problem, algorithms, trials
+        self._clock, self._note, self._follow = clock, note, follow
         self._spans = [np.flatnonzero(problem.test_span(fold)) for fold in problem.folds]
         # Labels that a fold may look at, on the rows of its test span.
         self._labels = [
@@ -144,11 +155,15 @@ class _Trainer:
         self._kept: dict[tuple[str, int], FloatArray] = {}
         self.feature_sets = problem.feature_sets()
 
-    def evaluate(self, candidate: Candidate) -> Iterator[FoldResult]:
+    def evaluate(self, candidate: Candidate, trial: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
         """Yield the result of each fold."""
-        self._note(f"trying {candidate.algorithm} on {candidate.feature_set} features")
-        for number in range(len(self._problem.folds)):
-            yield self._evaluate_fold(candidate, number)
+        folds = len(self._problem.folds)
+        which = f"trial {trial + 1} of {self._trials}"
+        with self._follow(f"{which}: trying {candidate.algorithm} on {candidate.feature_set} features", folds) as done:
+            for number in range(folds):
+                result = self._evaluate_fold(candidate, number, checkpoint)
+                done(1)
+                yield result
 
     def score(self, candidates: Sequence[Candidate]) -> list[float]:
         """Return the score on each fold of the mean of the candidates' predictions."""
@@ -172,19 +187,21 @@ class _Trainer:
         split = self._problem.split
         rows = self._problem.fitting_rows(split)[0]
         self._note(f"fitting {candidate.algorithm} on {len(rows):,} rows up to {show(split.cutoff)}")
-        return Member(candidate.algorithm, list(self.feature_sets[candidate.feature_set]), self._fit(candidate, split))
+        return Member(
+            candidate.algorithm, list(self.feature_sets[candidate.feature_set]), self._fit(candidate, split, carry_on)
+        )
 
     def _predict(self, candidates: Sequence[Candidate], number: int) -> FloatArray:
         for candidate in candidates:
             if (candidate.key(), number) not in self._kept:
                 # Evaluated before a kill: the trial's score was kept, its predictions were not.
-                self._evaluate_fold(candidate, number)
+                self._evaluate_fold(candidate, number, carry_on)
         return average([self._kept[candidate.key(), number] for candidate in candidates])
 
-    def _evaluate_fold(self, candidate: Candidate, number: int) -> FoldResult:
+    def _evaluate_fold(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> FoldResult:
         fold, rows, labels = self._problem.folds[number], self._spans[number], self._labels[number]
         start = self._clock()
-        model = self._fit(candidate, fold)
+        model = self._fit(candidate, fold, checkpoint)
         fitted = self._clock()
         matrix = self._problem.table_of(fold).matrix(self.feature_sets[candidate.feature_set], rows)
         begun = self._clock()
@@ -198,7 +215,7 @@ class _Trainer:
         metric = PRIMARY_METRICS[self._problem.train.metric]
         return metric(self._labels[number][is_known], predictions[is_known])
 
-    def _fit(self, candidate: Candidate, split: Split) -> Model:
+    def _fit(self, candidate: Candidate, split: Split, checkpoint: Checkpoint) -> Model:
         problem, table = self._problem, self._problem.table_of(split)
         names = self.feature_sets[candidate.feature_set]
         rows, weights = problem.fitting_rows(split)
@@ -213,6 +230,7 @@ class _Trainer:
                 hyper=candidate.hyper,
                 seed=problem.train.seed,
                 threads=problem.train.threads,
+                checkpoint=checkpoint,
             )
         )
 

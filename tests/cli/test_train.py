@@ -29,6 +29,9 @@ def searched(work: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> 
     assert outcome.code == 0, outcome.stderr
     assert "logistic_regression" in outcome.stdout
     assert "3 of 3 trials" in outcome.stdout
+    told = [line for line in outcome.stderr.splitlines() if "trial " in line]
+    assert len(told) == 3
+    assert told[1] == "train: trial 2 of 3: trying logistic_regression on full features"
     return out
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
 
-from pdm_cli.core.estimators import ESTIMATORS, algorithm, forests
+from pdm_cli.core.estimators import ESTIMATORS, algorithm, forests, unavailable
 from pdm_cli.core.estimators.algorithm import fit_side_by_side
 from pdm_cli.core.estimators.xgboost_booster import BoosterModel
 
@@ -92,27 +92,120 @@ def test_an_endless_threshold_lets_all_numbers_left() -> None:
     assert np.float32(1e30) < bound
 
 
-@pytest.mark.parametrize("name", ["xgboost", "hist_gradient_boosting", "extra_trees"])
-def test_a_fit_ends_soon_after_a_stop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event is set from without, as it is after Ctrl-C; a fit of so many trees would take minutes."""
-    stop = threading.Event()
-    monkeypatch.setattr(algorithm, "threading", SimpleNamespace(Event=lambda: stop))
+@settings(deadline=None, derandomize=True, max_examples=8)
+@given(st.integers(0, 1000), st.sampled_from([3, 40, 254, 255, 256, 900]))
+def test_trees_grown_on_bins_answer_as_scikit_learn_on_the_bins(seed: int, distinct: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(1000, 3)).astype(np.float32)
+    values[:, 1] = rng.integers(0, distinct, 1000)
+    values[:, 2] = 7
+    labels = (values[:, 0] + values[:, 1] / distinct > 0.5).astype(float)
+    bins = forests._Bins(values)
+    own = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=8).fit(bins.codes, labels)
+    trees = [bins.restore(tree) for tree in forests._boosted_trees(own)]
+    booster = forests._to_booster(trees, features=3, objective=forests.LOG_ODDS)
+    found = forests.MeanForestModel([booster], ["q"] * 3).predict(values)
+    np.testing.assert_allclose(found[:, 0], own.predict_proba(bins.codes)[:, 1], atol=1e-6)
+
+
+def test_few_distinct_values_have_a_bin_each_and_many_are_shared_out_evenly() -> None:
+    np.testing.assert_array_equal(forests._edges(np.array([5, 1, 2, 1], np.float32)), [1.5, 3.5])
+    assert len(forests._edges(np.zeros(4, np.float32))) == 0
+    values = np.random.default_rng(0).permutation(2550).astype(np.float32)
+    # Ten values a bin, and each edge halfway between two of them.
+    np.testing.assert_array_equal(forests._edges(values), np.arange(1, 255) * 10 - 0.5)
+    values[values < 1500] = 0
+    counts = np.bincount(forests._Bins(values[:, None]).codes[:, 0].astype(int))
+    assert counts[0] == 1500
+    # No value is between the heap and the edge above it.
+    assert set(counts[1:].tolist()) == {0, 10}
+
+
+def test_a_random_tree_sees_all_failures_and_a_share_of_the_other_rows() -> None:
+    column = np.zeros(1000)
+    column[[3, 500]] = 1
+    weights = np.where(column == 1, 1.0, 2.5)
+    rows, found = forests._draw_rows(column, weights, seed=0)
+    assert {3, 500} <= set(rows.tolist())
+    assert len(set(rows.tolist())) == len(rows) == 2 + 300
+    assert found[column[rows] == 1].tolist() == [1.0, 1.0]
+    # Those drawn weigh as much as all of them.
+    assert found[column[rows] == 0].sum() == pytest.approx(weights[column == 0].sum())
+    assert rows.tolist() != forests._draw_rows(column, weights, seed=1)[0].tolist()
+    plain = forests._draw_rows(column, None, seed=0)
+    np.testing.assert_array_equal(plain[0], rows)
+    np.testing.assert_allclose(plain[1] * weights[rows], found)
+
+
+def test_a_random_tree_sees_one_other_row_at_the_least() -> None:
+    rows, weights = forests._draw_rows(np.array([1.0, 1, 0]), None, seed=0)
+    assert (rows.tolist(), weights.tolist()) == ([0, 1, 2], [1, 1, 1])
+
+
+def fit_long(name: str, checkpoint: Callable[[], None], threads: int) -> None:
+    """Fit what would take minutes: so many trees, or where there are none so many components."""
+    if unavailable(name) is not None:
+        pytest.skip(f"{name} does not load here")
     values, labels = sample(0)
-    hyper = ESTIMATORS[name].defaults | {"trees": 200_000}
-    timer = threading.Timer(0.3, stop.set)
-    started = time.monotonic()
-    timer.start()
-    with contextlib.suppress(InterruptedError):
-        ESTIMATORS[name].make().fit(values, labels[:, None], categorical=[False] * 4, hyper=hyper, seed=0, threads=1)
-    timer.join()
-    assert time.monotonic() - started < 20
+    defaults = ESTIMATORS[name].defaults
+    columns, hyper = (2, defaults | {"trees": 200_000}) if "trees" in defaults else (20_000, defaults)
+    ESTIMATORS[name].make().fit(
+        values,
+        np.repeat(labels[:, None], columns, axis=1),
+        categorical=[False] * 4,
+        hyper=hyper,
+        seed=0,
+        threads=threads,
+        checkpoint=checkpoint,
+    )
+
+
+class Spent(Exception):
+    """Stands for the end of a time budget."""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_fit_ends_soon_with_what_its_checkpoint_raises(name: str, threads: int) -> None:
+    due: list[float] = []
+
+    def checkpoint() -> None:
+        due.append(time.monotonic())
+        if len(due) > 20:
+            raise Spent
+
+    with pytest.raises(Spent):
+        fit_long(name, checkpoint, threads)
+    assert time.monotonic() - due[20] < 5
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_fit_ends_soon_after_a_stop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event is set from without, as it is after Ctrl-C."""
+    stop = threading.Event()
+    begun = threading.Event()
+    monkeypatch.setattr(algorithm, "threading", SimpleNamespace(Event=lambda: stop))
+    stopped: list[float] = []
+
+    def set_stop() -> None:
+        begun.wait(60)
+        stop.set()
+        stopped.append(time.monotonic())
+
+    setter = threading.Thread(target=set_stop)
+    setter.start()
+    with pytest.raises(InterruptedError):
+        fit_long(name, begun.set, threads=1)
+    setter.join()
+    assert time.monotonic() - stopped[0] < 5
 
 
 def test_where_one_component_fails_the_others_are_stopped() -> None:
-    def fit_component(column: np.ndarray, stop: threading.Event) -> None:
+    def fit_component(column: np.ndarray, heed: Callable[[], None]) -> None:
         if column[0] == 1:
             raise KeyError("broken")
-        assert stop.wait(10)
+        while True:
+            heed()
 
     with pytest.raises(KeyError, match="broken"):
         fit_side_by_side(fit_component, np.array([[1.0, 0.0], [0.0, 1.0]]), threads=2)

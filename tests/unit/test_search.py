@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages.journal import JournalFileBackend
 
+from pdm_cli.core.estimators import Checkpoint
 from pdm_cli.core.search import search
 from pdm_cli.core.trials import Candidate, FoldResult, Search, Trial
 from pdm_cli.errors import ModelError
@@ -55,24 +56,33 @@ def score(candidate: Candidate, fold: int) -> float:
 
 @dataclass
 class Fake:
-    """Evaluates candidates by formula, each fold a second long, and remembers what it was asked."""
+    """Evaluates candidates by formula, each fold a second long, and remembers what it was asked.
+
+    At each of the steps of a fold it calls the checkpoint.
+    """
 
     kill_at: int | None = None
     broken: dict[str, str] = field(default_factory=dict)
+    steps: int = 0
     asked: list[Candidate] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     folds: int = 0
     closed: int = 0
     now: float = 1000.0
     notes: list[str] = field(default_factory=list)
 
-    def evaluate(self, candidate: Candidate) -> Iterator[FoldResult]:
+    def evaluate(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
         self.asked.append(candidate)
+        self.numbers.append(number)
         try:
             for fold in range(len(FOLDS)):
                 if self.folds == self.kill_at:
                     raise KeyboardInterrupt
                 self.folds += 1
-                self.now += 1.0
+                for _ in range(self.steps):
+                    self.now += 1.0 / self.steps
+                    checkpoint()
+                self.now += 1.0 if not self.steps else 0.0
                 if fold == 1 and candidate.algorithm in self.broken:
                     raise ModelError(self.broken[candidate.algorithm])
                 value = score(candidate, fold)
@@ -117,7 +127,7 @@ def test_the_defaults_of_each_algorithm_come_first() -> None:
         Candidate("forest", "full", {"leaves": 31}),
         Candidate("line", "full", {"l2": 1.0}),
     ]
-    assert [trial.number for trial in found.trials] == list(range(9))
+    assert [trial.number for trial in found.trials] == fake.numbers == list(range(9))
     assert (found.wanted, found.is_cut_short, found.resumed) == (9, False, 0)
     assert fake.notes == []
 
@@ -165,7 +175,7 @@ def test_pruning_is_not_misled_by_an_easy_first_fold() -> None:
     scores = {"a": (0.98, 0.90, 0.90), "b": (0.98, 0.95, 0.95), "c": (0.98, 0.95, 0.95), "d": (0.98, 0.90, 0.90)}
     fake = Fake()
 
-    def evaluate(candidate: Candidate) -> Iterator[FoldResult]:
+    def evaluate(candidate: Candidate, *_: Any) -> Iterator[FoldResult]:
         return (FoldResult(value, 0.1, 1.0, 1.0) for value in scores[candidate.algorithm])
 
     fake.evaluate = evaluate  # type: ignore[method-assign]
@@ -185,7 +195,7 @@ def test_one_trial_needs_neither_optuna_nor_a_storage() -> None:
         "from types import SimpleNamespace as Named\n"
         "from pdm_cli.core.search import search\n"
         "from pdm_cli.core.trials import FoldResult\n"
-        "found = search(lambda _: iter([FoldResult(1.0, 0.0, 1.0, 1.0)]), "
+        "found = search(lambda *_: iter([FoldResult(1.0, 0.0, 1.0, 1.0)]), "
         "algorithms={'a': Named(defaults={}, space={})}, feature_sets=['f'], trials=1, budget_seconds=0, seed=0, "
         "storage=None, clock=lambda: 0.0, note=print)\n"
         "assert found.trials[0].score == 1.0\n"
@@ -312,6 +322,20 @@ def test_the_budget_is_looked_at_before_each_trial_and_between_folds(budget: flo
     assert fake.closed == len(fake.asked)
 
 
+@pytest.mark.parametrize(("budget", "done", "now"), [(0, 1, 3), (3, 1, 3), (3.5, 1, 3.5), (5.9, 1, 6), (6.1, 2, 6.25)])
+def test_the_budget_holds_within_a_fold(budget: float, done: int, now: float) -> None:
+    fake, storage = Fake(steps=4), optuna.storages.InMemoryStorage()
+    found = fake.search(budget_seconds=budget, trials=3, storage=storage)
+    assert len(found.trials) == done
+    assert fake.now - 1000 == now
+    assert found.is_cut_short
+    assert fake.closed == len(fake.asked)
+    # What was cut leaves no trace: with more time the search ends as if it had never been cut.
+    again = Fake(steps=4).search(trials=9, storage=storage)
+    assert again.resumed == done
+    assert timeless(again.trials) == timeless(Fake().search(trials=9).trials)
+
+
 def test_the_time_of_resumed_trials_counts() -> None:
     storage = optuna.storages.InMemoryStorage()
     Fake().search(trials=2, storage=storage)
@@ -351,7 +375,7 @@ def test_a_search_in_which_all_fails_is_a_model_error(trials: int) -> None:
 
 
 def test_other_errors_are_not_swallowed() -> None:
-    def evaluate(_: Candidate) -> Iterator[FoldResult]:
+    def evaluate(*_: Any) -> Iterator[FoldResult]:
         raise RuntimeError("a bug")
 
     fake = Fake()

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 from problem_builders import COSTS, TRAIN, problem_of, simulated, without
 
 from pdm_cli.core import training
-from pdm_cli.core.alerts import NEVER, AlertRule, choose_rule, parse_threshold
+from pdm_cli.core.alerts import NEVER, AlertRule, HeldOut, choose_rule, parse_threshold
 from pdm_cli.core.calibration import fit_calibration
 from pdm_cli.core.estimators import ESTIMATORS
+from pdm_cli.core.events import Instants
 from pdm_cli.core.features import Sources
 from pdm_cli.core.primary_metrics import PRIMARY_METRICS
 from pdm_cli.core.problem import Problem
@@ -24,7 +25,11 @@ from pdm_cli.params import TrainParams
 
 # Three trials: two algorithms with their defaults, and one that Optuna suggests.
 SEARCH = replace(
-    TRAIN, trials=3, algorithms=("xgboost", "logistic_regression"), families=("rolling", "counts", "shifts")
+    TRAIN,
+    trials=3,
+    time_budget_seconds=1e9,
+    algorithms=("xgboost", "logistic_regression"),
+    families=("rolling", "counts", "shifts"),
 )
 
 
@@ -47,6 +52,11 @@ def silent(_: str) -> None:
     pass
 
 
+@contextmanager
+def unseen(_trial: str, _folds: int) -> Iterator[Callable[[int], None]]:
+    yield lambda _: None
+
+
 def storage() -> Any:
     from optuna.storages import InMemoryStorage
 
@@ -54,7 +64,7 @@ def storage() -> Any:
 
 
 def train(problem: Problem, *, keep: Any = None, note: Callable[[str], None] = silent) -> Training:
-    return train_model(problem, storage=keep or storage(), clock=ticks(), note=note)
+    return train_model(problem, storage=keep or storage(), clock=ticks(), note=note, follow=unseen)
 
 
 def content(trained: Training) -> Any:
@@ -178,7 +188,7 @@ def test_what_comes_before_the_cutoff_does_change_the_model(problem: Problem, pl
 def test_each_fold_is_scored_on_its_own_rows_by_the_primary_metric(problem: Problem, plain: Training) -> None:
     (trial,) = plain.search.trials
     assert len(trial.folds) == len(problem.folds) == 2
-    for number, (fold, result) in enumerate(zip(problem.folds, trial.folds, strict=True)):
+    for fold, result in zip(problem.folds, trial.folds, strict=True):
         rows = problem.test_rows(fold)
         model = fit(problem, trial.candidate, fold)
         raw = model.predict(problem.table_of(fold).matrix(problem.feature_sets()["full"], rows))
@@ -186,13 +196,6 @@ def test_each_fold_is_scored_on_its_own_rows_by_the_primary_metric(problem: Prob
         assert result.score == PRIMARY_METRICS["average_precision"](labels, raw)
         assert result.brier == pytest.approx(np.mean((raw - labels) ** 2))
         assert result.rows_per_second > 0
-        # What a fold foretells is held out for all components, and its unknown labels stay unknown.
-        for column, pieces in enumerate(plain.held_out):
-            piece, span = pieces[number], problem.test_span(fold)
-            assert_array_equal(piece.labels, np.where(rows, problem.labels[:, column], np.nan)[span])
-            assert_array_equal(piece.rows.times, problem.instants.times[span])
-            calibrated = plain.model.calibrations[column].apply(raw[:, column])
-            assert_array_equal(piece.probabilities[~np.isnan(piece.labels)], calibrated)
 
 
 def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
@@ -214,6 +217,21 @@ def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
     )
 
 
+def hold_out(problem: Problem, trained: Training) -> list[list[HeldOut]]:
+    """Return for each component what the only member foretells on the folds, calibrated."""
+    pieces: list[list[HeldOut]] = [[] for _ in problem.components]
+    instants, names = problem.instants, problem.feature_sets()["full"]
+    for fold in problem.folds:
+        span = problem.test_span(fold)
+        rows = Instants(instants.machines, instants.codes[span], instants.times[span])
+        raw = fit(problem, trained.search.trials[0].candidate, fold).predict(problem.table_of(fold).matrix(names, span))
+        for column, calibration in enumerate(trained.model.calibrations):
+            # Labels that the fold may not know stay unknown.
+            labels = np.where(problem.test_rows(fold), problem.labels[:, column], np.nan)[span]
+            pieces[column].append(HeldOut(rows, labels, calibration.apply(raw[:, column]), fold))
+    return pieces
+
+
 def test_the_member_is_the_best_candidate_fitted_on_all_training_rows(problem: Problem, plain: Training) -> None:
     (member,) = plain.model.members
     expected = fit(problem, plain.search.trials[0].candidate, problem.split)
@@ -223,8 +241,9 @@ def test_the_member_is_the_best_candidate_fitted_on_all_training_rows(problem: P
 
 def test_each_component_has_the_calibration_and_the_rule_of_its_own_rows(problem: Problem, plain: Training) -> None:
     assert plain.model.components == ["comp1", "comp2"]
-    assert len(plain.model.calibrations) == len(plain.model.rules) == len(plain.held_out) == 2
-    for component, rule, pieces in zip(plain.model.components, plain.model.rules, plain.held_out, strict=True):
+    assert len(plain.model.calibrations) == len(plain.model.rules) == 2
+    held_out = hold_out(problem, plain)
+    for component, rule, pieces in zip(plain.model.components, plain.model.rules, held_out, strict=True):
         own = problem.failures[problem.failures["failure"] == component]
         how = parse_threshold("hysteresis")
         assert rule == choose_rule(pieces, own, how, labels=problem.lead, costs=COSTS, merge_hours=6.0)
@@ -257,7 +276,6 @@ def test_calibrations_are_fitted_on_what_the_folds_foretold(problem: Problem, pl
 
 def test_with_one_fold_machines_judge_each_other(fleet: Sources) -> None:
     trained = train(problem_of(fleet, train=replace(TRAIN, folds=1)))
-    assert [len(pieces) for pieces in trained.held_out] == [1, 1]
     assert all(np.all(np.diff(calibration.y) > 0) for calibration in trained.model.calibrations)
 
 
@@ -266,7 +284,8 @@ def test_the_alert_rule_asked_for_is_the_one_chosen(problem: Problem, plain: Tra
     trained = train(replace(problem, train=replace(TRAIN, alert_rule=how)))
     assert trained.model.calibrations == plain.model.calibrations
     assert trained.model.rules != plain.model.rules
-    for component, rule, pieces in zip(trained.model.components, trained.model.rules, trained.held_out, strict=True):
+    held_out = hold_out(problem, trained)
+    for component, rule, pieces in zip(trained.model.components, trained.model.rules, held_out, strict=True):
         own = problem.failures[problem.failures["failure"] == component]
         assert rule == choose_rule(pieces, own, parse_threshold(how), labels=problem.lead, costs=COSTS, merge_hours=6.0)
         assert isinstance(rule, AlertRule)
@@ -304,19 +323,22 @@ def test_an_ensemble_holds_out_foretells_and_is_scored_as_the_mean_of_its_member
     assert {member.algorithm for member in trained.model.members} == {"xgboost", "logistic_regression"}
     assert sorted(trained.chosen) == [0, 1]
     assert told[:2] == [[fold.score for fold in trial.folds] for trial in trained.search.trials]
-    fold = problem.folds[0]
-    rows = problem.test_rows(fold)
-    raw = [
-        fit(problem, trial.candidate, fold).predict(
-            problem.table_of(fold).matrix(problem.feature_sets()[trial.candidate.feature_set], rows)
-        )
-        for trial in trained.search.trials
-    ]
-    mean = (raw[0] + raw[1]) / 2
-    assert told[2][0] == pytest.approx(PRIMARY_METRICS["average_precision"](problem.labels[rows], mean))
-    known = ~np.isnan(trained.held_out[0][0].labels)
-    calibrated = trained.model.calibrations[0].apply(mean[:, 0])
-    assert trained.held_out[0][0].probabilities[known] == pytest.approx(calibrated)
+    means, labels = [], []
+    for number, fold in enumerate(problem.folds):
+        rows = problem.test_rows(fold)
+        raw = [
+            fit(problem, trial.candidate, fold).predict(
+                problem.table_of(fold).matrix(problem.feature_sets()[trial.candidate.feature_set], rows)
+            )
+            for trial in trained.search.trials
+        ]
+        means.append((raw[0] + raw[1]) / 2)
+        labels.append(problem.labels[rows])
+        assert told[2][number] == pytest.approx(PRIMARY_METRICS["average_precision"](labels[-1], means[-1]))
+    groups = np.repeat([0, 1], [len(mean) for mean in means])
+    for column, calibration in enumerate(trained.model.calibrations):
+        truth, foretold = (np.concatenate(part)[:, column] for part in (labels, means))
+        assert calibration == fit_calibration(truth, foretold, groups)
 
 
 class Killed(Exception):
@@ -336,7 +358,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(fleet: 
         return clock()
 
     with pytest.raises(Killed):
-        train_model(problem_of(fleet, train=SEARCH), storage=kept, clock=killing, note=silent)
+        train_model(problem_of(fleet, train=SEARCH), storage=kept, clock=killing, note=silent, follow=unseen)
     lines: list[str] = []
     resumed = train(problem_of(fleet, train=SEARCH), keep=kept, note=lines.append)
     assert resumed.search.resumed > 0
@@ -349,8 +371,37 @@ def test_the_user_is_told_what_is_fitted(problem: Problem) -> None:
     lines: list[str] = []
     train(problem, note=lines.append)
     rows = len(problem.fitting_rows(problem.split)[0])
-    assert lines[0].startswith("trying xgboost")
-    assert lines[-1] == f"fitting xgboost on {rows:,} rows up to 2015-04-23T00:00"
+    assert lines == [f"fitting xgboost on {rows:,} rows up to 2015-04-23T00:00"]
+
+
+def test_each_trial_is_followed_fold_by_fold(fleet: Sources) -> None:
+    seen: list[Any] = []
+
+    @contextmanager
+    def follow(trial: str, folds: int) -> Iterator[Callable[[int], None]]:
+        seen.append((trial, folds))
+        yield seen.append
+        seen.append("end")
+
+    problem = problem_of(fleet, train=replace(SEARCH, trials=2))
+    train_model(problem, storage=storage(), clock=ticks(), note=silent, follow=follow)
+    names = ("xgboost on chosen", "logistic_regression on chosen")
+    trials = [(f"trial {number} of 2: trying {name} features", 2) for number, name in enumerate(names, start=1)]
+    assert seen == [trials[0], 1, 1, "end", trials[1], 1, 1, "end"]
+
+
+def test_a_trial_without_time_ends_within_a_fold(fleet: Sources, plain: Training) -> None:
+    """The clock strikes with every tree of the second trial."""
+    params = replace(TRAIN, trials=2, algorithms=("xgboost",), time_budget_seconds=20.0)
+    lines: list[str] = []
+    problem = problem_of(fleet, train=params)
+    now = itertools.count()
+    found = train_model(problem, storage=storage(), clock=now.__next__, note=lines.append, follow=unseen)
+    assert lines[0] == "search cut short by --time-budget 20 s after 1 of 2 trials"
+    assert found.search.is_cut_short
+    assert content(found) == content(plain)
+    # A fold has 24 trees, 12 a component.
+    assert 20 < next(now) < 20 + 24
 
 
 @pytest.mark.parametrize("split", ["machine", "both"])

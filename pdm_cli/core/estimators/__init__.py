@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import importlib
 
-from pdm_cli.core.estimators.algorithm import Algorithm, Estimator, Model, Range
+from pdm_cli.core.estimators.algorithm import Algorithm, Checkpoint, Estimator, Model, Range, carry_on
 from pdm_cli.core.estimators.forests import ExtraTrees, HistGradientBoosting
 from pdm_cli.core.estimators.light_gbm import LightGBM
 from pdm_cli.core.estimators.logistic import LogisticRegression
 from pdm_cli.core.estimators.xgboost_booster import XGBoost
 from pdm_cli.params import TrainParams
 
-__all__ = ["ESTIMATORS", "Algorithm", "Estimator", "Model", "Range", "unavailable"]
+__all__ = ["ESTIMATORS", "Algorithm", "Checkpoint", "Estimator", "Model", "Range", "carry_on", "unavailable"]
 
 _CORE = "pip install --force-reinstall pdm-cli"
+# Narrow enough that no setting takes much longer than a few of the defaults.
 _BOOSTER_SPACE = {
-    "trees": Range(100, 600, log=True, integer=True),
-    "learning_rate": Range(0.02, 0.2, log=True),
-    "max_leaves": Range(8, 127, log=True, integer=True),
+    "learning_rate": Range(0.03, 0.2, log=True),
+    "max_leaves": Range(8, 63, log=True, integer=True),
     "l2": Range(0.1, 30, log=True),
-    "column_share": Range(0.2, 1.0),
+    "column_share": Range(0.2, 0.8),
 }
-_SPACE_BY_HESSIAN = {**_BOOSTER_SPACE, "min_child_weight": Range(0.1, 10, log=True)}
-_SPACE_BY_ROWS = {**_BOOSTER_SPACE, "min_leaf_rows": Range(5, 100, log=True, integer=True)}
+_TREES = Range(100, 300, log=True, integer=True)
+_SPACE_BY_HESSIAN = {"trees": _TREES, **_BOOSTER_SPACE, "min_child_weight": Range(0.1, 10, log=True)}
 
 # In the order in which a search tries them: the one to rely on first, then the quick ones.
 ESTIMATORS: dict[str, Algorithm] = {
@@ -68,24 +68,28 @@ ESTIMATORS: dict[str, Algorithm] = {
         make=HistGradientBoosting,
         defaults={
             "trees": 100,
-            "learning_rate": 0.1,
-            "max_leaves": 31,
-            "min_leaf_rows": 20,
-            "l2": 1.0,
-            "column_share": 0.5,
+            "learning_rate": 0.08,
+            "max_leaves": 15,
+            "min_leaf_rows": 10,
+            "l2": 10.0,
+            "column_share": 0.3,
         },
-        space=_SPACE_BY_ROWS,
+        space={
+            "trees": Range(50, 150, log=True, integer=True),
+            **_BOOSTER_SPACE,
+            "min_leaf_rows": Range(5, 100, log=True, integer=True),
+        },
         package="sklearn",
         install=_CORE,
         suffix=".ubj",
     ),
     "extra_trees": Algorithm(
         make=ExtraTrees,
-        defaults={"trees": 100, "max_leaves": 128, "min_leaf_rows": 2, "column_share": 1.0},
+        defaults={"trees": 70, "max_leaves": 256, "min_leaf_rows": 2, "column_share": 0.7},
         space={
             "max_leaves": Range(64, 512, log=True, integer=True),
             "min_leaf_rows": Range(1, 20, log=True, integer=True),
-            "column_share": Range(0.1, 1.0),
+            "column_share": Range(0.3, 1.0),
         },
         package="sklearn",
         install=_CORE,

@@ -17,6 +17,12 @@ from pdm_cli.errors import ModelError, NotEnoughData
 Matrix = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
 Fitted = TypeVar("Fitted")
+# Called at every step of long work; raises where the work is to end.
+Checkpoint = Callable[[], None]
+
+
+def carry_on() -> None:
+    """Let work go on: the checkpoint of work that nothing ends."""
 
 
 class Model(Protocol):
@@ -48,6 +54,7 @@ class Estimator(Protocol):
         hyper: Mapping[str, float],
         seed: int,
         threads: int,
+        checkpoint: Checkpoint = carry_on,
     ) -> Model:
         """Fit one model a column of ``labels``.
 
@@ -67,6 +74,9 @@ class Estimator(Protocol):
             Seed of everything random.
         threads : int
             Components fitted at the same time, 0 for one a core; changes no byte of the model.
+        checkpoint : callable
+            Called before each tree, or each component where there are no trees, on the thread that fits it. What it
+            raises ends the fit and is raised from it.
 
         Raises
         ------
@@ -134,7 +144,11 @@ class Algorithm:
 
 
 def fit_side_by_side(
-    fit_component: Callable[[FloatArray, threading.Event], Fitted], labels: FloatArray, *, threads: int
+    fit_component: Callable[[FloatArray, Checkpoint], Fitted],
+    labels: FloatArray,
+    *,
+    threads: int,
+    checkpoint: Checkpoint = carry_on,
 ) -> list[Fitted]:
     """Fit every column of ``labels``, each on one thread.
 
@@ -144,11 +158,13 @@ def fit_side_by_side(
     Parameters
     ----------
     fit_component : callable
-        Column of labels, and an event to end early at -> what was fitted.
+        Column of labels, and a checkpoint to call at every step -> what was fitted.
     labels : (m, c) array
         0 or 1.
     threads : int
         Columns at the same time; 0: one a core.
+    checkpoint : callable
+        Raises where the fits are to end; called in their threads.
 
     Raises
     ------
@@ -159,9 +175,15 @@ def fit_side_by_side(
         if np.all(column == column[:1]):
             raise NotEnoughData(f"component {number}: all {len(column)} labels are alike, so there is nothing to learn")
     stop = threading.Event()
+
+    def heed() -> None:
+        if stop.is_set():
+            raise InterruptedError
+        checkpoint()
+
     with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, labels.shape[1])) as executor:
         try:
-            return list(executor.map(lambda column: fit_component(column, stop), labels.T))
+            return list(executor.map(lambda column: fit_component(column, heed), labels.T))
         finally:
             # After Ctrl-C the executor waits for its threads: let them end with the step they are at.
             stop.set()

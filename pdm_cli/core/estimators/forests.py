@@ -7,16 +7,16 @@ split as numbers, by their position.
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.estimators import ubj
-from pdm_cli.core.estimators.algorithm import FloatArray, Matrix, fit_side_by_side
+from pdm_cli.core.estimators.algorithm import Checkpoint, FloatArray, Matrix, carry_on, fit_side_by_side
 from pdm_cli.core.estimators.booster_check import NO_PARENT
 from pdm_cli.core.estimators.xgboost_booster import OBJECTIVE as LOG_ODDS
 from pdm_cli.core.estimators.xgboost_booster import BoosterModel, load_boosters, mark_missing
@@ -60,7 +60,10 @@ class Tree:
     weight: NDArray[Any]
 
 
-_TREES_AT_ONCE = 25
+# What each random tree sees of the rows without the failure: weights make up for the others, and other trees see them.
+_ROW_SHARE = 0.3
+# As many as scikit-learn tells apart.
+_BINS = 255
 
 
 class MeanForestModel(BoosterModel):
@@ -105,28 +108,39 @@ class HistGradientBoosting:
         hyper: Mapping[str, float],
         seed: int,
         threads: int,
+        checkpoint: Checkpoint = carry_on,
     ) -> BoosterModel:
         """Fit boosted trees a component."""
         from sklearn.ensemble import HistGradientBoostingClassifier
         from threadpoolctl import threadpool_limits
 
         features = values.shape[1]
-        marked = mark_missing(values, _all_numbers(features))
+        bins = _Bins(mark_missing(values, _all_numbers(features)))
 
-        def fit_component(column: FloatArray, stop: threading.Event) -> Any:
+        def fit_component(column: FloatArray, heed: Checkpoint) -> Any:
+            def score(*_: Any, **__: Any) -> float:
+                heed()
+                return 0.0
+
+            # Scores are asked for before each tree, so they are where a fit can be ended; as many without a gain are
+            # allowed as there are trees, so no tree is left out.
+            patience = int(hyper["trees"])
             model = HistGradientBoostingClassifier(
-                **_boosting_params(hyper, seed), early_stopping=False, warm_start=True
+                **_boosting_params(hyper, seed),
+                early_stopping=True,
+                validation_fraction=None,
+                scoring=score,
+                n_iter_no_change=patience,
             )
             # Sums come out a bit differently on another number of threads; the limit is the calling thread's own.
             with threadpool_limits(limits=1, user_api="openmp"):
-                # In parts, each a chance to heed Ctrl-C.
-                for trees in [*range(_TREES_AT_ONCE, model.max_iter, _TREES_AT_ONCE), model.max_iter]:
-                    if stop.is_set():
-                        raise InterruptedError
-                    model.set_params(max_iter=trees).fit(marked, column, sample_weight=weights)
-            return _to_booster(_boosted_trees(model), features=features, objective=LOG_ODDS)
+                model.fit(bins.codes, column, sample_weight=weights)
+            trees = [bins.restore(tree) for tree in _boosted_trees(model)]
+            return _to_booster(trees, features=features, objective=LOG_ODDS)
 
-        return BoosterModel(fit_side_by_side(fit_component, labels, threads=threads), _all_numbers(features))
+        return BoosterModel(
+            fit_side_by_side(fit_component, labels, threads=threads, checkpoint=checkpoint), _all_numbers(features)
+        )
 
     def load(self, dumps: Sequence[bytes], *, categorical: Sequence[bool]) -> BoosterModel:
         """Return the model of ``dumps``.
@@ -153,18 +167,21 @@ class ExtraTrees:
         hyper: Mapping[str, float],
         seed: int,
         threads: int,
+        checkpoint: Checkpoint = carry_on,
     ) -> MeanForestModel:
         """Fit trees a component."""
         from sklearn.tree import ExtraTreeClassifier
 
         features = values.shape[1]
+        # A node looks at one feature after the other, so each of them lies in one piece.
+        by_feature = np.ascontiguousarray(values.T)
         seeds = np.random.default_rng(seed).integers(_SEEDS, size=int(hyper["trees"])).tolist()
 
-        def fit_component(column: FloatArray, stop: threading.Event) -> Any:
+        def fit_component(column: FloatArray, heed: Checkpoint) -> Any:
             trees = []
             for tree_seed in seeds:
-                if stop.is_set():
-                    raise InterruptedError
+                heed()
+                rows, row_weights = _draw_rows(column, weights, tree_seed)
                 tree = ExtraTreeClassifier(
                     criterion="log_loss",
                     max_leaf_nodes=int(hyper["max_leaves"]),
@@ -172,10 +189,13 @@ class ExtraTrees:
                     max_features=hyper["column_share"],
                     random_state=tree_seed,
                 )
-                trees.append(_random_tree(tree.fit(values, column, sample_weight=weights).tree_, share=1 / len(seeds)))
+                tree.fit(by_feature.take(rows, axis=1).T, column[rows], sample_weight=row_weights)
+                trees.append(_random_tree(tree.tree_, share=1 / len(seeds)))
             return _to_booster(trees, features=features, objective=PROBABILITY)
 
-        return MeanForestModel(fit_side_by_side(fit_component, labels, threads=threads), _all_numbers(features))
+        return MeanForestModel(
+            fit_side_by_side(fit_component, labels, threads=threads, checkpoint=checkpoint), _all_numbers(features)
+        )
 
     def load(self, dumps: Sequence[bytes], *, categorical: Sequence[bool]) -> MeanForestModel:
         """Return the model of ``dumps``.
@@ -187,6 +207,59 @@ class ExtraTrees:
         """
         features = len(categorical)
         return MeanForestModel(load_boosters(dumps, features=features, objective=PROBABILITY), _all_numbers(features))
+
+
+def _draw_rows(
+    column: FloatArray, weights: FloatArray | None, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the rows of a tree, all that have the failure and a share of the others, and their weights."""
+    has_failure = column == 1
+    others = np.flatnonzero(~has_failure)
+    drawn = np.random.default_rng(seed).choice(others, math.ceil(_ROW_SHARE * len(others)), replace=False)
+    rows = np.sort(np.concatenate([np.flatnonzero(has_failure), drawn]))
+    weight = np.ones(len(rows)) if weights is None else weights[rows]
+    return rows, np.where(has_failure[rows], weight, weight * len(others) / len(drawn))
+
+
+class _Bins:
+    """Features as numbers of bins, made once for all components.
+
+    scikit-learn bins anew in each fit, and with weights takes longer for it than for the trees; numbers of bins it
+    takes as they are.
+
+    Parameters
+    ----------
+    values : (m, f) float32 array
+        Features without NaN.
+
+    Attributes
+    ----------
+    codes : (m, f) array
+        Whole numbers from 0, in the type of scikit-learn.
+    """
+
+    def __init__(self, values: Matrix) -> None:
+        self.codes: FloatArray = np.empty(values.shape)
+        self._edges: FloatArray = np.zeros((values.shape[1], _BINS))
+        for feature, column in enumerate(values.T):
+            edges = _edges(column)
+            self._edges[feature, : len(edges)] = edges
+            self.codes[:, feature] = np.searchsorted(edges, column)
+
+    def restore(self, tree: Tree) -> Tree:
+        """Return a tree that was grown on the codes as one that looks at the features."""
+        last = np.where(tree.is_leaf, 0, np.floor(tree.threshold)).astype(np.intp)
+        return replace(tree, threshold=self._edges[tree.feature, last])
+
+
+def _edges(column: Matrix) -> FloatArray:
+    """Return the upper ends of all bins but the last, ascending."""
+    found = np.sort(column).astype(np.float64)
+    distinct = found[np.flatnonzero(np.diff(found, prepend=-np.inf))]
+    if len(distinct) <= _BINS:
+        return (distinct[1:] + distinct[:-1]) / 2
+    places = len(found) * np.arange(1, _BINS) // _BINS
+    return np.unique((found[places - 1] + found[places]) / 2)
 
 
 def _all_numbers(features: int) -> list[str]:

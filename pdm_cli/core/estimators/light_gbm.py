@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from pdm_cli.core.estimators.algorithm import FloatArray, Matrix, fit_side_by_side, unreadable
+from pdm_cli.core.estimators.algorithm import (
+    Checkpoint,
+    FloatArray,
+    Matrix,
+    carry_on,
+    fit_side_by_side,
+    unreadable,
+)
 from pdm_cli.core.estimators.light_gbm_check import END, HEAD, check_text
 
 # LightGBM keeps seeds in 32 bits.
@@ -65,6 +72,7 @@ class LightGBM:
         hyper: Mapping[str, float],
         seed: int,
         threads: int,
+        checkpoint: Checkpoint = carry_on,
     ) -> LightGBMModel:
         """Fit one booster a component."""
         import lightgbm
@@ -73,7 +81,7 @@ class LightGBM:
         categories = np.flatnonzero(np.array(categorical)).tolist()
         binned = threading.local()
 
-        def fit_component(column: FloatArray, stop: threading.Event) -> bytes:
+        def fit_component(column: FloatArray, heed: Checkpoint) -> bytes:
             # A dataset holds one label at a time: each thread bins the features once for all its components.
             if not hasattr(binned, "dataset"):
                 binned.dataset = lightgbm.Dataset(
@@ -82,11 +90,12 @@ class LightGBM:
             binned.dataset.set_label(column)
             booster = lightgbm.Booster(params, binned.dataset)
             for _ in range(int(hyper["trees"])):
-                if stop.is_set() or booster.update():
+                heed()
+                if booster.update():
                     break
             return _keep_trees(booster.model_to_string()).encode()
 
-        return LightGBMModel(fit_side_by_side(fit_component, labels, threads=threads))
+        return LightGBMModel(fit_side_by_side(fit_component, labels, threads=threads, checkpoint=checkpoint))
 
     def load(self, dumps: Sequence[bytes], *, categorical: Sequence[bool]) -> LightGBMModel:
         """Return the model of ``dumps``.

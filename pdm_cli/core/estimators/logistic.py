@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
@@ -12,7 +11,14 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.estimators.algorithm import FloatArray, Matrix, fit_side_by_side, unreadable
+from pdm_cli.core.estimators.algorithm import (
+    Checkpoint,
+    FloatArray,
+    Matrix,
+    carry_on,
+    fit_side_by_side,
+    unreadable,
+)
 
 FORMAT = "pdm.logistic/1"
 _MOST_STEPS = 100
@@ -89,6 +95,7 @@ class LogisticRegression:
         hyper: Mapping[str, float],
         seed: int,  # noqa: ARG002 - nothing here is random
         threads: int,
+        checkpoint: Checkpoint = carry_on,
     ) -> LogisticModel:
         """Fit one model a component."""
         from sklearn import linear_model
@@ -97,17 +104,16 @@ class LogisticRegression:
         typical = [_median(column) for column in values.T]
         design = _Design(values, categorical, typical)
 
-        def fit_component(column: FloatArray, stop: threading.Event) -> LinearLogOdds | None:
-            if stop.is_set():
-                return None
+        def fit_component(column: FloatArray, heed: Checkpoint) -> LinearLogOdds:
+            heed()
             model = linear_model.LogisticRegression(C=1 / hyper["l2"], solver="newton-cholesky", max_iter=_MOST_STEPS)
             model.fit(design.matrix, column, sample_weight=weights)
             return design.unfold(model.coef_[0], float(model.intercept_[0]))
 
         # Sums come out a bit differently on another number of threads.
         with threadpool_limits(limits=1, user_api="blas"):
-            fitted = fit_side_by_side(fit_component, labels, threads=threads)
-        return LogisticModel([item for item in fitted if item is not None])
+            fitted = fit_side_by_side(fit_component, labels, threads=threads, checkpoint=checkpoint)
+        return LogisticModel(fitted)
 
     def load(self, dumps: Sequence[bytes], *, categorical: Sequence[bool]) -> LogisticModel:
         """Return the model of ``dumps``.

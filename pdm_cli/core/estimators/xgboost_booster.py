@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.cleaning import LARGEST_READING
-from pdm_cli.core.estimators.algorithm import FloatArray, Matrix, fit_side_by_side, unreadable
+from pdm_cli.core.estimators.algorithm import (
+    Checkpoint,
+    FloatArray,
+    Matrix,
+    carry_on,
+    fit_side_by_side,
+    unreadable,
+)
 from pdm_cli.core.estimators.booster_check import check_booster
 
 MISSING_MARK = np.float32(-LARGEST_READING)
@@ -78,6 +85,7 @@ class XGBoost:
         hyper: Mapping[str, float],
         seed: int,
         threads: int,
+        checkpoint: Checkpoint = carry_on,
     ) -> BoosterModel:
         """Fit one booster a component."""
         import xgboost
@@ -86,19 +94,20 @@ class XGBoost:
         marked = mark_missing(values, feature_types)
         binned = threading.local()
 
-        def fit_component(column: FloatArray, stop: threading.Event) -> Any:
+        def fit_component(column: FloatArray, heed: Checkpoint) -> Any:
             # A matrix holds one label at a time: each thread bins the features once for all its components.
             if not hasattr(binned, "matrix"):
                 binned.matrix = xgboost.QuantileDMatrix(marked, weight=weights, feature_types=feature_types, nthread=1)
             binned.matrix.set_label(column)
             booster = xgboost.Booster(_booster_params(hyper, seed), [binned.matrix])
             for tree in range(int(hyper["trees"])):
-                if stop.is_set():
-                    break
+                heed()
                 booster.update(binned.matrix, tree)
             return booster
 
-        return BoosterModel(fit_side_by_side(fit_component, labels, threads=threads), feature_types)
+        return BoosterModel(
+            fit_side_by_side(fit_component, labels, threads=threads, checkpoint=checkpoint), feature_types
+        )
 
     def load(self, dumps: Sequence[bytes], *, categorical: Sequence[bool]) -> BoosterModel:
         """Return the model of ``dumps``.
