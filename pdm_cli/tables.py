@@ -8,15 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.folders import list_files
 from pdm_cli.schema import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _HEAD = b"PAR1"
 _CONVERT = "convert it first, for CSV e.g. pandas.read_csv(FILE, parse_dates=['datetime']).to_parquet(…)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,35 +55,45 @@ def detect_anomalies(
 def detect(task: Task) -> dict[str, Any]:
     """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
     from pdm_cli import tables
-    from pdm_cli.commands.execution import kept_settings
+    from pdm_cli.commands.row_groups import judge_row_group
     from pdm_cli.commands.workers import in_order
-    from pdm_cli.core.detectors import DETECTORS
-    from pdm_cli.core.lengths import find_lengths
-    from pdm_cli.schema import ANOMALIES, TELEMETRY, UNJUDGED
+    from pdm_cli.schema import TELEMETRY
 
     params = task.settings.detect
     path = tables.require_file(task.inputs["prepared"], TELEMETRY)
     step_us = tables.read_step(path)
-    lengths = find_lengths(step_us, params)
-    work = partial(_detect_in_group, path, step_us, params)
-    groups = tables.count_row_groups(path)
-    tally = _Tally()
+    work = partial(judge_row_group, path, step_us, params)
+    # The other processes set off first: what is imported from here on, they import at the same time.
+    with in_order(work, tables.count_row_groups(path), workers=_count_workers(params.jobs, path)) as results:
+        return _write(task, path, step_us, results)
+
+
+def _write(
+    task: Task, path: Path, step_us: int, results: Iterable[tuple[pd.DataFrame, pd.DataFrame, list[Found]]]
+) -> dict[str, Any]:
+    from pdm_cli import tables
+    from pdm_cli.commands.execution import kept_settings
+    from pdm_cli.core.detectors import DETECTORS
+    from pdm_cli.core.lengths import find_lengths
+    from pdm_cli.schema import ANOMALIES, UNJUDGED
+
+    params = task.settings.detect
+    judged_by = _judged_by(params, find_lengths(step_us, params))
     is_causal = DETECTORS[params.mode].is_causal
     # What a model needs to find anomalies in new data in the same way goes with them.
     settings = json.dumps(kept_settings(task.settings, "detect"))
     metadata = {"causal": "true" if is_causal else "false", "mode": params.mode, "settings": settings}
+    tally = _Tally()
     with (
         tables.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
         tables.TableWriter(task.out / UNJUDGED.file) as rest,
         task.screen.progress("detect-anomalies: machines", _count_machines(path)) as advance,
-        closing(in_order(work, groups, workers=_count_workers(params.jobs, path))) as results,
     ):
         for anomalies, unjudged, found in results:
             _refuse_unjudged(found, strict=params.strict)
             writer.write(anomalies)
             rest.write(unjudged)
             advance(tally.add(found))
-    judged_by = _judged_by(params, lengths)
     return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **judged_by, **tally.summary()}
 
 
@@ -92,21 +102,6 @@ def _judged_by(params: DetectParams, lengths: Lengths) -> dict[str, float]:
     common = {"smooth_hours": lengths.smooth_hours, "period_hours": lengths.period_hours}
     own = {"window_days": lengths.window_days} if params.mode == "causal" else {"max_anoms": params.max_anoms}
     return {**common, **own}
-
-
-def _detect_in_group(
-    path: Path, step_us: int, params: DetectParams, group: int
-) -> tuple[pd.DataFrame, pd.DataFrame, list[Found]]:
-    """Return the anomalies of a row group, the spans not judged, and what became of each series."""
-    from pdm_cli import tables
-    from pdm_cli.core.cleaning import check_prepared
-    from pdm_cli.core.detectors import find_anomalies, list_unjudged
-    from pdm_cli.schema import MACHINE
-
-    telemetry = tables.read_row_group(path, group)
-    check_prepared(telemetry, step_us)
-    anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
-    return anomalies, list_unjudged(found, telemetry[MACHINE].dtype), found
 
 
 def _count_workers(jobs: int, path: Path) -> int:

@@ -111,7 +111,7 @@ def _talking_options() -> dict[str, Any]:
 
 
 def _setting_option(section: str, item: Field[Any], names: set[str]) -> inspect.Parameter:
-    hint = get_type_hints(SECTIONS[section], include_extras=False)[item.name]
+    hint = _hints(section, with_bounds=False)[item.name]
     if set(get_args(hint)) == {float, type(None)}:
         hint = float
     # A short name is left to the setting that has it by right, where a command has both.
@@ -124,6 +124,12 @@ def _setting_option(section: str, item: Field[Any], names: set[str]) -> inspect.
         metavar=None if _is_plain(hint) else _metavar(hint),
     )
     return _keyword(item.name, Annotated[(hint if _is_plain(hint) else str) | None, option], None)
+
+
+@functools.cache
+def _hints(section: str, *, with_bounds: bool) -> dict[str, Any]:
+    """Return the types of a section's settings; they are text in its source, and slow to read for each one."""
+    return get_type_hints(SECTIONS[section], include_extras=with_bounds)
 
 
 def _is_plain(hint: Any) -> bool:
@@ -141,7 +147,7 @@ def _metavar(hint: Any) -> str:
 
 def _remarks(section: str, item: Field[Any]) -> str:
     """Return the bounds and the default of a setting, such as `` (above 0, at most 0.49; default: 0.1)``."""
-    hint = get_type_hints(SECTIONS[section], include_extras=True)[item.name]
+    hint = _hints(section, with_bounds=True)[item.name]
     remarks = [remark for remark in (_bounds_text(hint), _default_text(item.default)) if remark]
     return f" ({'; '.join(remarks)})" if remarks else ""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,18 +26,28 @@ _IN_HAND = 2
 _AHEAD = 4
 
 
-def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Generator[Result, None, None]:
-    """Yield ``work(0)``, ``work(1)`` … with up to ``workers`` of them done at the same time.
+@contextmanager
+def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Iterator[Iterator[Result]]:
+    """Give ``work(0)``, ``work(1)`` … with up to ``workers`` of them done at the same time.
+
+    The other processes set off when the block begins, this one as soon as a result is asked for: what it has to do
+    before, such as its slow imports, takes no time of theirs. They have ended when the block ends.
 
     Parameters
     ----------
     work : callable
-        Can be pickled, as what it returns can; must not depend on what was done before.
+        Can be pickled, as what it returns can; must not depend on what was done before. The other processes import
+        its module: a small one lets them begin sooner.
     count : int
         How many pieces of work there are.
     workers : int
         Processes, this one included. At most four times as many pieces are done ahead of the reader, so that memory
         stays flat.
+
+    Yields
+    ------
+    iterator
+        The results in order.
 
     Raises
     ------
@@ -45,12 +55,10 @@ def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Gene
         If another process ends before its work is done.
     """
     if workers == 1:
-        yield from map(work, range(count))
+        yield map(work, range(count))
         return
     with _others(workers - 1) as pool:
-        pieces = _Pieces(pool, work, count, workers)
-        for number in range(count):
-            yield pieces.result(number)
+        yield map(_Pieces(pool, work, count, workers).result, range(count))
 
 
 class _Pieces(Generic[Result]):
@@ -61,10 +69,11 @@ class _Pieces(Generic[Result]):
         self._count, self._workers = count, workers
         self._begun: dict[int, Future[Result]] = {}
         self._next = 0
+        self._keep_others_busy(self._stop(0))
 
     def result(self, number: int) -> Result:
         """Return the result of a piece, and do others here until it is there."""
-        stop = min(self._count, number + _AHEAD * self._workers)
+        stop = self._stop(number)
         self._keep_others_busy(stop)
         while number not in self._begun or not self._begun[number].done():
             if self._next < stop:
@@ -74,6 +83,10 @@ class _Pieces(Generic[Result]):
             else:
                 wait([self._begun[number]])
         return self._begun.pop(number).result()
+
+    def _stop(self, number: int) -> int:
+        """Return how far to go before a piece has been taken by the reader."""
+        return min(self._count, number + _AHEAD * self._workers)
 
     def _keep_others_busy(self, stop: int) -> None:
         in_hand = sum(not future.done() for future in self._begun.values())
@@ -87,19 +100,18 @@ class _Pieces(Generic[Result]):
 
 @contextmanager
 def _others(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Give other processes; they have ended when the block ends, and at once if it ends in an error."""
+    """Give other processes; they end at once when the block ends, for then nobody wants what they may be at."""
     pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_follow_parent)
     try:
         yield pool
-    except BaseException as error:
+    except BrokenProcessPool as error:
+        raise TryAgain(
+            "a worker process ended before its work was done", hint="is memory short? --jobs 1 takes the least"
+        ) from error
+    finally:
+        # They have nothing to tidy up, and to ask them to leave takes a tenth of a second.
         for child in active_children():
             child.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise TryAgain(
-                "a worker process ended before its work was done", hint="is memory short? --jobs 1 takes the least"
-            ) from error
-        raise
-    finally:
         pool.shutdown(cancel_futures=True)
 
 

@@ -212,28 +212,35 @@ def _removals(
 def _ends_removed(
     ordered: npt.NDArray[np.float64], rising: npt.NDArray[np.intp], falling: npt.NDArray[np.intp], *, count: int
 ) -> npt.NDArray[np.bool_]:
-    # Plain lists: each step depends on the one before, and a list look-up costs a third of an array look-up.
-    values = ordered.tolist()
-    first_low, first_high = rising[: count + 1].tolist(), falling[: count + 1].tolist()
-    low, high, last = 0, len(values) - 1, len(values) - 1
+    # Plain lists: each step depends on the one before, and a list look-up costs a third of an array look-up. The median
+    # is that of the bounds' sum, which goes up by one with each removal from below and down with each from above.
+    last = ordered.size - 1
+    medians = _medians_between(ordered, np.arange(last - count, last + count + 1)).tolist()
+    lows, highs = ordered[: count + 1].tolist(), ordered[: -count - 2 : -1].tolist()
+    low, high, middle = 0, 0, count
     above = []
     for _ in range(count):
-        middle = (low + high) // 2
-        median = values[middle] if (high - low) % 2 == 0 else (values[middle] + values[middle + 1]) / 2
-        below, over = median - values[low], values[high] - median
-        takes_high = over > below or (over == below and first_high[last - high] < first_low[low])
+        median = medians[middle]
+        below, over = median - lows[low], highs[high] - median
+        takes_high = over > below or (over == below and falling[high] < rising[low])
         above.append(takes_high)
         if takes_high:
-            high -= 1
+            high += 1
+            middle -= 1
         else:
             low += 1
+            middle += 1
     return np.array(above, dtype=np.bool_)
 
 
 def window_medians(ordered: npt.NDArray[np.float64], windows: Windows) -> npt.NDArray[np.float64]:
     """Return the median of every window of the sorted values, shape (k,)."""
-    ends = windows.low + windows.high
-    return np.asarray((ordered[ends // 2] + ordered[(ends + 1) // 2]) / 2)
+    return _medians_between(ordered, windows.low + windows.high)
+
+
+def _medians_between(ordered: npt.NDArray[np.float64], sums: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return the medians of windows, given the sums of their bounds."""
+    return np.asarray((ordered[sums // 2] + ordered[(sums + 1) // 2]) / 2)
 
 
 def window_mads(
@@ -242,20 +249,19 @@ def window_mads(
     """Median absolute deviation of every window at once.
 
     Seen from the centre of a window the distances to its median form two rising runs. The nearest half of the
-    survivors takes ``a`` from the run below and ``half - a`` from the run above; bisection finds ``a``.
+    survivors takes ``a`` from the run below and ``half - a`` from the run above; bisection finds ``a`` bit by bit.
     """
     size = windows.high - windows.low + 1
     half = size // 2
     centre = windows.low + half
-    fewest, most = np.zeros_like(half), half.copy()
-    for _ in range(int(half.max(initial=0)).bit_length()):
-        open_ = fewest < most
-        a = (fewest + most) // 2
-        # Where the search has closed, a may be the whole run: its row is not used, but must exist.
-        enough = medians - ordered[np.maximum(centre - 1 - a, 0)] >= ordered[centre + half - a - 1] - medians
-        most = np.where(open_ & enough, a, most)
-        fewest = np.where(open_ & ~enough, a + 1, fewest)
-    a, b = fewest, half - fewest
+    end = centre + half
+    a = np.zeros_like(half)
+    for bit in reversed(range(int(half.max(initial=0)).bit_length())):
+        more = a + (1 << bit)
+        # Of more than the half there may be no such rows: a look-up from the other end then, and not used.
+        enough = medians - ordered.take(centre - more) >= ordered.take(end - more) - medians
+        a = np.where(enough | (more > half), a, more)
+    b = half - a
     taken = np.maximum(
         np.where(a > 0, medians - ordered[centre - a], 0.0),
         np.where(b > 0, ordered[centre + b - 1] - medians, 0.0),

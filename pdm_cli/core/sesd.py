@@ -357,12 +357,11 @@ def _checked_series(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     present = np.flatnonzero(~np.isnan(series))
     if not present.size:
         raise NotEnoughData("the series holds no reading", hint="leave this series out")
-    inside = np.arange(present[0], present[-1] + 1)
-    missing = np.setdiff1d(inside, present, assume_unique=True)
-    if missing.size:
-        row = int(missing[0])
+    n_missing = int(present[-1] - present[0]) + 1 - present.size
+    if n_missing:
+        row = int(present[(np.diff(present) > 1).argmax()]) + 1
         raise DataError(
-            f"{missing.size} missing reading(s) between others, the first at row {row}",
+            f"{n_missing} missing reading(s) between others, the first at row {row}",
             hint="fill or interpolate the gaps first",
             row=row,
         )

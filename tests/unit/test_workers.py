@@ -47,28 +47,35 @@ def die_elsewhere(home: int, number: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers: int) -> None:
-    assert list(in_order(square, 20, workers=workers)) == [number**2 for number in range(20)]
+    with in_order(square, 20, workers=workers) as results:
+        assert list(results) == [number**2 for number in range(20)]
 
 
 def test_one_worker_is_this_process_and_two_are_two() -> None:
-    assert set(in_order(tell_process, 4, workers=1)) == {os.getpid()}
-    processes = set(in_order(tell_process, 100, workers=2))
+    with in_order(tell_process, 4, workers=1) as results:
+        assert set(results) == {os.getpid()}
+    with in_order(tell_process, 100, workers=2) as results:
+        processes = set(results)
     assert os.getpid() in processes
     assert len(processes) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_comes_at_its_turn(workers: int) -> None:
-    results = in_order(refuse_third, 5, workers=workers)
-    assert [next(results), next(results)] == [0, 1]
-    with pytest.raises(DataError, match="the third is wrong") as caught:
-        next(results)
+    with in_order(refuse_third, 5, workers=workers) as results:
+        assert [next(results), next(results)] == [0, 1]
+        with pytest.raises(DataError, match="the third is wrong") as caught:
+            next(results)
     assert caught.value.hint == "mend it"
 
 
 def test_an_error_of_the_other_process_comes_with_all_it_says() -> None:
-    with pytest.raises(DataError, match=r"telemetry\.parquet: piece \d+ is wrong") as caught:
-        list(in_order(partial(refuse_elsewhere, os.getpid()), 200, workers=2))
+    work = partial(refuse_elsewhere, os.getpid())
+    with (
+        pytest.raises(DataError, match=r"telemetry\.parquet: piece \d+ is wrong") as caught,
+        in_order(work, 200, workers=2) as results,
+    ):
+        list(results)
     assert type(caught.value) is DataError
     assert caught.value.hint == "mend it"
     assert caught.value.exit_code == 4
@@ -89,35 +96,48 @@ def leave_note(folder: Path, number: int) -> int:
 
 def test_ctrl_c_waits_for_no_piece() -> None:
     # The first piece is begun elsewhere and never done; this process gets as far ahead as it may.
-    results = in_order(partial(sleep_elsewhere, os.getpid()), 1_000_000, workers=2)
+    work = partial(sleep_elsewhere, os.getpid())
     Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), in_order(work, 1_000_000, workers=2) as results:
         next(results)
     assert time.monotonic() - start < 10
     assert not active_children()
 
 
-def test_a_closed_generator_leaves_no_process() -> None:
-    results = in_order(square, 1_000_000, workers=2)
-    assert next(results) == 0
-    results.close()
+def test_the_other_process_sets_off_before_a_result_is_asked_for(tmp_path: Path) -> None:
+    with in_order(partial(leave_note, tmp_path), 1000, workers=2):
+        until = time.monotonic() + 10
+        while not (tmp_path / "0").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+    assert (tmp_path / "0").exists()
+
+
+def test_a_block_that_ends_early_waits_for_no_piece_and_leaves_no_process() -> None:
+    start = time.monotonic()
+    with in_order(partial(sleep_elsewhere, os.getpid()), 1_000_000, workers=2):
+        time.sleep(0.5)
+    assert time.monotonic() - start < 10
     assert not active_children()
 
 
 def test_pieces_are_done_a_bounded_way_ahead_of_the_reader(tmp_path: Path) -> None:
-    results = in_order(partial(leave_note, tmp_path), 1000, workers=2)
-    for number in range(50):
-        assert next(results) == number
-        done = [int(path.name) for path in tmp_path.iterdir()]
-        assert number <= max(done) < number + 8
-    results.close()
+    with in_order(partial(leave_note, tmp_path), 1000, workers=2) as results:
+        for number in range(50):
+            assert next(results) == number
+            done = [int(path.name) for path in tmp_path.iterdir()]
+            assert number <= max(done) < number + 8
 
 
 def test_no_work_at_all_is_no_result() -> None:
-    assert list(in_order(square, 0, workers=2)) == []
+    with in_order(square, 0, workers=2) as results:
+        assert list(results) == []
 
 
 def test_a_process_that_dies_is_told_as_something_to_try_again() -> None:
-    with pytest.raises(TryAgain, match="ended before its work was done"):
-        list(in_order(partial(die_elsewhere, os.getpid()), 200, workers=2))
+    work = partial(die_elsewhere, os.getpid())
+    with (
+        pytest.raises(TryAgain, match="ended before its work was done"),
+        in_order(work, 200, workers=2) as results,
+    ):
+        list(results)
