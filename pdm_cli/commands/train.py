@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -202,7 +201,7 @@ def _search(task: Task, problem: Problem) -> Training:
 def _follow(screen: Screen, trial: str, folds: int) -> Iterator[Callable[[int], None]]:
     """Show a trial: a line, and on a terminal a bar of its folds below it."""
     screen.say(f"train: {trial}")
-    if not sys.stderr.isatty():
+    if not screen.is_live:
         yield lambda _: None
         return
     with screen.progress("folds", folds) as advance:
