@@ -15,7 +15,19 @@ import typer
 from typer.core import TyperGroup
 
 from pdm_cli import __version__
-from pdm_cli.commands import demo, detect_anomalies, evaluate, fetch_results, predict, preprocess, run, train
+from pdm_cli.commands import (
+    demo,
+    detect_anomalies,
+    doctor,
+    evaluate,
+    fetch_results,
+    jobs,
+    predict,
+    preprocess,
+    run,
+    submit,
+    train,
+)
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -80,6 +92,8 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         return _fail(screen, error)
     except typer.TyperException as error:
         return _fail(screen, _usage_error(error))
+    except MemoryError as error:
+        return _fail(screen, _lack_of_memory(error))
     except PermissionError as error:
         problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
         return _fail(screen, problem)
@@ -133,7 +147,11 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
+app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+# Options of the job stand before the command that is submitted, and that one's own after it.
+app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 
 
 def main() -> None:
@@ -167,6 +185,14 @@ def _fail(screen: Screen, error: PdmError) -> int:
         sys.stderr.write(_SIGNATURE.sub(r"\1…", text))
     screen.fail(error)
     return error.exit_code
+
+
+def _lack_of_memory(error: MemoryError) -> TryAgain:
+    told = f"not enough memory: {error}" if str(error) else "not enough memory"
+    hint = "give fewer --jobs or --threads, fewer machines at once, or run on a machine with more memory"
+    lack = TryAgain(told, hint=hint)
+    lack.__cause__ = error
+    return lack
 
 
 def _bug(error: Exception) -> InternalError:

@@ -21,7 +21,7 @@ from pdm_cli.errors import ModelError, PdmError
 from pdm_cli.params import Section, Settings
 
 BUNDLE_FILE = "bundle.json"
-SCHEMA = "pdm.bundle/2"
+SCHEMA = "pdm.bundle/3"
 SECTIONS = ("preprocess", "features", "detect", "labels", "train", "costs")
 _AGAIN = "train or fetch the model again"
 _MEMBER_FILE = re.compile(r"member_\d+_\d+\.[a-z]+")
@@ -92,14 +92,6 @@ class _StoredMember:
 
 
 @dataclass(frozen=True)
-class _StoredFingerprint:
-    features: list[str]
-    edges: list[list[float]]
-    shares: list[list[float]]
-    typical: list[float | None]
-
-
-@dataclass(frozen=True)
 class _StoredTraining:
     cutoff: str
     test_start: str
@@ -112,7 +104,7 @@ class _Stored:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
-    schema: Literal["pdm.bundle/2"]
+    schema: Literal["pdm.bundle/3"]
     components: list[str]
     members: list[_StoredMember]
     calibrations: list[Calibration]
@@ -127,7 +119,7 @@ class _Stored:
     states: dict[str, dict[str, Any]]
     trained: _StoredTraining
     settings: dict[str, dict[str, Any]]
-    fingerprint: _StoredFingerprint
+    fingerprint: Fingerprint
 
 
 def save(folder: Path, bundle: Bundle) -> None:
@@ -143,7 +135,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         "vocabulary": asdict(recipe.vocabulary),
         "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
         "settings": {section: _lasting(getattr(recipe.settings, section)) for section in SECTIONS},
-        "fingerprint": bundle.fingerprint.to_json(),
+        "fingerprint": asdict(bundle.fingerprint),
     }
     text = json.dumps(content, indent=1, default=str, ensure_ascii=False, allow_nan=False)
     (folder / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
@@ -172,7 +164,7 @@ def load(folder: Path) -> Bundle:
             stored.rules,
         )
         _check_parts(stored)
-        return Bundle(model, _load_recipe(stored, path), Fingerprint.from_json(asdict(stored.fingerprint)))
+        return Bundle(model, _load_recipe(stored, path), stored.fingerprint)
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
     except KeyError as exc:
@@ -250,7 +242,7 @@ def _check_parts(stored: _Stored) -> None:
         told = wrong[0] if wrong else f"{len(stored.members)} members"
         raise ValueError(f"{wanted} components, but {told}")
     seen = stored.fingerprint
-    if {len(seen.edges), len(seen.shares), len(seen.typical)} != {len(seen.features)} or any(
+    if {len(seen.edges), len(seen.shares)} != {len(seen.features)} or any(
         len(shares) != len(edges) + 2 for edges, shares in zip(seen.edges, seen.shares, strict=True)
     ):
         raise ValueError("the parts of its fingerprint are not of one length")

@@ -16,8 +16,8 @@ from pdm_cli.params import SECTIONS, Section, Settings
 
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
-# Names with the prefix that are no settings: where the config is, and where tests find the reference data.
-ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE"})
+# Names with the prefix that are no settings: where the config is, and where tests find the reference data and Azurite.
+ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE", "PDM_CLI_AZURITE"})
 
 _PRECEDENCE = {"option": 0, "environment": 1}
 
@@ -76,7 +76,7 @@ def resolve(
         If an option holds a wrong value.
     """
     environ = os.environ if environ is None else environ
-    path = _config_path(config, environ, folder or Path())
+    path = find_config(config, environ, folder or Path())
     from_file = _read_config(path) if path else {}
     from_environment = _read_environment(environ)
     origins: dict[str, str] = {}
@@ -132,7 +132,8 @@ def option_words(section: str, values: Section) -> list[str]:
     for item in section_fields(section):
         value, only_for = getattr(values, item.name), item.metadata["only_for"]
         is_idle = only_for is not None and getattr(values, only_for[0]) != only_for[1]
-        if is_idle or value is None or value is False or (not value and value == _default(item)):
+        is_empty = value in ("", (), {}) and value == _default(item)
+        if is_idle or is_empty or value is None or value is False:
             continue
         words += [option_name(item.name)] if value is True else [option_name(item.name), _to_text(value)]
     return words
@@ -151,7 +152,8 @@ def _to_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _config_path(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+def find_config(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
+    """Return the config file: the one named, by option or environment, else the one in ``folder`` if it is there."""
     named = config or environ.get(f"{ENV_PREFIX}CONFIG")
     if named:
         return Path(named)
@@ -258,7 +260,11 @@ def _validate(cls: type[Section], section: str, values: dict[str, object], origi
 def _refuse_without_effect(section: str, values: Section, origins: dict[str, str]) -> None:
     """Refuse an option that does nothing beside the others; a config file may well hold settings for several ways."""
     for item in section_fields(section):
-        if item.metadata["only_for"] is None or origins[item.name] != "option":
+        if origins[item.name] != "option":
+            continue
+        if not (item.metadata["may_be_empty"] or getattr(values, item.name)):
+            raise UsageError(f"{option_name(item.name)}: is empty", hint="is a variable of your script not set?")
+        if item.metadata["only_for"] is None:
             continue
         other, wanted = item.metadata["only_for"]
         if getattr(values, other) != wanted:

@@ -1,4 +1,4 @@
-"""Output folders that appear whole or not at all.
+"""Output folders whose files appear together or not at all.
 
 Files are written in a hidden folder inside the target and moved into place at the end, the manifest last: a folder
 with a manifest is whole. Working inside the target keeps the move on one file system, also where the target itself

@@ -31,6 +31,7 @@ def setting(
     changes_result: bool = True,
     only_for: tuple[str, str] | None = None,
     variables: tuple[str, ...] = (),
+    may_be_empty: bool = True,
 ) -> Any:
     """Return a dataclass field with its default and its one line of help.
 
@@ -46,8 +47,16 @@ def setting(
         Another setting of the section, and the value of it without which this one has no effect.
     variables : tuple of str
         Names under which other programs put the value into the environment; the first one set is taken.
+    may_be_empty : bool
+        False for a list that nobody gives as an option to say nothing.
     """
-    metadata = {"help": text, "changes_result": changes_result, "only_for": only_for, "variables": variables}
+    metadata = {
+        "help": text,
+        "changes_result": changes_result,
+        "only_for": only_for,
+        "variables": variables,
+        "may_be_empty": may_be_empty,
+    }
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -317,6 +326,7 @@ class EvaluateParams(Section):
         (),
         "Conditions that end with exit code 10, comma-separated, such as ap<0.9,false_alarms>0.2; of ap, auc, f1, "
         "brier, calibration_error, caught, warning_hours, false_alarms.",
+        may_be_empty=False,
     )
 
 

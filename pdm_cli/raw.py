@@ -50,6 +50,11 @@ class RawTelemetry:
         check_columns(self._files, [(MACHINE, self._names[MACHINE], "machine"), (TIME, self._names[TIME], "time")])
         self.sensors, self.ignored = find_sensors(self._files, columns)
 
+    def type_of(self, name: str) -> str:
+        """Return what a column of the table holds: ``a text``, or its type in Arrow's words."""
+        found = self._files.schema.field(name).type
+        return "a text" if is_text(found) else str(found)
+
     def scan(self) -> TelemetryScan:
         """Read machines and stamps once: order, rows a machine, step.
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdm_cli.errors import DataError, SchemaError, UsageError
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.folders import list_files
 from pdm_cli.schema import Table
 
 _HEAD = b"PAR1"
@@ -28,19 +29,6 @@ class TableFiles:
     name: str
     parts: tuple[Path, ...]
     schema: pa.Schema
-
-
-def check_folder(port: str, folder: Path) -> None:
-    """Refuse an input folder that is not there.
-
-    Raises
-    ------
-    UsageError
-        If ``folder``, the value of the option ``port``, is no folder.
-    """
-    if not folder.is_dir():
-        what = "is a file, wanted a folder of tables" if folder.exists() else "no such folder"
-        raise UsageError(f"{port} {folder}: {what}", hint=f"{port} names a folder that holds the tables")
 
 
 def find_table(folder: Path, table: Table) -> TableFiles | None:
@@ -80,14 +68,6 @@ def find_table(folder: Path, table: Table) -> TableFiles | None:
     if twice:
         raise SchemaError(f"{name}: column {twice[0]!r} stands in it twice", hint="give each column its own name")
     return TableFiles(name, parts, schemas[0])
-
-
-def list_files(folder: Path, table: Table) -> list[Path]:
-    """Return the Parquet files of a table: the file itself, or the parts in a folder of its name, sorted."""
-    found: list[Path] = []
-    for place in (folder / table.file, folder / table.name):
-        found += [place] if place.is_file() else (path for path in place.rglob("*.parquet") if path.is_file())
-    return sorted(found)
 
 
 def part_name(files: TableFiles, part: Path) -> str:
@@ -145,6 +125,9 @@ def reading(path: Path) -> Iterator[None]:
     """Turn the errors of decoding ``path`` into one line."""
     try:
         yield
+    except MemoryError:
+        # Arrow's own is an ArrowException too, but says nothing of the file.
+        raise
     except (pa.ArrowException, OSError) as exc:
         raise _unreadable(path, exc) from exc
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import input_port, with_settings
+from pdm_cli.commands.stages import STAGES
 from pdm_cli.errors import GateNotMet, NotEnoughData, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.forecast import Forecast
     from pdm_cli.core.gates import Gate
-    from pdm_cli.core.judging import Verdict
+    from pdm_cli.core.judging import PredictedSpan
 
 
 @with_settings("columns", "preprocess", "evaluate")
@@ -35,17 +36,16 @@ def evaluate(
 
     Example: pdm evaluate --model model --data raw --fail-on "ap<0.9"
     """
-    from pdm_cli import bundle, tables
-    from pdm_cli.commands.execution import local_folder
+    from pdm_cli import bundle
+    from pdm_cli.commands.execution import check_inputs
     from pdm_cli.commands.forecast import make_forecast
     from pdm_cli.report.results import draw_metrics
 
     gates = _parse_gates(settings.evaluate.fail_on)
-    for port, value in (("data", data), ("model", model)):
-        tables.check_folder(f"--{port}", local_folder(port, value))
-    loaded = bundle.load(Path(model))
+    folders = check_inputs(STAGES["predict"], {"data": data, "model": model})
+    loaded = bundle.load(folders["model"])
     with tempfile.TemporaryDirectory(prefix="pdm-evaluate-") as work:
-        forecast = make_forecast(loaded, Path(data), Path(work), settings=settings, screen=screen)
+        forecast = make_forecast(loaded, folders["data"], Path(work), settings=settings, screen=screen)
         metrics = _score(loaded, forecast, screen)
     failing = [gate for gate in gates if gate.fails(metrics)]
     # With --json stdout is one object: that of the error, which then holds the metrics.
@@ -58,7 +58,7 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     import numpy as np
 
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.judging import Verdict, judge_verdict
+    from pdm_cli.core.judging import PredictedSpan, judge_span
     from pdm_cli.core.labels import label_failures, last_stamps
     from pdm_cli.schema import MACHINE
 
@@ -71,37 +71,35 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
     if strangers:
         screen.say(f"evaluate: failures of {', '.join(strangers)} are left out: the model does not know of them")
     rows = _unseen_rows(loaded, instants, screen)
-    ends = last_stamps(context.sources.telemetry)
-    labels = label_failures(instants, failures, components, ends=ends, params=recipe.settings.labels)
+    lead, ends = recipe.settings.labels, last_stamps(context.sources.telemetry)
+    labels = label_failures(instants, failures, components, ends=ends, params=lead)
     if np.isnan(labels[rows]).all():
-        raise NotEnoughData(
-            f"telemetry.parquet: no row with a horizon of {recipe.settings.labels.horizon_hours:g} h of data after it",
-            hint="give later telemetry",
-        )
-    span = Instants(instants.machines, instants.codes[rows], instants.times[rows])
-    scored = instants.machines[np.unique(span.codes)]
-    verdict = Verdict(
-        span,
+        told = f"telemetry.parquet: no row with a horizon of {lead.horizon_hours:g} h of data after it"
+        raise NotEnoughData(told, hint="give later telemetry")
+    seen = Instants(instants.machines, instants.codes[rows], instants.times[rows])
+    scored = instants.machines[np.unique(seen.codes)]
+    span = PredictedSpan(
+        seen,
         labels[rows],
         forecast.probabilities[rows],
         forecast.alerts[rows],
         failures[failures[MACHINE].isin(scored)],
         instants.ends(),
     )
-    metrics = judge_verdict(
-        verdict,
+    metrics = judge_span(
+        span,
         components,
         loaded.model.rules,
-        lead=recipe.settings.labels,
+        lead=lead,
         costs=recipe.settings.costs,
         lives={},
         merge_hours=recipe.settings.train.merge_hours,
         seed=recipe.settings.train.seed,
     )
-    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, verdict)}
+    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, span)}
 
 
-def _describe_split(loaded: Bundle, verdict: Verdict) -> dict[str, Any]:
+def _describe_split(loaded: Bundle, span: PredictedSpan) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli.core.split import show
@@ -109,9 +107,9 @@ def _describe_split(loaded: Bundle, verdict: Verdict) -> dict[str, Any]:
     labels, trained = loaded.recipe.settings.labels, loaded.recipe.trained
     return {
         "cutoff": trained["cutoff"],
-        "test_start": show(int(verdict.rows.times.min())),
-        "test_end": show(int(verdict.rows.times.max())),
-        "test_rows": int((~np.isnan(verdict.labels[:, 0])).sum()),
+        "test_start": show(int(span.rows.times.min())),
+        "test_end": show(int(span.rows.times.max())),
+        "test_rows": int((~np.isnan(span.labels[:, 0])).sum()),
         "lead_time_hours": labels.lead_time_hours,
         "horizon_hours": labels.horizon_hours,
     }

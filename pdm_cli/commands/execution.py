@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli import manifest
-from pdm_cli.commands.stages import Stage
+from pdm_cli.commands.stages import Port, Stage
 from pdm_cli.errors import UsageError
+from pdm_cli.folders import check_folder, list_files
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -101,15 +102,12 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     UsageError
         If a folder is not there.
     """
-    from pdm_cli import tables
-
-    folders = {
-        port.name: local_folder(port.name, value)
-        for port in stage.inputs
-        if (value := inputs.get(port.name)) is not None
-    }
-    for port, folder in folders.items():
-        tables.check_folder(f"--{port}", folder)
+    folders = {}
+    for port in stage.inputs:
+        value = inputs.get(port.name)
+        if value is not None:
+            folders[port.name] = local_folder(port.name, value)
+            check_folder(f"--{port.name}", folders[port.name], port.holds)
     return folders
 
 
@@ -130,21 +128,21 @@ def local_folder(port: str, value: str) -> Path:
 
 def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> manifest.Recipe:
     """Return what decides the bytes of the stage's output: parameters, input hashes, code and versions."""
-    from pdm_cli import tables
-
     inputs = {
-        port.name: manifest.hash_files(
-            folders[port.name],
-            [
-                *(path for table in port.tables for path in tables.list_files(folders[port.name], table)),
-                *(path for pattern in port.files for path in folders[port.name].glob(pattern)),
-            ],
-        )
+        port.name: manifest.hash_files(folders[port.name], list_input_files(port, folders[port.name]))
         for port in stage.inputs
         if port.name in folders
     }
     parameters = {section: kept_settings(settings, section) for section in stage.sections}
     return manifest.Recipe(stage.command, parameters, inputs, manifest.library_versions(), manifest.code_hash())
+
+
+def list_input_files(port: Port, folder: Path) -> list[Path]:
+    """Return the files of a port's folder that the command reads, as far as they are there."""
+    return [
+        *(path for table in port.tables for path in list_files(folder, table)),
+        *(path for pattern in port.files for path in folder.glob(pattern)),
+    ]
 
 
 def kept_settings(settings: Settings, section: str) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from pdm_cli import manifest, outputs
 from pdm_cli.commands.execution import draw_summary, local_folder, read_summary
 from pdm_cli.commands.log_copies import fetch_logs, read_end
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import DataError, JobCancelled, JobFailed, JobNotFinished, PdmError, RemoteError
+from pdm_cli.commands.waiting import describe_end
+from pdm_cli.errors import DataError, JobNotFinished, RemoteError
 from pdm_cli.remote import fetching, transfer
 from pdm_cli.remote.aml import storage
 from pdm_cli.remote.aml.session import Session
-from pdm_cli.remote.aml.status import JobState, read_state
-from pdm_cli.remote.logs import last_error
+from pdm_cli.remote.aml.status import read_state
 from pdm_cli.remote.patience import insist
+from pdm_cli.remote.states import COMPLETED, JobState
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ SCHEMA = "pdm.fetch/1"
 _PLAIN_OUTPUT = "out"
 # The service's own place for what a job writes without being asked.
 _DEFAULT_OUTPUT = "default"
-_DONE = "Completed"
-_FINISHED = (_DONE, "Failed", "Canceled", "NotResponding")
 _MOST_MANIFEST_BYTES = 16 * 2**20
 
 
@@ -122,10 +121,11 @@ def fetch_job(
     outputs.check_free(target / outputs.LOGS_FOLDER, overwrite=True)
     steady: Callable[[Callable[[], Any]], Any] = partial(insist, warn=screen.warn)
     state: JobState = steady(lambda: read_state(session, name))
-    if state.status not in _FINISHED:
+    if not state.is_finished:
         raise JobNotFinished(f"job {name}: {state.status}, not finished", hint="--wait waits for it")
-    if state.status != _DONE:
-        raise _failure_of(state, fetch_logs(session, state, target, screen))
+    if state.status != COMPLETED:
+        logs = fetch_logs(session, state, target, screen)
+        raise describe_end(state, {step: read_end(path) for step, path in logs.items()})
     found: list[Output] = steady(lambda: _find_outputs(session, state, target, only))
     fetched = _receive(found, overwrite=overwrite, screen=screen)
     logs = fetch_logs(session, state, target, screen)
@@ -140,20 +140,6 @@ def draw_fetched(result: Mapping[str, Any]) -> list[RenderableType]:
     """Draw the result of :func:`fetch_job` as the command that ran would show it."""
     drawn = draw_summary(STAGES[result["command"]], result["summary"]) if result["command"] else []
     return [*drawn, result["out"]]
-
-
-def _failure_of(state: JobState, logs: Mapping[str, Path]) -> PdmError:
-    """Return how a job ended, in its own words if it left any."""
-    if state.status == "Canceled":
-        return JobCancelled(f"job {state.name} was cancelled", hint=f"pdm jobs logs {state.name}")
-    failed = [step.name for step in state.steps if step.status == "Failed"] or [state.name]
-    message, hint = f"job {state.name} failed", f"pdm jobs logs {state.name}"
-    for step in failed:
-        last = last_error(read_end(logs[step])) if step in logs else None
-        if last is not None:
-            own = f"{step}: {last[0]}" if state.steps else last[0]
-            return JobFailed(f"{message}: {own}", hint=last[1] or hint)
-    return JobFailed(message, hint=hint)
 
 
 def _find_outputs(session: Session, state: JobState, target: Path, only: Sequence[str]) -> list[Output]:

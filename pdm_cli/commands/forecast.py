@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
     from pdm_cli.bundle import Bundle, Recipe
     from pdm_cli.core.feature_table import FeatureTable
-    from pdm_cli.core.features import Context
+    from pdm_cli.core.features import Context, Sources
+    from pdm_cli.raw import RawTelemetry
     from pdm_cli.report.screen import Screen
+    from pdm_cli.scan import TelemetryScan
+
+# Of more kinds of event than this only the first are named.
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,23 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     """
     from pdm_cli.commands.detect_anomalies import detect
     from pdm_cli.commands.execution import Task
-    from pdm_cli.commands.preprocess import prepare
+    from pdm_cli.commands.preprocess import check_ranges, prepare_scanned
     from pdm_cli.commands.sources import read_sources
     from pdm_cli.core.features import Context, build_features, match_states
+    from pdm_cli.raw import RawTelemetry
     from pdm_cli.schema import MACHINE, TIME
 
     recipe = bundle.recipe
     as_trained = _as_trained(recipe, settings)
     _check_tables(recipe, data)
-    _check_sensors(recipe, data, as_trained)
+    raw = RawTelemetry(data, as_trained.columns, as_trained.preprocess)
+    _check_sensors(recipe, raw)
+    check_ranges(raw, as_trained)
+    scan = raw.scan()
+    _check_step(recipe, scan)
     prepared, anomalies = work / "prepared", work / "anomalies"
-    _check_step(recipe, data, as_trained)
     prepared.mkdir()
-    prepare(Task({"data": data}, prepared, as_trained, screen))
+    prepare_scanned(Task({"data": data}, prepared, as_trained, screen), raw, scan)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
         detect(Task({"prepared": prepared}, anomalies, as_trained, screen))
@@ -90,6 +99,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     telemetry = sources.telemetry[[MACHINE, TIME, *recipe.sensors]]
     sources = replace(sources, telemetry=telemetry, events=known, machines=machines)
     _check_attributes(recipe, machines)
+    _warn_of_strangers(recipe, sources, screen)
     context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
     table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
     probabilities = bundle.model.foretell(table)
@@ -122,10 +132,14 @@ def _check_tables(recipe: Recipe, data: Path) -> None:
             )
 
 
-def _check_sensors(recipe: Recipe, data: Path, settings: Settings) -> None:
-    from pdm_cli.raw import RawTelemetry
-
-    here = list(RawTelemetry(data, settings.columns, settings.preprocess).sensors)
+def _check_sensors(recipe: Recipe, raw: RawTelemetry) -> None:
+    here = list(raw.sensors)
+    for name in recipe.sensors:
+        if name in raw.ignored:
+            raise FeatureMismatch(
+                f"telemetry.parquet: column {name} is {raw.type_of(name)}, wanted a number, as in the training",
+                hint="convert it, e.g. pandas.to_numeric(…)",
+            )
     if sorted(here) != sorted(recipe.sensors):
         raise FeatureMismatch(
             f"telemetry.parquet: not the sensors of the model: {_difference(here, recipe.sensors)}",
@@ -162,13 +176,36 @@ def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
             )
 
 
-def _check_step(recipe: Recipe, data: Path, settings: Settings) -> None:
-    from pdm_cli.raw import RawTelemetry
+def _warn_of_strangers(recipe: Recipe, sources: Sources, screen: Screen) -> None:
+    """Tell kinds of event and categories that the model never saw, so that it has no feature of theirs."""
+    from pdm_cli.schema import EVENT_TABLES, MACHINES
 
-    step = RawTelemetry(data, settings.columns, settings.preprocess).scan().step_us
-    if step != recipe.step_us:
+    seen = recipe.vocabulary
+    strange = [
+        (table.file, sorted(set(sources.events[table.name]["kind"]) - set(seen.kinds.get(table.name, ()))))
+        for table in EVENT_TABLES
+        if table.name in sources.events
+    ]
+    if sources.machines is not None:
+        strange += [
+            (f"{name} of {MACHINES.file}", sorted(set(sources.machines[name].dropna()) - set(known)))
+            for name, known in seen.categories.items()
+        ]
+    told = [f"{_few(names)} in {place}" for place, names in strange if names]
+    if told:
+        screen.warn(f"never seen in the training, so the model cannot tell them apart: {'; '.join(told)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _check_step(recipe: Recipe, scan: TelemetryScan) -> None:
+    if scan.step_us != recipe.step_us:
         raise FeatureMismatch(
-            f"telemetry.parquet: a reading every {step / 60e6:g} min, the model was trained on one every "
+            f"telemetry.parquet: a reading every {scan.step_us / 60e6:g} min, the model was trained on one every "
             f"{recipe.step_us / 60e6:g} min",
             hint="give telemetry of the same step, or train on this one",
         )

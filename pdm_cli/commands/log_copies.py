@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from pdm_cli import manifest, outputs
@@ -10,8 +9,8 @@ from pdm_cli.errors import PdmError
 from pdm_cli.remote import fetching
 from pdm_cli.remote.aml import storage
 from pdm_cli.remote.aml.session import Session
-from pdm_cli.remote.aml.status import JobState
 from pdm_cli.remote.patience import insist
+from pdm_cli.remote.states import JobState
 from pdm_cli.report.screen import Screen
 
 # The end of a log, where its error is.
@@ -45,7 +44,7 @@ def read_end(path: Path) -> str:
 def _fetch(session: Session, state: JobState, folder: Path) -> dict[str, Path]:
     container = storage.open_container(session, storage.ARTIFACT_STORE)
     blobs: dict[str, fetching.Blob] = {}
-    for name, run in _runs(state).items():
+    for name, run in state.runs().items():
         address = storage.log_address(run)
         blobs |= {f"{name}.txt": blob for blob in storage.list_blobs(container, address) if blob.name == address}
     for name in blobs:
@@ -59,8 +58,3 @@ def _fetch(session: Session, state: JobState, folder: Path) -> dict[str, Path]:
         for name, blob in blobs.items():
             fetching.store(storage.read_pieces(container, blob), partial / name, lambda _: None)
     return logs
-
-
-def _runs(state: JobState) -> Mapping[str, str]:
-    """Return step to job; a single command is its own."""
-    return {step.name: step.job for step in state.steps} or {state.name: state.name}

@@ -40,10 +40,11 @@ def input_port(name: str, text: str) -> Any:
     return typer.Option(f"--{name}", help=text, metavar="FOLDER", rich_help_panel=DATA_PANEL)
 
 
-def with_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(*sections: str, is_bound: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each setting of ``sections``, ``--config``, and the options for talking.
 
-    The command itself takes ``settings`` and ``screen`` by keyword instead.
+    The command itself takes ``settings`` and ``screen`` by keyword instead; or, where not ``is_bound``, the values of
+    those options as they are, to give them to :func:`bind` itself.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,9 +55,9 @@ def with_settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..
 
         @functools.wraps(command)
         def wrapper(**values: Any) -> None:
-            command(**bind(sections, values))
+            command(**(bind(sections, values) if is_bound else values))
 
-        kept = [p for p in own if p.name not in ("settings", "screen")]
+        kept = [p for p in own if p.name not in ("settings", "screen") and p.kind is not p.VAR_KEYWORD]
         first = [p for p in kept if get_args(p.annotation)[-1].rich_help_panel != OUTPUT_PANEL]
         parameters = [*first, *added, *(p for p in kept if p not in first), *_common_options()]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import NotEnoughData
+from pdm_cli.errors import NotEnoughData, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -43,6 +44,11 @@ def predict(
     """
     from pdm_cli.commands.execution import draw_summary, execute
 
+    if settings.predict.latest and settings.predict.since is not None:
+        raise UsageError(
+            "--since: has no meaning beside --latest, which writes one prediction a machine",
+            hint="leave one of the two out",
+        )
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
@@ -51,30 +57,23 @@ def predict(
 def foretell(task: Task) -> dict[str, Any]:
     """Write predictions, episodes, work list and drift, and return the summary."""
     import numpy as np
-    import pandas as pd
 
-    from pdm_cli import bundle, tables
+    from pdm_cli import bundle
     from pdm_cli.commands.forecast import make_forecast
     from pdm_cli.core.drift import DIFFERENT
+    from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import show
-    from pdm_cli.core.worklist import find_alert_episodes, list_predictions
-    from pdm_cli.schema import PREDICTIONS
 
     loaded = bundle.load(task.inputs["model"])
     work = task.out / "work"
     work.mkdir()
     forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
     shutil.rmtree(work)
-    instants, components = forecast.context.instants, loaded.model.components
+    instants = forecast.context.instants
     rows = _wanted_rows(forecast, task.settings)
-    predictions = list_predictions(instants, forecast.probabilities, forecast.alerts, components, rows=rows)
-    tables.write_frame(task.out / PREDICTIONS.file, predictions)
-    episodes = find_alert_episodes(
-        instants, forecast.alerts, components, merge_hours=loaded.recipe.settings.train.merge_hours
-    )
     times = instants.times[rows]
-    episodes = episodes[episodes["end"] >= pd.Timestamp(int(times.min()), unit="us")].reset_index(drop=True)
-    tables.write_frame(task.out / "episodes.parquet", episodes)
+    episodes = _write_predictions(task.out, loaded, forecast, rows)
+    silent = _find_silent(loaded, forecast, task.screen)
     worklist = _rank(loaded, forecast)
     worklist.to_csv(task.out / "worklist.csv", index=False)
     drift = _drift(loaded, forecast, task.settings)
@@ -86,11 +85,31 @@ def foretell(task: Task) -> dict[str, Any]:
         "start": show(int(times.min())),
         "end": show(int(times.max())),
         "alerts": int(forecast.alerts[rows].sum()),
-        "episodes": len(episodes),
+        "episodes": episodes,
+        "silent": {"count": len(silent), "first": _as_records(silent.head(FIRST_ROWS))},
         "worklist": _as_records(worklist),
         "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(_AGEING)]),
         **_describe_model(loaded),
     }
+
+
+def _write_predictions(out: Path, loaded: Bundle, forecast: Forecast, rows: NDArray[np.bool_]) -> int:
+    """Write the predictions of some rows and the episodes of alerts since the first of them; return how many."""
+    import pandas as pd
+
+    from pdm_cli import tables
+    from pdm_cli.core.worklist import find_alert_episodes, list_predictions
+    from pdm_cli.schema import PREDICTIONS
+
+    instants, components = forecast.context.instants, loaded.model.components
+    predictions = list_predictions(instants, forecast.probabilities, forecast.alerts, components, rows=rows)
+    tables.write_frame(out / PREDICTIONS.file, predictions)
+    merge_hours = loaded.recipe.settings.train.merge_hours
+    episodes = find_alert_episodes(instants, forecast.alerts, components, merge_hours=merge_hours)
+    first = pd.Timestamp(int(instants.times[rows].min()), unit="us")
+    episodes = episodes[episodes["end"] >= first].reset_index(drop=True)
+    tables.write_frame(out / "episodes.parquet", episodes)
+    return len(episodes)
 
 
 def _describe_model(loaded: Bundle) -> dict[str, Any]:
@@ -119,6 +138,24 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
             hint="give an earlier --since",
         )
     return rows
+
+
+def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataFrame:
+    """Return the machines whose telemetry ended long before the others', and warn of them."""
+    from pdm_cli.core.split import show
+    from pdm_cli.core.worklist import find_silent
+    from pdm_cli.schema import MACHINE, TIME
+
+    instants, hours = forecast.context.instants, loaded.recipe.settings.labels.horizon_hours
+    silent = find_silent(instants, horizon_hours=hours)
+    if len(silent):
+        first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
+        screen.warn(
+            f"silent for more than {hours:g} h before the newest reading ({show(int(instants.times.max()))}): "
+            f"{len(silent):,} of {len(instants.machines):,} machines, first {first} (since {last:%Y-%m-%dT%H:%M}); "
+            "what is foretold of them is of then, not of now"
+        )
+    return silent
 
 
 def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:

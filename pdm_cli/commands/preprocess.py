@@ -44,14 +44,20 @@ def preprocess(
 
 def prepare(task: Task) -> dict[str, Any]:
     """Write the prepared tables and return the quality report."""
-    from pdm_cli.core.quality import new_findings
     from pdm_cli.raw import RawTelemetry
 
     settings = task.settings
     raw = RawTelemetry(task.inputs["data"], settings.columns, settings.preprocess)
-    _check_ranges(raw, settings)
+    check_ranges(raw, settings)
+    return prepare_scanned(task, raw, raw.scan())
+
+
+def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[str, Any]:
+    """Write the prepared tables of telemetry that has been scanned, and return the quality report."""
+    from pdm_cli.core.quality import new_findings
+
+    settings = task.settings
     _warn_of_mixed_zones(task)
-    scan = raw.scan()
     findings = new_findings()
     findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
     written = _write_telemetry(task, raw, scan, findings)
@@ -151,7 +157,14 @@ def _warn_of_mixed_zones(task: Task) -> None:
         )
 
 
-def _check_ranges(raw: RawTelemetry, settings: Settings) -> None:
+def check_ranges(raw: RawTelemetry, settings: Settings) -> None:
+    """Refuse a range of a sensor that is not there.
+
+    Raises
+    ------
+    UsageError
+        Naming the sensor.
+    """
     for sensor in settings.preprocess.ranges:
         if sensor not in raw.sensors:
             raise UsageError(f"--ranges: no sensor {sensor!r}", hint=f"the sensors are {', '.join(raw.sensors)}")

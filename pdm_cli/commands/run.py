@@ -74,16 +74,15 @@ def run_stages(
 def _check_early(data: str, settings: Settings) -> None:
     """Refuse what training would refuse, as far as it can be known before the long work begins."""
     from pdm_cli import tables
-    from pdm_cli.commands.execution import local_folder
+    from pdm_cli.commands.execution import check_inputs
     from pdm_cli.core.choices import check_choices
     from pdm_cli.core.split import check_gap
     from pdm_cli.schema import FAILURES
 
     check_choices(settings.train)
     check_gap(settings.train, settings.labels)
-    folder = local_folder("data", data)
-    tables.check_folder("--data", folder)
-    tables.require_table(folder, FAILURES)
+    folders = check_inputs(STAGES["preprocess"], {"data": data})
+    tables.require_table(folders["data"], FAILURES)
 
 
 def _tell_findings(quality: dict[str, Any], target: str, screen: Screen) -> None:

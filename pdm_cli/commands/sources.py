@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError
+from pdm_cli.params import Settings
 
 if TYPE_CHECKING:
     from pdm_cli.core.features import Sources
@@ -20,13 +21,13 @@ class Made:
 
     Attributes
     ----------
-    settings : dict
-        Section to setting to value: preprocess, features, and detect where anomalies are read.
+    settings : Settings
+        Of preprocess and features, and of detect where anomalies are read; the others have their defaults.
     step_us, phase_us : int
         Time between readings, and where in it they stand, in microseconds.
     """
 
-    settings: dict[str, dict[str, Any]]
+    settings: Settings
     step_us: int
     phase_us: int
 
@@ -46,18 +47,14 @@ def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], N
     DataError
         If a table is missing or damaged, or the anomalies are those of other telemetry.
     """
-    from pdm_cli import tables
+    from pdm_cli import config, tables
     from pdm_cli.core.features import Sources
     from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, FEATURES, MACHINES, TELEMETRY
 
     telemetry_path = tables.require_file(prepared, TELEMETRY)
     rolling_path = tables.require_file(prepared, FEATURES)
     made_with = tables.read_metadata(telemetry_path)
-    made = Made(
-        json.loads(made_with.get("settings", "{}")),
-        tables.read_step(telemetry_path),
-        int(made_with.get("phase_us", "0")),
-    )
+    sections = json.loads(made_with.get("settings", "{}"))
     events = {
         table.name: tables.read_frame(prepared / table.file).rename(columns={EVENT_COLUMNS[table.name]: "kind"})
         for table in EVENT_TABLES
@@ -67,10 +64,12 @@ def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], N
         found, detect = _read_anomalies(anomalies, prepared, note)
         if found is not None:
             events["anomalies"] = found
-            made.settings["detect"] = detect
+            sections["detect"] = detect
     machines = tables.read_frame(prepared / MACHINES.file) if (prepared / MACHINES.file).is_file() else None
     rolling, telemetry = tables.read_frame(rolling_path), tables.read_frame(telemetry_path)
-    return Sources(rolling, telemetry, made.step_us, events, machines), made
+    step_us = tables.read_step(telemetry_path)
+    made = Made(config.restore(sections, "prepared tables"), step_us, int(made_with.get("phase_us", "0")))
+    return Sources(rolling, telemetry, step_us, events, machines), made
 
 
 def _read_anomalies(

@@ -19,6 +19,8 @@ class Port:
     ----------
     name : str
         The option without its dashes.
+    holds : str
+        What is in the folder, and which command wrote it.
     tables : tuple of Table
         Tables that are read from the folder, as far as they are there.
     required : bool
@@ -28,6 +30,7 @@ class Port:
     """
 
     name: str
+    holds: str
     tables: tuple[Table, ...] = ()
     required: bool = True
     files: tuple[str, ...] = ()
@@ -64,11 +67,14 @@ class Stage:
     drawing: str
 
 
+_RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
+_PREPARED = "the prepared tables, written by pdm preprocess"
+
 STAGES: dict[str, Stage] = {
     "preprocess": Stage(
         command="preprocess",
         work="pdm_cli.commands.preprocess:prepare",
-        inputs=(Port("data", RAW_TABLES),),
+        inputs=(_RAW,),
         sections=("columns", "preprocess", "features"),
         folder="prepared",
         summary="quality.json",
@@ -77,7 +83,7 @@ STAGES: dict[str, Stage] = {
     "detect-anomalies": Stage(
         command="detect-anomalies",
         work="pdm_cli.commands.detect_anomalies:detect",
-        inputs=(Port("prepared", (TELEMETRY,)),),
+        inputs=(Port("prepared", _PREPARED, (TELEMETRY,)),),
         sections=("detect",),
         folder="anomalies",
         summary="summary.json",
@@ -87,8 +93,8 @@ STAGES: dict[str, Stage] = {
         command="train",
         work="pdm_cli.commands.train:fit",
         inputs=(
-            Port("prepared", (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES)),
-            Port("anomalies", (ANOMALIES,), required=False),
+            Port("prepared", _PREPARED, (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES)),
+            Port("anomalies", "the anomalies, written by pdm detect-anomalies", (ANOMALIES,), required=False),
         ),
         sections=("labels", "train", "costs"),
         folder="model",
@@ -98,7 +104,7 @@ STAGES: dict[str, Stage] = {
     "predict": Stage(
         command="predict",
         work="pdm_cli.commands.predict:foretell",
-        inputs=(Port("data", RAW_TABLES), Port("model", files=("bundle.json", "member_*"))),
+        inputs=(_RAW, Port("model", "the model, written by pdm train", files=("bundle.json", "member_*"))),
         sections=("columns", "preprocess", "predict"),
         folder="predictions",
         summary="predictions.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
@@ -113,7 +114,6 @@ def _guard(problem: Problem, made: Made) -> None:
     """Refuse what would make the metrics dishonest."""
     import numpy as np
 
-    from pdm_cli import config
     from pdm_cli.core import guards
     from pdm_cli.core.lookahead import rebuild_cut
 
@@ -134,9 +134,13 @@ def _guard(problem: Problem, made: Made) -> None:
         count=_SAMPLE,
         seed=problem.train.seed,
     )
-    kept = config.restore(made.settings, "prepared tables")
     cut = rebuild_cut(
-        problem.context, sample, table.names, problem.states(split), features=kept.features, detect=kept.detect
+        problem.context,
+        sample,
+        table.names,
+        problem.states(split),
+        features=made.settings.features,
+        detect=made.settings.detect,
     )
     machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
     guards.compare_cut(table.names, table.matrix(table.names, sample), cut, machines, times)
@@ -190,14 +194,12 @@ def _search(task: Task, problem: Problem) -> Training:
 def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:
     import numpy as np
 
-    from pdm_cli import config
     from pdm_cli.bundle import Bundle, Recipe
     from pdm_cli.core.drift import take_fingerprint
     from pdm_cli.core.features import tables_of
     from pdm_cli.core.split import show
 
     sources, split = problem.context.sources, problem.split
-    kept = config.restore(made.settings, "prepared tables")
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
     rows = np.flatnonzero(problem.training_rows(split))
     family_of = dict(zip(table.names, table.families, strict=True))
@@ -216,14 +218,7 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
             "test_start": show(split.test_start),
             "machines": problem.instants.machines[~problem.held_out].tolist(),
         },
-        settings=Settings(
-            preprocess=kept.preprocess,
-            features=kept.features,
-            detect=kept.detect,
-            labels=settings.labels,
-            train=settings.train,
-            costs=settings.costs,
-        ),
+        settings=replace(made.settings, labels=settings.labels, train=settings.train, costs=settings.costs),
     )
     return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
 
@@ -234,12 +229,12 @@ def _judge(
     import numpy as np
 
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.judging import Verdict, judge_verdict
+    from pdm_cli.core.judging import PredictedSpan, judge_span
     from pdm_cli.schema import MACHINE
 
     instants, split = problem.instants, problem.split
     rows = problem.test_span(split)
-    verdict = Verdict(
+    span = PredictedSpan(
         rows=Instants(instants.machines, instants.codes[rows], instants.times[rows]),
         labels=np.where(problem.test_rows(split)[:, None], problem.labels, np.nan)[rows],
         probabilities=probabilities[rows],
@@ -247,8 +242,8 @@ def _judge(
         failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
         ends_us=instants.ends(),
     )
-    return judge_verdict(
-        verdict,
+    return judge_span(
+        span,
         problem.components,
         training.model.rules,
         lead=problem.lead,
@@ -292,6 +287,8 @@ def _describe_split(problem: Problem) -> dict[str, Any]:
         "lead_time_hours": problem.lead.lead_time_hours,
         "horizon_hours": problem.lead.horizon_hours,
         "train_rows": int(problem.training_rows(split).sum()),
+        "fitted_rows": len(problem.fitting_rows(split)[0]),
+        "negative_share": problem.train.negative_share,
         "test_rows": int(problem.test_rows(split).sum()),
         "machines_held_out": problem.instants.machines[problem.held_out].tolist(),
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,24 +35,11 @@ class Fingerprint:
         Upper ends of the bins of each feature, rising, included in their bin; above the last one is one more bin.
     shares : list of list of float
         Share of the rows in each bin, 0 to 1; one more than the bins, the last being the share that is missing.
-    typical : list of float
-        Median, the lower of the middle two; NaN where no row has a value.
     """
 
     features: list[str]
     edges: list[list[float]]
     shares: list[list[float]]
-    typical: list[float]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON types, which know no NaN: it is written as ``None``."""
-        return asdict(self) | {"typical": [None if math.isnan(value) else value for value in self.typical]}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Fingerprint:
-        """Return what :meth:`to_json` was made from."""
-        typical = [math.nan if value is None else value for value in content["typical"]]
-        return cls(content["features"], content["edges"], content["shares"], typical)
 
 
 def take_fingerprint(values: Matrix, names: Sequence[str], categorical: Collection[str]) -> Fingerprint:
@@ -78,14 +63,13 @@ def take_fingerprint(values: Matrix, names: Sequence[str], categorical: Collecti
     """
     if not len(values):
         raise ValueError("no rows to take a fingerprint of")
-    edges, shares, typical = [], [], []
+    edges, shares = [], []
     for name, column in zip(names, _columns(values), strict=True):
         known = _sorted_known(column)
         own_edges = _category_edges(known) if name in categorical else _decile_edges(known)
         edges.append(own_edges.tolist())
         shares.append(_shares(known, own_edges, len(column)).tolist())
-        typical.append(float(known[(len(known) - 1) // 2]) if len(known) else math.nan)
-    return Fingerprint(list(names), edges, shares, typical)
+    return Fingerprint(list(names), edges, shares)
 
 
 def population_stability(fingerprint: Fingerprint, values: Matrix) -> FloatArray:

@@ -160,7 +160,7 @@ def build_features(context: Context, families: Iterable[str]) -> FeatureTable:
         (name, family, column)
         for family in families
         if family in FEATURES
-        for name, column in FEATURES[family](context)
+        for name, column in FEATURES[family].columns(context)
     ]
     return _table(named, context)
 
@@ -196,7 +196,8 @@ def match_states(context: Context, states: Mapping[str, Any]) -> FeatureTable:
 def tables_of(families: Iterable[str], sources: Sources) -> list[str]:
     """Return the tables that are there and that some of the families read."""
     there = [*sources.events, *(["machines"] if sources.machines is not None else [])]
-    wanted = {table for family in families for table in _TABLES.get(family, ())}
+    registry: dict[str, Family | LearnedFamily] = {**FEATURES, **LEARNED}
+    wanted = {table for family in families for table in registry[family].tables}
     return [table for table in there if table in wanted]
 
 
@@ -333,6 +334,22 @@ def _match_template(context: Context, template: FleetTemplate) -> Columns:
 
 
 @dataclass(frozen=True)
+class Family:
+    """A family that is the same whatever is trained.
+
+    Attributes
+    ----------
+    columns : callable
+        Context -> columns.
+    tables : tuple of str
+        Tables beside the telemetry that it reads; those that are not there fall away.
+    """
+
+    columns: Callable[[Context], Columns]
+    tables: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LearnedFamily:
     """A family that learns from past failures.
 
@@ -344,37 +361,32 @@ class LearnedFamily:
         (context, state) -> columns.
     dump, load : callable
         State to JSON types and back.
+    tables : tuple of str
+        As in :class:`Family`.
     """
 
     learn: Callable[[Context, list[str], int, pd.Index], Any]
     columns: Callable[[Context, Any], Columns]
     dump: Callable[[Any], dict[str, Any]]
     load: Callable[[dict[str, Any]], Any]
+    tables: tuple[str, ...] = ()
 
 
-# Family of features to the function that yields its columns; order fixes the columns of the matrix.
-FEATURES: dict[str, Callable[[Context], Columns]] = {
-    "rolling": _rolling,
-    "hours_since": _hours_since,
-    "counts": _counts,
-    "anomalies": _anomalies,
-    "attributes": _attributes,
-    "visits": _visits,
-    "cycle_places": _cycle_places,
-    "shifts": _shifts,
+# One line a family; their order fixes the columns of the matrix.
+FEATURES: dict[str, Family] = {
+    "rolling": Family(_rolling),
+    "hours_since": Family(_hours_since, ("errors", "maint", "failures")),
+    "counts": Family(_counts, ("errors",)),
+    "anomalies": Family(_anomalies, ("anomalies",)),
+    "attributes": Family(_attributes, ("machines",)),
+    "visits": Family(_visits, ("maint",)),
+    "cycle_places": Family(_cycle_places, ("maint", "errors")),
+    "shifts": Family(_shifts),
 }
 LEARNED: dict[str, LearnedFamily] = {
-    "template": LearnedFamily(_learn_template, _match_template, FleetTemplate.to_json, FleetTemplate.from_json),
-}
-# Tables beside the telemetry that a family reads; those that are not there fall away.
-_TABLES: dict[str, tuple[str, ...]] = {
-    "hours_since": ("errors", "maint", "failures"),
-    "counts": ("errors",),
-    "anomalies": ("anomalies",),
-    "attributes": ("machines",),
-    "visits": ("maint",),
-    "cycle_places": ("maint", "errors"),
-    "template": ("errors", "maint"),
+    "template": LearnedFamily(
+        _learn_template, _match_template, FleetTemplate.to_json, FleetTemplate.from_json, ("errors", "maint")
+    ),
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 

@@ -52,15 +52,20 @@ class Gate:
 
     def read(self, metrics: Mapping[str, Any]) -> float | None:
         """Return the metric; ``None`` where it could not be told."""
-        value: Any = metrics
-        for key in GATE_METRICS[self.metric]:
-            value = value[key]
-        return None if value is None else float(value)
+        return read_metric(metrics, self.metric)
 
     def fails(self, metrics: Mapping[str, Any]) -> bool:
         """Return whether the condition is met; also where the metric could not be told, for that is no pass."""
         value = self.read(metrics)
         return value is None or _OPERATORS[self.comparison](value, self.limit)
+
+
+def read_metric(metrics: Mapping[str, Any], name: str) -> float | None:
+    """Return the metric of that name in :data:`GATE_METRICS`; ``None`` where it could not be told."""
+    value: Any = metrics
+    for key in GATE_METRICS[name]:
+        value = value[key]
+    return None if value is None else float(value)
 
 
 def parse_gate(text: str) -> Gate:

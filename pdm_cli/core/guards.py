@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import Instants
+from pdm_cli.core.events import US_PER_HOUR, Instants
 from pdm_cli.core.split import Split, show
 from pdm_cli.errors import ModelError, NotEnoughData
 
@@ -153,10 +153,18 @@ def check_folds(
     Raises
     ------
     NotEnoughData
-        If no training row, or no test row, of a fold has a failure of a component ahead.
+        If a fold has no row to test on, or no training row, or no test row, of it has a failure of a component ahead.
     """
     is_failing = labels == 1
     for number, fold in enumerate(folds, start=1):
+        if not fold.test_rows(times, horizon_us).any():
+            hours = (fold.test_end - fold.cutoff) / US_PER_HOUR
+            raise NotEnoughData(
+                f"fold {number} of {len(folds)} is too short: its {hours:g} h from {show(fold.cutoff)} on leave no row "
+                "to test on after the gap and before the horizon",
+                hint="set fewer --folds, a later --cutoff or a smaller --test-share",
+                fold=number,
+            )
         spans = (
             (fold.training_rows(times, horizon_us), "learn from", f"until {show(fold.cutoff)}"),
             (fold.test_rows(times, horizon_us), "test on", f"from {show(fold.test_start)} to {show(fold.test_end)}"),
@@ -168,7 +176,7 @@ def check_folds(
                 without = f", or train without it: --components {','.join(others)}" if others else ""
                 raise NotEnoughData(
                     f"failures.parquet: {missing[0]} has no failure to {what} in fold {number} of {len(folds)}, {when}",
-                    hint=f"set fewer --folds or a later --cutoff{without}",
+                    hint=f"set fewer --folds, a later --cutoff or a smaller --test-share{without}",
                     fold=number,
                     components=missing,
                 )

@@ -13,7 +13,7 @@ from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.core.bootstrap import bootstrap_events
 from pdm_cli.core.calibration import calibration_error, reliability
 from pdm_cli.core.costs import Lives, compare_costs
-from pdm_cli.core.events import Instants
+from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
 from pdm_cli.core.metrics import (
     EventOutcome,
     judge_events,
@@ -35,7 +35,7 @@ _ROW_METRICS = ("roc_auc", "average_precision", "brier", "f1")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PredictedSpan:
     """What a model said of a span, and what came of it.
 
     Attributes
@@ -62,8 +62,8 @@ class Verdict:
     ends_us: IntArray
 
 
-def judge_verdict(
-    verdict: Verdict,
+def judge_span(
+    span: PredictedSpan,
     components: list[str],
     rules: list[AlertRule],
     *,
@@ -75,9 +75,11 @@ def judge_verdict(
 ) -> dict[str, Any]:
     """Return the metrics: macro, per component, per event with intervals, and what it all would have cost.
 
+    All events together also tell how many failures since the span began are not judged, and why.
+
     Parameters
     ----------
-    verdict : Verdict
+    span : PredictedSpan
         Predictions and truth.
     components : list of str
         The c components.
@@ -94,53 +96,72 @@ def judge_verdict(
     seed : int
         Of the bootstrap.
     """
-    months = machine_months(verdict.rows)
+    months = machine_months(span.rows)
     outcomes = {
-        component: _judge_events(verdict, column, component, lead=lead, merge_hours=merge_hours)
+        component: _judge_events(span, column, component, lead=lead, merge_hours=merge_hours)
         for column, component in enumerate(components)
     }
     judged = {
         component: {
-            **_judge_rows(verdict, column),
+            **_judge_rows(span, column),
             "threshold": rules[column].on,
             "alert_off": rules[column].off,
             "events": _describe([outcomes[component]], months, lead=lead, seed=seed),
         }
         for column, component in enumerate(components)
     }
-    known = ~np.isnan(verdict.labels)
+    known = ~np.isnan(span.labels)
     return {
         "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in judged.values()]),
         "components": judged,
-        "events": _describe(list(outcomes.values()), months, lead=lead, seed=seed),
-        "calibration_error": calibration_error(verdict.labels[known], verdict.probabilities[known]),
+        "events": {
+            **_describe(list(outcomes.values()), months, lead=lead, seed=seed),
+            "not_judged": _count_unjudged(span, components, lead=lead),
+        },
+        "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
         "costs": compare_costs(outcomes, lives, costs=costs, machine_months=float(months.sum())),
     }
 
 
-def _judge_rows(verdict: Verdict, column: int) -> dict[str, Any]:
-    known = ~np.isnan(verdict.labels[:, column])
-    labels, probabilities = verdict.labels[known, column], verdict.probabilities[known, column]
+def _judge_rows(span: PredictedSpan, column: int) -> dict[str, Any]:
+    known = ~np.isnan(span.labels[:, column])
+    labels, probabilities = span.labels[known, column], span.probabilities[known, column]
     return {
-        **row_metrics(labels, probabilities, is_alert=verdict.alerts[known, column]),
+        **row_metrics(labels, probabilities, is_alert=span.alerts[known, column]),
         "calibration_error": calibration_error(labels, probabilities),
         "reliability": reliability(labels, probabilities),
     }
 
 
 def _judge_events(
-    verdict: Verdict, column: int, component: str, *, lead: LabelsParams, merge_hours: float
+    span: PredictedSpan, column: int, component: str, *, lead: LabelsParams, merge_hours: float
 ) -> EventOutcome:
-    is_on, rows = verdict.alerts[:, column], verdict.rows
+    is_on, rows = span.alerts[:, column], span.rows
     return judge_events(
         Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),
-        verdict.failures[verdict.failures["failure"] == component],
-        start_us=verdict.rows.starts(),
-        ends_us=verdict.ends_us,
+        span.failures[span.failures["failure"] == component],
+        start_us=span.rows.starts(),
+        ends_us=span.ends_us,
         labels=lead,
         merge_hours=merge_hours,
         longest_hours=LONGEST_HORIZONS * lead.horizon_hours,
     )
+
+
+def _count_unjudged(span: PredictedSpan, components: list[str], *, lead: LabelsParams) -> dict[str, int]:
+    """Return how many failures since the span began are not judged, by the reason.
+
+    ``early``: an alert a horizon ahead would have lain before the span; ``no_telemetry``: the machine's data end before
+    the lead time, or none of it lies in the span.
+    """
+    rows = span.rows
+    failed = EventLog(span.failures[span.failures["failure"].isin(components)], rows.machines)
+    horizon_us, lead_us = (round(hours * US_PER_HOUR) for hours in (lead.horizon_hours, lead.lead_time_hours))
+    has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
+    has_data = has_rows[failed.codes] & (failed.times - lead_us <= span.ends_us[failed.codes])
+    is_early = has_data & (failed.times - horizon_us < rows.starts()[failed.codes])
+    is_later = failed.times >= rows.times.min()
+    return {"early": int((is_later & is_early).sum()), "no_telemetry": int((is_later & ~has_data).sum())}
 
 
 def _describe(outcomes: list[EventOutcome], months: FloatArray, *, lead: LabelsParams, seed: int) -> dict[str, Any]:

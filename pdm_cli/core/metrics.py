@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,9 +100,9 @@ class EventOutcome:
 
     warning_hours: FloatArray
     false_alarms: int
-    failure_codes: IntArray = field(default_factory=lambda: np.array([], np.int64))
-    episode_codes: IntArray = field(default_factory=lambda: np.array([], np.int64))
-    is_false: BoolArray = field(default_factory=lambda: np.array([], np.bool_))
+    failure_codes: IntArray
+    episode_codes: IntArray
+    is_false: BoolArray
 
 
 def find_episodes(

@@ -22,7 +22,16 @@ from pdm_cli.core.features import (
     match_states,
 )
 from pdm_cli.core.labels import label_failures, last_stamps
-from pdm_cli.core.split import Split, hold_out_machines, least_gap_us, show, split_by_time, time_folds
+from pdm_cli.core.split import (
+    Split,
+    hold_out_machines,
+    least_gap_us,
+    more_to_test_on,
+    more_to_train_on,
+    show,
+    split_by_time,
+    time_folds,
+)
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import CostsParams, LabelsParams, TrainParams
 
@@ -236,7 +245,8 @@ def check_problem(problem: Problem) -> None:
         )
     if not problem.test_rows(problem.split).any():
         raise NotEnoughData(
-            f"no labelled row to test on from {show(problem.split.test_start)}", hint="set an earlier --cutoff"
+            f"no labelled row to test on from {show(problem.split.test_start)}",
+            hint=f"{more_to_test_on(problem.train)}, or a shorter --horizon-hours",
         )
     labels = problem.labels[problem.training_rows(problem.split)]
     for column, component in enumerate(problem.components):
@@ -244,7 +254,7 @@ def check_problem(problem: Problem) -> None:
             raise NotEnoughData(
                 f"failures.parquet: {component} has no failure to learn from before the cutoff "
                 f"{show(problem.split.cutoff)}",
-                hint=f"set a later --cutoff{_without(component, problem.components)}",
+                hint=f"{more_to_train_on(problem.train)}{_without(component, problem.components)}",
             )
 
 

@@ -113,15 +113,33 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
     gap = least_gap_us(train, labels)
     test_start = microseconds(train.test_start) if train.test_start is not None else cutoff + gap
     span = f"the telemetry spans {show(first)} to {show(last)}"
+    if first + horizon + gap + horizon > last:
+        raise NotEnoughData(
+            f"the telemetry is too short to train and test with a horizon of {labels.horizon_hours:g} h and a gap of "
+            f"{gap / US_PER_HOUR:g} h",
+            hint=f"{span}; give longer telemetry, or a shorter --horizon-hours",
+        )
     if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
-            f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; set a later --cutoff"
+            f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; {more_to_train_on(train)}"
         )
     if not np.any((times >= test_start) & (times + horizon <= last)):
         raise NotEnoughData(
-            f"no labelled row to test on from {show(test_start)}", hint=f"{span}; set an earlier --cutoff"
+            f"no labelled row to test on from {show(test_start)}", hint=f"{span}; {more_to_test_on(train)}"
         )
     return Split(cutoff, test_start, last, last)
+
+
+def more_to_train_on(train: TrainParams) -> str:
+    """Return what to set for a longer training span, or for more machines in it."""
+    return "set a later --cutoff" if train.cutoff is not None else "set a smaller --test-share"
+
+
+def more_to_test_on(train: TrainParams) -> str:
+    """Return what to set for a longer test span, or for more machines in it."""
+    if train.test_start is not None:
+        return "set an earlier --test-start"
+    return "set an earlier --cutoff" if train.cutoff is not None else "set a larger --test-share"
 
 
 def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:

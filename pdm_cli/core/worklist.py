@@ -19,9 +19,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# A machine whose last row is this many horizons older than the fleet's newest is no longer heard of.
-_STALE_HORIZONS = 2
-
 
 def list_predictions(
     instants: Instants, probabilities: FloatArray, alerts: BoolArray, components: Sequence[str], *, rows: BoolArray
@@ -121,8 +118,8 @@ def rank_work(
     DataFrame
         ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the machine's last row; ``since``,
         the first row of the run of alerts that lasts until then; ``expected_from`` and ``expected_until``, between
-        which it fails if it does; ``is_stale`` where the machine has sent nothing for more than two horizons while
-        others have. Highest probability first, then the longer run, then by machine, then component in the order given.
+        which it fails if it does; ``is_stale`` where that is over, for the machine is silent (:func:`find_silent`).
+        Highest probability first, then the longer run, then by machine, then component in the order given.
     """
     order = np.lexsort((instants.times, instants.codes))
     codes, times = instants.codes[order], instants.times[order]
@@ -144,9 +141,36 @@ def rank_work(
             "since": _stamps(since[ranked]),
             "expected_from": _stamps(last + lead),
             "expected_until": _stamps(last + horizon),
-            "is_stale": times.max(initial=np.iinfo(np.int64).min) - last > _STALE_HORIZONS * horizon,
+            "is_stale": _is_silent(last, instants, horizon_hours),
         }
     )
+
+
+def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
+    """Return the machines that have sent nothing for more than the horizon while others have.
+
+    What was foretold of them is over by now, whatever came of it.
+
+    Parameters
+    ----------
+    instants : Instants
+        The rows, in any order; at least one of each machine.
+    horizon_hours : float
+        How far ahead predictions look.
+
+    Returns
+    -------
+    DataFrame
+        ``machineID, datetime``: each such machine and its last row, in the order of ``instants.machines``.
+    """
+    lasts = instants.ends()
+    is_silent = _is_silent(lasts, instants, horizon_hours)
+    return pd.DataFrame({MACHINE: instants.machines[is_silent], TIME: _stamps(lasts[is_silent])})
+
+
+def _is_silent(lasts: IntArray, instants: Instants, horizon_hours: float) -> BoolArray:
+    newest = instants.times.max(initial=np.iinfo(np.int64).min)
+    return np.asarray(newest - lasts > round(horizon_hours * US_PER_HOUR))
 
 
 def _run_starts(codes: IntArray, alerts: BoolArray) -> IntArray:

@@ -30,7 +30,9 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
     table = make_table("rank", *columns, ("fails, if it does", "left"), ("because", "left"))
     for row in work[:_MOST_WORK]:
         window = f"{_stamp(row['expected_from'])} to {_stamp(row['expected_until'])}"
-        machine = f"{row['machineID']}{' (silent)' if row['is_stale'] else ''}"
+        machine = f"{row['machineID']}"
+        if row["is_stale"]:
+            machine += f" (silent since {_stamp(row['datetime'])})"
         cells = (machine, row["component"], f"{row['probability']:.0%}", _stamp(row["since"]), window, row["reasons"])
         table.add_row(str(row["rank"]), *cells)
     more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []

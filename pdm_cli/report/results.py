@@ -27,6 +27,8 @@ _FINDING_NAMES = {
 
 # More lines of reasons than this are left to the summary.
 _MOST_REASONS = 10
+# Lower levels of alerts would read .000.
+_LEAST_LEVEL = 0.001
 
 
 def tell_findings(quality: dict[str, Any]) -> list[str]:
@@ -117,7 +119,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     split = metrics["split"]
     lines = [f"tested on {split['test_rows']:,} rows, {_stamp(split['test_start'])} to {_stamp(split['test_end'])} UTC"]
     if "train_rows" in split:
-        lines.insert(0, f"trained on {split['train_rows']:,} rows up to {_stamp(split['cutoff'])} UTC")
+        lines.insert(0, _trained_on(split))
     if split.get("machines_held_out"):
         lines[-1] += f", {len(split['machines_held_out']):,} machines held out"
     names = ("AP", "AUC", "F1", "Brier", "alert on", "off", "failed", "caught", "false*")
@@ -136,6 +138,16 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         _warning_time(metrics),
         _costs(metrics["costs"]),
     ]
+
+
+def _trained_on(split: dict[str, Any]) -> str:
+    text = f"trained on {split['train_rows']:,} rows up to {_stamp(split['cutoff'])} UTC"
+    if split["fitted_rows"] < split["train_rows"]:
+        text += (
+            f", fitted on {split['fitted_rows']:,} of them: all with a failure ahead and a share of "
+            f"{split['negative_share']:g} of the others, weighted to make up for the rest (--negative-share)"
+        )
+    return text
 
 
 def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
@@ -171,14 +183,25 @@ def _costs(costs: dict[str, Any]) -> str:
 def _warning_time(metrics: dict[str, Any]) -> str:
     events = metrics["events"]
     if not events["failures"]:
-        return "no failure in the test span: caught and warning time cannot be told"
+        return f"no failure in the test span: caught and warning time cannot be told{_not_judged(metrics)}"
     text = (
         f"caught {events['caught']} of {events['failures']} failures, {events['caught_24h']} of them 24 h ahead or more"
     )
     hours = events["warning_hours"]
     if hours["median"] is not None:
         text += f"; median warning {hours['median']:g} h (quartiles {hours['q25']:g} and {hours['q75']:g} h)"
-    return text
+    return text + _not_judged(metrics)
+
+
+def _not_judged(metrics: dict[str, Any]) -> str:
+    """Return the end of a line: how many failures of the test span are left out, and why."""
+    counts = metrics["events"]["not_judged"]
+    reasons = {
+        "early": f"within {metrics['split']['horizon_hours']:g} h of its start, so that warnings could lie before it",
+        "no_telemetry": "of machines whose telemetry had ended",
+    }
+    told = [f"{counts[name]:,} {reason}" for name, reason in reasons.items() if counts[name]]
+    return f"; not judged, though in the test span: {', '.join(told)}" if told else ""
 
 
 def _scores(row: dict[str, Any]) -> list[str]:
@@ -191,7 +214,9 @@ def _events(events: dict[str, Any]) -> list[str]:
 
 
 def _level(value: float) -> str:
-    return "never" if value > 1 else f"{value:.3f}"
+    if value > 1:
+        return "never"
+    return f"{value:.3f}" if value >= _LEAST_LEVEL else f"{value:.2g}"
 
 
 def _stamp(text: str) -> str:

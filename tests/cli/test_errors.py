@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -328,6 +328,26 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
     assert_clear(pdm(*words, "--cutoff", "2016-03-01"), 4, "no labelled row to test on", "set an earlier --cutoff")
 
 
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("--test-share", 0.999), "no row to train on before the cutoff", "set a smaller --test-share"),
+        (("--test-share", 0.001), "no labelled row to test on", "set a larger --test-share"),
+        (("--test-share", 0.97), "has no failure to learn from before the cutoff", "set a smaller --test-share"),
+        (("--horizon-hours", 9000), "too short to train and test with a horizon of 9000 h", "shorter --horizon-hours"),
+        (("--horizon-hours", 9000, "--split", "machine"), "no labelled row to test on", "shorter --horizon-hours"),
+        (("--horizon-hours", 1200), "no labelled row to test on", "set a larger --test-share"),
+        (("--cutoff", "2015-03-01", "--test-start", "2016-03-01"), "no labelled row", "set an earlier --test-start"),
+        (("--folds", 500), "fold 1 of 500 is too short: its ", "set fewer --folds"),
+    ],
+)
+def test_spans_without_rows_are_told_with_the_setting_that_helps(
+    words: tuple[object, ...], message: str, hint: str, work: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    outcome = pdm("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--fast", *words)
+    assert_clear(outcome, 4, message, hint)
+
+
 @pytest.mark.parametrize("words", [("--data", "", "--out", "w"), ("--data", "raw", "--out", "")])
 def test_an_empty_folder_name_is_refused(words: tuple[str, ...], raw: Path, pdm: Pdm) -> None:
     words = tuple(str(raw) if word == "raw" else word for word in words)
@@ -379,6 +399,20 @@ def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: 
     outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2, "--json")
     assert outcome.code == 0, outcome.stderr
     assert outcome.json["split"]["cutoff"].startswith("2015-")
+
+
+@pytest.mark.parametrize("why", ["", "Unable to allocate 8.00 GiB for an array"])
+def test_a_lack_of_memory_is_no_bug(
+    why: str, fleet: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_: object, **__: object) -> Iterator[None]:
+        raise pa.ArrowMemoryError(why)
+        yield
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", allocate)
+    outcome = pdm("preprocess", "--data", fleet, "--out", tmp_path / "out")
+    assert_clear(outcome, 75, f"not enough memory: {why}" if why else "not enough memory", "fewer --jobs")
+    assert not (tmp_path / "out").exists()
 
 
 def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_each_command_has_help_with_an_example(command: str, pdm: Pdm) -> None:
 def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:
     commands: Any = typer.main.get_command(app)
     for name, section in SECTIONS.items():
-        command = commands.commands[name if name in ("predict", "evaluate") else "run"]
+        command = commands.commands[{"azure": "submit"}.get(name, name if name in ("predict", "evaluate") else "run")]
         options = {option for parameter in command.params for option in parameter.opts}
         assert {option_name(item.name) for item in fields(section)} <= options
 

@@ -12,6 +12,7 @@ import pytest
 
 from pdm_cli.commands.demo import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
+from pdm_cli.raw import RawTelemetry
 from tests.cli.conftest import QUICK, Outcome, Pdm
 from tests.cli.test_errors import assert_clear, edit
 
@@ -132,6 +133,8 @@ def test_since_and_latest_write_less_and_change_nothing(
     assert predict(pdm, fleet, model, tmp_path / "latest", "--latest").code == 0
     last = whole[whole["datetime"] == whole.groupby("machineID")["datetime"].transform("max")].reset_index(drop=True)
     pd.testing.assert_frame_equal(read(tmp_path / "latest"), last, check_exact=True)
+    both = predict(pdm, fleet, model, tmp_path / "none", "--since", "2015-05-15", "--latest")
+    assert_clear(both, 2, "--since: has no meaning beside --latest", "leave one of the two out")
     outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
     assert_clear(outcome, 4, "no instant from --since on; the last is 2015-05-31T06:00", "earlier --since")
 
@@ -150,6 +153,11 @@ MISMATCHES: dict[str, tuple[Callable[[Path], None], str, str]] = {
         edit("telemetry", lambda t: t.assign(oil=1.0)),
         "not the sensors of the model: oil not known to it",
         "--sensors picks columns",
+    ),
+    "a sensor as text": (
+        edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str))),
+        "column volt is a text, wanted a number",
+        "pandas.to_numeric",
     ),
     "another step": (
         edit("telemetry", lambda t: t[t["datetime"].dt.hour % 2 == 0]),
@@ -181,6 +189,15 @@ def test_data_of_another_kind_are_refused_with_the_difference(
     assert hint in outcome.stderr
     assert not (tmp_path / "out").exists()
     assert evaluate(pdm, raw, model).code == 5
+
+
+def test_raw_telemetry_is_scanned_once(
+    fleet: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, scans = RawTelemetry.scan, []
+    monkeypatch.setattr(RawTelemetry, "scan", lambda raw: scans.append(raw) or scan(raw))
+    assert predict(pdm, fleet, model, tmp_path / "out").code == 0
+    assert len(scans) == 1
 
 
 def test_sensors_that_the_model_does_not_know_can_be_left_out(
@@ -236,6 +253,30 @@ def test_machines_and_kinds_that_the_model_never_saw_are_taken(
         pd.read_parquet(path).assign(machineID=lambda t: t["machineID"] + 500).to_parquet(path, index=False)
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
+    told = "error77 in errors.parquet; model99 in model of machines.parquet"
+    assert f"warning: never seen in the training, so the model cannot tell them apart: {told}\n" in outcome.stderr
+
+
+def test_many_kinds_that_the_model_never_saw_are_counted(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("maint", lambda t: t.assign(comp=[f"part{number % 7}" for number in range(len(t))]))(raw)
+    stderr = predict(pdm, raw, model, tmp_path / "out").stderr
+    assert "tell them apart: part0, part1, part2, part3, part4 and 2 more in maint.parquet\n" in stderr
+
+
+def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    alerts = read(predicted).query("alert and machineID > 1")
+    machine, end = alerts.iloc[0]["machineID"], alerts.iloc[0]["datetime"]
+    edit("telemetry", lambda t: t[(t["machineID"] != machine) | (t["datetime"] <= end)])(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    told = "warning: silent for more than 48 h before the newest reading (2015-05-31T06:00): 1 of 16 machines, first"
+    assert f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); what is foretold of them is of then" in outcome.stderr
+    assert f"{machine} (silent since {end:%Y-%m-%d %H:%M})" in outcome.stdout
+    silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
+    assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
+    assert json.loads((predicted / "predictions.json").read_text())["silent"] == {"count": 0, "first": []}
 
 
 def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -253,7 +294,9 @@ def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_pat
         assert "Traceback" not in outcome.stderr
         assert outcome.stderr.strip().splitlines()[-1].startswith("hint: ")
         assert not (tmp_path / "out").exists()
-    assert_clear(predict(pdm, fleet, tmp_path / "nowhere", tmp_path / "out"), 2, "no such folder", "folder")
+    assert_clear(
+        predict(pdm, fleet, tmp_path / "nowhere", tmp_path / "out"), 2, "no such folder", "written by pdm train"
+    )
 
 
 def test_evaluate_says_of_the_test_span_what_train_said(model: Path, fleet: Path, pdm: Pdm) -> None:
@@ -303,6 +346,8 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
     assert "f1<1.1" in both.json["message"]
     assert "ap<1.1" in both.json["message"]
     assert set(both.json["details"]["metrics"]["macro"]) >= {"average_precision", "f1"}
+    for empty in ("", " ", ","):
+        assert_clear(evaluate(pdm, fleet, model, "--fail-on", empty), 2, "--fail-on: is empty", "not set?")
     for bad in ("ap", "ap<many", "beauty<1"):
         assert_clear(evaluate(pdm, fleet, model, "--fail-on", bad), 2, "--fail-on: ", "ap<0.9")
 

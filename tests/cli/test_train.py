@@ -154,8 +154,12 @@ def test_costs_are_told_in_their_unit(work: Path, pdm: Pdm, tmp_path: Path) -> N
 
 
 BAD_CHOICES = {
-    "threshold": (("--alert-rule", "recall=1.5"), "--alert-rule: recall needs a share", "--help"),
-    "threshold name": (("--alert-rule", "best"), "--alert-rule: wanted hysteresis, f1, cost", "--help"),
+    "threshold": (
+        ("--alert-rule", "recall=1.5"),
+        "--alert-rule (or --threshold of pdm train): recall needs a share",
+        "--help",
+    ),
+    "threshold name": (("--alert-rule", "best"), "--threshold of pdm train): wanted hysteresis, f1, cost", "--help"),
     "family": (("--families", "rolling,weather"), "--families: unknown family 'weather'", "known: rolling"),
     "algorithm": (("--algorithms", "xgboost,svm"), "--algorithms: unknown algorithm 'svm'", "known: xgboost"),
     "metric": (("--metric", "accuracy"), "'accuracy' is not one of", "--help"),

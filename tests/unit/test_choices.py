@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from pdm_cli.core.choices import check_choices
@@ -29,5 +31,15 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(params: TrainParam
 
 @pytest.mark.parametrize("rule", ["", "F1", "recall", "recall=0", "recall=1.5", "recall=nan", "cost=1"])
 def test_an_alert_rule_that_is_none_is_refused(rule: str) -> None:
-    with pytest.raises(UsageError, match=r"--alert-rule: (wanted|recall needs)"):
+    with pytest.raises(UsageError, match=r"--alert-rule \(or --threshold of pdm train\): (wanted|recall needs)"):
         check_choices(TrainParams(alert_rule=rule))
+
+
+def test_algorithms_of_which_none_loads_are_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(UsageError, match="--algorithms: lightgbm: lightgbm cannot be loaded") as caught:
+        check_choices(TrainParams(algorithms=("lightgbm",)))
+    assert (caught.value.hint or "").startswith("pip install 'pdm-cli[lightgbm]'")
+    assert "pip" not in caught.value.message
+    check_choices(TrainParams(algorithms=("lightgbm", "logistic_regression")))
+    check_choices(TrainParams())

@@ -34,7 +34,8 @@ def lives_of(ended: list[Ended]) -> Lives:
 
 
 def outcome(warning: list[float], false_alarms: int = 0) -> EventOutcome:
-    return EventOutcome(np.array(warning), false_alarms)
+    none = np.array([], np.int64)
+    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_))
 
 
 def us(hour: float) -> int:

@@ -142,6 +142,21 @@ def test_a_family_falls_away_by_itself_where_its_table_is_missing(
     assert_array_equal(table.matrix(same), whole.matrix(same))
 
 
+@pytest.mark.parametrize("missing", ["errors", "maint", "failures", "anomalies", "machines"])
+def test_the_line_of_a_family_names_just_the_tables_it_reads(fleet: Sources, whole: FeatureTable, missing: str) -> None:
+    context, states = context_of(without(fleet, missing)), states_of(context_of(fleet), COMPONENTS)
+    table = build_features(context, FAMILIES).beside(match_states(context, states))
+    names = {family: whole.names_of([family]) for family in FAMILIES}
+    differ = {
+        family
+        for family in FAMILIES
+        if table.names_of([family]) != names[family]
+        or not np.array_equal(table.matrix(names[family]), whole.matrix(names[family]), equal_nan=True)
+    }
+    registry = {**FEATURES, **LEARNED}
+    assert differ == {family for family in FAMILIES if missing in registry[family].tables}
+
+
 def test_with_telemetry_alone_what_needs_no_log_is_left(fleet: Sources) -> None:
     bare = without(fleet, *fleet.events, "machines")
     table = build(bare)

@@ -170,8 +170,18 @@ def test_folds_in_which_every_component_fails_pass() -> None:
 def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: list[float], words: str) -> None:
     with pytest.raises(NotEnoughData, match=words) as caught:
         folds_with({"comp1": ALWAYS, "comp2": failing})
-    assert caught.value.hint == "set fewer --folds or a later --cutoff, or train without it: --components comp1"
+    assert caught.value.hint == (
+        "set fewer --folds, a later --cutoff or a smaller --test-share, or train without it: --components comp1"
+    )
     assert caught.value.details["components"] == ["comp2"]
+
+
+def test_a_fold_shorter_than_gap_and_horizon_is_told_as_such() -> None:
+    short = Split(*at(100, 148, 148 + HORIZON_US // HOUR_US - 1, 148 + HORIZON_US // HOUR_US - 1).tolist())
+    hours = np.arange(0, 504, 4.0)
+    with pytest.raises(NotEnoughData, match="fold 2 of 2 is too short: its 95 h from 2015-01-05T04:00 on") as caught:
+        check_folds([FOLDS[0], short], np.ones((126, 1)), at(*hours), components=["comp1"], horizon_us=HORIZON_US)
+    assert (caught.value.hint or "").startswith("set fewer --folds")
 
 
 def test_the_only_component_is_not_told_to_be_left_out() -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from fleet_builders import EPOCH_US, HOUR_US, Event, instants_of, log_frame
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pdm_cli.core.alerts import NEVER, AlertRule
 from pdm_cli.core.costs import Lives
-from pdm_cli.core.judging import Verdict, judge_verdict
+from pdm_cli.core.judging import PredictedSpan, judge_span
 from pdm_cli.core.metrics import HOURS_PER_MONTH
 from pdm_cli.params import CostsParams, LabelsParams
 
@@ -30,11 +32,11 @@ FAILURES = [
 ALERTS = {"comp1": [(1, 84.0), (1, 96.0), (2, 108.0), (2, 180.0)], "comp2": []}
 
 
-def trial(alerts: dict[str, list[tuple[int, float]]] = ALERTS) -> Verdict:
+def trial(alerts: dict[str, list[tuple[int, float]]] = ALERTS) -> PredictedSpan:
     rows = [(machine, hour) for machine in (1, 2) for hour in HOURS]
     labels = np.array([[label(machine, hour, component) for component in COMPONENTS] for machine, hour in rows])
     on = np.array([[row in alerts[component] for component in COMPONENTS] for row in rows])
-    return Verdict(
+    return PredictedSpan(
         rows=instants_of(rows),
         labels=labels,
         probabilities=np.where(on, 0.75, 0.25),
@@ -51,7 +53,7 @@ def label(machine: int, hour: float, component: str) -> float:
     return float(any(hour + 3 <= failed <= hour + 24 for failed in own))
 
 
-def judged(given: Verdict, **changes: Any) -> dict[str, Any]:
+def judged(given: PredictedSpan, **changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "lead": LABELS,
         "costs": CostsParams(missed_failure=10.0, false_alarm=1.0, planned_repair=2.0, unit="EUR"),
@@ -59,7 +61,7 @@ def judged(given: Verdict, **changes: Any) -> dict[str, Any]:
         "merge_hours": 12.0,
         "seed": 0,
     }
-    return judge_verdict(given, COMPONENTS, RULES, **(arguments | changes))
+    return judge_span(given, COMPONENTS, RULES, **(arguments | changes))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,26 @@ def test_events_by_hand(found: dict[str, Any]) -> None:
     other = found["components"]["comp2"]["events"]
     assert (other["failures"], other["caught"], other["false_alarms"]) == (1, 0, 0)
     assert other["warning_hours"]["median"] is None
+
+
+def test_failures_that_are_not_judged_are_counted_by_reason(found: dict[str, Any]) -> None:
+    # Machine 2 fails at 20 h, whose horizon begins before the test, and at 500 h, when its data have long ended.
+    assert found["events"]["not_judged"] == {"early": 1, "no_telemetry": 1}
+    assert judged(trial(), lead=LabelsParams(3.0, 20.0))["events"]["not_judged"] == {"early": 0, "no_telemetry": 1}
+
+
+@settings(deadline=None, derandomize=True, max_examples=15)
+@given(
+    st.lists(st.builds(Event, st.integers(1, 3), st.integers(-30, 230), st.sampled_from([*COMPONENTS, "other"]))),
+    st.sampled_from([(0.0, 3.0), (3.0, 24.0), (24.0, 96.0)]),
+)
+def test_every_failure_since_the_span_began_is_judged_or_counted(
+    failures: list[Event], hours: tuple[float, float]
+) -> None:
+    events = judged(replace(trial(), failures=log_frame(failures, "failure")), lead=LabelsParams(*hours))["events"]
+    since = [event for event in failures if event.machine < 3 and event.kind in COMPONENTS and event.hour >= 0]
+    assert events["failures"] + sum(events["not_judged"].values()) == len(since)
+    assert events["not_judged"]["early"] == sum(event.hour < hours[1] for event in since)
 
 
 def test_rows_by_hand(found: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from problem_builders import (
 
 from pdm_cli.core.detectors import find_anomalies
 from pdm_cli.core.events import US_PER_HOUR
-from pdm_cli.core.features import FEATURES, LEARNED, Context, build_features, learn_states, match_states
+from pdm_cli.core.features import FEATURES, LEARNED, Context, Family, build_features, learn_states, match_states
 from pdm_cli.core.guards import choose_sample, compare_cut
 from pdm_cli.core.lookahead import rebuild_cut
 from pdm_cli.errors import ModelError
@@ -127,7 +127,7 @@ def test_a_planted_feature_that_looks_ahead_is_named(
         yield "honest", np.zeros(len(context.instants.times))
         yield "planted", peek(context)
 
-    monkeypatch.setitem(FEATURES, "planted", planted)
+    monkeypatch.setitem(FEATURES, "planted", Family(planted))
     with pytest.raises(ModelError, match=r"feature planted of machine \d at .* looks ahead") as caught:
         check(context, sample_of(context))
     assert caught.value.details == {"features": ["planted"]}

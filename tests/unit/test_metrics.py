@@ -255,8 +255,13 @@ def test_pieces_of_episodes_equal_brute_force(alerts: Alerts, merge_hours: float
     assert (last - first + 1).tolist() == expected
 
 
+def outcome(warning: list[float], false_alarms: int) -> EventOutcome:
+    none = np.array([], np.int64)
+    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_))
+
+
 def test_shares_warned_ahead_count_missed_failures() -> None:
-    outcomes = [EventOutcome(np.array([48.0, 24.0, np.nan]), 2), EventOutcome(np.array([3.0]), 1)]
+    outcomes = [outcome([48.0, 24.0, np.nan], 2), outcome([3.0], 1)]
     assert warned_ahead(outcomes, hours=(3.0, 6.0, 12.0, 24.0, 36.0, 48.0)) == {
         3.0: 0.75,
         6.0: 0.5,
@@ -265,7 +270,7 @@ def test_shares_warned_ahead_count_missed_failures() -> None:
         36.0: 0.25,
         48.0: 0.25,
     }
-    assert warned_ahead([EventOutcome(np.array([]), 0)], hours=[3.0]) == {3.0: None}
+    assert warned_ahead([outcome([], 0)], hours=[3.0]) == {3.0: None}
 
 
 def test_machine_months_run_from_first_to_last_row() -> None:
@@ -280,7 +285,7 @@ def test_without_alerts_all_failures_are_missed() -> None:
 
 
 def test_the_summary_adds_up_components() -> None:
-    outcomes = [EventOutcome(np.array([48.0, 24.0, np.nan]), 2), EventOutcome(np.array([3.0]), 1)]
+    outcomes = [outcome([48.0, 24.0, np.nan], 2), outcome([3.0], 1)]
     assert summarise_events(outcomes, machine_months=6.0) == {
         "failures": 4,
         "caught": 3,
@@ -293,13 +298,13 @@ def test_the_summary_adds_up_components() -> None:
 
 
 def test_the_summary_without_a_catch_has_no_warning_time() -> None:
-    found = summarise_events([EventOutcome(np.array([np.nan]), 0)], machine_months=1.0)
+    found = summarise_events([outcome([np.nan], 0)], machine_months=1.0)
     assert found["warning_hours"] == {"q25": None, "median": None, "q75": None}
     assert (found["failures"], found["caught"], found["caught_share"]) == (1, 0, 0.0)
 
 
 def test_without_a_judged_failure_no_share_of_them_is_told() -> None:
-    found = summarise_events([EventOutcome(np.array([]), 1)], machine_months=0.0)
+    found = summarise_events([outcome([], 1)], machine_months=0.0)
     assert (found["failures"], found["caught_share"], found["false_alarms_per_machine_month"]) == (0, None, None)
 
 

@@ -10,7 +10,7 @@ import pytest
 from builders import fleet_telemetry, write_parquet
 from pandas.testing import assert_frame_equal
 
-from pdm_cli import tables
+from pdm_cli import folders, tables
 from pdm_cli.errors import DataError, PdmError, SchemaError, UsageError
 from pdm_cli.schema import TELEMETRY
 
@@ -116,8 +116,8 @@ def test_an_input_folder_that_is_none_is_a_usage_error(tmp_path: Path, is_file: 
     if is_file:
         path.write_text("x")
     with pytest.raises(UsageError) as caught:
-        tables.check_folder("--data", path)
-    assert_one_line(caught.value, "--data", str(path), "a file" if is_file else "no such folder", hint="--data")
+        folders.check_folder("--data", path, "the raw tables")
+    assert_one_line(caught.value, "--data", str(path), "a file" if is_file else "no such folder", hint="the raw tables")
     assert caught.value.exit_code == 2
 
 

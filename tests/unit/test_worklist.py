@@ -15,7 +15,7 @@ from problem_builders import FOREVER, TRAIN, context_of, simulated
 
 from pdm_cli.core.events import Instants
 from pdm_cli.core.features import FEATURES, LEARNED, build_features, learn_states, match_states
-from pdm_cli.core.worklist import Reason, describe, find_alert_episodes, rank_work, top_reasons
+from pdm_cli.core.worklist import Reason, describe, find_alert_episodes, find_silent, rank_work, top_reasons
 
 fast = settings(deadline=None, derandomize=True, max_examples=30)
 COMPONENTS = ["comp1", "comp2"]
@@ -91,7 +91,7 @@ def slow_work(table: Table, horizon: float) -> list[tuple[Any, str, float, float
                 since = hour
             if since is not None:
                 probability = table[machine, own[0]][1][column]
-                found.append((machine, component, probability, own[0], since, newest - own[0] > 2 * horizon))
+                found.append((machine, component, probability, own[0], since, newest - own[0] > horizon))
     return sorted(found, key=lambda work: (-work[2], work[4], work[0], work[1]))
 
 
@@ -165,10 +165,19 @@ def test_equal_work_is_ranked_by_machine_then_component() -> None:
 
 
 def test_a_machine_that_fell_silent_is_listed_as_stale() -> None:
-    table = series(1, "1") | series(2, ".", start=96.0)
+    table = series(1, "1") | series(2, ".", start=48.0)
     assert work_of(table)["is_stale"].tolist() == [False]
-    table = series(1, "1") | series(2, ".", start=99.0)
+    table = series(1, "1") | series(2, ".", start=51.0)
     assert work_of(table)["is_stale"].tolist() == [True]
+
+
+@fast
+@given(tables, st.sampled_from([3.0, 12.0, 48.0]))
+def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table, horizon: float) -> None:
+    found = find_silent(parts(table)[0], horizon_hours=horizon)
+    lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
+    expected = [(machine, last) for machine, last in sorted(lasts.items()) if max(lasts.values()) - last > horizon]
+    assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
 
 
 @pytest.mark.parametrize("machine", [4, "pump 4"])

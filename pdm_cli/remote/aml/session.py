@@ -68,7 +68,7 @@ def connect(azure: AzureParams) -> Session:
     RemoteError
         If the packages of Azure are not installed.
     """
-    _require_names(azure)
+    require_names(azure)
     _silence()
     try:
         way, credential = _sign_in(azure)
@@ -139,7 +139,14 @@ def first_line(error: Exception) -> str:
     return lines[0].removeprefix("(UserError) ") if lines else type(error).__name__
 
 
-def _require_names(azure: AzureParams) -> None:
+def require_names(azure: AzureParams) -> None:
+    """Refuse settings that do not say which workspace.
+
+    Raises
+    ------
+    ConfigError
+        If its subscription, resource group or name is missing.
+    """
     missing = [name for name in ("subscription_id", "resource_group", "workspace") if not getattr(azure, name)]
     if missing:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)

@@ -1,44 +1,97 @@
-"""How a job stands; placeholder until the branch that waits for jobs brings its own."""
+"""Jobs of a workspace: how they stand, what they print, and ending them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from itertools import islice
+from typing import Any
 
 from pdm_cli.errors import RemoteError
+from pdm_cli.remote.aml import storage
 from pdm_cli.remote.aml.session import Session, translated
+from pdm_cli.remote.states import JobState, StepState
 
-
-@dataclass(frozen=True)
-class StepState:
-    """A step of a pipeline: its name there, its own job, and the service's word for how it stands."""
-
-    name: str
-    job: str
-    status: str
-
-
-@dataclass(frozen=True)
-class JobState:
-    """A job, its status in the service's words, its steps and the addresses of its outputs."""
-
-    name: str
-    status: str
-    steps: tuple[StepState, ...]
-    outputs: dict[str, str | None]
+_REUSED = "azureml.isreused"
+_GONE = 404
 
 
 def read_state(session: Session, name: str) -> JobState:
-    """Return how a job stands."""
+    """Return how a job stands.
+
+    Raises
+    ------
+    RemoteError
+        If there is no such job.
+    """
+    with _found(session, name):
+        job = session.client.jobs.get(name)
+        is_pipeline = job.type == "pipeline"
+        children = list(session.client.jobs.list(parent_job_name=name)) if is_pipeline else []
+    return _read(job, tuple(map(_read_step, children)))
+
+
+def list_jobs(session: Session, most: int, *, are_all: bool) -> list[JobState]:
+    """Return the latest jobs, those of pdm alone if not ``are_all``; without their steps."""
+    with translated("list of jobs"):
+        states = map(_read, session.client.jobs.list())
+        return list(islice((state for state in states if are_all or state.command), most))
+
+
+def cancel(session: Session, name: str) -> None:
+    """Ask for the end of a job."""
+    with _found(session, name):
+        session.client.jobs.begin_cancel(name).result()
+
+
+def read_log(session: Session, run: str, offset: int) -> bytes:
+    """Return what a command job or a step has printed from a byte on; nothing if there is no log yet."""
+    container = storage.open_container(session, storage.ARTIFACT_STORE)
+    blob = container.get_blob_client(storage.log_address(run))
+    try:
+        with translated(f"log of {run}"):
+            if blob.get_blob_properties().size <= offset:
+                return b""
+            return bytes(blob.download_blob(offset).readall())
+    except RemoteError as error:
+        if getattr(error.__cause__, "status_code", None) == _GONE:
+            return b""
+        raise
+
+
+@contextmanager
+def _found(session: Session, name: str) -> Iterator[None]:
     from azure.core.exceptions import ResourceNotFoundError
 
     with translated(f"job {name}"):
         try:
-            job = session.client.jobs.get(name)
+            yield
         except ResourceNotFoundError as exc:
-            raise RemoteError(
-                f"job {name}: not found in workspace {session.azure.workspace}", hint="pdm jobs list"
-            ) from exc
-        children = session.client.jobs.list(parent_job_name=name) if job.type == "pipeline" else ()
-        steps = tuple(StepState(c.display_name, c.name, c.status) for c in children)
-    outputs = {key: getattr(value, "path", None) for key, value in (job.outputs or {}).items()}
-    return JobState(name, str(getattr(job.status, "value", job.status)), steps, outputs)
+            place = session.azure.workspace
+            raise RemoteError(f"job {name}: not found in workspace {place}", hint="pdm jobs list") from exc
+
+
+def _read(job: Any, steps: tuple[StepState, ...] = ()) -> JobState:
+    context = getattr(job, "creation_context", None)
+    created = getattr(context, "created_at", None)
+    return JobState(
+        name=job.name,
+        status=_status_of(job),
+        steps=steps,
+        tags=dict(job.tags or {}),
+        outputs={key: getattr(value, "path", None) for key, value in (getattr(job, "outputs", None) or {}).items()},
+        experiment=str(job.experiment_name or ""),
+        display_name=str(job.display_name or ""),
+        studio_url=str(getattr(job, "studio_url", None) or ""),
+        created=created.astimezone(UTC) if created else None,
+    )
+
+
+def _read_step(job: Any) -> StepState:
+    is_reused = str((job.properties or {}).get(_REUSED, "")).lower() == "true"
+    return StepState(str(job.display_name or job.name), job.name, _status_of(job), is_reused)
+
+
+def _status_of(job: Any) -> str:
+    return str(getattr(job.status, "value", job.status))

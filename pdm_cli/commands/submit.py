@@ -1,0 +1,234 @@
+"""``pdm submit``: any stage, or all of them, as a job on Azure Machine Learning."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pdm_cli.commands.options import AZURE_PANEL, OUTPUT_PANEL, bind, with_settings
+from pdm_cli.errors import UsageError
+from pdm_cli.report.screen import Screen
+
+if TYPE_CHECKING:
+    from pdm_cli.commands.submission import Call, Order
+    from pdm_cli.remote.aml.session import Session
+    from pdm_cli.remote.jobs import Job
+
+
+def _option(name: str, text: str, *, panel: str = AZURE_PANEL, **extra: Any) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=panel, **extra)
+
+
+@with_settings("azure", is_bound=False)
+def submit(
+    *,
+    words: Annotated[
+        list[str],
+        typer.Argument(metavar="COMMAND [OPTIONS]", help="preprocess, detect-anomalies, train, predict or run."),
+    ],
+    dry_run: Annotated[bool, _option("--dry-run", "Show what would be sent; needs no network.")] = False,
+    wait: Annotated[bool, _option("--wait", "Wait for the end of the job; the exit code tells how it went.")] = False,
+    timeout: Annotated[
+        float | None, _option("--timeout", "Seconds to wait; then exit code 9, and the job goes on.", min=0)
+    ] = None,
+    name: Annotated[
+        str, _option("--name", "Name of the job. The same command under the same name is sent only once.")
+    ] = "",
+    display_name: Annotated[str, _option("--display-name", "Name that the studio shows.")] = "",
+    tag: Annotated[list[str] | None, _option("--tag", "Tag of the job; may be repeated.", metavar="KEY=VALUE")] = None,
+    force_rerun: Annotated[bool, _option("--force-rerun", "With run: run unchanged steps, too.")] = False,
+    no_create_compute: Annotated[
+        bool, _option("--no-create-compute", "Refuse to make the cluster where it is missing.")
+    ] = False,
+    register: Annotated[
+        str, _option("--register", "With train or run: wait, then register the model under this name.")
+    ] = "",
+    if_better: Annotated[
+        str, _option("--if-better", "Register only if better than the newest version by ap, auc, f1 or brier.")
+    ] = "",
+    job_file: Annotated[
+        str, _option("--job-file", "Write the job's name and address to this file, as JSON.", panel=OUTPUT_PANEL)
+    ] = "",
+    **values: Any,
+) -> None:
+    """Run a command on Azure Machine Learning: the same options, the same files.
+
+    Options of the job stand before the command, the command's own after it. Input folders are uploaded, once for the
+    same content; an input may also be an address (azureml://…) or a data asset (azureml:NAME:VERSION, NAME@latest).
+    With --wait, the command's --out gets the results.
+
+    Example: pdm submit --wait train --prepared prepared --anomalies anomalies --out model
+    """
+    from pdm_cli.commands.submission import Order, find_inputs, read_tags
+    from pdm_cli.remote.environment import describe_environment
+
+    after = _After(wait or bool(register), timeout, register, if_better)
+    after.check(words[0])
+    call = _parse(words, values)
+    bound = bind(("azure",), {**values, "config": values["config"] or call.config})
+    azure, screen = bound["settings"].azure, bound["screen"].merge(call.screen)
+    if azure.min_nodes > 0:
+        screen.warn(f"--min-nodes {azure.min_nodes}: a cluster made with it costs money while it does nothing")
+    order = Order(
+        call,
+        find_inputs(call),
+        azure,
+        describe_environment(azure.image),
+        name=name,
+        display_name=display_name,
+        tags=read_tags(tag or []),
+        force_rerun=force_rerun,
+    )
+    if dry_run:
+        _show_plan(order, screen)
+        return
+    from pdm_cli.remote.aml.session import connect
+
+    session = connect(azure)
+    job, facts = _submit(session, order, screen, may_create=not no_create_compute)
+    if job_file:
+        Path(job_file).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    after.follow(session, job, facts, call.out, screen)
+
+
+def _parse(words: list[str], values: dict[str, Any]) -> Call:
+    """Read the command; an option of the job that stands behind it is told by name."""
+    from pdm_cli.commands.submission import parse_call
+
+    try:
+        return parse_call(words, config=values["config"])
+    except typer.TyperException as exc:
+        option = str(getattr(exc, "option_name", ""))
+        if option.removeprefix("--").replace("-", "_") not in inspect.signature(submit).parameters:
+            raise
+        right = f"pdm submit {option} … {words[0]} …"
+        raise UsageError(f"{option}: options of the job stand before the command", hint=right) from exc
+
+
+@dataclass(frozen=True)
+class _After:
+    """What is to happen once the job is submitted."""
+
+    is_waiting: bool
+    timeout: float | None
+    register: str
+    if_better: str
+
+    def check(self, command: str) -> None:
+        """Refuse options that would do nothing, or could not be followed once the job is finished."""
+        from pdm_cli.remote.registry import check_name, find_metric
+
+        if self.timeout is not None and not self.is_waiting:
+            raise UsageError("--timeout: has no effect without --wait", hint="add --wait")
+        if self.if_better and not self.register:
+            raise UsageError("--if-better: has no effect without --register", hint="--register NAME")
+        if self.register and command not in ("train", "run"):
+            raise UsageError(f"--register: {command} makes no model", hint="with train or run")
+        if self.register:
+            check_name(self.register)
+        if self.if_better:
+            find_metric(self.if_better)
+
+    def follow(self, session: Session, job: Job, facts: dict[str, Any], out: str | None, screen: Screen) -> None:
+        """Tell the job's name, and do what is wanted once it is finished."""
+        if not (self.is_waiting and screen.as_json):
+            # At once: a script that is ended while it waits still knows the name.
+            screen.result(facts, lambda: [job.name])
+        if not self.is_waiting:
+            screen.say(f"submitted; pdm fetch-results {job.name} --out {out or 'FOLDER'} --wait gets the results")
+            return
+        from pdm_cli.commands.fetching import fetch_job
+        from pdm_cli.commands.registering import register_job
+        from pdm_cli.commands.waiting import wait_for
+
+        wait_for(session, job.name, timeout=self.timeout, screen=screen)
+        if out:
+            fetch_job(session, job.name, out, screen=screen)
+        if self.register:
+            facts |= register_job(session, job.name, self.register, if_better=self.if_better or None, screen=screen)
+        if screen.as_json:
+            screen.result({**facts, "schema": "pdm.submit/1", "status": "Completed", "out": out}, list)
+
+
+def _submit(session: Session, order: Order, screen: Screen, *, may_create: bool) -> tuple[Job, dict[str, Any]]:
+    """Submit the job, unless it is there already, and return it with what a script wants to know of it."""
+    from pdm_cli.remote.aml.submission import find_job, resolve_asset
+
+    order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
+    job = order.make_job()
+    found = find_job(session, order.name) if order.name else None
+    if found is None:
+        url = _send(session, order, job, screen, may_create=may_create)
+    elif found.content == job.content():
+        screen.say(f"submit: {job.name} was submitted before with the same content: nothing is sent")
+        url = found.url
+    else:
+        raise UsageError(
+            f"--name {job.name}: there is such a job, made of other data, settings or code", hint="give another --name"
+        )
+    azure = order.azure
+    place = {name: getattr(azure, name) for name in ("subscription_id", "resource_group", "workspace")}
+    return job, {
+        "schema": "pdm.submit/1",
+        "name": job.name,
+        "command": job.command,
+        **place,
+        "studio_url": url,
+        "outputs": job.outputs(),
+    }
+
+
+def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> str:
+    """Look up or make what the job needs, upload, submit, and return the address of its page."""
+    from platformdirs import user_cache_path
+
+    from pdm_cli.remote.aml.submission import require_compute, require_environment, send
+    from pdm_cli.remote.jobs import make_document
+    from pdm_cli.remote.staging import stage_code, staged
+
+    note = screen.tell("submit")
+    require_compute(session, note, may_create=may_create)
+    environment = require_environment(session, order.environment, note)
+    uploads = order.uploads()
+    for port, upload in uploads.items():
+        note(f"--{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there")
+    with staged(uploads) as folders:
+        code = str(stage_code(user_cache_path("pdm-cli")))
+        document = make_document(job, paths=order.paths(folders), code=code, environment=environment)
+        url = send(session, document)
+    note(f"{job.name}: {url}")
+    return url
+
+
+def _show_plan(order: Order, screen: Screen) -> None:
+    """Print the job as a document, and what it comes to."""
+    from platformdirs import user_cache_path
+
+    from pdm_cli.remote.jobs import make_document
+    from pdm_cli.remote.staging import find_code, stage_code
+    from pdm_cli.report.submission import draw_document, tell_plan
+
+    job, uploads = order.make_job(), order.uploads()
+    paths = order.paths({port: str(upload.folder) for port, upload in uploads.items()})
+    code = str(stage_code(user_cache_path("pdm-cli")))
+    document = make_document(job, paths=paths, code=code, environment=order.environment.definition())
+    plan = {
+        "inputs": {
+            port: {"files": upload.names(), "bytes": upload.size}
+            if (upload := uploads.get(port))
+            else {"address": paths[port]}
+            for port in order.sources
+        },
+        "code": {"sha256": job.code, "files": find_code().names(), "bytes": find_code().size},
+        "environment": job.environment,
+        "compute": {"name": job.compute, "size": order.azure.vm_size, "max_nodes": order.azure.max_nodes},
+        "outputs": job.outputs(),
+    }
+    for line in tell_plan(plan):
+        screen.say(line)
+    screen.result({"schema": "pdm.submit-plan/1", "job": document, **plan}, lambda: [draw_document(document)])

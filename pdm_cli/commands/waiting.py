@@ -1,0 +1,216 @@
+"""Waiting for a job: its status is the truth, its log is told as far as it can be had."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
+from pdm_cli.remote.logs import Tail, last_error
+from pdm_cli.remote.patience import PATIENCE_SECONDS
+from pdm_cli.remote.states import CANCELLED, COMPLETED, JobState
+from pdm_cli.report.screen import Screen
+
+if TYPE_CHECKING:
+    from pdm_cli.remote.aml.session import Session
+
+_FIRST_PAUSE = 1.0
+_GROWTH = 1.5
+# An expired token is renewed in between; a secret that has expired for good is not.
+_MOST_REFUSALS = 3
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a job can be looked at.
+
+    Attributes
+    ----------
+    read_state : callable
+        Name of a job to how it stands.
+    read_log : callable
+        Name of a command job or step, and a byte, to what it has printed from there on.
+    """
+
+    read_state: Callable[[str], JobState]
+    read_log: Callable[[str, int], bytes]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time in seconds, and waiting."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], object] = time.sleep
+
+
+def wait_for(session: Session, name: str, *, timeout: float | None, screen: Screen) -> JobState:
+    """Wait for the end of a job of a workspace; see :func:`wait`."""
+    from functools import partial
+
+    from pdm_cli.remote.aml.status import read_log, read_state
+
+    source = Source(partial(read_state, session), partial(read_log, session))
+    return wait(source, name, timeout=timeout, pause=session.azure.poll_seconds, screen=screen)
+
+
+def wait(
+    source: Source, name: str, *, timeout: float | None, pause: float, screen: Screen, clock: Clock | None = None
+) -> JobState:
+    """Wait for the end of a job, and tell what it prints.
+
+    Parameters
+    ----------
+    source : Source
+        Where to look.
+    name : str
+        The job.
+    timeout : float or None
+        Seconds to wait; ``None``: as long as it takes.
+    pause : float
+        Longest time between two looks, in seconds.
+    screen : Screen
+        For the log, and for warnings.
+    clock : Clock, optional
+        The machine's own if not given.
+
+    Returns
+    -------
+    JobState
+        Completed.
+
+    Raises
+    ------
+    JobFailed, JobCancelled
+        As it ended; a failure in the job's own words.
+    JobNotFinished
+        If the time is over.
+    TryAgain
+        If Azure was out of reach for a quarter of an hour.
+    """
+    watch = _Watch(source, name, screen, clock or Clock())
+    with _detaching(name, screen):
+        state = watch.follow(timeout, pause)
+    if state.status == COMPLETED:
+        return state
+    raise describe_end(state, watch.ends)
+
+
+def describe_end(state: JobState, ends: dict[str, str]) -> PdmError:
+    """Return how a job ended that did not complete.
+
+    Parameters
+    ----------
+    state : JobState
+        Finished.
+    ends : dict of str to str
+        Step to the end of what it printed.
+    """
+    hint = f"pdm jobs logs {state.name}"
+    if state.status == CANCELLED:
+        return JobCancelled(f"job {state.name} was cancelled", hint=hint)
+    failed = [step.name for step in state.steps if step.status == "Failed"] or [state.name]
+    for step in failed:
+        told = last_error(ends.get(step, ""))
+        if told is not None:
+            place = f"{step}: " if state.steps else ""
+            return JobFailed(f"job {state.name} failed: {place}{told[0]}", hint=told[1] or hint)
+    return JobFailed(f"job {state.name} failed", hint=hint)
+
+
+class _Watch:
+    """One job that is waited for."""
+
+    def __init__(self, source: Source, name: str, screen: Screen, clock: Clock) -> None:
+        self._source, self._name, self._screen, self._clock = source, name, screen, clock
+        self._tails: dict[str, Tail] = {}
+        self._told: dict[str, str] = {}
+        self._fails_since: float | None = None
+        self._refusals = 0
+        # The last lines of each step: what went wrong stands there.
+        self.ends: dict[str, str] = {}
+
+    def follow(self, timeout: float | None, longest: float) -> JobState:
+        """Look until the job is finished."""
+        start, pause = self._clock.now(), min(_FIRST_PAUSE, longest)
+        while True:
+            state = self._look()
+            if state is not None:
+                self._tell(state)
+                if state.is_finished:
+                    return state
+            left = float("inf") if timeout is None else start + timeout - self._clock.now()
+            if left <= 0:
+                raise self._not_finished(state, timeout or 0.0)
+            self._clock.sleep(min(pause, left))
+            pause = min(_GROWTH * pause, longest)
+
+    def _look(self) -> JobState | None:
+        """Return how the job stands; ``None`` if it cannot be told just now."""
+        try:
+            state = self._source.read_state(self._name)
+        except (TryAgain, AuthError) as error:
+            self._bear(error)
+            return None
+        self._fails_since, self._refusals = None, 0
+        return state
+
+    def _bear(self, error: PdmError) -> None:
+        now = self._clock.now()
+        if self._fails_since is None:
+            self._fails_since = now
+            self._screen.warn(f"{error.message}; the job goes on, and so does the waiting")
+        self._refusals = self._refusals + 1 if isinstance(error, AuthError) else 0
+        if self._refusals >= _MOST_REFUSALS or now - self._fails_since >= PATIENCE_SECONDS:
+            raise error
+
+    def _tell(self, state: JobState) -> None:
+        """Tell how the job and its steps stand, where that has changed, and what they have printed since."""
+        for step in state.steps:
+            status = "unchanged, taken from an earlier job" if step.is_reused else step.status
+            self._tell_status(step.name, f"{step.name}: {status}")
+        self._tell_status(state.name, f"{state.name}: {state.status}")
+        reused = {step.name for step in state.steps if step.is_reused}
+        for name, run in state.runs().items():
+            if name not in reused:
+                self._tell_log(name, run, is_last=state.is_finished, is_part=bool(state.steps))
+
+    def _tell_status(self, key: str, line: str) -> None:
+        if self._told.get(key) != line:
+            self._told[key] = line
+            self._screen.say(line)
+
+    def _tell_log(self, step: str, run: str, *, is_last: bool, is_part: bool) -> None:
+        tail = self._tails.setdefault(step, Tail())
+        try:
+            new = self._source.read_log(run, tail.offset)
+        except PdmError as error:
+            # The log is told as far as it can be had; the status decides.
+            self._screen.detail(f"{error.message}")
+            new = b""
+        for line in tail.feed(new, is_last=is_last):
+            self.ends[step] = "\n".join([*self.ends.get(step, "").splitlines()[-20:], line])
+            self._screen.say(f"{step} | {line}" if is_part else f"| {line}")
+
+    def _not_finished(self, state: JobState | None, timeout: float) -> JobNotFinished:
+        status = state.status if state else "not to be told just now"
+        return JobNotFinished(
+            f"job {self._name}: {status} after {timeout:g} s, not finished",
+            hint=f"it goes on; pdm fetch-results {self._name} --out FOLDER --wait waits for it again",
+        )
+
+
+@contextmanager
+def _detaching(name: str, screen: Screen) -> Iterator[None]:
+    """Say, where the waiting is interrupted, that the job is not."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        screen.warn(
+            f"detached: {name} goes on; pdm fetch-results {name} --out FOLDER --wait waits for it again, "
+            f"pdm jobs cancel {name} ends it"
+        )
+        raise

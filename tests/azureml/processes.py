@@ -1,0 +1,86 @@
+"""pdm as a process of its own, which takes the emulator for Azure."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.azureml.emulator import Emulator
+
+PROGRAM = (sys.executable, "-m", "pdm_cli")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a process left: exit code, and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.stdout)
+
+    @property
+    def error(self) -> str:
+        """The line of the error."""
+        return next((line for line in self.stderr.splitlines() if line.startswith("error: ")), "")
+
+    @property
+    def hint(self) -> str:
+        return next((line for line in self.stderr.splitlines() if line.startswith("hint: ")), "")
+
+
+class Pdm:
+    """Runs pdm; no secret of the emulator may show in what it writes, and no other host be asked."""
+
+    def __init__(self, emulator: Emulator, environment: Mapping[str, str], folder: Path) -> None:
+        self._emulator = emulator
+        self._environment = dict(environment)
+        self._folder = folder
+
+    def __call__(self, *words: object, program: tuple[str, ...] = PROGRAM, **environment: str) -> Outcome:
+        return self.end(self.start(*words, program=program, **environment))
+
+    def start(self, *words: object, program: tuple[str, ...] = PROGRAM, **environment: str) -> subprocess.Popen[str]:
+        """Start pdm and leave it running."""
+        # An empty value takes a variable away.
+        merged = {name: value for name, value in (self._environment | environment).items() if value}
+        return subprocess.Popen(
+            [*program, *map(str, words)],
+            env=merged,
+            cwd=self._folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def end(self, process: subprocess.Popen[str]) -> Outcome:
+        """Wait for the end of pdm."""
+        stdout, stderr = process.communicate(timeout=120)
+        shown = [secret for secret in list(self._emulator.secrets) if secret in stdout + stderr]
+        assert not shown, f"{len(shown)} secrets shown"
+        assert "Traceback" not in stderr, stderr
+        assert not self._emulator.refused_hosts
+        return Outcome(process.returncode, stdout, stderr)
+
+    def interrupt(self, process: subprocess.Popen[str]) -> Outcome:
+        """Press Ctrl-C."""
+        process.send_signal(signal.SIGINT)
+        return self.end(process)
+
+
+def until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdm_cli.commands.stages import STAGES
+from pdm_cli.commands.submission import _write_out, parse_call
+from pdm_cli.params import CostsParams, DetectParams, LabelsParams, PreprocessParams, Settings, TrainParams
+from tests.cli.conftest import Pdm
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def plan(pdm: Pdm, *words: object) -> dict[str, Any]:
+    outcome = pdm("submit", "--dry-run", "--json", *words)
+    assert outcome.code == 0, outcome.stderr
+    return outcome.json
+
+
+def test_a_dry_run_prints_the_job_and_sends_nothing(pdm: Pdm, fleet: Path) -> None:
+    outcome = pdm("submit", "--dry-run", "--name", "job-1", "--tag", "a=b", "preprocess", "--data", fleet)
+    assert outcome.code == 0, outcome.stderr
+    job = yaml.safe_load(outcome.stdout)
+    assert job["name"] == "job-1"
+    assert job["tags"]["a"] == "b"
+    assert job["command"].startswith('python -m pdm_cli preprocess --data "${{inputs.data}}" --out "${{outputs.out}}"')
+    assert " --step-minutes 0.0 " in job["command"], "defaults are explicit"
+    assert sorted(path.name for path in Path(job["code"]).iterdir()) == ["pdm_cli"]
+    assert "pdm_cli/app.py" in outcome.stderr
+    assert "input data: 5 files" in outcome.stderr
+
+
+@pytest.mark.parametrize("command", ["preprocess", "train", "predict", "run"])
+def test_the_client_of_azure_reads_the_document(command: str, pdm: Pdm, fleet: Path, work: Path) -> None:
+    options = {
+        "preprocess": ("--data", fleet),
+        "train": ("--prepared", work / "prepared", "--anomalies", "azureml:anomalies:1"),
+        "predict": ("--data", "azureml://datastores/workspaceblobstore/paths/raw/", "--model", work / "model"),
+        "run": ("--data", "raw@latest", "--fast"),
+    }
+    outcome = pdm("submit", "--dry-run", "--name", "job-1", command, *options[command])
+    assert outcome.code == 0, outcome.stderr
+    # In a process of its own: what the client imports warns of its own future.
+    script = "import sys; from azure.ai.ml import load_job; job = load_job(sys.stdin); print(job.type, job.name)"
+    words = [sys.executable, "-W", "ignore", "-c", script]
+    read = subprocess.run(words, input=outcome.stdout, capture_output=True, text=True, check=True).stdout
+    assert read == f"{'pipeline' if command == 'run' else 'command'} job-1\n"
+
+
+def test_a_dry_run_imports_neither_azure_nor_the_learning_libraries(fleet: Path) -> None:
+    words = [sys.executable, "-X", "importtime", "-m", "pdm_cli", "submit", "--dry-run", "run", "--data", str(fleet)]
+    log = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in log.splitlines() if "import time" in line}
+    assert not imported & {"azure", "sklearn", "xgboost", "statsmodels", "optuna"}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["nope"], "'nope' cannot be submitted"),
+        (["evaluate", "--data", "x", "--model", "y"], "'evaluate' cannot be submitted"),
+        (["train"], "missing option '--prepared'"),
+        (["train", "--prepared", "azureml:p:1", "--trees", "many"], "invalid value for '--trees'"),
+        (["train", "--prepared", "azureml:p:1", "--trees", "0"], "--trees: input should be greater than or equal to 1"),
+        (["train", "--prepared", "azureml:p:1", "--algorithms", "magic"], "unknown algorithm 'magic'"),
+        (["train", "--prepared", "azureml:p:1", "--dry-run"], "options of the job stand before the command"),
+        (["train", "--prepared", "azureml:p:1", "--unit", "${{inputs.a}}"], "Azure ML would replace a part of it"),
+        (["train", "--prepared", "/no/such/folder"], "no such folder"),
+        (["train", "--prepared", "azureml:p"], "no data asset"),
+        (["--name", "a b", "train", "--prepared", "azureml:p:1"], "no name of a job"),
+        (["--tag", "a", "train", "--prepared", "azureml:p:1"], "not of the form KEY=VALUE"),
+        (["--tag", "pdm_content=1", "train", "--prepared", "azureml:p:1"], "not of the form KEY=VALUE"),
+        (["--timeout", "3", "train", "--prepared", "azureml:p:1"], "no effect without --wait"),
+        (["--if-better", "ap", "train", "--prepared", "azureml:p:1"], "no effect without --register"),
+        (["--register", "m", "preprocess", "--data", "azureml:p:1"], "preprocess makes no model"),
+        (["--register", "m m", "train", "--prepared", "azureml:p:1"], "no name of a model"),
+        (["--register", "m", "--if-better", "x", "train", "--prepared", "azureml:p:1"], "not compared by that"),
+        (["--min-nodes", "5", "train", "--prepared", "azureml:p:1"], "min_nodes (5) must not exceed max_nodes (4)"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_sent(pdm: Pdm, words: list[str], line: str) -> None:
+    outcome = pdm("submit", "--dry-run", *words)
+    assert outcome.code == 2, outcome.stderr
+    assert line in outcome.stderr.splitlines()[0]
+    assert outcome.stdout == ""
+
+
+def test_an_empty_folder_is_not_uploaded(pdm: Pdm, tmp_path: Path) -> None:
+    outcome = pdm("submit", "--dry-run", "train", "--prepared", tmp_path)
+    assert outcome.code == 4
+    assert "nothing to upload" in outcome.stderr
+
+
+def test_a_workspace_that_is_not_named_is_asked_for(pdm: Pdm, fleet: Path) -> None:
+    outcome = pdm("submit", "--workspace", "w", "preprocess", "--data", fleet)
+    assert outcome.code == 3
+    assert outcome.stderr.splitlines()[0] == "error: no subscription_id and no resource_group of Azure ML given"
+
+
+def test_names_of_azures_own_tools_are_understood(pdm: Pdm, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "s")
+    monkeypatch.setenv("AZUREML_ARM_RESOURCEGROUP", "r")
+    monkeypatch.setenv("AZUREML_WORKSPACE_NAME", "w")
+    monkeypatch.setenv("PDM_CLI_AUTH", "workload")
+    outcome = pdm("submit", "preprocess", "--data", fleet)
+    assert outcome.code == 6
+    assert outcome.stderr.splitlines()[0].startswith("error: --auth workload: not set: AZURE_TENANT_ID")
+
+
+def test_kept_nodes_are_warned_of(pdm: Pdm, fleet: Path) -> None:
+    outcome = pdm("submit", "--dry-run", "--min-nodes", 1, "preprocess", "--data", fleet)
+    assert "warning: --min-nodes 1:" in outcome.stderr
+
+
+def test_only_the_tables_go_up(pdm: Pdm, raw: Path) -> None:
+    (raw / ".env").write_text("SECRET=1")
+    (raw / "notes.txt").write_text("…")
+    assert sorted(plan(pdm, "preprocess", "--data", raw)["inputs"]["data"]["files"]) == [
+        "errors.parquet",
+        "failures.parquet",
+        "machines.parquet",
+        "maint.parquet",
+        "telemetry.parquet",
+    ]
+
+
+def test_the_config_counts_wherever_it_is_named(pdm: Pdm, fleet: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[azure]\ncompute = 'mine'\n[preprocess]\nmax_gap_hours = 5.0\n")
+    for words in (["--config", config, "preprocess"], ["preprocess", "--config", config]):
+        job = plan(pdm, *words, "--data", fleet)["job"]
+        assert job["compute"] == "azureml:mine"
+        assert "--max-gap-hours 5.0" in job["command"]
+
+
+def test_run_becomes_a_pipeline_whose_outputs_depend_on_what_goes_in(pdm: Pdm, raw: Path) -> None:
+    first = plan(pdm, "run", "--data", raw, "--fast")
+    again = plan(pdm, "run", "--data", raw, "--fast")
+    assert first["job"]["name"] != again["job"]["name"]
+    assert first["outputs"] == again["outputs"]
+    (raw / "errors.parquet").unlink()
+    other = plan(pdm, "run", "--data", raw, "--fast")
+    assert not set(first["outputs"].values()) & set(other["outputs"].values())
+    assert plan(pdm, "run", "--data", raw, "--fast", "--force")["job"]["settings"]["force_rerun"] is True
+
+
+@settings(deadline=None, derandomize=True, max_examples=25)
+@given(
+    detect=st.sampled_from(
+        [DetectParams(), DetectParams(mode="batch", only_last="day"), DetectParams(window_days=7.5, strict=True)]
+    ),
+    seed=st.integers(0, 2**40),
+    rate=st.floats(1e-9, 1),
+    unit=st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=8).filter(lambda t: "[[" not in t),
+    cutoff=st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)),
+)
+def test_what_the_job_reads_is_what_was_set(
+    detect: DetectParams, seed: int, rate: float, unit: str, cutoff: datetime | None
+) -> None:
+    wanted = Settings(
+        preprocess=PreprocessParams(ranges={"volt": (0.1, 4e2)}, timezone="Europe/Berlin", phase_minutes=30.0),
+        detect=detect,
+        labels=LabelsParams(horizon_hours=24.5),
+        train=TrainParams(seed=seed, learning_rate=rate, cutoff=cutoff, count_hours=(), components=("comp1", "comp 2")),
+        costs=CostsParams(unit=unit),
+    )
+    for command, port in (("preprocess", "--data"), ("detect-anomalies", "--prepared"), ("train", "--prepared")):
+        words = shlex.split(" ".join(_write_out(STAGES[command], wanted)))
+        read = parse_call([command, port, "azureml:a:1", *words], config=None).settings
+        for section in STAGES[command].sections:
+            assert getattr(read, section) == getattr(wanted, section)
+
+
+def test_a_plan_as_json_is_one_object(pdm: Pdm, fleet: Path) -> None:
+    outcome = pdm("submit", "--dry-run", "preprocess", "--data", fleet, "--json")
+    assert json.loads(outcome.stdout)["schema"] == "pdm.submit-plan/1"
