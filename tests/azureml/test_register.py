@@ -77,16 +77,16 @@ def versions_of(emulator: Emulator, model: str) -> dict[str, dict[str, Any]]:
 
 def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[str, str]) -> None:
     job = put_job(emulator)
-    outcome = register(azure_env, job, "pumps", "--json")
+    outcome = register(azure_env, job, "valves", "--json")
     assert outcome.code == 0, outcome.stderr
     assert {key: outcome.json[key] for key in ("schema", "job", "model", "version", "registered")} == {
         "schema": "pdm.registration/1",
         "job": job,
-        "model": "pumps",
+        "model": "valves",
         "version": "1",
         "registered": True,
     }
-    made = versions_of(emulator, "pumps")["1"]
+    made = versions_of(emulator, "valves")["1"]
     assert made["modelType"] == "custom_model"
     assert made["modelUri"].endswith(f"/datastores/workspaceblobstore/paths/pdm/{job}/out/")
     assert made["tags"] == {
@@ -101,10 +101,10 @@ def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[s
         "xgboost": "3.2.0",
         "job": job,
     }
-    again = register(azure_env, job, "pumps", "--if-better", "ap")
-    assert (again.code, again.stdout) == (0, "pumps:1\n")
-    assert "registered already, as pumps:1" in again.stderr
-    assert list(versions_of(emulator, "pumps")) == ["1"]
+    again = register(azure_env, job, "valves", "--if-better", "ap")
+    assert (again.code, again.stdout) == (0, "valves:1\n")
+    assert "registered already, as valves:1" in again.stderr
+    assert list(versions_of(emulator, "valves")) == ["1"]
     assert not [secret for secret in emulator.secrets if secret in outcome.stdout + outcome.stderr + again.stderr]
 
 

@@ -287,10 +287,10 @@ def test_data_assets_and_addresses_are_taken(pdm: Pdm, emulator: Emulator, work:
 
 def test_a_model_is_registered_and_another_one_only_if_it_is_better(pdm: Pdm, work: Path) -> None:
     train = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", *QUICK)
-    first = pdm("submit", "--register", "pumps", "--json", *train)
+    first = pdm("submit", "--register", "turbines", "--json", *train)
     assert first.code == 0, first.stderr
-    assert (first.json["model"], first.json["version"], first.json["status"]) == ("pumps", "1", "Completed")
-    again = pdm("submit", "--register", "pumps", "--if-better", "ap", *train)
+    assert (first.json["model"], first.json["version"], first.json["status"]) == ("turbines", "1", "Completed")
+    again = pdm("submit", "--register", "turbines", "--if-better", "ap", *train)
     assert again.code == 10, again.stderr
 
 
