@@ -40,9 +40,9 @@ def list_jobs(session: Session, most: int, *, are_all: bool) -> list[JobState]:
 
 
 def cancel(session: Session, name: str) -> None:
-    """Ask for the end of a job."""
+    """Ask for the end of a job; its status tells when it has ended."""
     with _found(session, name):
-        session.client.jobs.begin_cancel(name).result()
+        session.client.jobs.begin_cancel(name, polling=False)
 
 
 def read_log(session: Session, run: str, offset: int) -> bytes:
