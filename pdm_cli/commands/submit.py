@@ -89,7 +89,7 @@ def submit(
         return
     from pdm_cli.remote.aml.session import connect
 
-    session = connect(azure)
+    session = connect(azure, show_uploads=screen.is_live)
     job, facts = _submit(session, order, screen, may_create=not no_create_compute)
     if job_file:
         Path(job_file).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
@@ -157,8 +157,9 @@ class _After:
 
 def _submit(session: Session, order: Order, screen: Screen, *, may_create: bool) -> tuple[Job, dict[str, Any]]:
     """Submit the job, unless it is there already, and return it with what a script wants to know of it."""
-    from pdm_cli.remote.aml.submission import find_job, resolve_asset
+    from pdm_cli.remote.aml.submission import find_job, require_workspace, resolve_asset
 
+    require_workspace(session)
     order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
     job = order.make_job()
     found = find_job(session, order.name) if order.name else None

@@ -41,6 +41,11 @@ class Screen:
     verbose: bool = False
     debug: bool = False
 
+    @property
+    def is_live(self) -> bool:
+        """Whether bars can be drawn: on a terminal, unless quiet."""
+        return not self.quiet and sys.stderr.isatty()
+
     def merge(self, other: Screen) -> Screen:
         """Return a screen that does what either was asked to."""
         return Screen(*(mine or its for mine, its in zip(astuple(self), astuple(other), strict=True)))
@@ -103,7 +108,7 @@ class Screen:
         callable
             To be called with the units just done.
         """
-        if self.quiet or not sys.stderr.isatty():
+        if not self.is_live:
             yield self._plain_progress(what, total)
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -59,6 +59,8 @@ def test_a_job_gives_the_bytes_of_the_command_run_here(
     job = outcome.stdout.strip()
     assert job.startswith(f"pdm-{command}-"), "the bare name of the job is all there is on stdout"
     assert f"| {command}: wrote" in outcome.stderr, "the job's own words are shown"
+    ours = ("submit: ", "| ", f"{job}: ", "fetch-results: ")
+    assert [line for line in outcome.stderr.splitlines() if not line.startswith(ours)] == []
     assert (tmp_path / "out/logs" / f"{job}.txt").is_file()
 
 
@@ -221,7 +223,7 @@ def test_a_missing_cluster_is_made_as_the_settings_say(pdm: Pdm, emulator: Emula
     made_of: Any = emulator.computes["night"]["properties"]["properties"]
     assert made_of["vmSize"] == "STANDARD_D4_V2"
     scale = made_of["scaleSettings"]
-    assert (scale["minNodeCount"], scale["maxNodeCount"], scale["nodeIdleTimeBeforeScaleDown"]) == (0, 2, "PT600S")
+    assert (scale["minNodeCount"], scale["maxNodeCount"], scale["nodeIdleTimeBeforeScaleDown"]) == (0, 2, "PT10M")
 
 
 def test_serverless_needs_no_cluster(pdm: Pdm, emulator: Emulator, work: Path) -> None:

@@ -48,16 +48,26 @@ class Session:
         An Azure credential; renews its tokens by itself.
     client : MLClient
         The client of the workspace.
+    shows_uploads : bool
+        Whether it draws bars on stderr while it uploads.
     """
 
     azure: AzureParams
     way: str
     credential: Any
     client: MLClient
+    shows_uploads: bool = False
 
 
-def connect(azure: AzureParams) -> Session:
+def connect(azure: AzureParams, *, show_uploads: bool = False) -> Session:
     """Sign in.
+
+    Parameters
+    ----------
+    azure : AzureParams
+        Where the workspace is, and how to sign in.
+    show_uploads : bool
+        Let the client draw bars on stderr while it uploads.
 
     Raises
     ------
@@ -75,19 +85,24 @@ def connect(azure: AzureParams) -> Session:
         from azure.ai.ml import MLClient
     except ImportError as exc:
         raise RemoteError(f"{exc.name}: not installed", hint="pip install azure-ai-ml azure-identity") from exc
-    client = MLClient(credential, azure.subscription_id, azure.resource_group, azure.workspace, enable_telemetry=False)
-    return Session(azure, way, credential, client)
+    place = (azure.subscription_id, azure.resource_group, azure.workspace)
+    client = MLClient(credential, *place, enable_telemetry=False, show_progress=show_uploads)
+    # Again: loading the client has set up loggers of its own.
+    _silence()
+    return Session(azure, way, credential, client, show_uploads)
 
 
 def _sign_in(azure: AzureParams) -> tuple[str, Any]:
     """Get a first token: what is wrong with signing in shows at once, before the client takes its time to load."""
-    from azure.core.exceptions import AzureError, ClientAuthenticationError
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
     from azure.identity import ChainedTokenCredential
 
     way, credential = make_credential(azure.auth, os.environ)
     try:
         credential.get_token(_MANAGEMENT)
     except ClientAuthenticationError as exc:
+        if isinstance(exc.__cause__ or exc.__context__, ServiceRequestError):
+            raise TryAgain(f"signing in to Azure by {way}: no connection", hint=_NO_NETWORK) from exc
         # A chain says only that none of its ways works.
         reason = "" if isinstance(credential, ChainedTokenCredential) else f": {first_line(exc)}"
         raise AuthError(f"not signed in to Azure by {way}{reason}", hint=_SIGN_IN) from exc

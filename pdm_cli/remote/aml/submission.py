@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 _LATEST = "@latest"
+
+
+def require_workspace(session: Session) -> None:
+    """Look the workspace up: all that is asked for in one that is not there is not there either.
+
+    Raises
+    ------
+    RemoteError
+        If there is no such workspace.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    azure = session.azure
+    with translated(f"workspace {azure.workspace}"):
+        try:
+            session.client.workspaces.get(azure.workspace)
+        except ResourceNotFoundError as exc:
+            raise RemoteError(
+                f"workspace {azure.workspace}: not found in resource group {azure.resource_group}",
+                hint="check --workspace, --resource-group and --subscription-id; pdm doctor tells where they come from",
+            ) from exc
 
 
 def require_compute(session: Session, note: Note, *, may_create: bool) -> None:
@@ -144,7 +166,9 @@ def send(session: Session, document: Mapping[str, Any]) -> str:
     from azure.ai.ml import load_job
     from azure.core.exceptions import ResourceExistsError
 
-    with translated(f"job {document['name']}"):
+    # Also where it is to draw no bars, the client writes the end of their colours.
+    quiet = nullcontext() if session.shows_uploads else redirect_stderr(io.StringIO())
+    with translated(f"job {document['name']}"), quiet:
         try:
             job = session.client.jobs.create_or_update(load_job(_as_file(document)))
         except ResourceExistsError:
