@@ -11,7 +11,7 @@ import typer
 
 from pdm_cli.commands import register
 from pdm_cli.commands.options import OUTPUT_PANEL, with_settings
-from pdm_cli.errors import JobCancelled, JobFailed, RemoteError, UsageError
+from pdm_cli.errors import JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.remote.patience import insist
 from pdm_cli.report.screen import Screen
@@ -60,6 +60,7 @@ def list_jobs(
 
     session = connect(settings.azure)
     states = _steady(lambda: status.list_jobs(session, most, are_all=are_all), screen)
+    states = _with_times(session, states, screen)
     payload = {"schema": "pdm.jobs/1", "jobs": [describe_job(state) for state in states]}
     screen.result(payload, lambda: draw_jobs(states))
 
@@ -76,7 +77,7 @@ def show(*, job: Job, settings: Settings, screen: Screen) -> None:
     from pdm_cli.report.jobs import describe_job, draw_job
 
     session = connect(settings.azure)
-    state = _steady(partial(read_state, session, job), screen)
+    [state] = _with_times(session, [_steady(partial(read_state, session, job), screen)], screen)
     screen.result({"schema": "pdm.job/1", **describe_job(state)}, lambda: draw_job(state))
 
 
@@ -151,6 +152,17 @@ def _print_lines(step: str, screen: Screen) -> Callable[[str, str], None]:
             screen.line(f"{name} | {line}" if name and not step else line)
 
     return tell
+
+
+def _with_times(session: Session, states: list[JobState], screen: Screen) -> list[JobState]:
+    """Add when the jobs ran, if that can be had."""
+    from pdm_cli.remote.aml.history import add_history
+
+    try:
+        return add_history(session, states) if any(state.started is None for state in states) else states
+    except PdmError as error:
+        screen.detail(error.message)
+        return states
 
 
 def _steady(call: Callable[[], _Result], screen: Screen) -> _Result:

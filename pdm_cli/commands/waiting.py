@@ -129,12 +129,12 @@ def describe_end(state: JobState, ends: dict[str, str]) -> PdmError:
         return JobCancelled(f"job {state.name} was cancelled", hint=hint)
     if state.status != FAILED:
         return JobFailed(f"job {state.name} ended as {state.status}", hint=hint)
-    for step in [part.name for part in state.parts() if part.status == FAILED]:
+    for step in [part.name for part in state.parts() if part.has_failed]:
         told = last_error(ends.get(step, ""))
         if told is not None:
             place = f"{step}: " if state.steps else ""
             return JobFailed(f"job {state.name} failed: {place}{told[0]}", hint=told[1] or hint)
-    return JobFailed(f"job {state.name} failed", hint=hint)
+    return JobFailed(f"job {state.name} failed" + (f": {state.error}" if state.error else ""), hint=hint)
 
 
 def _tell_on(screen: Screen) -> TellLine:

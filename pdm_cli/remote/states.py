@@ -43,6 +43,11 @@ class StepState:
         return self.status in FINISHED
 
     @property
+    def has_failed(self) -> bool:
+        """Whether it ended in an error."""
+        return self.status == FAILED
+
+    @property
     def has_log(self) -> bool:
         """Whether it may have printed something; a step that was reused has not."""
         return not self.is_reused and self.status not in NOT_BEGUN
@@ -68,6 +73,10 @@ class JobState:
         As listed in the studio.
     created : datetime or None
         When it was submitted (UTC).
+    started, ended : datetime or None
+        When it ran (UTC); only where the run history was asked.
+    error : str
+        The service's word on why it failed; only where the run history was asked.
     """
 
     name: str
@@ -79,6 +88,9 @@ class JobState:
     display_name: str = ""
     studio_url: str = ""
     created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
 
     @property
     def command(self) -> str | None:

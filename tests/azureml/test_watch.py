@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -38,9 +39,25 @@ def test_a_pipeline_is_shown_with_its_steps(pdm: Pdm, ended: str) -> None:
     assert (shown.json["schema"], shown.json["name"], shown.json["status"]) == ("pdm.job/1", ended, "Failed")
     assert {step["name"]: step["status"] for step in shown.json["steps"]} == {"first": "Completed", "second": "Failed"}
     assert not any(step["is_reused"] for step in shown.json["steps"])
+    assert shown.json["created"] <= shown.json["started"] < shown.json["ended"]
+    assert "exited with status code 4" in shown.json["error"]
     table = pdm("jobs", "show", ended)
     assert table.code == 0
-    assert "second" in table.stdout
+    assert re.search(r"second\s+Failed", table.stdout)
+    assert re.search(r"duration\s+0:00:\d\d\s", table.stdout)
+
+
+def test_a_failure_without_words_is_told_in_those_of_the_service(
+    pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path
+) -> None:
+    job = send_command(emulator, azure_env, data, "exit 3")
+    emulator.wait(job)
+    outcome = pdm("jobs", "logs", job, "--follow")
+    assert (outcome.code, outcome.hint) == (7, f"hint: pdm jobs logs {job}")
+    assert outcome.error.startswith(f"error: job {job} failed: Execution failed. User process 'bash' exited with")
+    emulator.faults.add(path="/history", status=403, times=9)
+    outcome = pdm("jobs", "logs", job, "--follow")
+    assert (outcome.code, outcome.error) == (7, f"error: job {job} failed")
 
 
 def test_logs_are_read_step_by_step(pdm: Pdm, ended: str) -> None:
@@ -110,7 +127,11 @@ def test_jobs_of_pdm_are_listed_the_latest_first(pdm: Pdm, emulator: Emulator) -
     assert [(job["name"], job["command"]) for job in listed.json["jobs"]] == [(last, "train"), (first, "train")]
     everything = pdm("jobs", "list", "--all", "--max", 2, "--json").json["jobs"]
     assert [(job["name"], job["command"]) for job in everything] == [(last, "train"), (foreign, None)]
-    assert last in pdm("jobs", "list").stdout
+    assert re.search(
+        rf"{last}\s+train\s+Completed\s+[-\d]{{10}} [:\d]{{5}}\s+0:00:00\s+pdm", pdm("jobs", "list").stdout
+    )
+    emulator.faults.add(path="/history", status=403, times=9)
+    assert re.search(rf"{last}\s+train\s+Completed\s+[-\d]{{10}} [:\d]{{5}}\s+pdm", pdm("jobs", "list").stdout)
 
 
 def test_a_job_is_ended_and_its_end_waited_for(
