@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import gc
+import io
 import os
 import re
 import signal
@@ -161,6 +162,9 @@ def main() -> None:
     """Run ``pdm``."""
     # Our matrix products are small and run side by side: threads inside each of them only get in one another's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of machines, and logs of jobs, may hold letters that the terminal has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # As exceptions, so that half-written outputs are cleared away.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
