@@ -6,29 +6,18 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.azureml.emulator import Emulator
 from tests.azureml.jobs import Job
+from tests.azureml.processes import Outcome
 from tests.azureml.wire import ARM
 
 STORE = "azureml://datastores/workspaceblobstore/paths/"
 SCORES = {"roc_auc": 0.99, "average_precision": 0.9548689261974153, "brier": 0.0028, "f1": 0.8}
 VERSIONS = {"python": "3.11.7", "pdm-cli": "0.1.0", "numpy": "2.4.6", "xgboost-cpu": "3.2.0"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.stdout)
 
 
 def register(environment: Mapping[str, str], *words: str) -> Outcome:
@@ -131,7 +120,7 @@ def test_only_a_better_model_is_registered(emulator: Emulator, azure_env: dict[s
 @pytest.mark.parametrize(
     ("facts", "code", "words"),
     [
-        ({"status": "Failed"}, 7, "failed: nothing to register"),
+        ({"status": "Failed"}, 7, " failed"),
         ({"tail": b" "}, 4, "metrics.json: not the file that its manifest lists"),
     ],
 )
