@@ -21,6 +21,8 @@ from pdm_cli.schema import EVENT_COLUMNS, MACHINE, MACHINES, TELEMETRY, TIME, Ta
 from pdm_cli.tables import TableFiles
 
 _HINT_MISSING = "fill it in, or leave the line out"
+_SHORT = ("day-first", "month-first", "undecided")
+_WORDS = {trait: trait for trait in ("year-first", "day-first", "month-first")} | {"undecided": "not"}
 
 
 @dataclass(frozen=True)
@@ -228,27 +230,16 @@ def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
             f"{_quote(stamp.text)} is no date of a form that is told by itself",
             "--date-format names it, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms",
         )
-    if len(fitting) == 2 and given is None:
-        raise _undecided(survey, others)
-    if len(fitting) == 2 and given is not None:
-        return given
     if not fitting:
-        one, other = list({trait: seen[trait] for trait in ("year-first", *_SHORT) if trait in seen}.items())[:2]
-        raise survey.refuse(
-            other[1].row,
-            survey.time,
-            f"{_quote(other[1].text)} is {_WORDS[other[0]]}, while {_quote(one[1].text)} "
-            f"({survey.place(one[1].row)}) is {_WORDS[one[0]]}",
-            "write all dates of a table in one form",
-        )
-    if given is not None and fitting[0] in ("day-first", "month-first") and fitting[0] != given:
+        raise _mixed_orders(survey)
+    if len(fitting) == 2:
+        if given is None:
+            raise _undecided(survey, others)
+        return given
+    if given is not None and fitting[0] in _SHORT and fitting[0] != given:
         stamp = seen[fitting[0]]
-        raise survey.refuse(
-            stamp.row,
-            survey.time,
-            f"{_quote(stamp.text)} cannot be {given}",
-            f"leave --{given} out, or give it as --date-format {survey.table.name}=… for single tables",
-        )
+        hint = f"leave --{given} out, or give --date-format {survey.table.name}=… for this table"
+        raise survey.refuse(stamp.row, survey.time, f"{_quote(stamp.text)} cannot be {given}", hint)
     return fitting[0]
 
 
@@ -274,8 +265,16 @@ def find_zone(survey: TableSurvey) -> bool:
     return zone is not None
 
 
-_SHORT = ("day-first", "month-first", "undecided")
-_WORDS = {"year-first": "year-first", "day-first": "day-first", "month-first": "month-first", "undecided": "not"}
+def _mixed_orders(survey: TableSurvey) -> DataError:
+    seen = survey.stamps.seen
+    one, other = [(trait, seen[trait]) for trait in _WORDS if trait in seen][:2]
+    return survey.refuse(
+        other[1].row,
+        survey.time,
+        f"{_quote(other[1].text)} is {_WORDS[other[0]]}, while {_quote(one[1].text)} "
+        f"({survey.place(one[1].row)}) is {_WORDS[one[0]]}",
+        "write all dates of a table in one form",
+    )
 
 
 def _undecided(survey: TableSurvey, others: Sequence[TableSurvey]) -> DataError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -74,8 +73,8 @@ def _check_signs(separator: str, decimal: str, encoding: str) -> None:
     if separator == decimal:
         raise UsageError(f"--separator {separator}: is the decimal sign, too", hint="--decimal names that one")
     try:
-        codecs.lookup(encoding or "utf-8").incrementaldecoder("strict").decode(b"")  # type: ignore[misc]
-    except (LookupError, TypeError) as exc:
+        "datetime".encode(encoding or "utf-8")
+    except (LookupError, UnicodeError) as exc:
         raise UsageError(f"--encoding {encoding}: not known", hint="such as utf-8, utf-16, cp1252 or latin-1") from exc
 
 
