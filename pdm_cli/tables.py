@@ -19,7 +19,7 @@ from pdm_cli.folders import list_files
 from pdm_cli.schema import Table
 
 _HEAD = b"PAR1"
-_CONVERT = "convert it first, for CSV e.g. pandas.read_csv(FILE, parse_dates=['datetime']).to_parquet(…)"
+_CONVERT = "pdm import turns CSV files into Parquet"
 
 
 @dataclass(frozen=True)

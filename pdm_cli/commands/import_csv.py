@@ -31,9 +31,7 @@ def _option(name: str, text: str, **more: Any) -> Any:
     return typer.Option(name, help=text, rich_help_panel=DATA_PANEL, **more)
 
 
-Source = Annotated[
-    str, typer.Argument(help="Folder of CSV files.", metavar="FOLDER", show_default=False, rich_help_panel=DATA_PANEL)
-]
+Source = Annotated[str, typer.Argument(help="Folder of CSV files.", metavar="FOLDER", show_default=False)]
 Separator = Annotated[
     str, _option("--separator", "Sign between values, or 'tab'.", metavar="SIGN", show_default="found")
 ]
