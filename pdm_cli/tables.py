@@ -19,7 +19,7 @@ from pdm_cli.folders import list_files
 from pdm_cli.schema import Table
 
 _HEAD = b"PAR1"
-_CONVERT = "pdm import turns CSV files into Parquet"
+_CONVERT = "convert it first; pdm import does that with CSV files"
 
 
 @dataclass(frozen=True)
