@@ -23,6 +23,7 @@ from pdm_cli.commands import (
     doctor,
     evaluate,
     fetch_results,
+    import_csv,
     jobs,
     predict,
     preprocess,
@@ -154,6 +155,7 @@ app.command("fetch-results")(fetch_results.fetch_results)
 app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.command("import")(import_csv.import_csv)
 # Options of the job stand before the command that is submitted, and that one's own after it.
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 
