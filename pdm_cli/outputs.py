@@ -67,7 +67,7 @@ def check_growable(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
     _check_alone(folder)
-    for partial in folder.glob(_PARTIAL_PREFIX + "*"):
+    for partial in folder.glob(PARTIAL_PREFIX + "*"):
         if (partial / _PREVIOUS).is_dir():
             _end_moves(folder, partial)
 
@@ -85,7 +85,7 @@ def link_files(folder: Path, partial: Path, left_out: Iterable[str]) -> None:
     skipped = {manifest.MANIFEST_FILE, *left_out}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if name.parts[0] in skipped or name.parts[0].startswith(_PARTIAL_PREFIX) or path.is_dir():
+        if name.parts[0] in skipped or name.parts[0].startswith(PARTIAL_PREFIX) or path.is_dir():
             continue
         target = partial / name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -120,7 +120,7 @@ def test_only_a_better_model_is_registered(emulator: Emulator, azure_env: dict[s
 @pytest.mark.parametrize(
     ("facts", "code", "words"),
     [
-        ({"status": "Failed"}, 7, " failed"),
+        ({"status": "Failed"}, 7, "failed\nhint: pdm jobs logs pdm-train-"),
         ({"tail": b" "}, 4, "metrics.json: not the file that its manifest lists"),
     ],
 )
