@@ -64,7 +64,7 @@ def submit(
 
     Example: pdm submit --wait train --prepared prepared --anomalies anomalies --out model
     """
-    from pdm_cli.commands.submission import Order, find_inputs, read_tags
+    from pdm_cli.commands.submission import Order, check_out, find_inputs, read_tags
     from pdm_cli.remote.environment import describe_environment
 
     after = _After(wait or bool(register), timeout, register, if_better)
@@ -89,11 +89,15 @@ def submit(
         return
     from pdm_cli.remote.aml.session import connect
 
+    if after.is_waiting:
+        check_out(call)
+    if job_file and not Path(job_file).absolute().parent.is_dir():
+        raise UsageError(f"--job-file {job_file}: no such folder", hint="make the folder, or name another")
     session = connect(azure, show_uploads=screen.is_live)
     job, facts = _submit(session, order, screen, may_create=not no_create_compute)
     if job_file:
         Path(job_file).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    after.follow(session, job, facts, call.out, screen)
+    after.follow(session, job, facts, call, screen)
 
 
 def _parse(words: list[str], values: dict[str, Any]) -> Call:
@@ -134,25 +138,25 @@ class _After:
         if self.if_better:
             find_metric(self.if_better)
 
-    def follow(self, session: Session, job: Job, facts: dict[str, Any], out: str | None, screen: Screen) -> None:
+    def follow(self, session: Session, job: Job, facts: dict[str, Any], call: Call, screen: Screen) -> None:
         """Tell the job's name, and do what is wanted once it is finished."""
         if not (self.is_waiting and screen.as_json):
             # At once: a script that is ended while it waits still knows the name.
             screen.result(facts, lambda: [job.name])
         if not self.is_waiting:
-            screen.say(f"submitted; pdm fetch-results {job.name} --out {out or 'FOLDER'} --wait gets the results")
+            screen.say(f"submitted; pdm fetch-results {job.name} --out {call.out or 'FOLDER'} --wait gets the results")
             return
         from pdm_cli.commands.fetching import fetch_job
         from pdm_cli.commands.registering import register_job
         from pdm_cli.commands.waiting import wait_for
 
         wait_for(session, job.name, timeout=self.timeout, screen=screen)
-        if out:
-            fetch_job(session, job.name, out, screen=screen)
+        if call.out:
+            fetch_job(session, job.name, call.out, overwrite=call.overwrite, screen=screen)
         if self.register:
             facts |= register_job(session, job.name, self.register, if_better=self.if_better or None, screen=screen)
         if screen.as_json:
-            screen.result({**facts, "schema": "pdm.submit/1", "status": "Completed", "out": out}, list)
+            screen.result({**facts, "schema": "pdm.submit/1", "status": "Completed", "out": call.out}, list)
 
 
 def _submit(session: Session, order: Order, screen: Screen, *, may_create: bool) -> tuple[Job, dict[str, Any]]:
