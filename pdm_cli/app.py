@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pdm_cli import __version__
-from pdm_cli.commands import demo, detect_anomalies, evaluate, predict, preprocess, run, submit, train
+from pdm_cli.commands import demo, detect_anomalies, evaluate, predict, preprocess, report, run, submit, train
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -132,6 +132,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
+app.command("report")(report.report)
 # Options of the job stand before the command that is submitted, and that one's own after it.
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 

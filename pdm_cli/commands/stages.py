@@ -54,6 +54,8 @@ class Stage:
         Name of the output folder in ``pdm run``.
     summary : str
         JSON file in the output folder with what the command tells.
+    has_report : bool
+        Whether a report.html is made of the output folder.
     """
 
     command: str
@@ -62,8 +64,11 @@ class Stage:
     sections: tuple[str, ...]
     folder: str
     summary: str
+    has_report: bool = False
 
 
+# What preprocess found in the data; the report of a model tells it.
+QUALITY_FILE = "quality.json"
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
 _PREPARED = "the prepared tables, written by pdm preprocess"
 
@@ -74,7 +79,7 @@ STAGES: dict[str, Stage] = {
         inputs=(_RAW,),
         sections=("columns", "preprocess", "features"),
         folder="prepared",
-        summary="quality.json",
+        summary=QUALITY_FILE,
     ),
     "detect-anomalies": Stage(
         command="detect-anomalies",
@@ -88,12 +93,18 @@ STAGES: dict[str, Stage] = {
         command="train",
         work="pdm_cli.commands.train:fit",
         inputs=(
-            Port("prepared", _PREPARED, (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES)),
+            Port(
+                "prepared",
+                _PREPARED,
+                (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES),
+                files=(QUALITY_FILE,),
+            ),
             Port("anomalies", "the anomalies, written by pdm detect-anomalies", (ANOMALIES,), required=False),
         ),
         sections=("labels", "train", "costs"),
         folder="model",
         summary="metrics.json",
+        has_report=True,
     ),
     "predict": Stage(
         command="predict",
@@ -102,6 +113,7 @@ STAGES: dict[str, Stage] = {
         sections=("columns", "preprocess", "predict"),
         folder="predictions",
         summary="predictions.json",
+        has_report=True,
     ),
 }
 # What ``pdm run`` chains, in order.

@@ -1,0 +1,92 @@
+"""How a folder was made, for the end of its report: settings, versions, hashes, command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from pdm_cli.params import SECTIONS
+from pdm_cli.report.page import Grid, Section, make_columns, show_count
+
+# Telemetry may lie in thousands of parts.
+_MOST_FILES = 30
+
+
+def tell_making(made: Mapping[str, Any] | None, settings: Mapping[str, Any], files: Mapping[str, str]) -> Section:
+    """Return the section on how a folder was made.
+
+    Parameters
+    ----------
+    made : mapping or None
+        Its manifest; ``None`` where there is none.
+    settings : mapping
+        Section of settings to setting to value.
+    files : mapping
+        Files of the folder to their SHA-256.
+    """
+    changed, kept = _compare(settings)
+    columns = make_columns("setting", "value", "default")
+    grids = [Grid("Settings that differ from their defaults", columns, changed)] if changed else []
+    grids.append(Grid("Settings at their defaults", columns[:2], kept, summary=show_count(len(kept), "other setting")))
+    words = [] if changed else ["All settings have their defaults."]
+    if made is None:
+        words.append("There is no manifest.json in the folder, so command, versions and inputs are not known.")
+    else:
+        words.insert(0, f"Command: {shlex.join(['pdm', *made['command_line'][1:]])}")
+        versions = [[name, version] for name, version in sorted(made["versions"].items())]
+        versions.append(["code of pdm, SHA-256", made["code"]])
+        grids.append(Grid("Versions", make_columns("program", "version"), versions))
+        grids.append(_list_inputs(made["inputs"]))
+    hashes = [[name, digest] for name, digest in sorted(files.items())]
+    grids.append(
+        Grid("Files made", make_columns("file", "SHA-256"), hashes, summary=show_count(len(hashes), "file made"))
+    )
+    return Section("made", "How it was made", words, grids=grids)
+
+
+def _list_inputs(inputs: Mapping[str, Mapping[str, Any]]) -> Grid:
+    rows = [
+        [f"{port}/{name}", f"{facts['bytes']:,}", facts["sha256"]]
+        for port, found in inputs.items()
+        for name, facts in found.items()
+    ]
+    more = len(rows) - _MOST_FILES
+    note = f"and {more:,} more in manifest.json" if more > 0 else ""
+    columns = make_columns("file", ">bytes", "SHA-256")
+    return Grid("Files read", columns, rows[:_MOST_FILES], note, summary=show_count(len(rows), "file read"))
+
+
+def _compare(settings: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the settings that differ from their defaults, and those that do not."""
+    changed, kept = [], []
+    for section, values in settings.items():
+        defaults = {item.name: _default(item) for item in fields(SECTIONS[section])}
+        for name, value in values.items():
+            told, default = _show(value), _show(defaults.get(name))
+            if told == default:
+                kept.append([f"{section}.{name}", told])
+            else:
+                changed.append([f"{section}.{name}", told, default])
+    return changed, kept
+
+
+def _default(item: Field[Any]) -> Any:
+    value = item.default if item.default is not MISSING else item.default_factory()  # type: ignore[misc]
+    return json.loads(json.dumps(value, default=str))
+
+
+def _show(value: Any) -> str:
+    if value is None or value in ("", [], {}):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return ", ".join(_show(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_show(part)}" for name, part in value.items())
+    return str(value)
