@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from pdm_cli.params import SECTIONS
-from pdm_cli.report.page import Grid, Section, make_columns, show_count
+from pdm_cli.report.page import Grid, Section, make_columns
 
 # Telemetry may lie in thousands of parts.
 _MOST_FILES = 30
@@ -30,20 +30,22 @@ def tell_making(made: Mapping[str, Any] | None, settings: Mapping[str, Any], fil
     changed, kept = _compare(settings)
     columns = make_columns("setting", "value", "default")
     grids = [Grid("Settings that differ from their defaults", columns, changed)] if changed else []
-    grids.append(Grid("Settings at their defaults", columns[:2], kept, summary=show_count(len(kept), "other setting")))
+    grids.append(
+        Grid("Settings at their defaults", columns[:2], kept, summary=f"Settings at their defaults ({len(kept):,})")
+    )
     words = [] if changed else ["All settings have their defaults."]
     if made is None:
         words.append("There is no manifest.json in the folder, so command, versions and inputs are not known.")
     else:
         words.insert(0, f"Command: {shlex.join(['pdm', *made['command_line'][1:]])}")
-        versions = [[name, version] for name, version in sorted(made["versions"].items())]
-        versions.append(["code of pdm, SHA-256", made["code"]])
+        first = ("pdm-cli", "python")
+        others = sorted(name for name in made["versions"] if name not in first)
+        versions = [[name, made["versions"][name]] for name in (*first, *others)]
+        versions.append(["code of pdm-cli, SHA-256", made["code"]])
         grids.append(Grid("Versions", make_columns("program", "version"), versions))
         grids.append(_list_inputs(made["inputs"]))
     hashes = [[name, digest] for name, digest in sorted(files.items())]
-    grids.append(
-        Grid("Files made", make_columns("file", "SHA-256"), hashes, summary=show_count(len(hashes), "file made"))
-    )
+    grids.append(Grid("Files made", make_columns("file", "SHA-256"), hashes, summary=f"Files made ({len(hashes):,})"))
     return Section("made", "How it was made", words, grids=grids)
 
 
@@ -56,7 +58,7 @@ def _list_inputs(inputs: Mapping[str, Mapping[str, Any]]) -> Grid:
     more = len(rows) - _MOST_FILES
     note = f"and {more:,} more in manifest.json" if more > 0 else ""
     columns = make_columns("file", ">bytes", "SHA-256")
-    return Grid("Files read", columns, rows[:_MOST_FILES], note, summary=show_count(len(rows), "file read"))
+    return Grid("Files read", columns, rows[:_MOST_FILES], note, summary=f"Files read ({len(rows):,})")
 
 
 def _compare(settings: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:

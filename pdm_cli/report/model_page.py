@@ -15,6 +15,7 @@ from pdm_cli.report.results import list_findings, show_level
 
 # Components with plots of their own, and rows of a leaderboard; more would be a book.
 _MOST_PLOTS, _MOST_TRIALS = 12, 30
+_EVENTS = {"maint": "replacements"}
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,13 @@ def _tiles(metrics: Mapping[str, Any]) -> list[Tile]:
     if failures and caught < failures:
         long += _interval(sure["caught_share"], level, ".0%")
     quartiles = f"quartiles {hours['q25']:g} and {hours['q75']:g} h" if caught else "nothing was caught"
-    alarms = show_count(events["false_alarms"], "false alarm")
-    alarms += " in all" + _interval(sure["false_alarms_per_machine_month"], level, ".2f")
+    alarms = f"{events['false_alarms']:,}"
+    alarms = f"per machine and month; {alarms} in all" + _interval(sure["false_alarms_per_machine_month"], level, ".2f")
     precision = "1 is perfect" + _interval(metrics["intervals"]["average_precision"], level, ".3f")
     return [
         Tile("Failures caught", f"{caught:,} of {failures:,}", long if failures else "none came in the test span"),
         Tile("Median warning", _number(hours["median"], "g", " h"), quartiles),
-        Tile("False alarms per machine and month", _number(events["false_alarms_per_machine_month"], ".2f"), alarms),
+        Tile("False alarms", _number(events["false_alarms_per_machine_month"], ".2f"), alarms),
         Tile("Average precision", _number(metrics["macro"]["average_precision"], ".3f"), precision),
     ]
 
@@ -114,7 +115,7 @@ def _tell_data(facts: ModelFacts) -> Section:
         words.append("What was found in the data is not known: there was no quality.json beside the prepared tables.")
         return Section("data", "Data", words)
     telemetry = quality["telemetry"]
-    events = ", ".join(f"{count:,} {name}" for name, count in quality["events"].items()) or "none"
+    events = ", ".join(f"{count:,} {_EVENTS.get(name, name)}" for name, count in quality["events"].items()) or "none"
     about = [
         ["machines", f"{telemetry['machines']:,}"],
         ["sensors", ", ".join(telemetry["sensors"])],
@@ -171,7 +172,7 @@ def _tell_warnings(facts: ModelFacts) -> Section:
         name="warnings",
         title="Warning times",
         text=f"Histogram of the hours from the first alert to the failure. {told}",
-        size=(6.2, 2.9),
+        size=(5.6, 2.8),
     )
     caption = f"From the first alert to the failure; dashed: the shortest useful warning, {lead:g} h."
     grid = Grid("Failures warned of at least so early", make_columns("warning", ">share of failures"), ahead)
@@ -214,7 +215,7 @@ def _draw_failure(what: str, line: Mapping[str, Any], components: Mapping[str, A
         title=f"A {what} failure: {event}",
         text=f"Readings of {line['sensor']} around the failure, {count}, and the probability foretold, which rose to "
         f"{highest:.2f}; alerts go on at {show_level(own['threshold'])}.",
-        size=(6.2, 4.2),
+        size=(5.6, 4.0),
     )
     judged = f"means of {smooth_hours:g} h" if smooth_hours else "readings"
     dots = "" if anomalies is None or not anomalies["hours"] else f" Red: anomalous {judged} of {line['sensor']}."
@@ -337,7 +338,7 @@ def _tell_search(search: Mapping[str, Any]) -> Section:
         for row in board
     ]
     members = " and ".join(f"{m['algorithm']} on {m['features']} features" for m in search["members"])
-    words = [f"{search['trials']} of {show_count(search['trials_wanted'], 'trial')}; chosen: {members}."]
+    words = [f"{search['trials']:,} of {search['trials_wanted']:,} trials made; chosen: {members}."]
     if search["cut_short"]:
         words.append("The time budget cut the search short, so another run may differ.")
     note = "Scores are those of the folds inside the training span: mean, and best minus worst fold."

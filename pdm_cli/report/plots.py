@@ -130,7 +130,6 @@ def paint_calibration(
     def paint(figure: Figure) -> None:
         axes = _unit_square(figure, "probability foretold", "share that failed")
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1.2, linestyle="--")
-        axes.plot(foretold, happened, color=BLUE, linewidth=1.2, alpha=0.5)
         areas = [20 + 60 * min(count / 500, 1) for count in rows]
         axes.scatter(foretold, happened, s=areas, color=BLUE, clip_on=False, zorder=3, linewidths=0)
 
@@ -191,7 +190,7 @@ def paint_timeline(line: dict[str, Any], levels: tuple[float, float]) -> Callabl
             above.plot(anomalies["hours"], anomalies["values"], "o", markersize=4, color=RED, linestyle="none")
         above.set_ylabel(line["sensor"])
         hours, is_on = said["hours"], said["alert"]
-        below.plot(hours, said["probability"], color=BLUE, linewidth=1.8)
+        below.plot(hours, said["probability"], color=BLUE, linewidth=1.8, drawstyle="steps-post")
         below.fill_between(hours, 0, 1, where=is_on, step="post", color=ORANGE, alpha=0.25, linewidth=0)
         for level, style in zip(levels, ("-", ":"), strict=True):
             if level <= 1:
@@ -217,11 +216,17 @@ def paint_outlook(
     hours: Sequence[float], probability: Sequence[float], is_on: Sequence[bool]
 ) -> Callable[[Figure], None]:
     """Return how to draw the probability over the last days, with the time of the alert shaded."""
+    # What is foretold holds until the next time.
+    step = hours[-1] - hours[-2]
+    hours, probability, is_on = (
+        [*values, last]
+        for values, last in ((hours, hours[-1] + step), (probability, probability[-1]), (is_on, is_on[-1]))
+    )
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.add_subplot()
-        axes.plot(hours, probability, color=BLUE, linewidth=1.8)
-        axes.fill_between(hours, 0, 1, where=list(is_on), step="post", color=ORANGE, alpha=0.25, linewidth=0)
+        axes.fill_between(hours, 0, 1, where=is_on, step="post", color=ORANGE, alpha=0.25, linewidth=0)
+        axes.plot(hours, probability, color=BLUE, linewidth=1.8, drawstyle="steps-post")
         axes.set(ylim=(0, 1.03), xlim=_ends(hours), xlabel="hours from the last reading", ylabel="probability")
         axes.set_xticks([-hour for hour in _round_hours(-min(hours), 5)][::-1])
         axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])

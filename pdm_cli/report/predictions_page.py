@@ -79,15 +79,18 @@ def compose_predictions_page(facts: PredictionFacts) -> Page:
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     work, silent = summary["worklist"], summary["silent"]["count"]
     first = work[0] if work else None
+    of_then = f"of {summary['machines']:,}"
+    if silent:
+        of_then += "; what is foretold of them is of then, not of now"
     return [
         Tile("To see to", f"{len(work):,}", "components with an alert on now"),
         Tile(
-            "First of them",
-            f"machine {first['machineID']}, {first['component']}" if first else "-",
-            f"probability {first['probability']:.0%}" if first else "no alert is on",
+            "Most urgent",
+            f"{first['probability']:.0%}" if first else "-",
+            f"machine {first['machineID']}, {first['component']}" if first else "no alert is on",
         ),
         Tile("Runs of alerts", f"{summary['episodes']:,}", "in the whole time"),
-        Tile("Silent machines", f"{silent:,}", f"of {summary['machines']:,}; what is foretold of them is of then"),
+        Tile("Silent machines", f"{silent:,}", of_then),
     ]
 
 
