@@ -64,7 +64,8 @@ def choose_failures(warnings: pd.DataFrame) -> dict[str, int]:
     -------
     dict
         ``caught``: position of the one whose warning is nearest to the median; ``missed``: that of one without a
-        warning. Of equals the earliest; what there is none of is not in it.
+        warning; or else ``latest``: that of another with the shortest warning. Of equals the earliest; what there is
+        none of is not in it.
     """
     hours = warnings["warning_hours"].to_numpy(np.float64)
     order = np.argsort(to_microseconds(warnings[TIME]), kind="stable")
@@ -74,6 +75,8 @@ def choose_failures(warnings: pd.DataFrame) -> dict[str, int]:
         chosen["caught"] = int(caught[np.argmin(np.abs(hours[caught] - np.median(hours[caught])))])
     if len(missed):
         chosen["missed"] = int(missed[0])
+    elif len(caught) and hours[caught].min() < hours[chosen["caught"]]:
+        chosen["latest"] = int(caught[np.argmin(hours[caught])])
     return chosen
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import asdict
 from typing import Any
 
 from pdm_cli.params import SECTIONS
@@ -34,10 +34,11 @@ def tell_making(made: Mapping[str, Any] | None, settings: Mapping[str, Any], fil
         Grid("Settings at their defaults", columns[:2], kept, summary=f"Settings at their defaults ({len(kept):,})")
     )
     words = [] if changed else ["All settings have their defaults."]
+    command = []
     if made is None:
         words.append("There is no manifest.json in the folder, so command, versions and inputs are not known.")
     else:
-        words.insert(0, f"Command: {shlex.join(['pdm', *made['command_line'][1:]])}")
+        command = ["pdm", *(shlex.quote(word) for word in made["command_line"][1:])]
         first = ("pdm-cli", "python")
         others = sorted(name for name in made["versions"] if name not in first)
         versions = [[name, made["versions"][name]] for name in (*first, *others)]
@@ -46,14 +47,14 @@ def tell_making(made: Mapping[str, Any] | None, settings: Mapping[str, Any], fil
         grids.append(_list_inputs(made["inputs"]))
     hashes = [[name, digest] for name, digest in sorted(files.items())]
     grids.append(Grid("Files made", make_columns("file", "SHA-256"), hashes, summary=f"Files made ({len(hashes):,})"))
-    return Section("made", "How it was made", words, grids=grids)
+    return Section("made", "How it was made", words, grids=grids, command=command)
 
 
 def _list_inputs(inputs: Mapping[str, Mapping[str, Any]]) -> Grid:
     rows = [
         [f"{port}/{name}", f"{facts['bytes']:,}", facts["sha256"]]
-        for port, found in inputs.items()
-        for name, facts in found.items()
+        for port, found in sorted(inputs.items())
+        for name, facts in sorted(found.items())
     ]
     more = len(rows) - _MOST_FILES
     note = f"and {more:,} more in manifest.json" if more > 0 else ""
@@ -64,20 +65,17 @@ def _list_inputs(inputs: Mapping[str, Mapping[str, Any]]) -> Grid:
 def _compare(settings: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
     """Return the settings that differ from their defaults, and those that do not."""
     changed, kept = [], []
-    for section, values in settings.items():
-        defaults = {item.name: _default(item) for item in fields(SECTIONS[section])}
-        for name, value in values.items():
-            told, default = _show(value), _show(defaults.get(name))
+    # In the order of the settings, not that of the file, which sorts what it is given.
+    for section in (name for name in SECTIONS if name in settings):
+        # By way of JSON, as the settings of a manifest are.
+        defaults = json.loads(json.dumps(asdict(SECTIONS[section]()), default=str))
+        for name in (name for name in defaults if name in settings[section]):
+            told, default = _show(settings[section][name]), _show(defaults[name])
             if told == default:
                 kept.append([f"{section}.{name}", told])
             else:
                 changed.append([f"{section}.{name}", told, default])
     return changed, kept
-
-
-def _default(item: Field[Any]) -> Any:
-    value = item.default if item.default is not MISSING else item.default_factory()  # type: ignore[misc]
-    return json.loads(json.dumps(value, default=str))
 
 
 def _show(value: Any) -> str:

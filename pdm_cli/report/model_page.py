@@ -15,6 +15,11 @@ from pdm_cli.report.results import list_findings, show_level
 
 # Components with plots of their own, and rows of a leaderboard; more would be a book.
 _MOST_PLOTS, _MOST_TRIALS = 12, 30
+_EXAMPLES = {
+    "caught": "Caught, with a typical warning",
+    "missed": "Missed",
+    "latest": "Caught, with the shortest warning",
+}
 _EVENTS = {"maint": "replacements"}
 
 
@@ -190,11 +195,11 @@ def _tell_failures(facts: ModelFacts) -> Section:
         "the failure. Below: the probability foretold; shaded, the time the alert was on; it goes on at the solid "
         "level and off below the dotted one."
     ]
-    if "missed" not in lines and "caught" in lines:
-        words.append("No failure of the test span was missed, so there is none to show.")
+    if "missed" not in lines:
+        words.append("No failure of the test span was missed.")
     figures = [
         _draw_failure(what, lines[what], components, facts.evidence["smooth_hours"])
-        for what in ("caught", "missed")
+        for what in _EXAMPLES
         if what in lines
     ]
     if not figures:
@@ -204,7 +209,9 @@ def _tell_failures(facts: ModelFacts) -> Section:
 
 def _draw_failure(what: str, line: Mapping[str, Any], components: Mapping[str, Any], smooth_hours: float) -> Figure:
     own = components[line["component"]]
-    warned = f"warned of {line['warning_hours']:g} h ahead" if line["warning_hours"] is not None else "not warned of"
+    warned = (
+        f"first warned of {line['warning_hours']:g} h ahead" if line["warning_hours"] is not None else "not warned of"
+    )
     event = f"machine {line['machine']}, {line['component']}, {show_stamp(line['failed'])} UTC, {warned}"
     anomalies = line["anomalies"]
     count = "anomalies not known" if anomalies is None else f"{len(anomalies['hours'])} anomalies of it"
@@ -212,14 +219,14 @@ def _draw_failure(what: str, line: Mapping[str, Any], components: Mapping[str, A
     svg = plots.draw(
         plots.paint_timeline(line, (own["threshold"], own["alert_off"])),
         name=f"failure-{what}",
-        title=f"A {what} failure: {event}",
+        title=f"{_EXAMPLES[what]}: {event}",
         text=f"Readings of {line['sensor']} around the failure, {count}, and the probability foretold, which rose to "
         f"{highest:.2f}; alerts go on at {show_level(own['threshold'])}.",
         size=(5.6, 4.0),
     )
     judged = f"means of {smooth_hours:g} h" if smooth_hours else "readings"
     dots = "" if anomalies is None or not anomalies["hours"] else f" Red: anomalous {judged} of {line['sensor']}."
-    return Figure(svg, f"{what.capitalize()}: {event}.{dots}")
+    return Figure(svg, f"{_EXAMPLES[what]}: {event}.{dots}")
 
 
 def _most_failures(metrics: Mapping[str, Any]) -> list[str]:

@@ -98,6 +98,8 @@ class Section:
         Whether plots need more than a quarter of the page.
     grids : list of Grid
         Tables.
+    command : list of str
+        Words of a command line; lines end between them.
     """
 
     key: str
@@ -106,6 +108,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     is_wide: bool = False
     grids: list[Grid] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import io
 import logging
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
@@ -150,6 +150,8 @@ def paint_warnings(edges: Sequence[float], counts: Sequence[int], lead_hours: fl
     """Return how to draw how many failures were warned of how early; the least useful warning is marked."""
 
     def paint(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes: Axes = figure.add_subplot()
         widths = [high - low for low, high in pairwise(edges)]
         axes.bar(edges[:-1], counts, width=[0.86 * width for width in widths], align="edge", color=BLUE)
@@ -157,7 +159,7 @@ def paint_warnings(edges: Sequence[float], counts: Sequence[int], lead_hours: fl
         # Read from left to right, time runs towards the failure.
         axes.set(xlim=(edges[-1], 0), xlabel="hours before the failure", ylabel="failures")
         axes.set_xticks(_round_hours(edges[-1]))
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(visible=False, axis="x")
 
     return paint
@@ -170,12 +172,12 @@ def _round_hours(longest: float, most: int = 8) -> list[float]:
     return [float(hours) for hours in range(0, int(longest) + 1, step)]
 
 
-def paint_timeline(line: dict[str, Any], levels: tuple[float, float]) -> Callable[[Figure], None]:
+def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Callable[[Figure], None]:
     """Return how to draw a failure's time line: the sensor above, the probability with its alert levels below.
 
     Parameters
     ----------
-    line : dict
+    line : mapping
         As :func:`pdm_cli.core.timelines.cut_timeline` returns it.
     levels : tuple of float
         Probabilities at which the alert goes on and off.
@@ -191,7 +193,7 @@ def paint_timeline(line: dict[str, Any], levels: tuple[float, float]) -> Callabl
         above.set_ylabel(line["sensor"])
         hours, is_on = said["hours"], said["alert"]
         below.plot(hours, said["probability"], color=BLUE, linewidth=1.8, drawstyle="steps-post")
-        below.fill_between(hours, 0, 1, where=is_on, step="post", color=ORANGE, alpha=0.25, linewidth=0)
+        _shade(below, hours, is_on)
         for level, style in zip(levels, ("-", ":"), strict=True):
             if level <= 1:
                 below.axhline(level, color=ORANGE, linewidth=1.3, linestyle=style)
@@ -205,6 +207,12 @@ def paint_timeline(line: dict[str, Any], levels: tuple[float, float]) -> Callabl
         figure.align_ylabels()
 
     return paint
+
+
+def _shade(axes: Axes, hours: Sequence[float], is_on: Sequence[bool]) -> None:
+    """Shade the time of the alert; it lasts until the row that ends it."""
+    lasts = [here or before for here, before in zip(is_on, [False, *is_on], strict=False)]
+    axes.fill_between(hours, 0, 1, where=lasts, step="post", color=ORANGE, alpha=0.25, linewidth=0)
 
 
 def _ends(*spans: Sequence[float]) -> tuple[float, float]:
@@ -225,7 +233,7 @@ def paint_outlook(
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.add_subplot()
-        axes.fill_between(hours, 0, 1, where=is_on, step="post", color=ORANGE, alpha=0.25, linewidth=0)
+        _shade(axes, hours, is_on)
         axes.plot(hours, probability, color=BLUE, linewidth=1.8, drawstyle="steps-post")
         axes.set(ylim=(0, 1.03), xlim=_ends(hours), xlabel="hours from the last reading", ylabel="probability")
         axes.set_xticks([-hour for hour in _round_hours(-min(hours), 5)][::-1])

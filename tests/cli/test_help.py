@@ -17,7 +17,19 @@ from tests.cli.conftest import Pdm
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [command.name for command in app.registered_commands]
-HEAVY = ("pandas", "numpy", "pyarrow", "scipy", "sklearn", "statsmodels", "xgboost", "matplotlib", "pydantic", "azure")
+HEAVY = (
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "xgboost",
+    "matplotlib",
+    "jinja2",
+    "pydantic",
+    "azure",
+)
 
 
 def test_help_lists_every_command(pdm: Pdm) -> None:
