@@ -27,6 +27,7 @@ from pdm_cli.commands import (
     jobs,
     predict,
     preprocess,
+    report,
     run,
     submit,
     train,
@@ -156,6 +157,7 @@ app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("import")(import_csv.import_csv)
+app.command("report")(report.report)
 # Options of the job stand before the command that is submitted, and that one's own after it.
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 

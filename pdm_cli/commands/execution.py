@@ -90,8 +90,17 @@ def execute(
         summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key()))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
+        if stage.has_report:
+            _write_report(partial, recipe)
     screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s")
     return summary
+
+
+def _write_report(folder: Path, recipe: manifest.Recipe) -> None:
+    from pdm_cli.commands.reporting import make_report
+    from pdm_cli.report.html import REPORT_FILE
+
+    (folder / REPORT_FILE).write_text(make_report(folder, manifest.compose(recipe)), encoding="utf-8")
 
 
 def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Path]:

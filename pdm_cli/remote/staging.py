@@ -42,7 +42,7 @@ class Upload:
 
 def find_code() -> Upload:
     """Return the files of the package."""
-    return Upload(_PACKAGE.parent, tuple(sorted(_PACKAGE.rglob("*.py"))))
+    return Upload(_PACKAGE.parent, tuple(manifest.list_code()))
 
 
 def stage_code(cache: Path) -> Path:

@@ -24,7 +24,19 @@ SUB_COMMANDS = [
     if group.typer_instance
     for command in group.typer_instance.registered_commands
 ]
-HEAVY = ("pandas", "numpy", "pyarrow", "scipy", "sklearn", "statsmodels", "xgboost", "matplotlib", "pydantic", "azure")
+HEAVY = (
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "xgboost",
+    "matplotlib",
+    "jinja2",
+    "pydantic",
+    "azure",
+)
 
 
 def test_help_lists_every_command(pdm: Pdm) -> None:
