@@ -113,7 +113,7 @@ def compose(recipe: Recipe) -> dict[str, Any]:
 def write(folder: Path, recipe: Recipe) -> None:
     """Write ``manifest.json`` for the finished files of ``folder``."""
     outputs = hash_files(folder, (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST_FILE))
-    _write(folder, {**compose(recipe), "outputs": outputs})
+    (folder / MANIFEST_FILE).write_text(_as_text({**compose(recipe), "outputs": outputs}), encoding="utf-8")
 
 
 def note_output(folder: Path, name: str) -> None:
@@ -121,13 +121,22 @@ def note_output(folder: Path, name: str) -> None:
     content = read(folder)
     if content is not None and name in content["outputs"]:
         content["outputs"][name] = hash_file(folder / name)
-        _write(folder, content)
+        write_whole(folder / MANIFEST_FILE, _as_text(content))
 
 
-def _write(folder: Path, content: dict[str, Any]) -> None:
-    partial = folder / f".{MANIFEST_FILE}.partial"
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(folder / MANIFEST_FILE)
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there as a whole or as it was."""
+    # Named like the folders of a run under way, so that what a killed one leaves is nobody's file.
+    partial = path.with_name(f".pdm-partial-{path.name}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -53,12 +53,10 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
 
 
 def _write(target: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
+    from pdm_cli import manifest
+
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
+        manifest.write_whole(target, text)
     except OSError as exc:
-        partial.unlink(missing_ok=True)
         hint = "--out names a file in a folder that you may write to"
         raise UsageError(f"{target}: cannot be written: {exc.strerror}", hint=hint) from exc
