@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli import manifest
 from pdm_cli.commands.stages import Port, Stage
+from pdm_cli.config import has_effect
 from pdm_cli.errors import UsageError
 from pdm_cli.folders import check_folder, list_files
 from pdm_cli.params import Settings
@@ -155,9 +156,13 @@ def list_input_files(port: Port, folder: Path) -> list[Path]:
 
 
 def kept_settings(settings: Settings, section: str) -> dict[str, Any]:
-    """Return the settings of a section that can change a result."""
+    """Return the settings of a section that can change a result; those without effect beside the others cannot."""
     values = getattr(settings, section)
-    return {item.name: getattr(values, item.name) for item in fields(values) if item.metadata["changes_result"]}
+    return {
+        item.name: getattr(values, item.name)
+        for item in fields(values)
+        if item.metadata["changes_result"] and has_effect(item, values)
+    }
 
 
 def read_summary(stage: Stage, out: Path) -> dict[str, Any]:

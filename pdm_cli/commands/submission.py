@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from pdm_cli import __version__, manifest, outputs
 from pdm_cli.commands.execution import list_input_files, local_folder
 from pdm_cli.commands.options import bind
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
-from pdm_cli.config import option_words
+from pdm_cli.config import option_words, resolve, section_fields
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.folders import check_folder
 from pdm_cli.params import AzureParams, Settings
@@ -157,6 +158,9 @@ def check_out(call: Call) -> None:
     """
     if call.out is not None:
         target = local_folder("out", call.out)
+        outputs.check_free(target / outputs.LOGS_FOLDER, overwrite=True)
+        if target.is_file():
+            raise UsageError(f"--out {call.out}: is a file, wanted an output folder", hint="--out names a folder")
         folders = [target] if len(call.stages) == 1 else [target / stage.folder for stage in call.stages]
         for folder in folders:
             outputs.check_free(folder, overwrite=call.overwrite)
@@ -183,7 +187,7 @@ def _find_input(port: Port, value: str) -> Upload | str:
         return value if value.startswith("azureml:") else f"azureml:{value}"
     if value.startswith("azureml:"):
         raise UsageError(f"--{port.name} {value}: no data asset", hint="azureml:NAME:VERSION, or NAME@latest")
-    folder = Path(value).absolute()
+    folder = local_folder(port.name, value).absolute()
     check_folder(f"--{port.name}", folder, port.holds)
     files = sorted(list_input_files(port, folder))
     if not files:
@@ -300,12 +304,15 @@ def _write_out(stage: Stage, settings: Settings) -> tuple[str, ...]:
             raise UsageError(f"{option}: {value!r}: Azure ML would replace a part of it", hint="another value, please")
     ports = [word for port in stage.inputs for word in (f"--{port.name}", "x")]
     parsed = _parser_of(stage.command).make_context(stage.command, [*ports, *words]).params
-    read = bind(stage.sections, dict(parsed))["settings"]
+    options = {item.name: parsed[item.name] for section in stage.sections for item in section_fields(section)}
+    # As in the job: no config file and none of our variables.
+    read = resolve(options, environ={}, folder=Path(os.devnull)).settings
     for section in stage.sections:
-        if getattr(read, section) != getattr(settings, section):
+        wanted = getattr(settings, section)
+        if option_words(section, getattr(read, section)) != option_words(section, wanted):
             raise UsageError(
                 f"[{section}]: holds a value that cannot be put on a command line",
-                hint="names with a comma, an equals sign or a colon cannot go with a job",
+                hint="such as a name with a comma, an equals sign or a colon",
             )
     return tuple(map(shlex.quote, words))
 

@@ -89,12 +89,13 @@ def submit(
         return
     from pdm_cli.remote.aml.session import connect
 
-    if after.is_waiting:
+    if after.is_waiting and not name:
+        # With a name, the job may have been submitted before, and its results be here already.
         check_out(call)
     if job_file and not Path(job_file).absolute().parent.is_dir():
         raise UsageError(f"--job-file {job_file}: no such folder", hint="make the folder, or name another")
     session = connect(azure, show_uploads=screen.is_live)
-    job, facts = _submit(session, order, screen, may_create=not no_create_compute)
+    job, facts = _submit(session, order, screen, may_create=not no_create_compute, fetches=after.is_waiting)
     if job_file:
         Path(job_file).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     after.follow(session, job, facts, call, screen)
@@ -159,19 +160,27 @@ class _After:
             screen.result({**facts, "schema": "pdm.submit/1", "status": "Completed", "out": call.out}, list)
 
 
-def _submit(session: Session, order: Order, screen: Screen, *, may_create: bool) -> tuple[Job, dict[str, Any]]:
+def _submit(
+    session: Session, order: Order, screen: Screen, *, may_create: bool, fetches: bool
+) -> tuple[Job, dict[str, Any]]:
     """Submit the job, unless it is there already, and return it with what a script wants to know of it."""
-    from pdm_cli.remote.aml.submission import find_job, require_workspace, resolve_asset
+    from pdm_cli.commands.submission import check_out
+    from pdm_cli.remote.aml.submission import find_job, is_under_way, require_workspace, resolve_asset
 
     require_workspace(session)
     order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
     job = order.make_job()
     found = find_job(session, order.name) if order.name else None
     if found is None:
-        url = _send(session, order, job, screen, may_create=may_create)
+        if fetches:
+            check_out(order.call)
+        if job.is_pipeline and is_under_way(session, job.content()):
+            screen.say("submit: a job made from the same is under way: this one runs by itself")
+            job = replace(job, has_own_place=True)
+        url, outputs = _send(session, order, job, screen, may_create=may_create), job.outputs()
     elif found.content == job.content():
         screen.say(f"submit: {job.name} was submitted before with the same content: nothing is sent")
-        url = found.url
+        url, outputs = found.url, {name: found.outputs.get(name, "") for name in job.outputs()}
     else:
         raise UsageError(
             f"--name {job.name}: there is such a job, made of other data, settings or code", hint="give another --name"
@@ -184,43 +193,54 @@ def _submit(session: Session, order: Order, screen: Screen, *, may_create: bool)
         "command": job.command,
         **place,
         "studio_url": url,
-        "outputs": job.outputs(),
+        "outputs": outputs,
     }
 
 
 def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> str:
     """Look up or make what the job needs, upload, submit, and return the address of its page."""
-    from platformdirs import user_cache_path
-
-    from pdm_cli.remote.aml.submission import require_compute, require_environment, send
+    from pdm_cli.remote.aml.submission import require_compute, require_datastore, require_environment, send
     from pdm_cli.remote.jobs import make_document
-    from pdm_cli.remote.staging import stage_code, staged
+    from pdm_cli.remote.staging import staged
 
     note = screen.tell("submit")
+    require_datastore(session)
     require_compute(session, note, may_create=may_create)
     environment = require_environment(session, order.environment, note)
     uploads = order.uploads()
     for port, upload in uploads.items():
         note(f"--{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there")
     with staged(uploads) as folders:
-        code = str(stage_code(user_cache_path("pdm-cli")))
+        code = _stage_code()
         document = make_document(job, paths=order.paths(folders), code=code, environment=environment)
         url = send(session, document)
     note(f"{job.name}: {url}")
     return url
 
 
-def _show_plan(order: Order, screen: Screen) -> None:
-    """Print the job as a document, and what it comes to."""
+def _stage_code() -> str:
+    """Return a folder with the code to send: kept in the user's cache, or else made anew."""
+    import tempfile
+
     from platformdirs import user_cache_path
 
+    from pdm_cli.remote.staging import stage_code
+
+    try:
+        return str(stage_code(user_cache_path("pdm-cli")))
+    except OSError:
+        return str(stage_code(Path(tempfile.mkdtemp(prefix="pdm-code-"))))
+
+
+def _show_plan(order: Order, screen: Screen) -> None:
+    """Print the job as a document, and what it comes to."""
     from pdm_cli.remote.jobs import make_document
-    from pdm_cli.remote.staging import find_code, stage_code
+    from pdm_cli.remote.staging import find_code
     from pdm_cli.report.submission import draw_document, tell_plan
 
     job, uploads = order.make_job(), order.uploads()
     paths = order.paths({port: str(upload.folder) for port, upload in uploads.items()})
-    code = str(stage_code(user_cache_path("pdm-cli")))
+    code = _stage_code()
     document = make_document(job, paths=paths, code=code, environment=order.environment.definition())
     plan = {
         "inputs": {
@@ -234,6 +254,9 @@ def _show_plan(order: Order, screen: Screen) -> None:
         "compute": {"name": job.compute, "size": order.azure.vm_size, "max_nodes": order.azure.max_nodes},
         "outputs": job.outputs(),
     }
+    for port, upload in uploads.items():
+        if upload.has_others():
+            screen.warn(f"--{port}: az ml job create -f sends all of {upload.folder}; pdm submit only what is listed")
     for line in tell_plan(plan):
         screen.say(line)
     screen.result({"schema": "pdm.submit-plan/1", "job": document, **plan}, lambda: [draw_document(document)])
