@@ -26,6 +26,7 @@ from pdm_cli.commands import (
     predict,
     preprocess,
     run,
+    simulate,
     submit,
     train,
 )
@@ -152,6 +153,7 @@ app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
 app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
 # Options of the job stand before the command that is submitted, and that one's own after it.
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from pdm_cli.commands.options import DATA_PANEL, with_settings
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import ColumnsParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen
-
-if TYPE_CHECKING:
-    from pdm_cli.core.simulate import Fleet
 
 Machines = Annotated[int, typer.Option("--machines", min=24, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
 Days = Annotated[int, typer.Option("--days", min=150, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
@@ -76,22 +73,10 @@ def make_data(folder: Path, *, machines: int, days: int, seed: int, screen: Scre
         If the folder holds files that pdm did not write.
     """
     from pdm_cli import manifest, outputs
-    from pdm_cli.core.simulate import simulate_fleet
+    from pdm_cli.commands.simulate import fleet_recipe, simulate_into
 
-    parameters = {"demo": {"machines": machines, "days": days, "fleet_seed": seed}}
-    recipe = manifest.Recipe("demo", parameters, {}, manifest.library_versions(), manifest.code_hash())
-    if not manifest.reasons_to_redo(folder, recipe):
+    if not manifest.reasons_to_redo(folder, fleet_recipe(machines=machines, days=days, seed=seed)):
+        screen.say(f"simulate: unchanged, kept {folder}")
         return
     outputs.check_free(folder, overwrite=True)
-    screen.say(f"demo: simulating {machines} machines for {days} days")
-    with outputs.output_folder(folder, recipe) as partial:
-        write_fleet(simulate_fleet(machines=machines, days=days, seed=seed), partial)
-
-
-def write_fleet(fleet: Fleet, folder: Path) -> None:
-    """Write a fleet as the raw tables of a data folder."""
-    from pdm_cli.tables import write_frame
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("telemetry", "errors", "maint", "failures", "machines"):
-        write_frame(folder / f"{name}.parquet", getattr(fleet, name))
+    simulate_into(folder, machines=machines, days=days, seed=seed, screen=screen)

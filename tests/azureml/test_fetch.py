@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pdm_cli import manifest
 from pdm_cli.app import app
-from pdm_cli.commands.demo import write_fleet
+from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from tests.azureml.emulator import Emulator
 from tests.azureml.job_builders import container_of, place_of, put_job, send_command, send_pipeline

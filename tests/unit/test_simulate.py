@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from pdm_cli.core.simulate import Fleet, simulate_fleet, simulate_machine
+from pdm_cli.core.simulate import Fleet, simulate_fleet, simulate_machines
 
 MACHINES, DAYS = 20, 120
 SENSORS = ["volt", "rotate", "pressure", "vibration"]
@@ -72,7 +72,7 @@ def test_another_seed_gives_other_readings_and_failures(fleet: Fleet) -> None:
 @pytest.mark.parametrize("machine_id", [1, 2, 7])
 def test_a_machine_is_the_same_in_a_fleet_of_any_size(fleet: Fleet, machine_id: int) -> None:
     small = rows_of_machine(simulate_fleet(machines=7, days=DAYS, seed=0), machine_id)
-    alone = tables_of(simulate_machine(machine_id, days=DAYS, seed=0))
+    alone = tables_of(simulate_machines([machine_id], days=DAYS, seed=0))
     for name, table in rows_of_machine(fleet, machine_id).items():
         assert_frame_equal(small[name], table, check_exact=True)
         assert_frame_equal(alone[name], table, check_exact=True)
@@ -260,4 +260,4 @@ def test_an_argument_out_of_range_is_refused_by_name(name: str, value: int) -> N
 
 def test_machine_number_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="machine_id"):
-        simulate_machine(0, days=1, seed=0)
+        simulate_machines([0], days=1, seed=0)
