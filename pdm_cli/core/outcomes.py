@@ -23,8 +23,8 @@ def match_outcomes(worklist: pd.DataFrame, truth: pd.DataFrame, *, end: pd.Times
     -------
     DataFrame
         ``rank`` (Int64, missing where the failure was not foretold), ``machineID``, ``component``, ``failed`` (UTC,
-        missing where none came), ``warning_hours`` from the alert to the failure, and of the failure's shift ``sensor``,
-        ``step`` (in its unit) and ``shifted_since``. By rank, then time of the failure, then machine.
+        missing where none came), ``warning_hours`` from the alert to the failure, and of the failure's shift
+        ``sensor``, ``step`` (in its unit) and ``shifted_since``. By rank, then time of the failure, then machine.
     """
     coming = truth[truth["fails"] & (truth["until"] > end)].rename(columns={"until": "failed", TIME: "shifted_since"})
     foretold = worklist[["rank", MACHINE, "component", "since"]]
