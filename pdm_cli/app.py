@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import gc
+import io
 import os
 import re
 import signal
@@ -22,9 +23,11 @@ from pdm_cli.commands import (
     doctor,
     evaluate,
     fetch_results,
+    import_csv,
     jobs,
     predict,
     preprocess,
+    report,
     run,
     simulate,
     submit,
@@ -155,6 +158,8 @@ app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
+app.command("import")(import_csv.import_csv)
+app.command("report")(report.report)
 # Options of the job stand before the command that is submitted, and that one's own after it.
 app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 
@@ -163,6 +168,9 @@ def main() -> None:
     """Run ``pdm``."""
     # Our matrix products are small and run side by side: threads inside each of them only get in one another's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of machines, and logs of jobs, may hold letters that the terminal has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # As exceptions, so that half-written outputs are cleared away.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -118,6 +118,12 @@ def restore(sections: Mapping[str, Mapping[str, object]], source: str) -> Settin
     return Settings(**values)
 
 
+def has_effect(item: Field[Any], values: Section) -> bool:
+    """Return whether a setting does anything beside the others of its section."""
+    only_for = item.metadata["only_for"]
+    return only_for is None or bool(getattr(values, only_for[0]) == only_for[1])
+
+
 def option_words(section: str, values: Section) -> list[str]:
     """Return the options that give a section's settings, defaults included: ``["--alpha", "0.005", …]``.
 
@@ -130,10 +136,9 @@ def option_words(section: str, values: Section) -> list[str]:
     """
     words: list[str] = []
     for item in section_fields(section):
-        value, only_for = getattr(values, item.name), item.metadata["only_for"]
-        is_idle = only_for is not None and getattr(values, only_for[0]) != only_for[1]
+        value = getattr(values, item.name)
         is_empty = value in ("", (), {}) and value == _default(item)
-        if is_idle or is_empty or value is None or value is False:
+        if not has_effect(item, values) or is_empty or value is None or value is False:
             continue
         words += [option_name(item.name)] if value is True else [option_name(item.name), _to_text(value)]
     return words

@@ -17,6 +17,8 @@ import pdm_cli
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA = "pdm.manifest/1"
+# What the package consists of.
+CODE_PATTERNS = ("*.py", "*.j2")
 # Libraries whose version can change a byte of an output.
 RECORDED_LIBRARIES = (
     *("numpy", "scipy", "pandas", "pyarrow", "statsmodels"),
@@ -74,12 +76,18 @@ def library_versions() -> dict[str, str]:
     return found
 
 
+def list_code() -> list[Path]:
+    """Return the package's source files, modules and templates, sorted."""
+    root = Path(pdm_cli.__file__).parent
+    return sorted(path for pattern in CODE_PATTERNS for path in root.rglob(pattern))
+
+
 @cache
 def code_hash() -> str:
     """Return one SHA-256 over the names and bytes of the package's source files."""
     root = Path(pdm_cli.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in list_code():
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -97,12 +105,38 @@ def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
 
 
+def compose(recipe: Recipe) -> dict[str, Any]:
+    """Return what a manifest says of how a folder was made; the hashes of its files come last."""
+    return {"schema": SCHEMA, "command_line": sys.argv, **recipe.as_json()}
+
+
 def write(folder: Path, recipe: Recipe) -> None:
     """Write ``manifest.json`` for the finished files of ``folder``."""
     outputs = hash_files(folder, (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST_FILE))
-    content = {"schema": SCHEMA, "command_line": sys.argv, **recipe.as_json(), "outputs": outputs}
-    text = json.dumps(content, indent=2, sort_keys=True)
-    (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / MANIFEST_FILE).write_text(_as_text({**compose(recipe), "outputs": outputs}), encoding="utf-8")
+
+
+def note_output(folder: Path, name: str) -> None:
+    """Note the hash of a file that was made anew in a finished folder, where the manifest lists it."""
+    content = read(folder)
+    if content is not None and name in content["outputs"]:
+        content["outputs"][name] = hash_file(folder / name)
+        write_whole(folder / MANIFEST_FILE, _as_text(content))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there as a whole or as it was."""
+    # Named like the folders of a run under way, so that what a killed one leaves is nobody's file.
+    partial = path.with_name(f".pdm-partial-{path.name}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def read(folder: Path) -> dict[str, Any] | None:

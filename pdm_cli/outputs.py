@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +52,47 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         )
     if not overwrite:
         raise UsageError(f"{folder}: not empty", hint="--overwrite replaces what pdm wrote there before")
+
+
+def check_growable(folder: Path) -> None:
+    """Refuse an output folder that nothing can be added to; what a run killed in its last moment left is set right.
+
+    Raises
+    ------
+    TryAgain
+        If another process is writing to ``folder``.
+    UsageError
+        If ``folder`` is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
+    _check_alone(folder)
+    for partial in folder.glob(PARTIAL_PREFIX + "*"):
+        if (partial / _PREVIOUS).is_dir():
+            _end_moves(folder, partial)
+
+
+def link_files(folder: Path, partial: Path, left_out: Iterable[str]) -> None:
+    """Take the files of ``folder`` over into ``partial``, as links where the file system has them.
+
+    Parameters
+    ----------
+    folder, partial : Path
+        The output folder and the one inside it that will replace its files.
+    left_out : iterable of str
+        Names, directly in ``folder``, of what is not taken over; the manifest never is.
+    """
+    skipped = {manifest.MANIFEST_FILE, *left_out}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if name.parts[0] in skipped or name.parts[0].startswith(PARTIAL_PREFIX) or path.is_dir():
+            continue
+        target = partial / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target)
+        except OSError:
+            shutil.copy2(path, target)
 
 
 @contextmanager
@@ -176,6 +217,19 @@ def _replace_contents(folder: Path, partial: Path) -> None:
         raise
     for stale in folder.glob(PARTIAL_PREFIX + "*"):
         shutil.rmtree(stale, ignore_errors=True)
+
+
+def _end_moves(folder: Path, partial: Path) -> None:
+    """Undo or finish the moves of a run that was killed in the midst of them."""
+    made = manifest.read(partial)
+    new = {path.name for path in partial.iterdir()} - {_PREVIOUS}
+    wanted = {manifest.MANIFEST_FILE, *(name.split("/")[0] for name in (made or {"outputs": ()})["outputs"])}
+    # Old files are moved away before the first new one comes: while all of those are here, the others are all old.
+    source = partial / _PREVIOUS if new == wanted else partial
+    for path in sorted(source.iterdir(), key=_manifest_last):
+        if path.name != _PREVIOUS:
+            path.replace(folder / path.name)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _manifest_last(path: Path) -> tuple[bool, str]:

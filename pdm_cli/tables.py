@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HEAD = b"PAR1"
-_CONVERT = "convert it first, for CSV e.g. pandas.read_csv(FILE, parse_dates=['datetime']).to_parquet(…)"
+_CONVERT = "convert it first; pdm import does that with CSV files"
 
 
 @dataclass(frozen=True)
@@ -224,11 +224,15 @@ class TableWriter:
 
     def write(self, frame: pd.DataFrame) -> None:
         """Append ``frame`` as one row group; the first frame fixes columns and types."""
-        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(self._metadata)
+        self.write_arrow(pa.Table.from_pandas(frame, preserve_index=False))
+
+    def write_arrow(self, table: pa.Table) -> None:
+        """Append an Arrow table as one row group."""
+        table = table.replace_schema_metadata(self._metadata)
         if self._writer is None:
             self._writer = self._open(table.schema)
-        self._writer.write_table(table.cast(self._writer.schema), row_group_size=max(len(frame), 1))
-        self.rows += len(frame)
+        self._writer.write_table(table.cast(self._writer.schema), row_group_size=max(len(table), 1))
+        self.rows += len(table)
 
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         floats = [field.name for field in schema if pa.types.is_floating(field.type)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli import manifest
 from pdm_cli.commands.stages import Port, Stage
+from pdm_cli.config import has_effect
 from pdm_cli.errors import UsageError
 from pdm_cli.folders import check_folder, list_files
 from pdm_cli.params import Settings
@@ -90,8 +91,17 @@ def execute(
         summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key()))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
+        if stage.has_report:
+            _write_report(partial, recipe)
     screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s")
     return summary
+
+
+def _write_report(folder: Path, recipe: manifest.Recipe) -> None:
+    from pdm_cli.commands.reporting import make_report
+    from pdm_cli.report.html import REPORT_FILE
+
+    (folder / REPORT_FILE).write_text(make_report(folder, manifest.compose(recipe)), encoding="utf-8")
 
 
 def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Path]:
@@ -146,9 +156,13 @@ def list_input_files(port: Port, folder: Path) -> list[Path]:
 
 
 def kept_settings(settings: Settings, section: str) -> dict[str, Any]:
-    """Return the settings of a section that can change a result."""
+    """Return the settings of a section that can change a result; those without effect beside the others cannot."""
     values = getattr(settings, section)
-    return {item.name: getattr(values, item.name) for item in fields(values) if item.metadata["changes_result"]}
+    return {
+        item.name: getattr(values, item.name)
+        for item in fields(values)
+        if item.metadata["changes_result"] and has_effect(item, values)
+    }
 
 
 def read_summary(stage: Stage, out: Path) -> dict[str, Any]:

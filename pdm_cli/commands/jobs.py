@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from pdm_cli.commands import register
 from pdm_cli.commands.options import OUTPUT_PANEL, with_settings
-from pdm_cli.errors import RemoteError, UsageError
+from pdm_cli.errors import JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.params import Settings
+from pdm_cli.remote.patience import insist
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pdm_cli.remote.aml.session import Session
     from pdm_cli.remote.states import JobState
+
+_Result = TypeVar("_Result")
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.", rich_help_panel=None)]
 
@@ -49,7 +58,9 @@ def list_jobs(
     from pdm_cli.remote.aml.session import connect
     from pdm_cli.report.jobs import describe_job, draw_jobs
 
-    states = status.list_jobs(connect(settings.azure), most, are_all=are_all)
+    session = connect(settings.azure)
+    states = _steady(lambda: status.list_jobs(session, most, are_all=are_all), screen)
+    states = _with_times(session, states, screen)
     payload = {"schema": "pdm.jobs/1", "jobs": [describe_job(state) for state in states]}
     screen.result(payload, lambda: draw_jobs(states))
 
@@ -65,7 +76,8 @@ def show(*, job: Job, settings: Settings, screen: Screen) -> None:
     from pdm_cli.remote.aml.status import read_state
     from pdm_cli.report.jobs import describe_job, draw_job
 
-    state = read_state(connect(settings.azure), job)
+    session = connect(settings.azure)
+    [state] = _with_times(session, [_steady(partial(read_state, session, job), screen)], screen)
     screen.result({"schema": "pdm.job/1", **describe_job(state)}, lambda: draw_job(state))
 
 
@@ -78,7 +90,12 @@ def logs(
         str, typer.Option("--step", help="Only this step of a pipeline.", metavar="NAME", rich_help_panel=OUTPUT_PANEL)
     ] = "",
     follow: Annotated[
-        bool, typer.Option("--follow", help="Wait for the end of the job, too.", rich_help_panel=OUTPUT_PANEL)
+        bool,
+        typer.Option(
+            "--follow",
+            help="Go on until the end of the job, and fail if it does.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = False,
     settings: Settings,
     screen: Screen,
@@ -89,26 +106,67 @@ def logs(
     """
     from pdm_cli.commands.waiting import wait_for
     from pdm_cli.remote.aml.session import connect
-    from pdm_cli.remote.aml.status import read_log, read_state
-    from pdm_cli.remote.logs import Tail
+    from pdm_cli.remote.aml.status import read_state
 
     session = connect(settings.azure)
+    state = _steady(partial(read_state, session, job), screen)
+    _check_step(state, step)
+    if follow and not screen.as_json:
+        wait_for(session, job, timeout=None, screen=screen, tell_line=_print_lines(step, screen))
+        return
     if follow:
-        wait_for(session, job, timeout=None, screen=screen)
-    state = read_state(session, job)
-    runs = _choose(state, step)
-    texts = {name: "\n".join(Tail().feed(read_log(session, run, 0), is_last=True)) for name, run in runs.items()}
-    lines = [line for name, text in texts.items() for line in ([f"== {name}"] if len(texts) > 1 else []) + [text]]
-    screen.result({"schema": "pdm.logs/1", "name": job, "status": state.status, "logs": texts}, lambda: list(lines))
+        state = wait_for(session, job, timeout=None, screen=screen)
+    texts = _steady(partial(_read_logs, session, state, step), screen)
+    if not any(texts.values()):
+        screen.say(f"{job}: {state.status}, nothing printed")
+    payload = {"schema": "pdm.logs/1", "name": job, "status": state.status, "logs": texts}
+    with_names = bool(state.steps) and not step
+    screen.result(payload, lambda: _draw_logs(texts, with_names=with_names))
 
 
-def _choose(state: JobState, step: str) -> dict[str, str]:
-    """Return the steps whose log is wanted; one that was reused has printed nothing."""
-    runs = state.runs()
-    if step and step not in runs:
-        raise RemoteError(f"job {state.name}: no step {step!r}", hint=f"it has {', '.join(runs)}")
-    reused = {part.name for part in state.steps if part.is_reused}
-    return {name: run for name, run in runs.items() if (name == step if step else name not in reused)}
+def _check_step(state: JobState, step: str) -> None:
+    names = list(state.runs())
+    if step and step not in names:
+        raise RemoteError(f"job {state.name}: no step {step!r}", hint=f"it has {', '.join(names)}")
+
+
+def _read_logs(session: Session, state: JobState, step: str) -> dict[str, str]:
+    """Return what each step has printed so far, or the one that is wanted."""
+    from pdm_cli.remote.aml.status import read_log
+    from pdm_cli.remote.logs import Tail
+
+    parts = [part for part in state.parts() if (part.name == step if step else part.has_log)]
+    return {part.name: "\n".join(Tail().feed(read_log(session, part.job, 0), is_last=True)) for part in parts}
+
+
+def _draw_logs(texts: dict[str, str], *, with_names: bool) -> list[RenderableType]:
+    lines = [line for name, text in texts.items() for line in (f"== {name}" if with_names else "", text)]
+    return [line for line in lines if line]
+
+
+def _print_lines(step: str, screen: Screen) -> Callable[[str, str], None]:
+    """Return what prints the lines of all steps, in their name, or of the one that is wanted as they are."""
+
+    def tell(name: str, line: str) -> None:
+        if not step or name in (step, ""):
+            screen.line(f"{name} | {line}" if name and not step else line)
+
+    return tell
+
+
+def _with_times(session: Session, states: list[JobState], screen: Screen) -> list[JobState]:
+    """Add when the jobs ran, if that can be had."""
+    from pdm_cli.remote.aml.history import add_history
+
+    try:
+        return add_history(session, states) if any(state.started is None for state in states) else states
+    except PdmError as error:
+        screen.detail(error.message)
+        return states
+
+
+def _steady(call: Callable[[], _Result], screen: Screen) -> _Result:
+    return insist(call, warn=screen.warn)
 
 
 @app.command("cancel")
@@ -116,6 +174,9 @@ def _choose(state: JobState, step: str) -> dict[str, str]:
 def cancel(
     *,
     job: Job,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the job has ended.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
@@ -123,16 +184,32 @@ def cancel(
 
     Example: pdm jobs cancel pdm-train-20261123-101500-a1b2c3
     """
-    from pdm_cli.remote.aml import status
     from pdm_cli.remote.aml.session import connect
+    from pdm_cli.remote.aml.status import read_state
 
     session = connect(settings.azure)
-    before = status.read_state(session, job)
-    if not before.is_finished:
-        status.cancel(session, job)
-    after = before if before.is_finished else status.read_state(session, job)
+    before = _steady(partial(read_state, session, job), screen)
+    after = before if before.is_finished else _end(session, job, screen, is_waiting=wait)
     told = f"{job}: was {before.status} already" if before.is_finished else f"{job}: {after.status}"
     screen.result({"schema": "pdm.cancel/1", "name": job, "status": after.status}, lambda: [told])
+
+
+def _end(session: Session, job: str, screen: Screen, *, is_waiting: bool) -> JobState:
+    from pdm_cli.commands.waiting import wait_for
+    from pdm_cli.remote.aml import status
+
+    look = partial(status.read_state, session, job)
+    try:
+        _steady(partial(status.cancel, session, job), screen)
+    except RemoteError:
+        # It may have finished just now.
+        if not _steady(look, screen).is_finished:
+            raise
+    if is_waiting:
+        # What it prints, and how it ends, does not matter any more.
+        with suppress(JobCancelled, JobFailed):
+            wait_for(session, job, timeout=None, screen=screen.merge(Screen(quiet=True)))
+    return _steady(look, screen)
 
 
 app.command("register")(register.register)

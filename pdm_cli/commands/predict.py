@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pdm_cli.commands.forecast import Forecast
 
 _STAGE = STAGES["predict"]
-# Hours since a rare event grow with the log, with nothing amiss: such features are no sign that machines have changed.
-_AGEING = ("hours_since", "anomalies")
 # With fewer, chance alone looks like drift.
 _LEAST_ROWS = 1000
 
@@ -60,7 +58,7 @@ def foretell(task: Task) -> dict[str, Any]:
 
     from pdm_cli import bundle
     from pdm_cli.commands.forecast import make_forecast
-    from pdm_cli.core.drift import DIFFERENT
+    from pdm_cli.core.drift import AGEING, DIFFERENT
     from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import show
 
@@ -88,7 +86,7 @@ def foretell(task: Task) -> dict[str, Any]:
         "episodes": episodes,
         "silent": {"count": len(silent), "first": _as_records(silent.head(FIRST_ROWS))},
         "worklist": _as_records(worklist),
-        "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(_AGEING)]),
+        "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         **_describe_model(loaded),
     }
 

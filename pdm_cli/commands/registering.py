@@ -27,6 +27,8 @@ SCHEMA = "pdm.registration/1"
 _TRAIN = STAGES["train"]
 # Command of a job to its output with the model.
 _MODEL_OUTPUTS = {_TRAIN.command: OUTPUT, "run": _TRAIN.folder}
+# Where registered models are kept.
+_KEPT = "pdm/models"
 _MOST_BYTES = 16 * 2**20
 
 
@@ -126,6 +128,7 @@ def _register(session: Session, wish: _Wish, address: str) -> dict[str, Any]:
     metrics, made = _read_results(session, wish.job, address)
     tags = make_tags(wish.job, metrics, made)
     compared = _compare(wish, metrics, versions[0]) if wish.metric and versions else None
+    address = _keep_copy(session, wish.job, address, made)
     new = models.register_folder(session, wish.model, address=address, tags=tags)
     return _describe(wish, new, address) | {"registered": True, "compared": compared}
 
@@ -161,6 +164,24 @@ def _read_results(session: Session, job: str, address: str) -> tuple[dict[str, A
             f"job {job}: {_TRAIN.summary}: not the file that its manifest lists", hint="it was changed after the job"
         )
     return json.loads(text), made
+
+
+def _keep_copy(session: Session, job: str, address: str, made: Mapping[str, Any]) -> str:
+    """Copy a model to a place that no job writes to, and return its address; every file is checked on the way.
+
+    The steps of pipelines that are made from the same write to the same place, so that they can be reused.
+    """
+    place = storage.parse_address(address)
+    container = storage.open_container(session, place.datastore)
+    target = storage.Address(place.datastore, f"{_KEPT}/{job}")
+    blobs = {blob.name.removeprefix(place.prefix): blob for blob in storage.list_blobs(container, place.prefix)}
+    # The manifest last: a folder with one is whole.
+    for name in [*made["outputs"], manifest.MANIFEST_FILE]:
+        if name not in blobs:
+            raise DataError(f"job {job}: {name} is not in its output, though its manifest lists it")
+        wanted = made["outputs"].get(name, {}).get("sha256")
+        storage.copy_blob(container, blobs[name], target.prefix + name, sha256=wanted)
+    return str(target)
 
 
 def _compare(wish: _Wish, metrics: Mapping[str, Any], newest: models.Version) -> dict[str, Any]:

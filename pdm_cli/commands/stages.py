@@ -56,6 +56,8 @@ class Stage:
         JSON file in the output folder with what the command tells.
     drawing : str
         ``module:function`` that draws the summary.
+    has_report : bool
+        Whether a report.html is made of the output folder.
     """
 
     command: str
@@ -65,8 +67,11 @@ class Stage:
     folder: str
     summary: str
     drawing: str
+    has_report: bool = False
 
 
+# What preprocess found in the data; the report of a model tells it.
+QUALITY_FILE = "quality.json"
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
 _PREPARED = "the prepared tables, written by pdm preprocess"
 
@@ -77,7 +82,7 @@ STAGES: dict[str, Stage] = {
         inputs=(_RAW,),
         sections=("columns", "preprocess", "features"),
         folder="prepared",
-        summary="quality.json",
+        summary=QUALITY_FILE,
         drawing="pdm_cli.report.results:draw_quality",
     ),
     "detect-anomalies": Stage(
@@ -93,13 +98,19 @@ STAGES: dict[str, Stage] = {
         command="train",
         work="pdm_cli.commands.train:fit",
         inputs=(
-            Port("prepared", _PREPARED, (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES)),
+            Port(
+                "prepared",
+                _PREPARED,
+                (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES),
+                files=(QUALITY_FILE,),
+            ),
             Port("anomalies", "the anomalies, written by pdm detect-anomalies", (ANOMALIES,), required=False),
         ),
         sections=("labels", "train", "costs"),
         folder="model",
         summary="metrics.json",
         drawing="pdm_cli.report.results:draw_metrics",
+        has_report=True,
     ),
     "predict": Stage(
         command="predict",
@@ -109,6 +120,7 @@ STAGES: dict[str, Stage] = {
         folder="predictions",
         summary="predictions.json",
         drawing="pdm_cli.report.forecasts:draw_forecast",
+        has_report=True,
     ),
 }
 # What ``pdm run`` chains, in order.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,11 @@ from typing import Any
 
 import typer
 
-from pdm_cli import __version__, manifest
-from pdm_cli.commands.execution import list_input_files
+from pdm_cli import __version__, manifest, outputs
+from pdm_cli.commands.execution import list_input_files, local_folder
 from pdm_cli.commands.options import bind
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
-from pdm_cli.config import option_words
+from pdm_cli.config import option_words, resolve, section_fields
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.folders import check_folder
 from pdm_cli.params import AzureParams, Settings
@@ -49,6 +50,8 @@ class Call:
         Input port to what was given.
     out : str or None
         Local folder for the outputs.
+    overwrite : bool
+        Whether they may replace what pdm wrote there before.
     settings : Settings
         All settings.
     is_forced : bool
@@ -62,6 +65,7 @@ class Call:
     command: str
     ports: dict[str, str]
     out: str | None
+    overwrite: bool
     settings: Settings
     is_forced: bool
     config: str | None
@@ -98,8 +102,16 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
     values["config"] = values["config"] or config
     bound = bind(list_sections(SUBMITTED[command]), values)
     ports = {port.name: bound[port.name] for port in _given_ports(command) if bound[port.name] is not None}
-    is_forced = bool(bound.get("force"))
-    call = Call(command, ports, bound["out"], bound["settings"], is_forced, values["config"], bound["screen"])
+    call = Call(
+        command,
+        ports,
+        out=bound["out"],
+        overwrite=bound["overwrite"],
+        settings=bound["settings"],
+        is_forced=bool(bound.get("force")),
+        config=values["config"],
+        screen=bound["screen"],
+    )
     _check(call)
     return call
 
@@ -136,6 +148,24 @@ def _check(call: Call) -> None:
     check_gap(call.settings.train, call.settings.labels)
 
 
+def check_out(call: Call) -> None:
+    """Refuse an output folder that the results could not be put into later.
+
+    Raises
+    ------
+    UsageError
+        If it holds what may not be replaced, or is no folder of this machine.
+    """
+    if call.out is not None:
+        target = local_folder("out", call.out)
+        outputs.check_free(target / outputs.LOGS_FOLDER, overwrite=True)
+        if target.is_file():
+            raise UsageError(f"--out {call.out}: is a file, wanted an output folder", hint="--out names a folder")
+        folders = [target] if len(call.stages) == 1 else [target / stage.folder for stage in call.stages]
+        for folder in folders:
+            outputs.check_free(folder, overwrite=call.overwrite)
+
+
 def find_inputs(call: Call) -> dict[str, Upload | str]:
     """Return what is behind each port: files of this machine, or an address of Azure ML.
 
@@ -157,14 +187,14 @@ def _find_input(port: Port, value: str) -> Upload | str:
         return value if value.startswith("azureml:") else f"azureml:{value}"
     if value.startswith("azureml:"):
         raise UsageError(f"--{port.name} {value}: no data asset", hint="azureml:NAME:VERSION, or NAME@latest")
-    folder = Path(value)
+    folder = local_folder(port.name, value).absolute()
     check_folder(f"--{port.name}", folder, port.holds)
     files = sorted(list_input_files(port, folder))
     if not files:
         wanted = ", ".join([*(table.file for table in port.tables), *port.files])
-        raise DataError(f"--{port.name} {folder}: nothing to upload", hint=f"it holds none of {wanted}")
+        raise DataError(f"--{port.name} {value}: nothing to upload", hint=f"it holds none of {wanted}")
     made = folder / manifest.MANIFEST_FILE
-    return Upload(folder.absolute(), tuple([*files, made] if made.is_file() else files))
+    return Upload(folder, tuple([*files, made] if made.is_file() else files))
 
 
 def fingerprint(source: Upload | str) -> str:
@@ -274,12 +304,15 @@ def _write_out(stage: Stage, settings: Settings) -> tuple[str, ...]:
             raise UsageError(f"{option}: {value!r}: Azure ML would replace a part of it", hint="another value, please")
     ports = [word for port in stage.inputs for word in (f"--{port.name}", "x")]
     parsed = _parser_of(stage.command).make_context(stage.command, [*ports, *words]).params
-    read = bind(stage.sections, dict(parsed))["settings"]
+    options = {item.name: parsed[item.name] for section in stage.sections for item in section_fields(section)}
+    # As in the job: no config file and none of our variables.
+    read = resolve(options, environ={}, folder=Path(os.devnull)).settings
     for section in stage.sections:
-        if getattr(read, section) != getattr(settings, section):
+        wanted = getattr(settings, section)
+        if option_words(section, getattr(read, section)) != option_words(section, wanted):
             raise UsageError(
                 f"[{section}]: holds a value that cannot be put on a command line",
-                hint="names with a comma, an equals sign or a colon cannot go with a job",
+                hint="such as a name with a comma, an equals sign or a colon",
             )
     return tuple(map(shlex.quote, words))
 

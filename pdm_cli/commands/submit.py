@@ -64,7 +64,7 @@ def submit(
 
     Example: pdm submit --wait train --prepared prepared --anomalies anomalies --out model
     """
-    from pdm_cli.commands.submission import Order, find_inputs, read_tags
+    from pdm_cli.commands.submission import Order, check_out, find_inputs, read_tags
     from pdm_cli.remote.environment import describe_environment
 
     after = _After(wait or bool(register), timeout, register, if_better)
@@ -89,11 +89,16 @@ def submit(
         return
     from pdm_cli.remote.aml.session import connect
 
+    if after.is_waiting and not name:
+        # With a name, the job may have been submitted before, and its results be here already.
+        check_out(call)
+    if job_file and not Path(job_file).absolute().parent.is_dir():
+        raise UsageError(f"--job-file {job_file}: no such folder", hint="make the folder, or name another")
     session = connect(azure, show_uploads=screen.is_live)
-    job, facts = _submit(session, order, screen, may_create=not no_create_compute)
+    job, facts = _submit(session, order, screen, may_create=not no_create_compute, fetches=after.is_waiting)
     if job_file:
         Path(job_file).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    after.follow(session, job, facts, call.out, screen)
+    after.follow(session, job, facts, call, screen)
 
 
 def _parse(words: list[str], values: dict[str, Any]) -> Call:
@@ -134,40 +139,48 @@ class _After:
         if self.if_better:
             find_metric(self.if_better)
 
-    def follow(self, session: Session, job: Job, facts: dict[str, Any], out: str | None, screen: Screen) -> None:
+    def follow(self, session: Session, job: Job, facts: dict[str, Any], call: Call, screen: Screen) -> None:
         """Tell the job's name, and do what is wanted once it is finished."""
         if not (self.is_waiting and screen.as_json):
             # At once: a script that is ended while it waits still knows the name.
             screen.result(facts, lambda: [job.name])
         if not self.is_waiting:
-            screen.say(f"submitted; pdm fetch-results {job.name} --out {out or 'FOLDER'} --wait gets the results")
+            screen.say(f"submitted; pdm fetch-results {job.name} --out {call.out or 'FOLDER'} --wait gets the results")
             return
         from pdm_cli.commands.fetching import fetch_job
         from pdm_cli.commands.registering import register_job
         from pdm_cli.commands.waiting import wait_for
 
         wait_for(session, job.name, timeout=self.timeout, screen=screen)
-        if out:
-            fetch_job(session, job.name, out, screen=screen)
+        if call.out:
+            fetch_job(session, job.name, call.out, overwrite=call.overwrite, screen=screen)
         if self.register:
             facts |= register_job(session, job.name, self.register, if_better=self.if_better or None, screen=screen)
         if screen.as_json:
-            screen.result({**facts, "schema": "pdm.submit/1", "status": "Completed", "out": out}, list)
+            screen.result({**facts, "schema": "pdm.submit/1", "status": "Completed", "out": call.out}, list)
 
 
-def _submit(session: Session, order: Order, screen: Screen, *, may_create: bool) -> tuple[Job, dict[str, Any]]:
+def _submit(
+    session: Session, order: Order, screen: Screen, *, may_create: bool, fetches: bool
+) -> tuple[Job, dict[str, Any]]:
     """Submit the job, unless it is there already, and return it with what a script wants to know of it."""
-    from pdm_cli.remote.aml.submission import find_job, require_workspace, resolve_asset
+    from pdm_cli.commands.submission import check_out
+    from pdm_cli.remote.aml.submission import find_job, is_under_way, require_workspace, resolve_asset
 
     require_workspace(session)
     order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
     job = order.make_job()
     found = find_job(session, order.name) if order.name else None
     if found is None:
-        url = _send(session, order, job, screen, may_create=may_create)
+        if fetches:
+            check_out(order.call)
+        if job.is_pipeline and is_under_way(session, job.content()):
+            screen.say("submit: a job made from the same is under way: this one runs by itself")
+            job = replace(job, has_own_place=True)
+        url, outputs = _send(session, order, job, screen, may_create=may_create), job.outputs()
     elif found.content == job.content():
         screen.say(f"submit: {job.name} was submitted before with the same content: nothing is sent")
-        url = found.url
+        url, outputs = found.url, {name: found.outputs.get(name, "") for name in job.outputs()}
     else:
         raise UsageError(
             f"--name {job.name}: there is such a job, made of other data, settings or code", hint="give another --name"
@@ -180,43 +193,54 @@ def _submit(session: Session, order: Order, screen: Screen, *, may_create: bool)
         "command": job.command,
         **place,
         "studio_url": url,
-        "outputs": job.outputs(),
+        "outputs": outputs,
     }
 
 
 def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> str:
     """Look up or make what the job needs, upload, submit, and return the address of its page."""
-    from platformdirs import user_cache_path
-
-    from pdm_cli.remote.aml.submission import require_compute, require_environment, send
+    from pdm_cli.remote.aml.submission import require_compute, require_datastore, require_environment, send
     from pdm_cli.remote.jobs import make_document
-    from pdm_cli.remote.staging import stage_code, staged
+    from pdm_cli.remote.staging import staged
 
     note = screen.tell("submit")
+    require_datastore(session)
     require_compute(session, note, may_create=may_create)
     environment = require_environment(session, order.environment, note)
     uploads = order.uploads()
     for port, upload in uploads.items():
         note(f"--{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there")
     with staged(uploads) as folders:
-        code = str(stage_code(user_cache_path("pdm-cli")))
+        code = _stage_code()
         document = make_document(job, paths=order.paths(folders), code=code, environment=environment)
         url = send(session, document)
     note(f"{job.name}: {url}")
     return url
 
 
-def _show_plan(order: Order, screen: Screen) -> None:
-    """Print the job as a document, and what it comes to."""
+def _stage_code() -> str:
+    """Return a folder with the code to send: kept in the user's cache, or else made anew."""
+    import tempfile
+
     from platformdirs import user_cache_path
 
+    from pdm_cli.remote.staging import stage_code
+
+    try:
+        return str(stage_code(user_cache_path("pdm-cli")))
+    except OSError:
+        return str(stage_code(Path(tempfile.mkdtemp(prefix="pdm-code-"))))
+
+
+def _show_plan(order: Order, screen: Screen) -> None:
+    """Print the job as a document, and what it comes to."""
     from pdm_cli.remote.jobs import make_document
-    from pdm_cli.remote.staging import find_code, stage_code
+    from pdm_cli.remote.staging import find_code
     from pdm_cli.report.submission import draw_document, tell_plan
 
     job, uploads = order.make_job(), order.uploads()
     paths = order.paths({port: str(upload.folder) for port, upload in uploads.items()})
-    code = str(stage_code(user_cache_path("pdm-cli")))
+    code = _stage_code()
     document = make_document(job, paths=paths, code=code, environment=order.environment.definition())
     plan = {
         "inputs": {
@@ -230,6 +254,9 @@ def _show_plan(order: Order, screen: Screen) -> None:
         "compute": {"name": job.compute, "size": order.azure.vm_size, "max_nodes": order.azure.max_nodes},
         "outputs": job.outputs(),
     }
+    for port, upload in uploads.items():
+        if upload.has_others():
+            screen.warn(f"--{port}: az ml job create -f sends all of {upload.folder}; pdm submit only what is listed")
     for line in tell_plan(plan):
         screen.say(line)
     screen.result({"schema": "pdm.submit-plan/1", "job": document, **plan}, lambda: [draw_document(document)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pdm_cli.commands.sources import Made
     from pdm_cli.core.costs import Lives
     from pdm_cli.core.feature_table import FeatureTable
+    from pdm_cli.core.judging import PredictedSpan
     from pdm_cli.core.model import TrainedModel
     from pdm_cli.core.problem import Problem
     from pdm_cli.core.training import Training
@@ -61,13 +63,12 @@ def train(
 
 
 def fit(task: Task) -> dict[str, Any]:
-    """Write the bundle, the leaderboard and the held-out predictions, and return the metrics."""
-    from pdm_cli import bundle, tables
+    """Write the bundle, the leaderboard, the held-out predictions and the evidence, and return the metrics."""
+    from pdm_cli import bundle
     from pdm_cli.commands.sources import read_sources
     from pdm_cli.core.choices import check_choices
     from pdm_cli.core.problem import make_problem
     from pdm_cli.core.trials import leaderboard
-    from pdm_cli.schema import PREDICTIONS
 
     check_choices(task.settings.train)
     clock = _Clock()
@@ -82,22 +83,34 @@ def fit(task: Task) -> dict[str, Any]:
     bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, made))
     board = leaderboard(training.search)
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
+    metrics = _test(task, problem, table, made)
+    clock.lap("test")
+    return {
+        "schema": "pdm.train/1",
+        **metrics,
+        "split": _describe_split(problem),
+        "search": _describe_search(problem, training, board),
+        "seconds": clock.laps,
+    }
+
+
+def _test(task: Task, problem: Problem, table: FeatureTable, made: Made) -> dict[str, Any]:
+    """Write the held-out predictions and what the report shows beside them, and return the metrics."""
+    from pdm_cli import bundle, tables
+    from pdm_cli.commands.evidence import EVIDENCE_FILE, gather
+    from pdm_cli.schema import PREDICTIONS
+
     # Predict with what was written, not with what is in memory: a bundle that cannot be read back fails here.
     model = bundle.load(task.out).model
     probabilities = model.foretell(table)
     alerts = model.alert(probabilities, problem.instants)
     in_span = problem.test_span(problem.split)
     tables.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
-    metrics = _judge(problem, training, probabilities, alerts)
-    clock.lap("test")
-    search = _describe_search(problem, training, board)
-    return {
-        "schema": "pdm.train/1",
-        **metrics,
-        "split": _describe_split(problem),
-        "search": search,
-        "seconds": clock.laps,
-    }
+    span = _make_span(problem, probabilities, alerts)
+    evidence = gather(task.inputs["prepared"], problem, model, table, span, made)
+    text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
+    (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
+    return _judge(problem, model, span)
 
 
 class _Clock:
@@ -240,18 +253,17 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
     return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
 
 
-def _judge(
-    problem: Problem, training: Training, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]
-) -> dict[str, Any]:
+def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]) -> PredictedSpan:
+    """Return what is said of the test span and what came of it."""
     import numpy as np
 
     from pdm_cli.core.events import Instants
-    from pdm_cli.core.judging import PredictedSpan, judge_span
+    from pdm_cli.core.judging import PredictedSpan
     from pdm_cli.schema import MACHINE
 
     instants, split = problem.instants, problem.split
     rows = problem.test_span(split)
-    span = PredictedSpan(
+    return PredictedSpan(
         rows=Instants(instants.machines, instants.codes[rows], instants.times[rows]),
         labels=np.where(problem.test_rows(split)[:, None], problem.labels, np.nan)[rows],
         probabilities=probabilities[rows],
@@ -259,10 +271,15 @@ def _judge(
         failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
         ends_us=instants.ends(),
     )
+
+
+def _judge(problem: Problem, model: TrainedModel, span: PredictedSpan) -> dict[str, Any]:
+    from pdm_cli.core.judging import judge_span
+
     return judge_span(
         span,
         problem.components,
-        training.model.rules,
+        model.rules,
         lead=problem.lead,
         costs=problem.costs,
         lives=_find_lives(problem),
@@ -313,8 +330,6 @@ def _describe_split(problem: Problem) -> dict[str, Any]:
 
 def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) -> dict[str, Any]:
     """Return what was searched and chosen, and the leaderboard."""
-    import json
-
     search, members = training.search, training.model.members
     return {
         "metric": problem.train.metric,

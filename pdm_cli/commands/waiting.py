@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
 from pdm_cli.remote.logs import Tail, last_error
 from pdm_cli.remote.patience import PATIENCE_SECONDS
-from pdm_cli.remote.states import CANCELLED, COMPLETED, JobState
+from pdm_cli.remote.states import CANCELLED, COMPLETED, FAILED, JobState, StepState
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ _FIRST_PAUSE = 1.0
 _GROWTH = 1.5
 # An expired token is renewed in between; a secret that has expired for good is not.
 _MOST_REFUSALS = 3
+
+# Takes a step of a pipeline, nothing for a single command, and a line that it has printed.
+TellLine = Callable[[str, str], object]
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,28 @@ class Clock:
     sleep: Callable[[float], object] = time.sleep
 
 
-def wait_for(session: Session, name: str, *, timeout: float | None, screen: Screen) -> JobState:
+def wait_for(
+    session: Session, name: str, *, timeout: float | None, screen: Screen, tell_line: TellLine | None = None
+) -> JobState:
     """Wait for the end of a job of a workspace; see :func:`wait`."""
     from functools import partial
 
     from pdm_cli.remote.aml.status import read_log, read_state
 
     source = Source(partial(read_state, session), partial(read_log, session))
-    return wait(source, name, timeout=timeout, pause=session.azure.poll_seconds, screen=screen)
+    pause = session.azure.poll_seconds
+    return wait(source, name, timeout=timeout, pause=pause, screen=screen, tell_line=tell_line)
 
 
 def wait(
-    source: Source, name: str, *, timeout: float | None, pause: float, screen: Screen, clock: Clock | None = None
+    source: Source,
+    name: str,
+    *,
+    timeout: float | None,
+    pause: float,
+    screen: Screen,
+    tell_line: TellLine | None = None,
+    clock: Clock | None = None,
 ) -> JobState:
     """Wait for the end of a job, and tell what it prints.
 
@@ -73,7 +86,9 @@ def wait(
     pause : float
         Longest time between two looks, in seconds.
     screen : Screen
-        For the log, and for warnings.
+        For how the job stands, and for warnings.
+    tell_line : callable, optional
+        Takes what the job prints; the screen does if not given.
     clock : Clock, optional
         The machine's own if not given.
 
@@ -91,7 +106,7 @@ def wait(
     TryAgain
         If Azure was out of reach for a quarter of an hour.
     """
-    watch = _Watch(source, name, screen, clock or Clock())
+    watch = _Watch(source, name, screen, tell_line or _tell_on(screen), clock or Clock())
     with _detaching(name, screen):
         state = watch.follow(timeout, pause)
     if state.status == COMPLETED:
@@ -112,21 +127,28 @@ def describe_end(state: JobState, ends: dict[str, str]) -> PdmError:
     hint = f"pdm jobs logs {state.name}"
     if state.status == CANCELLED:
         return JobCancelled(f"job {state.name} was cancelled", hint=hint)
-    failed = [step.name for step in state.steps if step.status == "Failed"] or [state.name]
-    for step in failed:
+    if state.status != FAILED:
+        return JobFailed(f"job {state.name} ended as {state.status}", hint=hint)
+    for step in [part.name for part in state.parts() if part.has_failed]:
         told = last_error(ends.get(step, ""))
         if told is not None:
             place = f"{step}: " if state.steps else ""
             return JobFailed(f"job {state.name} failed: {place}{told[0]}", hint=told[1] or hint)
-    return JobFailed(f"job {state.name} failed", hint=hint)
+    return JobFailed(f"job {state.name} failed" + (f": {state.error}" if state.error else ""), hint=hint)
+
+
+def _tell_on(screen: Screen) -> TellLine:
+    return lambda step, line: screen.say(f"{step} | {line}" if step else f"| {line}")
 
 
 class _Watch:
     """One job that is waited for."""
 
-    def __init__(self, source: Source, name: str, screen: Screen, clock: Clock) -> None:
+    def __init__(self, source: Source, name: str, screen: Screen, tell_line: TellLine, clock: Clock) -> None:
         self._source, self._name, self._screen, self._clock = source, name, screen, clock
+        self._tell_line = tell_line
         self._tails: dict[str, Tail] = {}
+        self._read_out: set[str] = set()
         self._told: dict[str, str] = {}
         self._fails_since: float | None = None
         self._refusals = 0
@@ -173,27 +195,28 @@ class _Watch:
             status = "unchanged, taken from an earlier job" if step.is_reused else step.status
             self._tell_status(step.name, f"{step.name}: {status}")
         self._tell_status(state.name, f"{state.name}: {state.status}")
-        reused = {step.name for step in state.steps if step.is_reused}
-        for name, run in state.runs().items():
-            if name not in reused:
-                self._tell_log(name, run, is_last=state.is_finished, is_part=bool(state.steps))
+        for part in state.parts():
+            if part.has_log and part.name not in self._read_out:
+                self._tell_log(part, is_step=bool(state.steps))
 
     def _tell_status(self, key: str, line: str) -> None:
         if self._told.get(key) != line:
             self._told[key] = line
             self._screen.say(line)
 
-    def _tell_log(self, step: str, run: str, *, is_last: bool, is_part: bool) -> None:
-        tail = self._tails.setdefault(step, Tail())
+    def _tell_log(self, part: StepState, *, is_step: bool) -> None:
+        tail = self._tails.setdefault(part.name, Tail())
         try:
-            new = self._source.read_log(run, tail.offset)
+            new = self._source.read_log(part.job, tail.offset)
         except PdmError as error:
             # The log is told as far as it can be had; the status decides.
-            self._screen.detail(f"{error.message}")
-            new = b""
-        for line in tail.feed(new, is_last=is_last):
-            self.ends[step] = "\n".join([*self.ends.get(step, "").splitlines()[-20:], line])
-            self._screen.say(f"{step} | {line}" if is_part else f"| {line}")
+            self._screen.detail(error.message)
+            return
+        if part.is_finished:
+            self._read_out.add(part.name)
+        for line in tail.feed(new, is_last=part.is_finished):
+            self.ends[part.name] = "\n".join([*self.ends.get(part.name, "").splitlines()[-20:], line])
+            self._tell_line(part.name if is_step else "", line)
 
     def _not_finished(self, state: JobState | None, timeout: float) -> JobNotFinished:
         status = state.status if state else "not to be told just now"

@@ -1,4 +1,4 @@
-"""How sure event metrics are: intervals over fleets drawn anew from the machines tested."""
+"""How sure metrics are: intervals over fleets drawn anew from the machines tested."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from pdm_cli.core.metrics import EventOutcome
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# Numbers held at once while precision is found of many fleets.
+_MOST_AT_ONCE = 4_000_000
 
 
 def bootstrap_events(
@@ -71,6 +75,80 @@ def bootstrap_events(
         "median_warning_hours": _interval(medians, level),
         "false_alarms_per_machine_month": _interval(false_rate, level),
     }
+
+
+def bootstrap_precision(
+    labels: FloatArray,
+    probabilities: FloatArray,
+    codes: IntArray,
+    *,
+    resamples: int = 500,
+    seed: int,
+    level: float = 0.9,
+) -> dict[str, Any]:
+    """Return the percentile interval of the average precision, mean over components, over machines drawn anew.
+
+    Parameters
+    ----------
+    labels : (m, c) array
+        0, 1, or NaN where unknown.
+    probabilities : (m, c) array
+        Predictions.
+    codes : (m,) array
+        Machine of each row; machines without a row are not drawn.
+    resamples, seed, level
+        See :func:`bootstrap_events`.
+
+    Returns
+    -------
+    dict
+        ``level``, ``resamples``, and the ``[low, high]`` of ``average_precision``; ``None`` without a row of 1.
+    """
+    machines, codes = np.unique(codes, return_inverse=True)
+    tested = len(machines)
+    draws = np.random.default_rng(seed).multinomial(tested, np.full(tested, 1 / max(tested, 1)), size=resamples)
+    precisions = []
+    for own_labels, own_probabilities in zip(labels.T, probabilities.T, strict=True):
+        known = ~np.isnan(own_labels)
+        if np.any(own_labels[known] == 1):
+            precisions.append(_precisions(own_labels[known] == 1, own_probabilities[known], codes[known], draws))
+    interval = None
+    if precisions:
+        stacked = np.stack(precisions)
+        # A fleet without a failure of a component says nothing of that one.
+        told = ~np.isnan(stacked)
+        with np.errstate(invalid="ignore"):
+            interval = _interval(np.nansum(stacked, axis=0) / told.sum(axis=0), level)
+    return {"level": level, "resamples": resamples, "average_precision": interval}
+
+
+def _precisions(is_ahead: BoolArray, probabilities: FloatArray, codes: IntArray, draws: IntArray) -> FloatArray:
+    """Return the average precision of each fleet drawn (r, machines); NaN of one without a failure ahead.
+
+    Only the levels at which recall rises count, those of the rows with a failure ahead. Rows are summed up by level and
+    machine once, and a fleet drawn weighs these sums.
+    """
+    from scipy.sparse import coo_array
+
+    levels = np.unique(probabilities[is_ahead])
+    # Position of the highest level that each row reaches, counted from the highest level of all.
+    place = len(levels) - np.searchsorted(levels, probabilities, side="right")
+    shape = (len(levels), draws.shape[1])
+    reaches = place < len(levels)
+    hits, misses = (
+        coo_array((np.ones(rows.sum()), (place[rows], codes[rows])), shape).tocsr()
+        for rows in (is_ahead, reaches & ~is_ahead)
+    )
+    block = max(1, _MOST_AT_ONCE // len(levels))
+    found = []
+    for start in range(0, len(draws), block):
+        weights = draws[start : start + block].T.astype(np.float64)
+        here = hits @ weights
+        right, wrong = here.cumsum(axis=0), (misses @ weights).cumsum(axis=0)
+        with np.errstate(invalid="ignore"):
+            precision = np.where(right > 0, right / (right + wrong), 0.0)
+            found.append((here * precision).sum(axis=0) / right[-1])
+    return np.concatenate(found)
 
 
 def _medians(values: FloatArray, counts: IntArray) -> FloatArray:

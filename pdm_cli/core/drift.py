@@ -15,6 +15,9 @@ Matrix = NDArray[np.float32]
 MOVED = 0.1
 DIFFERENT = 0.25
 
+# Families whose features grow with the log, with nothing amiss: they are no sign that machines have changed.
+AGEING = ("hours_since", "anomalies")
+
 # Shares come out within half a percent from so many rows, and more would only cost time.
 _MOST_ROWS = 50_000
 # An empty bin would make the index infinite.
@@ -102,6 +105,15 @@ def population_stability(fingerprint: Fingerprint, values: Matrix) -> FloatArray
         for edges, shares, column in zip(fingerprint.edges, fingerprint.shares, _columns(values), strict=True)
     ]
     return np.array(found, np.float64)
+
+
+def tell_drift(index: float | None) -> str:
+    """Return the usual reading of a stability index in words; ``None`` where it is not known."""
+    if index is None:
+        return "not known"
+    if index < MOVED:
+        return "as in the training"
+    return "moved" if index < DIFFERENT else "different"
 
 
 def _columns(values: Matrix) -> Matrix:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
-from pdm_cli.core.bootstrap import bootstrap_events
+from pdm_cli.core.bootstrap import bootstrap_events, bootstrap_precision
 from pdm_cli.core.calibration import calibration_error, reliability
 from pdm_cli.core.costs import Lives, compare_costs
 from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
@@ -24,6 +24,7 @@ from pdm_cli.core.metrics import (
     warned_ahead,
 )
 from pdm_cli.params import CostsParams, LabelsParams
+from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -113,6 +114,7 @@ def judge_span(
     known = ~np.isnan(span.labels)
     return {
         "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in judged.values()]),
+        "intervals": bootstrap_precision(span.labels, span.probabilities, span.rows.codes, seed=seed),
         "components": judged,
         "events": {
             **_describe(list(outcomes.values()), months, lead=lead, seed=seed),
@@ -121,6 +123,42 @@ def judge_span(
         "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
         "costs": compare_costs(outcomes, lives, costs=costs, machine_months=float(months.sum())),
     }
+
+
+def list_warnings(span: PredictedSpan, components: list[str], *, lead: LabelsParams) -> pd.DataFrame:
+    """Return every judged failure and how early its first alert came.
+
+    Parameters
+    ----------
+    span : PredictedSpan
+        Predictions and truth.
+    components : list of str
+        The c components.
+    lead : LabelsParams
+        Lead time and horizon.
+
+    Returns
+    -------
+    DataFrame
+        ``machineID, datetime, component, warning_hours``, NaN where nothing warned; component by component, each
+        sorted by machine, then time.
+    """
+    outcomes = [
+        _judge_events(span, column, component, lead=lead, merge_hours=0.0)
+        for column, component in enumerate(components)
+    ]
+    codes, times, hours = (
+        np.concatenate([getattr(outcome, name) for outcome in outcomes])
+        for name in ("failure_codes", "failure_times", "warning_hours")
+    )
+    return pd.DataFrame(
+        {
+            MACHINE: span.rows.machines[codes],
+            TIME: times.astype("datetime64[us]"),
+            "component": np.repeat(components, [len(outcome.warning_hours) for outcome in outcomes]),
+            "warning_hours": hours,
+        }
+    )
 
 
 def _judge_rows(span: PredictedSpan, column: int) -> dict[str, Any]:

@@ -96,6 +96,8 @@ class EventOutcome:
         Machine of each episode, true, false, or not yet known to be either.
     is_false : (e,) bool array
         Which episodes are false alarms.
+    failure_times : (n,) int array
+        Microsecond stamp of each judged failure.
     """
 
     warning_hours: FloatArray
@@ -103,6 +105,7 @@ class EventOutcome:
     failure_codes: IntArray
     episode_codes: IntArray
     is_false: BoolArray
+    failure_times: IntArray
 
 
 def find_episodes(
@@ -196,7 +199,7 @@ class EventJudge:
         first, last = find_episodes(codes, times, merge_hours=self._merge_hours, longest_hours=self._longest_hours)
         until = times[last] + self._horizon
         is_false = ~(self._next_failure[alerts[first]] <= until) & (until <= self._ends[alerts[first]])
-        return EventOutcome(warning, int(is_false.sum()), self._codes, codes[first], is_false)
+        return EventOutcome(warning, int(is_false.sum()), self._codes, codes[first], is_false, self._times)
 
 
 def judge_events(

@@ -12,10 +12,11 @@ from typing import Any
 from pdm_cli.manifest import RECORDED_LIBRARIES
 
 NAME = "pdm-cli"
-# Beside the libraries that compute, what the command line needs; Azure's packages stay here.
+# Beside the libraries that compute, what the command line and reports need; Azure's packages stay here.
 _LIBRARIES = (
     *RECORDED_LIBRARIES,
-    *("annotated-types", "platformdirs", "pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
+    *("annotated-types", "jinja2", "matplotlib", "platformdirs"),
+    *("pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
 )
 
 

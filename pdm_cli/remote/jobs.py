@@ -82,6 +82,8 @@ class Job:
         The user's.
     force_rerun : bool
         Run every step of a pipeline, also unchanged ones.
+    has_own_place : bool
+        Keep the outputs of a pipeline apart from those of others that are made from the same.
     version : str
         Version of pdm.
     """
@@ -100,6 +102,7 @@ class Job:
     tags: dict[str, str]
     force_rerun: bool
     version: str
+    has_own_place: bool = False
 
     @property
     def is_pipeline(self) -> bool:
@@ -123,7 +126,7 @@ class Job:
         root = f"azureml://datastores/{self.datastore}/paths/pdm"
         if not self.is_pipeline:
             return {OUTPUT: f"{root}/{self.name}/{OUTPUT}/"}
-        if self.force_rerun:
+        if self.force_rerun or self.has_own_place:
             return {step.folder: f"{root}/{self.name}/{step.folder}/" for step in self.steps}
         return {folder: f"{root}/steps/{key}/{folder}/" for folder, key in self._keys().items()}
 

@@ -35,6 +35,11 @@ class Upload:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in self.files)
 
+    def has_others(self) -> bool:
+        """Return whether the folder holds other files, too."""
+        ours = set(self.files)
+        return any(path.is_file() and path not in ours for path in self.folder.rglob("*"))
+
     def names(self) -> list[str]:
         """Return the names relative to the folder."""
         return [path.relative_to(self.folder).as_posix() for path in self.files]
@@ -42,7 +47,7 @@ class Upload:
 
 def find_code() -> Upload:
     """Return the files of the package."""
-    return Upload(_PACKAGE.parent, tuple(sorted(_PACKAGE.rglob("*.py"))))
+    return Upload(_PACKAGE.parent, tuple(manifest.list_code()))
 
 
 def stage_code(cache: Path) -> Path:

@@ -9,9 +9,11 @@ from pdm_cli.remote.jobs import COMMAND_TAG
 
 COMPLETED = "Completed"
 CANCELLED = "Canceled"
+FAILED = "Failed"
 # A job in one of these stays in it.
-FINISHED = frozenset({COMPLETED, CANCELLED, "Failed", "NotResponding"})
-RUNNING = "Running"
+FINISHED = frozenset({COMPLETED, CANCELLED, FAILED, "NotResponding"})
+# A job or step in one of these has printed nothing yet.
+NOT_BEGUN = frozenset({"NotStarted", "Queued", "Provisioning", "Preparing", "Starting"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,21 @@ class StepState:
     status: str
     is_reused: bool = False
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it stays as it is."""
+        return self.status in FINISHED
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended in an error."""
+        return self.status == FAILED
+
+    @property
+    def has_log(self) -> bool:
+        """Whether it may have printed something; a step that was reused has not."""
+        return not self.is_reused and self.status not in NOT_BEGUN
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -56,6 +73,10 @@ class JobState:
         As listed in the studio.
     created : datetime or None
         When it was submitted (UTC).
+    started, ended : datetime or None
+        When it ran (UTC); only where the run history was asked.
+    error : str
+        The service's word on why it failed; only where the run history was asked.
     """
 
     name: str
@@ -67,6 +88,9 @@ class JobState:
     display_name: str = ""
     studio_url: str = ""
     created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str = ""
 
     @property
     def command(self) -> str | None:
@@ -80,4 +104,8 @@ class JobState:
 
     def runs(self) -> dict[str, str]:
         """Return step to job; a single command is its own step."""
-        return {step.name: step.job for step in self.steps} or {self.name: self.name}
+        return {part.name: part.job for part in self.parts()}
+
+    def parts(self) -> tuple[StepState, ...]:
+        """Return what prints: the steps of a pipeline, or the single command itself."""
+        return self.steps or (StepState(self.name, self.name, self.status),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,13 +13,17 @@ if TYPE_CHECKING:
     from pdm_cli.remote.states import JobState
 
 
+_STAMPS = ("created", "started", "ended")
+
+
 def describe_job(state: JobState) -> dict[str, Any]:
     """Return a job in JSON types."""
     return {
         "name": state.name,
         "command": state.command,
         "status": state.status,
-        "created": state.created.isoformat() if state.created else None,
+        **{name: stamp.isoformat() if (stamp := getattr(state, name)) else None for name in _STAMPS},
+        "error": state.error or None,
         "experiment": state.experiment,
         "display_name": state.display_name,
         "studio_url": state.studio_url,
@@ -35,9 +40,10 @@ def draw_jobs(states: Sequence[JobState]) -> list[RenderableType]:
     """Draw a list of jobs, the latest first."""
     if not states:
         return ["no jobs of pdm in this workspace"]
-    table = _table("job", "command", "status", "submitted (UTC)", "experiment")
+    table = _table("job", "command", "status", "submitted (UTC)", "duration", "experiment")
     for state in states:
-        table.add_row(state.name, state.command or "", state.status, _time_of(state), state.experiment)
+        times = (_show_time(state.created), _show_duration(state))
+        table.add_row(state.name, state.command or "", state.status, *times, state.experiment)
     return [table]
 
 
@@ -47,7 +53,10 @@ def draw_job(state: JobState) -> list[RenderableType]:
     rows = {
         "command": state.command or "none of pdm",
         "status": state.status,
-        "submitted (UTC)": _time_of(state),
+        "submitted (UTC)": _show_time(state.created),
+        "started (UTC)": _show_time(state.started),
+        "duration": _show_duration(state),
+        **({"error": state.error} if state.error else {}),
         "experiment": state.experiment,
         "studio": state.studio_url,
         **{f"tag {key}": value for key, value in sorted(state.tags.items())},
@@ -63,8 +72,16 @@ def draw_job(state: JobState) -> list[RenderableType]:
     return [facts, steps]
 
 
-def _time_of(state: JobState) -> str:
-    return f"{state.created:%Y-%m-%d %H:%M}" if state.created else ""
+def _show_time(stamp: datetime | None) -> str:
+    return f"{stamp:%Y-%m-%d %H:%M}" if stamp else ""
+
+
+def _show_duration(state: JobState) -> str:
+    """Return how long a job ran, or has been running, as ``0:12:30``."""
+    if state.started is None or (state.ended is None and state.is_finished):
+        return ""
+    span = (state.ended or datetime.now(UTC)) - state.started
+    return str(timedelta(seconds=round(span.total_seconds())))
 
 
 def _table(*columns: str) -> Table:

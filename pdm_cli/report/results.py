@@ -33,14 +33,19 @@ _LEAST_LEVEL = 0.001
 
 def tell_findings(quality: dict[str, Any]) -> list[str]:
     """Return one line a finding, for where the whole table would be too much."""
-    lines = [
-        f"{finding['count']:,} {_FINDING_NAMES[name]} (first: {_place(finding['first'])})"
-        for name, finding in quality["findings"].items()
-        if finding["count"]
-    ]
+    lines = [f"{count:,} {name} (first: {first})" for name, count, first in list_findings(quality)]
     if quality["ignored_columns"]:
         lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
     return lines
+
+
+def list_findings(quality: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Return what was found in the data: in words, how often, and where first."""
+    return [
+        (_FINDING_NAMES[name], finding["count"], _place(finding["first"]))
+        for name, finding in quality["findings"].items()
+        if finding["count"]
+    ]
 
 
 def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
@@ -57,9 +62,8 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     if quality["ignored_columns"]:
         lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
     table = make_table("found in the data", ("count", "right"), ("first", "left"))
-    for name, finding in quality["findings"].items():
-        if finding["count"]:
-            table.add_row(_FINDING_NAMES[name], f"{finding['count']:,}", _place(finding["first"]))
+    for name, count, first in list_findings(quality):
+        table.add_row(name, f"{count:,}", first)
     if not table.row_count:
         return ["\n".join([*lines, "nothing to complain about in the data"])]
     return ["\n".join(lines), table]
@@ -125,7 +129,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     names = ("AP", "AUC", "F1", "Brier", "alert on", "off", "failed", "caught", "false*")
     table = make_table("component", *((name, "right") for name in names))
     for component, row in metrics["components"].items():
-        levels = [_level(row["threshold"]), _level(row["alert_off"])]
+        levels = [show_level(row["threshold"]), show_level(row["alert_off"])]
         table.add_row(component, *_scores(row), *levels, *_events(row["events"]))
     table.add_section()
     table.add_row("macro / all", *_scores(metrics["macro"]), "", "", *_events(metrics["events"]))
@@ -213,7 +217,8 @@ def _events(events: dict[str, Any]) -> list[str]:
     return [str(events["failures"]), str(events["caught"]), _rate(events["false_alarms_per_machine_month"])]
 
 
-def _level(value: float) -> str:
+def show_level(value: float) -> str:
+    """Return the probability at which an alert goes on or off; one above 1 is never reached."""
     if value > 1:
         return "never"
     return f"{value:.3f}" if value >= _LEAST_LEVEL else f"{value:.2g}"

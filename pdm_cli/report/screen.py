@@ -88,6 +88,10 @@ class Screen:
             console.print(table, soft_wrap=isinstance(table, str))
         console.file.flush()
 
+    def line(self, text: str) -> None:
+        """Print a line of a result that is told while it grows; it takes the place of :meth:`result`."""
+        print(text, flush=True)  # noqa: T201 - the one printer
+
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show how far long work has come: a bar on a terminal, now and then a line elsewhere.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import http.client
 import json
 import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
-from azure.storage.blob import ContainerClient
+from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
 
 from tests.azureml.emulator import Emulator
 from tests.azureml.jobs import Job
@@ -18,6 +22,7 @@ STORE = "workspaceblobstore"
 SENDER = """
 import json, sys
 from azure.ai.ml import Input, MLClient, Output, command, dsl
+from azure.ai.ml.entities import Environment
 from azure.identity import DefaultAzureCredential
 
 asked = json.loads(sys.argv[1])
@@ -26,7 +31,7 @@ client = MLClient(DefaultAzureCredential(), *asked["workspace"], enable_telemetr
 def node(name, line, place):
     output = Output(type="uri_folder", path=place)
     return command(
-        name=name, display_name=name, command=line, environment="azureml:python:1", outputs={"out": output},
+        name=name, display_name=name, command=line, environment=Environment(image="python"), outputs={"out": output},
         inputs={"made": Input(type="uri_folder", path=asked["made"])},
     )
 
@@ -88,6 +93,23 @@ def put_job(
         logs = container_of(emulator, "workspaceartifactstore")
         logs.upload_blob(f"ExperimentRun/dcid.{name}/user_logs/std_log.txt", log)
     return name
+
+
+def put_blob_by_any_name(emulator: Emulator, name: str, content: bytes) -> None:
+    """Put a blob whose name no client would send as it is: each slash in it is written in another way."""
+    container = container_of(emulator)
+    expiry = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    key = emulator.blobs.credential.account_key
+    permission = ContainerSasPermissions(read=True, write=True, create=True)
+    sas = generate_container_sas(
+        emulator.workspace.account, container.container_name, key, permission=permission, expiry=expiry
+    )
+    url = urlsplit(container.url)
+    connection = http.client.HTTPConnection(str(url.hostname), url.port or 80)
+    with closing(connection):
+        path = f"{url.path}/{quote(name, safe='')}?{sas}"
+        connection.request("PUT", path, content, {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-12-02"})
+        assert connection.getresponse().status == 201
 
 
 def send_command(emulator: Emulator, environment: Mapping[str, str], made: Path, line: str) -> str:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tests import outcome
 from tests.azureml.emulator import Emulator
 
 PROGRAM = (sys.executable, "-m", "pdm_cli")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a process left: exit code, and what it wrote."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.stdout)
+class Outcome(outcome.Outcome):
+    """What a process left, and the error that it told."""
 
     @property
     def error(self) -> str:

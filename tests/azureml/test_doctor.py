@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from tests import outcome
 from tests.azureml.emulator import CLUSTER, Emulator
 from tests.azureml.wire import ARM
 
@@ -14,15 +13,10 @@ LOCAL = ["python", "libraries", "command", "machine", "config"]
 REMOTE = ["azure", "azure packages", "sign-in", "workspace", "compute", "datastore"]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    stdout: str
-    stderr: str
-
+class Outcome(outcome.Outcome):
     @property
     def checks(self) -> dict[str, dict[str, Any]]:
-        return {check["name"]: check for check in json.loads(self.stdout)["checks"]}
+        return {check["name"]: check for check in self.json["checks"]}
 
     @property
     def states(self) -> list[str]:

@@ -141,11 +141,11 @@ def test_data_asset_by_version_and_latest_feeds_a_job(
 
 def test_models_are_registered_listed_and_read(client: MLClient) -> None:
     for auc in ("0.8", "0.9"):
-        model = Model(name="pumps", path=f"{STORE}/pdm/model/", type="custom_model", tags={"roc_auc": auc})
+        model = Model(name="compressors", path=f"{STORE}/pdm/model/", type="custom_model", tags={"roc_auc": auc})
         client.models.create_or_update(model)
-    assert sorted(each.version for each in client.models.list("pumps")) == ["1", "2"]
-    assert client.models.get("pumps", label="latest").tags == {"roc_auc": "0.9"}
-    assert client.models.get("pumps", version="1").tags == {"roc_auc": "0.8"}
+    assert sorted(each.version for each in client.models.list("compressors")) == ["1", "2"]
+    assert client.models.get("compressors", label="latest").tags == {"roc_auc": "0.9"}
+    assert client.models.get("compressors", version="1").tags == {"roc_auc": "0.8"}
     with pytest.raises(ResourceNotFoundError):
         client.models.get("valves", version="1")
 

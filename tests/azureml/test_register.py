@@ -6,29 +6,18 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests.azureml.emulator import Emulator
 from tests.azureml.jobs import Job
+from tests.azureml.processes import Outcome
 from tests.azureml.wire import ARM
 
 STORE = "azureml://datastores/workspaceblobstore/paths/"
 SCORES = {"roc_auc": 0.99, "average_precision": 0.9548689261974153, "brier": 0.0028, "f1": 0.8}
 VERSIONS = {"python": "3.11.7", "pdm-cli": "0.1.0", "numpy": "2.4.6", "xgboost-cpu": "3.2.0"}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.stdout)
 
 
 def register(environment: Mapping[str, str], *words: str) -> Outcome:
@@ -77,16 +66,16 @@ def versions_of(emulator: Emulator, model: str) -> dict[str, dict[str, Any]]:
 
 def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[str, str]) -> None:
     job = put_job(emulator)
-    outcome = register(azure_env, job, "pumps", "--json")
+    outcome = register(azure_env, job, "valves", "--json")
     assert outcome.code == 0, outcome.stderr
     assert {key: outcome.json[key] for key in ("schema", "job", "model", "version", "registered")} == {
         "schema": "pdm.registration/1",
         "job": job,
-        "model": "pumps",
+        "model": "valves",
         "version": "1",
         "registered": True,
     }
-    made = versions_of(emulator, "pumps")["1"]
+    made = versions_of(emulator, "valves")["1"]
     assert made["modelType"] == "custom_model"
     assert made["modelUri"].endswith(f"/datastores/workspaceblobstore/paths/pdm/{job}/out/")
     assert made["tags"] == {
@@ -101,10 +90,10 @@ def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[s
         "xgboost": "3.2.0",
         "job": job,
     }
-    again = register(azure_env, job, "pumps", "--if-better", "ap")
-    assert (again.code, again.stdout) == (0, "pumps:1\n")
-    assert "registered already, as pumps:1" in again.stderr
-    assert list(versions_of(emulator, "pumps")) == ["1"]
+    again = register(azure_env, job, "valves", "--if-better", "ap")
+    assert (again.code, again.stdout) == (0, "valves:1\n")
+    assert "registered already, as valves:1" in again.stderr
+    assert list(versions_of(emulator, "valves")) == ["1"]
     assert not [secret for secret in emulator.secrets if secret in outcome.stdout + outcome.stderr + again.stderr]
 
 
@@ -131,7 +120,7 @@ def test_only_a_better_model_is_registered(emulator: Emulator, azure_env: dict[s
 @pytest.mark.parametrize(
     ("facts", "code", "words"),
     [
-        ({"status": "Failed"}, 7, "failed: nothing to register"),
+        ({"status": "Failed"}, 7, "failed\nhint: pdm jobs logs pdm-train-"),
         ({"tail": b" "}, 4, "metrics.json: not the file that its manifest lists"),
     ],
 )

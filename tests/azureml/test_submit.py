@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,22 @@ def pdm(emulator: Emulator, azure_env: dict[str, str], tmp_path: Path) -> Iterat
     assert not [secret for secret in list(emulator.secrets) for text in texts if secret.encode() in text]
 
 
-def made(folder: Path) -> dict[str, str]:
-    """Return the hash of each file that a manifest lists, without the files that tell times."""
+def made(folder: Path) -> dict[str, Any]:
+    """Return the hash of each file that a manifest lists; of the files that tell times, all but the times."""
     outputs = json.loads((folder / "manifest.json").read_text())["outputs"]
-    return {name: facts["sha256"] for name, facts in outputs.items() if name not in TIMED}
+    return {name: facts["sha256"] for name, facts in outputs.items() if name not in TIMED} | timeless(folder)
+
+
+def timeless(folder: Path) -> dict[str, Any]:
+    if not (folder / "metrics.json").exists():
+        return {}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["seconds"]
+    for trial in (search := metrics["search"])["leaderboard"]:
+        for name in [name for name in trial if "second" in name]:
+            del trial[name]
+    metrics["search"] = {name: value for name, value in search.items() if "second" not in name}
+    return {"metrics": metrics}
 
 
 def runs_of(emulator: Emulator, job: str) -> dict[str, int]:
@@ -172,11 +186,13 @@ def test_waiting_survives_bad_weather_and_an_expired_token(
         {"drop": "middle"},
     ):
         emulator.faults.add(method="GET", path=looks, **fault)  # type: ignore[arg-type]
+    issued = len(emulator.secrets)
     waiting = pdm.start("fetch-results", job, "--out", tmp_path / "out", "--wait")
     until(lambda: sum(looks in each.path and each.status == 200 for each in list(emulator.requests)) > 6)
     emulator.hold_jobs = False
     outcome = pdm.end(waiting)
     assert outcome.code == 0, outcome.stderr
+    assert len(emulator.secrets) >= issued + 2, "the token has been renewed"
     assert made(tmp_path / "out") == made(work / "prepared")
 
 
@@ -275,22 +291,67 @@ def test_a_file_for_the_next_step_names_the_job(pdm: Pdm, emulator: Emulator, wo
     assert listed[0]["name"] == job
 
 
-def test_data_assets_and_addresses_are_taken(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
+REGISTER = """
+import sys
+from azure.ai.ml import MLClient
+from azure.ai.ml.entities import Data
+from azure.identity import EnvironmentCredential
+
+*place, address = sys.argv[1:]
+client = MLClient(EnvironmentCredential(), *place, enable_telemetry=False)
+print(client.data.create_or_update(Data(name="prepared", path=address, type="uri_folder")).version)
+"""
+
+
+def test_data_assets_and_addresses_are_taken(
+    pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], work: Path, tmp_path: Path
+) -> None:
     first = pdm("submit", "--wait", "preprocess", "--data", work / "raw")
     address = emulator.jobs.find(first.stdout.strip()).submitted["outputs"]["out"]["uri"]
-    outcome = pdm(
-        "submit", "--wait", "detect-anomalies", "--prepared", address, "--jobs", 1, "--out", tmp_path / "anomalies"
-    )
-    assert outcome.code == 0, outcome.stderr
-    assert made(tmp_path / "anomalies") == made(work / "anomalies")
+    workspace = emulator.workspace
+    place = (workspace.subscription_id, workspace.resource_group, workspace.name)
+    words = [sys.executable, "-W", "ignore", "-c", REGISTER, *place, address]
+    done = subprocess.run(words, env=azure_env, capture_output=True, text=True, check=True)
+    version = done.stdout.strip()
+    for number, source in enumerate((address, f"azureml:prepared:{version}", "prepared@latest")):
+        out = tmp_path / f"anomalies-{number}"
+        outcome = pdm("submit", "--wait", "detect-anomalies", "--prepared", source, "--jobs", 1, "--out", out)
+        assert outcome.code == 0, outcome.stderr
+        assert made(out) == made(work / "anomalies")
+    unknown = pdm("submit", "detect-anomalies", "--prepared", "nope@latest")
+    assert unknown.code == 6
+    assert "nope" in unknown.error
+
+
+def test_what_is_under_way_is_not_written_over(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+    emulator.hold_jobs = True
+    words = ("submit", "run", "--data", work / "raw", "--jobs", "1", *QUICK, "--seed", "11")
+    first, second = pdm(*words, "--json").json, pdm(*words, "--json").json
+    assert not set(first["outputs"].values()) & set(second["outputs"].values())
+
+
+def test_a_registered_model_stays_as_it_was(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+    train = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", *QUICK)
+    first = pdm("submit", "--register", "pistons", "--json", *train)
+    assert first.code == 0, first.stderr
+    kept = emulator.assets.versions["models"]["pistons"]["1"]["properties"]["modelUri"]
+    assert f"/paths/pdm/models/{first.json['name']}" in kept
+    assert kept not in first.json["outputs"].values()
+
+
+def test_a_repeated_submission_goes_on_where_the_first_was_left(pdm: Pdm, work: Path, tmp_path: Path) -> None:
+    words = ("submit", "--name", "again-1", "--wait", "preprocess", "--data", work / "raw", "--out", tmp_path / "out")
+    for _ in range(2):
+        outcome = pdm(*words)
+        assert outcome.code == 0, outcome.stderr
 
 
 def test_a_model_is_registered_and_another_one_only_if_it_is_better(pdm: Pdm, work: Path) -> None:
     train = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", *QUICK)
-    first = pdm("submit", "--register", "pumps", "--json", *train)
+    first = pdm("submit", "--register", "turbines", "--json", *train)
     assert first.code == 0, first.stderr
-    assert (first.json["model"], first.json["version"], first.json["status"]) == ("pumps", "1", "Completed")
-    again = pdm("submit", "--register", "pumps", "--if-better", "ap", *train)
+    assert (first.json["model"], first.json["version"], first.json["status"]) == ("turbines", "1", "Completed")
+    again = pdm("submit", "--register", "turbines", "--if-better", "ap", *train)
     assert again.code == 10, again.stderr
 
 
@@ -306,8 +367,6 @@ def test_the_job_of_another_process_is_read_and_told(pdm: Pdm, work: Path) -> No
 
 
 def test_local_commands_need_no_package_of_azure(pdm: Pdm, work: Path, tmp_path: Path) -> None:
-    import sys
-
     script = "import sys; sys.modules['azure'] = None; from pdm_cli.__main__ import main; main()"
     program = (sys.executable, "-c", script)
     assert pdm("preprocess", "--data", work / "raw", "--out", tmp_path / "out", program=program).code == 0

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,18 +10,7 @@ from typer.testing import CliRunner
 from pdm_cli.app import app
 from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.stdout)
-
+from tests.outcome import Outcome
 
 Pdm = Callable[..., Outcome]
 # A model that is trained in a moment, where the search is not the point.

@@ -16,19 +16,46 @@ from pdm_cli.params import SECTIONS, Settings
 from tests.cli.conftest import Pdm
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [command.name for command in app.registered_commands]
-HEAVY = ("pandas", "numpy", "pyarrow", "scipy", "sklearn", "statsmodels", "xgboost", "matplotlib", "pydantic", "azure")
+COMMANDS = [str(command.name) for command in app.registered_commands]
+# Such as "jobs list".
+SUB_COMMANDS = [
+    f"{group.name} {command.name}"
+    for group in app.registered_groups
+    if group.typer_instance
+    for command in group.typer_instance.registered_commands
+]
+HEAVY = (
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "statsmodels",
+    "xgboost",
+    "matplotlib",
+    "jinja2",
+    "pydantic",
+    "azure",
+)
 
 
 def test_help_lists_every_command(pdm: Pdm) -> None:
     outcome = pdm("--help")
     assert outcome.code == 0
-    assert all(str(command) in outcome.stdout for command in COMMANDS)
+    assert all(command in outcome.stdout for command in [*COMMANDS, "jobs"])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_jobs_lists_each_of_its_commands(pdm: Pdm) -> None:
+    outcome = pdm("jobs", "--help")
+    assert outcome.code == 0
+    assert all(command.split()[1] in outcome.stdout for command in SUB_COMMANDS)
+    alone = pdm("jobs")
+    assert (alone.code, alone.stdout) == (2, outcome.stdout)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *SUB_COMMANDS])
 def test_each_command_has_help_with_an_example(command: str, pdm: Pdm) -> None:
-    outcome = pdm(command, "--help")
+    outcome = pdm(*command.split(), "--help")
     assert outcome.code == 0
     assert f"Example: pdm {command}" in " ".join(outcome.stdout.split())
 

@@ -16,7 +16,10 @@ from pdm_cli.raw import RawTelemetry
 from tests.cli.conftest import QUICK, Outcome, Pdm
 from tests.cli.test_errors import assert_clear, edit
 
-FILES = {"predictions.parquet", "episodes.parquet", "worklist.csv", "drift.csv", "predictions.json", "manifest.json"}
+FILES = {
+    *("predictions.parquet", "episodes.parquet", "worklist.csv", "drift.csv"),
+    *("predictions.json", "report.html", "manifest.json"),
+}
 
 
 @pytest.fixture(scope="session")

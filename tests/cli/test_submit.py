@@ -187,3 +187,21 @@ def test_what_the_job_reads_is_what_was_set(
 def test_a_plan_as_json_is_one_object(pdm: Pdm, fleet: Path) -> None:
     outcome = pdm("submit", "--dry-run", "preprocess", "--data", fleet, "--json")
     assert json.loads(outcome.stdout)["schema"] == "pdm.submit-plan/1"
+
+
+def test_a_place_for_the_results_that_is_taken_is_refused_before_anything_is_sent(
+    pdm: Pdm, fleet: Path, work: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.txt").write_text("mine")
+    place = ("--workspace", "w", "--resource-group", "r", "--subscription-id", "s")
+    for words in (
+        ("preprocess", "--data", fleet, "--out", tmp_path / "notes"),
+        ("preprocess", "--data", fleet, "--out", work / "prepared"),
+        ("run", "--data", fleet, "--out", work),
+    ):
+        outcome = pdm("submit", *place, "--wait", *words)
+        assert outcome.code == 2
+        assert "not empty" in outcome.stderr
+    outcome = pdm("submit", *place, "--job-file", tmp_path / "none/job.json", "preprocess", "--data", fleet)
+    assert outcome.code == 2

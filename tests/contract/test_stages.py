@@ -37,6 +37,13 @@ def test_the_work_is_a_function_of_one_task(stage: Stage) -> None:
     assert [parameter.annotation for parameter in inspect.signature(work).parameters.values()] == [Task.__name__]
 
 
+def test_the_drawing_is_a_function_of_one_summary(stage: Stage) -> None:
+    module, _, name = stage.drawing.partition(":")
+    drawing = getattr(importlib.import_module(module), name)
+    assert inspect.isfunction(drawing)
+    assert len(inspect.signature(drawing).parameters) == 1
+
+
 def test_the_command_is_registered_with_an_option_for_each_port_and_the_output(stage: Stage) -> None:
     options = options_of(stage)
     for port in stage.inputs:

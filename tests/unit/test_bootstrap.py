@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from sklearn.metrics import average_precision_score
 
-from pdm_cli.core.bootstrap import bootstrap_events
+from pdm_cli.core.bootstrap import bootstrap_events, bootstrap_precision
 from pdm_cli.core.metrics import EventOutcome
 
 MACHINES = 4
@@ -21,6 +23,7 @@ def outcome(failures: list[tuple[int, float]], episodes: list[tuple[int, bool]])
         np.array([machine for machine, _ in failures], np.int64),
         np.array([machine for machine, _ in episodes], np.int64),
         np.array([false for _, false in episodes], np.bool_),
+        np.zeros(len(failures), np.int64),
     )
 
 
@@ -98,3 +101,44 @@ def test_the_seed_alone_decides_the_draw() -> None:
     first, again, other = (bootstrap_events([mixed], np.ones(MACHINES), resamples=20, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
+
+
+ranked_rows = st.lists(
+    st.tuples(
+        machines,
+        st.sampled_from([0.0, 1.0, np.nan]),
+        st.integers(0, 5).map(lambda level: level / 5),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def slow_precision(rows: list[tuple[int, float, float]], resamples: int, seed: int) -> list[float]:
+    """Average precision of every fleet drawn, its rows written out one by one."""
+    tested = sorted({machine for machine, _, _ in rows})
+    draws = np.random.default_rng(seed).multinomial(len(tested), [1 / len(tested)] * len(tested), size=resamples)
+    found = []
+    for draw in draws:
+        times = dict(zip(tested, draw, strict=True))
+        drawn = [row for row in rows for _ in range(times[row[0]]) if not np.isnan(row[1])]
+        labels, levels = [row[1] for row in drawn], [row[2] for row in drawn]
+        if sum(labels):
+            found.append(average_precision_score(labels, levels))
+    return found
+
+
+@given(ranked_rows)
+@settings(deadline=None, derandomize=True, max_examples=40)
+def test_interval_of_the_average_precision_is_that_of_fleets_written_out(rows: list[tuple[int, float, float]]) -> None:
+    codes, labels, levels = (np.array(column) for column in zip(*rows, strict=True))
+    found = bootstrap_precision(labels[:, None], levels[:, None], codes, resamples=30, seed=7)["average_precision"]
+    slow = slow_precision(rows, 30, 7)
+    assert found == (pytest.approx(np.quantile(slow, [0.05, 0.95]).tolist()) if slow else None)
+
+
+def test_components_count_alike_in_the_average_precision() -> None:
+    labels = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    levels = np.array([[0.9, 0.9], [0.5, 0.5], [0.1, 0.1]])
+    found = bootstrap_precision(labels, levels, np.zeros(3, np.int64), resamples=5, seed=0)
+    assert found["average_precision"] == [0.75, 0.75]

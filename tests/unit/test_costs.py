@@ -35,7 +35,7 @@ def lives_of(ended: list[Ended]) -> Lives:
 
 def outcome(warning: list[float], false_alarms: int = 0) -> EventOutcome:
     none = np.array([], np.int64)
-    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_))
+    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_), none)
 
 
 def us(hour: float) -> int:

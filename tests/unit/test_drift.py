@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm_cli.core import drift
-from pdm_cli.core.drift import DIFFERENT, MOVED, Fingerprint, population_stability, take_fingerprint
+from pdm_cli.core.drift import DIFFERENT, MOVED, Fingerprint, population_stability, take_fingerprint, tell_drift
 
 fast = settings(deadline=None, derandomize=True, max_examples=60)
 # Few distinct numbers, so that atoms, ties with an edge and missing columns are met often.
@@ -186,3 +186,8 @@ def test_without_rows_nothing_is_known() -> None:
 def test_another_number_of_features_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         population_stability(fingerprint_of([1.0]), matrix([1.0], [2.0]))
+
+
+def test_the_index_is_told_in_words() -> None:
+    told = [tell_drift(index) for index in (None, 0.0, 0.0999, 0.1, 0.2499, 0.25)]
+    assert told == ["not known", "as in the training", "as in the training", "moved", "moved", "different"]

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fleet_builders import EPOCH_US, HOUR_US, Event, instants_of, log_frame
+from fleet_builders import EPOCH, EPOCH_US, HOUR_US, Event, instants_of, log_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm_cli.core.alerts import NEVER, AlertRule
 from pdm_cli.core.costs import Lives
-from pdm_cli.core.judging import PredictedSpan, judge_span
+from pdm_cli.core.judging import PredictedSpan, judge_span, list_warnings
 from pdm_cli.core.metrics import HOURS_PER_MONTH
 from pdm_cli.params import CostsParams, LabelsParams
 
@@ -82,6 +82,14 @@ def test_events_by_hand(found: dict[str, Any]) -> None:
     other = found["components"]["comp2"]["events"]
     assert (other["failures"], other["caught"], other["false_alarms"]) == (1, 0, 0)
     assert other["warning_hours"]["median"] is None
+
+
+def test_each_judged_failure_has_its_warning() -> None:
+    listed = list_warnings(trial(), COMPONENTS, lead=LABELS)
+    assert listed["machineID"].tolist() == [1, 2, 1]
+    assert listed["component"].tolist() == ["comp1", "comp1", "comp2"]
+    assert ((listed["datetime"] - EPOCH) / pd.Timedelta(hours=1)).tolist() == [100.0, 60.0, 150.0]
+    np.testing.assert_equal(listed["warning_hours"].to_numpy(), [16.0, np.nan, np.nan])
 
 
 def test_failures_that_are_not_judged_are_counted_by_reason(found: dict[str, Any]) -> None:

@@ -150,3 +150,22 @@ def test_a_damaged_or_missing_output_is_a_reason(out: Path, recipe: Recipe, name
 def test_the_code_hash_is_one_sha256() -> None:
     assert len(bytes.fromhex(manifest.code_hash())) == 32
     assert manifest.code_hash() == manifest.code_hash()
+
+
+def test_a_file_made_anew_is_noted_where_it_is_listed(tmp_path: Path, recipe: Recipe) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("one")
+    manifest.write(out, recipe)
+    before = manifest.read(out)
+    assert before is not None
+    (out / "report.html").write_text("another")
+    (out / "notes.txt").write_text("not listed")
+    for name in ("report.html", "notes.txt"):
+        manifest.note_output(out, name)
+    after = manifest.read(out)
+    assert after is not None
+    assert manifest.is_whole(out, after)
+    assert {**after, "outputs": 0} == {**before, "outputs": 0}
+    assert set(after["outputs"]) == {"report.html"}
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "notes.txt", "report.html"]

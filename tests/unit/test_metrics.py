@@ -257,7 +257,7 @@ def test_pieces_of_episodes_equal_brute_force(alerts: Alerts, merge_hours: float
 
 def outcome(warning: list[float], false_alarms: int) -> EventOutcome:
     none = np.array([], np.int64)
-    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_))
+    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_), none)
 
 
 def test_shares_warned_ahead_count_missed_failures() -> None:

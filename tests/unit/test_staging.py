@@ -14,8 +14,8 @@ def files_below(folder: Path) -> set[str]:
 
 def test_the_code_is_the_package_and_nothing_else() -> None:
     names = find_code().names()
-    assert "pdm_cli/__main__.py" in names
-    assert all(name.startswith("pdm_cli/") and name.endswith(".py") for name in names)
+    assert {"pdm_cli/__main__.py", "pdm_cli/report/templates/page.html.j2"} <= set(names)
+    assert all(name.startswith("pdm_cli/") and name.endswith((".py", ".j2")) for name in names)
 
 
 def test_staged_code_runs_by_itself(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def assert_one_line(error: PdmError, *words: str, hint: str) -> None:
     ("content", "words", "hint"),
     [
         (b"", ("0 bytes",), "again"),
-        (b"datetime,machineID,volt\n2015-01-01,1,170\n", ("not a Parquet file",), "read_csv"),
+        (b"datetime,machineID,volt\n2015-01-01,1,170\n", ("not a Parquet file",), "pdm import"),
         (b"PK\x03\x04 a zip", ("not a Parquet file",), "convert"),
         (b"x", ("not a Parquet file",), "convert"),
         (b"PAR1", ("PAR1.parquet",), "again"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from pdm_cli.commands.waiting import Clock, Source, wait
+from pdm_cli.commands.waiting import Clock, Source, TellLine, wait
 from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
 from pdm_cli.remote.states import JobState, StepState
 from pdm_cli.report.screen import Screen
@@ -24,6 +24,7 @@ class Azure:
     log_error: PdmError | None = None
     now: float = 0.0
     pauses: list[float] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._rest: Iterator[JobState | BaseException] = iter(self.answers)
@@ -38,6 +39,7 @@ class Azure:
 
     def read_log(self, run: str, offset: int) -> bytes:
         assert run in ("job-1", "run-2")
+        self.reads.append(run)
         if self.log_error:
             raise self.log_error
         return self.log[offset:]
@@ -46,10 +48,11 @@ class Azure:
         self.pauses.append(seconds)
         self.now += seconds
 
-    def wait(self, *, timeout: float | None = None, pause: float = 15.0) -> JobState:
+    def wait(self, *, timeout: float | None = None, pause: float = 15.0, tell_line: TellLine | None = None) -> JobState:
         clock = Clock(lambda: self.now, self.sleep)
         source = Source(self.read_state, self.read_log)
-        return wait(source, "job-1", timeout=timeout, pause=pause, screen=Screen(), clock=clock)
+        screen = Screen()
+        return wait(source, "job-1", timeout=timeout, pause=pause, screen=screen, tell_line=tell_line, clock=clock)
 
 
 Told = Callable[[], list[str]]
@@ -97,6 +100,30 @@ def test_the_failing_step_of_a_pipeline_is_named(told: Told) -> None:
         "job-1: Failed",
         "train | error: too short",
     ]
+
+
+def test_a_log_is_read_from_the_start_of_a_step_to_its_end() -> None:
+    looks = [
+        replace(RUNNING, steps=(StepState("train", "run-2", status),))
+        for status in ("NotStarted", "Queued", "Running", "Finalizing", "Completed", "Completed")
+    ]
+    azure = Azure([*looks, replace(DONE, steps=looks[-1].steps)], log=b"one\ntwo")
+    lines: list[tuple[str, str]] = []
+    azure.wait(tell_line=lambda step, line: lines.append((step, line)))
+    assert azure.reads == ["run-2"] * 3
+    assert lines == [("train", "one"), ("train", "two")]
+
+
+def test_lines_of_a_single_command_stand_in_no_steps_name(told: Told) -> None:
+    lines: list[tuple[str, str]] = []
+    Azure([DONE], log=b"one\n").wait(tell_line=lambda step, line: lines.append((step, line)))
+    assert lines == [("", "one")]
+    assert told() == ["job-1: Completed"]
+
+
+def test_a_job_that_is_lost_is_told_as_such() -> None:
+    with pytest.raises(JobFailed, match="job job-1 ended as NotResponding"):
+        Azure([replace(RUNNING, status="NotResponding")]).wait()
 
 
 def test_a_cancelled_job_is_told_as_such() -> None:

@@ -18,7 +18,8 @@ from pdm_cli.remote.aml.credentials import make_credential
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
-_MANAGEMENT = "https://management.azure.com/.default"
+# What a token is asked for that ARM and the workspace's own services take.
+MANAGEMENT = "https://management.azure.com/.default"
 # What a moment later may work: too many requests, and servers in trouble.
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _SIGN_IN = (
@@ -99,7 +100,7 @@ def _sign_in(azure: AzureParams) -> tuple[str, Any]:
 
     way, credential = make_credential(azure.auth, os.environ)
     try:
-        credential.get_token(_MANAGEMENT)
+        credential.get_token(MANAGEMENT)
     except ClientAuthenticationError as exc:
         if isinstance(exc.__cause__ or exc.__context__, ServiceRequestError):
             raise TryAgain(f"signing in to Azure by {way}: no connection", hint=_NO_NETWORK) from exc

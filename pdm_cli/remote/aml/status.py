@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from itertools import islice
 from typing import Any
 
-from pdm_cli.errors import RemoteError
+from pdm_cli.errors import PdmError, RemoteError
 from pdm_cli.remote.aml import storage
+from pdm_cli.remote.aml.history import add_history
 from pdm_cli.remote.aml.session import Session, translated
-from pdm_cli.remote.states import JobState, StepState
+from pdm_cli.remote.states import FAILED, JobState, StepState
 
 _REUSED = "azureml.isreused"
 _GONE = 404
 
 
 def read_state(session: Session, name: str) -> JobState:
-    """Return how a job stands.
+    """Return how a job stands, and why it failed if it did.
 
     Raises
     ------
@@ -29,7 +30,12 @@ def read_state(session: Session, name: str) -> JobState:
         job = session.client.jobs.get(name)
         is_pipeline = job.type == "pipeline"
         children = list(session.client.jobs.list(parent_job_name=name)) if is_pipeline else []
-    return _read(job, tuple(map(_read_step, children)))
+    state = _read(job, tuple(map(_read_step, children)))
+    if state.status == FAILED:
+        # Best effort: mostly the job's own words are there, and say more.
+        with suppress(PdmError):
+            return add_history(session, [state])[0]
+    return state
 
 
 def list_jobs(session: Session, most: int, *, are_all: bool) -> list[JobState]:
@@ -40,9 +46,9 @@ def list_jobs(session: Session, most: int, *, are_all: bool) -> list[JobState]:
 
 
 def cancel(session: Session, name: str) -> None:
-    """Ask for the end of a job."""
+    """Ask for the end of a job; its status tells when it has ended."""
     with _found(session, name):
-        session.client.jobs.begin_cancel(name).result()
+        session.client.jobs.begin_cancel(name, polling=False)
 
 
 def read_log(session: Session, run: str, offset: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +52,9 @@ class Address:
     def prefix(self) -> str:
         """What the names of all blobs in the folder begin with."""
         return f"{self.path}/" if self.path else ""
+
+    def __str__(self) -> str:
+        return f"azureml://datastores/{self.datastore}/paths/{self.prefix}"
 
 
 def parse_address(text: str) -> Address:
@@ -143,6 +147,27 @@ def read_pieces(container: ContainerClient, blob: Blob) -> Iterator[bytes]:
         # Every later piece is asked for with the same condition by the client itself.
         stream = container.download_blob(blob.name, etag=blob.etag, match_condition=MatchConditions.IfNotModified)
         yield from stream.chunks()
+
+
+def copy_blob(container: ContainerClient, blob: Blob, name: str, *, sha256: str | None) -> None:
+    """Copy a blob within its container.
+
+    Raises
+    ------
+    DataError
+        If it was changed since it was listed, or has not the hash that is wanted.
+    """
+    digest = hashlib.sha256()
+
+    def pieces() -> Iterator[bytes]:
+        for piece in read_pieces(container, blob):
+            digest.update(piece)
+            yield piece
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise DataError(f"blob {blob.name}: not the file that its manifest lists", hint="it was changed afterwards")
+
+    with translated(f"blob {name}"):
+        container.upload_blob(name, pieces(), length=blob.bytes, overwrite=True)
 
 
 @contextmanager

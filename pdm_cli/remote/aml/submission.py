@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.errors import RemoteError
 from pdm_cli.remote import environment
 from pdm_cli.remote.aml.session import Session, translated
+from pdm_cli.remote.aml.status import list_jobs
 from pdm_cli.remote.environment import Environment
 from pdm_cli.remote.jobs import CONTENT_TAG, SERVERLESS
 from pdm_cli.remote.staging import Upload
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 _LATEST = "@latest"
+# How many of pdm's latest jobs are looked through for one of the same content.
+_LATEST_JOBS = 50
 
 
 def require_workspace(session: Session) -> None:
@@ -41,6 +44,25 @@ def require_workspace(session: Session) -> None:
                 f"workspace {azure.workspace}: not found in resource group {azure.resource_group}",
                 hint="check --workspace, --resource-group and --subscription-id; pdm doctor tells where they come from",
             ) from exc
+
+
+def require_datastore(session: Session) -> None:
+    """Look the datastore of the outputs up, rather than find out when the work is done.
+
+    Raises
+    ------
+    RemoteError
+        If there is no such datastore.
+    """
+    name = session.azure.datastore
+    with translated(f"datastore {name}"):
+        session.client.datastores.get(name)
+
+
+def is_under_way(session: Session, content: str) -> bool:
+    """Return whether a job of the same content is not finished."""
+    latest = list_jobs(session, _LATEST_JOBS, are_all=False)
+    return any(state.tags.get(CONTENT_TAG) == content and not state.is_finished for state in latest)
 
 
 def require_compute(session: Session, note: Note, *, may_create: bool) -> None:
@@ -143,10 +165,13 @@ class Found:
         Fingerprint of what it was made of; empty if pdm did not make it.
     url : str
         Its page in the studio.
+    outputs : dict of str to str
+        Their addresses.
     """
 
     content: str
     url: str
+    outputs: dict[str, str]
 
 
 def find_job(session: Session, name: str) -> Found | None:
@@ -158,7 +183,8 @@ def find_job(session: Session, name: str) -> Found | None:
             job = session.client.jobs.get(name)
         except ResourceNotFoundError:
             return None
-    return Found(str((job.tags or {}).get(CONTENT_TAG, "")), str(job.studio_url or ""))
+    outputs = {key: str(value.path) for key, value in (job.outputs or {}).items() if getattr(value, "path", None)}
+    return Found(str((job.tags or {}).get(CONTENT_TAG, "")), str(job.studio_url or ""), outputs)
 
 
 def send(session: Session, document: Mapping[str, Any]) -> str:

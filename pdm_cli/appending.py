@@ -1,0 +1,165 @@
+"""New rows behind the old ones of a raw table; rows that are there already are found piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdm_cli import tables
+from pdm_cli.columns import is_index, is_number, is_text
+from pdm_cli.core.overlaps import find_overlaps
+from pdm_cli.tables import TableFiles, TableWriter
+
+_OLD_ROWS = 262_144
+# All old rows are looked through once for so many new ones.
+_NEW_ROWS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The first new row that has other values than an old one with the same key."""
+
+    row: int
+    key: dict[str, Any]
+    column: str
+    new: Any
+    old: Any
+
+
+@dataclass
+class Overlap:
+    """Which rows two tables share.
+
+    Attributes
+    ----------
+    is_same, is_other : array of bool, shape (new rows,)
+        New rows that an old one equals, and those with the key of an old one but other values.
+    old_rows : list of array
+        Old rows in the way of the latter.
+    first : Conflict, optional
+        The first of the latter.
+    """
+
+    is_same: npt.NDArray[np.bool_]
+    is_other: npt.NDArray[np.bool_]
+    old_rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    first: Conflict | None = None
+
+
+def old_types(old: TableFiles) -> dict[str, pa.DataType]:
+    """Return the columns of a raw table and what they come to in an import; those of other types stay as they are."""
+    return {item.name: _plain_type(item.type) for item in old.schema if not is_index(item.name)}
+
+
+def find_overlap(old: TableFiles, new: Path, *, key: Sequence[str], time: str) -> Overlap:
+    """Find the new rows that are there already.
+
+    Parameters
+    ----------
+    old : TableFiles
+        The raw table as it is.
+    new : Path
+        Parquet file with the new rows; its columns have the names and types of :func:`old_types`.
+    key : sequence of str
+        Columns that identify a row.
+    time : str
+        The column of stamps, or nothing: old rows outside the span of the new ones are passed over.
+    """
+    rows = tables.count_rows(new)
+    overlap = Overlap(np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool))
+    begin = 0
+    for piece in tables.iterate(new, _NEW_ROWS, tables.open_file(new).schema_arrow.names):
+        _compare(overlap, begin, piece, old, key=key, time=time)
+        begin += len(piece)
+    return overlap
+
+
+def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, is_new_kept: bool) -> int:
+    """Write the old rows and those new ones that are not there yet, and return how many rows these come to.
+
+    Parameters
+    ----------
+    old, new, overlap
+        As of :func:`find_overlap`.
+    path : Path
+        The Parquet file to write.
+    is_new_kept : bool
+        Where a new row has other values than an old one: keep the new one, or the old one.
+    """
+    names = tables.open_file(new).schema_arrow.names
+    dropped = np.concatenate([np.zeros(0, dtype=np.int64), *overlap.old_rows]) if is_new_kept else np.zeros(0)
+    left_out = overlap.is_same if is_new_kept else overlap.is_same | overlap.is_other
+    with TableWriter(path) as writer:
+        for begin, piece in _old_pieces(old, tables.open_file(new).schema_arrow):
+            numbers = np.arange(begin, begin + len(piece))
+            writer.write_arrow(piece.filter(pa.array(~np.isin(numbers, dropped))) if len(dropped) else piece)
+        begin = 0
+        for piece in tables.iterate(new, _OLD_ROWS, names):
+            is_kept = ~left_out[begin : begin + len(piece)]
+            begin += len(piece)
+            if is_kept.any() or not writer.rows:
+                writer.write_arrow(piece.filter(pa.array(is_kept)))
+    return writer.rows
+
+
+def _compare(overlap: Overlap, begin: int, piece: pa.Table, old: TableFiles, *, key: Sequence[str], time: str) -> None:
+    """Compare some new rows with all old ones."""
+    new = piece.to_pandas()
+    span = pc.min_max(piece[time]) if time else None
+    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+    for first_row, there in _old_pieces(old, piece.schema):
+        rows = np.arange(first_row, first_row + len(there))
+        if span is not None:
+            is_near = pc.and_(
+                pc.greater_equal(there[time], span["min"]), pc.less_equal(there[time], span["max"])
+            ).combine_chunks()
+            there, rows = there.filter(is_near), rows[is_near.to_numpy(zero_copy_only=False)]
+        frame = there.to_pandas()
+        pairs = find_overlaps(new, frame, key=key)
+        overlap.is_same[begin + pairs.new[pairs.is_same]] = True
+        other = ~pairs.is_same
+        found.append((pairs.new[other], rows[pairs.old[other]]))
+        if overlap.first is None and other.any():
+            overlap.first = _conflict(begin, new, frame, pairs.new[other][0], pairs.old[other][0], key)
+    for numbers, rows in found:
+        # A new row that an old one equals is there already, whatever else stands there.
+        is_other = ~overlap.is_same[begin + numbers]
+        overlap.is_other[begin + numbers[is_other]] = True
+        overlap.old_rows.append(rows[is_other])
+
+
+def _conflict(begin: int, new: pd.DataFrame, old: pd.DataFrame, row: int, old_row: int, key: Sequence[str]) -> Conflict:
+    one, other = new.iloc[row], old.iloc[old_row]
+    names = [name for name in new.columns if name not in key]
+    column = next(n for n in names if not (one[n] == other[n] or (pd.isna(one[n]) and pd.isna(other[n]))))
+    return Conflict(begin + int(row), {name: one[name] for name in key}, column, one[column], other[column])
+
+
+def _old_pieces(old: TableFiles, schema: pa.Schema) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the old rows as the new table has its columns, and the number of the first of them."""
+    begin = 0
+    for part in old.parts:
+        for piece in tables.iterate(part, _OLD_ROWS, schema.names):
+            columns = [_plain(piece[item.name]).cast(item.type, safe=False) for item in schema]
+            yield begin, pa.table(columns, schema=schema.remove_metadata())
+            begin += len(piece)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _plain_type(found: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(found):
+        return pa.timestamp("us", tz="UTC" if found.tz else None)
+    if is_text(found):
+        return pa.string()
+    return pa.float64() if is_number(found) else found

@@ -1,0 +1,100 @@
+"""The options of ``pdm import``: checked, and made into one description of how the files are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pdm_cli.errors import UsageError
+from pdm_cli.schema import RAW_TABLES
+
+if TYPE_CHECKING:
+    from pdm_cli.csv_survey import CsvOptions
+
+_TABS = ("tab", "\\t")
+
+
+def read_options(
+    separator: str, decimal: str, encoding: str, formats: Sequence[str], day_first: bool, month_first: bool
+) -> CsvOptions:
+    """Return how the files are written, as the options say.
+
+    Raises
+    ------
+    UsageError
+        If a sign, encoding or format cannot be, or both orders are given.
+    """
+    from pdm_cli.csv_survey import CsvOptions
+
+    if day_first and month_first:
+        hint = "--date-format TABLE=… tells tables apart"
+        raise UsageError("--day-first and --month-first: only one can be", hint=hint)
+    sign = "\t" if separator.lower() in _TABS else separator
+    _check_signs(sign, decimal, encoding)
+    order: Literal["day-first", "month-first"] | None = "month-first" if month_first else None
+    return CsvOptions(sign, encoding, decimal, _formats(formats), "day-first" if day_first else order)
+
+
+def check_ports(folder: str, out: str, *, append: bool, overwrite: bool) -> tuple[Path, Path]:
+    """Return the folders to read and to write.
+
+    Raises
+    ------
+    UsageError
+        If the one is not there, or the other may not be written.
+    """
+    from pdm_cli import outputs
+    from pdm_cli.commands.execution import local_folder
+    from pdm_cli.folders import check_folder
+
+    source, target = Path(folder), local_folder("out", out)
+    check_folder("FOLDER", source, "the CSV files, such as telemetry.csv")
+    if source.resolve() == target.resolve():
+        raise UsageError(f"--out {out}: is the folder of the CSV files", hint="--out names another folder")
+    if append:
+        outputs.check_growable(target)
+    else:
+        outputs.check_free(target, overwrite=overwrite)
+    return source, target
+
+
+def check_choice(append: bool, on_overlap: str, overwrite: bool) -> None:
+    """Refuse options that cannot be together."""
+    if append and overwrite:
+        raise UsageError("--append and --overwrite: only one can be", hint="--append keeps what is there")
+    if on_overlap != "refuse" and not append:
+        raise UsageError("--on-overlap: has no effect without --append", hint="give --append, too")
+
+
+def _check_signs(separator: str, decimal: str, encoding: str) -> None:
+    if len(separator) > 1 or (separator and (separator in '"\r\n' or ord(separator) > 127)):
+        raise UsageError(f"--separator {separator!r}: not one sign", hint="such as ';' or tab")
+    if separator == decimal:
+        raise UsageError(f"--separator {separator}: is the decimal sign, too", hint="--decimal names that one")
+    try:
+        "datetime".encode(encoding or "utf-8")
+    except (LookupError, UnicodeError) as exc:
+        raise UsageError(f"--encoding {encoding}: not known", hint="such as utf-8, utf-16, cp1252 or latin-1") from exc
+
+
+def _formats(given: Sequence[str]) -> dict[str, str]:
+    """Return the formats of ``--date-format`` by table."""
+    import numpy as np
+
+    from pdm_cli.core.dates import EPOCHS, parse_format
+
+    names = [table.name for table in RAW_TABLES]
+    formats = {}
+    for word in given:
+        table, _, form = word.partition("=") if word.partition("=")[0] in names else ("", "", word)
+        if table in formats:
+            raise UsageError(f"--date-format {word}: given twice", hint="once for all tables, or once for each TABLE=")
+        try:
+            parse_format(np.array(["-"], dtype=object), form)
+        except ValueError as exc:
+            raise UsageError(f"--date-format {word}: {exc}", hint="such as '%m/%d/%Y %H:%M'") from exc
+        if form not in EPOCHS and not any(part in form for part in ("%Y", "%y", "%c", "%x", "%s", "%G")):
+            raise UsageError(f"--date-format {word}: has no year", hint="such as '%m/%d/%Y %H:%M', epoch-s or epoch-ms")
+        formats[table] = form
+    return formats

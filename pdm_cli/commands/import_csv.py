@@ -1,0 +1,345 @@
+"""``pdm import``: CSV logs to raw tables."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from pdm_cli.commands.options import DATA_PANEL, OUTPUT_PANEL, Out, Overwrite, with_settings
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.params import Settings
+from pdm_cli.report.screen import Screen
+from pdm_cli.schema import MACHINES, RAW_TABLES, TELEMETRY
+
+if TYPE_CHECKING:
+    from pdm_cli.csv_survey import CsvOptions, TableSurvey
+    from pdm_cli.csv_typed import Facts, Reading
+    from pdm_cli.tables import TableFiles
+
+SUMMARY = "import.json"
+# The bar of progress counts in these.
+_MEGABYTE = 1_000_000
+
+
+def _option(name: str, text: str, **more: Any) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=DATA_PANEL, **more)
+
+
+Source = Annotated[str, typer.Argument(help="Folder of CSV files.", metavar="FOLDER", show_default=False)]
+Separator = Annotated[
+    str, _option("--separator", "Sign between values, or 'tab'.", metavar="SIGN", show_default="found")
+]
+Decimal = Annotated[Literal[".", ","], _option("--decimal", "Sign before the decimals of a number.")]
+Encoding = Annotated[
+    str, _option("--encoding", "Encoding, such as cp1252.", metavar="NAME", show_default="by the mark, or utf-8")
+]
+DateFormat = Annotated[
+    list[str] | None,
+    _option(
+        "--date-format",
+        "Format of the dates, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms; of one table with TABLE= before it. "
+        "May be given again.",
+        metavar="FORMAT",
+        show_default="found by all rows",
+    ),
+]
+DayFirst = Annotated[bool, _option("--day-first", "Where both fit: 3/1/2015 is the third of January.")]
+MonthFirst = Annotated[bool, _option("--month-first", "Where both fit: 3/1/2015 is the first of March.")]
+Append = Annotated[
+    bool, typer.Option("--append", help="Add to the tables that are there.", rich_help_panel=OUTPUT_PANEL)
+]
+OnOverlap = Annotated[
+    Literal["refuse", "new", "old"],
+    typer.Option(
+        "--on-overlap",
+        help="With --append, a row that is there with other values: refuse, or keep the new or the old one.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+
+
+@with_settings("columns")
+def import_csv(
+    folder: Source,
+    *,
+    out: Out,
+    separator: Separator = "",
+    decimal: Decimal = ".",
+    encoding: Encoding = "",
+    date_format: DateFormat = None,
+    day_first: DayFirst = False,
+    month_first: MonthFirst = False,
+    append: Append = False,
+    on_overlap: OnOverlap = "refuse",
+    overwrite: Overwrite = False,
+    settings: Settings,
+    screen: Screen,
+) -> None:
+    """Turn CSV logs into the raw tables that the other commands read.
+
+    Example: pdm import logs --out raw
+    """
+    from pdm_cli import outputs
+    from pdm_cli.commands.csv_options import check_choice, check_ports, read_options
+    from pdm_cli.report.imports import draw_import
+
+    check_choice(append, on_overlap, overwrite)
+    options = read_options(separator, decimal, encoding, date_format or [], day_first, month_first)
+    source, target = check_ports(folder, out, append=append, overwrite=overwrite)
+    start = time.monotonic()
+    surveys = _read_surveys(source, settings, options, screen)
+    recipe = _make_recipe(source, target if append else None, surveys, settings, options, on_overlap)
+    with outputs.output_folder(target, recipe) as partial:
+        work = _Import(surveys, options, screen, target if append else None, on_overlap)
+        summary = work.run(partial)
+        text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+        (partial / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    screen.say(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
+    screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
+
+
+class _Import:
+    """One import: the tables one after the other.
+
+    Parameters
+    ----------
+    surveys : sequence of TableSurvey
+        The tables, read once.
+    options : CsvOptions
+        How they are written.
+    screen : Screen
+        For progress, notes and warnings.
+    old : Path, optional
+        Folder with the tables to add to.
+    on_overlap : str
+        What to do with rows that are there with other values.
+    """
+
+    def __init__(
+        self, surveys: Sequence[TableSurvey], options: CsvOptions, screen: Screen, old: Path | None, on_overlap: str
+    ) -> None:
+        from pdm_cli.tables import find_table
+
+        self._surveys, self._options, self._screen, self._on_overlap = surveys, options, screen, on_overlap
+        self._folder = old
+        found = {table.name: find_table(old, table) for table in RAW_TABLES} if old is not None else {}
+        self._old: dict[str, TableFiles] = {name: files for name, files in found.items() if files is not None}
+
+    def run(self, partial: Path) -> dict[str, Any]:
+        """Write all tables and return the summary."""
+        from pdm_cli.csv_typed import convert
+        from pdm_cli.outputs import link_files
+
+        readings = self._readings()
+        if self._folder is not None:
+            replaced = [name for survey in self._surveys for name in (survey.table.file, survey.table.name)]
+            link_files(self._folder, partial, [*replaced, SUMMARY])
+        summary: dict[str, Any] = {"schema": "pdm.import/1", "tables": {}}
+        with _progress(self._screen, "import: writing, MB", self._surveys) as advance:
+            for survey, reading in zip(self._surveys, readings, strict=True):
+                table, old = survey.table, self._old.get(survey.table.name)
+                path = partial / (table.file if old is None else f"new-{table.file}")
+                facts = convert(survey, reading, path, advance)
+                appended = None if old is None else self._append(survey, old, path, partial / table.file)
+                summary["tables"][table.name] = _tell(survey, reading, facts, appended)
+        return summary
+
+    def _readings(self) -> list[Reading]:
+        """Decide how each table is read; all errors of the first pass come from here."""
+        from pdm_cli.core.dates import Order
+        from pdm_cli.csv_survey import find_order, find_zone
+        from pdm_cli.csv_typed import Reading
+
+        is_text = self._are_machines_texts()
+        readings = []
+        for survey in self._surveys:
+            order: Order | None = None
+            if survey.time and not self._options.format_of(survey.table):
+                order = find_order(survey, self._surveys)
+            has_zone = bool(survey.time) and find_zone(survey)
+            if has_zone:
+                self._screen.say(f"import: {survey.name}: stamps carry a time zone and are converted to UTC")
+            numbers = set(survey.numbers())
+            self._warn_of_mixed(survey)
+            if survey.table.name in self._old:
+                numbers = _fit_to_old(survey, self._old[survey.table.name], numbers, has_zone)
+            readings.append(Reading(order, has_zone, frozenset(numbers), is_text))
+        return readings
+
+    def _are_machines_texts(self) -> bool:
+        import pyarrow as pa
+
+        from pdm_cli.appending import old_types
+
+        texts = [survey for survey in self._surveys if survey.machine_text is not None]
+        olds = {
+            files.name: old_types(files)[survey.machine] == pa.string()
+            for survey in self._surveys
+            if (files := self._old.get(survey.table.name)) is not None and survey.machine in old_types(files)
+        }
+        whole = next((name for name, is_text in olds.items() if not is_text), None)
+        if texts and whole is not None and (seen := texts[0].machine_text) is not None:
+            raise texts[0].refuse(
+                seen.row,
+                texts[0].machine,
+                f"{seen.text!r} is no whole number, as the machines of {whole} in {self._folder} are",
+                "name the machines as they are named there",
+            )
+        return bool(texts) or any(olds.values())
+
+    def _warn_of_mixed(self, survey: TableSurvey) -> None:
+        if survey.table is not MACHINES:
+            return
+        for name, count in survey.mixed().items():
+            if count.first_other is not None:
+                self._screen.warn(
+                    f"{survey.name}: column {name}: {count.others:,} of {count.others + count.numbers:,} values are no "
+                    f"numbers, first {count.first_other.text!r}: it is taken as text"
+                )
+
+    def _append(self, survey: TableSurvey, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
+        from pdm_cli.appending import find_overlap, write_appended
+        from pdm_cli.tables import count_rows
+
+        # Events have no readings that could differ: the whole row is the key.
+        is_event = survey.table not in (TELEMETRY, MACHINES)
+        key = list(survey.columns) if is_event else list(survey.keys.values())
+        overlap = find_overlap(old, new, key=key, time=survey.time)
+        if overlap.first is not None and overlap.is_other.any() and self._on_overlap == "refuse":
+            first = overlap.first
+            named = ", ".join(f"{name} {value}" for name, value in first.key.items())
+            raise survey.refuse(
+                first.row,
+                first.column,
+                f"{first.new} for {named}, which {old.name} has with {first.old}; {overlap.is_other.sum():,} such rows",
+                "--on-overlap new or old says which to keep",
+            )
+        before = sum(count_rows(part) for part in old.parts)
+        write_appended(old, new, path, overlap, is_new_kept=self._on_overlap == "new")
+        new.unlink()
+        same, other = int(overlap.is_same.sum()), int(overlap.is_other.sum())
+        added = len(overlap.is_same) - same - other
+        return {"before": before, "added": added, "same": same, "differing": other, "kept": self._on_overlap}
+
+
+def _read_surveys(folder: Path, settings: Settings, options: CsvOptions, screen: Screen) -> list[TableSurvey]:
+    """Read all CSV files once, to see what their columns hold."""
+    from pdm_cli.csv_files import find_files
+    from pdm_cli.csv_survey import TableSurvey
+
+    found, others = find_files(folder)
+    if others:
+        screen.warn(f"left out, as their names are of no table: {', '.join(others[:8])}")
+    surveys = [TableSurvey(table, folder, paths, settings.columns, options) for table, paths in found.items()]
+    with _progress(screen, "import: looking, MB", surveys) as advance:
+        for survey in surveys:
+            survey.read(advance)
+    return surveys
+
+
+class _Meter:
+    """Counts bytes and tells whole megabytes."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self._advance, self._bytes, self._told = advance, 0, 0
+
+    def __call__(self, count: int) -> None:
+        self._bytes += count
+        whole = self._bytes // _MEGABYTE
+        if whole > self._told:
+            self._advance(whole - self._told)
+            self._told = whole
+
+
+@contextmanager
+def _progress(screen: Screen, what: str, surveys: Sequence[TableSurvey]) -> Iterator[Callable[[int], None]]:
+    total = sum(file.path.stat().st_size for survey in surveys for file in survey.files)
+    with screen.progress(what, total // _MEGABYTE) as advance:
+        yield _Meter(advance)
+
+
+def _make_recipe(
+    folder: Path,
+    old: Path | None,
+    surveys: Sequence[TableSurvey],
+    settings: Settings,
+    options: CsvOptions,
+    on_overlap: str,
+) -> Any:
+    from dataclasses import asdict
+
+    from pdm_cli import manifest
+    from pdm_cli.commands.execution import kept_settings
+    from pdm_cli.folders import list_files
+
+    inputs = {"folder": manifest.hash_files(folder, [file.path for survey in surveys for file in survey.files])}
+    if old is not None:
+        tables = [path for table in RAW_TABLES for path in list_files(old, table)]
+        inputs["out"] = manifest.hash_files(old, tables)
+    parameters = {
+        "columns": kept_settings(settings, "columns"),
+        "import": {**asdict(options), "append": old is not None, "on_overlap": on_overlap},
+    }
+    return manifest.Recipe("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
+
+
+def _fit_to_old(survey: TableSurvey, old: TableFiles, numbers: set[str], has_zone: bool) -> set[str]:
+    """Return the columns of numbers, as the table that is added to has them.
+
+    Raises
+    ------
+    DataError
+        If the columns of the two differ.
+    """
+    import pyarrow as pa
+
+    from pdm_cli.appending import old_types
+
+    types = old_types(old)
+    for name in sorted(set(types) ^ set(survey.columns)):
+        here, there = (survey.name, old.name) if name in types else (old.name, survey.name)
+        raise SchemaError(f"{here}: no column {name!r}, which {there} has", hint="--append needs the same columns")
+    if survey.time and types[survey.time] != pa.timestamp("us", tz="UTC" if has_zone else None):
+        told = ("carry a time zone", "carry none") if has_zone else ("carry no time zone", "carry one")
+        raise DataError(
+            f"{survey.name}: column {survey.time}: stamps {told[0]}, while those of {old.name} {told[1]}",
+            hint="import all of them again, without --append",
+        )
+    for name, count in survey.counts.items():
+        if types[name] == pa.float64() and count.first_other is not None:
+            other = count.first_other
+            raise survey.refuse(
+                other.row,
+                name,
+                f"{other.text!r} is no number, as those of {old.name} are",
+                "mend it, or leave it empty",
+            )
+        if types[name] not in (pa.float64(), pa.string()):
+            raise SchemaError(f"{old.name}: column {name} is {types[name]}", hint="--append adds numbers and texts")
+    return {name for name in numbers if types[name] == pa.float64()}
+
+
+def _tell(survey: TableSurvey, reading: Reading, facts: Facts, appended: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what the summary has of a table."""
+    kinds = dict.fromkeys(survey.columns, "text") | dict.fromkeys(reading.numbers, "number")
+    kinds |= {survey.machine: "text" if reading.is_machine_text else "integer"}
+    kinds |= {survey.time: "time"} if survey.time else {}
+    return {
+        "files": [file.name for file in survey.files],
+        "rows": facts.rows,
+        "machines": len(facts.machines),
+        "start": None if facts.start is None else str(facts.start.tz_localize(None)),
+        "end": None if facts.end is None else str(facts.end.tz_localize(None)),
+        "separators": list(dict.fromkeys(file.separator for file in survey.files)),
+        "encodings": list(dict.fromkeys(file.encoding for file in survey.files)),
+        "dates": survey.options.format_of(survey.table) or reading.order if survey.time else None,
+        "zone": ("to UTC" if reading.has_zone else "none") if survey.time else None,
+        "columns": kinds,
+        "appended": appended,
+    }

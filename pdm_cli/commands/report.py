@@ -1,0 +1,62 @@
+"""``pdm report``: the report of a model or of predictions, made anew from the files of the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdm_cli.commands.options import DATA_PANEL, with_settings
+from pdm_cli.errors import UsageError
+from pdm_cli.params import Settings
+from pdm_cli.report.screen import Screen
+
+SCHEMA = "pdm.report-file/1"
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Model folder, written by pdm train, or predictions, written by pdm predict.",
+        metavar="MODEL",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+File = Annotated[
+    str | None,
+    typer.Option(
+        "--out", help="File to write; default: report.html in the folder.", metavar="FILE", rich_help_panel=DATA_PANEL
+    ),
+]
+
+
+@with_settings()
+def report(*, model: Model, out: File = None, settings: Settings, screen: Screen) -> None:  # noqa: ARG001 - has none
+    """Make report.html of a model or of predictions anew: one file, for any browser, without a network.
+
+    Example: pdm report model --out failures.html
+    """
+    from pdm_cli import manifest
+    from pdm_cli.commands.execution import local_folder
+    from pdm_cli.commands.reporting import make_report
+    from pdm_cli.folders import check_folder
+    from pdm_cli.report.html import REPORT_FILE
+
+    folder = local_folder("model", model)
+    check_folder("MODEL", folder, "a model or predictions")
+    text = make_report(folder, manifest.read(folder))
+    target = folder / REPORT_FILE if out is None else Path(out)
+    _write(target, text)
+    if out is None:
+        manifest.note_output(folder, REPORT_FILE)
+    payload = {"schema": SCHEMA, "out": str(target), "bytes": len(text.encode())}
+    screen.result(payload, lambda: [str(target)])
+
+
+def _write(target: Path, text: str) -> None:
+    from pdm_cli import manifest
+
+    try:
+        manifest.write_whole(target, text)
+    except OSError as exc:
+        hint = "--out names a file in a folder that you may write to"
+        raise UsageError(f"{target}: cannot be written: {exc.strerror}", hint=hint) from exc

@@ -1,0 +1,342 @@
+"""CSV files: found by their names, their encoding and separator told by a sample, read in pieces of bounded size.
+
+Values stay texts here. What is wrong is named by file and line, as an editor counts them.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.schema import RAW_TABLES, Table
+
+Advance = Callable[[int], None]
+# Bytes decoded at a time; a piece has as many rows as stand in them.
+BLOCK_BYTES = 8 << 20
+_SEPARATORS = (",", ";", "\t", "|")
+_SAMPLE_BYTES = 1 << 18
+_SAMPLE_ROWS = 200
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_FILE = re.compile(r"(?:pdm_)?([a-z]+)\.csv(?:\.gz)?", re.IGNORECASE)
+_FOLDER = re.compile(r"(?:pdm_)?([a-z]+)", re.IGNORECASE)
+_STEMS = {**{table.name: table for table in RAW_TABLES}, "maintenance": RAW_TABLES[2]}
+# What pandas wrote for an index without a name.
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """One CSV file and how it is written.
+
+    Attributes
+    ----------
+    path : Path
+        The file; ``.gz`` is unpacked while reading.
+    name : str
+        For messages.
+    encoding, separator : str
+        As Python names them.
+    header : tuple of str
+        Names of the columns, without blanks around them.
+    header_lines : int
+        Lines before the first row.
+    """
+
+    path: Path
+    name: str
+    encoding: str
+    separator: str
+    header: tuple[str, ...]
+    header_lines: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that are read: all but the index that pandas writes."""
+        return tuple(name for name in self.header if not _INDEX.fullmatch(name))
+
+
+def find_files(folder: Path) -> tuple[dict[Table, list[Path]], list[str]]:
+    """Return the CSV files of each raw table in ``folder``, and the names of CSV files that are of none.
+
+    Raises
+    ------
+    SchemaError
+        If there is none at all, or two of one table.
+    """
+    found: dict[Table, list[Path]] = {}
+    others = []
+    for place in sorted(folder.iterdir()):
+        match = (_FOLDER if place.is_dir() else _FILE).fullmatch(place.name)
+        table = _STEMS.get(match[1].lower()) if match else None
+        files = sorted(path for path in place.rglob("*") if _is_csv(path)) if place.is_dir() else [place]
+        if table is None or not files:
+            others += [place.name] if _is_csv(place) else []
+            continue
+        if table in found:
+            raise SchemaError(
+                f"{place.name}: {found[table][0].relative_to(folder)} is of the table {table.name}, too",
+                hint="keep one of the two, or make them parts in one folder",
+            )
+        found[table] = files
+    if not found:
+        there = ", ".join(path.name for path in islice(sorted(folder.iterdir()), 8)) or "nothing"
+        wanted = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)
+        raise SchemaError(f"{folder}: no table among {there}", hint=f"wanted {wanted}, or names such as PdM_errors.csv")
+    return {table: found[table] for table in RAW_TABLES if table in found}, others
+
+
+def open_file(path: Path, name: str, *, encoding: str, separator: str, wanted: Sequence[str]) -> CsvFile:
+    """Look at the beginning of a file to see how it is written.
+
+    Parameters
+    ----------
+    path, name
+        The file, and how messages name it.
+    encoding, separator : str
+        As given; empty to find them out.
+    wanted : sequence of str
+        Columns that the table needs; they decide where two separators fit.
+
+    Raises
+    ------
+    DataError
+        If the file is empty, cannot be decoded, or no separator fits.
+    """
+    with _reading(path, name), _open(path) as stream:
+        sample = stream.read(_SAMPLE_BYTES)
+    bom = next((found for mark, found in _BOMS if sample.startswith(mark)), "")
+    # A mark says more exactly what a given utf-16-le or utf-8 means: the mark itself is no text.
+    is_same = not encoding or codecs.lookup(encoding).name.startswith(bom.removesuffix("-sig") or " ")
+    encoding = bom if bom and is_same else encoding or "utf-8"
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    text = decoder.decode(sample, final=len(sample) < _SAMPLE_BYTES)
+    if not text.strip():
+        raise DataError(f"{name}: the file is empty", hint="it needs a line with the names of the columns")
+    separator = separator or _find_separator(name, text, len(sample) == _SAMPLE_BYTES, wanted)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    header = next(row for row in reader if row)
+    file = CsvFile(path, name, encoding, separator, tuple(part.strip() for part in header), reader.line_num)
+    twice = [column for column in file.columns if file.columns.count(column) > 1]
+    if twice:
+        raise SchemaError(f"{name}: column {twice[0]!r} stands in it twice", hint="give each column its own name")
+    return file
+
+
+def iterate(file: CsvFile, columns: Sequence[str], advance: Advance) -> Iterator[pa.Table]:
+    """Yield the rows of a file in pieces, all values as texts without blanks around them.
+
+    Parameters
+    ----------
+    file : CsvFile
+        The file.
+    columns : sequence of str
+        Columns to read.
+    advance : callable
+        Told of the bytes of the file that have been read since it was told last.
+
+    Raises
+    ------
+    DataError
+        Naming the line, if a row has more or fewer values than there are columns, a quote is not closed, or bytes
+        are no text of the encoding.
+    """
+    positions = {name: file.header.index(name) for name in columns}
+    with _reading(file.path, file.name), file.path.open("rb") as raw, _unpack(raw, file.path) as stream:
+        reader = _open_reader(file, stream, list(positions.values()))
+        told, last = 0, None
+        while reader is not None:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                break
+            except (pa.ArrowInvalid, UnicodeError) as exc:
+                raise _explain(file, exc) from exc
+            advance(raw.tell() - told)
+            told = raw.tell()
+            if batch.num_rows:
+                last = pa.table([pc.utf8_trim_whitespace(column) for column in batch], names=list(positions))
+                yield last
+        _check_end(file, last)
+
+
+def line_of(file: CsvFile, row: int) -> int:
+    """Return the line, from 1, in which a row, from 0, begins."""
+    with _rows(file) as rows:
+        return next(islice(rows, row, None))[0]
+
+
+def _is_csv(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz")) and not path.name.startswith(".")
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _unpack(raw: BinaryIO, path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.suffix.lower() == ".gz" else raw
+
+
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
+    """Turn the errors of unpacking into one line."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, gzip.zlib.error) as exc:  # type: ignore[attr-defined]
+        raise DataError(f"{name}: damaged or cut off: {path} ({exc})", hint="copy or write it again") from exc
+
+
+def _find_separator(name: str, text: str, is_cut: bool, wanted: Sequence[str]) -> str:
+    """Return the separator that gives most rows of a sample as many values as the header."""
+    fitting = {}
+    for separator in _SEPARATORS:
+        rows: list[list[str]] = []
+        # A quote that is not closed makes a value too long; where it is, is told when all is read.
+        with suppress(csv.Error):
+            rows += (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row)
+        # The last row of a sample may be half a row.
+        rows = rows[:_SAMPLE_ROWS] if len(rows) > _SAMPLE_ROWS else rows[: -1 if is_cut else None]
+        header = [part.strip() for part in rows[0]] if rows else []
+        if len(header) > 1 and sum(len(row) == len(header) for row in rows) > len(rows) / 2:
+            fitting[separator] = (sum(column in wanted for column in header), len(header))
+    if fitting:
+        return max(fitting, key=lambda separator: fitting[separator])
+    first = text.strip().splitlines()[0]
+    if not any(separator in first for separator in _SEPARATORS):
+        return ","
+    raise DataError(
+        f"{name}: no separator gives the rows as many values as the first line has: {_shorten(first)!r}",
+        hint="--separator names it, such as ';' or tab",
+    )
+
+
+def _open_reader(file: CsvFile, stream: BinaryIO, positions: list[int]) -> pacsv.CSVStreamingReader | None:
+    """Open a reader of the columns at some positions; none if the file ends with its header."""
+    # Names of our own: those in the header need not be different.
+    names = [str(number) for number in range(len(file.header))]
+    wanted = [names[position] for position in positions]
+    is_utf8 = codecs.lookup(file.encoding).name in ("utf-8", "utf-8-sig")
+    try:
+        return pacsv.open_csv(
+            stream,
+            read_options=pacsv.ReadOptions(
+                column_names=names,
+                skip_rows=file.header_lines,
+                encoding="utf8" if is_utf8 else file.encoding,
+                block_size=BLOCK_BYTES,
+            ),
+            parse_options=pacsv.ParseOptions(delimiter=file.separator, newlines_in_values=True),
+            convert_options=pacsv.ConvertOptions(
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowInvalid, UnicodeError) as exc:
+        with _rows(file) as rows:
+            if next(rows, None) is None:
+                return None
+        raise _explain(file, exc) from exc
+
+
+@contextmanager
+def _rows(file: CsvFile) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Give the lines in which rows begin and their values: slow, to say where an error is."""
+    with _open(file.path) as stream:
+        lines = io.TextIOWrapper(stream, encoding=file.encoding, errors="replace", newline="")
+        yield islice(_numbered(csv.reader(lines, delimiter=file.separator, strict=True)), 1, None)
+
+
+def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    begin = 1
+    for row in reader:
+        if row:
+            yield begin, row
+        begin = reader.line_num + 1
+
+
+def _explain(file: CsvFile, exc: Exception) -> DataError:
+    """Find where a file cannot be read, and say so."""
+    begin = 0
+    if isinstance(exc, UnicodeError) or "UTF8" in str(exc):
+        return _bad_byte(file)
+    try:
+        with _rows(file) as rows:
+            for begin, row in rows:
+                if len(row) != len(file.header):
+                    return DataError(
+                        f"{file.name}: line {begin:,}: {len(row)} values, wanted {len(file.header)}, "
+                        f"one a column: {_shorten(file.separator.join(row))!r}",
+                        hint="mend the line, or --separator names another separator",
+                        file=file.name,
+                        line=begin,
+                    )
+    except csv.Error:
+        return _open_quote(file, begin + 1)
+    return DataError(f"{file.name}: cannot be read: {str(exc).splitlines()[0]}", hint="is it a CSV file?")
+
+
+def _check_end(file: CsvFile, last: pa.Table | None) -> None:
+    """Refuse a file whose last value swallowed all lines after a quote that is not closed."""
+    if last is None or not any("\n" in (last[name][-1].as_py() or "") for name in last.column_names):
+        return
+    begin = 0
+    try:
+        with _rows(file) as rows:
+            for line, _ in rows:
+                begin = line
+    except csv.Error as exc:
+        raise _open_quote(file, begin + 1) from exc
+
+
+def _open_quote(file: CsvFile, line: int) -> DataError:
+    return DataError(
+        f"{file.name}: line {line:,}: a quote is not closed as it should be", hint='write a quote in a text as ""'
+    )
+
+
+def _bad_byte(file: CsvFile) -> DataError:
+    """Name the first byte that is no text of the encoding."""
+    decoder = codecs.getincrementaldecoder(file.encoding)()
+    line, begin = 1, 0
+    with _open(file.path) as stream:
+        while True:
+            block = stream.read(1 << 20)
+            held = len(decoder.getstate()[0])
+            try:
+                line += decoder.decode(block, final=not block).count("\n")
+            except UnicodeDecodeError as exc:
+                line += exc.object[: exc.start].decode(file.encoding, "replace").count("\n")
+                wrong = exc.object[exc.start]
+                return DataError(
+                    f"{file.name}: line {line:,}: byte 0x{wrong:02x} at {begin - held + exc.start:,} "
+                    f"is no {file.encoding} text",
+                    hint="--encoding names another one, such as cp1252 or latin-1",
+                    file=file.name,
+                    line=line,
+                )
+            if not block:
+                return DataError(f"{file.name}: no {file.encoding} text", hint="--encoding names another one")
+            begin += len(block)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -1,0 +1,242 @@
+"""Plots as SVG text that takes its colours from the page, so that it is readable in light and in dark."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that stand for those of the page: matplotlib draws with the former, the SVG names the latter.
+INK, SOFT, LINE, BLUE, ORANGE, RED = "#010101", "#010102", "#010103", "#010104", "#010105", "#010106"
+_PAGE_COLOURS = {
+    INK: "currentColor",
+    SOFT: "var(--soft)",
+    LINE: "var(--line)",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    RED: "var(--red)",
+}
+_STYLE: dict[str, Any] = {
+    # Text stays text: it can be read aloud, found and copied, and takes the font of the page.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pdm",
+    # A component may be called $1.
+    "text.parse_math": False,
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "lines.solid_capstyle": "round",
+}
+
+
+def draw(
+    paint: Callable[[Figure], None], *, name: str, title: str, text: str, size: tuple[float, float] = (3.2, 2.6)
+) -> str:
+    """Draw a figure and return an ``svg`` element with title and description, fit to stand in a page.
+
+    Parameters
+    ----------
+    paint : callable
+        Draws into an empty figure.
+    name : str
+        Unique on the page; letters, digits and dashes.
+    title, text : str
+        What a reader who cannot see it is told: what it is, and what it shows.
+    size : tuple of float
+        Width and height in inches of 72 units.
+    """
+    # Else it tells of its cache of fonts, or that it has no place for one.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    import matplotlib.style
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    stream = io.StringIO()
+    # The default style first, so that nobody's matplotlibrc changes a byte.
+    with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
+        # Names in a script that the font lacks are drawn by the browser's own.
+        warnings.simplefilter("ignore")
+        figure = Figure(figsize=size)
+        figure.patch.set_visible(False)
+        FigureCanvasSVG(figure)
+        paint(figure)
+        for axes in figure.axes:
+            axes.patch.set_visible(False)
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _fit_into_page(stream.getvalue(), name, title, text)
+
+
+def _fit_into_page(svg: str, name: str, title: str, text: str) -> str:
+    """Return the bare ``svg`` element with page colours, own ids, title and description."""
+    body = svg[svg.index("<svg") :]
+    box = re.search(r'viewBox="([^"]+)"', body)
+    inner = body[body.index(">") + 1 : body.rindex("</svg>")]
+    inner = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", inner, flags=re.S)
+    inner = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', inner)
+    inner = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", inner).replace("xlink:href=", "href=")
+    inner = inner.replace('href="#', f'href="#{name}-')
+    inner = re.sub(r"font: (?:bold )?([\d.]+)px [^;\"]+", r"font-size: \1px", inner)
+    for drawn, shown in _PAGE_COLOURS.items():
+        inner = inner.replace(drawn, shown)
+    inner = re.sub(r"\n\s*", "\n", inner).strip()
+    assert box is not None
+    head = f'<svg viewBox="{box[1]}" role="img" aria-labelledby="{name}-title {name}-desc">'
+    told = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(text)}</desc>'
+    return f"{head}{told}\n{inner}\n</svg>"
+
+
+def paint_precision_recall(
+    x: Sequence[float], y: Sequence[float], point: tuple[float, float] | None
+) -> Callable[[Figure], None]:
+    """Return how to draw precision against recall, and where the alerts stand on it."""
+
+    def paint(figure: Figure) -> None:
+        axes = _unit_square(figure, "recall", "precision")
+        axes.plot(x, y, color=BLUE, linewidth=2)
+        if point is not None:
+            axes.plot(*point, marker="o", markersize=7, color=ORANGE, clip_on=False, zorder=3)
+
+    return paint
+
+
+def paint_calibration(
+    foretold: Sequence[float], happened: Sequence[float], rows: Sequence[int]
+) -> Callable[[Figure], None]:
+    """Return how to draw the share that failed against what was foretold; points grow with their rows."""
+
+    def paint(figure: Figure) -> None:
+        axes = _unit_square(figure, "probability foretold", "share that failed")
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1.2, linestyle="--")
+        areas = [20 + 60 * min(count / 500, 1) for count in rows]
+        axes.scatter(foretold, happened, s=areas, color=BLUE, clip_on=False, zorder=3, linewidths=0)
+
+    return paint
+
+
+def _unit_square(figure: Figure, across: str, up: str) -> Axes:
+    axes: Axes = figure.add_subplot()
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel=across, ylabel=up)
+    ticks = [0, 0.25, 0.5, 0.75, 1]
+    labels = ["0", ".25", ".5", ".75", "1"]
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
+    return axes
+
+
+def paint_warnings(edges: Sequence[float], counts: Sequence[int], lead_hours: float) -> Callable[[Figure], None]:
+    """Return how to draw how many failures were warned of how early; the least useful warning is marked."""
+
+    def paint(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes: Axes = figure.add_subplot()
+        widths = [high - low for low, high in pairwise(edges)]
+        axes.bar(edges[:-1], counts, width=[0.86 * width for width in widths], align="edge", color=BLUE)
+        axes.axvline(lead_hours, color=ORANGE, linewidth=1.5, linestyle="--")
+        # Read from left to right, time runs towards the failure.
+        axes.set(xlim=(edges[-1], 0), xlabel="hours before the failure", ylabel="failures")
+        axes.set_xticks(_round_hours(edges[-1]))
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.grid(visible=False, axis="x")
+
+    return paint
+
+
+def _round_hours(longest: float, most: int = 8) -> list[float]:
+    """Return ticks from 0 on in steps that people count hours by."""
+    steps = (1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 672)
+    step = next((step for step in steps if longest / step <= most), 2000)
+    return [float(hours) for hours in range(0, int(longest) + 1, step)]
+
+
+def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Callable[[Figure], None]:
+    """Return how to draw a failure's time line: the sensor above, the probability with its alert levels below.
+
+    Parameters
+    ----------
+    line : mapping
+        As :func:`pdm_cli.core.timelines.cut_timeline` returns it.
+    levels : tuple of float
+        Probabilities at which the alert goes on and off.
+    """
+
+    def paint(figure: Figure) -> None:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+        readings, anomalies, said = line["readings"], line["anomalies"], line["prediction"]
+        values = [float("nan") if value is None else value for value in readings["values"]]
+        above.plot(readings["hours"], values, color=SOFT, linewidth=0.9)
+        if anomalies is not None:
+            above.plot(anomalies["hours"], anomalies["values"], "o", markersize=4, color=RED, linestyle="none")
+        above.set_ylabel(line["sensor"])
+        hours, is_on = said["hours"], said["alert"]
+        below.plot(hours, said["probability"], color=BLUE, linewidth=1.8, drawstyle="steps-post")
+        _shade(below, hours, is_on)
+        for level, style in zip(levels, ("-", ":"), strict=True):
+            if level <= 1:
+                below.axhline(level, color=ORANGE, linewidth=1.3, linestyle=style)
+        below.set(ylim=(0, 1.03), ylabel="probability", xlabel="hours from the failure")
+        below.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+        start, end = _ends(readings["hours"], hours)
+        below.set_xlim(start, end)
+        below.set_xticks([-hour for hour in _round_hours(-start, 6)][::-1])
+        for axes in (above, below):
+            axes.axvline(0, color=INK, linewidth=1.6)
+        figure.align_ylabels()
+
+    return paint
+
+
+def _shade(axes: Axes, hours: Sequence[float], is_on: Sequence[bool]) -> None:
+    """Shade the time of the alert; it lasts until the row that ends it."""
+    lasts = [here or before for here, before in zip(is_on, [False, *is_on], strict=False)]
+    axes.fill_between(hours, 0, 1, where=lasts, step="post", color=ORANGE, alpha=0.25, linewidth=0)
+
+
+def _ends(*spans: Sequence[float]) -> tuple[float, float]:
+    hours = [hour for span in spans for hour in span] or [0.0]
+    return min(hours), max(*hours, 1.0)
+
+
+def paint_outlook(
+    hours: Sequence[float], probability: Sequence[float], is_on: Sequence[bool]
+) -> Callable[[Figure], None]:
+    """Return how to draw the probability over the last days, with the time of the alert shaded."""
+    # What is foretold holds until the next time.
+    step = hours[-1] - hours[-2]
+    hours, probability, is_on = (
+        [*values, last]
+        for values, last in ((hours, hours[-1] + step), (probability, probability[-1]), (is_on, is_on[-1]))
+    )
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.add_subplot()
+        _shade(axes, hours, is_on)
+        axes.plot(hours, probability, color=BLUE, linewidth=1.8, drawstyle="steps-post")
+        axes.set(ylim=(0, 1.03), xlim=_ends(hours), xlabel="hours from the last reading", ylabel="probability")
+        axes.set_xticks([-hour for hour in _round_hours(-min(hours), 5)][::-1])
+        axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+
+    return paint

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pdm_cli import manifest
+from tests.cli.conftest import Pdm
+
+
+@pytest.fixture
+def model(work: Path, tmp_path: Path) -> Path:
+    """A copy of the model that a test may spoil."""
+    return Path(shutil.copytree(work / "model", tmp_path / "model"))
+
+
+def test_train_writes_the_report_that_report_makes(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    made = pdm("report", work / "model", "--out", tmp_path / "again.html")
+    assert made.code == 0, made.stderr
+    assert made.stdout == f"{tmp_path / 'again.html'}\n"
+    assert (tmp_path / "again.html").read_bytes() == (work / "model/report.html").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["again.html"]
+
+
+def test_predict_writes_the_report_that_report_makes(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    out = tmp_path / "predictions"
+    assert pdm("predict", "--data", fleet, "--model", work / "model", "--out", out, "--latest").code == 0
+    assert pdm("report", out, "--out", tmp_path / "again.html").code == 0
+    text = (out / "report.html").read_text()
+    assert (tmp_path / "again.html").read_text() == text
+    summary = json.loads((out / "predictions.json").read_text())
+    assert all(row["reasons"].replace("'", "&#39;") in text for row in summary["worklist"])
+
+
+def test_the_report_tells_the_headline_and_what_was_asked_of_it(work: Path) -> None:
+    text = (work / "model/report.html").read_text()
+    events = json.loads((work / "model/metrics.json").read_text())["events"]
+    assert f'<dd class="value">{events["caught"]} of {events["failures"]}</dd>' in text
+    for heading in ("Data", "Leaderboard", "Calibration", "Costs", "Precision and recall", "How it was made"):
+        assert f">{heading}</h2>" in text
+    assert "train.trees" in text
+    assert "events before or after the machine" in text
+
+
+def test_a_report_made_anew_in_place_leaves_the_folder_whole(model: Path, pdm: Pdm) -> None:
+    (model / "report.html").write_text("an older one")
+    outcome = pdm("report", model, "--json")
+    assert outcome.json["schema"] == "pdm.report-file/1"
+    assert outcome.json["bytes"] == (model / "report.html").stat().st_size
+    listed = manifest.read(model)
+    assert listed is not None
+    assert manifest.is_whole(model, listed)
+
+
+def test_a_model_without_manifest_has_a_report(model: Path, pdm: Pdm) -> None:
+    (model / "manifest.json").unlink()
+    assert pdm("report", model).code == 0
+    assert "no manifest.json" in (model / "report.html").read_text()
+    assert not (model / "manifest.json").exists()
+
+
+def test_another_folder_is_refused_with_the_way_to_the_right_one(work: Path, pdm: Pdm) -> None:
+    outcome = pdm("report", work)
+    assert outcome.code == 2
+    assert "holds neither a model nor predictions" in outcome.stderr
+    assert f"did you mean {work / 'model'}?" in outcome.stderr
+    assert pdm("report", work / "no-such").code == 2
+
+
+@pytest.mark.parametrize("file", ["report.json", "bundle.json", "predictions.parquet"])
+def test_what_is_missing_is_named(file: str, model: Path, pdm: Pdm) -> None:
+    before = (model / "report.html").read_bytes()
+    (model / file).unlink()
+    outcome = pdm("report", model)
+    assert outcome.code in (4, 5)
+    assert file in outcome.stderr
+    assert (model / "report.html").read_bytes() == before
+
+
+def test_damaged_evidence_is_no_bug(model: Path, pdm: Pdm) -> None:
+    (model / "report.json").write_text("{}")
+    outcome = pdm("report", model)
+    assert outcome.code == 5
+    assert "report.json" in outcome.stderr or "do not make a report" in outcome.stderr
+
+
+def test_a_place_that_cannot_be_written_is_told(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    outcome = pdm("report", work / "model", "--out", tmp_path / "no" / "such.html")
+    assert outcome.code == 2
+    assert "cannot be written" in outcome.stderr
