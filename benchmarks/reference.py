@@ -7,8 +7,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from pdm_cli.commands.demo import write_fleet
-from pdm_cli.core.simulate import simulate_fleet
+from pdm_cli.commands.simulate import simulate_blocks, write_fleets
 
 
 @cache
@@ -16,6 +15,6 @@ def raw_folder() -> Path:
     shared = os.environ.get("PDM_CLI_REFERENCE")
     if shared:
         return Path(shared) / "data/azure_pdm"
-    folder = Path(tempfile.mkdtemp(prefix="pdm-benchmark-")) / "raw"
-    write_fleet(simulate_fleet(machines=100, days=365, seed=0), folder)
+    folder = Path(tempfile.mkdtemp(prefix="pdm-benchmark-"))
+    write_fleets(simulate_blocks(machines=100, days=365, seed=0), folder)
     return folder

@@ -30,6 +30,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pdm-benchmark-") as folder:
         prepared, anomalies, model = (Path(folder) / name for name in ("prepared", "anomalies", "model"))
         rows = {
+            "simulate 2,000": ("simulate", "--machines", 2000, "--days", 365, "--out", Path(folder) / "fleet"),
             "preprocess": ("preprocess", "--data", raw_folder(), "--out", prepared),
             "detect-anomalies": ("detect-anomalies", "--prepared", prepared, "--out", anomalies),
             "train": ("train", "--prepared", prepared, "--anomalies", anomalies, "--out", model, *SPLIT),

@@ -29,6 +29,7 @@ from pdm_cli.commands import (
     preprocess,
     report,
     run,
+    simulate,
     submit,
     train,
 )
@@ -155,6 +156,7 @@ app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
 app.add_typer(jobs.app, name="jobs")
 app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
 app.command("import")(import_csv.import_csv)
 app.command("report")(report.report)

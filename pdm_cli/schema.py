@@ -100,6 +100,19 @@ PREDICTIONS = Table(
     ),
     (MACHINE, TIME, "component"),
 )
+TRUTH = Table(
+    "truth",
+    (
+        Column(TIME, "time", "first shifted hour, UTC; may lie before the telemetry"),
+        _MACHINE,
+        Column("until", "time", "last shifted hour, UTC: that of the failure; may lie after the telemetry"),
+        Column("component", "text", "component whose sensor shifts"),
+        Column("sensor", "text", "sensor column"),
+        Column("step", "number", "how far the sensor shifts, in its unit"),
+        Column("fails", "number", "true where the component fails as the shift ends, false where nothing follows"),
+    ),
+    (MACHINE, TIME, "component", "fails"),
+)
 
 EVENT_TABLES = (ERRORS, MAINT, FAILURES)
 RAW_TABLES = (TELEMETRY, *EVENT_TABLES, MACHINES)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +14,6 @@ from pdm_cli.commands.options import DATA_PANEL, with_settings
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import ColumnsParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen
-
-if TYPE_CHECKING:
-    from pdm_cli.core.simulate import Fleet
 
 Machines = Annotated[int, typer.Option("--machines", min=24, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
 Days = Annotated[int, typer.Option("--days", min=150, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
@@ -37,34 +36,78 @@ def demo(
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Simulate a small fleet, run all stages on it, and show how good the warnings are and what is to be done.
+    """Simulate a small fleet, run all stages on it, show what is to be done on the last day, and what then happened.
 
     Example: pdm demo
     """
-    from pdm_cli.commands.execution import read_summary
-    from pdm_cli.commands.run import run_stage, run_stages
-    from pdm_cli.commands.stages import STAGES
     from pdm_cli.report.forecasts import draw_forecast
+    from pdm_cli.report.outcomes import draw_outcomes
     from pdm_cli.report.results import draw_metrics
 
+    folder = Path(out)
+    data = folder / "data"
     # The fleet is in the form of the contract: what a config here says of other raw tables is not about it.
     settings = replace(
         settings, columns=ColumnsParams(), preprocess=PreprocessParams(), train=replace(settings.train, fast=True)
     )
-    data = Path(out) / "data"
     make_data(data, machines=machines, days=days, seed=fleet_seed, screen=screen)
+    metrics, forecast = _learn_and_foretell(folder, settings=settings, screen=screen)
+    outcomes = _look_up_outcomes(data, forecast)
+    payload = {**metrics, "out": str(folder / "model"), "predictions": forecast, "outcomes": outcomes}
+    drawn = (draw_metrics(metrics), draw_forecast(forecast), draw_outcomes(outcomes), _list_places(folder))
+    screen.result(payload, lambda: [*chain.from_iterable(drawn)])
+
+
+def _learn_and_foretell(folder: Path, *, settings: Settings, screen: Screen) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run all stages on ``folder/data`` and return the summaries of ``train`` and ``predict``."""
+    from pdm_cli.commands.execution import read_summary
+    from pdm_cli.commands.run import run_stage, run_stages
+    from pdm_cli.commands.stages import STAGES
+
+    data, model, predictions = (str(folder / name) for name in ("data", "model", "predictions"))
     try:
-        metrics = run_stages(str(data), out, settings=settings, screen=screen)
+        metrics = run_stages(data, str(folder), settings=settings, screen=screen)
     except NotEnoughData as error:
         # Few failures fell on this fleet: another one is easier to come by than other settings.
         error.hint = "give more --machines or --days, or another --fleet-seed"
         raise
-    model, predictions = (str(Path(out) / name) for name in ("model", "predictions"))
+    # What the model has learned from is left out: it would look too good.
+    since = datetime.fromisoformat(metrics["split"]["test_start"])
+    settings = replace(settings, predict=replace(settings.predict, since=since))
     stage = STAGES["predict"]
-    run_stage(stage, {"data": str(data), "model": model}, predictions, settings=settings, screen=screen)
-    forecast = read_summary(stage, Path(predictions))
-    payload = {**metrics, "out": model, "predictions": forecast}
-    screen.result(payload, lambda: [*draw_metrics(metrics), *draw_forecast(forecast), model, predictions])
+    run_stage(stage, {"data": data, "model": model}, predictions, settings=settings, screen=screen)
+    return metrics, read_summary(stage, Path(predictions))
+
+
+def _look_up_outcomes(data: Path, forecast: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what came of the work list in the two days after the last reading."""
+    import json
+
+    import pandas as pd
+
+    from pdm_cli.core.outcomes import match_outcomes
+    from pdm_cli.schema import MACHINE, TRUTH
+    from pdm_cli.tables import read_frame
+
+    types = {"rank": "int64", MACHINE: "int64", "component": "str", "since": "datetime64[us]"}
+    worklist = pd.DataFrame(forecast["worklist"], columns=list(types)).astype(types)
+    outcomes = match_outcomes(worklist, read_frame(data / TRUTH.file), end=pd.Timestamp(forecast["end"]))
+    records: list[dict[str, Any]] = json.loads(outcomes.to_json(orient="records", date_format="iso", date_unit="s"))
+    return records
+
+
+def _list_places(folder: Path) -> list[str]:
+    """Return a line for each thing worth a look."""
+    places = {
+        "model/report.html": "how good the model is",
+        "model/leaderboard.csv": "what was tried",
+        "predictions/report.html": "what is to be done",
+        "predictions/worklist.csv": "the same, for a spreadsheet",
+        "data": "raw tables, in the form that pdm run --data takes",
+    }
+    there = {folder / name: text for name, text in places.items() if (folder / name).exists()}
+    width = max(len(str(place)) for place in there)
+    return ["", "look at", *(f"{str(place).ljust(width)}  {text}" for place, text in there.items())]
 
 
 def make_data(folder: Path, *, machines: int, days: int, seed: int, screen: Screen) -> None:
@@ -76,22 +119,10 @@ def make_data(folder: Path, *, machines: int, days: int, seed: int, screen: Scre
         If the folder holds files that pdm did not write.
     """
     from pdm_cli import manifest, outputs
-    from pdm_cli.core.simulate import simulate_fleet
+    from pdm_cli.commands.simulate import fleet_recipe, simulate_into
 
-    parameters = {"demo": {"machines": machines, "days": days, "fleet_seed": seed}}
-    recipe = manifest.Recipe("demo", parameters, {}, manifest.library_versions(), manifest.code_hash())
-    if not manifest.reasons_to_redo(folder, recipe):
+    if not manifest.reasons_to_redo(folder, fleet_recipe(machines=machines, days=days, seed=seed)):
+        screen.say(f"simulate: unchanged, kept {folder}")
         return
     outputs.check_free(folder, overwrite=True)
-    screen.say(f"demo: simulating {machines} machines for {days} days")
-    with outputs.output_folder(folder, recipe) as partial:
-        write_fleet(simulate_fleet(machines=machines, days=days, seed=seed), partial)
-
-
-def write_fleet(fleet: Fleet, folder: Path) -> None:
-    """Write a fleet as the raw tables of a data folder."""
-    from pdm_cli.tables import write_frame
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("telemetry", "errors", "maint", "failures", "machines"):
-        write_frame(folder / f"{name}.parquet", getattr(fleet, name))
+    simulate_into(folder, machines=machines, days=days, seed=seed, screen=screen)

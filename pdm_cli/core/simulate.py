@@ -2,12 +2,14 @@
 
 The tables have the raw form of real data. What leads to a failure: the component's sensor steps away from its level
 48 h before, its own error follows about a day before, and the failure falls on a planned visit, at which the
-component is replaced. What misleads: equal steps without a failure, and errors that mean nothing.
+component is replaced. What misleads: equal steps without a failure, and errors that mean nothing. An answer key
+tells which is which.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,7 @@ VISIT_INTERVAL_HOURS = 15 * 24
 HISTORY_VISITS = 14
 """Places of the visit grid before the telemetry: 14 x 15 days, about half a year before."""
 VISIT_HELD_SHARE = 0.9
-HISTORY_VISIT_HELD_SHARE = 0.25
+HISTORY_VISIT_HELD_SHARE = 0.17
 SECOND_COMPONENT_SHARE = 0.3
 
 SOUND_SHARE = 0.02
@@ -34,7 +36,7 @@ ANNOUNCED_SHARE = 0.97
 """Share of the failures that their own errors precede."""
 ERROR_LEAD_HOURS = (24, 30)
 """Least and greatest hours between a failure and its own errors; the least is by far the commonest."""
-LEAST_ERROR_LEAD_SHARE = 0.8
+LEAST_ERROR_LEAD_SHARE = 0.95
 
 _HOURS_PER_YEAR = 365.0 * 24.0
 
@@ -69,6 +71,7 @@ ERRORS_PER_YEAR = {"error1": 8.0, "error2": 7.0, "error3": 6.0, "error4": 6.0, "
 MODELS = {"model1": (0.15, 1.4), "model2": (0.15, 1.3), "model3": (0.35, 0.8), "model4": (0.35, 0.9)}
 """Model: its share of the fleet, and how often it fails beside the mean of the fleet."""
 
+SENSORS = tuple(component.sensor for component in COMPONENTS)
 # Sorted, so that rows of one hour stay in the order of their labels when sorted by code.
 _COMPONENT_LABELS = np.array([component.name for component in COMPONENTS])
 _ERROR_LABELS = np.array(sorted(ERRORS_PER_YEAR))
@@ -76,7 +79,7 @@ _ERROR_LABELS = np.array(sorted(ERRORS_PER_YEAR))
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The five raw tables of a fleet, each sorted by machineID, then datetime.
+    """The five raw tables of a fleet and their answer key, each sorted by machineID, then datetime.
 
     Attributes
     ----------
@@ -91,6 +94,9 @@ class Fleet:
         ``datetime``, ``machineID``, ``failure`` (comp1 .. comp4); every row is in ``maint`` too.
     machines : pandas.DataFrame
         ``machineID``, ``model`` (model1 .. model4), ``age`` (int32, years, 0 .. 20); one row a machine.
+    truth : pandas.DataFrame
+        One row a shift of a sensor, columns as in `pdm_cli.schema.TRUTH`; also of failures that come after the last
+        reading, up to two days, which are not in ``failures`` yet.
     """
 
     telemetry: pd.DataFrame
@@ -98,6 +104,20 @@ class Fleet:
     maint: pd.DataFrame
     failures: pd.DataFrame
     machines: pd.DataFrame
+    truth: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What was drawn for one machine; events are rows of (hour, code), and shifts of (first hour, code, is real)."""
+
+    model: str
+    age_years: int
+    readings: NDArray[np.float64]
+    errors: NDArray[np.int64]
+    replaced: NDArray[np.int64]
+    failures: NDArray[np.int64]
+    shifts: NDArray[np.int64]
 
 
 def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
@@ -115,7 +135,7 @@ def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
     Returns
     -------
     Fleet
-        All machines in memory, about 44 bytes a telemetry row; for large fleets stream `simulate_machine`.
+        All machines in memory, about 44 bytes a telemetry row; for large fleets stream `simulate_machines`.
 
     Raises
     ------
@@ -129,22 +149,16 @@ def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
     (146, [1, 2])
     """
     _check_at_least(1, machines=machines)
-    parts = [simulate_machine(machine_id, days=days, seed=seed) for machine_id in range(1, machines + 1)]
-    return Fleet(
-        **{
-            table.name: pd.concat([getattr(part, table.name) for part in parts], ignore_index=True)
-            for table in fields(Fleet)
-        }
-    )
+    return simulate_machines(range(1, machines + 1), days=days, seed=seed)
 
 
-def simulate_machine(machine_id: int, *, days: int, seed: int) -> Fleet:
-    """Simulate one machine, which depends on no other machine of its fleet.
+def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int) -> Fleet:
+    """Simulate some machines of a fleet; none depends on any other.
 
     Parameters
     ----------
-    machine_id : int
-        Number of the machine in its fleet, at least 1.
+    machine_ids : sequence of int
+        Numbers of the machines in their fleet, each at least 1, ascending; at least one.
     days : int
         Length of the telemetry, at least 1.
     seed : int
@@ -153,38 +167,49 @@ def simulate_machine(machine_id: int, *, days: int, seed: int) -> Fleet:
     Returns
     -------
     Fleet
-        The rows of this machine in the tables of `simulate_fleet`.
+        The rows of these machines in the tables of `simulate_fleet`.
 
     Raises
     ------
     ValueError
         If an argument is below its least value.
     """
-    _check_at_least(1, machine_id=machine_id, days=days)
+    _check_at_least(1, machine_id=min(machine_ids), days=days)
     _check_at_least(0, seed=seed)
-    rng = np.random.default_rng([seed, machine_id])
     last_hour = days * 24
+    drawn = [_draw(np.random.default_rng([seed, machine_id]), last_hour) for machine_id in machine_ids]
+    ids = np.array(machine_ids, dtype=np.int32)
+    hours = np.arange(last_hour + 1)
+    readings = np.concatenate([machine.readings for machine in drawn], axis=1)
+    telemetry = _stamped(np.repeat(ids, hours.size), np.tile(hours, ids.size))
+    attributes = {
+        "machineID": ids,
+        "model": pd.array([machine.model for machine in drawn], dtype="str"),
+        "age": np.array([machine.age_years for machine in drawn], dtype=np.int32),
+    }
+    errors, maint, failures = (
+        _cut([getattr(machine, name) for machine in drawn], last_hour) for name in ("errors", "replaced", "failures")
+    )
+    return Fleet(
+        telemetry=telemetry.assign(**dict(zip(SENSORS, readings, strict=True))),
+        errors=_event_table(ids, errors, errorID=_ERROR_LABELS),
+        maint=_event_table(ids, maint, comp=_COMPONENT_LABELS),
+        failures=_event_table(ids, failures, failure=_COMPONENT_LABELS),
+        machines=pd.DataFrame(attributes),
+        truth=_truth_table(ids, [machine.shifts for machine in drawn]),
+    )
+
+
+def _draw(rng: np.random.Generator, last_hour: int) -> _Machine:
+    """Draw everything about one machine."""
     model, age_years = _draw_machine(rng)
     visit_hours = _draw_visit_grid(rng, last_hour)
     fails = _draw_failures(rng, visit_hours, model, age_years)
     replaced = _draw_replacements(rng, visit_hours, fails)
     failures = _event_rows(visit_hours, fails)
     errors = _draw_errors(rng, failures, last_hour)
-    readings = _draw_readings(rng, failures, last_hour)
-    telemetry = _stamped(machine_id, np.arange(last_hour + 1)).assign(**readings)
-    return Fleet(
-        telemetry=telemetry,
-        errors=_event_table(machine_id, errors, last_hour, errorID=_ERROR_LABELS),
-        maint=_event_table(machine_id, _event_rows(visit_hours, replaced), last_hour, comp=_COMPONENT_LABELS),
-        failures=_event_table(machine_id, failures, last_hour, failure=_COMPONENT_LABELS),
-        machines=pd.DataFrame(
-            {
-                "machineID": np.array([machine_id], dtype=np.int32),
-                "model": pd.array([model], dtype="str"),
-                "age": np.array([age_years], dtype=np.int32),
-            }
-        ),
-    )
+    readings, shifts = _draw_readings(rng, failures, last_hour)
+    return _Machine(model, age_years, readings, errors, _event_rows(visit_hours, replaced), failures, shifts)
 
 
 def _check_at_least(least: int, **arguments: int) -> None:
@@ -261,17 +286,20 @@ def _draw_errors(rng: np.random.Generator, failures: NDArray[np.int64], last_hou
 
 def _draw_readings(
     rng: np.random.Generator, failures: NDArray[np.int64], last_hour: int
-) -> dict[str, NDArray[np.float64]]:
-    """Return the hourly readings of each sensor, ``last_hour + 1`` values each, in the unit of the sensor."""
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return hourly readings, shape (sensors, ``last_hour + 1``), in the sensors' units, and the shifts in them."""
     hours = last_hour + 1
-    readings = {}
+    readings, shifts = [], []
     for code, component in enumerate(COMPONENTS):
         span = hours + SHIFT_HOURS  # a decoy may have begun before the telemetry
         decoys = rng.integers(-SHIFT_HOURS, hours, rng.poisson(DECOYS_PER_SENSOR_YEAR * span / _HOURS_PER_YEAR))
         true_starts = failures[failures[:, 1] == code, 0] - SHIFT_HOURS
-        shifts = _count_shifts(np.concatenate([decoys, true_starts]), hours)
-        readings[component.sensor] = rng.normal(component.level, component.noise, hours) + component.step * shifts
-    return readings
+        starts = np.concatenate([decoys, true_starts])
+        is_real = np.arange(starts.size) >= decoys.size
+        shifts.append(np.column_stack([starts, np.full(starts.size, code), is_real]))
+        noisy = rng.normal(component.level, component.noise, hours)
+        readings.append(noisy + component.step * _count_shifts(starts, hours))
+    return np.array(readings), np.concatenate(shifts)
 
 
 def _count_shifts(starts: NDArray[np.int64], hours: int) -> NDArray[np.int64]:
@@ -287,18 +315,33 @@ def _event_rows(visit_hours: NDArray[np.int64], happens: NDArray[np.bool_]) -> N
     return np.column_stack([visit_hours[place], code])
 
 
-def _event_table(machine_id: int, rows: NDArray[np.int64], last_hour: int, **labels: NDArray[np.str_]) -> pd.DataFrame:
-    """Return the rows of (hour, code) up to the last hour, each once and sorted, with the code's label as column."""
-    known = np.unique(rows[rows[:, 0] <= last_hour], axis=0)
-    columns = {column: pd.array(names[known[:, 1]], dtype="str") for column, names in labels.items()}
-    return _stamped(machine_id, known[:, 0]).assign(**columns)
+def _cut(rows_of: list[NDArray[np.int64]], last_hour: int) -> list[NDArray[np.int64]]:
+    """Return each machine's rows of (hour, code) up to the last hour, each once and sorted."""
+    return [np.unique(rows[rows[:, 0] <= last_hour], axis=0) for rows in rows_of]
 
 
-def _stamped(machine_id: int, hours: NDArray[np.int64]) -> pd.DataFrame:
-    """Return the columns datetime and machineID for hours from the start of the telemetry."""
-    return pd.DataFrame(
-        {
-            "datetime": FIRST_STAMP + hours.astype("timedelta64[h]"),
-            "machineID": np.full(hours.size, machine_id, dtype=np.int32),
-        }
+def _event_table(ids: NDArray[np.int32], rows_of: list[NDArray[np.int64]], **labels: NDArray[np.str_]) -> pd.DataFrame:
+    """Return the machines' rows of (hour, code) as a table, with the code's label as column."""
+    hours, codes = np.concatenate(rows_of).T
+    columns = {column: pd.array(names[codes], dtype="str") for column, names in labels.items()}
+    return _stamped(np.repeat(ids, [len(rows) for rows in rows_of]), hours).assign(**columns)
+
+
+def _truth_table(ids: NDArray[np.int32], shifts_of: list[NDArray[np.int64]]) -> pd.DataFrame:
+    """Return the machines' shifts, by machine, first hour, component, decoys first."""
+    # Sorted as whole rows and not made unique: two decoys at once are twice as far.
+    ordered = [shifts[np.lexsort(shifts.T[::-1])] for shifts in shifts_of]
+    starts, codes, is_real = np.concatenate(ordered).T
+    table = _stamped(np.repeat(ids, [len(shifts) for shifts in ordered]), starts)
+    return table.assign(
+        until=table["datetime"].to_numpy() + np.timedelta64(SHIFT_HOURS, "h"),
+        component=pd.array(_COMPONENT_LABELS[codes], dtype="str"),
+        sensor=pd.array(np.array(SENSORS)[codes], dtype="str"),
+        step=np.array([component.step for component in COMPONENTS])[codes],
+        fails=is_real.astype(np.bool_),
     )
+
+
+def _stamped(machine_ids: NDArray[np.int32], hours: NDArray[np.int64]) -> pd.DataFrame:
+    """Return the columns datetime and machineID for hours from the start of the telemetry."""
+    return pd.DataFrame({"datetime": FIRST_STAMP + hours.astype("timedelta64[h]"), "machineID": machine_ids})

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pdm_cli.app import app
-from pdm_cli.commands.demo import write_fleet
+from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from tests.azureml.emulator import Emulator
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pdm_cli.commands.demo import write_fleet
+from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.commands.submission import parse_call
 from pdm_cli.config import resolve
 from pdm_cli.core.simulate import simulate_fleet

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pdm_cli.commands.demo import write_fleet
+from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from pdm_cli.raw import RawTelemetry
 from tests.cli.conftest import QUICK, Outcome, Pdm

@@ -267,4 +267,16 @@ def test_demo_needs_no_data_and_is_kept_when_run_again(pdm: Pdm, tmp_path: Path)
     first = pdm(*words, "--json")
     assert first.code == 0, first.stderr
     assert first.json["events"]["failures"] > 0
-    assert pdm(*words).stderr.count("unchanged, kept") == 4
+    # What was trained on is not foretold.
+    foretold = first.json["predictions"]
+    assert foretold["start"] == first.json["split"]["test_start"]
+    # Of every line of the work list it is told what then happened, and of every failure whether it was foretold.
+    outcomes = first.json["outcomes"]
+    ranks = [row["rank"] for row in outcomes if row["rank"] is not None]
+    assert ranks == [line["rank"] for line in foretold["worklist"]]
+    truth = pd.read_parquet(tmp_path / "demo/data/truth.parquet")
+    to_come = truth[truth["fails"] & (truth["until"] > pd.Timestamp(foretold["end"]))]
+    assert sum(row["failed"] is not None for row in outcomes) == len(to_come)
+    again = pdm(*words)
+    assert again.stderr.count("unchanged, kept") == 5
+    assert "demo/predictions/worklist.csv" in again.stdout

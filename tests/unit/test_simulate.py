@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from pdm_cli.core.simulate import Fleet, simulate_fleet, simulate_machine
+from pdm_cli.core.simulate import Fleet, simulate_fleet, simulate_machines
+from pdm_cli.schema import TRUTH
 
 MACHINES, DAYS = 20, 120
 SENSORS = ["volt", "rotate", "pressure", "vibration"]
@@ -72,7 +73,7 @@ def test_another_seed_gives_other_readings_and_failures(fleet: Fleet) -> None:
 @pytest.mark.parametrize("machine_id", [1, 2, 7])
 def test_a_machine_is_the_same_in_a_fleet_of_any_size(fleet: Fleet, machine_id: int) -> None:
     small = rows_of_machine(simulate_fleet(machines=7, days=DAYS, seed=0), machine_id)
-    alone = tables_of(simulate_machine(machine_id, days=DAYS, seed=0))
+    alone = tables_of(simulate_machines([machine_id], days=DAYS, seed=0))
     for name, table in rows_of_machine(fleet, machine_id).items():
         assert_frame_equal(small[name], table, check_exact=True)
         assert_frame_equal(alone[name], table, check_exact=True)
@@ -98,6 +99,8 @@ def test_tables_have_the_columns_and_types_of_the_raw_form(fleet: Fleet) -> None
         "maint": event_types | {"comp": text},
         "failures": event_types | {"failure": text},
         "machines": {"machineID": "int32", "model": text, "age": "int32"},
+        "truth": event_types
+        | {"until": "datetime64[us]", "component": text, "sensor": text, "step": "float64", "fails": "bool"},
     }
     for name, table in tables_of(fleet).items():
         assert {column: str(kind) for column, kind in table.dtypes.items()} == expected[name], name
@@ -260,4 +263,41 @@ def test_an_argument_out_of_range_is_refused_by_name(name: str, value: int) -> N
 
 def test_machine_number_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="machine_id"):
-        simulate_machine(0, days=1, seed=0)
+        simulate_machines([0], days=1, seed=0)
+
+
+def test_the_answer_key_has_the_columns_that_the_schema_documents(fleet: Fleet) -> None:
+    assert fleet.truth.columns.tolist() == [column.name for column in TRUTH.columns]
+
+
+def test_the_answer_key_holds_every_failure_and_those_to_come(fleet: Fleet) -> None:
+    real = fleet.truth[fleet.truth["fails"]]
+    end = START + pd.Timedelta(days=DAYS)
+    come = real[real["until"] <= end].rename(columns={"component": "failure"})
+    told = come[["until", "machineID", "failure"]].rename(columns={"until": "datetime"})
+    order = ["machineID", "datetime", "failure"]
+    assert_frame_equal(told.sort_values(order, ignore_index=True), fleet.failures.sort_values(order, ignore_index=True))
+    later = simulate_fleet(machines=MACHINES, days=DAYS + 2, seed=0).failures
+    assert len(real) - len(come) == (later["datetime"] > end).sum()
+
+
+def test_the_answer_key_undoes_every_shift(fleet: Fleet) -> None:
+    left = {sensor: fleet.telemetry[sensor].to_numpy().reshape(MACHINES, -1).copy() for sensor in SENSORS}
+    last = DAYS * 24
+    for row in fleet.truth.itertuples():
+        first, until = ((stamp - START) // pd.Timedelta(hours=1) for stamp in (row.datetime, row.until))
+        assert until - first == 48
+        left[row.sensor][row.machineID - 1, max(first, 0) : min(until, last) + 1] -= row.step
+    for sensor in SENSORS:
+        # With nothing but noise left, daily means spread by a 24th of its variance; shifts would add to that.
+        days = left[sensor][:, :last].reshape(MACHINES, -1, 24)
+        assert days.mean(axis=2).std() * 24**0.5 == pytest.approx(days.std(), rel=0.05)
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_blocks_of_machines_join_to_the_fleet(fleet: Fleet, size: int) -> None:
+    numbers = range(1, MACHINES + 1)
+    blocks = [simulate_machines(numbers[i : i + size], days=DAYS, seed=0) for i in range(0, MACHINES, size)]
+    for name, table in tables_of(fleet).items():
+        joined = pd.concat([getattr(block, name) for block in blocks], ignore_index=True)
+        assert_frame_equal(joined, table, check_exact=True)
