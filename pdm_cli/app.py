@@ -21,6 +21,7 @@ from pdm_cli.commands import (
     detect_anomalies,
     doctor,
     evaluate,
+    explain,
     fetch_results,
     jobs,
     predict,
@@ -148,6 +149,7 @@ app.command("detect-anomalies")(detect_anomalies.detect_anomalies)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
 app.add_typer(jobs.app, name="jobs")
