@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from pdm_cli import __version__
 from pdm_cli.commands import (
+    config,
     demo,
     detect_anomalies,
     doctor,
@@ -153,6 +154,7 @@ app.command("explain")(explain.explain)
 app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 # Options of the job stand before the command that is submitted, and that one's own after it.
