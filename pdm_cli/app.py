@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from pdm_cli import __version__
 from pdm_cli.commands import (
+    completion,
     config,
     demo,
     detect_anomalies,
@@ -31,6 +32,7 @@ from pdm_cli.commands import (
     submit,
     train,
 )
+from pdm_cli.commands.words import explain_usage
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -96,7 +98,7 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     except PdmError as error:
         return _fail(screen, error)
     except typer.TyperException as error:
-        return _fail(screen, _usage_error(error))
+        return _fail(screen, explain_usage(error))
     except MemoryError as error:
         return _fail(screen, _lack_of_memory(error))
     except PermissionError as error:
@@ -155,6 +157,7 @@ app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(config.app, name="config")
+app.command("completion")(completion.completion)
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 # Options of the job stand before the command that is submitted, and that one's own after it.
@@ -169,6 +172,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    completion.prepare_completion()
     try:
         app(prog_name="pdm")
     finally:
@@ -210,11 +214,3 @@ def _bug(error: Exception) -> InternalError:
     bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
     bug.__cause__ = error
     return bug
-
-
-def _usage_error(error: typer.TyperException) -> PdmError:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "pdm"
-    message = error.format_message()
-    message = message.replace("Value error, ", "").replace("Input should be", "should be")
-    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help shows what it takes")

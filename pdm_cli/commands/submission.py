@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -92,7 +93,9 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
     """
     command = words[0]
     if command not in SUBMITTED:
-        raise UsageError(f"pdm submit: {command!r} cannot be submitted", hint=f"one of {', '.join(SUBMITTED)}")
+        near = get_close_matches(command, SUBMITTED, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(SUBMITTED)}"
+        raise UsageError(f"pdm submit: {command!r} cannot be submitted", hint=hint)
     parser = _parser_of(command)
     values = dict(parser.make_context(f"pdm submit {command}", list(words[1:])).params)
     values["config"] = values["config"] or config
