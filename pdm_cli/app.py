@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from pdm_cli import __version__
 from pdm_cli.commands import (
@@ -32,6 +31,7 @@ from pdm_cli.commands import (
     submit,
     train,
 )
+from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
 from pdm_cli.commands.words import explain_usage
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
@@ -52,7 +52,7 @@ class InternalError(PdmError):
     exit_code = 1
 
 
-class ErrorMappingGroup(TyperGroup):
+class ErrorMappingGroup(HelpfulGroup):
     """The root command; gives the same exit codes in a process and under a test runner."""
 
     def main(
@@ -116,7 +116,7 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     return result if isinstance(result, int) else 0
 
 
-app = typer.Typer(
+app = HelpfulApp(
     name="pdm",
     cls=ErrorMappingGroup,
     help="Predictive maintenance: from machine telemetry and logs to warnings of failures.",

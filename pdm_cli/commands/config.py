@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
 from pdm_cli.commands.options import OUTPUT_PANEL, bind, with_settings
 from pdm_cli.errors import UsageError
 
-app = typer.Typer(help="The settings that hold here: show.")
+app = HelpfulApp(cls=HelpfulGroup, help="The settings that hold here: show.")
 
 
 @app.callback(invoke_without_command=True)

@@ -64,7 +64,7 @@ def explain(
 ) -> None:
     """Tell which features drove the probability of a failure, beside their usual values and the days before.
 
-    Example: pdm explain --model model --data raw --machine 42 --at 2015-10-01T06:00
+    Example: pdm explain --model model --data raw --machine 42 --at 2015-10-01
     """
     from pdm_cli import bundle
     from pdm_cli.commands.execution import check_inputs

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pdm_cli.commands import register
+from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
 from pdm_cli.commands.options import OUTPUT_PANEL, with_settings
 from pdm_cli.errors import RemoteError, UsageError
 from pdm_cli.params import Settings
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.", rich_help_panel=None)]
 
-app = typer.Typer(help="Jobs on Azure ML: list, show, logs, cancel, register.")
+app = HelpfulApp(cls=HelpfulGroup, help="Jobs on Azure ML: list, show, logs, cancel, register.")
 
 
 @app.callback(invoke_without_command=True)

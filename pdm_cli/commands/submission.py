@@ -20,6 +20,7 @@ import typer
 
 from pdm_cli import __version__, manifest
 from pdm_cli.commands.execution import list_input_files
+from pdm_cli.commands.helping import HelpfulApp
 from pdm_cli.commands.options import bind
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.config import option_words
@@ -111,7 +112,7 @@ def _parser_of(command: str) -> Any:
     """Return the parser of a command of pdm; where outputs go on this machine may be left open."""
     name = command.replace("-", "_")
     function = getattr(import_module(f"pdm_cli.commands.{name}"), name)
-    app = typer.Typer(add_completion=False)
+    app = HelpfulApp(add_completion=False)
     app.command(command, context_settings={"help_option_names": ["-h", "--help"]})(function)
     parser: Any = typer.main.get_command(app)
     next(parameter for parameter in parser.params if parameter.name == "out").required = False

@@ -9,9 +9,9 @@ import typer
 from pdm_cli.errors import UsageError
 
 # Commands of the package manager PDM, which installs a ``pdm``, too; those that are ours as well do what ours do.
-_PACKAGE_MANAGER = frozenset(
-    ("add", "build", "cache", "export", "fix", "info", "init", "install", "list", "lock", "new", "outdated", "plugin")
-    + ("publish", "py", "python", "remove", "search", "self", "show", "sync", "update", "use", "venv")
+_PACKAGE_MANAGER = re.compile(
+    "add|build|cache|export|fix|info|init|install|list|lock|new|outdated|plugin|publish|py|python|remove|search|self|"
+    "show|sync|update|use|venv"
 )
 # Typer tells only in words which commands are near.
 _NO_COMMAND = re.compile(r"No such command '(.*?)'(?:\. Did you mean '(.*?)'.*)?\.?")
@@ -28,7 +28,7 @@ def explain_usage(error: typer.TyperException) -> UsageError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "pdm"
     command = _NO_COMMAND.fullmatch(error.message)
-    if command and path == "pdm" and command[1] in _PACKAGE_MANAGER:
+    if command and path == "pdm" and _PACKAGE_MANAGER.fullmatch(command[1]):
         return _package_manager(command[1])
     near = getattr(error, "possibilities", None)
     if command:
