@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli import manifest
 from pdm_cli.commands.stages import Port, Stage
+from pdm_cli.commands.tracking import track_training
 from pdm_cli.errors import UsageError
 from pdm_cli.folders import check_folder, list_files
 from pdm_cli.params import Settings
@@ -90,6 +91,8 @@ def execute(
         summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key()))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
+    if stage.is_tracked:
+        track_training(target, summary, recipe.parameters, screen)
     screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s")
     return summary
 

@@ -56,6 +56,8 @@ class Stage:
         JSON file in the output folder with what the command tells.
     drawing : str
         ``module:function`` that draws the summary.
+    is_tracked : bool
+        Whether MLflow is told of it.
     """
 
     command: str
@@ -65,6 +67,7 @@ class Stage:
     folder: str
     summary: str
     drawing: str
+    is_tracked: bool = False
 
 
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
@@ -100,6 +103,7 @@ STAGES: dict[str, Stage] = {
         folder="model",
         summary="metrics.json",
         drawing="pdm_cli.report.results:draw_metrics",
+        is_tracked=True,
     ),
     "predict": Stage(
         command="predict",

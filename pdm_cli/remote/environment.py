@@ -16,6 +16,8 @@ NAME = "pdm-cli"
 _LIBRARIES = (
     *RECORDED_LIBRARIES,
     *("annotated-types", "platformdirs", "pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
+    # By these a job tells its workspace what it trained.
+    *("mlflow", "mlflow-skinny", "azureml-mlflow"),
 )
 
 
