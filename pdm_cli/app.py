@@ -41,6 +41,8 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 EXIT_TERMINATED = 128 + signal.SIGTERM
 # Azure's packages put the addresses of requests into their errors, signatures and all.
 _SIGNATURE = re.compile(r"(\bsig=)[^&\s'\")]+")
+# Variables by which users ask for colours in pipes.
+_COLOUR_WANTED = ("FORCE_COLOR", "PY_COLORS")
 # What another moment may mend: a full disk or quota, a device or file in use.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBUSY)
 
@@ -168,6 +170,9 @@ def main() -> None:
     """Run ``pdm``."""
     # Our matrix products are small and run side by side: threads inside each of them only get in one another's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not sys.stdout.isatty() and not any(map(os.environ.get, _COLOUR_WANTED)):
+        # Typer takes a pipe for a terminal in jobs of GitHub, unless told otherwise.
+        os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     # As exceptions, so that half-written outputs are cleared away.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

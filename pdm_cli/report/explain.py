@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.core.worklist import tell_value
 from pdm_cli.report.results import make_table
+from pdm_cli.report.screen import Prose
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -59,7 +60,7 @@ def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
     """Draw how the components stand, why one of them does, and the sensors of the days before."""
     span = f"{found['lead_time_hours']:g} to {found['horizon_hours']:g} h"
     head = f"machine {found['machineID']} at {_stamp(found['datetime'])} UTC: probability of failing within {span}"
-    return [head, _draw_components(found), *_draw_reasons(found), _draw_sensors(found["before"])]
+    return [Prose(head), _draw_components(found), *_draw_reasons(found), _draw_sensors(found["before"])]
 
 
 def _draw_components(found: dict[str, Any]) -> RenderableType:
