@@ -14,14 +14,16 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from pdm_cli import __version__
 from pdm_cli.commands import (
+    completion,
+    config,
     demo,
     detect_anomalies,
     doctor,
     evaluate,
+    explain,
     fetch_results,
     import_csv,
     jobs,
@@ -33,6 +35,8 @@ from pdm_cli.commands import (
     submit,
     train,
 )
+from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
+from pdm_cli.commands.words import explain_usage
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.report.screen import Screen
 
@@ -41,6 +45,8 @@ EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 EXIT_TERMINATED = 128 + signal.SIGTERM
 # Azure's packages put the addresses of requests into their errors, signatures and all.
 _SIGNATURE = re.compile(r"(\bsig=)[^&\s'\")]+")
+# Variables by which users ask for colours in pipes.
+_COLOUR_WANTED = ("FORCE_COLOR", "PY_COLORS")
 # What another moment may mend: a full disk or quota, a device or file in use.
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBUSY)
 
@@ -52,7 +58,7 @@ class InternalError(PdmError):
     exit_code = 1
 
 
-class ErrorMappingGroup(TyperGroup):
+class ErrorMappingGroup(HelpfulGroup):
     """The root command; gives the same exit codes in a process and under a test runner."""
 
     def main(
@@ -98,7 +104,7 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     except PdmError as error:
         return _fail(screen, error)
     except typer.TyperException as error:
-        return _fail(screen, _usage_error(error))
+        return _fail(screen, explain_usage(error))
     except MemoryError as error:
         return _fail(screen, _lack_of_memory(error))
     except PermissionError as error:
@@ -116,7 +122,7 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     return result if isinstance(result, int) else 0
 
 
-app = typer.Typer(
+app = HelpfulApp(
     name="pdm",
     cls=ErrorMappingGroup,
     help="Predictive maintenance: from machine telemetry and logs to warnings of failures.",
@@ -152,9 +158,12 @@ app.command("detect-anomalies")(detect_anomalies.detect_anomalies)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.command("run")(run.run)
 app.command("fetch-results")(fetch_results.fetch_results)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(config.app, name="config")
+app.command("completion")(completion.completion)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
@@ -171,10 +180,14 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of machines, and logs of jobs, may hold letters that the terminal has not.
         sys.stdout.reconfigure(errors="backslashreplace")
+    if not sys.stdout.isatty() and not any(map(os.environ.get, _COLOUR_WANTED)):
+        # Typer takes a pipe for a terminal in jobs of GitHub, unless told otherwise.
+        os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     # As exceptions, so that half-written outputs are cleared away.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    completion.prepare_completion()
     try:
         app(prog_name="pdm")
     finally:
@@ -216,11 +229,3 @@ def _bug(error: Exception) -> InternalError:
     bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
     bug.__cause__ = error
     return bug
-
-
-def _usage_error(error: typer.TyperException) -> PdmError:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "pdm"
-    message = error.format_message()
-    message = message.replace("Value error, ", "").replace("Input should be", "should be")
-    return UsageError(message[:1].lower() + message[1:].rstrip("."), hint=f"{command} --help shows what it takes")

@@ -19,7 +19,8 @@ ENV_PREFIX = "PDM_CLI_"
 # Names with the prefix that are no settings: where the config is, and where tests find the reference data and Azurite.
 ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE", "PDM_CLI_AZURITE"})
 
-_PRECEDENCE = {"option": 0, "environment": 1}
+# Before the name of the variable in the origin of a setting.
+_ENVIRONMENT = "environment: "
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,14 @@ class Resolved:
     settings : Settings
         One frozen dataclass a section.
     origins : dict of str to str
-        Setting name to ``option``, ``environment``, ``default`` or the config file's path.
+        Setting name to ``option``, ``environment: VARIABLE``, ``default`` or the config file's path.
+    file : Path or None
+        Config file that was read.
     """
 
     settings: Settings
     origins: dict[str, str]
+    file: Path | None = None
 
 
 def option_name(key: str) -> str:
@@ -84,9 +88,10 @@ def resolve(
     for name, cls in SECTIONS.items():
         values: dict[str, object] = {}
         for item in section_fields(name):
+            variable, given = from_environment.get(item.name, ("", None))
             sources = (
                 ("option", options.get(item.name)),
-                ("environment", from_environment.get(item.name)),
+                (_ENVIRONMENT + variable, given),
                 (str(path), from_file.get(name, {}).get(item.name)),
             )
             origins[item.name], value = next(((o, v) for o, v in sources if v is not None), ("default", None))
@@ -94,7 +99,7 @@ def resolve(
                 values[item.name] = value
         sections[name] = _validate(cls, name, values, origins)
         _refuse_without_effect(name, sections[name], origins)
-    return Resolved(Settings(**sections), origins)
+    return Resolved(Settings(**sections), origins, path)
 
 
 def restore(sections: Mapping[str, Mapping[str, object]], source: str) -> Settings:
@@ -205,7 +210,8 @@ def _home(key: str) -> str | None:
     return next((name for name in SECTIONS if key in {item.name for item in section_fields(name)}), None)
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def _read_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return for each setting that is in the environment the name of its variable and the value."""
     known = {_env_name(item): item.name for name in SECTIONS for item in section_fields(name)}
     values = {}
     for name, value in environ.items():
@@ -218,15 +224,15 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
                 f"did you mean {ENV_PREFIX + close[0]!r}?" if close else "unset it; sample_config.toml has all settings"
             )
             raise ConfigError(f"environment: unknown setting {name}", hint=hint)
-        values[known[name]] = value
+        values[known[name]] = (name, value)
     return {**_read_other_variables(environ), **values}
 
 
-def _read_other_variables(environ: Mapping[str, str]) -> dict[str, str]:
+def _read_other_variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return the settings that other programs' variables give, such as those that Azure's tools set."""
     items = [item for name in SECTIONS for item in section_fields(name)]
-    found = {item.name: [environ[name] for name in item.metadata["variables"] if environ.get(name)] for item in items}
-    return {name: values[0] for name, values in found.items() if values}
+    found = {item.name: [name for name in item.metadata["variables"] if environ.get(name)] for item in items}
+    return {setting: (names[0], environ[names[0]]) for setting, names in found.items() if names}
 
 
 def _env_name(item: Field[Any]) -> str:
@@ -255,7 +261,7 @@ def _validate(cls: type[Section], section: str, values: dict[str, object], origi
         first = exc.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
         # A check over several settings has no field of its own: blame what was given last, by the one who can mend it.
-        named = sorted((k for k in parsed if k in message), key=lambda k: _PRECEDENCE.get(origins[k], 2))
+        named = sorted((k for k in parsed if k in message), key=lambda k: _rank(origins[k]))
         key = str(first["loc"][0]) if first["loc"] else named[0]
         message = message.removeprefix(f"{key}: ")
         shown = f" (got {first['input']!r})" if first["loc"] else ""
@@ -279,11 +285,15 @@ def _refuse_without_effect(section: str, values: Section, origins: dict[str, str
             )
 
 
+def _rank(origin: str) -> int:
+    return 0 if origin == "option" else 1 if origin.startswith(_ENVIRONMENT) else 2
+
+
 def _wrong_value(section: str, key: str, origins: dict[str, str], problem: str) -> PdmError:
     origin = origins.get(key, "default")
     if origin == "option":
         return UsageError(f"{option_name(key)}: {problem}", hint="--help shows the values it takes")
-    where = f"environment: {ENV_PREFIX}{key.upper()}" if origin == "environment" else f"{origin}: [{section}] {key}"
+    where = origin if origin.startswith(_ENVIRONMENT) else f"{origin}: [{section}] {key}"
     return ConfigError(f"{where}: {problem}", hint=f"{option_name(key)} in --help shows the values it takes")
 
 

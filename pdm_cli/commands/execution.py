@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli import manifest
 from pdm_cli.commands.stages import Port, Stage
+from pdm_cli.commands.tracking import track_training
 from pdm_cli.config import has_effect
 from pdm_cli.errors import UsageError
 from pdm_cli.folders import check_folder, list_files
@@ -93,6 +94,8 @@ def execute(
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
         if stage.has_report:
             _write_report(partial, recipe)
+    if stage.is_tracked:
+        track_training(target, summary, recipe.parameters, screen)
     screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s")
     return summary
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from pdm_cli.commands import register
+from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
 from pdm_cli.commands.options import OUTPUT_PANEL, with_settings
 from pdm_cli.errors import JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.params import Settings
@@ -26,7 +27,7 @@ _Result = TypeVar("_Result")
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.", rich_help_panel=None)]
 
-app = typer.Typer(help="Jobs on Azure ML: list, show, logs, cancel, register.")
+app = HelpfulApp(cls=HelpfulGroup, help="Jobs on Azure ML: list, show, logs, cancel, register.")
 
 
 @app.callback(invoke_without_command=True)

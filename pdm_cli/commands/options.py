@@ -19,6 +19,8 @@ MODEL_PANEL = "Model"
 AZURE_PANEL = "Azure"
 OUTPUT_PANEL = "Output"
 _ALIASES = {"smooth_hours": "--smooth", "time_budget_seconds": "--time-budget", "alert_rule": "--threshold"}
+# A longer default would be cut off in the help.
+_LONGEST_DEFAULT = 40
 _BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 _PANELS = {
     **dict.fromkeys(("columns", "preprocess"), DATA_PANEL),
@@ -121,7 +123,7 @@ def _setting_option(section: str, item: Field[Any], names: set[str]) -> inspect.
         *aliases,
         help=item.metadata["help"] + _remarks(section, item),
         rich_help_panel=_PANELS.get(section, MODEL_PANEL),
-        metavar=None if _is_plain(hint) else _metavar(hint),
+        metavar=_metavar(hint),
     )
     return _keyword(item.name, Annotated[(hint if _is_plain(hint) else str) | None, option], None)
 
@@ -136,7 +138,11 @@ def _is_plain(hint: Any) -> bool:
     return hint in (int, float, str, bool) or get_origin(hint) is Literal
 
 
-def _metavar(hint: Any) -> str:
+def _metavar(hint: Any) -> str | None:
+    if get_origin(hint) is Literal:
+        return "CHOICE"
+    if _is_plain(hint):
+        return None
     if get_origin(hint) is dict:
         return "NAME=LOW:HIGH,…"
     if get_origin(hint) is tuple:
@@ -148,7 +154,9 @@ def _metavar(hint: Any) -> str:
 def _remarks(section: str, item: Field[Any]) -> str:
     """Return the bounds and the default of a setting, such as `` (above 0, at most 0.49; default: 0.1)``."""
     hint = _hints(section, with_bounds=True)[item.name]
-    remarks = [remark for remark in (_bounds_text(hint), _default_text(item.default)) if remark]
+    # Beside the help: as a column of their own, choices would leave it no room.
+    choices = ", ".join(get_args(hint)) if get_origin(hint) is Literal else ""
+    remarks = [remark for remark in (choices, _bounds_text(hint), _default_text(item.default)) if remark]
     return f" ({'; '.join(remarks)})" if remarks else ""
 
 
@@ -167,6 +175,8 @@ def _default_text(default: Any) -> str:
         default = ",".join(f"{part:g}" if isinstance(part, float) else part for part in default)
     if isinstance(default, float):
         default = f"{default:g}"
+    if isinstance(default, str) and len(default) > _LONGEST_DEFAULT:
+        return "default: in pdm config show"
     return f"default: {default}" if isinstance(default, (str, int)) and default != "" else ""
 
 

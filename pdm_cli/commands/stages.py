@@ -58,6 +58,8 @@ class Stage:
         ``module:function`` that draws the summary.
     has_report : bool
         Whether a report.html is made of the output folder.
+    is_tracked : bool
+        Whether MLflow is told of it.
     """
 
     command: str
@@ -68,6 +70,7 @@ class Stage:
     summary: str
     drawing: str
     has_report: bool = False
+    is_tracked: bool = False
 
 
 # What preprocess found in the data; the report of a model tells it.
@@ -111,6 +114,7 @@ STAGES: dict[str, Stage] = {
         summary="metrics.json",
         drawing="pdm_cli.report.results:draw_metrics",
         has_report=True,
+        is_tracked=True,
     ),
     "predict": Stage(
         command="predict",

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ import typer
 
 from pdm_cli import __version__, manifest, outputs
 from pdm_cli.commands.execution import list_input_files, local_folder
+from pdm_cli.commands.helping import HelpfulApp
 from pdm_cli.commands.options import bind
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.config import option_words, resolve, section_fields
@@ -96,7 +98,9 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
     """
     command = words[0]
     if command not in SUBMITTED:
-        raise UsageError(f"pdm submit: {command!r} cannot be submitted", hint=f"one of {', '.join(SUBMITTED)}")
+        near = get_close_matches(command, SUBMITTED, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(SUBMITTED)}"
+        raise UsageError(f"pdm submit: {command!r} cannot be submitted", hint=hint)
     parser = _parser_of(command)
     values = dict(parser.make_context(f"pdm submit {command}", list(words[1:])).params)
     values["config"] = values["config"] or config
@@ -120,7 +124,7 @@ def _parser_of(command: str) -> Any:
     """Return the parser of a command of pdm; where outputs go on this machine may be left open."""
     name = command.replace("-", "_")
     function = getattr(import_module(f"pdm_cli.commands.{name}"), name)
-    app = typer.Typer(add_completion=False)
+    app = HelpfulApp(add_completion=False)
     app.command(command, context_settings={"help_option_names": ["-h", "--help"]})(function)
     parser: Any = typer.main.get_command(app)
     next(parameter for parameter in parser.params if parameter.name == "out").required = False

@@ -34,7 +34,8 @@ def submit(
     dry_run: Annotated[bool, _option("--dry-run", "Show what would be sent; needs no network.")] = False,
     wait: Annotated[bool, _option("--wait", "Wait for the end of the job; the exit code tells how it went.")] = False,
     timeout: Annotated[
-        float | None, _option("--timeout", "Seconds to wait; then exit code 9, and the job goes on.", min=0)
+        float | None,
+        _option("--timeout", "Seconds to wait; then exit code 9, and the job goes on.", min=0, metavar="SECONDS"),
     ] = None,
     name: Annotated[
         str, _option("--name", "Name of the job. The same command under the same name is sent only once.")
@@ -62,7 +63,7 @@ def submit(
     same content; an input may also be an address (azureml://…) or a data asset (azureml:NAME:VERSION, NAME@latest).
     With --wait, the command's --out gets the results.
 
-    Example: pdm submit --wait train --prepared prepared --anomalies anomalies --out model
+    Example: pdm submit --wait run --data raw --out work
     """
     from pdm_cli.commands.submission import Order, check_out, find_inputs, read_tags
     from pdm_cli.remote.environment import describe_environment

@@ -191,7 +191,7 @@ def _stamps(times: IntArray) -> NDArray[np.datetime64]:
 
 @dataclass(frozen=True)
 class Reason:
-    """A feature that raises the probability of a failure.
+    """A feature that raises, or lowers, the probability of a failure.
 
     Attributes
     ----------
@@ -200,7 +200,7 @@ class Reason:
     value : float, str or None
         Its value, or category; ``None`` if missing.
     contribution : float
-        What it adds to the log-odds, above 0.
+        What it adds to the log-odds.
     """
 
     name: str
@@ -215,6 +215,7 @@ def top_reasons(
     *,
     most: int = 3,
     categories: Mapping[str, Sequence[str]] | None = None,
+    both_ways: bool = False,
 ) -> list[list[Reason]]:
     """Return for each row the features with the largest contributions, largest first.
 
@@ -230,15 +231,18 @@ def top_reasons(
         Most reasons of a row; contributions of 0 or less are none.
     categories : mapping, optional
         Categorical feature to its categories, of which the values are positions.
+    both_ways : bool
+        Take also those below 0, and the largest whatever their sign.
     """
-    order = np.argsort(-contributions, axis=1, kind="stable")[:, :most]
+    weights = np.abs(contributions) if both_ways else contributions
+    order = np.argsort(-weights, axis=1, kind="stable")[:, :most]
     return [
         [
             Reason(names[column], _value(names[column], row[column], categories or {}), float(added[column]))
             for column in columns
-            if added[column] > 0
+            if weight[column] > 0
         ]
-        for columns, added, row in zip(order.tolist(), contributions, values, strict=True)
+        for columns, added, weight, row in zip(order.tolist(), contributions, weights, values, strict=True)
     ]
 
 
@@ -299,6 +303,28 @@ def describe(reason: Reason) -> str:
                 return missing.format(*match.groups())
             return wording.format(*match.groups(), **_words(value))
     return f"{reason.name} unknown" if value is None else f"{reason.name} = {_number(value)}"
+
+
+def tell_value(name: str, value: float | str | None) -> str:
+    """Return a feature's value alone in the unit that :func:`describe` tells it in.
+
+    Examples
+    --------
+    >>> tell_value("hours_since_error1", 240.0)
+    '10 days'
+    >>> tell_value("volt_mean_24h", 170.74)
+    '170.7'
+    >>> tell_value("comp1_match", -3.2)
+    'no'
+    """
+    if value is None or isinstance(value, str):
+        return value or "none"
+    wording = next((told for pattern, told, _ in _WORDINGS if re.fullmatch(pattern, name)), "")
+    place = re.search(r"\{(signed|percent|hours|beside|looks)\}", wording)
+    if place is None:
+        return _number(value)
+    words = {**_words(value), "looks": "yes" if value > 0 else "no"}
+    return words[place[1]]
 
 
 def _words(value: float) -> dict[str, str]:

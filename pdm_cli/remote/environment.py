@@ -17,6 +17,8 @@ _LIBRARIES = (
     *RECORDED_LIBRARIES,
     *("annotated-types", "jinja2", "matplotlib", "platformdirs"),
     *("pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
+    # By these a job tells its workspace what it trained.
+    *("mlflow", "mlflow-skinny", "azureml-mlflow"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.report.results import make_table
+from pdm_cli.report.screen import Prose
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,7 +20,7 @@ def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
         f"{summary['rows']:,} instants of {summary['machines']:,} machines, {_stamp(summary['start'])} to "
         f"{_stamp(summary['end'])} UTC; {summary['episodes']:,} episodes of alerts"
     )
-    return [facts, *_draw_work(summary), *_draw_drift(summary["drift"])]
+    return [Prose(facts), *_draw_work(summary), *_draw_drift(summary["drift"])]
 
 
 def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
@@ -27,17 +28,19 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
     if not work:
         return ["work list: no alert is on"]
     columns = (("machine", "left"), ("component", "left"), ("probability", "right"), ("alert since", "left"))
-    table = make_table("rank", *columns, ("fails, if it does", "left"), ("because", "left"))
+    table = make_table("rank", *columns, ("fails, if it does", "left"))
     for row in work[:_MOST_WORK]:
-        window = f"{_stamp(row['expected_from'])} to {_stamp(row['expected_until'])}"
+        window = f"{_day(row['expected_from'])} to {_day(row['expected_until'])}"
         machine = f"{row['machineID']}"
         if row["is_stale"]:
             machine += f" (silent since {_stamp(row['datetime'])})"
-        cells = (machine, row["component"], f"{row['probability']:.0%}", _stamp(row["since"]), window, row["reasons"])
+        cells = (machine, row["component"], f"{row['probability']:.0%}", _day(row["since"]), window)
         table.add_row(str(row["rank"]), *cells)
     more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []
     note = "probability of failing within the time given (UTC)"
-    return [table, *more, note]
+    # Below the table: beside so many columns reasons would have no room.
+    reasons = [Prose(f"{row['rank']}: {row['reasons']}") for row in work[:_MOST_WORK]]
+    return [table, note, *reasons, *more]
 
 
 def _draw_drift(drift: list[dict[str, Any]]) -> list[RenderableType]:
@@ -46,12 +49,16 @@ def _draw_drift(drift: list[dict[str, Any]]) -> list[RenderableType]:
     table = make_table("drifted feature", ("stability index", "right"))
     for row in drift[:_MOST_DRIFT]:
         table.add_row(row["feature"], f"{row['stability_index']:.2f}")
-    return [
-        f"{len(drift)} features are spread otherwise than in the training (population stability index of .25 or more); "
-        "all are in drift.csv",
-        table,
-    ]
+    told = (
+        f"{len(drift)} features are spread otherwise than in the training (population stability index of .25 or more)"
+    )
+    return [Prose(f"{told}; all are in drift.csv"), table]
 
 
 def _stamp(text: str) -> str:
     return text.replace("T", " ")[:16]
+
+
+def _day(text: str) -> str:
+    """Return a stamp without its year, which stands above."""
+    return _stamp(text)[5:]

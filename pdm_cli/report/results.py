@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.report.screen import Prose
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
@@ -65,8 +67,8 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     for name, count, first in list_findings(quality):
         table.add_row(name, f"{count:,}", first)
     if not table.row_count:
-        return ["\n".join([*lines, "nothing to complain about in the data"])]
-    return ["\n".join(lines), table]
+        return [Prose("\n".join([*lines, "nothing to complain about in the data"]))]
+    return [Prose("\n".join(lines)), table]
 
 
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
@@ -79,14 +81,15 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
         share = "-" if facts["share"] is None else f"{facts['share']:.2%}"
         counts = (f"{facts[name]:,}" for name in ("series", "judged", "unjudged", "anomalies"))
         table.add_row(sensor, *counts, share, f"{facts['skipped']:,}")
-    drawn: list[RenderableType] = [_judged_by(summary), table]
+    drawn: list[RenderableType] = [Prose(_judged_by(summary)), table]
     capped = sum(facts["capped"] for facts in summary["sensors"].values())
     if capped:
-        drawn.append(f"{capped:,} series reached --max-anoms {summary['max_anoms']:g}: they may hold more anomalies")
+        told = f"{capped:,} series reached --max-anoms {summary['max_anoms']:g}: they may hold more anomalies"
+        drawn.append(Prose(told))
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
-        drawn.append(f"most anomalies: machines {worst}")
-    drawn += _tell_skipped(summary["skipped"])
+        drawn.append(Prose(f"most anomalies: machines {worst}"))
+    drawn += map(Prose, _tell_skipped(summary["skipped"]))
     return drawn
 
 
@@ -126,21 +129,24 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         lines.insert(0, _trained_on(split))
     if split.get("machines_held_out"):
         lines[-1] += f", {len(split['machines_held_out']):,} machines held out"
-    names = ("AP", "AUC", "F1", "Brier", "alert on", "off", "failed", "caught", "false*")
+    names = ("AP", "AUC", "F1", "Brier", "on", "off", "failed", "caught", "false*")
     table = make_table("component", *((name, "right") for name in names))
     for component, row in metrics["components"].items():
         levels = [show_level(row["threshold"]), show_level(row["alert_off"])]
         table.add_row(component, *_scores(row), *levels, *_events(row["events"]))
     table.add_section()
-    table.add_row("macro / all", *_scores(metrics["macro"]), "", "", *_events(metrics["events"]))
-    note = "AP average precision, AUC area under the ROC curve; alerts go on at one probability and off at a lower one"
+    table.add_row("all", *_scores(metrics["macro"]), "", "", *_events(metrics["events"]))
+    note = (
+        "AP average precision, AUC area under the ROC curve; alerts go on at one probability and off at a lower one; "
+        "all: means of the scores"
+    )
     return [
         *_draw_search(metrics.get("search")),
-        "\n".join(lines),
+        Prose("\n".join(lines)),
         table,
-        f"{note}; * false alarms per machine and month",
-        _warning_time(metrics),
-        _costs(metrics["costs"]),
+        Prose(f"{note}; * false alarms per machine and month"),
+        Prose(_warning_time(metrics)),
+        Prose(_costs(metrics["costs"])),
     ]
 
 
@@ -172,7 +178,7 @@ def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
     if search["cut_short"]:
         told += "; cut short by the time budget, so another run may differ"
     members = " and ".join(f"{m['algorithm']} on {m['features']} features" for m in search["members"])
-    return [table, f"{told}; chosen: {members}"]
+    return [table, Prose(f"{told}; chosen: {members}")]
 
 
 def _costs(costs: dict[str, Any]) -> str:
@@ -257,8 +263,9 @@ def make_table(first: str, *columns: tuple[str, Any]) -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first)
     for name, justify in columns:
-        table.add_column(name, justify=justify)
+        # On a narrow terminal texts go over several lines; numbers stay whole.
+        table.add_column(name, justify=justify, no_wrap=justify == "right")
     return table

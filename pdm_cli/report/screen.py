@@ -20,6 +20,12 @@ ERROR_SCHEMA = "pdm.error/1"
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+class Prose(str):
+    """Text for reading, whose lines break between words on a terminal; other text is for scripts and stays whole."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Screen:
     """How one call speaks to its user.
@@ -84,8 +90,8 @@ class Screen:
             return
         console = _console(sys.stdout)
         for table in tables():
-            # Text, such as a path, is for scripts, too: its lines stay whole.
-            console.print(table, soft_wrap=isinstance(table, str))
+            is_prose = isinstance(table, Prose) and console.is_terminal
+            console.print(table, soft_wrap=isinstance(table, str) and not is_prose)
         console.file.flush()
 
     def line(self, text: str) -> None:

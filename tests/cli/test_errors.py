@@ -188,8 +188,17 @@ def test_unknown_component_is_refused_with_the_known_ones(work: Path, pdm: Pdm, 
 
 
 BAD_USAGE = {
-    "unknown command": (("trian",), "no such command 'trian'", "--help"),
-    "unknown option": (("preprocess", "--dat", "x"), "no such option: --dat", "pdm preprocess --help"),
+    "unknown command": (("trian",), "no such command 'trian'", "did you mean pdm train?"),
+    "command like no other": (("zzz",), "no such command 'zzz'", "pdm --help"),
+    "unknown command of a group": (("jobs", "shwo"), "no such command 'shwo'", "did you mean pdm jobs show?"),
+    "unknown command to submit": (("submit", "trian"), "'trian' cannot be submitted", "did you mean train?"),
+    "unknown option": (("preprocess", "--dat", "x"), "no such option: --dat", "did you mean --data?"),
+    "unknown setting": (
+        ("train", "--horizn-hours", "9"),
+        "no such option: --horizn-hours",
+        "did you mean --horizon-hours?",
+    ),
+    "option like no other": (("preprocess", "--zzz", "x"), "no such option: --zzz", "pdm preprocess --help"),
     "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
     "wrong number": (("train", "--prepared", "x", "--out", "y", "--trees", "many"), "'--trees'", "--help"),
     "number out of bounds": (("train", "--prepared", "x", "--out", "y", "--trees", "0"), "--trees:", "--help"),
@@ -204,6 +213,12 @@ BAD_USAGE = {
 def test_wrong_usage_ends_in_one_line_with_exit_2(name: str, pdm: Pdm) -> None:
     words, message, hint = BAD_USAGE[name]
     assert_clear(pdm(*words), 2, message, hint)
+
+
+@pytest.mark.parametrize("word", ["install", "add", "lock", "update", "init", "build", "sync", "use", "venv"])
+def test_words_of_the_package_manager_are_answered(word: str, pdm: Pdm) -> None:
+    outcome = pdm(word, "requests")
+    assert_clear(outcome, 2, "this pdm is pdm-cli, which foretells failures", f"python -m pdm {word} (pdm-project.org)")
 
 
 def test_output_folder_that_is_not_empty_needs_overwrite(work: Path, fleet: Path, pdm: Pdm) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import MISSING, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,8 @@ from tests.cli.conftest import Pdm
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [str(command.name) for command in app.registered_commands]
-# Such as "jobs list".
-SUB_COMMANDS = [
-    f"{group.name} {command.name}"
-    for group in app.registered_groups
-    if group.typer_instance
-    for command in group.typer_instance.registered_commands
-]
+GROUPS: list[Any] = app.registered_groups
+IN_GROUPS = [f"{group.name} {one.name}" for group in GROUPS for one in group.typer_instance.registered_commands]
 HEAVY = (
     "pandas",
     "numpy",
@@ -48,16 +44,39 @@ def test_help_lists_every_command(pdm: Pdm) -> None:
 def test_help_of_jobs_lists_each_of_its_commands(pdm: Pdm) -> None:
     outcome = pdm("jobs", "--help")
     assert outcome.code == 0
-    assert all(command.split()[1] in outcome.stdout for command in SUB_COMMANDS)
+    assert all(command.split()[1] in outcome.stdout for command in IN_GROUPS if command.startswith("jobs"))
     alone = pdm("jobs")
     assert (alone.code, alone.stdout) == (2, outcome.stdout)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *SUB_COMMANDS])
-def test_each_command_has_help_with_an_example(command: str, pdm: Pdm) -> None:
-    outcome = pdm(*command.split(), "--help")
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("command", [*COMMANDS, *IN_GROUPS])
+def test_each_help_begins_with_an_example_and_groups_its_options(
+    command: str, flag: str, pdm: Pdm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    outcome = pdm(*command.split(), flag)
     assert outcome.code == 0
-    assert f"Example: pdm {command}" in " ".join(outcome.stdout.split())
+    lines = [line.strip() for line in outcome.stdout.splitlines() if line.strip()]
+    assert lines[0].startswith(f"Usage: pdm {command} ")
+    assert lines[1].startswith("Example: ")
+    assert f"pdm {command}" in lines[1]
+    panels = {line.strip("╭─╮ ") for line in lines if line.startswith("╭")}
+    assert "Output" in panels
+    assert panels <= {"Arguments", "Data", "Model", "Azure", "Output"}
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("command", [*COMMANDS, *IN_GROUPS])
+def test_lines_of_help_are_filled(command: str, columns: int, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    prose, *options = pdm(*command.split(), "--help").stdout.split("╭", maxsplit=1)
+    for line, following in pairwise(line.strip() for line in prose.splitlines()):
+        # A line ends where the first word of the next has no room any more; the example stays whole.
+        assert not (line and following) or len(f"{line} {following.split()[0]}") > columns - 2
+    # Nothing is cut off, and flags have no type.
+    assert "…" not in options[0].replace("LOW:HIGH,…", "")
+    assert "<bool>" not in options[0]
 
 
 def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:

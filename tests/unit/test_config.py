@@ -69,7 +69,7 @@ def test_option_goes_before_environment_before_file_before_default(folder: Path)
     found = settings_from(folder, toml, options={"horizon_hours": 30.0, "trees": None}, environ=environ)
     settings, origins = found.settings, found.origins
     assert (settings.labels.horizon_hours, origins["horizon_hours"]) == (30, "option")
-    assert (settings.train.trees, origins["trees"]) == (21, "environment")
+    assert (settings.train.trees, origins["trees"]) == (21, "environment: PDM_CLI_TREES")
     assert (settings.train.folds, origins["folds"]) == (3, str(folder / CONFIG_FILE))
     assert (settings.labels.lead_time_hours, origins["lead_time_hours"]) == (3, "default")
 

@@ -1,0 +1,49 @@
+"""Words that are no command or option here: what was meant, or whose they are."""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+from pdm_cli.errors import UsageError
+
+# Commands of the package manager PDM, which installs a ``pdm``, too; those that are ours as well do what ours do.
+_PACKAGE_MANAGER = re.compile(
+    "add|build|cache|export|fix|info|init|install|list|lock|new|outdated|plugin|publish|py|python|remove|search|self|"
+    "show|sync|update|use|venv"
+)
+# Typer tells only in words which commands are near.
+_NO_COMMAND = re.compile(r"No such command '(.*?)'(?:\. Did you mean '(.*?)'.*)?\.?")
+
+
+def explain_usage(error: typer.TyperException) -> UsageError:
+    """Turn what Typer says of a command line into a line and a hint with the right word, where one is near.
+
+    Parameters
+    ----------
+    error : TyperException
+        Raised by the parser.
+    """
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "pdm"
+    command = _NO_COMMAND.fullmatch(error.message)
+    if command and path == "pdm" and _PACKAGE_MANAGER.fullmatch(command[1]):
+        return _package_manager(command[1])
+    near = getattr(error, "possibilities", None)
+    if command:
+        message, right = f"no such command {command[1]!r}", command[2] and f"{path} {command[2]}"
+    else:
+        message = error.message if near else error.format_message()
+        message, right = message[:1].lower() + message[1:].rstrip("."), near and near[0]
+    # Choices stand on lines of their own.
+    message = " ".join(message.split())
+    message = message.replace("Value error, ", "").replace("Input should be", "should be")
+    return UsageError(message, hint=f"did you mean {right}?" if right else f"{path} --help shows what it takes")
+
+
+def _package_manager(word: str) -> UsageError:
+    return UsageError(
+        f"no such command {word!r}: this pdm is pdm-cli, which foretells failures of machines",
+        hint=f"the package manager PDM is python -m pdm {word} (pdm-project.org); this program is also called pdm-cli",
+    )

@@ -1,0 +1,78 @@
+"""``pdm config show``: every setting, its value, and where that came from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pytest
+
+from pdm_cli.config import resolve
+from pdm_cli.params import SECTIONS
+from tests.cli.conftest import Pdm
+from tests.cli.test_errors import assert_clear
+
+CONFIG = """
+[labels]
+horizon_hours = 24
+[preprocess]
+ranges = {volt = [0, 400]}
+phase_minutes = 0.5
+[train]
+cutoff = 2015-08-01T00:00:00
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "my.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_what_is_shown_is_a_config_file_with_the_same_settings(config: Path, pdm: Pdm, tmp_path: Path) -> None:
+    for words in ((), ("--origin",)):
+        outcome = pdm("config", "show", "--config", config, *words)
+        assert outcome.code == 0, outcome.stderr
+        (tmp_path / "shown.toml").write_text(outcome.stdout)
+        again = resolve({}, config=str(tmp_path / "shown.toml"))
+        assert again.settings == resolve({}, config=str(config)).settings
+    for section, cls in SECTIONS.items():
+        assert f"[{section}]" in outcome.stdout
+        assert all(f"{item.name} =" in outcome.stdout for item in fields(cls))
+
+
+def test_each_origin_is_named(config: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDM_CLI_TREES", "7")
+    monkeypatch.setenv("AZUREML_ARM_SUBSCRIPTION", "abc")
+    outcome = pdm("config", "show", "--origin", "--config", config)
+    lines = {line.split(" =")[0]: line for line in outcome.stdout.splitlines()}
+    assert lines["trees"].endswith("# environment: PDM_CLI_TREES")
+    assert lines["subscription_id"].startswith('subscription_id = "abc"')
+    assert lines["subscription_id"].endswith("# environment: AZUREML_ARM_SUBSCRIPTION")
+    assert lines["horizon_hours"].endswith(f"# {config}")
+    assert lines["lead_time_hours"].endswith("# default")
+
+
+def test_json_holds_values_and_origins(config: Path, pdm: Pdm) -> None:
+    found = pdm("config", "show", "--json", "--config", config).json
+    assert (found["schema"], found["file"]) == ("pdm.config/1", str(config))
+    assert found["settings"]["labels"]["horizon_hours"] == 24
+    assert found["settings"]["train"]["cutoff"] == "2015-08-01T00:00:00"
+    assert set(found["settings"]) == set(asdict(resolve({}).settings))
+    assert found["origins"]["horizon_hours"] == str(config)
+    assert pdm("config", "show", "--json").json["file"] is None
+
+
+def test_wrong_settings_are_told_with_their_variable(pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDM_CLI_TREES", "none")
+    assert_clear(pdm("config", "show"), 3, "environment: PDM_CLI_TREES: ", "--trees in --help")
+
+
+def test_config_alone_shows_its_help(pdm: Pdm) -> None:
+    outcome = pdm("config")
+    assert outcome.code == 2
+    assert "show" in outcome.stdout
