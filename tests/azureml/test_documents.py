@@ -65,7 +65,7 @@ def test_every_command_works(document: Path, place: Path, azure_env: dict[str, s
     for block in blocks_of(document, "sh"):
         if block.startswith(SET_UP):
             continue
-        if "pdm import" in block:
+        if "pdm import" in block and (place / "raw").is_symlink():
             (place / "raw").unlink()
         words = ["bash", "-euo", "pipefail", "-c", block]
         environment = azure_env | quick | {"PATH": path}

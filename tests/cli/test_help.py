@@ -148,3 +148,10 @@ def test_ci_calls_the_commands_of_the_readme_to_the_letter() -> None:
     assert "pdm demo" in lines[0]
     assert "pytest" in lines[1]
     assert "grep '^python3 -m venv .venv && ' README.md" in (ROOT / ".ci/run").read_text()
+
+
+def test_command_reference_is_what_help_says(tmp_path: Path) -> None:
+    written = tmp_path / "commands.md"
+    subprocess.run([sys.executable, str(ROOT / "docs/write_commands.py"), str(written)], check=True)
+    again = "docs/commands.md is not what --help says: python docs/write_commands.py"
+    assert written.read_bytes() == (ROOT / "docs/commands.md").read_bytes(), again
