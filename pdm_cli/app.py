@@ -213,7 +213,11 @@ def _fail(screen: Screen, error: PdmError) -> int:
 
         text = "".join(traceback.format_exception(error))
         sys.stderr.write(_SIGNATURE.sub(r"\1…", text))
-    screen.fail(error)
+    try:
+        screen.fail(error)
+    except OSError:
+        # The place for the result takes nothing any more; the lines of the error stand on stderr.
+        _forget_stdout()
     return error.exit_code
 
 

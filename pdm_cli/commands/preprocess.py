@@ -58,6 +58,7 @@ def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[
 
     settings = task.settings
     _warn_of_mixed_zones(task)
+    _warn_of_texts(task, raw)
     findings = new_findings()
     findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
     written = _write_telemetry(task, raw, scan, findings)
@@ -79,6 +80,16 @@ def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[
         "ignored_columns": list(raw.ignored),
         "findings": {name: finding.as_dict() for name, finding in findings.items()},
     }
+
+
+def _warn_of_texts(task: Task, raw: RawTelemetry) -> None:
+    """Name columns of text that nobody chose to leave out: a sensor may be lost for a single word in it."""
+    texts = [name for name in raw.ignored if raw.type_of(name) == "a text"]
+    if texts and not task.settings.columns.sensors:
+        task.screen.warn(
+            f"telemetry.parquet: no sensors, for they hold text: {', '.join(texts)}; if one is a sensor, make it a "
+            "number, e.g. pandas.to_numeric(…); --sensors names those to use"
+        )
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from pdm_cli.remote.staging import Upload
 from pdm_cli.report.screen import Screen
 
 _DATASTORE = "azureml://"
+_ADDRESS = re.compile(r"azureml://(subscriptions/.+/)?(datastores/[^/]+/paths/.+|jobs/[^/]+/outputs/.+)")
 _ASSET = re.compile(r"(azureml:)?(?!azureml:)[A-Za-z0-9][\w.-]*(@latest|:[\w.-]+)")
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 # What Azure ML replaces in a command before the shell sees it.
@@ -186,6 +187,8 @@ def find_inputs(call: Call) -> dict[str, Upload | str]:
 
 def _find_input(port: Port, value: str) -> Upload | str:
     if value.startswith(_DATASTORE):
+        if not _ADDRESS.fullmatch(value):
+            raise UsageError(f"--{port.name} {value}: no address", hint="azureml://datastores/NAME/paths/FOLDER/")
         return value
     if not Path(value).exists() and _ASSET.fullmatch(value):
         return value if value.startswith("azureml:") else f"azureml:{value}"

@@ -153,6 +153,8 @@ class _After:
         from pdm_cli.commands.waiting import wait_for
 
         wait_for(session, job.name, timeout=self.timeout, screen=screen)
+        if not call.out:
+            screen.say(f"completed; pdm fetch-results {job.name} --out FOLDER gets the results")
         if call.out:
             fetch_job(session, job.name, call.out, overwrite=call.overwrite, screen=screen)
         if self.register:

@@ -318,9 +318,11 @@ def test_data_assets_and_addresses_are_taken(
         outcome = pdm("submit", "--wait", "detect-anomalies", "--prepared", source, "--jobs", 1, "--out", out)
         assert outcome.code == 0, outcome.stderr
         assert made(out) == made(work / "anomalies")
-    unknown = pdm("submit", "detect-anomalies", "--prepared", "nope@latest")
-    assert unknown.code == 6
-    assert "nope" in unknown.error
+    for name in ("nope@latest", "azureml:nope:1"):
+        unknown = pdm("submit", "detect-anomalies", "--prepared", name)
+        assert unknown.code == 6
+        assert "data asset nope" in unknown.error
+    assert pdm("submit", "--datastore", "nope", "preprocess", "--data", work / "raw").code == 6
 
 
 def test_what_is_under_way_is_not_written_over(pdm: Pdm, emulator: Emulator, work: Path) -> None:

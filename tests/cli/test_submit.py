@@ -80,6 +80,8 @@ def test_a_dry_run_imports_neither_azure_nor_the_learning_libraries(fleet: Path)
         (["train", "--prepared", "azureml:p:1", "--unit", "${{inputs.a}}"], "Azure ML would replace a part of it"),
         (["train", "--prepared", "/no/such/folder"], "no such folder"),
         (["train", "--prepared", "azureml:p"], "no data asset"),
+        (["train", "--prepared", "azureml://p"], "no address"),
+        (["train", "--prepared", ""], "the name of the folder is empty"),
         (["--name", "a b", "train", "--prepared", "azureml:p:1"], "no name of a job"),
         (["--tag", "a", "train", "--prepared", "azureml:p:1"], "not of the form KEY=VALUE"),
         (["--tag", "pdm_content=1", "train", "--prepared", "azureml:p:1"], "not of the form KEY=VALUE"),

@@ -139,20 +139,27 @@ def require_environment(session: Session, wanted: Environment, note: Note) -> st
 
 
 def resolve_asset(session: Session, source: Upload | str) -> Upload | str:
-    """Return a data asset with its version: what is latest now is not what is latest later.
+    """Look a data asset up, and return it with its version: what is latest now is not what is latest later.
 
     Parameters
     ----------
     session : Session
         The workspace.
     source : Upload or str
-        ``azureml:NAME@latest``; anything else is returned as it is.
+        ``azureml:NAME@latest`` or ``azureml:NAME:VERSION``; anything else is returned as it is.
+
+    Raises
+    ------
+    RemoteError
+        If there is no such asset.
     """
-    if not isinstance(source, str) or not source.endswith(_LATEST):
+    if not isinstance(source, str) or source.startswith("azureml://"):
         return source
-    name = source.removeprefix("azureml:").removesuffix(_LATEST)
-    with translated(f"data asset {name}"):
-        return f"azureml:{name}:{session.client.data.get(name, label='latest').version}"
+    asset = source.removeprefix("azureml:")
+    name, _, version = asset.removesuffix(_LATEST).partition(":")
+    wanted = {"version": version} if version else {"label": "latest"}
+    with translated(f"data asset {asset}"):
+        return f"azureml:{name}:{session.client.data.get(name, **wanted).version}"
 
 
 @dataclass(frozen=True)
