@@ -7,7 +7,6 @@ import functools
 import gc
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -38,13 +37,12 @@ from pdm_cli.commands import (
 from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
 from pdm_cli.commands.words import explain_usage
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
+from pdm_cli.remote.texts import hide_signatures
 from pdm_cli.report.screen import Screen
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 EXIT_TERMINATED = 128 + signal.SIGTERM
-# Azure's packages put the addresses of requests into their errors, signatures and all.
-_SIGNATURE = re.compile(r"(\bsig=)[^&\s'\")]+")
 # Variables by which users ask for colours in pipes.
 _COLOUR_WANTED = ("FORCE_COLOR", "PY_COLORS")
 # What another moment may mend: a full disk or quota, a device or file in use.
@@ -212,7 +210,7 @@ def _fail(screen: Screen, error: PdmError) -> int:
         import traceback
 
         text = "".join(traceback.format_exception(error))
-        sys.stderr.write(_SIGNATURE.sub(r"\1…", text))
+        sys.stderr.write(hide_signatures(text))
     try:
         screen.fail(error)
     except OSError:
@@ -230,6 +228,7 @@ def _lack_of_memory(error: MemoryError) -> TryAgain:
 
 
 def _bug(error: Exception) -> InternalError:
-    bug = InternalError(f"{type(error).__name__}: {error}", hint="a bug in pdm: run with --debug and report it")
+    told = hide_signatures(f"{type(error).__name__}: {error}")
+    bug = InternalError(told, hint="a bug in pdm: run with --debug and report it")
     bug.__cause__ = error
     return bug

@@ -37,7 +37,6 @@ SCHEMA = "pdm.fetch/1"
 _PLAIN_OUTPUT = "out"
 # The service's own place for what a job writes without being asked.
 _DEFAULT_OUTPUT = "default"
-_MOST_MANIFEST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def fetch_job(
     steady: Callable[[Callable[[], Any]], Any] = partial(insist, warn=screen.warn)
     state: JobState = steady(lambda: read_state(session, name))
     if not state.is_finished:
-        raise JobNotFinished(f"job {name}: {state.status}, not finished", hint="--wait waits for it")
+        raise JobNotFinished(f"job {name}: {state.status}, not finished", hint="--wait waits for it", job=name)
     if state.status != COMPLETED:
         logs = fetch_logs(session, state, target, screen)
         raise describe_end(state, {step: read_end(path) for step, path in logs.items()})
@@ -170,10 +169,7 @@ def _look_at(
         raise DataError(
             f"{where}: no {manifest.MANIFEST_FILE}, so no whole result of pdm; there are: {fetching.tell_names(files)}"
         )
-    text = storage.read_blob(container, files[manifest.MANIFEST_FILE], max_bytes=_MOST_MANIFEST_BYTES)
-    content = manifest.parse(text)
-    if content is None:
-        raise DataError(f"{where}: {manifest.MANIFEST_FILE}: damaged, or not written by pdm")
+    text, content = storage.read_manifest(container, files[manifest.MANIFEST_FILE], where)
     return Output(name, folder, container, fetching.list_wanted(files, content, where), text, content)
 
 

@@ -29,7 +29,6 @@ _TRAIN = STAGES["train"]
 _MODEL_OUTPUTS = {_TRAIN.command: OUTPUT, "run": _TRAIN.folder}
 # Where registered models are kept.
 _KEPT = "pdm/models"
-_MOST_BYTES = 16 * 2**20
 
 
 def register_job(
@@ -110,6 +109,7 @@ def find_model(state: JobState) -> str:
         raise JobNotFinished(
             f"job {state.name}: {state.status}, not finished",
             hint=f"pdm fetch-results {state.name} --out FOLDER --wait waits for it",
+            job=state.name,
         )
     if state.status != COMPLETED:
         raise describe_end(state, {})
@@ -151,14 +151,11 @@ def _read_results(session: Session, job: str, address: str) -> tuple[dict[str, A
     place = storage.parse_address(address)
     container = storage.open_container(session, place.datastore)
     blobs = {blob.name.removeprefix(place.prefix): blob for blob in storage.list_blobs(container, place.prefix)}
-    texts = {}
     for name in (manifest.MANIFEST_FILE, _TRAIN.summary):
         if name not in blobs:
             raise DataError(f"job {job}: no {name} in its output, so no whole model")
-        texts[name] = storage.read_blob(container, blobs[name], max_bytes=_MOST_BYTES)
-    made, text = manifest.parse(texts[manifest.MANIFEST_FILE]), texts[_TRAIN.summary]
-    if made is None:
-        raise DataError(f"job {job}: {manifest.MANIFEST_FILE}: damaged, or not written by pdm")
+    _, made = storage.read_manifest(container, blobs[manifest.MANIFEST_FILE], f"job {job}")
+    text = storage.read_blob(container, blobs[_TRAIN.summary])
     if made["outputs"].get(_TRAIN.summary, {}).get("sha256") != sha256(text).hexdigest():
         raise DataError(
             f"job {job}: {_TRAIN.summary}: not the file that its manifest lists", hint="it was changed after the job"

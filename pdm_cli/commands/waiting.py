@@ -126,15 +126,16 @@ def describe_end(state: JobState, ends: dict[str, str]) -> PdmError:
     """
     hint = f"pdm jobs logs {state.name}"
     if state.status == CANCELLED:
-        return JobCancelled(f"job {state.name} was cancelled", hint=hint)
+        return JobCancelled(f"job {state.name} was cancelled", hint=hint, job=state.name)
     if state.status != FAILED:
-        return JobFailed(f"job {state.name} ended as {state.status}", hint=hint)
+        return JobFailed(f"job {state.name} ended as {state.status}", hint=hint, job=state.name)
     for step in [part.name for part in state.parts() if part.has_failed]:
         told = last_error(ends.get(step, ""))
         if told is not None:
             place = f"{step}: " if state.steps else ""
-            return JobFailed(f"job {state.name} failed: {place}{told[0]}", hint=told[1] or hint)
-    return JobFailed(f"job {state.name} failed" + (f": {state.error}" if state.error else ""), hint=hint)
+            return JobFailed(f"job {state.name} failed: {place}{told[0]}", hint=told[1] or hint, job=state.name)
+    reason = f": {state.error}" if state.error else ""
+    return JobFailed(f"job {state.name} failed{reason}", hint=hint, job=state.name)
 
 
 def _tell_on(screen: Screen) -> TellLine:
@@ -223,6 +224,7 @@ class _Watch:
         return JobNotFinished(
             f"job {self._name}: {status} after {timeout:g} s, not finished",
             hint=f"it goes on; pdm fetch-results {self._name} --out FOLDER --wait waits for it again",
+            job=self._name,
         )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from pdm_cli import manifest, outputs
 from pdm_cli.errors import DataError
+from pdm_cli.remote.texts import plain
 
 # Names that Windows keeps for devices, with any ending; a folder fetched on one system is read on another.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 # Backslashes and colons make another path of a name on Windows; the rest cannot be in a name there.
-_FORBIDDEN = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f]')
+_FORBIDDEN = re.compile(r'[\\:*?"<>|\t]')
 _MOST_NAMES = 5
 _SHORT = 12
 
@@ -186,7 +187,10 @@ def check_name(name: str, told: str) -> str:
 
 def _is_bad(part: str) -> bool:
     # Without its last dot or space Windows takes a name for another one; '.', '..' and '' end in one or are none.
-    return part in ("", ".", "..") or part[-1] in ". " or bool(_FORBIDDEN.search(part) or _DEVICE.fullmatch(part))
+    if part in ("", ".", "..") or part[-1] in ". ":
+        return True
+    # What is not seen in a name makes it look like another one, or is an order to the terminal that shows it.
+    return bool(_FORBIDDEN.search(part) or _DEVICE.fullmatch(part)) or plain(part) != part
 
 
 def _read_facts(name: str, facts: Any, where: str) -> tuple[str, int]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import re
 from itertools import pairwise
 
-# Colours and other orders to a terminal, which have no business on another one.
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
+from pdm_cli.remote.texts import plain
+
 _ERROR = "error: "
 _HINT = "hint: "
 
@@ -40,7 +39,7 @@ class Tail:
 
 def clean(line: str) -> str:
     """Return a line as it stood on the terminal at last: what a progress bar wrote over is gone."""
-    return _ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip()
+    return plain(line.rstrip("\r").rpartition("\r")[2]).rstrip()
 
 
 def last_error(text: str) -> tuple[str, str | None] | None:

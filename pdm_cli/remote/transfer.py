@@ -53,14 +53,19 @@ def run_all(transfers: Sequence[Callable[[Event], object]]) -> None:
 
 
 def until(stopped: Event, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Give the pieces on, and end in an error when ``stopped`` is set.
+    """Give the pieces on, and end in an error when ``stopped`` is set; not even the first piece is asked for then.
 
     Raises
     ------
     CancelledError
         If the transfers end without this one.
     """
+    _check_going(stopped)
     for piece in pieces:
-        if stopped.is_set():
-            raise CancelledError
+        _check_going(stopped)
         yield piece
+
+
+def _check_going(stopped: Event) -> None:
+    if stopped.is_set():
+        raise CancelledError

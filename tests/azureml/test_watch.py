@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,20 @@ def test_a_signal_ends_the_following_and_not_the_job(
     assert f"warning: detached: {job} goes on; pdm fetch-results {job} --out FOLDER --wait" in outcome.stderr
     assert not emulator.jobs[job].is_cancelled
     emulator.jobs[job].end("Completed")
+
+
+def test_a_sign_in_service_in_trouble_does_not_end_the_waiting(pdm: Pdm, emulator: Emulator) -> None:
+    emulator.tokens.lifetime_seconds = 2
+    job = put_job(emulator, {}, status="Running", log=b"one\n")
+    following = pdm.start("jobs", "logs", job, "--follow")
+    assert following.stdout is not None
+    assert following.stdout.readline() == "one\n"
+    emulator.faults.add(method="POST", host="login", status=503, times=30)
+    time.sleep(6)
+    emulator.faults.clear()
+    emulator.jobs[job].end("Completed")
+    outcome = pdm.end(following)
+    assert outcome.code == 0, outcome.stderr
 
 
 def test_a_secret_that_is_not_good_any_more_ends_the_waiting(pdm: Pdm, emulator: Emulator) -> None:

@@ -459,3 +459,15 @@ def test_output_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monk
 def test_a_piece_of_two_periods_is_too_short(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / "a", "--mode", "batch")
     assert_clear(pdm(*words, "--longterm-days", 1), 2, "longer than two periods", "--longterm-days")
+
+
+def test_a_bug_tells_no_signature(fleet: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> Iterator[None]:
+        raise ValueError("https://store/c?sv=1&sig=SECRET&se=2")
+        yield
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fail)
+    outcome = pdm("preprocess", "--data", fleet, "--out", tmp_path / "out", "--debug")
+    assert outcome.code == 1
+    assert "error: ValueError: https://store/c?sv=1&sig=…&se=2" in outcome.stderr
+    assert "SECRET" not in outcome.stderr

@@ -17,6 +17,7 @@ HOSTILE = [
     *("../up", "a/../../up", "..", "a/..", "./a", "a/./b", "/absolute", "//share/x", "a//b", "a/", ""),
     *("C:/windows", "c:evil", "a/D:", "back\\slash", "..\\up", "\\\\share\\x", "nul\x00byte", "line\nfeed"),
     *("con", "CON.txt", "a/aux.csv", "NUL", "com1", "LPT9.log", "trailing.", "trailing ", "star*", "pipe|", "what?"),
+    *("c1\x9b2J", "esc\x1bc", "tab\tx", "\u202egnp.exe", "hidden\u200b"),
 ]
 HARMLESS = ["a", "a.b/c-d_e.parquet", ".hidden", "..double", "console.txt", "com10", "comma,space in it", "größe.csv"]
 

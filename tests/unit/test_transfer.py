@@ -7,7 +7,8 @@ from threading import Event
 
 import pytest
 
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, TryAgain
+from pdm_cli.remote.patience import insist
 from pdm_cli.remote.transfer import Meter, run_all, until
 
 
@@ -59,3 +60,36 @@ def test_pieces_end_when_the_transfers_do() -> None:
     stopped.set()
     with pytest.raises(CancelledError):
         next(pieces)
+
+
+def test_a_transfer_in_an_outage_ends_with_the_others() -> None:
+    calls: list[int] = []
+    ready = threading.Barrier(2)
+
+    def break_off() -> bytes:
+        calls.append(len(calls))
+        # In the pool an error of its own would be swallowed: it ends the test, the count below fails it.
+        assert len(calls) < 3
+        if len(calls) == 1:
+            ready.wait()
+        raise TryAgain("no connection")
+
+    def fail(_: Event) -> None:
+        ready.wait()
+        raise DataError("broken")
+
+    def go_on(stopped: Event) -> None:
+        insist(lambda: list(until(stopped, iter(break_off, b""))), warn=lambda _: None, sleep=stopped.wait)
+
+    with pytest.raises(DataError, match="broken"):
+        run_all([go_on, fail])
+    assert len(calls) == 1
+
+
+def test_no_piece_is_asked_for_when_the_transfers_have_ended() -> None:
+    stopped = Event()
+    stopped.set()
+    asked = iter([b"a"])
+    with pytest.raises(CancelledError):
+        next(until(stopped, asked))
+    assert list(asked) == [b"a"]

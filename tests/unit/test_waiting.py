@@ -190,3 +190,10 @@ def test_an_interrupt_ends_the_waiting_and_not_the_job(interrupt: BaseException,
     with pytest.raises(type(interrupt)):
         Azure([RUNNING, interrupt]).wait()
     assert told()[-1].startswith("warning: detached: job-1 goes on; pdm fetch-results job-1 --out FOLDER --wait")
+
+
+@pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding", "Running"])
+def test_an_end_names_the_job_for_scripts(status: str) -> None:
+    with pytest.raises(PdmError) as caught:
+        Azure([replace(RUNNING, status=status)], log=b"error: x\n").wait(timeout=0.0)
+    assert caught.value.details == {"job": "job-1"}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from importlib import metadata
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import RemoteError
 from pdm_cli.params import AzureParams
-from pdm_cli.remote.aml.session import Session, connect, require_names, translated
+from pdm_cli.remote.aml.session import Session, connect, require_names, status_of, translated
 from pdm_cli.remote.aml.storage import open_container
 from pdm_cli.remote.aml.submission import find_cluster
 from pdm_cli.remote.checklist import Check, Finding
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from azure.storage.blob import BlobClient
 
 _PACKAGES = ("azure-ai-ml", "azure-identity", "azure-storage-blob")
-_GONE = 404
-_FORBIDDEN = 403
 
 
 def list_checks(read_settings: Callable[[], AzureParams], *, needs: tuple[str, ...] = ()) -> list[Check]:
@@ -80,7 +79,7 @@ def check_workspace(session: Session) -> Finding:
         with translated(f"workspace {name}"):
             found = session.client.workspaces.get(name)
     except RemoteError as error:
-        if getattr(error.__cause__, "status_code", None) == _GONE:
+        if status_of(error) == HTTPStatus.NOT_FOUND:
             error.hint = "check --workspace, --resource-group and --subscription-id"
         raise
     return Finding(f"{name} in {found.location}")
@@ -129,7 +128,7 @@ def check_datastore(session: Session) -> Finding:
                 raise
         _delete(probe, name)
     except RemoteError as error:
-        if getattr(error.__cause__, "status_code", None) == _FORBIDDEN:
+        if status_of(error) == HTTPStatus.FORBIDDEN:
             error.hint = "the role Storage Blob Data Contributor on the storage account allows it"
         raise
     return Finding(f"{name}: container {container.container_name} can be written")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.errors import RemoteError
 from pdm_cli.remote.aml.session import MANAGEMENT, Session, translated
 from pdm_cli.remote.states import JobState
+from pdm_cli.remote.texts import hide_signatures, plain
 
 if TYPE_CHECKING:
     from azure.core import PipelineClient
@@ -28,7 +31,7 @@ def add_history(session: Session, states: Sequence[JobState]) -> list[JobState]:
     """
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
-    with translated("run history"):
+    with translated("run history"), _understood():
         place = session.client.workspaces.get(session.azure.workspace)
         # Where the services of a workspace are is told to anyone.
         with _open(place.discovery_url) as client:
@@ -37,6 +40,15 @@ def add_history(session: Session, states: Sequence[JobState]) -> list[JobState]:
         sign_in = BearerTokenCredentialPolicy(session.credential, MANAGEMENT)
         with _open(base, sign_in) as client, ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(lambda state: _add(state, client, runs), states))
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Take an answer of another form for what it is: something else in the service's place, such as a proxy's page."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        raise RemoteError("run history: an answer that is none of its own") from exc
 
 
 def _open(base: str, *policies: Any) -> PipelineClient[Any, Any]:
@@ -69,4 +81,5 @@ def _read_time(text: str | None) -> datetime | None:
 
 def _read_error(run: dict[str, Any]) -> str:
     error = (run.get("error") or {}).get("error") or {}
-    return next(iter(str(error.get("message") or "").strip().splitlines()), "")
+    lines = hide_signatures(str(error.get("message") or "")).strip().splitlines()
+    return plain(lines[0]) if lines else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdm_cli.remote.aml.session import Session, translated
+from pdm_cli.remote.texts import plain
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Model
@@ -43,7 +44,7 @@ def list_versions(session: Session, model: str) -> list[Version]:
         except ResourceNotFoundError:
             found = []
     found.sort(key=_age, reverse=True)
-    return [Version(model, str(one.version), dict(one.tags or {})) for one in found]
+    return [Version(model, plain(str(one.version)), _read_tags(one)) for one in found]
 
 
 def register_folder(session: Session, model: str, *, address: str, tags: dict[str, str]) -> Version:
@@ -68,6 +69,10 @@ def register_folder(session: Session, model: str, *, address: str, tags: dict[st
             Model(name=model, path=address, type=AssetTypes.CUSTOM_MODEL, tags=tags)
         )
     return Version(model, str(made.version), tags)
+
+
+def _read_tags(model: Model) -> dict[str, str]:
+    return {plain(key): plain(str(value)) for key, value in (model.tags or {}).items()}
 
 
 def _age(model: Model) -> tuple[float, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.errors import AuthError, ConfigError, RemoteError, TryAgain
 from pdm_cli.params import AzureParams
 from pdm_cli.remote.aml.credentials import make_credential
+from pdm_cli.remote.texts import hide_signatures, plain
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -27,6 +28,9 @@ _SIGN_IN = (
     "in Azure --auth managed"
 )
 _REQUEST = re.compile(r" with url: \S+")
+# What is left of an answer of the sign-in service where an error has taken over nothing but its text.
+_TROUBLE = re.compile(r"\bHTTP (?:error|status): (?:408|429|5\d\d)\b", re.IGNORECASE)
+_NO_SERVICE = "no connection to the sign-in service, or it is in trouble"
 _NO_NETWORK = "is there a network? behind a proxy set HTTPS_PROXY"
 _REFUSED = {
     401: "check who is signed in: pdm doctor",
@@ -95,15 +99,15 @@ def connect(azure: AzureParams, *, show_uploads: bool = False) -> Session:
 
 def _sign_in(azure: AzureParams) -> tuple[str, Any]:
     """Get a first token: what is wrong with signing in shows at once, before the client takes its time to load."""
-    from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
+    from azure.core.exceptions import AzureError, ClientAuthenticationError
     from azure.identity import ChainedTokenCredential
 
     way, credential = make_credential(azure.auth, os.environ)
     try:
         credential.get_token(MANAGEMENT)
     except ClientAuthenticationError as exc:
-        if isinstance(exc.__cause__ or exc.__context__, ServiceRequestError):
-            raise TryAgain(f"signing in to Azure by {way}: no connection", hint=_NO_NETWORK) from exc
+        if _may_pass(exc):
+            raise TryAgain(f"signing in to Azure by {way}: {_NO_SERVICE}", hint=_NO_NETWORK) from exc
         # A chain says only that none of its ways works.
         reason = "" if isinstance(credential, ChainedTokenCredential) else f": {first_line(exc)}"
         raise AuthError(f"not signed in to Azure by {way}{reason}", hint=_SIGN_IN) from exc
@@ -130,29 +134,59 @@ def translated(what: str) -> Iterator[None]:
     TryAgain
         If Azure cannot be reached or is in trouble.
     """
-    from azure.ai.ml.exceptions import MlException, UserErrorException
+    from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
     try:
         yield
     except ClientAuthenticationError as exc:
+        if _may_pass(exc):
+            raise TryAgain(f"{what}: signing in: {_NO_SERVICE}", hint=_NO_NETWORK) from exc
         raise AuthError(f"{what}: {first_line(exc)}", hint=_SIGN_IN) from exc
+    except MlException as exc:
+        # What the client itself finds wrong, or an upload that it could not finish.
+        if _may_pass(exc):
+            raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
+        raise RemoteError(f"{what}: {first_line(exc)}") from exc
     except HttpResponseError as exc:
         if exc.status_code in _PASSING:
             raise TryAgain(f"{what}: {first_line(exc)}", hint="Azure is in trouble: try again") from exc
         raise RemoteError(f"{what}: {first_line(exc)}", hint=_REFUSED.get(exc.status_code or 0)) from exc
     except AzureError as exc:
         raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
-    except (MlException, UserErrorException) as exc:
-        raise RemoteError(f"{what}: {first_line(exc)}") from exc
 
 
-def first_line(error: Exception) -> str:
-    """Return what Azure says in one line: the message proper, without codes, addresses of requests and advice."""
+def _may_pass(error: BaseException) -> bool:
+    """Return whether a connection or a server in trouble is behind an error, however often it was wrapped."""
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+    connection = (ServiceRequestError, ServiceResponseError, ConnectionError, TimeoutError)
+    status = getattr(error, "status_code", None)
+    if isinstance(error, connection) or status in _PASSING or _TROUBLE.search(str(error)):
+        return True
+    cause = error.__cause__ or error.__context__
+    return cause is not None and _may_pass(cause)
+
+
+def status_of(error: RemoteError) -> int | None:
+    """Return the HTTP status of the refusal behind an error; ``None`` if there is none."""
+    status: int | None = getattr(error.__cause__, "status_code", None)
+    return status
+
+
+def first_line(error: BaseException) -> str:
+    """Return what Azure says in one line: the message proper, without codes, addresses of requests and advice.
+
+    Of an error without words those of its cause are told, or its type.
+    """
     # The address of a request to a store may carry its shared access signature.
-    text = _REQUEST.sub("", str(getattr(error, "message", None) or error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0].removeprefix("(UserError) ") if lines else type(error).__name__
+    text = hide_signatures(_REQUEST.sub("", str(getattr(error, "message", None) or error)))
+    lines = [line for line in (plain(line).strip() for line in text.splitlines()) if line]
+    told = lines[0].removeprefix("(UserError) ") if lines else ""
+    if told:
+        return told
+    cause = error.__cause__ or error.__context__
+    return first_line(cause) if cause else type(error).__name__
 
 
 def require_names(azure: AzureParams) -> None:

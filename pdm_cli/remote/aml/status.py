@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
 from pdm_cli.errors import PdmError, RemoteError
 from pdm_cli.remote.aml import storage
 from pdm_cli.remote.aml.history import add_history
-from pdm_cli.remote.aml.session import Session, translated
+from pdm_cli.remote.aml.session import Session, status_of, translated
 from pdm_cli.remote.states import FAILED, JobState, StepState
+from pdm_cli.remote.texts import plain
 
 _REUSED = "azureml.isreused"
-_GONE = 404
 
 
 def read_state(session: Session, name: str) -> JobState:
@@ -61,7 +62,7 @@ def read_log(session: Session, run: str, offset: int) -> bytes:
                 return b""
             return bytes(blob.download_blob(offset).readall())
     except RemoteError as error:
-        if getattr(error.__cause__, "status_code", None) == _GONE:
+        if status_of(error) == HTTPStatus.NOT_FOUND:
             return b""
         raise
 
@@ -82,22 +83,27 @@ def _read(job: Any, steps: tuple[StepState, ...] = ()) -> JobState:
     context = getattr(job, "creation_context", None)
     created = getattr(context, "created_at", None)
     return JobState(
-        name=job.name,
+        name=plain(job.name),
         status=_status_of(job),
         steps=steps,
-        tags=dict(job.tags or {}),
-        outputs={key: getattr(value, "path", None) for key, value in (getattr(job, "outputs", None) or {}).items()},
-        experiment=str(job.experiment_name or ""),
-        display_name=str(job.display_name or ""),
-        studio_url=str(getattr(job, "studio_url", None) or ""),
+        tags={plain(key): plain(str(value)) for key, value in (job.tags or {}).items()},
+        outputs={plain(key): _read_path(value) for key, value in (getattr(job, "outputs", None) or {}).items()},
+        experiment=plain(str(job.experiment_name or "")),
+        display_name=plain(str(job.display_name or "")),
+        studio_url=plain(str(getattr(job, "studio_url", None) or "")),
         created=created.astimezone(UTC) if created else None,
     )
 
 
 def _read_step(job: Any) -> StepState:
     is_reused = str((job.properties or {}).get(_REUSED, "")).lower() == "true"
-    return StepState(str(job.display_name or job.name), job.name, _status_of(job), is_reused)
+    return StepState(plain(str(job.display_name or job.name)), plain(job.name), _status_of(job), is_reused)
+
+
+def _read_path(output: Any) -> str | None:
+    path = getattr(output, "path", None)
+    return None if path is None else plain(str(path))
 
 
 def _status_of(job: Any) -> str:
-    return str(getattr(job.status, "value", job.status))
+    return plain(str(getattr(job.status, "value", job.status)))

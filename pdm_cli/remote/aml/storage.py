@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli import manifest
 from pdm_cli.errors import DataError, RemoteError
-from pdm_cli.remote.aml.session import Session, translated
+from pdm_cli.remote.aml.session import Session, status_of, translated
 from pdm_cli.remote.fetching import Blob
 
 if TYPE_CHECKING:
@@ -29,8 +31,10 @@ _ADDRESS = re.compile(
 _PIECE_BYTES = 2 * 2**20
 # Seconds without a byte after which a connection is taken for dropped.
 _READ_SECONDS = 30
-_CHANGED = 412
-_GONE = 404
+# What has become of a blob that is asked for as it was listed.
+_LOST: dict[int | None, str] = {HTTPStatus.PRECONDITION_FAILED: "changed", HTTPStatus.NOT_FOUND: "deleted"}
+# More than any manifest or summary has.
+_MOST_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -120,17 +124,41 @@ def list_blobs(container: ContainerClient, prefix: str) -> list[Blob]:
     return sorted((blob for blob in found if blob.bytes or blob.name not in folders), key=lambda blob: blob.name)
 
 
-def read_blob(container: ContainerClient, blob: Blob, *, max_bytes: int) -> bytes:
+def read_blob(container: ContainerClient, blob: Blob) -> bytes:
     """Return a small blob whole.
 
     Raises
     ------
     DataError
-        If it has more than ``max_bytes``, or was changed since it was listed.
+        If it has more than 16 MiB, or was changed since it was listed.
     """
-    if blob.bytes > max_bytes:
-        raise DataError(f"blob {blob.name}: {blob.bytes:,} bytes, wanted at most {max_bytes:,}")
+    if blob.bytes > _MOST_BYTES:
+        raise DataError(f"blob {blob.name}: {blob.bytes:,} bytes, wanted at most {_MOST_BYTES:,}")
     return b"".join(read_pieces(container, blob))
+
+
+def read_manifest(container: ContainerClient, blob: Blob, where: str) -> tuple[bytes, dict[str, Any]]:
+    """Return the manifest of an output, byte for byte and parsed.
+
+    Parameters
+    ----------
+    container : ContainerClient
+        Where it is.
+    blob : Blob
+        The manifest.
+    where : str
+        The output, for messages.
+
+    Raises
+    ------
+    DataError
+        If it is no manifest, or as for :func:`read_blob`.
+    """
+    text = read_blob(container, blob)
+    content = manifest.parse(text)
+    if content is None:
+        raise DataError(f"{where}: {manifest.MANIFEST_FILE}: damaged, or not written by pdm")
+    return text, content
 
 
 def read_pieces(container: ContainerClient, blob: Blob) -> Iterator[bytes]:
@@ -176,10 +204,9 @@ def _named(blob: Blob) -> Iterator[None]:
     try:
         yield
     except RemoteError as exc:
-        status = getattr(exc.__cause__, "status_code", None)
-        if status not in (_CHANGED, _GONE):
+        what = _LOST.get(status_of(exc))
+        if what is None:
             raise
-        what = "changed" if status == _CHANGED else "deleted"
         raise DataError(
             f"blob {blob.name}: was {what} while it was fetched", hint="fetch again when nobody writes to it"
         ) from exc
