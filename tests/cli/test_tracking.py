@@ -55,7 +55,7 @@ def test_nothing_is_imported_without_the_variable(work: Path, tmp_path: Path, mo
     assert warnings_of(done) == []
 
 
-@pytest.mark.skipif(not HAS_MLFLOW, reason="needs mlflow-skinny, of the extra test")
+@pytest.mark.skipif(not HAS_MLFLOW, reason="needs mlflow-skinny; .ci/run installs it and runs this")
 def test_parameters_metrics_and_files_are_logged(work: Path, tmp_path: Path) -> None:
     store = tmp_path / "runs"
     done = train(work, tmp_path / "model", MLFLOW_TRACKING_URI=f"file:{store}", MLFLOW_ALLOW_FILE_STORE="true")
@@ -72,7 +72,7 @@ def test_parameters_metrics_and_files_are_logged(work: Path, tmp_path: Path) -> 
     assert "status: 3" in (run / "meta.yaml").read_text()
 
 
-@pytest.mark.skipif(not HAS_MLFLOW, reason="needs mlflow-skinny, of the extra test")
+@pytest.mark.skipif(not HAS_MLFLOW, reason="needs mlflow-skinny; .ci/run installs it and runs this")
 def test_a_server_that_does_not_answer_costs_no_training_and_tells_no_secret(work: Path, tmp_path: Path) -> None:
     uri = "http://bob:pass@word@127.0.0.1:9/?sig=signature"
     done = train(work, tmp_path / "model", MLFLOW_TRACKING_URI=uri, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")

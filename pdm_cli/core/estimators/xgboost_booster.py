@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,34 @@ class XGBoost:
         return BoosterModel(boosters, _feature_types(categorical))
 
 
-def load_boosters(dumps: Sequence[bytes], *, features: int, objective: str) -> list[Any]:
+class _StoredBoosters(Sequence[Any]):
+    """Boosters that XGBoost reads when the first of them is wanted: to import XGBoost alone takes a second."""
+
+    def __init__(self, dumps: Sequence[bytes]) -> None:
+        self._dumps = dumps
+
+    def __len__(self) -> int:
+        return len(self._dumps)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._boosters[place]
+
+    @cached_property
+    def _boosters(self) -> list[Any]:
+        import xgboost
+
+        boosters = []
+        for number, dump in enumerate(self._dumps, start=1):
+            booster = xgboost.Booster({"nthread": 1})
+            try:
+                booster.load_model(bytearray(dump))
+            except (xgboost.core.XGBoostError, ValueError) as exc:
+                raise unreadable(number, str(exc).splitlines()[0]) from exc
+            boosters.append(booster)
+        return boosters
+
+
+def load_boosters(dumps: Sequence[bytes], *, features: int, objective: str) -> Sequence[Any]:
     """Return the boosters that ``dumps`` hold, looked through before XGBoost sees them.
 
     Raises
@@ -129,18 +157,12 @@ def load_boosters(dumps: Sequence[bytes], *, features: int, objective: str) -> l
     ModelError
         If a dump is no booster of that many features and that objective.
     """
-    import xgboost
-
-    boosters = []
     for number, dump in enumerate(dumps, start=1):
-        booster = xgboost.Booster({"nthread": 1})
         try:
             check_booster(dump, features=features, objective=objective)
-            booster.load_model(bytearray(dump))
-        except (xgboost.core.XGBoostError, ValueError) as exc:
+        except ValueError as exc:
             raise unreadable(number, str(exc).splitlines()[0]) from exc
-        boosters.append(booster)
-    return boosters
+    return _StoredBoosters(dumps)
 
 
 def _feature_types(categorical: Sequence[bool]) -> list[str]:
