@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -145,8 +146,8 @@ class TableSurvey:
         found = []
         for name, count in self.counts.items():
             other = count.first_other
-            if self.table is TELEMETRY and other and (count.numbers > count.others or name in self._sensors):
-                comma = self.options.decimal == "." and "," in other.text
+            comma = other is not None and self.options.decimal == "." and _has_decimal_comma(other.text)
+            if self.table is TELEMETRY and other and (comma or count.numbers > count.others or name in self._sensors):
                 hint = "--decimal , reads decimal commas" if comma else "mend it, or leave it empty where it is missing"
                 raise self.refuse(other.row, name, f"{_quote(other.text)} is no number", hint)
             if not count.others:
@@ -294,6 +295,10 @@ def _undecided(survey: TableSurvey, others: Sequence[TableSurvey]) -> DataError:
         f"{_quote(stamp.text)} may be day-first or month-first: both fit all {survey.rows:,} rows",
         hint,
     )
+
+
+def _has_decimal_comma(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+,\d+", text.strip()) is not None
 
 
 def _quote(text: str) -> str:

@@ -17,7 +17,7 @@ from pdm_cli.commands.execution import draw_summary, local_folder, read_summary
 from pdm_cli.commands.log_copies import fetch_logs, read_end
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.commands.waiting import describe_end
-from pdm_cli.errors import DataError, JobNotFinished, RemoteError
+from pdm_cli.errors import DataError, JobNotFinished, RemoteError, UsageError
 from pdm_cli.remote import fetching, transfer
 from pdm_cli.remote.aml import storage
 from pdm_cli.remote.aml.session import Session
@@ -149,6 +149,9 @@ def _find_outputs(session: Session, state: JobState, target: Path, only: Sequenc
         what = f"no output {unknown[0]}" if unknown else "no outputs"
         raise RemoteError(f"job {state.name}: {what}; it has: {fetching.tell_names(addresses)}")
     is_plain = list(addresses) == [_PLAIN_OUTPUT]
+    if not is_plain and (target / manifest.MANIFEST_FILE).exists():
+        # Folders beside its files would make it nobody's.
+        raise UsageError(f"{target}: holds the result of a single command", hint="--out names another folder")
     open_container = cache(partial(storage.open_container, session))
     found = []
     for name in dict.fromkeys(only or addresses):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pdm_cli.commands.options import DATA_PANEL, OUTPUT_PANEL, Out, Overwrite, with_settings
-from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 from pdm_cli.schema import MACHINES, RAW_TABLES, TELEMETRY
@@ -159,6 +159,8 @@ class _Import:
         is_text = self._are_machines_texts()
         readings = []
         for survey in self._surveys:
+            if survey.table is TELEMETRY and not survey.rows:
+                raise NotEnoughData(f"{survey.name}: no rows", hint="is it the whole log?")
             order: Order | None = None
             if survey.time and not self._options.format_of(survey.table):
                 order = find_order(survey, self._surveys)

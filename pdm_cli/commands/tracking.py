@@ -54,7 +54,7 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
         if error.name != "mlflow":
             screen.warn(_not_logged(error))
             return
-        screen.warn(f"{VARIABLE} is set, but not logged to: MLflow is missing; pip install 'pdm-cli[mlflow]'")
+        screen.warn(f"{VARIABLE} is set, but not logged to: MLflow is missing; pip install mlflow-skinny")
     except Exception as error:  # noqa: BLE001 - a server's trouble, of whatever kind, must not cost a training
         screen.warn(_not_logged(error))
 

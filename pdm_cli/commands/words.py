@@ -13,6 +13,8 @@ _PACKAGE_MANAGER = re.compile(
     "add|build|cache|export|fix|info|init|install|list|lock|new|outdated|plugin|publish|py|python|remove|search|self|"
     "show|sync|update|use|venv"
 )
+# Words that begin like these may be meant for pdm itself.
+_OPTIONS_OF_ROOT = ("--vers", "--h", "-h")
 # Typer tells only in words which commands are near.
 _NO_COMMAND = re.compile(r"No such command '(.*?)'(?:\. Did you mean '(.*?)'.*)?\.?")
 
@@ -30,6 +32,10 @@ def explain_usage(error: typer.TyperException) -> UsageError:
     command = _NO_COMMAND.fullmatch(error.message)
     if command and path == "pdm" and _PACKAGE_MANAGER.fullmatch(command[1]):
         return _package_manager(command[1])
+    option = getattr(error, "option_name", None)
+    if option and path == "pdm" and not option.startswith(_OPTIONS_OF_ROOT):
+        # pdm by itself has hardly any: it is meant for the command.
+        return UsageError(f"{option} stands before the command", hint=f"pdm COMMAND {option}")
     near = getattr(error, "possibilities", None)
     if command:
         message, right = f"no such command {command[1]!r}", command[2] and f"{path} {command[2]}"

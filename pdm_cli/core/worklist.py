@@ -334,7 +334,7 @@ def _words(value: float) -> dict[str, str]:
         "signed": f"{value:+.2g}",
         "percent": f"{value:.0%}",
         "hours": _hours(value),
-        "beside": f"{_hours(abs(value))} {'after' if value > 0 else 'before'}",
+        "beside": f"{_hours(abs(value))} {'after' if value > 0 else 'before'}" if abs(value) >= 0.5 else "at",
         # Log-likelihood ratios: below 0 normal running explains the readings better.
         "looks": "looks" if value > 0 else "does not look",
     }

@@ -133,6 +133,7 @@ def test_a_pipeline_is_fetched_step_by_step(
     outcome = fetch(job, "--out", tmp_path / "model only", "--output", "model", "--json")
     assert outcome.code == 0, outcome.stderr
     assert content_of(tmp_path / "model only") == {f"model/{n}": c for n, c in content_of(work / "model").items()}
+    assert fetch(job, "--out", work / "prepared").code == 2, "its folders do not go among other files"
     outcome = fetch(job, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     for step, (folder, _) in steps.items():

@@ -77,7 +77,7 @@ def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[s
     }
     made = versions_of(emulator, "valves")["1"]
     assert made["modelType"] == "custom_model"
-    assert made["modelUri"].endswith(f"/datastores/workspaceblobstore/paths/pdm/{job}/out/")
+    assert made["modelUri"].endswith(f"/datastores/workspaceblobstore/paths/pdm/models/{job}/")
     assert made["tags"] == {
         "metric_average_precision": "0.9548689261974153",
         "metric_roc_auc": "0.99",

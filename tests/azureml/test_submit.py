@@ -276,8 +276,8 @@ def test_what_azure_refuses_is_told_with_a_way_out(
 def test_a_data_asset_that_is_not_there_is_told(pdm: Pdm) -> None:
     outcome = pdm("submit", "preprocess", "--data", "azureml:nope@latest")
     assert outcome.code == 6, outcome.stderr
-    assert outcome.error.startswith("error: data asset nope: ")
-    assert len(outcome.error) > len("error: data asset nope: ")
+    assert outcome.error.startswith("error: data asset nope@latest: ")
+    assert len(outcome.error) > len("error: data asset nope@latest: ")
 
 
 def test_a_wrong_secret_is_told_in_one_line(pdm: Pdm, work: Path) -> None:

@@ -198,6 +198,7 @@ BAD_USAGE = {
         "no such option: --horizn-hours",
         "did you mean --horizon-hours?",
     ),
+    "option in front": (("--json", "preprocess"), "--json stands before the command", "pdm COMMAND --json"),
     "option like no other": (("preprocess", "--zzz", "x"), "no such option: --zzz", "pdm preprocess --help"),
     "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
     "wrong number": (("train", "--prepared", "x", "--out", "y", "--trees", "many"), "'--trees'", "--help"),

@@ -223,6 +223,12 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
         "--machine-column",
     ),
     "column twice": ("datetime,machineID,machineID\n", "column 'machineID' stands in it twice", "own name"),
+    "decimal commas alone": (
+        HEAD.replace(",", ";") + "2015-02-28;1;2,5\n2015-02-28;2;3,5\n",
+        "line 2, column volt: '2,5' is no number",
+        "--decimal ,",
+    ),
+    "a head alone": (HEAD, "telemetry.csv: no rows", "whole log"),
     "no separator": ("datetime,machineID\n1;2;3\n1;2;3\n1;2;3\n", "no separator gives the rows", "--separator"),
 }
 

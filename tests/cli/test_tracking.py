@@ -95,7 +95,7 @@ def test_missing_mlflow_is_one_warning(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err == (
-        "warning: MLFLOW_TRACKING_URI is set, but not logged to: MLflow is missing; pip install 'pdm-cli[mlflow]'\n"
+        "warning: MLFLOW_TRACKING_URI is set, but not logged to: MLflow is missing; pip install mlflow-skinny\n"
     )
 
 

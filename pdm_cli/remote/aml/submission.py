@@ -199,7 +199,7 @@ def send(session: Session, document: Mapping[str, Any]) -> str:
     from azure.ai.ml import load_job
     from azure.core.exceptions import ResourceExistsError
 
-    # Also where it is to draw no bars, the client writes the end of their colours.
+    # The bars of the client.
     quiet = nullcontext() if session.shows_uploads else redirect_stderr(io.StringIO())
     with translated(f"job {document['name']}"), quiet:
         try:
