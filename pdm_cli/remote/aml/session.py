@@ -91,8 +91,8 @@ def connect(azure: AzureParams, *, show_uploads: bool = False) -> Session:
     except ImportError as exc:
         raise RemoteError(f"{exc.name}: not installed", hint="pip install azure-ai-ml azure-identity") from exc
     place = (azure.subscription_id, azure.resource_group, azure.workspace)
-    # Without its bars the client never learns that an upload has failed, and waits for ever for the rest: where they are
-    # not wanted they are drawn to nowhere.
+    # Without its bars the client never learns that an upload has failed, and waits for the rest for ever: where they
+    # are not wanted they are drawn to nowhere.
     client = MLClient(credential, *place, enable_telemetry=False, show_progress=True)
     # Again: loading the client has set up loggers of its own.
     _silence()
