@@ -32,6 +32,7 @@ def setting(
     only_for: tuple[str, str] | None = None,
     variables: tuple[str, ...] = (),
     may_be_empty: bool = True,
+    for_submitting: bool = False,
 ) -> Any:
     """Return a dataclass field with its default and its one line of help.
 
@@ -49,6 +50,8 @@ def setting(
         Names under which other programs put the value into the environment; the first one set is taken.
     may_be_empty : bool
         False for a list that nobody gives as an option to say nothing.
+    for_submitting : bool
+        True for a setting that matters where a job is made, and nowhere else.
     """
     metadata = {
         "help": text,
@@ -56,6 +59,7 @@ def setting(
         "only_for": only_for,
         "variables": variables,
         "may_be_empty": may_be_empty,
+        "for_submitting": for_submitting,
     }
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
@@ -348,18 +352,24 @@ class AzureParams(Section):
         "How to sign in: default tries the environment (service principal), workload identity, Azure CLI, PowerShell "
         "and Developer CLI in turn.",
     )
-    compute: str = setting("pdm-cluster", "AmlCompute cluster, made when missing; or serverless.")
-    vm_size: str = setting("STANDARD_D2_V2", "Size of the machines of a cluster that is made.")
-    min_nodes: Annotated[int, Ge(0)] = setting(0, "Machines that a cluster that is made keeps running, at a cost.")
-    max_nodes: Annotated[int, Ge(1)] = setting(4, "Most machines of a cluster that is made.")
+    compute: str = setting("pdm-cluster", "AmlCompute cluster, made when missing; or serverless.", for_submitting=True)
+    vm_size: str = setting("STANDARD_D2_V2", "Size of the machines of a cluster that is made.", for_submitting=True)
+    min_nodes: Annotated[int, Ge(0)] = setting(
+        0, "Machines that a cluster that is made keeps running, at a cost.", for_submitting=True
+    )
+    max_nodes: Annotated[int, Ge(1)] = setting(4, "Most machines of a cluster that is made.", for_submitting=True)
     idle_seconds: Annotated[int, Ge(60)] = setting(
-        1800, "Seconds without work after which a cluster that is made lets a machine go."
+        1800, "Seconds without work after which a cluster that is made lets a machine go.", for_submitting=True
     )
     image: str = setting(
-        "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:latest", "Container image that jobs' Python is put into."
+        "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:latest",
+        "Container image that jobs' Python is put into.",
+        for_submitting=True,
     )
-    experiment: str = setting("pdm", "Experiment that jobs are listed under.")
-    datastore: str = setting("workspaceblobstore", "Datastore that gets the outputs; a blob container.")
+    experiment: str = setting("pdm", "Experiment that jobs are listed under.", for_submitting=True)
+    datastore: str = setting(
+        "workspaceblobstore", "Datastore that gets the outputs; a blob container.", for_submitting=True
+    )
     poll_seconds: Annotated[float, Interval(ge=0.1, le=3600)] = setting(
         15.0, "Longest time between two looks at a job that is waited for."
     )

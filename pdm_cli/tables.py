@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.folders import list_files
-from pdm_cli.schema import Table
+from pdm_cli.schema import ANOMALIES, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ def require_table(folder: Path, table: Table) -> TableFiles:
     """Find a table that must be there; see :func:`find_table`."""
     found = find_table(folder, table)
     if found is None:
-        other = next((path for path in folder.glob(f"{table.name}.*") if path.is_file()), None)
+        other = next((path for path in sorted(folder.glob(f"*{table.name}.*")) if path.is_file()), None)
         hint = f"{other.name} is there: {_CONVERT}" if other else f"the folder holds {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     return found
@@ -106,7 +106,8 @@ def require_file(folder: Path, table: Table) -> Path:
     path = folder / table.file
     if not path.is_file():
         below = next((child for child in sorted(folder.iterdir()) if (child / table.file).is_file()), None)
-        hint = f"did you mean {below}?" if below else f"the folder holds {_listed(folder)}"
+        maker = "detect-anomalies" if table is ANOMALIES else "preprocess"
+        hint = f"did you mean {below}?" if below else f"wanted is what pdm {maker} wrote; here are {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     lacking = [c.name for c in table.columns if c.name not in open_file(path).schema_arrow.names]
     if lacking:

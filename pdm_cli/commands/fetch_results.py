@@ -26,7 +26,7 @@ Timeout = Annotated[
 ]
 
 
-@with_settings("azure")
+@with_settings("azure", is_submitting=False)
 def fetch_results(
     *,
     job: Job,
@@ -55,6 +55,6 @@ def fetch_results(
 
         # How it ended is told again below, with its logs.
         with suppress(JobFailed, JobCancelled):
-            wait_for(session, job, timeout=timeout, screen=screen)
+            wait_for(session, job, timeout=timeout, screen=screen, out=out)
     result = fetch_job(session, job, out, only=output or (), overwrite=overwrite, screen=screen)
     screen.result(result, lambda: draw_fetched(result))

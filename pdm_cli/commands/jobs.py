@@ -39,7 +39,7 @@ def _jobs(context: typer.Context) -> None:
 
 
 @app.command("list")
-@with_settings("azure")
+@with_settings("azure", is_submitting=False)
 def list_jobs(
     *,
     most: Annotated[
@@ -67,7 +67,7 @@ def list_jobs(
 
 
 @app.command("show")
-@with_settings("azure")
+@with_settings("azure", is_submitting=False)
 def show(*, job: Job, settings: Settings, screen: Screen) -> None:
     """Show one job: how it stands, its steps, and where its outputs are.
 
@@ -83,7 +83,7 @@ def show(*, job: Job, settings: Settings, screen: Screen) -> None:
 
 
 @app.command("logs")
-@with_settings("azure")
+@with_settings("azure", is_submitting=False)
 def logs(
     *,
     job: Job,
@@ -171,7 +171,7 @@ def _steady(call: Callable[[], _Result], screen: Screen) -> _Result:
 
 
 @app.command("cancel")
-@with_settings("azure")
+@with_settings("azure", is_submitting=False)
 def cancel(
     *,
     job: Job,

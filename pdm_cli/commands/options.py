@@ -42,16 +42,24 @@ def input_port(name: str, text: str) -> Any:
     return typer.Option(f"--{name}", help=text, metavar="FOLDER", rich_help_panel=DATA_PANEL)
 
 
-def with_settings(*sections: str, is_bound: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(
+    *sections: str, is_bound: bool = True, is_submitting: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each setting of ``sections``, ``--config``, and the options for talking.
 
     The command itself takes ``settings`` and ``screen`` by keyword instead; or, where not ``is_bound``, the values of
-    those options as they are, to give them to :func:`bind` itself.
+    those options as they are, to give them to :func:`bind` itself. Where it is not ``is_submitting``, it has none of
+    the settings that only making a job needs.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = inspect.signature(command, eval_str=True).parameters.values()
-        items = [(section, item) for section in sections for item in section_fields(section)]
+        items = [
+            (section, item)
+            for section in sections
+            for item in section_fields(section)
+            if is_submitting or not item.metadata["for_submitting"]
+        ]
         names = {item.name for _, item in items}
         added = [_setting_option(section, item, names) for section, item in items]
 
@@ -87,7 +95,8 @@ def bind(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     from pdm_cli.config import resolve
 
     rest = dict(values)
-    options = {item.name: rest.pop(item.name) for section in sections for item in section_fields(section)}
+    names = (item.name for section in sections for item in section_fields(section))
+    options = {name: rest.pop(name) for name in names if name in rest}
     screen = Screen(**{name: rest.pop(name) for name in _talking_options()})
     resolved = resolve(options, config=rest.pop("config"))
     return {**rest, "settings": resolved.settings, "screen": screen}

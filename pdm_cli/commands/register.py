@@ -11,7 +11,7 @@ from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
 
-@with_settings("azure")
+@with_settings("azure", is_submitting=False)
 def register(
     *,
     job: Annotated[str, typer.Argument(metavar="JOB", help="A finished job of train or run.", rich_help_panel=None)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdm_cli.commands.options import AZURE_PANEL, OUTPUT_PANEL, bind, with_settings
-from pdm_cli.errors import UsageError
+from pdm_cli.errors import JobCancelled, JobFailed, UsageError
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ class _After:
         from pdm_cli.commands.registering import register_job
         from pdm_cli.commands.waiting import wait_for
 
-        wait_for(session, job.name, timeout=self.timeout, screen=screen)
+        # With a folder for the results the logs of a job that failed are fetched first, and how it ended told then.
+        with suppress(JobFailed, JobCancelled) if call.out else nullcontext():
+            wait_for(session, job.name, timeout=self.timeout, screen=screen, out=call.out)
         if not call.out:
             screen.say(f"completed; pdm fetch-results {job.name} --out FOLDER gets the results")
         if call.out:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
@@ -51,7 +52,13 @@ class Clock:
 
 
 def wait_for(
-    session: Session, name: str, *, timeout: float | None, screen: Screen, tell_line: TellLine | None = None
+    session: Session,
+    name: str,
+    *,
+    timeout: float | None,
+    screen: Screen,
+    tell_line: TellLine | None = None,
+    out: str | None = None,
 ) -> JobState:
     """Wait for the end of a job of a workspace; see :func:`wait`."""
     from functools import partial
@@ -60,7 +67,7 @@ def wait_for(
 
     source = Source(partial(read_state, session), partial(read_log, session))
     pause = session.azure.poll_seconds
-    return wait(source, name, timeout=timeout, pause=pause, screen=screen, tell_line=tell_line)
+    return wait(source, name, timeout=timeout, pause=pause, screen=screen, tell_line=tell_line, out=out)
 
 
 def wait(
@@ -71,6 +78,7 @@ def wait(
     pause: float,
     screen: Screen,
     tell_line: TellLine | None = None,
+    out: str | None = None,
     clock: Clock | None = None,
 ) -> JobState:
     """Wait for the end of a job, and tell what it prints.
@@ -89,6 +97,8 @@ def wait(
         For how the job stands, and for warnings.
     tell_line : callable, optional
         Takes what the job prints; the screen does if not given.
+    out : str, optional
+        Folder that is to get the results, for the hint that tells how to wait again.
     clock : Clock, optional
         The machine's own if not given.
 
@@ -106,8 +116,9 @@ def wait(
     TryAgain
         If Azure was out of reach for a quarter of an hour.
     """
-    watch = _Watch(source, name, screen, tell_line or _tell_on(screen), clock or Clock())
-    with _detaching(name, screen):
+    again = f"pdm fetch-results {name} --out {quote(out or 'FOLDER')} --wait"
+    watch = _Watch(source, name, screen, tell_line or _tell_on(screen), clock or Clock(), again)
+    with _detaching(name, screen, again):
         state = watch.follow(timeout, pause)
     if state.status == COMPLETED:
         return state
@@ -145,9 +156,11 @@ def _tell_on(screen: Screen) -> TellLine:
 class _Watch:
     """One job that is waited for."""
 
-    def __init__(self, source: Source, name: str, screen: Screen, tell_line: TellLine, clock: Clock) -> None:
+    def __init__(
+        self, source: Source, name: str, screen: Screen, tell_line: TellLine, clock: Clock, again: str
+    ) -> None:
         self._source, self._name, self._screen, self._clock = source, name, screen, clock
-        self._tell_line = tell_line
+        self._tell_line, self._again = tell_line, again
         self._tails: dict[str, Tail] = {}
         self._read_out: set[str] = set()
         self._told: dict[str, str] = {}
@@ -223,19 +236,16 @@ class _Watch:
         status = state.status if state else "not to be told just now"
         return JobNotFinished(
             f"job {self._name}: {status} after {timeout:g} s, not finished",
-            hint=f"it goes on; pdm fetch-results {self._name} --out FOLDER --wait waits for it again",
+            hint=f"it goes on; {self._again} waits for it again",
             job=self._name,
         )
 
 
 @contextmanager
-def _detaching(name: str, screen: Screen) -> Iterator[None]:
+def _detaching(name: str, screen: Screen, again: str) -> Iterator[None]:
     """Say, where the waiting is interrupted, that the job is not."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        screen.warn(
-            f"detached: {name} goes on; pdm fetch-results {name} --out FOLDER --wait waits for it again, "
-            f"pdm jobs cancel {name} ends it"
-        )
+        screen.warn(f"detached: {name} goes on; {again} waits for it again, pdm jobs cancel {name} ends it")
         raise

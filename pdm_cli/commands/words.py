@@ -44,8 +44,14 @@ def explain_usage(error: typer.TyperException) -> UsageError:
         message, right = message[:1].lower() + message[1:].rstrip("."), near and near[0]
     # Choices stand on lines of their own.
     message = " ".join(message.split())
-    message = message.replace("Value error, ", "").replace("Input should be", "should be")
+    message = message.replace("Value error, ", "").replace("Input should be", "should be") + _tell_given(error)
     return UsageError(message, hint=f"did you mean {right}?" if right else f"{path} --help shows what it takes")
+
+
+def _tell_given(error: typer.TyperException) -> str:
+    """Return the value that could not be read, as the validation under the parser knows it."""
+    read = getattr(error.__cause__, "errors", None)
+    return f", got {read()[0]['input']!r}" if read else ""
 
 
 def _package_manager(word: str) -> UsageError:

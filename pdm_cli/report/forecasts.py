@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.report.page import show_count
 from pdm_cli.report.results import make_table
 from pdm_cli.report.screen import Prose
 
@@ -17,8 +18,9 @@ _MOST_DRIFT = 5
 def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw what to see to, and how far the data has moved from the training's."""
     facts = (
-        f"{summary['rows']:,} instants of {summary['machines']:,} machines, {_stamp(summary['start'])} to "
-        f"{_stamp(summary['end'])} UTC; {summary['episodes']:,} episodes of alerts"
+        f"{show_count(summary['rows'], 'instant')} of {show_count(summary['machines'], 'machine')}, "
+        f"{_stamp(summary['start'])} to {_stamp(summary['end'])} UTC; "
+        f"{show_count(summary['episodes'], 'episode')} of alerts"
     )
     return [Prose(facts), *_draw_work(summary), *_draw_drift(summary["drift"])]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.report.page import show_count
 from pdm_cli.report.screen import Prose
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     """Draw what was prepared and what was found in the data."""
     facts = quality["telemetry"]
     lines = [
-        f"{_count(facts['readings'], 'reading')} of {_count(len(facts['sensors']), 'sensor')} "
-        f"({', '.join(facts['sensors'])}) on {_count(facts['machines'], 'machine')}",
+        f"{show_count(facts['readings'], 'reading')} of {show_count(len(facts['sensors']), 'sensor')} "
+        f"({', '.join(facts['sensors'])}) on {show_count(facts['machines'], 'machine')}",
         f"{facts['start']} to {facts['end']} UTC, every {_duration(facts['step_minutes'])}",
         f"{quality['features']['rows']:,} feature rows of {quality['features']['columns']} features",
     ]
@@ -187,7 +188,7 @@ def _costs(costs: dict[str, Any]) -> str:
         return "costs cannot be told: no time in the test span"
     ways = {"alerts": "acting on alerts", "run_to_failure": "running to failure", "fixed_interval": "fixed intervals"}
     told = [f"{text} {costs[name]:.2f}" for name, text in ways.items() if costs[name] is not None]
-    return f"{costs['unit']} per machine and month: {', '.join(told)}"
+    return f"cost in {costs['unit']} per machine and month: {', '.join(told)}"
 
 
 def _warning_time(metrics: dict[str, Any]) -> str:
@@ -236,10 +237,6 @@ def _stamp(text: str) -> str:
 
 def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _duration(minutes: float) -> str:

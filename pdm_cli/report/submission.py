@@ -15,14 +15,14 @@ def tell_plan(plan: Mapping[str, Any]) -> Iterator[str]:
     for port, facts in plan["inputs"].items():
         yield f"input {port}: {facts.get('address') or _sum_up(facts)}"
     code = plan["code"]
-    yield f"code: {_sum_up(code)}, sha256 {code['sha256'][:16]}"
-    yield from textwrap.wrap(" ".join(code["files"]), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+    yield f"code: {_sum_up(code)}, sha256 {code['sha256'][:16]}, listed below"
     yield f"environment: {plan['environment']}, made when missing"
     compute = plan["compute"]
     made = f", made when missing: {compute['size']}, up to {compute['max_nodes']} nodes"
     yield f"compute: {compute['name']}{'' if compute['name'] == 'serverless' else made}"
     for name, address in plan["outputs"].items():
         yield f"output {name}: {address}"
+    yield from textwrap.wrap(" ".join(code["files"]), _WIDTH, initial_indent="code: ", subsequent_indent="  ")
 
 
 def draw_document(document: Mapping[str, Any]) -> str:

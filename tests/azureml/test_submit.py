@@ -121,12 +121,12 @@ def test_a_failing_job_is_told_in_its_own_words(command: str, pdm: Pdm, spoilt: 
     assert "duplicated (machineID, datetime) pairs" in outcome.error
     assert ("preprocess: " in outcome.error) == (command == "run")
     assert "--on-duplicate" in outcome.hint
-    assert not (tmp_path / "out").exists()
-    job = outcome.stdout.strip()
-    fetched = pdm("fetch-results", job, "--out", tmp_path / "out")
+    fetched = pdm("fetch-results", outcome.stdout.strip(), "--out", tmp_path / "again")
     assert fetched.code == 7
     assert fetched.error == outcome.error
-    assert "duplicated" in "".join(path.read_text() for path in (tmp_path / "out/logs").iterdir())
+    for folder in (tmp_path / "out", tmp_path / "again"):
+        assert [path.name for path in folder.iterdir()] == ["logs"]
+        assert "duplicated" in "".join(path.read_text() for path in (folder / "logs").iterdir())
 
 
 def submit_held(pdm: Pdm, emulator: Emulator, work: Path, *options: object) -> str:
@@ -153,13 +153,14 @@ def test_waiting_ends_with_the_time_and_the_job_goes_on(
     pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
 ) -> None:
     emulator.hold_jobs = True
-    outcome = pdm("submit", "--wait", "--timeout", 1, "preprocess", "--data", work / "raw")
+    out = tmp_path / "out"
+    outcome = pdm("submit", "--wait", "--timeout", 1, "preprocess", "--data", work / "raw", "--out", out)
     assert outcome.code == 9, outcome.stderr
     job = outcome.stdout.strip()
-    assert job in outcome.hint
-    assert pdm("fetch-results", job, "--out", tmp_path / "out").code == 9
+    assert f"pdm fetch-results {job} --out {out} --wait" in outcome.hint
+    assert pdm("fetch-results", job, "--out", out).code == 9
     emulator.hold_jobs = False
-    assert pdm("fetch-results", job, "--out", tmp_path / "out", "--wait").code == 0
+    assert pdm("fetch-results", job, "--out", out, "--wait").code == 0
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_job(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:

@@ -73,7 +73,10 @@ def test_a_dry_run_imports_neither_azure_nor_the_learning_libraries(fleet: Path)
         (["nope"], "'nope' cannot be submitted"),
         (["evaluate", "--data", "x", "--model", "y"], "'evaluate' cannot be submitted"),
         (["train"], "missing option '--prepared'"),
-        (["train", "--prepared", "azureml:p:1", "--trees", "many"], "invalid value for '--trees'"),
+        (
+            ["train", "--prepared", "azureml:p:1", "--trees", "many"],
+            "should be a valid integer, unable to parse string as an integer, got 'many'",
+        ),
         (["train", "--prepared", "azureml:p:1", "--trees", "0"], "--trees: input should be greater than or equal to 1"),
         (["train", "--prepared", "azureml:p:1", "--algorithms", "magic"], "unknown algorithm 'magic'"),
         (["train", "--prepared", "azureml:p:1", "--dry-run"], "options of the job stand before the command"),

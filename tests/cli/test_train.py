@@ -156,7 +156,7 @@ def test_alert_rules_by_f1_and_recall_have_one_level(rule: str, work: Path, pdm:
 
 def test_costs_are_told_in_their_unit(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = train(pdm, work, tmp_path / "m", *QUICK, "--unit", "EUR", "--missed-failure", 1000)
-    assert "EUR per machine and month: acting on alerts " in outcome.stdout
+    assert "cost in EUR per machine and month: acting on alerts " in outcome.stdout
     costs = metrics_of(tmp_path / "m")["costs"]
     assert costs["unit"] == "EUR"
     assert costs["alerts"] < costs["run_to_failure"]
