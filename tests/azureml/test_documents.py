@@ -35,9 +35,9 @@ def blocks_of(document: Path, language: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def year(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fleet over the time that the documents speak of: as Parquet tables, and as CSV files."""
+    """A fleet with the time and the machines that the documents speak of: as Parquet tables, and as CSV files."""
     folder = tmp_path_factory.mktemp("year")
-    write_fleet(simulate_fleet(machines=24, days=330, seed=3), folder / "raw")
+    write_fleet(simulate_fleet(machines=28, days=365, seed=3), folder / "raw")
     (folder / "logs").mkdir()
     for path in (folder / "raw").glob("*.parquet"):
         pd.read_parquet(path).to_csv(folder / "logs" / f"{path.stem}.csv", index=False)
