@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.report.page import show_count
+from pdm_cli.report.page import show_count, show_span, show_stamp
 from pdm_cli.report.results import make_table
 from pdm_cli.report.screen import Prose
 
@@ -18,8 +18,8 @@ _MOST_DRIFT = 5
 def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw what to see to, and how far the data has moved from the training's."""
     facts = (
-        f"{show_count(summary['rows'], 'instant')} of {show_count(summary['machines'], 'machine')}, "
-        f"{_stamp(summary['start'])} to {_stamp(summary['end'])} UTC; "
+        f"{show_count(summary['rows'], 'instant')} of {show_count(summary['machines'], 'machine')} "
+        f"{show_span(summary['start'], summary['end'])} UTC; "
         f"{show_count(summary['episodes'], 'episode')} of alerts"
     )
     return [Prose(facts), *_draw_work(summary), *_draw_drift(summary["drift"])]
@@ -35,7 +35,7 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
         window = f"{_day(row['expected_from'])} to {_day(row['expected_until'])}"
         machine = f"{row['machineID']}"
         if row["is_stale"]:
-            machine += f" (silent since {_stamp(row['datetime'])})"
+            machine += f" (silent since {show_stamp(row['datetime'])})"
         cells = (machine, row["component"], f"{row['probability']:.0%}", _day(row["since"]), window)
         table.add_row(str(row["rank"]), *cells)
     more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []
@@ -57,10 +57,6 @@ def _draw_drift(drift: list[dict[str, Any]]) -> list[RenderableType]:
     return [Prose(f"{told}; all are in drift.csv"), table]
 
 
-def _stamp(text: str) -> str:
-    return text.replace("T", " ")[:16]
-
-
 def _day(text: str) -> str:
     """Return a stamp without its year, which stands above."""
-    return _stamp(text)[5:]
+    return show_stamp(text)[5:]

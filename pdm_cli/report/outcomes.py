@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.report.page import show_stamp
 from pdm_cli.report.results import make_table
 
 if TYPE_CHECKING:
@@ -26,14 +27,10 @@ def _tell_outcome(row: dict[str, Any]) -> str:
     if row["failed"] is None:
         return "did not fail: a false alarm"
     warning = "not foretold yet" if row["rank"] is None else f"warned {row['warning_hours']:.0f} h ahead"
-    return f"failed {_stamp(row['failed'])}, {warning}"
+    return f"failed {show_stamp(row['failed'])}, {warning}"
 
 
 def _tell_shift(row: dict[str, Any]) -> str:
     if row["failed"] is None:
         return ""
-    return f"{row['sensor']} off by {row['step']:+g} since {_stamp(row['shifted_since'])}"
-
-
-def _stamp(text: str) -> str:
-    return text.replace("T", " ")[:16]
+    return f"{row['sensor']} off by {row['step']:+g} since {show_stamp(row['shifted_since'])}"

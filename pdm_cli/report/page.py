@@ -147,6 +147,12 @@ def show_stamp(text: str) -> str:
     return text.replace("T", " ")[:16]
 
 
+def show_span(start: str, end: str) -> str:
+    """Return two stamps as a span, or as the one instant that they are."""
+    first, last = show_stamp(start), show_stamp(end)
+    return f"at {last}" if first == last else f"from {first} to {last}"
+
+
 def show_count(number: int, noun: str) -> str:
     """Return a number and its noun: ``1 machine``, ``1,000 machines``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

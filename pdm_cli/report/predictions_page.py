@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pdm_cli.core.drift import MOVED
 from pdm_cli.core.feature_words import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.making import tell_making
-from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns, show_count, show_stamp
+from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns, show_count, show_span, show_stamp
 
 _MOST_WORK, _MOST_DRIFT = 100, 15
 
@@ -67,9 +68,8 @@ def compose_predictions_page(facts: PredictionFacts) -> Page:
     summary = facts.summary
     subtitle = (
         f"What may fail within {summary['lead_time_hours']:g} to {summary['horizon_hours']:g} hours, foretold for "
-        f"{show_count(summary['machines'], 'machine')} from {show_stamp(summary['start'])} to "
-        f"{show_stamp(summary['end'])} (UTC), by a model that knew what was known by "
-        f"{show_stamp(summary['trained']['cutoff'])}."
+        f"{show_count(summary['machines'], 'machine')} {show_span(summary['start'], summary['end'])} (UTC), by a model "
+        f"that knew what was known by {show_stamp(summary['trained']['cutoff'])}."
     )
     settings = facts.made["parameters"] if facts.made else {}
     sections = [_tell_work(facts), _tell_drift(facts.drift), tell_making(facts.made, settings, facts.files)]
@@ -143,8 +143,11 @@ def _tell_drift(drift: list[tuple[str, str, float | None]]) -> Section:
         "Where features are spread otherwise than in the training, the model is on ground it does not know. Hours "
         "since events and counts of anomalies grow with a log though nothing is amiss, and are left out here."
     ]
-    if not any(index is not None for _, _, index in drift):
+    known = [index for _, _, index in drift if index is not None]
+    if not known:
         words.append("There are too few rows to tell drift by.")
+    elif max(known) < MOVED:
+        words.append("Here none has moved.")
     note = (
         "Population stability index: below .1 as in the training, from .25 on of another spread. "
         "All features are in drift.csv."

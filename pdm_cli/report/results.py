@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.report.page import show_count
+from pdm_cli.report.page import show_count, show_span, show_stamp
 from pdm_cli.report.screen import Prose
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ def _judged_by(summary: dict[str, Any]) -> str:
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     """Draw the leaderboard, held-out metrics per component and what the alerts would have meant."""
     split = metrics["split"]
-    lines = [f"tested on {split['test_rows']:,} rows, {_stamp(split['test_start'])} to {_stamp(split['test_end'])} UTC"]
+    lines = [
+        f"tested on {split['test_rows']:,} rows, {show_stamp(split['test_start'])} to {show_stamp(split['test_end'])} UTC"
+    ]
     if "train_rows" in split:
         lines.insert(0, _trained_on(split))
     if split.get("machines_held_out"):
@@ -152,7 +154,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
 
 
 def _trained_on(split: dict[str, Any]) -> str:
-    text = f"trained on {split['train_rows']:,} rows up to {_stamp(split['cutoff'])} UTC"
+    text = f"trained on {split['train_rows']:,} rows up to {show_stamp(split['cutoff'])} UTC"
     if split["fitted_rows"] < split["train_rows"]:
         text += (
             f", fitted on {split['fitted_rows']:,} of them: all with a failure ahead and a share of "
@@ -231,10 +233,6 @@ def show_level(value: float) -> str:
     return f"{value:.3f}" if value >= _LEAST_LEVEL else f"{value:.2g}"
 
 
-def _stamp(text: str) -> str:
-    return text.replace("T", " ")
-
-
 def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
@@ -251,7 +249,7 @@ def _place(first: list[dict[str, Any]]) -> str:
     if not first:
         return ""
     row = first[0]
-    parts = [f"machine {row['machineID']}", *(row[n].replace("T", " ")[:16] for n in ("datetime",) if n in row)]
+    parts = [f"machine {row['machineID']}", *(show_stamp(row[n]) for n in ("datetime",) if n in row)]
     return ", ".join([*parts, *(f"{n} {v}" for n, v in row.items() if n not in ("machineID", "datetime"))])
 
 
