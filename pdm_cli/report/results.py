@@ -125,9 +125,7 @@ def _judged_by(summary: dict[str, Any]) -> str:
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     """Draw the leaderboard, held-out metrics per component and what the alerts would have meant."""
     split = metrics["split"]
-    lines = [
-        f"tested on {split['test_rows']:,} rows, {show_stamp(split['test_start'])} to {show_stamp(split['test_end'])} UTC"
-    ]
+    lines = [f"tested on {split['test_rows']:,} rows {show_span(split['test_start'], split['test_end'])} UTC"]
     if "train_rows" in split:
         lines.insert(0, _trained_on(split))
     if split.get("machines_held_out"):
