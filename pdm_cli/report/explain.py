@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.core.worklist import tell_value
+from pdm_cli.report.page import show_stamp
 from pdm_cli.report.results import make_table
 from pdm_cli.report.screen import Prose
 
@@ -59,14 +60,14 @@ class Sparkline:
 def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
     """Draw how the components stand, why one of them does, and the sensors of the days before."""
     span = f"{found['lead_time_hours']:g} to {found['horizon_hours']:g} h"
-    head = f"machine {found['machineID']} at {_stamp(found['datetime'])} UTC: probability of failing within {span}"
+    head = f"machine {found['machineID']} at {show_stamp(found['datetime'])} UTC: probability of failing within {span}"
     return [Prose(head), _draw_components(found), *_draw_reasons(found), _draw_sensors(found["before"])]
 
 
 def _draw_components(found: dict[str, Any]) -> RenderableType:
     table = make_table("component", ("probability", "right"), ("alert", "left"), (_days(found["before"]), "left"))
     for name, row in found["components"].items():
-        alert = f"since {_stamp(row['since'])[5:]}" if row["alert"] else "off"
+        alert = f"since {show_stamp(row['since'])[5:]}" if row["alert"] else "off"
         line = Sparkline(found["before"]["probabilities"][name], 0.0, 1.0)
         table.add_row(name, f"{row['probability']:.1%}", alert, line)
     return table
@@ -105,7 +106,3 @@ def _tell_usual(name: str, usual: dict[str, Any]) -> str:
 def _days(before: dict[str, Any]) -> str:
     spans = len(next(iter(before["sensors"].values())))
     return f"{spans * before['span_hours'] / 24:g} days before, means of {before['span_hours']} h"
-
-
-def _stamp(text: str) -> str:
-    return text.replace("T", " ")
