@@ -7,7 +7,7 @@ in its type. Field names are unique over all sections.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -395,15 +395,4 @@ class Settings:
     azure: AzureParams = field(default_factory=AzureParams)
 
 
-SECTIONS: dict[str, type[Section]] = {
-    "columns": ColumnsParams,
-    "preprocess": PreprocessParams,
-    "features": FeaturesParams,
-    "detect": DetectParams,
-    "labels": LabelsParams,
-    "train": TrainParams,
-    "costs": CostsParams,
-    "predict": PredictParams,
-    "evaluate": EvaluateParams,
-    "azure": AzureParams,
-}
+SECTIONS: dict[str, type[Section]] = {item.name: type(getattr(Settings(), item.name)) for item in fields(Settings)}

@@ -13,7 +13,7 @@ _PROGRAMS = ("pdm", "pdm-cli")
 
 
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell.", rich_help_panel="Output")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell.", metavar="SHELL")],
 ) -> None:
     """Print the script that lets a shell complete commands and options.
 

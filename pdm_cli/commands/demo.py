@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pdm_cli.commands.options import DATA_PANEL, with_settings
+from pdm_cli.commands.options import DATA_PANEL, OUTPUT_PANEL, with_settings
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import ColumnsParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen
@@ -22,7 +22,7 @@ Seed = Annotated[
 ]
 DemoOut = Annotated[
     str,
-    typer.Option("--out", help="Folder for the data and all outputs.", metavar="FOLDER", rich_help_panel=DATA_PANEL),
+    typer.Option("--out", help="Folder for the data and all outputs.", metavar="FOLDER", rich_help_panel=OUTPUT_PANEL),
 ]
 
 

@@ -13,11 +13,15 @@ from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.forecast import Forecast
+    from pdm_cli.core.features import Sources
     from pdm_cli.core.gates import Gate
     from pdm_cli.core.judging import PredictedSpan
 
@@ -64,12 +68,7 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
 
     recipe, context, components = loaded.recipe, forecast.context, loaded.model.components
     instants = context.instants
-    if "failures" not in context.sources.events:
-        raise NotEnoughData("failures.parquet: evaluate needs the failures that came", hint="give their log")
-    failures = context.sources.events["failures"].rename(columns={"kind": "failure"})
-    strangers = sorted(set(failures["failure"]) - set(components))
-    if strangers:
-        screen.say(f"evaluate: failures of {', '.join(strangers)} are left out: the model does not know of them")
+    failures = _find_failures(context.sources, components, screen)
     rows = _unseen_rows(loaded, instants, screen)
     lead, ends = recipe.settings.labels, last_stamps(context.sources.telemetry)
     labels = label_failures(instants, failures, components, ends=ends, params=lead)
@@ -97,6 +96,16 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str, Any]
         seed=recipe.settings.train.seed,
     )
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, span)}
+
+
+def _find_failures(sources: Sources, components: Sequence[str], screen: Screen) -> pd.DataFrame:
+    if "failures" not in sources.events:
+        raise NotEnoughData("failures.parquet: evaluate needs the failures that came", hint="give their log")
+    failures = sources.events["failures"].rename(columns={"kind": "failure"})
+    strangers = sorted(set(failures["failure"]) - set(components))
+    if strangers:
+        screen.say(f"evaluate: failures of {', '.join(strangers)} are left out: the model does not know of them")
+    return failures
 
 
 def _describe_split(loaded: Bundle, span: PredictedSpan) -> dict[str, Any]:

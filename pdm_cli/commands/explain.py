@@ -164,7 +164,8 @@ def _describe_reasons(loaded: Bundle, forecast: Forecast, row: int, component: s
     import numpy as np
 
     from pdm_cli.core.explanation import usual_values
-    from pdm_cli.core.worklist import describe, top_reasons
+    from pdm_cli.core.feature_words import describe_feature
+    from pdm_cli.core.worklist import top_reasons
 
     table, rows, recipe = forecast.table, np.array([row]), loaded.recipe
     names = loaded.model.components
@@ -182,7 +183,7 @@ def _describe_reasons(loaded: Bundle, forecast: Forecast, row: int, component: s
                 "value": reason.value,
                 "usual": _describe_usual(usual[reason.name], known.get(reason.name)),
                 "log_odds": reason.contribution,
-                "words": describe(reason),
+                "words": describe_feature(reason.name, reason.value),
             }
             for reason in reasons
         ],

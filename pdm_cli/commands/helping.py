@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from pdm_cli.commands.options import OUTPUT_PANEL
 
 _EXAMPLE = "Example: "
+# How Typer shows an argument that must be given.
+_NEEDED = re.compile(r"\{(.*)\}(\.\.\.)?")
 _VALUES = {bool: "", str: "TEXT", int: "NUMBER", float: "NUMBER"}
 
 
@@ -23,6 +26,10 @@ class HelpfulCommand(TyperCommand):
         parameters = _name_values(super().get_params(ctx))
         parameters[-1].rich_help_panel = OUTPUT_PANEL
         return parameters
+
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the words of the usage line, arguments without signs around them."""
+        return [_NEEDED.sub(r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the help, in which second names stand beside the text: in one column they would be cut off."""
@@ -65,6 +72,9 @@ def _read_help(function: Callable[..., None]) -> dict[str, str]:
 def _name_values(parameters: list[Any]) -> list[Any]:
     """Give options words for their values where they have none, and flags nothing."""
     for option in parameters:
+        if isinstance(option, TyperArgument) and not option.type_descriptor.is_choice:
+            # Its name says what it is.
+            option.display_type_rich = _say_nothing  # type: ignore[assignment, method-assign]
         if not isinstance(option, TyperOption):
             continue
         if option.metavar is None and not option.is_flag:
@@ -72,6 +82,10 @@ def _name_values(parameters: list[Any]) -> list[Any]:
         elif option.is_flag:
             option.metavar = ""
     return parameters
+
+
+def _say_nothing(ctx: typer.Context) -> None:
+    """Take the place of a type's name."""
 
 
 def _word(annotation: Any) -> str | None:

@@ -28,7 +28,7 @@ _PANELS = {
     "azure": AZURE_PANEL,
 }
 
-Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=DATA_PANEL)]
+Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=OUTPUT_PANEL)]
 Overwrite = Annotated[
     bool,
     typer.Option(

@@ -61,6 +61,7 @@ def foretell(task: Task) -> dict[str, Any]:
     from pdm_cli.core.drift import AGEING, DIFFERENT
     from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import show
+    from pdm_cli.core.worklist import guard_formulas
 
     loaded = bundle.load(task.inputs["model"])
     work = task.out / "work"
@@ -73,7 +74,7 @@ def foretell(task: Task) -> dict[str, Any]:
     episodes = _write_predictions(task.out, loaded, forecast, rows)
     silent = _find_silent(loaded, forecast, task.screen)
     worklist = _rank(loaded, forecast)
-    worklist.to_csv(task.out / "worklist.csv", index=False)
+    guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False)
     drift = _drift(loaded, forecast, task.settings)
     drift.to_csv(task.out / "drift.csv", index=False)
     return {
@@ -161,7 +162,8 @@ def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.core.worklist import describe, rank_work, top_reasons
+    from pdm_cli.core.feature_words import describe_feature
+    from pdm_cli.core.worklist import rank_work, top_reasons
 
     instants, labels, table = forecast.context.instants, loaded.recipe.settings.labels, forecast.table
     components = loaded.model.components
@@ -180,7 +182,9 @@ def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
     ]
     values = table.matrix(table.names, last)
     reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories)
-    return worklist.assign(reasons=["; ".join(describe(reason) for reason in row) for row in reasons])
+    return worklist.assign(
+        reasons=["; ".join(describe_feature(each.name, each.value) for each in row) for row in reasons]
+    )
 
 
 def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdm_cli.commands.options import DATA_PANEL, with_settings
+from pdm_cli.commands.options import OUTPUT_PANEL, with_settings
 from pdm_cli.errors import UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
@@ -18,13 +18,13 @@ Model = Annotated[
     typer.Argument(
         help="Model folder, written by pdm train, or predictions, written by pdm predict.",
         metavar="MODEL",
-        rich_help_panel=DATA_PANEL,
+        rich_help_panel=None,
     ),
 ]
 File = Annotated[
     str | None,
     typer.Option(
-        "--out", help="File to write; default: report.html in the folder.", metavar="FILE", rich_help_panel=DATA_PANEL
+        "--out", help="File to write; default: report.html in the folder.", metavar="FILE", rich_help_panel=OUTPUT_PANEL
     ),
 ]
 

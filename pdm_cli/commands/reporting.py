@@ -108,7 +108,8 @@ def _read_drift(folder: Path) -> list[tuple[str, str, float | None]]:
 
     from pdm_cli.core.drift import AGEING, tell_drift
 
-    drift = pd.read_csv(folder / "drift.csv")
+    # A feature may be called NA.
+    drift = pd.read_csv(folder / "drift.csv", keep_default_na=False, na_values={"stability_index": [""]})
     drift = drift[~drift["family"].isin(AGEING)]
     indexes = [None if pd.isna(index) else float(index) for index in drift["stability_index"]]
     return [(feature, tell_drift(index), index) for feature, index in zip(drift["feature"], indexes, strict=True)]

@@ -121,6 +121,11 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
     return call
 
 
+def list_options() -> set[str]:
+    """Return the options of all commands that may be submitted."""
+    return {word for command in SUBMITTED for option in _parser_of(command).params for word in option.opts}
+
+
 def _parser_of(command: str) -> Any:
     """Return the parser of a command of pdm; where outputs go on this machine may be left open."""
     name = command.replace("-", "_")

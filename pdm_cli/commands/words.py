@@ -36,6 +36,8 @@ def explain_usage(error: typer.TyperException) -> UsageError:
     if option and path == "pdm" and not option.startswith(_OPTIONS_OF_ROOT):
         # pdm by itself has hardly any: it is meant for the command.
         return UsageError(f"{option} stands before the command", hint=f"pdm COMMAND {option}")
+    if option and path == "pdm submit" and _is_of_a_stage(option):
+        return UsageError(f"{option}: options of the command stand behind it", hint=f"pdm submit … COMMAND {option} …")
     near = getattr(error, "possibilities", None)
     if command:
         message, right = f"no such command {command[1]!r}", command[2] and f"{path} {command[2]}"
@@ -46,6 +48,12 @@ def explain_usage(error: typer.TyperException) -> UsageError:
     message = " ".join(message.split())
     message = message.replace("Value error, ", "").replace("Input should be", "should be") + _tell_given(error)
     return UsageError(message, hint=f"did you mean {right}?" if right else f"{path} --help shows what it takes")
+
+
+def _is_of_a_stage(option: str) -> bool:
+    from pdm_cli.commands.submission import list_options
+
+    return option in list_options()
 
 
 def _tell_given(error: typer.TyperException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,8 @@ from pdm_cli.schema import MACHINE, TIME
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+# What a text begins with that spreadsheets take for a formula.
+_FORMULA = r"^[=+\-@\t\r]"
 
 
 def list_predictions(
@@ -168,6 +169,12 @@ def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
     return pd.DataFrame({MACHINE: instants.machines[is_silent], TIME: _stamps(lasts[is_silent])})
 
 
+def guard_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for spreadsheets: texts that these would take for a formula, and run, begin with an apostrophe."""
+    texts = {str(name): column for name, column in frame.items() if pd.api.types.is_string_dtype(column)}
+    return frame.assign(**{name: column.str.replace(_FORMULA, r"'\g<0>", regex=True) for name, column in texts.items()})
+
+
 def _is_silent(lasts: IntArray, instants: Instants, horizon_hours: float) -> BoolArray:
     newest = instants.times.max(initial=np.iinfo(np.int64).min)
     return np.asarray(newest - lasts > round(horizon_hours * US_PER_HOUR))
@@ -250,100 +257,3 @@ def _value(name: str, value: float, categories: Mapping[str, Sequence[str]]) -> 
     if math.isnan(value):
         return None
     return categories[name][int(value)] if name in categories else float(value)
-
-
-# Pattern of a feature's name, its wording, and its wording where the value is missing; the first that fits is taken.
-_WORDINGS = [
-    (r"(.+)_std_([\d.]+)(h|min)", "{0} standard deviation of {1} {2} is {value}", "{0} standard deviation unknown"),
-    (r"(.+)_(mean|min|max)_([\d.]+)(h|min)", "{0} {1} of {2} {3} is {value}", "{0} {1} of {2} {3} unknown"),
-    (r"hours_since_any_error", "last error of any kind {hours} ago", "no error of any kind yet"),
-    (r"hours_since_any_maint", "last maintenance of any kind {hours} ago", "no maintenance yet"),
-    (r"hours_since_any_failure", "last failure of any component {hours} ago", "no failure of any component yet"),
-    (r"hours_since_any_anomaly", "last anomaly of any sensor {hours} ago", "no anomaly of any sensor yet"),
-    (r"hours_since_(.+)_replaced", "{0} replaced {hours} ago", "{0} not replaced yet"),
-    (r"hours_since_(.+)_failed", "{0} failed {hours} ago", "{0} has not failed yet"),
-    (r"hours_since_(.+)_anomaly", "{0} anomaly {hours} ago", "no {0} anomaly yet"),
-    (r"hours_since_(.+)", "{0} {hours} ago", "no {0} yet"),
-    (r"(.+)_anomaly_count_([\d.]+)h", "{value} of {0} anomaly in {1} h", "{0} anomalies unknown"),
-    (r"(.+)_anomaly_score", "last {0} anomaly has score {value}", "no {0} anomaly yet"),
-    (r"(.+)_count_([\d.]+)h", "{value} of {0} in {1} h", "{0} count unknown"),
-    (r"(.+)_shift", "test statistic of a {0} shift is {value}", "shift of {0} unknown"),
-    (r"(.+)_shift_age", "{0} shift began {hours} ago", "shift of {0} unknown"),
-    (r"(.+)_shift_step", "{0} shifted by {signed} standard deviations", "shift of {0} unknown"),
-    (r"visit_period", "maintenance visits every {hours}", "no rhythm of maintenance visits known"),
-    (r"visit_phase", "{percent} of the time to the next visit gone by", "next maintenance visit unknown"),
-    (r"hours_to_visit", "next maintenance visit in {hours}", "next maintenance visit unknown"),
-    (r"(.+)_shift_to_visit", "{0} shifted {hours} before the next visit", "no clear shift of {0}"),
-    (r"(.+)_to_visit", "{0} came {hours} before the next visit", "no {0} of late"),
-    (r"(.+)_match", "{looks} like the time before earlier failures of {0}", "likeness to failures of {0} unknown"),
-    (r"(.+)_match_hours", "{0} would fail in {hours}, as earlier ones did", "likeness to failures of {0} unknown"),
-    (r"(.+)_match_visit", "{looks} like {0} fails at the next visit", "next maintenance visit unknown"),
-    (r"(.+)_match_lag", "{0} would fail {beside} the next visit", "next maintenance visit unknown"),
-]
-
-
-def describe(reason: Reason) -> str:
-    """Return a reason in plain English; features of no known family read ``name = value``.
-
-    Examples
-    --------
-    >>> describe(Reason("hours_since_error1", 21.0, 1.7))
-    'error1 21 h ago'
-    >>> describe(Reason("volt_mean_24h", 201.43, 0.4))
-    'volt mean of 24 h is 201.4'
-    >>> describe(Reason("age", 18.0, 0.1))
-    'age = 18'
-    """
-    value = reason.value
-    if isinstance(value, str):
-        return f"{reason.name} = {value}"
-    for pattern, wording, missing in _WORDINGS:
-        if match := re.fullmatch(pattern, reason.name):
-            if value is None:
-                return missing.format(*match.groups())
-            return wording.format(*match.groups(), **_words(value))
-    return f"{reason.name} unknown" if value is None else f"{reason.name} = {_number(value)}"
-
-
-def tell_value(name: str, value: float | str | None) -> str:
-    """Return a feature's value alone in the unit that :func:`describe` tells it in.
-
-    Examples
-    --------
-    >>> tell_value("hours_since_error1", 240.0)
-    '10 days'
-    >>> tell_value("volt_mean_24h", 170.74)
-    '170.7'
-    >>> tell_value("comp1_match", -3.2)
-    'no'
-    """
-    if value is None or isinstance(value, str):
-        return value or "none"
-    wording = next((told for pattern, told, _ in _WORDINGS if re.fullmatch(pattern, name)), "")
-    place = re.search(r"\{(signed|percent|hours|beside|looks)\}", wording)
-    if place is None:
-        return _number(value)
-    words = {**_words(value), "looks": "yes" if value > 0 else "no"}
-    return words[place[1]]
-
-
-def _words(value: float) -> dict[str, str]:
-    """Return the ways in which a wording may tell a value."""
-    return {
-        "value": _number(value),
-        "signed": f"{value:+.2g}",
-        "percent": f"{value:.0%}",
-        "hours": _hours(value),
-        "beside": f"{_hours(abs(value))} {'after' if value > 0 else 'before'}" if abs(value) >= 0.5 else "at",
-        # Log-likelihood ratios: below 0 normal running explains the readings better.
-        "looks": "looks" if value > 0 else "does not look",
-    }
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
-
-
-def _hours(value: float) -> str:
-    """Return hours, from three days on as days."""
-    return f"{value:.3g} h" if value < 72 else f"{value / 24:.0f} days"

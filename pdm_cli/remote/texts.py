@@ -33,6 +33,17 @@ def plain(text: str) -> str:
     return "".join(letter for letter in cut if letter == "\t" or unicodedata.category(letter) not in _UNSEEN)
 
 
+def plain_lines(text: str) -> str:
+    r"""Return text as :func:`plain`, line by line.
+
+    Examples
+    --------
+    >>> plain_lines("pump \x1b[31m1\nvalve\n")
+    'pump 1\nvalve\n'
+    """
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def hide_signatures(text: str) -> str:
     """Return text with the shared access signatures left out of its addresses.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.core.worklist import tell_value
+from pdm_cli.core.feature_words import tell_value
 from pdm_cli.report.page import show_stamp
 from pdm_cli.report.results import make_table
 from pdm_cli.report.screen import Prose
@@ -83,12 +83,13 @@ def _draw_reasons(found: dict[str, Any]) -> list[RenderableType]:
         table.add_row(f"{reason['log_odds']:+.2f}", reason["words"], _tell_usual(reason["feature"], reason["usual"]))
     if others["count"]:
         table.add_row(f"{others['log_odds']:+.2f}", f"{others['count']:,} other features together", "")
-    note = "log-odds: +0.69 doubles the odds of failing, -0.69 halves them"
+    note = "log-odds, before the probability is calibrated: the further from 0, the more it moves it"
     return [table, note, "usually: median of the training (first to ninth decile)"]
 
 
 def _draw_sensors(before: dict[str, Any]) -> RenderableType:
-    table = make_table("sensor", *((name, "right") for name in ("low", "high", "last")), (_days(before), "left"))
+    names = (f"{name} mean" for name in ("lowest", "highest", "last"))
+    table = make_table("sensor", *((name, "right") for name in names), (_days(before), "left"))
     for name, values in before["sensors"].items():
         known = [value for value in values if value is not None]
         facts = [f"{value:.4g}" for value in (min(known), max(known), known[-1])] if known else ["-"] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pdm_cli.remote.texts import plain_lines
 from pdm_cli.report.page import Page
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def render(page: Page) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["stamped"] = _keep_stamps_whole
-    return environment.get_template(_TEMPLATE).render(page=page)
+    # Names may hold what is no letter.
+    return plain_lines(environment.get_template(_TEMPLATE).render(page=page))
 
 
 def _keep_stamps_whole(text: str) -> Markup:

@@ -89,7 +89,7 @@ def _tiles(metrics: Mapping[str, Any]) -> list[Tile]:
     failures, caught = events["failures"], events["caught"]
     long = f"{events['caught_24h']:,} of them 24 h ahead or more"
     if failures and caught < failures:
-        long += _interval(sure["caught_share"], level, ".0%")
+        long = f"{caught / failures:.0%}{_interval(sure['caught_share'], level, '.0%')}; {long}"
     quartiles = f"quartiles {hours['q25']:g} and {hours['q75']:g} h" if caught else "nothing was caught"
     alarms = f"{events['false_alarms']:,}"
     alarms = f"per machine and month; {alarms} in all" + _interval(sure["false_alarms_per_machine_month"], level, ".2f")

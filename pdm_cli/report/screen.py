@@ -11,6 +11,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import PdmError
+from pdm_cli.remote.texts import plain_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -138,15 +139,15 @@ class Screen:
         return advance
 
     def _print_error_line(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one printer
+        print(plain_lines(text), file=sys.stderr, flush=True)  # noqa: T201 - the one printer
 
     def _print_json(self, content: dict[str, Any]) -> None:
         print(json.dumps(content, indent=2, ensure_ascii=False, default=str), flush=True)  # noqa: T201 - the one printer
 
 
 def _console(stream: Any) -> Console:
-    from rich.console import Console
+    from pdm_cli.report.console import PlainConsole
 
     # Piped output is not cut to the width of a terminal that is not there.
     width = None if stream.isatty() else 500
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return PlainConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)

@@ -78,6 +78,14 @@ def test_no_escape_codes_in_pipes(words: tuple[str, ...], variables: dict[str, s
     assert "\x1b" not in done.stdout + done.stderr
 
 
+def test_no_escape_codes_in_the_results_of_a_job(work: Path, fleet: Path, tmp_path: Path) -> None:
+    words = ("predict", "--model", work / "model", "--data", fleet, "--out", tmp_path / "out")
+    done = subprocess.run([*PDM, *map(str, words)], capture_output=True, text=True, env=environ(GITHUB_ACTIONS="true"))
+    assert done.returncode == 0, done.stderr
+    assert "predict: wrote" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_no_colours_on_a_terminal_that_wants_none() -> None:
     assert "\x1b[" in on_terminal("--help")
     for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):

@@ -12,7 +12,8 @@ from rich.console import Console
 from pdm_cli.core.drift import take_fingerprint
 from pdm_cli.core.events import Instants
 from pdm_cli.core.explanation import alert_start, mean_by_span, row_until, usual_values
-from pdm_cli.core.worklist import Reason, tell_value, top_reasons
+from pdm_cli.core.feature_words import tell_value
+from pdm_cli.core.worklist import Reason, top_reasons
 from pdm_cli.report.explain import Sparkline
 
 HOUR = 3_600_000_000

@@ -19,7 +19,7 @@ from pdm_cli.core.features import (
     ("name", "words"),
     [
         ("volt_std_12h", "volt, standard deviation of 12 h"),
-        ("volt_max_30min", "volt, maximum of 30 min"),
+        ("volt_max_30min", "volt, max of 30 min"),
         ("hours_since_any_maint", "hours since any maintenance"),
         ("hours_since_error1", "hours since error1"),
         ("hours_since_volt_anomaly", "hours since an anomaly of volt"),

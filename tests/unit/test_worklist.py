@@ -14,8 +14,9 @@ from numpy.testing import assert_array_equal
 from problem_builders import FOREVER, TRAIN, context_of, simulated
 
 from pdm_cli.core.events import Instants
+from pdm_cli.core.feature_words import describe_feature
 from pdm_cli.core.features import FEATURES, LEARNED, build_features, learn_states, match_states
-from pdm_cli.core.worklist import Reason, describe, find_alert_episodes, find_silent, rank_work, top_reasons
+from pdm_cli.core.worklist import Reason, find_alert_episodes, find_silent, rank_work, top_reasons
 
 fast = settings(deadline=None, derandomize=True, max_examples=30)
 COMPONENTS = ["comp1", "comp2"]
@@ -265,7 +266,7 @@ def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None
     ],
 )
 def test_reasons_read_as_plain_english(name: str, value: float | str | None, words: str) -> None:
-    assert describe(Reason(name, value, 1.0)) == words
+    assert describe_feature(name, value) == words
 
 
 def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
@@ -275,5 +276,5 @@ def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
     states = learn_states(context, LEARNED, components=["comp1"], until_us=FOREVER, machines=everyone)
     table = build_features(context, FEATURES).beside(match_states(context, states))
     for value in (1.0, None):
-        plain = [name for name in table.names if describe(Reason(name, value, 1.0)).startswith(name)]
+        plain = [name for name in table.names if describe_feature(name, value).startswith(name)]
         assert_array_equal(plain, ["age", "model"])
