@@ -67,5 +67,5 @@ def test_the_script_is_for_both_names(shell: str, pdm: Pdm) -> None:
 def test_other_shells_are_refused_with_those_that_are_known(pdm: Pdm) -> None:
     assert_clear(pdm("completion", "tcsh"), 2, "'tcsh' is not one of 'bash', 'zsh', 'fish'", "pdm completion --help")
     assert_clear(
-        pdm("completion"), 2, "missing argument 'shell'. Choose from: bash, zsh, fish", "pdm completion --help"
+        pdm("completion"), 2, "missing argument 'SHELL'. Choose from: bash, zsh, fish", "pdm completion --help"
     )
