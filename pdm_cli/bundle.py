@@ -18,7 +18,8 @@ from pdm_cli.core.estimators import ESTIMATORS
 from pdm_cli.core.features import LEARNED, Vocabulary
 from pdm_cli.core.model import Member, TrainedModel
 from pdm_cli.errors import ModelError, PdmError
-from pdm_cli.params import Section, Settings
+from pdm_cli.params import Settings
+from pdm_cli.setting import Section
 
 BUNDLE_FILE = "bundle.json"
 SCHEMA = "pdm.bundle/3"

@@ -78,7 +78,7 @@ class ColumnReader:
                 raise DataError(
                     f"{self._file}: column {name}: {stamp[0] if stamp else 'a stamp'} is not one instant "
                     f"in {self._timezone}: clocks were changed",
-                    hint="give stamps in UTC, with their zone, or another --timezone",
+                    hint="--timezone +01:00, say, for a log that keeps winter time; else give stamps with their zone",
                 ) from exc
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
 

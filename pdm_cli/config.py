@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
-from pdm_cli.params import SECTIONS, Section, Settings
+from pdm_cli.params import SECTIONS, Settings
+from pdm_cli.setting import Section
 
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"

@@ -24,15 +24,25 @@ PARTIAL_PREFIX = ".pdm-partial-"
 _PREVIOUS = "previous"
 
 
-def check_free(folder: Path, *, overwrite: bool) -> None:
+def check_free(folder: Path, *, overwrite: bool, by: str | None = None) -> None:
     """Refuse an output folder that holds something it would be a pity to lose.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder; it need not be there.
+    overwrite : bool
+        Whether what pdm wrote may go.
+    by : str, optional
+        The command that is to write; what another one wrote may not go then.
 
     Raises
     ------
     TryAgain
         If another process is writing to ``folder``.
     UsageError
-        If ``folder`` is a file, or holds files and ``overwrite`` is false, or holds files that pdm did not write.
+        If ``folder`` is a file, or holds files and ``overwrite`` is false, or holds files that pdm, or ``by``, did not
+        write.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
@@ -50,6 +60,9 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         raise UsageError(
             f"{folder}: not empty, and not written by pdm: {foreign[0]}", hint="--out names a new or empty folder"
         )
+    made = manifest.read(folder)
+    if by and made and made["command"] != by:
+        raise UsageError(f"{folder}: holds what pdm {made['command']} wrote", hint="--out names a folder of its own")
     if not overwrite:
         raise UsageError(f"{folder}: not empty", hint="--overwrite replaces what pdm wrote there before")
 

@@ -7,70 +7,26 @@ in its type. Field names are unique over all sections.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Interval, MinLen
+
+from pdm_cli.setting import Section, setting
 
 # Ten years: what is longer is a mistake, and must not run out of numbers later.
 Hours = Annotated[float, Interval(gt=0, le=87_600)]
 HoursFromZero = Annotated[float, Interval(ge=0, le=87_600)]
 # A window is summed anew for each row, so its cost grows with its length: a year is the most.
 WindowHours = Annotated[float, Interval(gt=0, le=8784)]
+# Hours and minutes that a clock is before or behind UTC all year.
+_OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 # A tenth of a second.
 LEAST_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
-
-
-def setting(
-    default: Any,
-    text: str,
-    *,
-    changes_result: bool = True,
-    only_for: tuple[str, str] | None = None,
-    variables: tuple[str, ...] = (),
-    may_be_empty: bool = True,
-    for_submitting: bool = False,
-) -> Any:
-    """Return a dataclass field with its default and its one line of help.
-
-    Parameters
-    ----------
-    default : object
-        Value used where neither option, environment nor config file gives one; a dict is copied.
-    text : str
-        Help shown for the option.
-    changes_result : bool
-        False for settings such as the number of workers that leave every output byte as it is.
-    only_for : tuple of str, optional
-        Another setting of the section, and the value of it without which this one has no effect.
-    variables : tuple of str
-        Names under which other programs put the value into the environment; the first one set is taken.
-    may_be_empty : bool
-        False for a list that nobody gives as an option to say nothing.
-    for_submitting : bool
-        True for a setting that matters where a job is made, and nowhere else.
-    """
-    metadata = {
-        "help": text,
-        "changes_result": changes_result,
-        "only_for": only_for,
-        "variables": variables,
-        "may_be_empty": may_be_empty,
-        "for_submitting": for_submitting,
-    }
-    if isinstance(default, dict):
-        return field(default_factory=default.copy, metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Base of all config sections: unknown keys and non-finite numbers are refused."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True)
@@ -97,7 +53,9 @@ class PreprocessParams(Section):
         "Where in the step the readings stand, in minutes: 30 for an hourly log at hh:30; default: found if exact. "
         "For a clock that jitters by 10 seconds give 0.2: readings never move back in time.",
     )
-    timezone: str = setting("UTC", "Time zone of stamps that carry none (IANA name); all stamps become UTC.")
+    timezone: str = setting(
+        "UTC", "Time zone of stamps that carry none, such as Europe/Berlin or +01:00; all stamps become UTC."
+    )
     on_duplicate: Literal["refuse", "first", "mean"] = setting(
         "refuse", "Readings of one machine with the same stamp: refuse, keep the first, or their mean."
     )
@@ -118,10 +76,10 @@ class PreprocessParams(Section):
 
     def __post_init__(self) -> None:
         try:
-            ZoneInfo(self.timezone)
+            _OFFSET.fullmatch(self.timezone) or ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(
-                f"timezone: unknown time zone {self.timezone!r}, wanted one such as Europe/Berlin"
+                f"timezone: unknown time zone {self.timezone!r}, wanted one such as Europe/Berlin or +01:00"
             ) from None
         if 0 < self.step_minutes < LEAST_STEP_MINUTES:
             raise ValueError(f"step_minutes ({self.step_minutes:g}) must be 0 or at least {LEAST_STEP_MINUTES:g}")

@@ -55,7 +55,9 @@ def find_table(folder: Path, table: Table) -> TableFiles | None:
         raise SchemaError(f"{table.file} and {table.name}/ are both in {folder}", hint="keep one of the two")
     parts = tuple(list_files(folder, table))
     if not parts:
-        raise SchemaError(f"{places[0]}/ has no .parquet file", hint=f"put the parts there or give {table.file}")
+        has_others = any(path.is_file() for path in places[0].rglob("*"))
+        hint = _CONVERT if has_others else f"put the parts there or give {table.file}"
+        raise SchemaError(f"{places[0]}/ has no .parquet file", hint=hint)
     schemas = [open_file(part).schema_arrow for part in parts]
     for part, schema in zip(parts, schemas, strict=True):
         difference = _schema_difference(schema, schemas[0])
@@ -104,14 +106,14 @@ def require_file(folder: Path, table: Table) -> Path:
         If it is not there or lacks a column.
     """
     path = folder / table.file
+    maker = "detect-anomalies" if table is ANOMALIES else "preprocess"
     if not path.is_file():
         below = next((child for child in sorted(folder.iterdir()) if (child / table.file).is_file()), None)
-        maker = "detect-anomalies" if table is ANOMALIES else "preprocess"
         hint = f"did you mean {below}?" if below else f"wanted is what pdm {maker} wrote; here are {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     lacking = [c.name for c in table.columns if c.name not in open_file(path).schema_arrow.names]
     if lacking:
-        raise SchemaError(f"{table.file}: no column {lacking[0]!r}: {path}", hint="pdm makes these tables")
+        raise SchemaError(f"{table.file}: no column {lacking[0]!r}: {path}", hint=f"wanted is what pdm {maker} wrote")
     return path
 
 

@@ -124,5 +124,5 @@ def make_data(folder: Path, *, machines: int, days: int, seed: int, screen: Scre
     if not manifest.reasons_to_redo(folder, fleet_recipe(machines=machines, days=days, seed=seed)):
         screen.say(f"simulate: unchanged, kept {folder}")
         return
-    outputs.check_free(folder, overwrite=True)
+    outputs.check_free(folder, overwrite=True, by="simulate")
     simulate_into(folder, machines=machines, days=days, seed=seed, screen=screen)

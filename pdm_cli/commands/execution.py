@@ -78,13 +78,14 @@ def execute(
         If an input folder is not there, or the output folder may not be written.
     """
     from pdm_cli import outputs
+    from pdm_cli.report.html import REPORT_FILE
 
     folders = check_inputs(stage, inputs)
     target = local_folder("out", out)
     for port, folder in folders.items():
         if folder.resolve() == target.resolve():
             raise UsageError(f"--out {out}: is the folder of --{port}", hint="--out names another folder")
-    outputs.check_free(target, overwrite=overwrite)
+    outputs.check_free(target, overwrite=overwrite, by=stage.command)
     recipe = make_recipe(stage, folders, settings)
     work = _find(stage.work)
     start = time.monotonic()
@@ -96,7 +97,8 @@ def execute(
             _write_report(partial, recipe)
     if stage.is_tracked:
         track_training(target, summary, recipe.parameters, screen)
-    screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s")
+    seen = f", with {REPORT_FILE} to look at" if stage.has_report else ""
+    screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s{seen}")
     return summary
 
 

@@ -184,7 +184,7 @@ def _receive(found: Sequence[Output], *, overwrite: bool, screen: Screen) -> dic
             screen.say(f"fetch-results: {one.folder} is complete, nothing to fetch")
     for one in lacking:
         # What is there of the same result may be completed; anything else has to be free or given up.
-        outputs.check_free(one.folder, overwrite=overwrite or one.is_begun())
+        outputs.check_free(one.folder, overwrite=overwrite or one.is_begun(), by=one.content.get("command"))
     start = time.monotonic()
     fetched = dict.fromkeys((one.name for one in found), 0)
     with ExitStack() as stack:

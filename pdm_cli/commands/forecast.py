@@ -122,10 +122,11 @@ def _as_trained(recipe: Recipe, settings: Settings) -> Settings:
 
 def _check_tables(recipe: Recipe, data: Path) -> None:
     from pdm_cli import tables
-    from pdm_cli.schema import RAW_TABLES
+    from pdm_cli.schema import RAW_TABLES, TELEMETRY
 
     for table in RAW_TABLES:
         if table.name in recipe.tables and tables.find_table(data, table) is None:
+            tables.require_table(data, TELEMETRY)
             raise FeatureMismatch(
                 f"{table.file}: not in {data}, but the model was trained with it",
                 hint="give the log, empty but with its columns if nothing happened, or train without it",

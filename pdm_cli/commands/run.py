@@ -23,7 +23,7 @@ def run(
     data: Annotated[str, input_port("data", "Raw tables: telemetry, failures and, if there, errors, maint, machines.")],
     out: Out,
     force: Force = False,
-    overwrite: Overwrite = False,
+    overwrite: Overwrite = False,  # noqa: ARG001 - stages replace what is theirs; pdm submit heeds it
     settings: Settings,
     screen: Screen,
 ) -> None:
@@ -35,14 +35,12 @@ def run(
     """
     from pdm_cli.report.results import draw_metrics
 
-    metrics = run_stages(data, out, settings=settings, screen=screen, force=force, overwrite=overwrite)
+    metrics = run_stages(data, out, settings=settings, screen=screen, force=force)
     model = str(Path(out) / STAGES["train"].folder)
     screen.result({**metrics, "out": model}, lambda: [*draw_metrics(metrics), model])
 
 
-def run_stages(
-    data: str, out: str, *, settings: Settings, screen: Screen, force: bool = False, overwrite: bool = False
-) -> dict[str, Any]:
+def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force: bool = False) -> dict[str, Any]:
     """Run or keep each stage and return the summary of the last, the metrics.
 
     Parameters
@@ -55,16 +53,22 @@ def run_stages(
         As for a single stage.
     force : bool
         Keep nothing.
-    overwrite : bool
-        Replace also what another command of pdm wrote into a stage's folder.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` is the folder of the raw tables, or a stage's folder holds what the stage did not write.
     """
     from pdm_cli.commands.execution import local_folder, read_summary
+    from pdm_cli.errors import UsageError
 
+    if Path(data).resolve() == local_folder("out", out).resolve():
+        raise UsageError(f"--out {out}: is the folder of --data", hint="--out names another folder")
     _check_early(data, settings)
     folders = {"data": data}
     for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
-        run_stage(stage, folders, target, settings=settings, screen=screen, force=force, overwrite=overwrite)
+        run_stage(stage, folders, target, settings=settings, screen=screen, force=force)
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _tell_findings(read_summary(stage, Path(target)), target, screen)
@@ -101,7 +105,6 @@ def run_stage(
     settings: Settings,
     screen: Screen,
     force: bool = False,
-    overwrite: bool = False,
 ) -> None:
     """Run one stage, unless its output folder holds what it would make.
 
@@ -113,7 +116,7 @@ def run_stage(
         Port to folder.
     target : str
         Output folder.
-    settings, screen, force, overwrite
+    settings, screen, force
         As in :func:`run_stages`.
     """
     from pdm_cli import manifest
@@ -126,7 +129,5 @@ def run_stage(
         screen.say(f"{stage.command}: unchanged, kept {target}")
         return
     screen.say(f"{stage.command}: {', '.join(reasons)}")
-    # What this stage wrote before is its own to replace; anything else in the way needs --overwrite.
-    made = manifest.read(Path(target))
-    is_own = made is not None and made.get("command") == stage.command
-    execute(stage, inputs, target, settings=settings, screen=screen, overwrite=overwrite or is_own)
+    # What this stage wrote before is its own to replace.
+    execute(stage, inputs, target, settings=settings, screen=screen, overwrite=True)

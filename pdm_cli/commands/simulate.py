@@ -52,7 +52,7 @@ def simulate(
     from pdm_cli.commands.execution import local_folder
 
     target = local_folder("out", out)
-    outputs.check_free(target, overwrite=overwrite)
+    outputs.check_free(target, overwrite=overwrite, by="simulate")
     summary = simulate_into(target, machines=machines, days=days, seed=seed, screen=screen)
     screen.result({**summary, "out": out}, lambda: [*_draw(summary), out])
 

@@ -171,9 +171,9 @@ def check_out(call: Call) -> None:
         outputs.check_free(target / outputs.LOGS_FOLDER, overwrite=True)
         if target.is_file():
             raise UsageError(f"--out {call.out}: is a file, wanted an output folder", hint="--out names a folder")
-        folders = [target] if len(call.stages) == 1 else [target / stage.folder for stage in call.stages]
-        for folder in folders:
-            outputs.check_free(folder, overwrite=call.overwrite)
+        for stage in call.stages:
+            folder = target if len(call.stages) == 1 else target / stage.folder
+            outputs.check_free(folder, overwrite=call.overwrite, by=stage.command)
 
 
 def find_inputs(call: Call) -> dict[str, Upload | str]:

@@ -59,7 +59,8 @@ def _is_of_a_stage(option: str) -> bool:
 def _tell_given(error: typer.TyperException) -> str:
     """Return the value that could not be read, as the validation under the parser knows it."""
     read = getattr(error.__cause__, "errors", None)
-    return f", got {read()[0]['input']!r}" if read else ""
+    given = repr(read()[0]["input"]) if read else ""
+    return f", got {given}" if given and given not in str(error) else ""
 
 
 def _package_manager(word: str) -> UsageError:

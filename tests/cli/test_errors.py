@@ -234,6 +234,47 @@ def test_output_folder_with_files_of_others_is_never_replaced(fleet: Path, pdm: 
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def test_what_another_command_wrote_is_not_replaced(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("--data", fleet, "--overwrite")
+    model = Path(shutil.copytree(work / "model", tmp_path / "model"))
+    outcome = pdm("preprocess", *words, "--out", model)
+    assert_clear(outcome, 2, "holds what pdm train wrote", "--out names a folder of its own")
+    assert_clear(
+        pdm("predict", *words, "--model", work / "model", "--out", model), 2, "holds what pdm train wrote", "--out"
+    )
+    assert_clear(pdm("simulate", "--out", model, "--overwrite"), 2, "holds what pdm train wrote", "--out")
+    Path(shutil.copytree(work / "model", tmp_path / "work/prepared"))
+    outcome = pdm("run", *words, "--out", tmp_path / "work")
+    assert_clear(outcome, 2, "prepared: holds what pdm train wrote", "--out")
+    assert content(model) == content(tmp_path / "work/prepared") == content(work / "model")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_run_does_not_write_into_the_raw_tables(raw: Path, pdm: Pdm) -> None:
+    before = content(raw)
+    assert_clear(pdm("run", "--data", raw, "--out", raw), 2, "is the folder of --data", "another folder")
+    assert content(raw) == before
+
+
+@pytest.mark.parametrize("words", [("run",), ("predict", "--model", "MODEL"), ("preprocess",)], ids=lambda w: w[0])
+def test_csv_files_are_not_taken_for_tables(
+    words: tuple[str, ...], work: Path, raw: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    for path in raw.glob("*.parquet"):
+        path.with_suffix(".csv").write_text("datetime,machineID\n")
+        path.unlink()
+    called = [work / "model" if word == "MODEL" else word for word in words]
+    outcome = pdm(*called, "--data", raw, "--out", tmp_path / "out")
+    assert_clear(outcome, 4, ".parquet: not in", "pdm import does that with CSV files")
+    (raw / "telemetry").mkdir()
+    (raw / "telemetry.csv").rename(raw / "telemetry/2015.csv")
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
+    assert_clear(outcome, 4, "telemetry/ has no .parquet file", "pdm import does that with CSV files")
+
+
 def test_output_folder_that_is_the_input_is_refused(work: Path, pdm: Pdm) -> None:
     words = ("detect-anomalies", "--prepared", work / "prepared", "--out", work / "prepared", "--overwrite")
     assert_clear(pdm(*words), 2, "is the folder of --prepared", "another folder")

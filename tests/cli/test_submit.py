@@ -73,6 +73,7 @@ def test_a_dry_run_imports_neither_azure_nor_the_learning_libraries(fleet: Path)
         (["nope"], "'nope' cannot be submitted"),
         (["evaluate", "--data", "x", "--model", "y"], "'evaluate' cannot be submitted"),
         (["train"], "missing option '--prepared'"),
+        (["--out", "x", "train", "--prepared", "y"], "--out: options of the command stand behind it"),
         (
             ["train", "--prepared", "azureml:p:1", "--trees", "many"],
             "should be a valid integer, unable to parse string as an integer, got 'many'",

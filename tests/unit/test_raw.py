@@ -255,16 +255,17 @@ def test_stamps_with_a_zone_become_utc(tmp_path: Path, unit: str, zone: str) -> 
     assert_frame_equal(pd.concat(batches, ignore_index=True), frame)
 
 
-def test_stamps_without_a_zone_are_of_the_given_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "+05:30", "-03:00"])
+def test_stamps_without_a_zone_are_of_the_given_one(tmp_path: Path, zone: str) -> None:
     frame = fleet_telemetry()
-    local = frame["datetime"].dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin").dt.tz_localize(None)
+    local = frame["datetime"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
     write_whole(tmp_path, frame.assign(datetime=local))
     write_parquet(
         tmp_path / "errors.parquet", pd.DataFrame({"datetime": local[:2], "machineID": 1, "errorID": "error1"})
     )
-    _, batches = read(tmp_path, timezone="Europe/Berlin")
+    _, batches = read(tmp_path, timezone=zone)
     assert_frame_equal(pd.concat(batches, ignore_index=True), frame)
-    events = read_events(tmp_path, ERRORS, ColumnsParams(), "Europe/Berlin")
+    events = read_events(tmp_path, ERRORS, ColumnsParams(), zone)
     assert events is not None
     assert events["datetime"].to_list() == frame["datetime"][:2].to_list()
 
@@ -279,7 +280,7 @@ def test_a_local_stamp_that_is_no_one_instant_is_refused(tmp_path: Path, local: 
     write_whole(tmp_path, frame)
     with pytest.raises(PdmError) as caught:
         read(tmp_path, timezone="Europe/Berlin")
-    assert_says(caught, DataError, "telemetry.parquet", "datetime", local, hint="--timezone")
+    assert_says(caught, DataError, "telemetry.parquet", "datetime", local, hint="--timezone +01:00")
 
 
 def test_a_time_zone_that_is_not_known_is_no_fault_of_the_data(tmp_path: Path) -> None:
