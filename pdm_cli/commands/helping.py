@@ -70,7 +70,7 @@ def _read_help(function: Callable[..., None]) -> dict[str, str]:
 
 
 def _name_values(parameters: list[Any]) -> list[Any]:
-    """Give options words for their values where they have none, and flags nothing."""
+    """Give options words for their values where they have none, and flags nothing; tell defaults as settings do."""
     for option in parameters:
         if isinstance(option, TyperArgument) and not option.type_descriptor.is_choice:
             # Its name says what it is.
@@ -81,7 +81,15 @@ def _name_values(parameters: list[Any]) -> list[Any]:
             option.metavar = _word(option.type_descriptor.annotation)
         elif option.is_flag:
             option.metavar = ""
+        _tell_default(option)
     return parameters
+
+
+def _tell_default(option: TyperOption) -> None:
+    default = option.show_default if isinstance(option.show_default, str) else option.default
+    if option.show_default and not (option.is_flag or default is None or default == ""):
+        option.help = f"{option.help} (default: {default})"
+    option.show_default = False
 
 
 def _say_nothing(ctx: typer.Context) -> None:
