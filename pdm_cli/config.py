@@ -310,8 +310,11 @@ def _not_mistaken(hint: Any, value: object) -> object:
 def _from_text(hint: Any, text: str) -> object:
     """Turn the text of an option or variable into what pydantic takes for the field's type."""
     origin = get_origin(hint)
-    if datetime in get_args(hint) and text.strip().lstrip("+-").replace(".", "", 1).isdigit():
-        raise ValueError(f"{text!r} is not a time, such as 2015-10-01T06:00")
+    if datetime in get_args(hint):
+        try:
+            return datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise ValueError(f"{text!r} is not a time, such as 2015-10-01T06:00") from None
     if origin is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
     if origin is dict:

@@ -55,6 +55,7 @@ def clean_telemetry(
     frame = _snap(frame, findings["off_grid"], step_us, phase_us)
     _find_missing(frame, findings["missing_values"])
     _find_frozen(frame, findings["frozen_sensors"], step_us, params)
+    _find_dead(frame, findings["dead_sensors"], params.frozen_hours)
     return _fill_gaps(frame, findings, step_us, params.max_gap_hours)
 
 
@@ -208,6 +209,22 @@ def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, params: Pr
         if frozen.any():
             rows = frame.loc[starts[frozen], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[frozen])
             finding.add(int(frozen.sum()), rows)
+
+
+def _find_dead(frame: pd.DataFrame, finding: Finding, least_hours: float) -> None:
+    """Find sensors whose last reading lies long before the machine's last row, or that have none at all."""
+    stamps, rows = to_microseconds(frame[TIME]), np.arange(len(frame))
+    starts = np.flatnonzero(~same_machine_as_above(frame))
+    ends = np.append(starts[1:], len(frame)) - 1
+    for sensor in sensors_of(frame):
+        last = np.maximum.reduceat(np.where(np.isnan(frame[sensor].to_numpy()), -1, rows), starts)
+        # Of none at all the machine's first row is told.
+        last = np.maximum(last, starts)
+        hours = (stamps[ends] - stamps[last]) / _US_PER_HOUR
+        dead = hours >= least_hours
+        if dead.any():
+            found = frame.loc[last[dead], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[dead])
+            finding.add(int(dead.sum()), found)
 
 
 def _fill_gaps(frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, max_gap_hours: float) -> pd.DataFrame:

@@ -64,6 +64,7 @@ TELEMETRY_FINDINGS = (
     "long_gaps",
     "missing_values",
     "frozen_sensors",
+    "dead_sensors",
 )
 EVENT_FINDINGS = ("duplicate_events", "events_without_telemetry", "events_outside_telemetry")
 MACHINE_FINDINGS = ("machines_without_telemetry", "machines_without_attributes")

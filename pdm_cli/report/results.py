@@ -21,6 +21,7 @@ _FINDING_NAMES = {
     "long_gaps": "gaps longer than the limit, left out",
     "missing_values": "missing readings",
     "frozen_sensors": "spans at one value",
+    "dead_sensors": "sensors without readings to the machine's end",
     "duplicate_events": "events given twice, kept once",
     "events_without_telemetry": "events of machines without telemetry",
     "events_outside_telemetry": "events before or after the machine's telemetry",

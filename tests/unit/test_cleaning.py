@@ -161,9 +161,23 @@ def test_a_frozen_sensor_is_found_with_its_start_and_hours() -> None:
     assert findings["frozen_sensors"].first == [{"machineID": 1, "datetime": at(2), "sensor": "volt", "hours": 4.0}]
 
 
-def test_a_sensor_without_readings_is_missing_and_not_frozen() -> None:
+def test_a_sensor_without_readings_is_missing_and_dead_and_not_frozen() -> None:
     _, findings = clean(machine_telemetry(1, range(30), volt=[NAN] * 30, rotate=range(30)), frozen_hours=4)
-    assert counts(findings) == {"missing_values": 30}
+    assert counts(findings) == {"missing_values": 30, "dead_sensors": 1}
+
+
+def test_a_sensor_without_readings_at_the_end_is_dead() -> None:
+    pumps = [
+        machine_telemetry(1, range(10), volt=[*range(6), *[NAN] * 4], rotate=range(10)),
+        machine_telemetry(2, range(10), volt=[*range(7), *[NAN] * 3], rotate=[NAN] * 10),
+        machine_telemetry(3, range(10), volt=[NAN] * 9 + [1.0], rotate=range(10)),
+    ]
+    _, findings = clean(pd.concat(pumps, ignore_index=True), frozen_hours=4)
+    assert findings["dead_sensors"].count == 2
+    assert findings["dead_sensors"].first == [
+        {"machineID": 1, "datetime": at(5), "sensor": "volt", "hours": 4.0},
+        {"machineID": 2, "datetime": at(0), "sensor": "rotate", "hours": 9.0},
+    ]
 
 
 def test_one_value_on_two_machines_is_not_frozen() -> None:
