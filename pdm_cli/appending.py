@@ -44,6 +44,8 @@ class Overlap:
         New rows that an old one equals, and those with the key of an old one but other values.
     old_rows : list of array
         Old rows in the way of the latter.
+    same_rows : list of array
+        Old rows that a new one equals.
     first : Conflict, optional
         The first of the latter.
     """
@@ -51,6 +53,7 @@ class Overlap:
     is_same: npt.NDArray[np.bool_]
     is_other: npt.NDArray[np.bool_]
     old_rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    same_rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
     first: Conflict | None = None
 
 
@@ -95,7 +98,9 @@ def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, 
         Where a new row has other values than an old one: keep the new one, or the old one.
     """
     names = tables.open_file(new).schema_arrow.names
-    dropped = np.concatenate([np.zeros(0, dtype=np.int64), *overlap.old_rows]) if is_new_kept else np.zeros(0)
+    dropped = _join(overlap.old_rows) if is_new_kept else np.zeros(0)
+    # What the new log has, too, is none of the old rows that it replaces.
+    dropped = np.setdiff1d(dropped, _join(overlap.same_rows))
     left_out = overlap.is_same if is_new_kept else overlap.is_same | overlap.is_other
     with TableWriter(path) as writer:
         for begin, piece in _old_pieces(old, tables.open_file(new).schema_arrow):
@@ -108,6 +113,10 @@ def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, 
             if is_kept.any() or not writer.rows:
                 writer.write_arrow(piece.filter(pa.array(is_kept)))
     return writer.rows
+
+
+def _join(numbers: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *numbers])
 
 
 def _compare(overlap: Overlap, begin: int, piece: pa.Table, old: TableFiles, *, key: Sequence[str], time: str) -> None:
@@ -125,6 +134,7 @@ def _compare(overlap: Overlap, begin: int, piece: pa.Table, old: TableFiles, *, 
         frame = there.to_pandas()
         pairs = find_overlaps(new, frame, key=key)
         overlap.is_same[begin + pairs.new[pairs.is_same]] = True
+        overlap.same_rows.append(rows[pairs.old[pairs.is_same]])
         other = ~pairs.is_same
         found.append((pairs.new[other], rows[pairs.old[other]]))
         if overlap.first is None and other.any():

@@ -30,6 +30,7 @@ BLOCK_BYTES = 8 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 200
+_LONGEST_VALUE = (1 << 31) - 1
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -129,7 +130,15 @@ def open_file(path: Path, name: str, *, encoding: str, separator: str, wanted: S
     is_same = not encoding or codecs.lookup(encoding).name.startswith(bom.removesuffix("-sig") or " ")
     encoding = bom if bom and is_same else encoding or "utf-8"
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    text = decoder.decode(sample, final=len(sample) < _SAMPLE_BYTES)
+    try:
+        text = decoder.decode(sample, final=len(sample) < _SAMPLE_BYTES)
+    except UnicodeError as exc:
+        hint = "--encoding names another one, such as utf-8, utf-16-le or cp1252"
+        raise DataError(f"{name}: no {encoding} text: {exc}", hint=hint) from exc
+    if "\0" in text:
+        raise DataError(
+            f"{name}: no {encoding} text: it holds zeros", hint="--encoding utf-16-le, perhaps, or utf-16-be"
+        )
     if not text.strip():
         raise DataError(f"{name}: the file is empty", hint="it needs a line with the names of the columns")
     separator = separator or _find_separator(name, text, len(sample) == _SAMPLE_BYTES, wanted)
@@ -163,7 +172,7 @@ def iterate(file: CsvFile, columns: Sequence[str], advance: Advance) -> Iterator
     positions = {name: file.header.index(name) for name in columns}
     with _reading(file.path, file.name), file.path.open("rb") as raw, _unpack(raw, file.path) as stream:
         reader = _open_reader(file, stream, list(positions.values()))
-        told, last = 0, None
+        told, has_breaks = 0, False
         while reader is not None:
             try:
                 batch = reader.read_next_batch()
@@ -174,9 +183,10 @@ def iterate(file: CsvFile, columns: Sequence[str], advance: Advance) -> Iterator
             advance(raw.tell() - told)
             told = raw.tell()
             if batch.num_rows:
-                last = pa.table([pc.utf8_trim_whitespace(column) for column in batch], names=list(positions))
-                yield last
-        _check_end(file, last)
+                has_breaks = has_breaks or any(pc.any(pc.match_substring(column, "\n")).as_py() for column in batch)
+                yield pa.table([pc.utf8_trim_whitespace(column) for column in batch], names=list(positions))
+        if has_breaks:
+            _check_quotes(file)
 
 
 def line_of(file: CsvFile, row: int) -> int:
@@ -222,8 +232,10 @@ def _find_separator(name: str, text: str, is_cut: bool, wanted: Sequence[str]) -
     if fitting:
         return max(fitting, key=lambda separator: fitting[separator])
     first = text.strip().splitlines()[0]
-    if not any(separator in first for separator in _SEPARATORS):
-        return ","
+    candidates = [separator for separator in _SEPARATORS if separator in first]
+    # Of the only one, or of none at all, what is wrong is told when all is read.
+    if len(candidates) < 2:
+        return candidates[0] if candidates else ","
     raise DataError(
         f"{name}: no separator gives the rows as many values as the first line has: {_shorten(first)!r}",
         hint="--separator names it, such as ';' or tab",
@@ -260,6 +272,8 @@ def _open_reader(file: CsvFile, stream: BinaryIO, positions: list[int]) -> pacsv
 @contextmanager
 def _rows(file: CsvFile) -> Iterator[Iterator[tuple[int, list[str]]]]:
     """Give the lines in which rows begin and their values: slow, to say where an error is."""
+    # However long a value is, it is no error; this is a setting of the whole process.
+    csv.field_size_limit(_LONGEST_VALUE)
     with _open(file.path) as stream:
         lines = io.TextIOWrapper(stream, encoding=file.encoding, errors="replace", newline="")
         yield islice(_numbered(csv.reader(lines, delimiter=file.separator, strict=True)), 1, None)
@@ -275,7 +289,7 @@ def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
 
 def _explain(file: CsvFile, exc: Exception) -> DataError:
     """Find where a file cannot be read, and say so."""
-    begin = 0
+    begin = file.header_lines
     if isinstance(exc, UnicodeError) or "UTF8" in str(exc):
         return _bad_byte(file)
     try:
@@ -294,11 +308,9 @@ def _explain(file: CsvFile, exc: Exception) -> DataError:
     return DataError(f"{file.name}: cannot be read: {str(exc).splitlines()[0]}", hint="is it a CSV file?")
 
 
-def _check_end(file: CsvFile, last: pa.Table | None) -> None:
-    """Refuse a file whose last value swallowed all lines after a quote that is not closed."""
-    if last is None or not any("\n" in (last[name][-1].as_py() or "") for name in last.column_names):
-        return
-    begin = 0
+def _check_quotes(file: CsvFile) -> None:
+    """Refuse a file in which a value swallowed the lines after a quote that is not closed, or is by another one."""
+    begin = file.header_lines
     try:
         with _rows(file) as rows:
             for line, _ in rows:

@@ -268,6 +268,16 @@ def find_zone(survey: TableSurvey) -> bool:
 
 def _mixed_orders(survey: TableSurvey) -> DataError:
     seen = survey.stamps.seen
+    signs = survey.stamps.signs()
+    if len(signs) > 1:
+        before, stamp = sorted((seen[sign] for sign in signs[:2]), key=lambda found: found.row)
+        return survey.refuse(
+            stamp.row,
+            survey.time,
+            f"{_quote(stamp.text)} is written otherwise than {_quote(before.text)} ({survey.place(before.row)}), so "
+            "that day and month may stand otherwise, too",
+            "write all dates of a table in one form",
+        )
     one, other = [(trait, seen[trait]) for trait in _WORDS if trait in seen][:2]
     return survey.refuse(
         other[1].row,

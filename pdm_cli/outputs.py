@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pdm_cli import manifest
 from pdm_cli.errors import TryAgain, UsageError
+from pdm_cli.schema import RAW_TABLES
 
 # Beside fetched results: what their jobs printed.
 LOGS_FOLDER = "logs"
@@ -67,15 +68,22 @@ def check_free(folder: Path, *, overwrite: bool, by: str | None = None) -> None:
         raise UsageError(f"{folder}: not empty", hint="--overwrite replaces what pdm wrote there before")
 
 
-def check_growable(folder: Path) -> None:
-    """Refuse an output folder that nothing can be added to; what a run killed in its last moment left is set right.
+def check_growable(folder: Path, *, by: Collection[str]) -> None:
+    """Refuse a folder that raw tables cannot be added to; what a run killed in its last moment left is set right.
+
+    Parameters
+    ----------
+    folder : Path
+        Of raw tables, whoever made them; it need not be there.
+    by : collection of str
+        Commands that write raw tables.
 
     Raises
     ------
     TryAgain
         If another process is writing to ``folder``.
     UsageError
-        If ``folder`` is a file.
+        If ``folder`` is a file, or holds anything but raw tables.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
@@ -83,6 +91,16 @@ def check_growable(folder: Path) -> None:
     for partial in folder.glob(PARTIAL_PREFIX + "*"):
         if (partial / _PREVIOUS).is_dir():
             _end_moves(folder, partial)
+    made = manifest.read(folder)
+    if made and made["command"] not in by:
+        raise UsageError(
+            f"{folder}: holds what pdm {made['command']} wrote",
+            hint="--append adds to raw tables: --out names their folder",
+        )
+    raw = {name for table in RAW_TABLES for name in (table.file, table.name)}
+    foreign = sorted(name for name in _files(folder) - _written_by_pdm(folder) if name.split("/")[0] not in raw)
+    if foreign:
+        raise UsageError(f"{folder}: not a raw table: {foreign[0]}", hint="keep such files elsewhere")
 
 
 def link_files(folder: Path, partial: Path, left_out: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -53,10 +54,22 @@ def check_ports(folder: str, out: str, *, append: bool, overwrite: bool) -> tupl
     if source.resolve() == target.resolve():
         raise UsageError(f"--out {out}: is the folder of the CSV files", hint="--out names another folder")
     if append:
-        outputs.check_growable(target)
+        outputs.check_growable(target, by=("import", "simulate"))
     else:
-        outputs.check_free(target, overwrite=overwrite)
+        _check_free(target, overwrite=overwrite)
     return source, target
+
+
+def _check_free(target: Path, *, overwrite: bool) -> None:
+    from pdm_cli import manifest, outputs
+
+    try:
+        outputs.check_free(target, overwrite=overwrite, by="import")
+    except UsageError as exc:
+        made = manifest.read(target)
+        if made and made["command"] == "import" and not overwrite:
+            exc.hint = "--append adds to what is there, --overwrite replaces it"
+        raise
 
 
 def check_choice(append: bool, on_overlap: str, overwrite: bool) -> None:
@@ -87,7 +100,9 @@ def _formats(given: Sequence[str]) -> dict[str, str]:
     names = [table.name for table in RAW_TABLES]
     formats = {}
     for word in given:
-        table, _, form = word.partition("=") if word.partition("=")[0] in names else ("", "", word)
+        table, _, form = word.partition("=") if re.match(r"\w+=", word) else ("", "", word)
+        if table and table not in names:
+            raise UsageError(f"--date-format {word}: no table {table!r}", hint=f"one of {', '.join(names)}")
         if table in formats:
             raise UsageError(f"--date-format {word}: given twice", hint="once for all tables, or once for each TABLE=")
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,8 @@ def import_csv(
     check_choice(append, on_overlap, overwrite)
     options = read_options(separator, decimal, encoding, date_format or [], day_first, month_first)
     source, target = check_ports(folder, out, append=append, overwrite=overwrite)
+    if append and not target.exists():
+        screen.warn(f"--append: {target} is not there yet: it will hold only what is imported now")
     start = time.monotonic()
     surveys = _read_surveys(source, settings, options, screen)
     recipe = _make_recipe(source, target if append else None, surveys, settings, options, on_overlap)
@@ -101,7 +104,27 @@ def import_csv(
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / SUMMARY).write_text(text + "\n", encoding="utf-8")
     screen.say(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
+    _tell_what_follows(target, settings, screen)
     screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
+
+
+def _tell_what_follows(target: Path, settings: Settings, screen: Screen) -> None:
+    """Say what the commands that follow need to know, or lack."""
+    from dataclasses import asdict
+
+    from pdm_cli.config import find_config
+    from pdm_cli.folders import list_files
+    from pdm_cli.params import ColumnsParams
+
+    if not list_files(target, TELEMETRY):
+        screen.warn(f"{target} has no telemetry yet, which all other commands need")
+    plain = asdict(ColumnsParams())
+    named = [
+        f'{name} = "{value}"' for name, value in asdict(settings.columns).items() if value not in (plain[name], ())
+    ]
+    if named and find_config(None, os.environ, Path()) is None:
+        screen.say("import: the other commands need these names, too; in pdm-cli.toml they are there for all of them:")
+        screen.say("\n".join(["[columns]", *named]))
 
 
 class _Import:
@@ -124,12 +147,15 @@ class _Import:
     def __init__(
         self, surveys: Sequence[TableSurvey], options: CsvOptions, screen: Screen, old: Path | None, on_overlap: str
     ) -> None:
-        from pdm_cli.tables import find_table
+        from pdm_cli.tables import count_rows, find_table
 
         self._surveys, self._options, self._screen, self._on_overlap = surveys, options, screen, on_overlap
         self._folder = old
         found = {table.name: find_table(old, table) for table in RAW_TABLES} if old is not None else {}
-        self._old: dict[str, TableFiles] = {name: files for name, files in found.items() if files is not None}
+        # A table without a row has no types to keep.
+        self._old: dict[str, TableFiles] = {
+            name: files for name, files in found.items() if files is not None and any(map(count_rows, files.parts))
+        }
 
     def run(self, partial: Path) -> dict[str, Any]:
         """Write all tables and return the summary."""
@@ -180,11 +206,9 @@ class _Import:
         from pdm_cli.appending import old_types
 
         texts = [survey for survey in self._surveys if survey.machine_text is not None]
-        olds = {
-            files.name: old_types(files)[survey.machine] == pa.string()
-            for survey in self._surveys
-            if (files := self._old.get(survey.table.name)) is not None and survey.machine in old_types(files)
-        }
+        machine = self._surveys[0].machine
+        types = {files.name: old_types(files) for files in self._old.values()}
+        olds = {name: found[machine] == pa.string() for name, found in types.items() if machine in found}
         whole = next((name for name, is_text in olds.items() if not is_text), None)
         if texts and whole is not None and (seen := texts[0].machine_text) is not None:
             raise texts[0].refuse(
@@ -196,13 +220,14 @@ class _Import:
         return bool(texts) or any(olds.values())
 
     def _warn_of_mixed(self, survey: TableSurvey) -> None:
-        if survey.table is not MACHINES:
+        if survey.table not in (MACHINES, TELEMETRY):
             return
+        told = "it is taken as text" + (", so it is no sensor" if survey.table is TELEMETRY else "")
         for name, count in survey.mixed().items():
             if count.first_other is not None:
                 self._screen.warn(
                     f"{survey.name}: column {name}: {count.others:,} of {count.others + count.numbers:,} values are no "
-                    f"numbers, first {count.first_other.text!r}: it is taken as text"
+                    f"numbers, first {count.first_other.text!r}: {told}"
                 )
 
     def _append(self, survey: TableSurvey, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:

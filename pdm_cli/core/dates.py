@@ -6,6 +6,7 @@ A single row cannot tell the first of March from the third of January. A column 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -23,9 +24,10 @@ _STAMP = (
     r"|(?P<a>\d{1,2})(?P<s2>[-/.])(?P<b>\d{1,2})(?P=s2)(?P<y2>\d{4}))"
     r"(?:(?:T|,? +)(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"(?: *(?P<half>[AaPp])\.?[Mm]\.?)?"
-    r" *(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?$"
+    r" *(?P<zone>[Zz]|UTC|GMT|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)?)?$"
 )
 _LAST_MONTH = 12
+_SIGNS = ("-", ".", "/")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class StampEvidence:
     seen : dict
         Trait to the first value that has it. ``day-first`` and ``month-first`` are values that only this order fits,
         ``undecided`` ones that both fit; ``unknown`` ones of no form that is known; ``zone`` and ``no zone`` say
-        whether a value carries a time zone.
+        whether a value carries a time zone; ``-``, ``.`` and ``/`` stand between day and month.
     """
 
     def __init__(self) -> None:
@@ -58,13 +60,18 @@ class StampEvidence:
                 first = places[np.argmin(rows[places])]
                 self.seen[trait] = Seen(str(texts[first]), int(rows[first]))
 
+    def signs(self) -> list[str]:
+        """Return the signs that stand between day and month."""
+        return [sign for sign in _SIGNS if sign in self.seen]
+
     def orders(self) -> tuple[Order, ...]:
         """Return the orders that fit all rows: one if the column decides, two if day and month may be either.
 
-        None if no order fits all; all three for a column without a value.
+        None if no order fits all, or if signs between day and month differ, which may come from logs of two countries;
+        all three for a column without a value.
         """
         is_short = [trait for trait in ("day-first", "month-first", "undecided") if trait in self.seen]
-        if "unknown" in self.seen or ("year-first" in self.seen and is_short):
+        if "unknown" in self.seen or ("year-first" in self.seen and is_short) or len(self.signs()) > 1:
             return ()
         if "year-first" in self.seen:
             return ("year-first",)
@@ -140,7 +147,7 @@ def carries_zone(form: str) -> bool:
 
 
 def _split(texts: Texts) -> pd.DataFrame:
-    return pd.Series(texts, dtype=object).str.extract(_STAMP)
+    return pd.Series(texts, dtype=object).str.extract(_STAMP, flags=re.ASCII)
 
 
 def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
@@ -161,6 +168,7 @@ def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
         "unknown": ~is_known,
         "zone": is_known & has_zone,
         "no zone": is_known & ~has_zone,
+        **{sign: is_short & (parts["s2"] == sign).to_numpy() for sign in _SIGNS},
     }
 
 
@@ -180,7 +188,7 @@ def _dates(
     year: npt.NDArray[np.int64], month: npt.NDArray[np.int64], day: npt.NDArray[np.int64]
 ) -> tuple[Stamps, npt.NDArray[np.bool_]]:
     """Return dates, and whether they are in the calendar."""
-    is_month = (month >= 1) & (month <= _LAST_MONTH)
+    is_month = (year >= 1) & (month >= 1) & (month <= _LAST_MONTH)
     months = ((year - 1970) * 12 + np.where(is_month, month, 1) - 1).astype("datetime64[M]")
     dates = months.astype("datetime64[D]") + (day - 1)
     return cast(Stamps, dates), is_month & (dates.astype("datetime64[M]") == months)

@@ -130,6 +130,16 @@ def test_names_of_the_original_set_parts_and_gz(logs: Path, pdm: Pdm) -> None:
     assert set(made["inputs"]["folder"]) >= {"PdM_errors.csv", "PdM_Telemetry/a.csv.gz"}
 
 
+def test_a_later_log_has_machines_as_the_tables_that_are_there(logs: Path, pdm: Pdm) -> None:
+    write(logs, telemetry=HEAD + "2015-01-03,M1,1\n2015-01-03,2,2\n", errors="datetime,machineID,errorID\n")
+    assert append(pdm, logs).code == 0
+    (logs / "telemetry.csv").unlink()
+    assert append(pdm, write(logs, errors="datetime,machineID,errorID\n2015-01-03T00:00Z,2,e\n")).code == 0
+    errors = pd.read_parquet(logs.parent / "raw/errors.parquet")
+    assert errors["machineID"].tolist() == ["2"]
+    assert str(errors["datetime"].dt.tz) == "UTC"
+
+
 def test_zones_are_converted_and_told(logs: Path, pdm: Pdm) -> None:
     write(logs, telemetry=HEAD + "2015-01-03T07:00:00+02:00,1,1\n2015-01-03T07:00:00Z,1,2\n")
     outcome = pdm("import", logs, "--out", logs.parent / "raw")
@@ -229,7 +239,41 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
         "--decimal ,",
     ),
     "a head alone": (HEAD, "telemetry.csv: no rows", "whole log"),
-    "no separator": ("datetime,machineID\n1;2;3\n1;2;3\n1;2;3\n", "no separator gives the rows", "--separator"),
+    "no separator": ("datetime,machineID;volt\n1|2|3\n1|2|3\n", "no separator gives the rows", "--separator"),
+    "a sign too many": (HEAD + "2015-02-28,1,2,\n" * 3, "line 2: 4 values, wanted 3", "mend the line"),
+    "two quotes": (
+        HEAD.replace("volt", "volt,site")
+        + '2015-02-28,1,2,"north\n2015-02-28,2,2,a\n2015-02-28,3,2,b\n2015-02-28,4,2,"south\n2015-02-28,5,2,c\n',
+        "line 2: a quote is not closed as it should be",
+        'as ""',
+    ),
+    "signs of two countries": (
+        HEAD + "01/13/2015,1,2\n01.02.2015,1,2\n",
+        "line 3, column datetime: '01.02.2015' is written otherwise than '01/13/2015' (telemetry.csv line 2)",
+        "in one form",
+    ),
+    "other digits": (
+        HEAD + "\u0662\u0660\u0661\u0665-01-03,1,2\n",
+        "line 2, column datetime: '\u0662\u0660\u0661\u0665-01-03' is no date of a form that is told by itself",
+        "--date-format",
+    ),
+    "no such year": (
+        HEAD + "0000-01-03,1,2\n",
+        "line 2, column datetime: '0000-01-03': there is no such day or time",
+        "mend it",
+    ),
+    "no such zone": (
+        HEAD + "2015-01-03T07:00+99:99,1,2\n",
+        "line 2, column datetime: '2015-01-03T07:00+99:99' is no date of a form that is told",
+        "--date-format",
+    ),
+    "long value": (
+        HEAD.replace("volt", "volt,site")
+        + f"2015-01-03,1,1,{'b' * 200_000}\n"
+        + "2015-01-03,2,1,c\n2015-01-03,3,a,d\n",
+        "line 4, column volt: 'a' is no number",
+        "mend it",
+    ),
 }
 
 
@@ -347,11 +391,31 @@ def test_rows_with_other_values_are_refused_or_chosen(
     pd.testing.assert_series_equal(telemetry(raw)["volt"], pd.Series(volts, name="volt", dtype=float))
 
 
-def test_append_to_a_folder_that_others_wrote_keeps_all_in_it(logs: Path, pdm: Pdm) -> None:
+@pytest.mark.parametrize("command", ["preprocess", "train"])
+def test_append_to_what_another_command_wrote_is_refused(command: str, logs: Path, pdm: Pdm) -> None:
+    assert append(pdm, write(logs, telemetry=ROWS)).code == 0
+    path = logs.parent / "raw/manifest.json"
+    path.write_text(path.read_text().replace('"command": "import"', f'"command": "{command}"'))
+    outcome = append(pdm, logs)
+    assert outcome.code == 2
+    assert f"holds what pdm {command} wrote" in outcome.stderr
+
+
+def test_files_of_others_are_never_taken_over(logs: Path, pdm: Pdm) -> None:
     raw = logs.parent / "raw"
-    (raw / "telemetry").mkdir(parents=True)
+    assert append(pdm, write(logs, telemetry=ROWS)).code == 0
     (raw / "notes").mkdir()
     (raw / "notes" / "a.txt").write_text("mine")
+    for words in (("--append",), ("--overwrite",)):
+        outcome = pdm("import", logs, "--out", raw, *words)
+        assert outcome.code == 2
+        assert "notes/a.txt" in outcome.stderr
+    assert (raw / "notes" / "a.txt").read_text() == "mine"
+
+
+def test_append_to_raw_tables_that_others_wrote(logs: Path, pdm: Pdm) -> None:
+    raw = logs.parent / "raw"
+    (raw / "telemetry").mkdir(parents=True)
     for number in (1, 2):
         content = {
             "datetime": pd.to_datetime(["2015-01-01"]),
@@ -360,7 +424,6 @@ def test_append_to_a_folder_that_others_wrote_keeps_all_in_it(logs: Path, pdm: P
         }
         pq.write_table(pa.table(pd.DataFrame(content)), raw / "telemetry" / f"{number}.parquet")
     assert append(pdm, write(logs, telemetry=ROWS)).code == 0
-    assert (raw / "notes" / "a.txt").read_text() == "mine"
     assert telemetry(raw)["volt"].iloc[:3].tolist() == [1.0, 2.0, 170.5]
     assert not (raw / "telemetry").exists()
 
@@ -409,7 +472,7 @@ def test_a_kill_while_files_are_moved_loses_nothing(
         patch.setattr(outputs.shutil, "rmtree", lambda *_, **__: None)
         with suppress(Killed):
             append(pdm, logs)
-    outputs.check_growable(raw)
+    outputs.check_growable(raw, by=("import",))
     assert len(telemetry(raw)) in (3, 4)
     assert not list(raw.glob(".pdm-partial-*"))
     outcome = append(pdm, logs)
