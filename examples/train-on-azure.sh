@@ -7,6 +7,7 @@
 # from pdm-cli.toml; one is signed in by az login, or by the variables of a service principal.
 set -euo pipefail
 
+[ $# -eq 2 ] || { echo "usage: $0 RAW_FOLDER MODEL_FOLDER" >&2; exit 2; }
 raw=$1
 out=$2
 pdm=(python -m pdm_cli)

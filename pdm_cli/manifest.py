@@ -182,7 +182,7 @@ def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
     """
     manifest = read(folder)
     if manifest is None:
-        return ["not made yet"]
+        return ["first run"]
     wanted = recipe.as_json()
     reasons = [text for what, text in _REASONS.items() if manifest.get(what) != wanted[what]]
     reasons += _changed_parameters(manifest["parameters"], wanted["parameters"])

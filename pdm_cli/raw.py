@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pdm_cli import tables
+from pdm_cli import csv_values, tables
 from pdm_cli.columns import ColumnReader, check_columns, find_sensors, has_zone, is_index, is_number, is_text, to_float
 from pdm_cli.core.cleaning import LARGEST_READING
 from pdm_cli.errors import DataError, NotEnoughData
@@ -45,7 +46,7 @@ class RawTelemetry:
 
     def __init__(self, folder: Path, columns: ColumnsParams, params: PreprocessParams) -> None:
         self._files = tables.require_table(folder, TELEMETRY)
-        self._params = params
+        self._columns, self._params = columns, params
         self._names = {MACHINE: columns.machine_column, TIME: columns.datetime_column}
         check_columns(self._files, [(MACHINE, self._names[MACHINE], "machine"), (TIME, self._names[TIME], "time")])
         self.sensors, self.ignored = find_sensors(self._files, columns)
@@ -54,6 +55,38 @@ class RawTelemetry:
         """Return what a column of the table holds: ``a text``, or its type in Arrow's words."""
         found = self._files.schema.field(name).type
         return "a text" if is_text(found) else str(found)
+
+    def check_texts(self) -> None:
+        """Refuse a column of texts that are numbers for the most part: a sensor, left out for a few bad values.
+
+        Raises
+        ------
+        DataError
+            Naming the column and the first value that is no number. No column is refused where sensors are named.
+        """
+        for name in self.ignored:
+            if is_text(self._files.schema.field(name).type) and not self._columns.sensors:
+                self._check_text(name)
+
+    def _check_text(self, name: str) -> None:
+        numbers, others, row, first = 0, 0, 0, ""
+        for part in self._files.parts:
+            for piece in tables.iterate(part, PIECE_ROWS, [name]):
+                texts = piece[name].cast(pa.string())
+                has_number = csv_values.is_number(texts, ".")
+                wrong = pc.and_kleene(pc.invert(has_number), pc.invert(csv_values.is_missing(texts)))
+                if not first and (at := csv_values.first_where(wrong)) >= 0:
+                    first = f"{texts[at].as_py()!r} is no number, first in row {row + at:,}"
+                numbers += pc.sum(has_number).as_py() or 0
+                others += pc.sum(wrong).as_py() or 0
+                row += len(piece)
+            if others >= numbers:
+                return
+        if first:
+            raise DataError(
+                f"{self._files.name}: column {name}: {first}, while most values of this text column are",
+                hint="mend it and make the column a number, or --sensors names the columns to use",
+            )
 
     def scan(self) -> TelemetryScan:
         """Read machines and stamps once: order, rows a machine, step.

@@ -13,6 +13,8 @@ from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from pdm_cli.commands.execution import Task
@@ -49,6 +51,8 @@ def prepare(task: Task) -> dict[str, Any]:
     settings = task.settings
     raw = RawTelemetry(task.inputs["data"], settings.columns, settings.preprocess)
     check_ranges(raw, settings)
+    raw.check_texts()
+    _warn_of_others(task.inputs["data"], task.screen)
     return prepare_scanned(task, raw, raw.scan())
 
 
@@ -154,6 +158,21 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
     if machines is not None:
         write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
     return rows
+
+
+def _warn_of_others(folder: Path, screen: Screen) -> None:
+    """Tell files whose names are nearly those of tables that are not there: nobody else would."""
+    from difflib import get_close_matches
+
+    from pdm_cli.folders import list_files
+    from pdm_cli.schema import RAW_TABLES
+
+    lacking = [table.name for table in RAW_TABLES if not list_files(folder, table)]
+    for path in sorted(folder.glob("*.*")):
+        near = get_close_matches(path.stem.lower(), lacking, n=1, cutoff=0.75)
+        if near and path.suffix in (".parquet", ".csv"):
+            way_out = f"did you mean {near[0]}.parquet?" if path.suffix == ".parquet" else "pdm import reads CSV files"
+            screen.warn(f"not read: {path.name} ({way_out})")
 
 
 def _warn_of_mixed_zones(task: Task) -> None:

@@ -200,15 +200,14 @@ def _compare(wish: _Wish, metrics: Mapping[str, Any], newest: models.Version) ->
         )
     compared = {"metric": full.removeprefix("metric_"), "new": new, "old": old, "old_version": newest.version}
     if new is None or not is_better(metric, new, old):
-        raise GateNotMet(
-            f"{wish.job} is not registered: its {_tell_numbers(compared, newest)}", hint="it is not better", **compared
-        )
+        told = f"{wish.job} is not registered: its {_tell_numbers(compared, newest)}"
+        raise GateNotMet(told, hint="without --if-better it is registered all the same", **compared)
     return compared
 
 
 def _tell_numbers(compared: Mapping[str, Any], newest: models.Version) -> str:
-    new = "cannot be told" if compared["new"] is None else f"is {compared['new']!r}"
-    return f"{compared['metric']} {new}, that of {newest} is {compared['old']!r}"
+    new = "cannot be told" if compared["new"] is None else f"is {compared['new']:.6g}"
+    return f"{compared['metric']} {new}, that of {newest} is {compared['old']:.6g}"
 
 
 def _tell(compared: Mapping[str, Any] | None) -> str:

@@ -68,9 +68,10 @@ def fleet_recipe(*, machines: int, days: int, seed: int) -> Recipe:
 def simulate_into(folder: Path, *, machines: int, days: int, seed: int, screen: Screen) -> dict[str, Any]:
     """Write a fleet and its manifest in the place of what pdm wrote to ``folder`` before, and return the summary."""
     from pdm_cli import outputs
+    from pdm_cli.report.page import show_count
 
     start = time.monotonic()
-    screen.say(f"simulate: {machines:,} machines for {days:,} days")
+    screen.say(f"simulate: {show_count(machines, 'machine')} for {show_count(days, 'day')}")
     recipe = fleet_recipe(machines=machines, days=days, seed=seed)
     progress = screen.progress("simulate: machines", machines)
     with outputs.output_folder(folder, recipe) as partial, progress as advance:

@@ -185,6 +185,8 @@ def _submit(
             job = replace(job, has_own_place=True)
         url, outputs = _send(session, order, job, screen, may_create=may_create), job.outputs()
     elif found.content == job.content():
+        if not fetches:
+            _refuse_ended(job.name, found.status)
         screen.say(f"submit: {job.name} was submitted before with the same content: nothing is sent")
         url, outputs = found.url, {name: found.outputs.get(name, "") for name in job.outputs()}
     else:
@@ -201,6 +203,16 @@ def _submit(
         "studio_url": url,
         "outputs": outputs,
     }
+
+
+def _refuse_ended(name: str, status: str) -> None:
+    """Say of a job that was submitted before, and that nobody waits for, that it will come to nothing."""
+    from pdm_cli.remote.states import CANCELLED, COMPLETED, FINISHED
+
+    if status in FINISHED - {COMPLETED}:
+        kind = JobCancelled if status == CANCELLED else JobFailed
+        hint = f"pdm jobs logs {name} tells why; another --name runs it again"
+        raise kind(f"job {name} was submitted before, and ended as {status}", hint=hint, job=name)
 
 
 def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> str:

@@ -146,7 +146,7 @@ _WORDINGS = [
             r"(.+)_match_visit",
             "likeness to {0} failing at the next visit",
             "{looks} like {0} fails at the next visit",
-            "next maintenance visit unknown",
+            "next maintenance visit unknown, or too far ahead",
         ),
         (
             r"(.+)_match_lag",

@@ -41,6 +41,8 @@ def draw_jobs(states: Sequence[JobState]) -> list[RenderableType]:
     if not states:
         return ["no jobs of pdm in this workspace"]
     table = _table("job", "command", "status", "submitted (UTC)", "duration", "experiment")
+    # A name is there to be copied.
+    table.columns[0].no_wrap = True
     for state in states:
         times = (_show_time(state.created), _show_duration(state))
         table.add_row(state.name, state.command or "", state.status, *times, state.experiment)
@@ -58,18 +60,19 @@ def draw_job(state: JobState) -> list[RenderableType]:
         "duration": _show_duration(state),
         **({"error": state.error} if state.error else {}),
         "experiment": state.experiment,
-        "studio": state.studio_url,
         **{f"tag {key}": value for key, value in sorted(state.tags.items())},
         **{f"output {name}": address or "" for name, address in state.outputs.items()},
     }
     for name, value in rows.items():
         facts.add_row(name, value)
+    # An address stays whole, so that it can be opened.
+    drawn: list[RenderableType] = [facts, *([state.studio_url] if state.studio_url else [])]
     if not state.steps:
-        return [facts]
+        return drawn
     steps = _table("step", "status", "job")
     for step in state.steps:
         steps.add_row(step.name, f"{step.status}, reused" if step.is_reused else step.status, step.job)
-    return [facts, steps]
+    return [*drawn, steps]
 
 
 def _show_time(stamp: datetime | None) -> str:

@@ -54,6 +54,11 @@ BAD_DATA = {
         "telemetry.parquet: not in",
         "the folder holds errors.parquet",
     ),
+    "text among numbers": (
+        edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str).where(t.index != 7, "abc"))),
+        "telemetry.parquet: column volt: 'abc' is no number, first in row 7",
+        "--sensors names the columns",
+    ),
     "missing column": (
         edit("telemetry", lambda t: t.rename(columns={"machineID": "machine_id"})),
         "telemetry.parquet: no column 'machineID'",
@@ -251,6 +256,17 @@ def test_what_another_command_wrote_is_not_replaced(work: Path, fleet: Path, pdm
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_files_that_are_nearly_tables_are_named(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    (raw / "failures.parquet").rename(raw / "failure.parquet")
+    (raw / "errors.parquet").unlink()
+    (raw / "errors.csv").write_text("datetime\n")
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    assert "not read: failure.parquet (did you mean failures.parquet?)" in outcome.stderr
+    assert "not read: errors.csv (pdm import reads CSV files)" in outcome.stderr
+    assert "truth.parquet" not in outcome.stderr
 
 
 def test_run_does_not_write_into_the_raw_tables(raw: Path, pdm: Pdm) -> None:

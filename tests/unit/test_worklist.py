@@ -257,7 +257,7 @@ def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None
         ("comp1_match_lag", -5.0, "comp1 would fail 5 h before the next visit"),
         ("comp1_match_lag", 0.0007, "comp1 would fail at the next visit"),
         ("comp1_match_lag", 100.0, "comp1 would fail 4 days after the next visit"),
-        ("comp1_match_visit", None, "next maintenance visit unknown"),
+        ("comp1_match_visit", None, "next maintenance visit unknown, or too far ahead"),
         ("age", 18.0, "age = 18"),
         ("age", None, "age unknown"),
         ("model", "model3", "model = model3"),

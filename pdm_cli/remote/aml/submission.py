@@ -174,11 +174,14 @@ class Found:
         Its page in the studio.
     outputs : dict of str to str
         Their addresses.
+    status : str
+        How it stands.
     """
 
     content: str
     url: str
     outputs: dict[str, str]
+    status: str
 
 
 def find_job(session: Session, name: str) -> Found | None:
@@ -191,7 +194,8 @@ def find_job(session: Session, name: str) -> Found | None:
         except ResourceNotFoundError:
             return None
     outputs = {key: str(value.path) for key, value in (job.outputs or {}).items() if getattr(value, "path", None)}
-    return Found(str((job.tags or {}).get(CONTENT_TAG, "")), str(job.studio_url or ""), outputs)
+    content, status = str((job.tags or {}).get(CONTENT_TAG, "")), str(job.status or "")
+    return Found(content, str(job.studio_url or ""), outputs, status)
 
 
 def send(session: Session, document: Mapping[str, Any]) -> str:
