@@ -185,6 +185,7 @@ def _receive(found: Sequence[Output], *, overwrite: bool, screen: Screen) -> dic
     for one in lacking:
         # What is there of the same result may be completed; anything else has to be free or given up.
         outputs.check_free(one.folder, overwrite=overwrite or one.is_begun(), by=one.content.get("command"))
+        _warn_of_changed(one, screen)
     start = time.monotonic()
     fetched = dict.fromkeys((one.name for one in found), 0)
     with ExitStack() as stack:
@@ -201,6 +202,17 @@ def _receive(found: Sequence[Output], *, overwrite: bool, screen: Screen) -> dic
         told = f"fetched {fetched[one.name]:,} of {len(one.wanted):,} files to {one.folder}"
         screen.say(f"fetch-results: {told} in {time.monotonic() - start:.1f} s")
     return fetched
+
+
+def _warn_of_changed(one: Output, screen: Screen) -> None:
+    """Name files of this very result that were changed here, and will be as the job made them again."""
+    if _read_manifest(one.folder) != one.text:
+        return
+    here = [file for file in one.wanted if (one.folder / file.name).is_file()]
+    changed = [file.name for file in here if fetching.find_copy(file, [one.folder]) is None]
+    if changed:
+        more = f" and {len(changed) - 1:,} more" if len(changed) > 1 else ""
+        screen.warn(f"{one.folder / changed[0]}{more}: not as the job made it, so fetched again")
 
 
 def _open_kept(stack: ExitStack, target: Path, one: Output) -> Path:

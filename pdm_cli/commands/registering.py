@@ -206,8 +206,8 @@ def _compare(wish: _Wish, metrics: Mapping[str, Any], newest: models.Version) ->
 
 
 def _tell_numbers(compared: Mapping[str, Any], newest: models.Version) -> str:
-    new = "cannot be told" if compared["new"] is None else f"is {compared['new']:.6g}"
-    return f"{compared['metric']} {new}, that of {newest} is {compared['old']:.6g}"
+    new = "cannot be told" if compared["new"] is None else f"is {compared['new']!r}"
+    return f"{compared['metric']} {new}, that of {newest} is {compared['old']!r}"
 
 
 def _tell(compared: Mapping[str, Any] | None) -> str:

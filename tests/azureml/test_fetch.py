@@ -159,7 +159,9 @@ def test_a_second_call_fetches_only_what_is_missing_or_differs(
     assert fetched(emulator, job) == []
     (out / "a.txt").unlink()
     (out / "c.txt").write_bytes(b"THREE")
-    assert fetch(job, "--out", out).code == 0
+    mended = fetch(job, "--out", out)
+    assert mended.code == 0
+    assert f"warning: {out / 'c.txt'}: not as the job made it, so fetched again" in mended.stderr
     assert fetched(emulator, job) == ["a.txt", "c.txt"]
     assert content_of(out) == result
 

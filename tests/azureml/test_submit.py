@@ -212,6 +212,16 @@ def test_the_same_name_is_sent_once_and_other_content_refused(pdm: Pdm, emulator
     assert "made of other data, settings or code" in other.error
 
 
+def test_a_name_whose_job_ended_badly_is_not_taken_for_submitted(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+    job = submit_held(pdm, emulator, work, "--name", "nightly-2")
+    assert pdm("jobs", "cancel", job, "--wait").code == 0
+    again = pdm("submit", "--name", job, "preprocess", "--data", work / "raw")
+    assert again.code == 8, again.stderr
+    assert "nightly-2 was submitted before, and ended as Canceled" in again.error
+    assert "another --name runs it again" in again.hint
+    assert not again.stdout
+
+
 def test_two_submissions_at_once_do_not_get_in_each_others_way(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     # Data that is not there yet, so that both upload it.
     raw = Path(shutil.copytree(work / "raw", tmp_path / "raw"))

@@ -84,7 +84,7 @@ def _read(job: Any, steps: tuple[StepState, ...] = ()) -> JobState:
     created = getattr(context, "created_at", None)
     return JobState(
         name=plain(job.name),
-        status=_status_of(job),
+        status=tell_status(job),
         steps=steps,
         tags={plain(key): plain(str(value)) for key, value in (job.tags or {}).items()},
         outputs={plain(key): _read_path(value) for key, value in (getattr(job, "outputs", None) or {}).items()},
@@ -97,7 +97,7 @@ def _read(job: Any, steps: tuple[StepState, ...] = ()) -> JobState:
 
 def _read_step(job: Any) -> StepState:
     is_reused = str((job.properties or {}).get(_REUSED, "")).lower() == "true"
-    return StepState(plain(str(job.display_name or job.name)), plain(job.name), _status_of(job), is_reused)
+    return StepState(plain(str(job.display_name or job.name)), plain(job.name), tell_status(job), is_reused)
 
 
 def _read_path(output: Any) -> str | None:
@@ -105,5 +105,6 @@ def _read_path(output: Any) -> str | None:
     return None if path is None else plain(str(path))
 
 
-def _status_of(job: Any) -> str:
+def tell_status(job: Any) -> str:
+    """Return how a job of the client stands, in the service's word."""
     return plain(str(getattr(job.status, "value", job.status)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.errors import RemoteError
 from pdm_cli.remote import environment
 from pdm_cli.remote.aml.session import Session, translated
-from pdm_cli.remote.aml.status import list_jobs
+from pdm_cli.remote.aml.status import list_jobs, tell_status
 from pdm_cli.remote.environment import Environment
 from pdm_cli.remote.jobs import CONTENT_TAG, SERVERLESS
 from pdm_cli.remote.staging import Upload
@@ -194,8 +194,7 @@ def find_job(session: Session, name: str) -> Found | None:
         except ResourceNotFoundError:
             return None
     outputs = {key: str(value.path) for key, value in (job.outputs or {}).items() if getattr(value, "path", None)}
-    content, status = str((job.tags or {}).get(CONTENT_TAG, "")), str(job.status or "")
-    return Found(content, str(job.studio_url or ""), outputs, status)
+    return Found(str((job.tags or {}).get(CONTENT_TAG, "")), str(job.studio_url or ""), outputs, tell_status(job))
 
 
 def send(session: Session, document: Mapping[str, Any]) -> str:
