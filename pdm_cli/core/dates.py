@@ -6,6 +6,7 @@ A single row cannot tell the first of March from the third of January. A column 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -17,6 +18,7 @@ Order = Literal["year-first", "day-first", "month-first"]
 Texts = npt.NDArray[np.object_]
 Stamps = npt.NDArray[np.datetime64]
 
+_SIGNS = ("-", "/", ".")
 EPOCHS = {"epoch-s": 1_000_000, "epoch-ms": 1_000}
 _STAMP = (
     r"^(?:(?P<y1>\d{4})(?P<s1>[-/.])(?P<m1>\d{1,2})(?P=s1)(?P<d1>\d{1,2})"
@@ -26,6 +28,10 @@ _STAMP = (
     r" *(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?$"
 )
 _LAST_MONTH = 12
+# No zone is farther from UTC.
+_LAST_OFFSET = 14 * 60
+# What Python's own stamps hold.
+_FIRST, _END = np.datetime64("0001-01-01", "us"), np.datetime64("10000-01-01", "us")
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class StampEvidence:
     seen : dict
         Trait to the first value that has it. ``day-first`` and ``month-first`` are values that only this order fits,
         ``undecided`` ones that both fit; ``unknown`` ones of no form that is known; ``zone`` and ``no zone`` say
-        whether a value carries a time zone.
+        whether a value carries a time zone. ``decided`` and ``undecided`` with ``-``, ``/`` or ``.`` behind are dates
+        with this sign between day and month.
     """
 
     def __init__(self) -> None:
@@ -64,7 +71,7 @@ class StampEvidence:
         None if no order fits all; all three for a column without a value.
         """
         is_short = [trait for trait in ("day-first", "month-first", "undecided") if trait in self.seen]
-        if "unknown" in self.seen or ("year-first" in self.seen and is_short):
+        if "unknown" in self.seen or ("year-first" in self.seen and is_short) or self.doubtful():
             return ()
         if "year-first" in self.seen:
             return ("year-first",)
@@ -72,6 +79,19 @@ class StampEvidence:
             return ("year-first", "day-first", "month-first")
         both: tuple[Order, Order] = ("day-first", "month-first")
         return tuple(order for order, other in zip(both, both[::-1], strict=True) if other not in self.seen)
+
+    def doubtful(self) -> tuple[Seen, Seen] | None:
+        """Return a date whose order only dates with another sign could tell, and one of those; None if there is none.
+
+        Where the sign differs, another clock or program wrote the date: ``1/13/2015`` does not tell what ``01.02.2015``
+        is.
+        """
+        signs = {sign: [self.seen.get(f"{kind} {sign}") for kind in ("decided", "undecided")] for sign in _SIGNS}
+        for sign, (decided, undecided) in signs.items():
+            others = [seen for other in _SIGNS if other != sign for seen in signs[other] if seen is not None]
+            if undecided is not None and decided is None and others:
+                return undecided, others[0]
+        return None
 
 
 def parse_stamps(texts: Texts, order: Order) -> Stamps:
@@ -87,8 +107,8 @@ def parse_stamps(texts: Texts, order: Order) -> Stamps:
     Returns
     -------
     array of datetime64[us], shape (n,)
-        NaT where a text is of another form, or names a day or a time that there is not. Digits of a second beyond the
-        sixth are cut off.
+        NaT where a text is of another form, or names a day, a time or a zone that there is not. Digits of a second
+        beyond the sixth are cut off.
 
     Examples
     --------
@@ -103,10 +123,11 @@ def parse_stamps(texts: Texts, order: Order) -> Stamps:
     day = _number(parts["d1"].fillna(parts[two]))
     dates, is_date = _dates(year, month, day)
     micros, is_time = _times(parts)
-    stamps = dates.astype("datetime64[us]") + (micros - _offsets(parts["zone"])).astype("timedelta64[us]")
+    offsets, is_zone = _offsets(parts["zone"])
+    stamps = dates.astype("datetime64[us]") + (micros - offsets).astype("timedelta64[us]")
     is_known = (parts["y1"].notna() | parts["y2"].notna()).to_numpy()
-    stamps[~(is_known & is_date & is_time & (is_iso == (order == "year-first")))] = np.datetime64("NaT")
-    return cast(Stamps, stamps)
+    stamps[~(is_known & is_date & is_time & is_zone & (is_iso == (order == "year-first")))] = np.datetime64("NaT")
+    return _within(stamps)
 
 
 def parse_format(texts: Texts, form: str) -> Stamps:
@@ -131,7 +152,7 @@ def parse_format(texts: Texts, form: str) -> Stamps:
         numbers[~(np.abs(numbers) < 2.0**53)] = np.nan
         return _whole(numbers).astype("datetime64[us]")
     found = pd.to_datetime(column, format=form, errors="coerce", utc=carries_zone(form))
-    return cast(Stamps, (found.dt.tz_localize(None) if found.dt.tz else found).to_numpy("datetime64[us]"))
+    return _within((found.dt.tz_localize(None) if found.dt.tz else found).to_numpy("datetime64[us]", copy=True))
 
 
 def carries_zone(form: str) -> bool:
@@ -140,7 +161,14 @@ def carries_zone(form: str) -> bool:
 
 
 def _split(texts: Texts) -> pd.DataFrame:
-    return pd.Series(texts, dtype=object).str.extract(_STAMP)
+    # Other scripts have digits, too, which are no part of these forms.
+    return pd.Series(texts, dtype=object).str.extract(_STAMP, flags=re.ASCII)
+
+
+def _within(stamps: Stamps) -> Stamps:
+    """Return stamps of the years 1 to 9999, and NaT for others."""
+    stamps[~((stamps >= _FIRST) & (stamps < _END))] = np.datetime64("NaT")
+    return stamps
 
 
 def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
@@ -153,6 +181,11 @@ def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
     is_month_first = is_short & (first <= _LAST_MONTH) & (second > _LAST_MONTH)
     is_known = is_iso | is_undecided | is_day_first | is_month_first
     has_zone = parts["zone"].notna().to_numpy()
+    by_sign = {}
+    for sign in _SIGNS:
+        has_sign = (parts["s2"] == sign).to_numpy(dtype=bool)
+        by_sign[f"decided {sign}"] = has_sign & (is_day_first | is_month_first)
+        by_sign[f"undecided {sign}"] = has_sign & is_undecided
     return {
         "year-first": is_iso,
         "day-first": is_day_first,
@@ -161,6 +194,7 @@ def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
         "unknown": ~is_known,
         "zone": is_known & has_zone,
         "no zone": is_known & ~has_zone,
+        **by_sign,
     }
 
 
@@ -197,8 +231,10 @@ def _times(parts: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.b
     return ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros, is_hour & (minute <= 59) & (second <= 59)
 
 
-def _offsets(zone: pd.Series[Any]) -> npt.NDArray[np.int64]:
-    """Return microseconds by which zones such as ``+02:00`` are ahead of UTC."""
+def _offsets(zone: pd.Series[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return microseconds by which zones such as ``+02:00`` are ahead of UTC, and whether there is such a zone."""
     digits = zone.str.extract(r"^([+-])(\d\d):?(\d\d)?$")
-    minutes = _number(digits[1]) * 60 + _number(digits[2])
-    return np.where((digits[0] == "-").to_numpy(), -minutes, minutes) * 60_000_000
+    rest = _number(digits[2])
+    minutes = _number(digits[1]) * 60 + rest
+    offsets = np.where((digits[0] == "-").to_numpy(), -minutes, minutes) * 60_000_000
+    return offsets, (rest <= 59) & (minutes <= _LAST_OFFSET)
