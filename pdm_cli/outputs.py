@@ -16,12 +16,16 @@ from pathlib import Path
 
 from pdm_cli import manifest
 from pdm_cli.errors import TryAgain, UsageError
+from pdm_cli.folders import list_files
+from pdm_cli.schema import RAW_TABLES
 
 # Beside fetched results: what their jobs printed.
 LOGS_FOLDER = "logs"
 LOGS_COMMAND = "fetch-results"
 PARTIAL_PREFIX = ".pdm-partial-"
 _PREVIOUS = "previous"
+# What makes raw tables.
+_RAW_COMMANDS = ("import", "simulate")
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
@@ -62,7 +66,7 @@ def check_growable(folder: Path) -> None:
     TryAgain
         If another process is writing to ``folder``.
     UsageError
-        If ``folder`` is a file.
+        If ``folder`` is a file, or holds something else than raw tables.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
@@ -70,6 +74,7 @@ def check_growable(folder: Path) -> None:
     for partial in folder.glob(PARTIAL_PREFIX + "*"):
         if (partial / _PREVIOUS).is_dir():
             _end_moves(folder, partial)
+    _check_raw(folder)
 
 
 def link_files(folder: Path, partial: Path, left_out: Iterable[str]) -> None:
@@ -156,6 +161,19 @@ def list_places(folder: Path) -> list[Path]:
     """Return where files of ``folder`` may lie: itself, and what runs that were killed left in it."""
     partials = sorted(folder.glob(PARTIAL_PREFIX + "*"))
     return [folder, *partials, *(partial / _PREVIOUS for partial in partials)]
+
+
+def _check_raw(folder: Path) -> None:
+    """Refuse a folder that holds files, but not the raw tables of ``import``, ``simulate`` or the user's own making."""
+    hint = "--out names a folder of raw tables, or a new one"
+    made, path = manifest.read(folder), folder / manifest.MANIFEST_FILE
+    if made is None and path.exists():
+        raise UsageError(f"{path}: not readable, so it cannot be told whose files these are", hint=hint)
+    if made is not None and made.get("command") not in _RAW_COMMANDS:
+        raise UsageError(f"{folder}: holds what pdm {made.get('command')} wrote, no raw tables", hint=hint)
+    files = sorted(_files(folder))
+    if files and made is None and not any(list_files(folder, table) for table in RAW_TABLES):
+        raise UsageError(f"{folder}: not empty, and holds no raw table: {files[0]}", hint=hint)
 
 
 def _check_alone(folder: Path) -> None:
