@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.report.page import show_count
 from pdm_cli.report.results import make_table
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _tell_appended(tables: dict[str, Any]) -> list[str]:
         if facts["appended"] is None:
             continue
         told = facts["appended"]
-        line = f"{name}: {told['added']:,} rows added to {told['before']:,}"
+        line = f"{name}: {show_count(told['added'], 'row')} added to {told['before']:,}"
         if told["same"]:
             line += f"; {told['same']:,} were there already"
         if told["differing"]:
