@@ -89,7 +89,7 @@ def require_table(folder: Path, table: Table) -> TableFiles:
         if any(folder.glob(_HALF_MOVED)):
             raise SchemaError(
                 f"{table.file}: not in {folder}: a run that was killed left its files half moved",
-                hint="the same command, run again, completes it",
+                hint="run the command that was writing there again: that completes it",
             )
         other = next((path for path in sorted(folder.glob(f"*{table.name}.*")) if path.is_file()), None)
         hint = f"{other.name} is there: {_CONVERT}" if other else f"the folder holds {_listed(folder)}"

@@ -131,7 +131,7 @@ def test_a_table_that_a_killed_run_moved_away_names_the_way_back(tmp_path: Path)
     (tmp_path / ".pdm-partial-1-x" / "previous").mkdir(parents=True)
     with pytest.raises(SchemaError, match="killed left its files half moved") as caught:
         tables.require_table(tmp_path, TELEMETRY)
-    assert "same command" in str(caught.value.hint)
+    assert "again: that completes it" in str(caught.value.hint)
 
 
 def write_twice(folder: Path, frames: list[pd.DataFrame]) -> tuple[bytes, bytes]:
