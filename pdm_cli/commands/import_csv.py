@@ -214,10 +214,10 @@ class _Import:
             )
 
     def _warn_of_mixed(self, survey: TableSurvey) -> None:
-        if survey.table not in (TELEMETRY, MACHINES):
-            return
         from pdm_cli.csv_files import quote
 
+        if survey.table not in (TELEMETRY, MACHINES):
+            return
         no_sensor = "text and is no sensor; leave missing readings empty, --decimal names the decimal sign"
         taken = no_sensor if survey.table is TELEMETRY else "text"
         for name, count in survey.mixed().items():
