@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,24 +42,25 @@ class Overlap:
     ----------
     is_same, is_other : array of bool, shape (new rows,)
         New rows that an old one equals, and those with the key of an old one but other values.
-    old_rows : list of array
-        Old rows in the way of the latter.
-    same_rows : list of array
-        Old rows that a new one equals.
+    is_stale : array of bool, shape (old rows,)
+        Old rows in the way of the latter, save those that a new row equals.
     first : Conflict, optional
         The first of the latter.
     """
 
     is_same: npt.NDArray[np.bool_]
     is_other: npt.NDArray[np.bool_]
-    old_rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    same_rows: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    is_stale: npt.NDArray[np.bool_]
     first: Conflict | None = None
 
 
 def old_types(old: TableFiles) -> dict[str, pa.DataType]:
-    """Return the columns of a raw table and what they come to in an import; those of other types stay as they are."""
-    return {item.name: _plain_type(item.type) for item in old.schema if not is_index(item.name)}
+    """Return the columns of a raw table and what they come to in an import; those of other types stay as they are.
+
+    A column without any value is of the type null: whatever comes fits behind it.
+    """
+    columns = [item for item in old.schema if not is_index(item.name)]
+    return {item.name: _plain_type(item.type) if _has_value(old, item.name) else pa.null() for item in columns}
 
 
 def find_overlap(old: TableFiles, new: Path, *, key: Sequence[str], time: str) -> Overlap:
@@ -70,18 +71,22 @@ def find_overlap(old: TableFiles, new: Path, *, key: Sequence[str], time: str) -
     old : TableFiles
         The raw table as it is.
     new : Path
-        Parquet file with the new rows; its columns have the names and types of :func:`old_types`.
+        Parquet file with the new rows; its columns have the names and types of :func:`old_types`, save null.
     key : sequence of str
         Columns that identify a row.
     time : str
         The column of stamps, or nothing: old rows outside the span of the new ones are passed over.
     """
     rows = tables.count_rows(new)
-    overlap = Overlap(np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool))
+    old_rows = sum(tables.count_rows(part) for part in old.parts)
+    overlap = Overlap(np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool), np.zeros(old_rows, dtype=bool))
+    is_old_same = np.zeros(old_rows, dtype=bool)
     begin = 0
     for piece in tables.iterate(new, _NEW_ROWS, tables.open_file(new).schema_arrow.names):
-        _compare(overlap, begin, piece, old, key=key, time=time)
+        _compare(overlap, is_old_same, begin, piece, old, key=key, time=time)
         begin += len(piece)
+    # The new rows that these equal are not added: without them they would be lost.
+    overlap.is_stale &= ~is_old_same
     return overlap
 
 
@@ -98,14 +103,11 @@ def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, 
         Where a new row has other values than an old one: keep the new one, or the old one.
     """
     names = tables.open_file(new).schema_arrow.names
-    dropped = _join(overlap.old_rows) if is_new_kept else np.zeros(0)
-    # What the new log has, too, is none of the old rows that it replaces.
-    dropped = np.setdiff1d(dropped, _join(overlap.same_rows))
     left_out = overlap.is_same if is_new_kept else overlap.is_same | overlap.is_other
     with TableWriter(path) as writer:
         for begin, piece in _old_pieces(old, tables.open_file(new).schema_arrow):
-            numbers = np.arange(begin, begin + len(piece))
-            writer.write_arrow(piece.filter(pa.array(~np.isin(numbers, dropped))) if len(dropped) else piece)
+            is_stale = overlap.is_stale[begin : begin + len(piece)]
+            writer.write_arrow(piece.filter(pa.array(~is_stale)) if is_new_kept else piece)
         begin = 0
         for piece in tables.iterate(new, _OLD_ROWS, names):
             is_kept = ~left_out[begin : begin + len(piece)]
@@ -115,11 +117,16 @@ def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, 
     return writer.rows
 
 
-def _join(numbers: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-    return np.concatenate([np.zeros(0, dtype=np.int64), *numbers])
-
-
-def _compare(overlap: Overlap, begin: int, piece: pa.Table, old: TableFiles, *, key: Sequence[str], time: str) -> None:
+def _compare(
+    overlap: Overlap,
+    is_old_same: npt.NDArray[np.bool_],
+    begin: int,
+    piece: pa.Table,
+    old: TableFiles,
+    *,
+    key: Sequence[str],
+    time: str,
+) -> None:
     """Compare some new rows with all old ones."""
     new = piece.to_pandas()
     span = pc.min_max(piece[time]) if time else None
@@ -127,14 +134,14 @@ def _compare(overlap: Overlap, begin: int, piece: pa.Table, old: TableFiles, *, 
     for first_row, there in _old_pieces(old, piece.schema):
         rows = np.arange(first_row, first_row + len(there))
         if span is not None:
-            is_near = pc.and_(
-                pc.greater_equal(there[time], span["min"]), pc.less_equal(there[time], span["max"])
-            ).combine_chunks()
+            is_near = pc.and_(pc.greater_equal(there[time], span["min"]), pc.less_equal(there[time], span["max"]))
+            # A row without a stamp is near to none.
+            is_near = is_near.fill_null(False).combine_chunks()
             there, rows = there.filter(is_near), rows[is_near.to_numpy(zero_copy_only=False)]
         frame = there.to_pandas()
         pairs = find_overlaps(new, frame, key=key)
         overlap.is_same[begin + pairs.new[pairs.is_same]] = True
-        overlap.same_rows.append(rows[pairs.old[pairs.is_same]])
+        is_old_same[rows[pairs.old[pairs.is_same]]] = True
         other = ~pairs.is_same
         found.append((pairs.new[other], rows[pairs.old[other]]))
         if overlap.first is None and other.any():
@@ -143,7 +150,7 @@ def _compare(overlap: Overlap, begin: int, piece: pa.Table, old: TableFiles, *, 
         # A new row that an old one equals is there already, whatever else stands there.
         is_other = ~overlap.is_same[begin + numbers]
         overlap.is_other[begin + numbers[is_other]] = True
-        overlap.old_rows.append(rows[is_other])
+        overlap.is_stale[rows[is_other]] = True
 
 
 def _conflict(begin: int, new: pd.DataFrame, old: pd.DataFrame, row: int, old_row: int, key: Sequence[str]) -> Conflict:
@@ -158,13 +165,20 @@ def _old_pieces(old: TableFiles, schema: pa.Schema) -> Iterator[tuple[int, pa.Ta
     begin = 0
     for part in old.parts:
         for piece in tables.iterate(part, _OLD_ROWS, schema.names):
-            columns = [_plain(piece[item.name]).cast(item.type, safe=False) for item in schema]
+            columns = [_cast(piece[item.name], item.type) for item in schema]
             yield begin, pa.table(columns, schema=schema.remove_metadata())
             begin += len(piece)
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), wanted)])
+    return column.cast(wanted, safe=False)
+
+
+def _has_value(files: TableFiles, name: str) -> bool:
+    pieces = (piece for part in files.parts for piece in tables.iterate(part, _OLD_ROWS, [name]))
+    return any(piece[name].null_count < len(piece) for piece in pieces)
 
 
 def _plain_type(found: pa.DataType) -> pa.DataType:

@@ -11,7 +11,7 @@ import gzip
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,6 @@ BLOCK_BYTES = 8 << 20
 _SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 200
-_LONGEST_VALUE = (1 << 31) - 1
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -41,6 +40,10 @@ _BOMS = (
 _FILE = re.compile(r"(?:pdm_)?([a-z]+)\.csv(?:\.gz)?", re.IGNORECASE)
 _FOLDER = re.compile(r"(?:pdm_)?([a-z]+)", re.IGNORECASE)
 _STEMS = {**{table.name: table for table in RAW_TABLES}, "maintenance": RAW_TABLES[2]}
+# How Excel is told the separator.
+_SEPARATOR_LINE = re.compile(r"sep=([^\r\n\"])(?:\r\n|\r|\n)", re.IGNORECASE)
+# Values may be as long as they are: Python's own limit is for files of strangers.
+csv.field_size_limit(2**31 - 1)
 # What pandas wrote for an index without a name.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 
@@ -121,7 +124,7 @@ def open_file(path: Path, name: str, *, encoding: str, separator: str, wanted: S
     Raises
     ------
     DataError
-        If the file is empty, cannot be decoded, or no separator fits.
+        If the file is empty, its first line is no text of the encoding, or no separator fits.
     """
     with _reading(path, name), _open(path) as stream:
         sample = stream.read(_SAMPLE_BYTES)
@@ -135,16 +138,17 @@ def open_file(path: Path, name: str, *, encoding: str, separator: str, wanted: S
     except UnicodeError as exc:
         hint = "--encoding names another one, such as utf-8, utf-16-le or cp1252"
         raise DataError(f"{name}: no {encoding} text: {exc}", hint=hint) from exc
-    if "\0" in text:
-        raise DataError(
-            f"{name}: no {encoding} text: it holds zeros", hint="--encoding utf-16-le, perhaps, or utf-16-be"
-        )
+    told = _SEPARATOR_LINE.match(text)
+    if told is not None:
+        text, separator = text[told.end() :], separator or told[1]
     if not text.strip():
         raise DataError(f"{name}: the file is empty", hint="it needs a line with the names of the columns")
+    _check_letters(name, text, encoding)
     separator = separator or _find_separator(name, text, len(sample) == _SAMPLE_BYTES, wanted)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     header = next(row for row in reader if row)
-    file = CsvFile(path, name, encoding, separator, tuple(part.strip() for part in header), reader.line_num)
+    names, lines = tuple(part.strip() for part in header), reader.line_num + (told is not None)
+    file = CsvFile(path, name, encoding, separator, names, lines)
     twice = [column for column in file.columns if file.columns.count(column) > 1]
     if twice:
         raise SchemaError(f"{name}: column {twice[0]!r} stands in it twice", hint="give each column its own name")
@@ -172,7 +176,7 @@ def iterate(file: CsvFile, columns: Sequence[str], advance: Advance) -> Iterator
     positions = {name: file.header.index(name) for name in columns}
     with _reading(file.path, file.name), file.path.open("rb") as raw, _unpack(raw, file.path) as stream:
         reader = _open_reader(file, stream, list(positions.values()))
-        told, has_breaks = 0, False
+        told, has_break = 0, False
         while reader is not None:
             try:
                 batch = reader.read_next_batch()
@@ -183,9 +187,11 @@ def iterate(file: CsvFile, columns: Sequence[str], advance: Advance) -> Iterator
             advance(raw.tell() - told)
             told = raw.tell()
             if batch.num_rows:
-                has_breaks = has_breaks or any(pc.any(pc.match_substring(column, "\n")).as_py() for column in batch)
-                yield pa.table([pc.utf8_trim_whitespace(column) for column in batch], names=list(positions))
-        if has_breaks:
+                piece = pa.table([pc.utf8_trim_whitespace(column) for column in batch], names=list(positions))
+                has_break = has_break or any(pc.any(pc.match_substring(c, "\n")).as_py() for c in piece.columns)
+                yield piece
+        if has_break:
+            # It may be of a text, or of lines swallowed between two quotes: only a strict reader tells.
             _check_quotes(file)
 
 
@@ -193,6 +199,11 @@ def line_of(file: CsvFile, row: int) -> int:
     """Return the line, from 1, in which a row, from 0, begins."""
     with _rows(file) as rows:
         return next(islice(rows, row, None))[0]
+
+
+def quote(text: str) -> str:
+    """Return a text as messages show it: in quotes, and cut where it is long."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}…")
 
 
 def _is_csv(path: Path) -> bool:
@@ -216,14 +227,22 @@ def _reading(path: Path, name: str) -> Iterator[None]:
         raise DataError(f"{name}: damaged or cut off: {path} ({exc})", hint="copy or write it again") from exc
 
 
+def _check_letters(name: str, text: str, encoding: str) -> None:
+    """Refuse a file whose letters are of two bytes, but are read as one each."""
+    first = text.lstrip().splitlines()[0]
+    if "\0" in first:
+        wanted = "utf-16-be" if first[0] == "\0" else "utf-16-le"
+        raise DataError(
+            f"{name}: line 1: a NUL beside the letters, so that the file is no {encoding} text",
+            hint=f"--encoding {wanted} may be what it is",
+        )
+
+
 def _find_separator(name: str, text: str, is_cut: bool, wanted: Sequence[str]) -> str:
     """Return the separator that gives most rows of a sample as many values as the header."""
     fitting = {}
     for separator in _SEPARATORS:
-        rows: list[list[str]] = []
-        # A quote that is not closed makes a value too long; where it is, is told when all is read.
-        with suppress(csv.Error):
-            rows += (row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row)
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
         # The last row of a sample may be half a row.
         rows = rows[:_SAMPLE_ROWS] if len(rows) > _SAMPLE_ROWS else rows[: -1 if is_cut else None]
         header = [part.strip() for part in rows[0]] if rows else []
@@ -232,12 +251,12 @@ def _find_separator(name: str, text: str, is_cut: bool, wanted: Sequence[str]) -
     if fitting:
         return max(fitting, key=lambda separator: fitting[separator])
     first = text.strip().splitlines()[0]
-    candidates = [separator for separator in _SEPARATORS if separator in first]
-    # Of the only one, or of none at all, what is wrong is told when all is read.
-    if len(candidates) < 2:
-        return candidates[0] if candidates else ","
+    there = [separator for separator in _SEPARATORS if separator in first]
+    if len(there) < 2:
+        # Nothing to choose: what is wrong with the rows is told when they are read.
+        return there[0] if there else ","
     raise DataError(
-        f"{name}: no separator gives the rows as many values as the first line has: {_shorten(first)!r}",
+        f"{name}: no separator gives the rows as many values as the first line has: {quote(first)}",
         hint="--separator names it, such as ';' or tab",
     )
 
@@ -271,58 +290,56 @@ def _open_reader(file: CsvFile, stream: BinaryIO, positions: list[int]) -> pacsv
 
 @contextmanager
 def _rows(file: CsvFile) -> Iterator[Iterator[tuple[int, list[str]]]]:
-    """Give the lines in which rows begin and their values: slow, to say where an error is."""
-    # However long a value is, it is no error; this is a setting of the whole process.
-    csv.field_size_limit(_LONGEST_VALUE)
+    """Give the lines in which rows begin and their values: slow, to say where an error is.
+
+    Raises
+    ------
+    DataError
+        If a quote is not closed, or not at the end of its value.
+    """
     with _open(file.path) as stream:
         lines = io.TextIOWrapper(stream, encoding=file.encoding, errors="replace", newline="")
-        yield islice(_numbered(csv.reader(lines, delimiter=file.separator, strict=True)), 1, None)
+        yield _numbered(file, csv.reader(lines, delimiter=file.separator, strict=True))
 
 
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
+def _numbered(file: CsvFile, reader: Any) -> Iterator[tuple[int, list[str]]]:
     begin = 1
-    for row in reader:
-        if row:
-            yield begin, row
-        begin = reader.line_num + 1
+    try:
+        for row in reader:
+            if row and begin > file.header_lines:
+                yield begin, row
+            begin = reader.line_num + 1
+    except csv.Error as exc:
+        raise DataError(
+            f"{file.name}: line {begin:,}: a quote is not closed as it should be",
+            hint='write a quote in a text as ""',
+            file=file.name,
+            line=begin,
+        ) from exc
 
 
 def _explain(file: CsvFile, exc: Exception) -> DataError:
     """Find where a file cannot be read, and say so."""
-    begin = file.header_lines
     if isinstance(exc, UnicodeError) or "UTF8" in str(exc):
         return _bad_byte(file)
-    try:
-        with _rows(file) as rows:
-            for begin, row in rows:
-                if len(row) != len(file.header):
-                    return DataError(
-                        f"{file.name}: line {begin:,}: {len(row)} values, wanted {len(file.header)}, "
-                        f"one a column: {_shorten(file.separator.join(row))!r}",
-                        hint="mend the line, or --separator names another separator",
-                        file=file.name,
-                        line=begin,
-                    )
-    except csv.Error:
-        return _open_quote(file, begin + 1)
+    with _rows(file) as rows:
+        for begin, row in rows:
+            if len(row) != len(file.header):
+                return DataError(
+                    f"{file.name}: line {begin:,}: {len(row)} values, wanted {len(file.header)}, "
+                    f"one a column: {quote(file.separator.join(row))}",
+                    hint="mend the line, or --separator names another separator",
+                    file=file.name,
+                    line=begin,
+                )
     return DataError(f"{file.name}: cannot be read: {str(exc).splitlines()[0]}", hint="is it a CSV file?")
 
 
 def _check_quotes(file: CsvFile) -> None:
-    """Refuse a file in which a value swallowed the lines after a quote that is not closed, or is by another one."""
-    begin = file.header_lines
-    try:
-        with _rows(file) as rows:
-            for line, _ in rows:
-                begin = line
-    except csv.Error as exc:
-        raise _open_quote(file, begin + 1) from exc
-
-
-def _open_quote(file: CsvFile, line: int) -> DataError:
-    return DataError(
-        f"{file.name}: line {line:,}: a quote is not closed as it should be", hint='write a quote in a text as ""'
-    )
+    """Refuse a file with a quote that is not closed, or not at the end of its value."""
+    with _rows(file) as rows:
+        for _ in rows:
+            pass
 
 
 def _bad_byte(file: CsvFile) -> DataError:
@@ -348,7 +365,3 @@ def _bad_byte(file: CsvFile) -> DataError:
             if not block:
                 return DataError(f"{file.name}: no {file.encoding} text", hint="--encoding names another one")
             begin += len(block)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from pdm_cli.columns import check_columns
 from pdm_cli.core.dates import Order, Seen, StampEvidence, carries_zone
-from pdm_cli.csv_files import Advance, CsvFile, iterate, line_of, open_file
-from pdm_cli.csv_values import distinct, first_where, is_integer, is_missing, is_number
+from pdm_cli.csv_files import Advance, CsvFile, iterate, line_of, open_file, quote
+from pdm_cli.csv_values import begins_as_number, distinct, first_where, is_integer, is_missing, is_number
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.params import ColumnsParams
 from pdm_cli.schema import EVENT_COLUMNS, MACHINE, MACHINES, TELEMETRY, TIME, Table
@@ -55,11 +55,15 @@ class CsvOptions:
 
 @dataclass
 class ValueCount:
-    """How many values of a column are numbers, how many are not, and the first that is not."""
+    """How many values of a column are numbers, how many are not, the first that is not, and whether one looks like one.
+
+    A value looks like a number if it begins as one: ``1,5`` where decimals have points.
+    """
 
     numbers: int = 0
     others: int = 0
     first_other: Seen | None = None
+    has_digits: bool = False
 
 
 class TableSurvey:
@@ -149,14 +153,16 @@ class TableSurvey:
             comma = other is not None and self.options.decimal == "." and _has_decimal_comma(other.text)
             if self.table is TELEMETRY and other and (comma or count.numbers > count.others or name in self._sensors):
                 hint = "--decimal , reads decimal commas" if comma else "mend it, or leave it empty where it is missing"
-                raise self.refuse(other.row, name, f"{_quote(other.text)} is no number", hint)
+                raise self.refuse(other.row, name, f"{quote(other.text)} is no number", hint)
             if not count.others:
                 found.append(name)
         return found
 
     def mixed(self) -> dict[str, ValueCount]:
-        """Return the columns of texts some of which are numbers."""
-        return {name: count for name, count in self.counts.items() if count.others and count.numbers}
+        """Return the columns of texts some of which are numbers; in telemetry, also where some only look like it."""
+        is_doubtful = self.table is TELEMETRY
+        texts = {name: count for name, count in self.counts.items() if count.others}
+        return {name: count for name, count in texts.items() if count.numbers or (is_doubtful and count.has_digits)}
 
     def _place(self, row: int) -> tuple[CsvFile, int]:
         number = bisect_right(self._starts, row) - 1
@@ -203,6 +209,8 @@ class TableSurvey:
         if others and count.first_other is None:
             row = first_where(is_other)
             count.first_other = Seen(column[row].as_py(), self.rows + row)
+        if others and self.table is TELEMETRY and not count.has_digits:
+            count.has_digits = bool(pc.any(begins_as_number(column)).as_py())
         count.others += others
 
 
@@ -228,7 +236,7 @@ def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
         raise survey.refuse(
             stamp.row,
             survey.time,
-            f"{_quote(stamp.text)} is no date of a form that is told by itself",
+            f"{quote(stamp.text)} is no date of a form that is told by itself",
             "--date-format names it, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms",
         )
     if not fitting:
@@ -240,7 +248,7 @@ def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
     if given is not None and fitting[0] in _SHORT and fitting[0] != given:
         stamp = seen[fitting[0]]
         hint = f"leave --{given} out, or give --date-format {survey.table.name}=… for this table"
-        raise survey.refuse(stamp.row, survey.time, f"{_quote(stamp.text)} cannot be {given}", hint)
+        raise survey.refuse(stamp.row, survey.time, f"{quote(stamp.text)} cannot be {given}", hint)
     return fitting[0]
 
 
@@ -260,29 +268,28 @@ def find_zone(survey: TableSurvey) -> bool:
         raise survey.refuse(
             plain.row,
             survey.time,
-            f"{_quote(plain.text)} has no time zone, while {_quote(zone.text)} ({survey.place(zone.row)}) has one",
+            f"{quote(plain.text)} has no time zone, while {quote(zone.text)} ({survey.place(zone.row)}) has one",
             "write all stamps of a table with their zone, or none",
         )
     return zone is not None
 
 
 def _mixed_orders(survey: TableSurvey) -> DataError:
-    seen = survey.stamps.seen
-    signs = survey.stamps.signs()
-    if len(signs) > 1:
-        before, stamp = sorted((seen[sign] for sign in signs[:2]), key=lambda found: found.row)
+    seen, doubtful = survey.stamps.seen, survey.stamps.doubtful()
+    if doubtful is not None:
+        date, told = doubtful
         return survey.refuse(
-            stamp.row,
+            date.row,
             survey.time,
-            f"{_quote(stamp.text)} is written otherwise than {_quote(before.text)} ({survey.place(before.row)}), so "
-            "that day and month may stand otherwise, too",
+            f"{quote(date.text)} may be day-first or month-first, and {quote(told.text)} ({survey.place(told.row)}), "
+            "which has another sign, does not tell",
             "write all dates of a table in one form",
         )
     one, other = [(trait, seen[trait]) for trait in _WORDS if trait in seen][:2]
     return survey.refuse(
         other[1].row,
         survey.time,
-        f"{_quote(other[1].text)} is {_WORDS[other[0]]}, while {_quote(one[1].text)} "
+        f"{quote(other[1].text)} is {_WORDS[other[0]]}, while {quote(one[1].text)} "
         f"({survey.place(one[1].row)}) is {_WORDS[one[0]]}",
         "write all dates of a table in one form",
     )
@@ -296,20 +303,16 @@ def _undecided(survey: TableSurvey, others: Sequence[TableSurvey]) -> DataError:
         if len(orders) == 1 and orders[0] in _SHORT:
             told = other.stamps.seen[orders[0]]
             hint += (
-                f" ({other.name} is {orders[0]}: {_quote(told.text)} in line {other.place(told.row).rsplit(' ')[-1]})"
+                f" ({other.name} is {orders[0]}: {quote(told.text)} in line {other.place(told.row).rsplit(' ')[-1]})"
             )
             break
     return survey.refuse(
         stamp.row,
         survey.time,
-        f"{_quote(stamp.text)} may be day-first or month-first: both fit all {survey.rows:,} rows",
+        f"{quote(stamp.text)} may be day-first or month-first: both fit all {survey.rows:,} rows",
         hint,
     )
 
 
 def _has_decimal_comma(text: str) -> bool:
     return re.fullmatch(r"[+-]?\d+,\d+", text.strip()) is not None
-
-
-def _quote(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}…")

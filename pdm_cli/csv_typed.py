@@ -102,10 +102,11 @@ def _stamps(survey: TableSurvey, reading: Reading, column: pa.ChunkedArray, row:
     if len(wrong):
         at = wrong[np.argmin(first[wrong])]
         form = survey.options.format_of(survey.table)
+        told = f" is not of the form {form}" if form else ": there is no such day, time or zone"
         raise survey.refuse(
             row + int(first[at]),
             survey.time,
-            f"{texts[at]!r} is not of the form {form}" if form else f"{texts[at]!r}: there is no such day or time",
+            f"{texts[at]!r}{told}",
             "--date-format names the form" if form else "mend it, or leave the line out",
         )
     return pa.array(stamps[positions], pa.timestamp("us")).cast(

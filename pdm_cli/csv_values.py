@@ -24,6 +24,11 @@ def is_number(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
     return pc.match_substring_regex(column, _NUMBER.format(point=f"[{decimal}]"))
 
 
+def begins_as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return where a text begins with a digit, perhaps behind a sign."""
+    return pc.match_substring_regex(column, r"^[+-]?[.,]?\d")
+
+
 def to_number(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
     """Return texts that are numbers or missing as double."""
     if decimal != ".":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,8 @@ LOGS_FOLDER = "logs"
 LOGS_COMMAND = "fetch-results"
 PARTIAL_PREFIX = ".pdm-partial-"
 _PREVIOUS = "previous"
+# What makes raw tables.
+_RAW_COMMANDS = ("import", "simulate")
 
 
 def check_free(folder: Path, *, overwrite: bool, by: str | None = None) -> None:
@@ -68,22 +70,15 @@ def check_free(folder: Path, *, overwrite: bool, by: str | None = None) -> None:
         raise UsageError(f"{folder}: not empty", hint="--overwrite replaces what pdm wrote there before")
 
 
-def check_growable(folder: Path, *, by: Collection[str]) -> None:
+def check_growable(folder: Path) -> None:
     """Refuse a folder that raw tables cannot be added to; what a run killed in its last moment left is set right.
-
-    Parameters
-    ----------
-    folder : Path
-        Of raw tables, whoever made them; it need not be there.
-    by : collection of str
-        Commands that write raw tables.
 
     Raises
     ------
     TryAgain
         If another process is writing to ``folder``.
     UsageError
-        If ``folder`` is a file, or holds anything but raw tables.
+        If ``folder`` is a file, or holds something else than raw tables.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
@@ -91,16 +86,7 @@ def check_growable(folder: Path, *, by: Collection[str]) -> None:
     for partial in folder.glob(PARTIAL_PREFIX + "*"):
         if (partial / _PREVIOUS).is_dir():
             _end_moves(folder, partial)
-    made = manifest.read(folder)
-    if made and made["command"] not in by:
-        raise UsageError(
-            f"{folder}: holds what pdm {made['command']} wrote",
-            hint="--append adds to raw tables: --out names their folder",
-        )
-    raw = {name for table in RAW_TABLES for name in (table.file, table.name)}
-    foreign = sorted(name for name in _files(folder) - _written_by_pdm(folder) if name.split("/")[0] not in raw)
-    if foreign:
-        raise UsageError(f"{folder}: not a raw table: {foreign[0]}", hint="keep such files elsewhere")
+    _check_raw(folder)
 
 
 def link_files(folder: Path, partial: Path, left_out: Iterable[str]) -> None:
@@ -187,6 +173,20 @@ def list_places(folder: Path) -> list[Path]:
     """Return where files of ``folder`` may lie: itself, and what runs that were killed left in it."""
     partials = sorted(folder.glob(PARTIAL_PREFIX + "*"))
     return [folder, *partials, *(partial / _PREVIOUS for partial in partials)]
+
+
+def _check_raw(folder: Path) -> None:
+    """Refuse a folder that holds files, but not the raw tables of ``import``, ``simulate`` or the user's own making."""
+    hint = "--out names a folder of raw tables, or a new one"
+    made, path = manifest.read(folder), folder / manifest.MANIFEST_FILE
+    if made is None and path.exists():
+        raise UsageError(f"{path}: not readable, so it cannot be told whose files these are", hint=hint)
+    if made is not None and made.get("command") not in _RAW_COMMANDS:
+        raise UsageError(f"{folder}: holds what pdm {made.get('command')} wrote, no raw tables", hint=hint)
+    raw = {name for table in RAW_TABLES for name in (table.file, table.name)}
+    foreign = sorted(name for name in _files(folder) - _written_by_pdm(folder) if name.split("/")[0] not in raw)
+    if foreign:
+        raise UsageError(f"{folder}: holds more than raw tables: {foreign[0]}", hint=hint)
 
 
 def _check_alone(folder: Path) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HEAD = b"PAR1"
+# Where a run puts the old files while it moves the new ones in.
+_HALF_MOVED = ".pdm-partial-*/previous"
 _CONVERT = "convert it first; pdm import does that with CSV files"
 
 
@@ -86,6 +88,11 @@ def require_table(folder: Path, table: Table) -> TableFiles:
     """Find a table that must be there; see :func:`find_table`."""
     found = find_table(folder, table)
     if found is None:
+        if any(folder.glob(_HALF_MOVED)):
+            raise SchemaError(
+                f"{table.file}: not in {folder}: a run that was killed left its files half moved",
+                hint="run the command that was writing there again: that completes it",
+            )
         other = next((path for path in sorted(folder.glob(f"*{table.name}.*")) if path.is_file()), None)
         hint = f"{other.name} is there: {_CONVERT}" if other else f"the folder holds {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)

@@ -54,7 +54,7 @@ def check_ports(folder: str, out: str, *, append: bool, overwrite: bool) -> tupl
     if source.resolve() == target.resolve():
         raise UsageError(f"--out {out}: is the folder of the CSV files", hint="--out names another folder")
     if append:
-        outputs.check_growable(target, by=("import", "simulate"))
+        outputs.check_growable(target)
     else:
         _check_free(target, overwrite=overwrite)
     return source, target

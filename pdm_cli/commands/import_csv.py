@@ -19,6 +19,8 @@ from pdm_cli.report.screen import Screen
 from pdm_cli.schema import MACHINES, RAW_TABLES, TELEMETRY
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pdm_cli.csv_survey import CsvOptions, TableSurvey
     from pdm_cli.csv_typed import Facts, Reading
     from pdm_cli.tables import TableFiles
@@ -147,15 +149,14 @@ class _Import:
     def __init__(
         self, surveys: Sequence[TableSurvey], options: CsvOptions, screen: Screen, old: Path | None, on_overlap: str
     ) -> None:
-        from pdm_cli.tables import count_rows, find_table
+        from pdm_cli.appending import old_types
+        from pdm_cli.tables import find_table
 
         self._surveys, self._options, self._screen, self._on_overlap = surveys, options, screen, on_overlap
         self._folder = old
         found = {table.name: find_table(old, table) for table in RAW_TABLES} if old is not None else {}
-        # A table without a row has no types to keep.
-        self._old: dict[str, TableFiles] = {
-            name: files for name, files in found.items() if files is not None and any(map(count_rows, files.parts))
-        }
+        self._old: dict[str, TableFiles] = {name: files for name, files in found.items() if files is not None}
+        self._types = {name: old_types(files) for name, files in self._old.items()}
 
     def run(self, partial: Path) -> dict[str, Any]:
         """Write all tables and return the summary."""
@@ -195,20 +196,21 @@ class _Import:
                 self._screen.say(f"import: {survey.name}: stamps carry a time zone and are converted to UTC")
             numbers = set(survey.numbers())
             self._warn_of_mixed(survey)
-            if survey.table.name in self._old:
-                numbers = _fit_to_old(survey, self._old[survey.table.name], numbers, has_zone)
+            if (old := self._old.get(survey.table.name)) is not None:
+                types = self._types[survey.table.name]
+                # A log without a row has no zone of its own.
+                has_zone = has_zone if survey.rows else bool(_zone_of(types.get(survey.time)))
+                numbers = _fit_to_old(survey, old.name, types, numbers, has_zone)
             readings.append(Reading(order, has_zone, frozenset(numbers), is_text))
+        self._warn_of_zones(readings)
         return readings
 
     def _are_machines_texts(self) -> bool:
         import pyarrow as pa
 
-        from pdm_cli.appending import old_types
-
         texts = [survey for survey in self._surveys if survey.machine_text is not None]
-        machine = self._surveys[0].machine
-        types = {files.name: old_types(files) for files in self._old.values()}
-        olds = {name: found[machine] == pa.string() for name, found in types.items() if machine in found}
+        found = {name: types.get(self._surveys[0].machine, pa.null()) for name, types in self._types.items()}
+        olds = {self._old[name].name: kind == pa.string() for name, kind in found.items() if kind != pa.null()}
         whole = next((name for name, is_text in olds.items() if not is_text), None)
         if texts and whole is not None and (seen := texts[0].machine_text) is not None:
             raise texts[0].refuse(
@@ -219,15 +221,33 @@ class _Import:
             )
         return bool(texts) or any(olds.values())
 
+    def _warn_of_zones(self, readings: list[Reading]) -> None:
+        """Tell of stamps with a time zone in some tables and without one in others, old or new."""
+        # Machines have no stamps.
+        time = next((survey.time for survey in self._surveys if survey.time), "")
+        found = {self._old[name].name: _zone_of(types.get(time)) for name, types in self._types.items()}
+        for survey, reading in zip(self._surveys, readings, strict=True):
+            if survey.time and survey.rows:
+                found[survey.table.file] = reading.has_zone
+        carrying, without = ([name for name, has_zone in found.items() if has_zone is kind] for kind in (True, False))
+        if carrying and without:
+            self._screen.warn(
+                f"stamps of {', '.join(carrying)} carry a time zone, those of {', '.join(without)} do not: "
+                "pdm preprocess takes these as its --timezone says"
+            )
+
     def _warn_of_mixed(self, survey: TableSurvey) -> None:
-        if survey.table not in (MACHINES, TELEMETRY):
+        from pdm_cli.csv_files import quote
+
+        if survey.table not in (TELEMETRY, MACHINES):
             return
-        told = "it is taken as text" + (", so it is no sensor" if survey.table is TELEMETRY else "")
+        no_sensor = "text and is no sensor; leave missing readings empty, --decimal names the decimal sign"
+        taken = no_sensor if survey.table is TELEMETRY else "text"
         for name, count in survey.mixed().items():
-            if count.first_other is not None:
+            if (first := count.first_other) is not None:
                 self._screen.warn(
                     f"{survey.name}: column {name}: {count.others:,} of {count.others + count.numbers:,} values are no "
-                    f"numbers, first {count.first_other.text!r}: {told}"
+                    f"numbers, first {quote(first.text)} ({survey.place(first.row)}): it is taken as {taken}"
                 )
 
     def _append(self, survey: TableSurvey, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
@@ -316,8 +336,17 @@ def _make_recipe(
     return manifest.Recipe("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
 
 
-def _fit_to_old(survey: TableSurvey, old: TableFiles, numbers: set[str], has_zone: bool) -> set[str]:
-    """Return the columns of numbers, as the table that is added to has them.
+def _zone_of(kind: pa.DataType | None) -> bool | None:
+    """Return whether a type is of stamps with a time zone; None if it is not of stamps."""
+    import pyarrow as pa
+
+    return kind.tz is not None if kind is not None and pa.types.is_timestamp(kind) else None
+
+
+def _fit_to_old(
+    survey: TableSurvey, old: str, types: dict[str, pa.DataType], numbers: set[str], has_zone: bool
+) -> set[str]:
+    """Return the columns of numbers, as the table of the name ``old`` that is added to has them.
 
     Raises
     ------
@@ -326,16 +355,14 @@ def _fit_to_old(survey: TableSurvey, old: TableFiles, numbers: set[str], has_zon
     """
     import pyarrow as pa
 
-    from pdm_cli.appending import old_types
-
-    types = old_types(old)
     for name in sorted(set(types) ^ set(survey.columns)):
-        here, there = (survey.name, old.name) if name in types else (old.name, survey.name)
+        here, there = (survey.name, old) if name in types else (old, survey.name)
         raise SchemaError(f"{here}: no column {name!r}, which {there} has", hint="--append needs the same columns")
-    if survey.time and types[survey.time] != pa.timestamp("us", tz="UTC" if has_zone else None):
+    wanted = pa.timestamp("us", tz="UTC" if has_zone else None)
+    if survey.time and types[survey.time] not in (wanted, pa.null()):
         told = ("carry a time zone", "carry none") if has_zone else ("carry no time zone", "carry one")
         raise DataError(
-            f"{survey.name}: column {survey.time}: stamps {told[0]}, while those of {old.name} {told[1]}",
+            f"{survey.name}: column {survey.time}: stamps {told[0]}, while those of {old} {told[1]}",
             hint="import all of them again, without --append",
         )
     for name, count in survey.counts.items():
@@ -344,12 +371,12 @@ def _fit_to_old(survey: TableSurvey, old: TableFiles, numbers: set[str], has_zon
             raise survey.refuse(
                 other.row,
                 name,
-                f"{other.text!r} is no number, as those of {old.name} are",
+                f"{other.text!r} is no number, as those of {old} are",
                 "mend it, or leave it empty",
             )
-        if types[name] not in (pa.float64(), pa.string()):
-            raise SchemaError(f"{old.name}: column {name} is {types[name]}", hint="--append adds numbers and texts")
-    return {name for name in numbers if types[name] == pa.float64()}
+        if types[name] not in (pa.float64(), pa.string(), pa.null()):
+            raise SchemaError(f"{old}: column {name} is {types[name]}", hint="--append adds numbers and texts")
+    return {name for name in numbers if types[name] != pa.string()}
 
 
 def _tell(survey: TableSurvey, reading: Reading, facts: Facts, appended: dict[str, Any] | None) -> dict[str, Any]:

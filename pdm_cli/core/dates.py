@@ -18,16 +18,20 @@ Order = Literal["year-first", "day-first", "month-first"]
 Texts = npt.NDArray[np.object_]
 Stamps = npt.NDArray[np.datetime64]
 
+_SIGNS = ("-", "/", ".")
 EPOCHS = {"epoch-s": 1_000_000, "epoch-ms": 1_000}
 _STAMP = (
     r"^(?:(?P<y1>\d{4})(?P<s1>[-/.])(?P<m1>\d{1,2})(?P=s1)(?P<d1>\d{1,2})"
     r"|(?P<a>\d{1,2})(?P<s2>[-/.])(?P<b>\d{1,2})(?P=s2)(?P<y2>\d{4}))"
     r"(?:(?:T|,? +)(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"(?: *(?P<half>[AaPp])\.?[Mm]\.?)?"
-    r" *(?P<zone>[Zz]|UTC|GMT|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)?)?$"
+    r" *(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?$"
 )
 _LAST_MONTH = 12
-_SIGNS = ("-", ".", "/")
+# No zone is farther from UTC.
+_LAST_OFFSET = 14 * 60
+# What Python's own stamps hold.
+_FIRST, _END = np.datetime64("0001-01-01", "us"), np.datetime64("10000-01-01", "us")
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class StampEvidence:
     seen : dict
         Trait to the first value that has it. ``day-first`` and ``month-first`` are values that only this order fits,
         ``undecided`` ones that both fit; ``unknown`` ones of no form that is known; ``zone`` and ``no zone`` say
-        whether a value carries a time zone; ``-``, ``.`` and ``/`` stand between day and month.
+        whether a value carries a time zone. ``decided`` and ``undecided`` with ``-``, ``/`` or ``.`` behind are dates
+        with this sign between day and month.
     """
 
     def __init__(self) -> None:
@@ -60,18 +65,13 @@ class StampEvidence:
                 first = places[np.argmin(rows[places])]
                 self.seen[trait] = Seen(str(texts[first]), int(rows[first]))
 
-    def signs(self) -> list[str]:
-        """Return the signs that stand between day and month."""
-        return [sign for sign in _SIGNS if sign in self.seen]
-
     def orders(self) -> tuple[Order, ...]:
         """Return the orders that fit all rows: one if the column decides, two if day and month may be either.
 
-        None if no order fits all, or if signs between day and month differ, which may come from logs of two countries;
-        all three for a column without a value.
+        None if no order fits all; all three for a column without a value.
         """
         is_short = [trait for trait in ("day-first", "month-first", "undecided") if trait in self.seen]
-        if "unknown" in self.seen or ("year-first" in self.seen and is_short) or len(self.signs()) > 1:
+        if "unknown" in self.seen or ("year-first" in self.seen and is_short) or self.doubtful():
             return ()
         if "year-first" in self.seen:
             return ("year-first",)
@@ -79,6 +79,19 @@ class StampEvidence:
             return ("year-first", "day-first", "month-first")
         both: tuple[Order, Order] = ("day-first", "month-first")
         return tuple(order for order, other in zip(both, both[::-1], strict=True) if other not in self.seen)
+
+    def doubtful(self) -> tuple[Seen, Seen] | None:
+        """Return a date whose order only dates with another sign could tell, and one of those; None if there is none.
+
+        Where the sign differs, another clock or program wrote the date: ``1/13/2015`` does not tell what ``01.02.2015``
+        is.
+        """
+        signs = {sign: [self.seen.get(f"{kind} {sign}") for kind in ("decided", "undecided")] for sign in _SIGNS}
+        for sign, (decided, undecided) in signs.items():
+            others = [seen for other in _SIGNS if other != sign for seen in signs[other] if seen is not None]
+            if undecided is not None and decided is None and others:
+                return undecided, others[0]
+        return None
 
 
 def parse_stamps(texts: Texts, order: Order) -> Stamps:
@@ -94,8 +107,8 @@ def parse_stamps(texts: Texts, order: Order) -> Stamps:
     Returns
     -------
     array of datetime64[us], shape (n,)
-        NaT where a text is of another form, or names a day or a time that there is not. Digits of a second beyond the
-        sixth are cut off.
+        NaT where a text is of another form, or names a day, a time or a zone that there is not. Digits of a second
+        beyond the sixth are cut off.
 
     Examples
     --------
@@ -110,10 +123,11 @@ def parse_stamps(texts: Texts, order: Order) -> Stamps:
     day = _number(parts["d1"].fillna(parts[two]))
     dates, is_date = _dates(year, month, day)
     micros, is_time = _times(parts)
-    stamps = dates.astype("datetime64[us]") + (micros - _offsets(parts["zone"])).astype("timedelta64[us]")
+    offsets, is_zone = _offsets(parts["zone"])
+    stamps = dates.astype("datetime64[us]") + (micros - offsets).astype("timedelta64[us]")
     is_known = (parts["y1"].notna() | parts["y2"].notna()).to_numpy()
-    stamps[~(is_known & is_date & is_time & (is_iso == (order == "year-first")))] = np.datetime64("NaT")
-    return cast(Stamps, stamps)
+    stamps[~(is_known & is_date & is_time & is_zone & (is_iso == (order == "year-first")))] = np.datetime64("NaT")
+    return _within(stamps)
 
 
 def parse_format(texts: Texts, form: str) -> Stamps:
@@ -138,7 +152,7 @@ def parse_format(texts: Texts, form: str) -> Stamps:
         numbers[~(np.abs(numbers) < 2.0**53)] = np.nan
         return _whole(numbers).astype("datetime64[us]")
     found = pd.to_datetime(column, format=form, errors="coerce", utc=carries_zone(form))
-    return cast(Stamps, (found.dt.tz_localize(None) if found.dt.tz else found).to_numpy("datetime64[us]"))
+    return _within((found.dt.tz_localize(None) if found.dt.tz else found).to_numpy("datetime64[us]", copy=True))
 
 
 def carries_zone(form: str) -> bool:
@@ -147,7 +161,14 @@ def carries_zone(form: str) -> bool:
 
 
 def _split(texts: Texts) -> pd.DataFrame:
+    # Other scripts have digits, too, which are no part of these forms.
     return pd.Series(texts, dtype=object).str.extract(_STAMP, flags=re.ASCII)
+
+
+def _within(stamps: Stamps) -> Stamps:
+    """Return stamps of the years 1 to 9999, and NaT for others."""
+    stamps[~((stamps >= _FIRST) & (stamps < _END))] = np.datetime64("NaT")
+    return stamps
 
 
 def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
@@ -160,6 +181,11 @@ def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
     is_month_first = is_short & (first <= _LAST_MONTH) & (second > _LAST_MONTH)
     is_known = is_iso | is_undecided | is_day_first | is_month_first
     has_zone = parts["zone"].notna().to_numpy()
+    by_sign = {}
+    for sign in _SIGNS:
+        has_sign = (parts["s2"] == sign).to_numpy(dtype=bool)
+        by_sign[f"decided {sign}"] = has_sign & (is_day_first | is_month_first)
+        by_sign[f"undecided {sign}"] = has_sign & is_undecided
     return {
         "year-first": is_iso,
         "day-first": is_day_first,
@@ -168,7 +194,7 @@ def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
         "unknown": ~is_known,
         "zone": is_known & has_zone,
         "no zone": is_known & ~has_zone,
-        **{sign: is_short & (parts["s2"] == sign).to_numpy() for sign in _SIGNS},
+        **by_sign,
     }
 
 
@@ -188,7 +214,7 @@ def _dates(
     year: npt.NDArray[np.int64], month: npt.NDArray[np.int64], day: npt.NDArray[np.int64]
 ) -> tuple[Stamps, npt.NDArray[np.bool_]]:
     """Return dates, and whether they are in the calendar."""
-    is_month = (year >= 1) & (month >= 1) & (month <= _LAST_MONTH)
+    is_month = (month >= 1) & (month <= _LAST_MONTH)
     months = ((year - 1970) * 12 + np.where(is_month, month, 1) - 1).astype("datetime64[M]")
     dates = months.astype("datetime64[D]") + (day - 1)
     return cast(Stamps, dates), is_month & (dates.astype("datetime64[M]") == months)
@@ -205,8 +231,10 @@ def _times(parts: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.b
     return ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros, is_hour & (minute <= 59) & (second <= 59)
 
 
-def _offsets(zone: pd.Series[Any]) -> npt.NDArray[np.int64]:
-    """Return microseconds by which zones such as ``+02:00`` are ahead of UTC."""
+def _offsets(zone: pd.Series[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return microseconds by which zones such as ``+02:00`` are ahead of UTC, and whether there is such a zone."""
     digits = zone.str.extract(r"^([+-])(\d\d):?(\d\d)?$")
-    minutes = _number(digits[1]) * 60 + _number(digits[2])
-    return np.where((digits[0] == "-").to_numpy(), -minutes, minutes) * 60_000_000
+    rest = _number(digits[2])
+    minutes = _number(digits[1]) * 60 + rest
+    offsets = np.where((digits[0] == "-").to_numpy(), -minutes, minutes) * 60_000_000
+    return offsets, (rest <= 59) & (minutes <= _LAST_OFFSET)

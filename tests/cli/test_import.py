@@ -220,6 +220,12 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
         "line 3: a quote is not closed",
         '""',
     ),
+    "dates with two signs": (
+        HEAD + "01/13/2015,1,2\n01.02.2015,1,2\n",
+        "line 3, column datetime: '01.02.2015' may be day-first or month-first, and '01/13/2015'",
+        "one form",
+    ),
+    "year nought": (HEAD + "0000-01-03,1,2\n", "line 2, column datetime: '0000-01-03': there is no such day", "mend"),
     "open quote in a key": (
         HEAD + '2015-02-28,1,2\n2015-02-28,"1\n2015-02-28,1",2\n',
         "line 3, column machineID: a line break",
@@ -249,7 +255,7 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "signs of two countries": (
         HEAD + "01/13/2015,1,2\n01.02.2015,1,2\n",
-        "line 3, column datetime: '01.02.2015' is written otherwise than '01/13/2015' (telemetry.csv line 2)",
+        "line 3, column datetime: '01.02.2015' may be day-first or month-first, and '01/13/2015' (telemetry.csv line 2)",
         "in one form",
     ),
     "other digits": (
@@ -259,13 +265,13 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "no such year": (
         HEAD + "0000-01-03,1,2\n",
-        "line 2, column datetime: '0000-01-03': there is no such day or time",
+        "line 2, column datetime: '0000-01-03': there is no such day, time or zone",
         "mend it",
     ),
     "no such zone": (
         HEAD + "2015-01-03T07:00+99:99,1,2\n",
-        "line 2, column datetime: '2015-01-03T07:00+99:99' is no date of a form that is told",
-        "--date-format",
+        "line 2, column datetime: '2015-01-03T07:00+99:99': there is no such day, time or zone",
+        "mend it",
     ),
     "long value": (
         HEAD.replace("volt", "volt,site")
@@ -445,6 +451,77 @@ def test_what_does_not_fit_behind_the_old_is_refused(content: str, message: str,
     assert len(telemetry(logs.parent / "raw")) == 3
 
 
+ERROR = "datetime,machineID,errorID\n2015-01-13 07:00,2,e\n"
+
+
+def test_machines_are_named_as_in_the_other_tables_that_are_there(logs: Path, pdm: Pdm) -> None:
+    raw = logs.parent / "raw"
+    read(pdm, write(logs, telemetry=HEAD + "2015-01-13,M1,5\n2015-01-13,2,5\n"))
+    (logs / "telemetry.csv").unlink()
+    assert append(pdm, write(logs, errors=ERROR)).code == 0
+    assert pd.read_parquet(raw / "errors.parquet")["machineID"].tolist() == ["2"]
+
+
+def test_a_named_machine_is_refused_where_other_tables_number_them(logs: Path, pdm: Pdm) -> None:
+    read(pdm, write(logs, telemetry=ROWS))
+    (logs / "telemetry.csv").unlink()
+    outcome = append(pdm, write(logs, errors=ERROR.replace(",2,", ",M1,")))
+    assert outcome.code == 4
+    assert "errors.csv: line 2, column machineID: 'M1' is no whole number, as the machines of telemetry.parquet" in (
+        outcome.stderr
+    )
+
+
+def test_zones_in_some_tables_only_are_told(logs: Path, pdm: Pdm) -> None:
+    words = "stamps of telemetry.parquet carry a time zone, those of errors.parquet do not: pdm preprocess"
+    read(pdm, write(logs, telemetry=HEAD + "2015-01-13 07:00Z,1,5\n"))
+    (logs / "telemetry.csv").unlink()
+    assert words in append(pdm, write(logs, errors=ERROR)).stderr
+    other = pdm("import", write(logs, telemetry=HEAD + "2015-01-13 07:00Z,1,5\n"), "--out", logs.parent / "other")
+    assert words in other.stderr
+    same = pdm("import", write(logs, errors=ERROR.replace("07:00", "07:00Z")), "--out", logs.parent / "same")
+    assert "carry a time zone, those" not in same.stderr
+
+
+def test_a_head_alone_or_a_column_without_a_value_fixes_nothing(logs: Path, pdm: Pdm) -> None:
+    raw, head = logs.parent / "raw", "datetime,machineID,volt,note\n"
+    assert append(pdm, write(logs, errors=ERROR.splitlines()[0] + "\n", telemetry=head + "2015-01-13,A,5,\n")).code == 0
+    zoned = ERROR.replace("07:00,2", "07:00Z,A")
+    outcome = append(pdm, write(logs, errors=zoned, telemetry=head + "2015-01-14,A,5,ab\n"))
+    assert outcome.code == 0, outcome.stderr
+    assert telemetry(raw)["note"].fillna("none").tolist() == ["none", "ab"]
+    assert pd.read_parquet(raw / "errors.parquet")["machineID"].tolist() == ["A"]
+    # A head alone behind rows takes their zone.
+    assert append(pdm, write(logs, errors=ERROR.splitlines()[0] + "\n")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "words", "told"),
+    [
+        (("-", "-", "5"), (), "2 of 3 values are no numbers, first '-' (telemetry.csv line 2)"),
+        (("1.5", "2.5"), ("--decimal", ","), "2 of 2 values are no numbers, first '1.5' (telemetry.csv line 2)"),
+        (("Bonn", "Ulm"), (), ""),
+    ],
+)
+def test_a_column_of_telemetry_that_may_be_of_readings_is_told(
+    values: tuple[str, ...], words: tuple[str, ...], told: str, logs: Path, pdm: Pdm
+) -> None:
+    rows = "".join(f"2015-01-1{day};1;2;{value}\n" for day, value in enumerate(values))
+    write(logs, telemetry="datetime;machineID;volt;rotate\n" + rows)
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", *words)
+    assert outcome.code == 0, outcome.stderr
+    if told:
+        assert f"warning: telemetry.csv: column rotate: {told}: it is taken as text and is no sensor" in outcome.stderr
+    else:
+        assert "warning" not in outcome.stderr
+
+
+def test_the_words_of_one_row_that_was_added(logs: Path, pdm: Pdm) -> None:
+    read(pdm, write(logs, telemetry=ROWS))
+    outcome = pdm("import", write(logs, telemetry=HEAD + "2015-01-14,1,5\n"), "--out", logs.parent / "raw", "--append")
+    assert "telemetry: 1 row added to 3" in outcome.stdout
+
+
 class Killed(BaseException):
     """Stands for a kill."""
 
@@ -472,7 +549,7 @@ def test_a_kill_while_files_are_moved_loses_nothing(
         patch.setattr(outputs.shutil, "rmtree", lambda *_, **__: None)
         with suppress(Killed):
             append(pdm, logs)
-    outputs.check_growable(raw, by=("import",))
+    outputs.check_growable(raw)
     assert len(telemetry(raw)) in (3, 4)
     assert not list(raw.glob(".pdm-partial-*"))
     outcome = append(pdm, logs)
@@ -487,3 +564,10 @@ def test_an_error_in_the_second_pass_leaves_the_old(logs: Path, pdm: Pdm, monkey
     assert append(pdm, write(logs, telemetry=HEAD + "2015-01-14,1,5\n")).code == 1
     assert len(telemetry(logs.parent / "raw")) == 3
     assert not list((logs.parent / "raw").glob(".pdm-partial-*"))
+
+
+def test_a_given_encoding_that_cannot_be_is_told(logs: Path, pdm: Pdm) -> None:
+    outcome = pdm("import", write(logs, telemetry=ROWS), "--out", logs.parent / "raw", "--encoding", "utf-16")
+    assert outcome.code == 4
+    assert "telemetry.csv: no utf-16 text" in outcome.stderr
+    assert "--encoding names another one" in outcome.stderr

@@ -32,6 +32,8 @@ def write_half_day(moment: datetime, first: int, second: int) -> str:
     return f"{first}/{second}/{moment.year} {hour}:{moment:%M:%S} {half}"
 
 
+# The date 2015-01-03 in Arabic digits.
+ARABIC = "2015-01-03".translate({ord("0") + digit: 0x660 + digit for digit in range(10)})
 FORMS = {
     "half days, month first": ("month-first", lambda m: write_half_day(m, m.month, m.day)),
     "half days, day first": ("day-first", lambda m: write_half_day(m, m.day, m.month)),
@@ -90,6 +92,24 @@ def test_no_order_fits_a_column_of_two_forms() -> None:
     assert len(evidence([]).orders()) == 3
 
 
+def test_dates_with_another_sign_do_not_decide() -> None:
+    found = evidence(["2/1/2015", "1/13/2015", "01.02.2015", "03.04.2015"])
+    assert found.orders() == ()
+    assert found.doubtful() == (Seen("01.02.2015", 2), Seen("1/13/2015", 1))
+    assert evidence(["01.02.2015", "1/2/2015"]).doubtful() == (Seen("1/2/2015", 1), Seen("01.02.2015", 0))
+
+
+def test_each_sign_may_decide_for_itself() -> None:
+    same = evidence(["13/1/2015", "1/2/2015", "14.01.2015", "02.01.2015"])
+    assert (same.orders(), same.doubtful()) == (("day-first",), None)
+    assert evidence(["13/1/2015", "01.14.2015"]).orders() == ()
+    assert evidence(["2015-01-13", "2015/01/13"]).orders() == ("year-first",)
+
+
+def test_digits_of_other_scripts_are_no_form_that_is_known() -> None:
+    assert evidence(["2015-01-03", ARABIC]).seen["unknown"] == Seen(ARABIC, 1)
+
+
 def test_the_first_row_with_a_trait_is_named_whatever_the_order_of_texts() -> None:
     found = StampEvidence()
     found.add(texts("1/14/2015", "1/13/2015"), np.array([7, 2]))
@@ -113,6 +133,14 @@ def test_the_first_row_with_a_trait_is_named_whatever_the_order_of_texts() -> No
         "1/1/15",
         "3/1/2015",
         "now",
+        "0000-01-03",
+        "0001-01-01T00:00+02:00",
+        "9999-12-31T23:00-02:00",
+        ARABIC,
+        "2015-01-03T07:00+99:99",
+        "2015-01-03T07:00+14:01",
+        "2015-01-03T07:00-24:00",
+        "2015-01-03T07:00+02:60",
     ],
 )
 def test_what_is_no_day_or_time_is_missing(wrong: str) -> None:
@@ -134,6 +162,9 @@ def test_given_formats() -> None:
     assert parse_format(texts("13.01.15 07:00", "x"), "%d.%m.%y %H:%M").tolist() == [datetime(2015, 1, 13, 7), None]
     zoned = parse_format(texts("13.01.15 07:00 +0200", "13.07.15 07:00 +0100"), "%d.%m.%y %H:%M %z")
     assert zoned.tolist() == [datetime(2015, 1, 13, 5), datetime(2015, 7, 13, 6)]
+    zoned = parse_format(texts("0001-01-01 +0200", "0001-01-01 +0000"), "%Y-%m-%d %z")
+    assert zoned.tolist() == [None, datetime(1, 1, 1)]
+    assert np.isnat(parse_format(texts("0000-01-03"), "%Y-%m-%d")).all()
     with pytest.raises(ValueError, match="directive"):
         parse_format(texts("1"), "%Q")
 

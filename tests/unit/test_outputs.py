@@ -10,7 +10,7 @@ import pytest
 from pdm_cli import manifest
 from pdm_cli.errors import TryAgain, UsageError
 from pdm_cli.manifest import Recipe
-from pdm_cli.outputs import LOGS_COMMAND, check_free, list_places, output_folder, swapped_folder
+from pdm_cli.outputs import LOGS_COMMAND, check_free, check_growable, list_places, output_folder, swapped_folder
 
 RECIPE = Recipe("preprocess", {}, {}, {"python": "3"}, "0" * 64)
 
@@ -318,3 +318,39 @@ def test_files_of_killed_runs_are_found(tmp_path: Path) -> None:
     run_and_die(KILLED_WHILE_WRITING, folder)
     found = [place / "table.parquet" for place in list_places(folder) if (place / "table.parquet").is_file()]
     assert sorted(path.read_text() for path in found) == ["half", "one"]
+
+
+def write_raw(folder: Path, command: str) -> None:
+    with output_folder(folder, Recipe(command, {}, {}, {}, "0" * 64)) as partial:
+        (partial / "telemetry.parquet").write_text("one")
+
+
+@pytest.mark.parametrize("command", ["import", "simulate"])
+def test_raw_tables_can_be_added_to(command: str, tmp_path: Path) -> None:
+    check_growable(tmp_path / "new")
+    check_growable(tmp_path)
+    write_raw(tmp_path / "raw", command)
+    check_growable(tmp_path / "raw")
+    (tmp_path / "raw" / "manifest.json").unlink()
+    check_growable(tmp_path / "raw")
+
+
+@pytest.mark.parametrize("command", ["preprocess", "train"])
+def test_other_folders_of_pdm_are_not_added_to(command: str, tmp_path: Path) -> None:
+    write_raw(tmp_path, command)
+    with pytest.raises(UsageError, match=f"holds what pdm {command} wrote") as caught:
+        check_growable(tmp_path)
+    assert "--out" in str(caught.value.hint)
+
+
+def test_a_folder_of_something_else_is_not_added_to(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"holds more than raw tables: letter\.txt"):
+        check_growable(tmp_path)
+
+
+def test_a_folder_whose_manifest_cannot_be_read_is_not_added_to(tmp_path: Path) -> None:
+    write_raw(tmp_path, "import")
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UsageError, match="cannot be told whose"):
+        check_growable(tmp_path)

@@ -127,6 +127,13 @@ def test_a_missing_table_in_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert_one_line(caught.value, "telemetry.parquet", str(tmp_path), hint="nothing")
 
 
+def test_a_table_that_a_killed_run_moved_away_names_the_way_back(tmp_path: Path) -> None:
+    (tmp_path / ".pdm-partial-1-x" / "previous").mkdir(parents=True)
+    with pytest.raises(SchemaError, match="killed left its files half moved") as caught:
+        tables.require_table(tmp_path, TELEMETRY)
+    assert "again: that completes it" in str(caught.value.hint)
+
+
 def write_twice(folder: Path, frames: list[pd.DataFrame]) -> tuple[bytes, bytes]:
     paths = folder / "one.parquet", folder / "two.parquet"
     for path in paths:
