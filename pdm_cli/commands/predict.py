@@ -58,6 +58,7 @@ def foretell(task: Task) -> dict[str, Any]:
 
     from pdm_cli import bundle
     from pdm_cli.commands.forecast import make_forecast
+    from pdm_cli.commands.ranking import rank
     from pdm_cli.core.drift import AGEING, DIFFERENT
     from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import show
@@ -73,7 +74,7 @@ def foretell(task: Task) -> dict[str, Any]:
     times = instants.times[rows]
     episodes = _write_predictions(task.out, loaded, forecast, rows)
     silent = _find_silent(loaded, forecast, task.screen)
-    worklist = _rank(loaded, forecast)
+    worklist = rank(loaded, forecast)
     guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False)
     drift = _drift(loaded, forecast, task.settings)
     drift.to_csv(task.out / "drift.csv", index=False)
@@ -141,8 +142,8 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
 
 def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataFrame:
     """Return the machines whose telemetry ended long before the others', and warn of them."""
+    from pdm_cli.core.silence import find_silent
     from pdm_cli.core.split import show
-    from pdm_cli.core.worklist import find_silent
     from pdm_cli.schema import MACHINE, TIME
 
     instants, hours = forecast.context.instants, loaded.recipe.settings.labels.horizon_hours
@@ -155,36 +156,6 @@ def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataF
             "what is foretold of them is of then, not of now"
         )
     return silent
-
-
-def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
-    """Return the work list with its reasons."""
-    import numpy as np
-    import pandas as pd
-
-    from pdm_cli.core.feature_words import describe_feature
-    from pdm_cli.core.worklist import rank_work, top_reasons
-
-    instants, labels, table = forecast.context.instants, loaded.recipe.settings.labels, forecast.table
-    components = loaded.model.components
-    worklist = rank_work(
-        instants,
-        forecast.probabilities,
-        forecast.alerts,
-        components,
-        lead_time_hours=labels.lead_time_hours,
-        horizon_hours=labels.horizon_hours,
-    )
-    codes = instants.machines.get_indexer(pd.Index(worklist["machineID"]))
-    last = np.searchsorted(instants.codes, codes, side="right") - 1
-    added = loaded.model.explain(table, last)[
-        np.arange(len(last)), [components.index(c) for c in worklist["component"]]
-    ]
-    values = table.matrix(table.names, last)
-    reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories)
-    return worklist.assign(
-        reasons=["; ".join(describe_feature(each.name, each.value) for each in row) for row in reasons]
-    )
 
 
 def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
         window = f"{_day(row['expected_from'])} to {_day(row['expected_until'])}"
         machine = f"{row['machineID']}"
         if row["is_stale"]:
-            machine += f" (silent since {show_stamp(row['datetime'])})"
+            machine += f" (silent; foretold {show_stamp(row['datetime'])})"
         cells = (machine, row["component"], f"{row['probability']:.0%}", _day(row["since"]), window)
         table.add_row(str(row["rank"]), *cells)
     more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []

@@ -24,7 +24,7 @@ class Outlook:
     machine, component : str
         The item.
     hours : list of float
-        Hours from the last prediction, 0 or less.
+        Hours from the last prediction with the alert on, 0 or less.
     probability : list of float
         Foretold then.
     alert : list of bool
@@ -83,7 +83,11 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     if silent:
         of_then += "; what is foretold of them is of then, not of now"
     return [
-        Tile("To see to", f"{len(work):,}", "components with an alert on now"),
+        Tile(
+            "To see to",
+            f"{len(work):,}",
+            f"components whose alert is on, or was in the last {summary['lead_time_hours']:g} h",
+        ),
         Tile(
             "Most urgent",
             f"{first['probability']:.0%}" if first else "-",
@@ -101,7 +105,7 @@ def _tell_work(facts: PredictionFacts) -> Section:
     rows = [
         [
             str(row["rank"]),
-            f"{row['machineID']}" + (f" (silent since {show_stamp(row['datetime'])})" if row["is_stale"] else ""),
+            f"{row['machineID']}" + (f" (silent; foretold {show_stamp(row['datetime'])})" if row["is_stale"] else ""),
             row["component"],
             f"{row['probability']:.0%}",
             show_stamp(row["since"]),

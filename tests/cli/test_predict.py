@@ -92,7 +92,7 @@ def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
     predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
     predictions = read(predicted)
-    # Stop at the moment with the most alerts, so that there is work.
+    # Stop at the moment with the most alerts, so that there is work; one has gone off within the lead time.
     end = predictions[predictions["alert"]]["datetime"].value_counts().index[0]
     edit("telemetry", lambda t: t[t["datetime"] <= end])(raw)
     outcome = predict(pdm, raw, model, tmp_path / "out")
@@ -100,10 +100,18 @@ def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
     work = pd.read_csv(
         tmp_path / "out/worklist.csv", parse_dates=["datetime", "since", "expected_from", "expected_until"]
     )
-    last = predictions[(predictions["datetime"] == end) & predictions["alert"]]
-    assert set(zip(work["machineID"], work["component"], strict=True)) == set(
-        zip(last["machineID"], last["component"], strict=True)
-    )
+    recent = predictions[predictions["datetime"].between(end - pd.Timedelta(hours=3), end) & predictions["alert"]]
+    last = recent.groupby(["machineID", "component"])["datetime"].max()
+    logs = [pd.read_parquet(raw / f"{name}.parquet") for name in ("maint", "failures")]
+    renewed = {
+        (machine, component)
+        for log in logs
+        for stamp, machine, component in log[["datetime", "machineID", log.columns[-1]]].itertuples(index=False)
+        if (machine, component) in last and last[machine, component] < stamp <= end
+    }
+    assert (last < end).any()
+    listed = work.set_index(["machineID", "component"])["datetime"]
+    assert listed.to_dict() == {pair: time for pair, time in last.items() if pair not in renewed}
     assert work["rank"].tolist() == list(range(1, len(work) + 1))
     assert work["probability"].is_monotonic_decreasing
     assert (work["since"] <= work["datetime"]).all()
@@ -111,6 +119,17 @@ def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
     assert (work["expected_until"] == work["datetime"] + pd.Timedelta(hours=48)).all()
     assert (work["reasons"].str.len() > 0).all()
     assert work["reasons"][0] in outcome.stdout
+
+
+def test_what_has_failed_is_not_on_the_work_list_any_more(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    failures = pd.read_parquet(raw / "failures.parquet")
+    machine, component, end = failures.loc[failures["datetime"].idxmax(), ["machineID", "failure", "datetime"]]
+    edit("telemetry", lambda t: t[t["datetime"] <= end])(raw)
+    assert predict(pdm, raw, model, tmp_path / "out").code == 0
+    predictions, work = read(tmp_path / "out"), pd.read_csv(tmp_path / "out/worklist.csv")
+    own = predictions[(predictions["machineID"] == machine) & (predictions["component"] == component)]
+    assert own["alert"].tolist()[-2:] == [True, False]
+    assert (machine, component) not in set(zip(work["machineID"], work["component"], strict=True))
 
 
 def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -276,7 +295,7 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
     assert outcome.code == 0, outcome.stderr
     told = "warning: silent for more than 48 h before the newest reading (2015-05-31T06:00): 1 of 16 machines, first"
     assert f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); what is foretold of them is of then" in outcome.stderr
-    assert f"{machine} (silent since {end:%Y-%m-%d %H:%M})" in outcome.stdout
+    assert f"{machine} (silent; foretold {end:%Y-%m-%d %H:%M})" in outcome.stdout
     silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
     assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
     assert json.loads((predicted / "predictions.json").read_text())["silent"] == {"count": 0, "first": []}
