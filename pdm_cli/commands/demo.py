@@ -12,7 +12,7 @@ import typer
 
 from pdm_cli.commands.options import DATA_PANEL, OUTPUT_PANEL, with_settings
 from pdm_cli.errors import NotEnoughData
-from pdm_cli.params import ColumnsParams, PreprocessParams, Settings
+from pdm_cli.params import ColumnsParams, PredictParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen
 
 Machines = Annotated[int, typer.Option("--machines", min=24, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
@@ -73,7 +73,7 @@ def _learn_and_foretell(folder: Path, *, settings: Settings, screen: Screen) -> 
         raise
     # What the model has learned from is left out: it would look too good.
     since = datetime.fromisoformat(metrics["split"]["test_start"])
-    settings = replace(settings, predict=replace(settings.predict, since=since))
+    settings = replace(settings, predict=PredictParams(since=since))
     stage = STAGES["predict"]
     run_stage(stage, {"data": data, "model": model}, predictions, settings=settings, screen=screen)
     return metrics, read_summary(stage, Path(predictions))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import NotEnoughData, UsageError
+from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -41,12 +41,9 @@ def predict(
     Example: pdm predict --data raw --model model --out predictions
     """
     from pdm_cli.commands.execution import draw_summary, execute
+    from pdm_cli.core.split import check_wanted
 
-    if settings.predict.latest and settings.predict.since is not None:
-        raise UsageError(
-            "--since: has no meaning beside --latest, which writes one prediction a machine",
-            hint="leave one of the two out",
-        )
+    check_wanted(settings.predict)
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
@@ -57,11 +54,11 @@ def foretell(task: Task) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli import bundle
-    from pdm_cli.commands.forecast import make_forecast
+    from pdm_cli.commands.forecast import cut_forecast, make_forecast
     from pdm_cli.commands.ranking import rank
     from pdm_cli.core.drift import AGEING, DIFFERENT
     from pdm_cli.core.quality import FIRST_ROWS
-    from pdm_cli.core.split import show
+    from pdm_cli.core.split import microseconds, show
     from pdm_cli.core.worklist import guard_formulas
 
     loaded = bundle.load(task.inputs["model"])
@@ -69,6 +66,8 @@ def foretell(task: Task) -> dict[str, Any]:
     work.mkdir()
     forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
     shutil.rmtree(work)
+    if task.settings.predict.until is not None:
+        forecast = cut_forecast(forecast, microseconds(task.settings.predict.until))
     instants = forecast.context.instants
     rows = _wanted_rows(forecast, task.settings)
     times = instants.times[rows]

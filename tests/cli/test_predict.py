@@ -161,6 +161,38 @@ def test_since_and_latest_write_less_and_change_nothing(
     assert_clear(outcome, 4, "no instant from --since on; the last is 2015-05-31T06:00", "earlier --since")
 
 
+def test_until_tells_what_tables_that_end_then_tell(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    failures = pd.read_parquet(raw / "failures.parquet")
+    # Between two readings; a component failed three hours before the last row, a sensor is dead, a machine silent.
+    last = failures.loc[failures["datetime"].idxmax()]
+    end = last["datetime"] + pd.Timedelta(hours=3, minutes=30)
+    is_last, is_old = (
+        (lambda t: t["machineID"] == last["machineID"]),
+        (lambda t: t["datetime"] < end - pd.Timedelta("3D")),
+    )
+    edit("telemetry", lambda t: t.assign(volt=t["volt"].where(is_last(t) | is_old(t))))(raw)
+    edit("telemetry", lambda t: t[(t["machineID"] != 1) | is_old(t)])(raw)
+    assert predict(pdm, raw, model, tmp_path / "until", "--until", end.isoformat()).code == 0
+    for name in ("telemetry", "errors", "maint", "failures"):
+        edit(name, lambda t: t[t["datetime"] <= end])(raw)
+    assert predict(pdm, raw, model, tmp_path / "cut").code == 0
+    until, cut = (tmp_path / name for name in ("until", "cut"))
+    pd.testing.assert_frame_equal(read(until), read(cut), check_exact=True)
+    for name in ("worklist.csv", "drift.csv", "episodes.parquet", "predictions.json"):
+        assert (until / name).read_bytes() == (cut / name).read_bytes()
+    assert read(until)["datetime"].max() == end.floor("h")
+
+
+def test_until_and_since_must_leave_something(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    outcome = predict(pdm, fleet, model, tmp_path / "out", "--until", "2015-01-01T05:59")
+    assert_clear(
+        outcome, 4, "no instant until --until 2015-01-01T05:59; the first is 2015-01-01T06:00", "a later --until"
+    )
+    words = ("--since", "2015-05-15", "--until", "2015-05-14T20:00-02:00")
+    outcome = predict(pdm, fleet, model, tmp_path / "out", *words)
+    assert_clear(outcome, 2, "--since 2015-05-15T00:00 is after --until 2015-05-14T22:00", "an earlier --since")
+
+
 def rename_sensor(raw: Path) -> None:
     edit("telemetry", lambda t: t.rename(columns={"volt": "ampere"}))(raw)
 
