@@ -55,7 +55,7 @@ def foretell(task: Task) -> dict[str, Any]:
 
     from pdm_cli import bundle
     from pdm_cli.commands.forecast import cut_forecast, make_forecast
-    from pdm_cli.commands.ranking import rank
+    from pdm_cli.commands.ranking import look_nearest, rank
     from pdm_cli.core.drift import AGEING, DIFFERENT
     from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import microseconds, show
@@ -87,6 +87,7 @@ def foretell(task: Task) -> dict[str, Any]:
         "episodes": episodes,
         "silent": {"count": len(silent), "first": _as_records(silent.head(FIRST_ROWS))},
         "worklist": _as_records(worklist),
+        "nearest": _as_records(look_nearest(loaded, forecast, worklist)),
         "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         **_describe_model(loaded),
     }

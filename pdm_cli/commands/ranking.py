@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from pdm_cli.bundle import Bundle
     from pdm_cli.commands.forecast import Forecast
 
+# With fewer lines on the work list it is told what comes next, as many lines again.
+_LITTLE_WORK = 3
+_MOST_NEAREST = 3
+
 
 def rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
     """Return what to see to now, and why."""
@@ -26,6 +30,21 @@ def rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
         horizon_hours=labels.horizon_hours,
     )
     return worklist.assign(reasons=_tell_reasons(loaded, forecast, worklist))
+
+
+def look_nearest(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) -> pd.DataFrame:
+    """Return what is nearest to an alert where the work list says little; no row where it says enough."""
+    from pdm_cli.core.worklist import find_nearest
+
+    return find_nearest(
+        forecast.context.instants,
+        forecast.probabilities,
+        loaded.model.components,
+        worklist,
+        thresholds=[rule.on for rule in loaded.model.rules],
+        horizon_hours=loaded.recipe.settings.labels.horizon_hours,
+        most=_MOST_NEAREST if len(worklist) < _LITTLE_WORK else 0,
+    )
 
 
 def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) -> list[str]:

@@ -158,6 +158,60 @@ def rank_work(
     )
 
 
+def find_nearest(
+    instants: Instants,
+    probabilities: FloatArray,
+    components: Sequence[str],
+    worklist: pd.DataFrame,
+    *,
+    thresholds: Sequence[float],
+    horizon_hours: float,
+    most: int = 3,
+) -> pd.DataFrame:
+    """Return the machines and components beside the work list that are most probable to fail, by their last rows.
+
+    Silent machines are left out, and components whose alert never goes on.
+
+    Parameters
+    ----------
+    instants : Instants
+        The m rows, in any order; at least one of each machine.
+    probabilities : (m, c) array
+        Of each component.
+    components : sequence of str
+        The c components.
+    worklist : DataFrame
+        Made by :func:`rank_work`.
+    thresholds : sequence of float
+        Probability at which each component's alert goes on; above 1 it never does.
+    horizon_hours : float
+        How far ahead predictions look.
+    most : int
+        Rows wanted.
+
+    Returns
+    -------
+    DataFrame
+        ``machineID, component, probability, threshold``, the highest probability first, then by machine, then
+        component in the order given.
+    """
+    order = np.lexsort((instants.times, instants.codes))
+    lasts = order[np.flatnonzero(np.diff(instants.codes[order], append=-1))]
+    codes, count = instants.codes[lasts], len(components)
+    others = pd.DataFrame(
+        {
+            MACHINE: np.repeat(instants.machines[codes].to_numpy(), count),
+            "component": pd.Series(np.tile(np.array(components, object), len(codes)), dtype="str"),
+            "probability": probabilities[lasts].ravel(),
+            "threshold": np.tile(thresholds, len(codes)),
+        }
+    )
+    is_heard = np.repeat(~is_silent(instants, horizon_hours)[codes], count)
+    pairs, listed = (pd.MultiIndex.from_frame(frame[[MACHINE, "component"]]) for frame in (others, worklist))
+    nearest = others[is_heard & (others["threshold"] <= 1) & ~pairs.isin(listed)]
+    return nearest.sort_values("probability", ascending=False, kind="stable", ignore_index=True).head(most)
+
+
 def guard_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table for spreadsheets: texts that these would take for a formula, and run, begin with an apostrophe."""
     texts = {str(name): column for name, column in frame.items() if pd.api.types.is_string_dtype(column)}

@@ -10,7 +10,18 @@ from pdm_cli.core.drift import MOVED
 from pdm_cli.core.feature_words import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.making import tell_making
-from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns, show_count, show_span, show_stamp
+from pdm_cli.report.page import (
+    Figure,
+    Grid,
+    Page,
+    Section,
+    Tile,
+    make_columns,
+    show_count,
+    show_probability,
+    show_span,
+    show_stamp,
+)
 
 _MOST_WORK, _MOST_DRIFT = 100, 15
 
@@ -90,24 +101,24 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         ),
         Tile(
             "Most urgent",
-            f"{first['probability']:.0%}" if first else "-",
+            show_probability(first["probability"]) if first else "-",
             f"machine {first['machineID']}, {first['component']}" if first else "no alert is on",
         ),
-        Tile("Runs of alerts", f"{summary['episodes']:,}", "in the whole time"),
+        Tile("Runs of alerts", f"{summary['episodes']:,}", f"from {show_stamp(summary['start'])} on"),
         Tile("Silent machines", f"{silent:,}", of_then),
     ]
 
 
 def _tell_work(facts: PredictionFacts) -> Section:
-    work = facts.summary["worklist"]
+    work, nearest = facts.summary["worklist"], _list_nearest(facts.summary["nearest"])
     if not work:
-        return Section("work", "What to see to", ["No alert is on: there is nothing to see to."])
+        return Section("work", "What to see to", ["No alert is on: there is nothing to see to."], grids=nearest)
     rows = [
         [
             str(row["rank"]),
             f"{row['machineID']}" + (f" (silent; foretold {show_stamp(row['datetime'])})" if row["is_stale"] else ""),
             row["component"],
-            f"{row['probability']:.0%}",
+            show_probability(row["probability"]),
             show_stamp(row["since"]),
             f"{show_stamp(row['expected_from'])} to {show_stamp(row['expected_until'])}",
             row["reasons"],
@@ -121,9 +132,17 @@ def _tell_work(facts: PredictionFacts) -> Section:
     if len(work) > _MOST_WORK:
         note += f" {len(work) - _MOST_WORK:,} more are in worklist.csv."
     figures = [_draw_outlook(number, outlook) for number, outlook in enumerate(facts.outlooks)]
-    return Section(
-        "work", "What to see to", [], figures, False, [Grid("Work list, the most urgent first", columns, rows, note)]
-    )
+    grids = [Grid("Work list, the most urgent first", columns, rows, note), *nearest]
+    return Section("work", "What to see to", figures=figures, grids=grids)
+
+
+def _list_nearest(nearest: list[dict[str, Any]]) -> list[Grid]:
+    rows = [
+        [f"{row['machineID']}", row["component"], *(show_probability(row[key]) for key in ("probability", "threshold"))]
+        for row in nearest
+    ]
+    columns = make_columns("machine", "component", ">probability", ">alert on at")
+    return [Grid("Nearest to an alert", columns, rows)] if rows else []
 
 
 def _draw_outlook(number: int, outlook: Outlook) -> Figure:

@@ -132,6 +132,33 @@ def test_what_has_failed_is_not_on_the_work_list_any_more(raw: Path, model: Path
     assert (machine, component) not in set(zip(work["machineID"], work["component"], strict=True))
 
 
+def test_a_short_work_list_is_followed_by_what_is_nearest_to_an_alert(
+    predicted: Path, fleet: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    predictions = read(predicted)
+    recent = predictions.groupby("datetime")["alert"].sum().rolling(2).sum()
+    end = recent.index[(recent == 0) & (recent.index > "2015-05-01")][0]
+    outcome = predict(pdm, fleet, model, tmp_path / "out", "--until", end.isoformat())
+    last = predictions[predictions["datetime"] == end].nlargest(3, "probability")
+    summary = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert summary["worklist"] == []
+    nearest = summary["nearest"]
+    pairs = [*zip(last["machineID"], last["component"], strict=True)]
+    assert [(row["machineID"], row["component"]) for row in nearest] == pairs
+    assert [row["probability"] for row in nearest] == pytest.approx(last["probability"].tolist())
+    rules = json.loads((model / "bundle.json").read_text())["rules"]
+    assert {row["threshold"] for row in nearest} <= {round(rule["on"], 10) for rule in rules}
+    told = outcome.stdout.partition("work list: no alert is on\nnearest to an alert\n")[2]
+    assert "alert on at" in told
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Nearest to an alert" in page
+    assert json.loads((predicted / "predictions.json").read_text())["nearest"] != []
+    busy = predictions[predictions["alert"]]["datetime"].value_counts().index[0]
+    outcome = predict(pdm, fleet, model, tmp_path / "busy", "--until", busy.isoformat(), "--json")
+    assert len(outcome.json["worklist"]) > 2
+    assert outcome.json["nearest"] == []
+
+
 def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("telemetry", lambda t: t.assign(volt=t["volt"] + 60))(raw)
     outcome = predict(pdm, raw, model, tmp_path / "out", "--json")

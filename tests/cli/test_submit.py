@@ -110,7 +110,7 @@ def test_what_is_wrong_is_told_before_anything_is_sent(pdm: Pdm, words: list[str
 
 def test_the_moment_to_foretell_from_goes_with_the_job(pdm: Pdm) -> None:
     outcome = pdm("submit", "--dry-run", *PREDICT, "--until", "2015-12-01")
-    assert " --until 2015-12-01T00:00:00 " in yaml.safe_load(outcome.stdout)["command"]
+    assert " --until 2015-12-01T00:00:00" in yaml.safe_load(outcome.stdout)["command"]
 
 
 def test_an_empty_folder_is_not_uploaded(pdm: Pdm, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pdm_cli.core.events import Instants
 from pdm_cli.core.feature_words import describe_feature
 from pdm_cli.core.features import FEATURES, LEARNED, build_features, learn_states, match_states
 from pdm_cli.core.silence import find_silent
-from pdm_cli.core.worklist import Reason, find_alert_episodes, rank_work, top_reasons
+from pdm_cli.core.worklist import Reason, find_alert_episodes, find_nearest, rank_work, top_reasons
 
 fast = settings(deadline=None, derandomize=True, max_examples=30)
 COMPONENTS = ["comp1", "comp2"]
@@ -238,6 +238,26 @@ def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table,
     lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
     expected = [(machine, last) for machine, last in sorted(lasts.items()) if max(lasts.values()) - last > horizon]
     assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
+
+
+@fast
+@given(tables, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3))
+def test_nearest_to_an_alert_is_what_is_most_probable_of_the_rest(
+    table: Table, thresholds: tuple[float, float], most: int
+) -> None:
+    instants, probabilities, _ = parts(table)
+    worklist = work_of(table)
+    hours = {"horizon_hours": 48.0, "most": most}
+    found = find_nearest(instants, probabilities, COMPONENTS, worklist, thresholds=thresholds, **hours)
+    listed = set(zip(worklist["machineID"], worklist["component"], strict=True))
+    lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
+    expected = [
+        (machine, component, table[machine, last][1][column], thresholds[column])
+        for machine, last in sorted(lasts.items())
+        for column, component in enumerate(COMPONENTS)
+        if (machine, component) not in listed and thresholds[column] <= 1 and max(lasts.values()) - last <= 48
+    ]
+    assert list(found.itertuples(index=False, name=None)) == sorted(expected, key=lambda row: -row[2])[:most]
 
 
 @pytest.mark.parametrize("machine", [4, "pump 4"])
