@@ -81,19 +81,16 @@ def _learn_and_foretell(folder: Path, *, settings: Settings, screen: Screen) -> 
 
 def _look_up_outcomes(data: Path, forecast: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what came of the work list in the two days after the last reading."""
-    import json
-
     import pandas as pd
 
+    from pdm_cli.commands.records import as_records
     from pdm_cli.core.outcomes import match_outcomes
     from pdm_cli.schema import MACHINE, TRUTH
     from pdm_cli.tables import read_frame
 
     types = {"rank": "int64", MACHINE: "int64", "component": "str", "since": "datetime64[us]"}
     worklist = pd.DataFrame(forecast["worklist"], columns=list(types)).astype(types)
-    outcomes = match_outcomes(worklist, read_frame(data / TRUTH.file), end=pd.Timestamp(forecast["end"]))
-    records: list[dict[str, Any]] = json.loads(outcomes.to_json(orient="records", date_format="iso", date_unit="s"))
-    return records
+    return as_records(match_outcomes(worklist, read_frame(data / TRUTH.file), end=pd.Timestamp(forecast["end"])))
 
 
 def _list_places(folder: Path) -> list[str]:

@@ -54,10 +54,11 @@ def foretell(task: Task) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli import bundle
+    from pdm_cli.commands.amiss import find_amiss
     from pdm_cli.commands.forecast import cut_forecast, make_forecast
     from pdm_cli.commands.ranking import look_nearest, rank
+    from pdm_cli.commands.records import as_records
     from pdm_cli.core.drift import AGEING, DIFFERENT
-    from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import microseconds, show
     from pdm_cli.core.worklist import guard_formulas
 
@@ -72,7 +73,6 @@ def foretell(task: Task) -> dict[str, Any]:
     rows = _wanted_rows(forecast, task.settings)
     times = instants.times[rows]
     episodes = _write_predictions(task.out, loaded, forecast, rows)
-    silent = _find_silent(loaded, forecast, task.screen)
     worklist = rank(loaded, forecast)
     guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False)
     drift = _drift(loaded, forecast, task.settings)
@@ -85,10 +85,10 @@ def foretell(task: Task) -> dict[str, Any]:
         "end": show(int(times.max())),
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": episodes,
-        "silent": {"count": len(silent), "first": _as_records(silent.head(FIRST_ROWS))},
-        "worklist": _as_records(worklist),
-        "nearest": _as_records(look_nearest(loaded, forecast, worklist)),
-        "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
+        **find_amiss(loaded, forecast, task.screen),
+        "worklist": as_records(worklist),
+        "nearest": as_records(look_nearest(loaded, forecast, worklist)),
+        "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         **_describe_model(loaded),
     }
 
@@ -140,24 +140,6 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
     return rows
 
 
-def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataFrame:
-    """Return the machines whose telemetry ended long before the others', and warn of them."""
-    from pdm_cli.core.silence import find_silent
-    from pdm_cli.core.split import show
-    from pdm_cli.schema import MACHINE, TIME
-
-    instants, hours = forecast.context.instants, loaded.recipe.settings.labels.horizon_hours
-    silent = find_silent(instants, horizon_hours=hours)
-    if len(silent):
-        first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
-        screen.warn(
-            f"silent for more than {hours:g} h before the newest reading ({show(int(instants.times.max()))}): "
-            f"{len(silent):,} of {len(instants.machines):,} machines, first {first} (since {last:%Y-%m-%dT%H:%M}); "
-            "what is foretold of them is of then, not of now"
-        )
-    return silent
-
-
 def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFrame:
     """Return the stability index of each feature of the model, the most moved first.
 
@@ -181,10 +163,3 @@ def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFra
         index = np.full(len(names), np.nan)
     drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)
-
-
-def _as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    import json
-
-    records: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="s"))
-    return records

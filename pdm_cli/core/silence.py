@@ -1,4 +1,4 @@
-"""Who no longer sends: machines whose telemetry ended before the others'."""
+"""What no longer sends: machines whose telemetry ended before the others', and sensors that died."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdm_cli.core.cleaning import sensors_of
 from pdm_cli.core.events import US_PER_HOUR, Instants
 from pdm_cli.schema import MACHINE, TIME
 
@@ -43,3 +44,30 @@ def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
     """
     silent = is_silent(instants, horizon_hours)
     return pd.DataFrame({MACHINE: instants.machines[silent], TIME: instants.ends()[silent].astype("datetime64[us]")})
+
+
+def find_dead_sensors(telemetry: pd.DataFrame, *, horizon_hours: float) -> pd.DataFrame:
+    """Return the sensors without any reading for more than the horizon before the last row of a machine.
+
+    Parameters
+    ----------
+    telemetry : DataFrame
+        ``machineID``, ``datetime`` (UTC, us) and float sensors, NaN where a reading is missing; in any order.
+    horizon_hours : float
+        How far ahead predictions look.
+
+    Returns
+    -------
+    DataFrame
+        ``sensor``; ``machines``, on how many it is so; ``first``, the first of them; ``since``, the last reading there,
+        or the first row where there never was one. In the order of the columns.
+    """
+    rows, found = Instants.of(telemetry), []
+    for sensor in sensors_of(telemetry):
+        known = np.isfinite(telemetry[sensor].to_numpy(np.float64))
+        since = np.maximum(Instants(rows.machines, rows.codes[known], rows.times[known]).ends(), rows.starts())
+        dead = np.flatnonzero(rows.ends() - since > round(horizon_hours * US_PER_HOUR))
+        if len(dead):
+            first = rows.machines[dead].tolist()[0]
+            found.append((sensor, len(dead), first, since[dead[0]].astype("datetime64[us]")))
+    return pd.DataFrame(found, columns=["sensor", "machines", "first", "since"])

@@ -83,7 +83,12 @@ def compose_predictions_page(facts: PredictionFacts) -> Page:
         f"that knew what was known by {show_stamp(summary['trained']['cutoff'])}."
     )
     settings = facts.made["parameters"] if facts.made else {}
-    sections = [_tell_work(facts), _tell_drift(facts.drift), tell_making(facts.made, settings, facts.files)]
+    sections = [
+        *_tell_amiss(summary),
+        _tell_work(facts),
+        _tell_drift(facts.drift),
+        tell_making(facts.made, settings, facts.files),
+    ]
     return Page("Work list", subtitle, _tiles(summary), sections)
 
 
@@ -107,6 +112,24 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         Tile("Runs of alerts", f"{summary['episodes']:,}", f"from {show_stamp(summary['start'])} on"),
         Tile("Silent machines", f"{silent:,}", of_then),
     ]
+
+
+def _tell_amiss(summary: Mapping[str, Any]) -> list[Section]:
+    """Return what the reader should know of the data before the work list, if anything."""
+    beyond, silent, words = f"more than {summary['horizon_hours']:g} h", summary["silent"], []
+    if silent["count"]:
+        named = [f"{row['machineID']} (since {show_stamp(row['datetime'])})" for row in silent["first"]]
+        more = f" and {silent['count'] - len(named):,} more" if silent["count"] > len(named) else ""
+        words.append(
+            f"Silent for {beyond} before the newest reading: machine{'s' * (silent['count'] > 1)} {', '.join(named)}"
+            f"{more}. What is foretold of them is of then, not of now."
+        )
+    words += [
+        f"No reading of {row['sensor']} for {beyond} on {show_count(row['machines'], 'machine')}, first "
+        f"{row['first']} (since {show_stamp(row['since'])}). What is foretold of them goes by the other sensors."
+        for row in summary["dead_sensors"]
+    ]
+    return [Section("amiss", "What is amiss in the data", words)] if words else []
 
 
 def _tell_work(facts: PredictionFacts) -> Section:

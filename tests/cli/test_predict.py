@@ -358,6 +358,35 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
     silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
     assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
     assert json.loads((predicted / "predictions.json").read_text())["silent"] == {"count": 0, "first": []}
+    page = (tmp_path / "out/report.html").read_text()
+    assert "What is amiss in the data" in page
+    assert f'machine {machine} (since <span class="stamp">{end:%Y-%m-%d %H:%M}</span>). What is foretold of' in page
+    assert "What is amiss in the data" not in (predicted / "report.html").read_text()
+
+
+def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    died = pd.Timestamp("2015-05-20T04:00")
+    edit("telemetry", lambda t: t.assign(volt=t["volt"].where((t["machineID"] < 3) | (t["datetime"] <= died))))(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    told = "warning: no reading of volt for more than 48 h on 14 of 16 machines, first 3 (since 2015-05-20T04:00); "
+    assert f"{told}what is foretold of them goes by the other sensors\n" in outcome.stderr
+    summary = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert summary["dead_sensors"] == [{"sensor": "volt", "machines": 14, "first": 3, "since": "2015-05-20T04:00:00"}]
+    page = (tmp_path / "out/report.html").read_text()
+    assert "No reading of volt for more than 48 h on 14 machines, first 3" in page
+    assert page.index("No reading of volt") < page.index("What to see to</h2>")
+
+
+def test_telemetry_too_short_for_the_features_is_warned_of(
+    fleet: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    told = "days; features look back up to 33: give the whole log, not only what is new\n"
+    edit("telemetry", lambda t: t[t["datetime"] > "2015-05-01T06:00"])(raw)
+    assert f"warning: telemetry spans only 30 {told}" in predict(pdm, raw, model, tmp_path / "month").stderr
+    until = predict(pdm, fleet, model, tmp_path / "until", "--until", "2015-01-15T06:00")
+    assert f"warning: telemetry spans only 14 {told}" in until.stderr
+    assert "spans only" not in predict(pdm, fleet, model, tmp_path / "whole", "--latest").stderr
 
 
 def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from problem_builders import FOREVER, TRAIN, context_of, simulated
 from pdm_cli.core.events import Instants
 from pdm_cli.core.feature_words import describe_feature
 from pdm_cli.core.features import FEATURES, LEARNED, build_features, learn_states, match_states
-from pdm_cli.core.silence import find_silent
 from pdm_cli.core.worklist import Reason, find_alert_episodes, find_nearest, rank_work, top_reasons
 
 fast = settings(deadline=None, derandomize=True, max_examples=30)
@@ -229,15 +228,6 @@ def test_a_machine_that_fell_silent_is_listed_as_stale() -> None:
     assert work_of(table)["is_stale"].tolist() == [False]
     table = series(1, "1") | series(2, ".", start=51.0)
     assert work_of(table)["is_stale"].tolist() == [True]
-
-
-@fast
-@given(tables, st.sampled_from([3.0, 12.0, 48.0]))
-def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table, horizon: float) -> None:
-    found = find_silent(parts(table)[0], horizon_hours=horizon)
-    lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
-    expected = [(machine, last) for machine, last in sorted(lasts.items()) if max(lasts.values()) - last > horizon]
-    assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
 
 
 @fast
