@@ -52,7 +52,7 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
     import pandas as pd
 
     from pdm_cli.core.cleaning import to_microseconds
-    from pdm_cli.core.explanation import row_until
+    from pdm_cli.core.explanation import row_until, usual_values
     from pdm_cli.core.feature_words import describe_feature
     from pdm_cli.core.worklist import top_reasons
     from pdm_cli.schema import MACHINE, TIME
@@ -65,4 +65,8 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
     added = loaded.model.explain(table, rows)[np.arange(len(rows)), columns]
     values = table.matrix(table.names, rows)
     reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories)
-    return ["; ".join(describe_feature(each.name, each.value) for each in row) for row in reasons]
+    usual = usual_values(loaded.fingerprint, loaded.recipe.categorical)
+    return [
+        "; ".join(describe_feature(each.name, each.value, usual=usual[each.name].told) for each in row)
+        for row in reasons
+    ]

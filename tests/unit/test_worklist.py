@@ -339,6 +339,26 @@ def test_reasons_read_as_plain_english(name: str, value: float | str | None, wor
     assert describe_feature(name, value) == words
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("volt_mean_24h", 146.7, "volt mean of 24 h is 146.7 (usually 170.2)"),
+        ("volt_std_3h", 12.0, "volt standard deviation of 3 h is 12 (usually 170.2)"),
+        ("error2_count_24h", 4.0, "4 of error2 in 24 h (usually 170.2)"),
+        ("age", 18.0, "age = 18 (usually 170.2)"),
+        ("model", "model3", "model = model3"),
+        ("volt_mean_24h", None, "volt mean of 24 h unknown"),
+        ("hours_since_error1", 21.0, "error1 21 h ago"),
+        ("volt_shift", -6.123, "test statistic of a volt shift is -6.123"),
+        ("volt_shift_step", 1.84, "volt shifted by +1.8 standard deviations"),
+        ("comp1_match", 12.0, "looks like the time before earlier failures of comp1"),
+        ("visit_phase", 0.451, "45% of the time to the next visit gone by"),
+    ],
+)
+def test_the_usual_value_stands_beside_a_plain_number(name: str, value: float | str | None, words: str) -> None:
+    assert describe_feature(name, value, usual=170.2) == words
+
+
 def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
     sources = simulated(machines=5, days=90, seed=2)
     context = context_of(sources, train=replace(TRAIN, count_hours=(24.0, 1.5)))
