@@ -55,20 +55,14 @@ def foretell(task: Task) -> dict[str, Any]:
 
     from pdm_cli import bundle
     from pdm_cli.commands.amiss import find_amiss
-    from pdm_cli.commands.forecast import cut_forecast, make_forecast
     from pdm_cli.commands.ranking import look_nearest, rank
     from pdm_cli.commands.records import as_records
     from pdm_cli.core.drift import AGEING, DIFFERENT
-    from pdm_cli.core.split import microseconds, show
+    from pdm_cli.core.split import show
     from pdm_cli.core.worklist import guard_formulas
 
     loaded = bundle.load(task.inputs["model"])
-    work = task.out / "work"
-    work.mkdir()
-    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
-    shutil.rmtree(work)
-    if task.settings.predict.until is not None:
-        forecast = cut_forecast(forecast, microseconds(task.settings.predict.until))
+    forecast = _make_forecast(task, loaded)
     instants = forecast.context.instants
     rows = _wanted_rows(forecast, task.settings)
     times = instants.times[rows]
@@ -91,6 +85,18 @@ def foretell(task: Task) -> dict[str, Any]:
         "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         **_describe_model(loaded),
     }
+
+
+def _make_forecast(task: Task, loaded: Bundle) -> Forecast:
+    """Return what the model says of the raw tables, up to ``--until``."""
+    from pdm_cli.commands.forecast import cut_forecast, make_forecast
+    from pdm_cli.core.split import microseconds
+
+    work, until = task.out / "work", task.settings.predict.until
+    work.mkdir()
+    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
+    shutil.rmtree(work)
+    return forecast if until is None else cut_forecast(forecast, microseconds(until))
 
 
 def _write_predictions(out: Path, loaded: Bundle, forecast: Forecast, rows: NDArray[np.bool_]) -> int:

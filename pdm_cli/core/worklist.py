@@ -130,7 +130,7 @@ def rank_work(
         ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the last row with the alert on;
         ``since``, the first row of the run of alerts that lasts until then; ``expected_from`` and ``expected_until``,
         between which it fails if it does; ``is_stale`` where the machine is silent
-        (:func:`~pdm_cli.core.silence.find_silent`), so that this may be over. Highest probability first, then the
+        (:func:`~pdm_cli.core.silence.find_silent`), and this over. Highest probability first, then the
         longer run, then by machine, then component in the order given.
     """
     order = np.lexsort((instants.times, instants.codes))
