@@ -277,6 +277,7 @@ class PredictParams(Section):
     """What part of the predictions is wanted."""
 
     since: datetime | None = setting(None, "Write predictions from this instant on (UTC); default: all.")
+    until: datetime | None = setting(None, "Foretell as if nothing after this instant were known (UTC).")
     latest: bool = setting(False, "Write only the latest prediction of each machine.")
 
 

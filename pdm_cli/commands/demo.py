@@ -12,7 +12,7 @@ import typer
 
 from pdm_cli.commands.options import DATA_PANEL, OUTPUT_PANEL, with_settings
 from pdm_cli.errors import NotEnoughData
-from pdm_cli.params import ColumnsParams, PreprocessParams, Settings
+from pdm_cli.params import ColumnsParams, PredictParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen
 
 Machines = Annotated[int, typer.Option("--machines", min=24, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
@@ -73,7 +73,7 @@ def _learn_and_foretell(folder: Path, *, settings: Settings, screen: Screen) -> 
         raise
     # What the model has learned from is left out: it would look too good.
     since = datetime.fromisoformat(metrics["split"]["test_start"])
-    settings = replace(settings, predict=replace(settings.predict, since=since))
+    settings = replace(settings, predict=PredictParams(since=since))
     stage = STAGES["predict"]
     run_stage(stage, {"data": data, "model": model}, predictions, settings=settings, screen=screen)
     return metrics, read_summary(stage, Path(predictions))
@@ -81,19 +81,16 @@ def _learn_and_foretell(folder: Path, *, settings: Settings, screen: Screen) -> 
 
 def _look_up_outcomes(data: Path, forecast: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what came of the work list in the two days after the last reading."""
-    import json
-
     import pandas as pd
 
+    from pdm_cli.commands.records import as_records
     from pdm_cli.core.outcomes import match_outcomes
     from pdm_cli.schema import MACHINE, TRUTH
     from pdm_cli.tables import read_frame
 
     types = {"rank": "int64", MACHINE: "int64", "component": "str", "since": "datetime64[us]"}
     worklist = pd.DataFrame(forecast["worklist"], columns=list(types)).astype(types)
-    outcomes = match_outcomes(worklist, read_frame(data / TRUTH.file), end=pd.Timestamp(forecast["end"]))
-    records: list[dict[str, Any]] = json.loads(outcomes.to_json(orient="records", date_format="iso", date_unit="s"))
-    return records
+    return as_records(match_outcomes(worklist, read_frame(data / TRUTH.file), end=pd.Timestamp(forecast["end"])))
 
 
 def _list_places(folder: Path) -> list[str]:

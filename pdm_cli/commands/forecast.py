@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pdm_cli.errors import FeatureMismatch
+from pdm_cli.errors import FeatureMismatch, NotEnoughData
 from pdm_cli.params import PreprocessParams, Settings
 
 if TYPE_CHECKING:
@@ -104,6 +104,53 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
     probabilities = bundle.model.foretell(table)
     return Forecast(context, table, probabilities, bundle.model.alert(probabilities, context.instants))
+
+
+def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
+    """Return what would have been foretold had nothing after an instant been known.
+
+    All of it goes by what came before, so that leaving out the rest comes to the same.
+
+    Parameters
+    ----------
+    forecast : Forecast
+        Of all that is known.
+    until_us : int
+        Microseconds since 1970, UTC.
+
+    Raises
+    ------
+    NotEnoughData
+        If it is before the first instant.
+    """
+    from pdm_cli.core.cleaning import to_microseconds
+    from pdm_cli.core.split import show
+    from pdm_cli.schema import TIME
+
+    sources, instants = forecast.context.sources, forecast.context.instants
+    rows = instants.times <= until_us
+    if not rows.any():
+        raise NotEnoughData(
+            f"telemetry.parquet: no instant until --until {show(until_us)}; the first is "
+            f"{show(int(instants.times.min()))}",
+            hint="give a later --until",
+        )
+
+    def cut(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[to_microseconds(frame[TIME]) <= until_us].reset_index(drop=True)
+
+    known = replace(
+        sources,
+        rolling=cut(sources.rolling),
+        telemetry=cut(sources.telemetry),
+        events={name: cut(events) for name, events in sources.events.items()},
+    )
+    return Forecast(
+        replace(forecast.context, sources=known),
+        replace(forecast.table, columns=[column[rows] for column in forecast.table.columns]),
+        forecast.probabilities[rows],
+        forecast.alerts[rows],
+    )
 
 
 def _as_trained(recipe: Recipe, settings: Settings) -> Settings:

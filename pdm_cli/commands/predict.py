@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
-from pdm_cli.errors import NotEnoughData, UsageError
+from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -41,12 +41,9 @@ def predict(
     Example: pdm predict --data raw --model model --out predictions
     """
     from pdm_cli.commands.execution import draw_summary, execute
+    from pdm_cli.core.split import check_wanted
 
-    if settings.predict.latest and settings.predict.since is not None:
-        raise UsageError(
-            "--since: has no meaning beside --latest, which writes one prediction a machine",
-            hint="leave one of the two out",
-        )
+    check_wanted(settings.predict)
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
@@ -57,23 +54,20 @@ def foretell(task: Task) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli import bundle
-    from pdm_cli.commands.forecast import make_forecast
+    from pdm_cli.commands.amiss import find_amiss
+    from pdm_cli.commands.ranking import look_nearest, rank
+    from pdm_cli.commands.records import as_records
     from pdm_cli.core.drift import AGEING, DIFFERENT
-    from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.split import show
     from pdm_cli.core.worklist import guard_formulas
 
     loaded = bundle.load(task.inputs["model"])
-    work = task.out / "work"
-    work.mkdir()
-    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
-    shutil.rmtree(work)
+    forecast = _make_forecast(task, loaded)
     instants = forecast.context.instants
     rows = _wanted_rows(forecast, task.settings)
     times = instants.times[rows]
     episodes = _write_predictions(task.out, loaded, forecast, rows)
-    silent = _find_silent(loaded, forecast, task.screen)
-    worklist = _rank(loaded, forecast)
+    worklist = rank(loaded, forecast)
     guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False)
     drift = _drift(loaded, forecast, task.settings)
     drift.to_csv(task.out / "drift.csv", index=False)
@@ -85,11 +79,24 @@ def foretell(task: Task) -> dict[str, Any]:
         "end": show(int(times.max())),
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": episodes,
-        "silent": {"count": len(silent), "first": _as_records(silent.head(FIRST_ROWS))},
-        "worklist": _as_records(worklist),
-        "drift": _as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
+        **find_amiss(loaded, forecast, task.screen),
+        "worklist": as_records(worklist),
+        "nearest": as_records(look_nearest(loaded, forecast, worklist)),
+        "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         **_describe_model(loaded),
     }
+
+
+def _make_forecast(task: Task, loaded: Bundle) -> Forecast:
+    """Return what the model says of the raw tables, up to ``--until``."""
+    from pdm_cli.commands.forecast import cut_forecast, make_forecast
+    from pdm_cli.core.split import microseconds
+
+    work, until = task.out / "work", task.settings.predict.until
+    work.mkdir()
+    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
+    shutil.rmtree(work)
+    return forecast if until is None else cut_forecast(forecast, microseconds(until))
 
 
 def _write_predictions(out: Path, loaded: Bundle, forecast: Forecast, rows: NDArray[np.bool_]) -> int:
@@ -139,54 +146,6 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
     return rows
 
 
-def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> pd.DataFrame:
-    """Return the machines whose telemetry ended long before the others', and warn of them."""
-    from pdm_cli.core.split import show
-    from pdm_cli.core.worklist import find_silent
-    from pdm_cli.schema import MACHINE, TIME
-
-    instants, hours = forecast.context.instants, loaded.recipe.settings.labels.horizon_hours
-    silent = find_silent(instants, horizon_hours=hours)
-    if len(silent):
-        first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
-        screen.warn(
-            f"silent for more than {hours:g} h before the newest reading ({show(int(instants.times.max()))}): "
-            f"{len(silent):,} of {len(instants.machines):,} machines, first {first} (since {last:%Y-%m-%dT%H:%M}); "
-            "what is foretold of them is of then, not of now"
-        )
-    return silent
-
-
-def _rank(loaded: Bundle, forecast: Forecast) -> pd.DataFrame:
-    """Return the work list with its reasons."""
-    import numpy as np
-    import pandas as pd
-
-    from pdm_cli.core.feature_words import describe_feature
-    from pdm_cli.core.worklist import rank_work, top_reasons
-
-    instants, labels, table = forecast.context.instants, loaded.recipe.settings.labels, forecast.table
-    components = loaded.model.components
-    worklist = rank_work(
-        instants,
-        forecast.probabilities,
-        forecast.alerts,
-        components,
-        lead_time_hours=labels.lead_time_hours,
-        horizon_hours=labels.horizon_hours,
-    )
-    codes = instants.machines.get_indexer(pd.Index(worklist["machineID"]))
-    last = np.searchsorted(instants.codes, codes, side="right") - 1
-    added = loaded.model.explain(table, last)[
-        np.arange(len(last)), [components.index(c) for c in worklist["component"]]
-    ]
-    values = table.matrix(table.names, last)
-    reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories)
-    return worklist.assign(
-        reasons=["; ".join(describe_feature(each.name, each.value) for each in row) for row in reasons]
-    )
-
-
 def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFrame:
     """Return the stability index of each feature of the model, the most moved first.
 
@@ -210,10 +169,3 @@ def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFra
         index = np.full(len(names), np.nan)
     drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)
-
-
-def _as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    import json
-
-    records: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="s"))
-    return records

@@ -130,7 +130,8 @@ def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
     for row in work:
         own = frame[(frame[MACHINE] == row[MACHINE]) & (frame["component"] == row["component"])]
         hours = (own[TIME] - pd.Timestamp(row[TIME])) / pd.Timedelta(hours=1)
-        own, hours = own[hours >= -24 * _OUTLOOK_DAYS], hours[hours >= -24 * _OUTLOOK_DAYS]
+        is_drawn = hours.between(-24 * _OUTLOOK_DAYS, 0)
+        own, hours = own[is_drawn], hours[is_drawn]
         # A line needs two points; with --latest there is one a machine.
         if len(own) > 1:
             said = own["probability"].tolist(), own["alert"].tolist()

@@ -149,13 +149,15 @@ def _given_ports(command: str) -> list[Port]:
 
 def _check(call: Call) -> None:
     """Refuse what the command itself would refuse later, without data."""
-    if "train" not in list_sections(call.stages):
-        return
     from pdm_cli.core.choices import check_choices
-    from pdm_cli.core.split import check_gap
+    from pdm_cli.core.split import check_gap, check_wanted
 
-    check_choices(call.settings.train)
-    check_gap(call.settings.train, call.settings.labels)
+    sections = list_sections(call.stages)
+    if "train" in sections:
+        check_choices(call.settings.train)
+        check_gap(call.settings.train, call.settings.labels)
+    if "predict" in sections:
+        check_wanted(call.settings.predict)
 
 
 def check_out(call: Call) -> None:

@@ -33,6 +33,11 @@ class Usual:
     high: float
     missing: float
 
+    @property
+    def told(self) -> float | None:
+        """The middle; ``None`` where most rows had no value."""
+        return None if math.isnan(self.middle) or self.missing > 0.5 else self.middle
+
 
 def usual_values(fingerprint: Fingerprint, categorical: Collection[str] = ()) -> dict[str, Usual]:
     """Return for each feature of a model where its values lay in the training rows.

@@ -85,7 +85,7 @@ _WORDINGS = [
         (
             r"(.+)_shift",
             "{0}, how clear its latest shift is",
-            "test statistic of a {0} shift is {value}",
+            "test statistic of a {0} shift is {statistic}",
             "shift of {0} unknown",
         ),
         (
@@ -174,8 +174,10 @@ def name_feature(name: str) -> str:
     return wording.name.format(*groups) if wording else name
 
 
-def describe_feature(name: str, value: float | str | None) -> str:
+def describe_feature(name: str, value: float | str | None, *, usual: float | None = None) -> str:
     """Return what a feature with its value, or category, says; ``None`` is a missing value.
+
+    The usual value, where one is given, stands beside a plain number; hours, shifts and likeness speak for themselves.
 
     Examples
     --------
@@ -183,15 +185,19 @@ def describe_feature(name: str, value: float | str | None) -> str:
     'error1 21 h ago'
     >>> describe_feature("volt_mean_24h", 201.43)
     'volt mean of 24 h is 201.4'
+    >>> describe_feature("volt_mean_24h", 201.43, usual=170.7)
+    'volt mean of 24 h is 201.4 (usually 170.7)'
     >>> describe_feature("age", 18.0)
     'age = 18'
     """
     if isinstance(value, str):
         return f"{name} = {value}"
     wording, groups = _find_wording(name)
-    if wording is None:
-        return f"{name} unknown" if value is None else f"{name} = {_number(value)}"
-    return wording.missing.format(*groups) if value is None else wording.value.format(*groups, **_words(value))
+    if value is None:
+        return wording.missing.format(*groups) if wording else f"{name} unknown"
+    told = wording.value.format(*groups, **_words(value)) if wording else f"{name} = {_number(value)}"
+    is_plain = wording is None or "{value}" in wording.value
+    return f"{told} (usually {_number(usual)})" if is_plain and usual is not None else told
 
 
 def tell_value(name: str, value: float | str | None) -> str:
@@ -228,6 +234,7 @@ def _words(value: float) -> dict[str, str]:
     """Return the ways in which a wording may tell a value."""
     return {
         "value": _number(value),
+        "statistic": _number(value),
         "signed": f"{value:+.2g}",
         "percent": f"{value:.0%}",
         "hours": _hours(value),

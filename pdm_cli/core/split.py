@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.core.events import US_PER_HOUR
 from pdm_cli.errors import NotEnoughData, UsageError
-from pdm_cli.params import LabelsParams, TrainParams
+from pdm_cli.params import LabelsParams, PredictParams, TrainParams
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -166,6 +166,28 @@ def show(microseconds: int) -> str:
     """Return a stamp as ``2015-10-01T06:00``, the form that options take, with seconds where it has any."""
     whole_minutes = microseconds % 60_000_000 == 0
     return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes" if whole_minutes else "auto")
+
+
+def check_wanted(predict: PredictParams) -> None:
+    """Refuse to write parts of the predictions that do not go together; needs no data.
+
+    Raises
+    ------
+    UsageError
+        If there is a first instant beside the latest ones, or beyond the last one.
+    """
+    if predict.since is None:
+        return
+    if predict.latest:
+        raise UsageError(
+            "--since: has no meaning beside --latest, which writes one prediction a machine",
+            hint="leave one of the two out",
+        )
+    if predict.until is not None and microseconds(predict.since) > microseconds(predict.until):
+        raise UsageError(
+            f"--since {show(microseconds(predict.since))} is after --until {show(microseconds(predict.until))}",
+            hint="give an earlier --since, or leave one of the two out",
+        )
 
 
 def microseconds(stamp: datetime) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
 from pdm_cli.core.metrics import find_episodes
+from pdm_cli.core.silence import is_silent
 from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
@@ -96,10 +98,15 @@ def rank_work(
     alerts: BoolArray,
     components: Sequence[str],
     *,
+    renewals: Sequence[pd.DataFrame],
     lead_time_hours: float,
     horizon_hours: float,
 ) -> pd.DataFrame:
-    """Return what to see to now: each machine and component whose alert is on at that machine's last row.
+    """Return what to see to now: each machine and component whose alert is on, or was within the lead time.
+
+    A row says nothing of the lead time that follows it, so an alert goes off just before the failure. What its last row
+    foretold is still wholly to come if that row is no older than the lead time before the machine's last row. It falls
+    away where the component failed or was replaced after it.
 
     Parameters
     ----------
@@ -111,62 +118,98 @@ def rank_work(
         Whether the alert is on.
     components : sequence of str
         The c components.
+    renewals : sequence of DataFrame
+        Logs of replacements and of failures: ``machineID, datetime`` and ``kind``, the component; in any order. What
+        is later than a machine's last row is not looked at.
     lead_time_hours, horizon_hours : float
         What the probabilities are of.
 
     Returns
     -------
     DataFrame
-        ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the machine's last row; ``since``,
-        the first row of the run of alerts that lasts until then; ``expected_from`` and ``expected_until``, between
-        which it fails if it does; ``is_stale`` where that is over, for the machine is silent (:func:`find_silent`).
-        Highest probability first, then the longer run, then by machine, then component in the order given.
+        ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the last row with the alert on;
+        ``since``, the first row of the run of alerts that lasts until then; ``expected_from`` and ``expected_until``,
+        between which it fails if it does; ``is_stale`` where the machine is silent
+        (:func:`~pdm_cli.core.silence.find_silent`), and this over. Highest probability first, then the
+        longer run, then by machine, then component in the order given.
     """
     order = np.lexsort((instants.times, instants.codes))
-    codes, times = instants.codes[order], instants.times[order]
-    lasts = np.flatnonzero(np.diff(codes, append=-1))
-    machine, column = np.nonzero(alerts[order[lasts]])
-    row = lasts[machine]
-    since = times[_run_starts(codes, alerts[order])[row, column]]
-    probability = probabilities[order[row], column]
-    ranked = np.lexsort((column, codes[row], since, -probability))
-    row, column, last = row[ranked], column[ranked], times[row[ranked]]
+    rows, alerts = Instants(instants.machines, instants.codes[order], instants.times[order]), alerts[order]
     lead, horizon = (round(hours * US_PER_HOUR) for hours in (lead_time_hours, horizon_hours))
+    row, column = _last_alerts(rows, alerts, lead)
+    is_open = ~_is_renewed(rows, row, [components[number] for number in column], renewals)
+    row, column = row[is_open], column[is_open]
+    codes, times, since = rows.codes[row], rows.times[row], rows.times[_run_starts(rows.codes, alerts)[row, column]]
+    probability = probabilities[order[row], column]
+    ranked = np.lexsort((column, codes, since, -probability))
+    codes, times = codes[ranked], times[ranked]
     return pd.DataFrame(
         {
             "rank": np.arange(1, len(row) + 1),
-            MACHINE: instants.machines[codes[row]],
-            "component": _names(components, column),
+            MACHINE: instants.machines[codes],
+            "component": _names(components, column[ranked]),
             "probability": probability[ranked],
-            TIME: _stamps(last),
+            TIME: _stamps(times),
             "since": _stamps(since[ranked]),
-            "expected_from": _stamps(last + lead),
-            "expected_until": _stamps(last + horizon),
-            "is_stale": _is_silent(last, instants, horizon_hours),
+            "expected_from": _stamps(times + lead),
+            "expected_until": _stamps(times + horizon),
+            "is_stale": is_silent(instants, horizon_hours)[codes],
         }
     )
 
 
-def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
-    """Return the machines that have sent nothing for more than the horizon while others have.
+def find_nearest(
+    instants: Instants,
+    probabilities: FloatArray,
+    components: Sequence[str],
+    worklist: pd.DataFrame,
+    *,
+    thresholds: Sequence[float],
+    horizon_hours: float,
+    most: int = 3,
+) -> pd.DataFrame:
+    """Return the machines and components beside the work list that are most probable to fail, by their last rows.
 
-    What was foretold of them is over by now, whatever came of it.
+    Silent machines are left out, and components whose alert never goes on.
 
     Parameters
     ----------
     instants : Instants
-        The rows, in any order; at least one of each machine.
+        The m rows, in any order; at least one of each machine.
+    probabilities : (m, c) array
+        Of each component.
+    components : sequence of str
+        The c components.
+    worklist : DataFrame
+        Made by :func:`rank_work`.
+    thresholds : sequence of float
+        Probability at which each component's alert goes on; above 1 it never does.
     horizon_hours : float
         How far ahead predictions look.
+    most : int
+        Rows wanted.
 
     Returns
     -------
     DataFrame
-        ``machineID, datetime``: each such machine and its last row, in the order of ``instants.machines``.
+        ``machineID, component, probability, threshold``, the highest probability first, then by machine, then
+        component in the order given.
     """
-    lasts = instants.ends()
-    is_silent = _is_silent(lasts, instants, horizon_hours)
-    return pd.DataFrame({MACHINE: instants.machines[is_silent], TIME: _stamps(lasts[is_silent])})
+    order = np.lexsort((instants.times, instants.codes))
+    lasts = order[np.flatnonzero(np.diff(instants.codes[order], append=-1))]
+    codes, count = instants.codes[lasts], len(components)
+    others = pd.DataFrame(
+        {
+            MACHINE: np.repeat(instants.machines[codes].to_numpy(), count),
+            "component": pd.Series(np.tile(np.array(components, object), len(codes)), dtype="str"),
+            "probability": probabilities[lasts].ravel(),
+            "threshold": np.tile(thresholds, len(codes)),
+        }
+    )
+    is_heard = np.repeat(~is_silent(instants, horizon_hours)[codes], count)
+    pairs, listed = (pd.MultiIndex.from_frame(frame[[MACHINE, "component"]]) for frame in (others, worklist))
+    nearest = others[is_heard & (others["threshold"] <= 1) & ~pairs.isin(listed)]
+    return nearest.sort_values("probability", ascending=False, kind="stable", ignore_index=True).head(most)
 
 
 def guard_formulas(frame: pd.DataFrame) -> pd.DataFrame:
@@ -175,9 +218,26 @@ def guard_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: column.str.replace(_FORMULA, r"'\g<0>", regex=True) for name, column in texts.items()})
 
 
-def _is_silent(lasts: IntArray, instants: Instants, horizon_hours: float) -> BoolArray:
-    newest = instants.times.max(initial=np.iinfo(np.int64).min)
-    return np.asarray(newest - lasts > round(horizon_hours * US_PER_HOUR))
+def _last_alerts(rows: Instants, alerts: BoolArray, lead_us: int) -> tuple[IntArray, IntArray]:
+    """Return the last row with the alert on of each machine and component, where recent enough, and the component."""
+    lasts = np.flatnonzero(np.diff(rows.codes, append=-1))
+    latest = np.maximum.accumulate(np.where(alerts, np.arange(len(alerts))[:, None], -1), axis=0)[lasts]
+    is_own = (latest >= 0) & (rows.codes[latest] == rows.codes[lasts][:, None])
+    machine, column = np.nonzero(is_own & (rows.times[latest] >= rows.times[lasts][:, None] - lead_us))
+    return latest[machine, column], column
+
+
+def _is_renewed(
+    rows: Instants, row: IntArray, components: Sequence[str], renewals: Sequence[pd.DataFrame]
+) -> BoolArray:
+    """Return for some rows, each with a component, whether this was renewed after it and by the machine's last row."""
+    codes, ends = rows.codes[row], rows.ends()[rows.codes[row]]
+    found, wanted = np.zeros(len(row), np.bool_), np.array(components, object)
+    for log, component in product(renewals, dict.fromkeys(components)):
+        events = EventLog(log[log["kind"] == component], rows.machines)
+        until_row, until_end = (events.position(codes, times, "right") for times in (rows.times[row], ends))
+        found |= (wanted == component) & (until_end > until_row)
+    return found
 
 
 def _run_starts(codes: IntArray, alerts: BoolArray) -> IntArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.report.page import show_count, show_span, show_stamp
+from pdm_cli.report.page import show_count, show_probability, show_span, show_stamp
 from pdm_cli.report.results import make_table
 from pdm_cli.report.screen import Prose
 
@@ -22,7 +22,7 @@ def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
         f"{show_span(summary['start'], summary['end'])} UTC; "
         f"{show_count(summary['episodes'], 'episode')} of alerts"
     )
-    return [Prose(facts), *_draw_work(summary), *_draw_drift(summary["drift"])]
+    return [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"]), *_draw_drift(summary["drift"])]
 
 
 def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
@@ -35,14 +35,24 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
         window = f"{_day(row['expected_from'])} to {_day(row['expected_until'])}"
         machine = f"{row['machineID']}"
         if row["is_stale"]:
-            machine += f" (silent since {show_stamp(row['datetime'])})"
-        cells = (machine, row["component"], f"{row['probability']:.0%}", _day(row["since"]), window)
+            machine += f" (silent; foretold {show_stamp(row['datetime'])})"
+        cells = (machine, row["component"], show_probability(row["probability"]), _day(row["since"]), window)
         table.add_row(str(row["rank"]), *cells)
     more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []
     note = "probability of failing within the time given (UTC)"
     # Below the table: beside so many columns reasons would have no room.
     reasons = [Prose(f"{row['rank']}: {row['reasons']}") for row in work[:_MOST_WORK]]
     return [table, note, *reasons, *more]
+
+
+def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
+    if not nearest:
+        return []
+    table = make_table("machine", ("component", "left"), ("probability", "right"), ("alert on at", "right"))
+    for row in nearest:
+        levels = (show_probability(row[name]) for name in ("probability", "threshold"))
+        table.add_row(f"{row['machineID']}", row["component"], *levels)
+    return ["nearest to an alert", table]
 
 
 def _draw_drift(drift: list[dict[str, Any]]) -> list[RenderableType]:

@@ -153,6 +153,19 @@ def show_span(start: str, end: str) -> str:
     return f"at {last}" if first == last else f"from {first} to {last}"
 
 
+def show_probability(probability: float) -> str:
+    """Return a probability in whole percent, none of them certain.
+
+    Examples
+    --------
+    >>> [show_probability(each) for each in (0.0, 0.005, 0.42, 0.994, 0.9999)]
+    ['<1%', '1%', '42%', '99%', '>99%']
+    """
+    if probability < 0.005:
+        return "<1%"
+    return ">99%" if probability >= 0.995 else f"{max(probability, 0.01):.0%}"
+
+
 def show_count(number: int, noun: str) -> str:
     """Return a number and its noun: ``1 machine``, ``1,000 machines``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -10,7 +10,18 @@ from pdm_cli.core.drift import MOVED
 from pdm_cli.core.feature_words import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.making import tell_making
-from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns, show_count, show_span, show_stamp
+from pdm_cli.report.page import (
+    Figure,
+    Grid,
+    Page,
+    Section,
+    Tile,
+    make_columns,
+    show_count,
+    show_probability,
+    show_span,
+    show_stamp,
+)
 
 _MOST_WORK, _MOST_DRIFT = 100, 15
 
@@ -24,7 +35,7 @@ class Outlook:
     machine, component : str
         The item.
     hours : list of float
-        Hours from the last prediction, 0 or less.
+        Hours from the last prediction with the alert on, 0 or less.
     probability : list of float
         Foretold then.
     alert : list of bool
@@ -72,7 +83,12 @@ def compose_predictions_page(facts: PredictionFacts) -> Page:
         f"that knew what was known by {show_stamp(summary['trained']['cutoff'])}."
     )
     settings = facts.made["parameters"] if facts.made else {}
-    sections = [_tell_work(facts), _tell_drift(facts.drift), tell_making(facts.made, settings, facts.files)]
+    sections = [
+        *_tell_amiss(summary),
+        _tell_work(facts),
+        _tell_drift(facts.drift),
+        tell_making(facts.made, settings, facts.files),
+    ]
     return Page("Work list", subtitle, _tiles(summary), sections)
 
 
@@ -83,27 +99,49 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     if silent:
         of_then += "; what is foretold of them is of then, not of now"
     return [
-        Tile("To see to", f"{len(work):,}", "components with an alert on now"),
+        Tile(
+            "To see to",
+            f"{len(work):,}",
+            f"components whose alert is on, or was in the last {summary['lead_time_hours']:g} h",
+        ),
         Tile(
             "Most urgent",
-            f"{first['probability']:.0%}" if first else "-",
+            show_probability(first["probability"]) if first else "-",
             f"machine {first['machineID']}, {first['component']}" if first else "no alert is on",
         ),
-        Tile("Runs of alerts", f"{summary['episodes']:,}", "in the whole time"),
+        Tile("Runs of alerts", f"{summary['episodes']:,}", f"from {show_stamp(summary['start'])} on"),
         Tile("Silent machines", f"{silent:,}", of_then),
     ]
 
 
+def _tell_amiss(summary: Mapping[str, Any]) -> list[Section]:
+    """Return what the reader should know of the data before the work list, if anything."""
+    beyond, silent, words = f"more than {summary['horizon_hours']:g} h", summary["silent"], []
+    if silent["count"]:
+        named = [f"{row['machineID']} (since {show_stamp(row['datetime'])})" for row in silent["first"]]
+        more = f" and {silent['count'] - len(named):,} more" if silent["count"] > len(named) else ""
+        words.append(
+            f"Silent for {beyond} before the newest reading: machine{'s' * (silent['count'] > 1)} {', '.join(named)}"
+            f"{more}. What is foretold of them is of then, not of now."
+        )
+    words += [
+        f"No reading of {row['sensor']} for {beyond} on {show_count(row['machines'], 'machine')}, first "
+        f"{row['first']} (since {show_stamp(row['since'])}). What is foretold of them goes by the other sensors."
+        for row in summary["dead_sensors"]
+    ]
+    return [Section("amiss", "What is amiss in the data", words)] if words else []
+
+
 def _tell_work(facts: PredictionFacts) -> Section:
-    work = facts.summary["worklist"]
+    work, nearest = facts.summary["worklist"], _list_nearest(facts.summary["nearest"])
     if not work:
-        return Section("work", "What to see to", ["No alert is on: there is nothing to see to."])
+        return Section("work", "What to see to", ["No alert is on: there is nothing to see to."], grids=nearest)
     rows = [
         [
             str(row["rank"]),
-            f"{row['machineID']}" + (f" (silent since {show_stamp(row['datetime'])})" if row["is_stale"] else ""),
+            f"{row['machineID']}" + (f" (silent; foretold {show_stamp(row['datetime'])})" if row["is_stale"] else ""),
             row["component"],
-            f"{row['probability']:.0%}",
+            show_probability(row["probability"]),
             show_stamp(row["since"]),
             f"{show_stamp(row['expected_from'])} to {show_stamp(row['expected_until'])}",
             row["reasons"],
@@ -117,9 +155,17 @@ def _tell_work(facts: PredictionFacts) -> Section:
     if len(work) > _MOST_WORK:
         note += f" {len(work) - _MOST_WORK:,} more are in worklist.csv."
     figures = [_draw_outlook(number, outlook) for number, outlook in enumerate(facts.outlooks)]
-    return Section(
-        "work", "What to see to", [], figures, False, [Grid("Work list, the most urgent first", columns, rows, note)]
-    )
+    grids = [Grid("Work list, the most urgent first", columns, rows, note), *nearest]
+    return Section("work", "What to see to", figures=figures, grids=grids)
+
+
+def _list_nearest(nearest: list[dict[str, Any]]) -> list[Grid]:
+    rows = [
+        [f"{row['machineID']}", row["component"], *(show_probability(row[key]) for key in ("probability", "threshold"))]
+        for row in nearest
+    ]
+    columns = make_columns("machine", "component", ">probability", ">alert on at")
+    return [Grid("Nearest to an alert", columns, rows)] if rows else []
 
 
 def _draw_outlook(number: int, outlook: Outlook) -> Figure:

@@ -92,7 +92,7 @@ def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
     predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
     predictions = read(predicted)
-    # Stop at the moment with the most alerts, so that there is work.
+    # Stop at the moment with the most alerts, so that there is work; one has gone off within the lead time.
     end = predictions[predictions["alert"]]["datetime"].value_counts().index[0]
     edit("telemetry", lambda t: t[t["datetime"] <= end])(raw)
     outcome = predict(pdm, raw, model, tmp_path / "out")
@@ -100,17 +100,66 @@ def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
     work = pd.read_csv(
         tmp_path / "out/worklist.csv", parse_dates=["datetime", "since", "expected_from", "expected_until"]
     )
-    last = predictions[(predictions["datetime"] == end) & predictions["alert"]]
-    assert set(zip(work["machineID"], work["component"], strict=True)) == set(
-        zip(last["machineID"], last["component"], strict=True)
-    )
+    recent = predictions[predictions["datetime"].between(end - pd.Timedelta(hours=3), end) & predictions["alert"]]
+    last = recent.groupby(["machineID", "component"])["datetime"].max()
+    logs = [pd.read_parquet(raw / f"{name}.parquet") for name in ("maint", "failures")]
+    renewed = {
+        (machine, component)
+        for log in logs
+        for stamp, machine, component in log[["datetime", "machineID", log.columns[-1]]].itertuples(index=False)
+        if (machine, component) in last and last[machine, component] < stamp <= end
+    }
+    assert (last < end).any()
+    listed = work.set_index(["machineID", "component"])["datetime"]
+    assert listed.to_dict() == {pair: time for pair, time in last.items() if pair not in renewed}
     assert work["rank"].tolist() == list(range(1, len(work) + 1))
     assert work["probability"].is_monotonic_decreasing
     assert (work["since"] <= work["datetime"]).all()
     assert (work["expected_from"] == work["datetime"] + pd.Timedelta(hours=3)).all()
     assert (work["expected_until"] == work["datetime"] + pd.Timedelta(hours=48)).all()
     assert (work["reasons"].str.len() > 0).all()
+    means = work["reasons"].str.extractall(r"( mean of [^;]+)")[0]
+    assert means.str.fullmatch(r" mean of \d+ h is [\d.,]+ \(usually [\d.,]+\)").all()
+    assert len(means)
     assert work["reasons"][0] in outcome.stdout
+
+
+def test_what_has_failed_is_not_on_the_work_list_any_more(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    failures = pd.read_parquet(raw / "failures.parquet")
+    machine, component, end = failures.loc[failures["datetime"].idxmax(), ["machineID", "failure", "datetime"]]
+    edit("telemetry", lambda t: t[t["datetime"] <= end])(raw)
+    assert predict(pdm, raw, model, tmp_path / "out").code == 0
+    predictions, work = read(tmp_path / "out"), pd.read_csv(tmp_path / "out/worklist.csv")
+    own = predictions[(predictions["machineID"] == machine) & (predictions["component"] == component)]
+    assert own["alert"].tolist()[-2:] == [True, False]
+    assert (machine, component) not in set(zip(work["machineID"], work["component"], strict=True))
+
+
+def test_a_short_work_list_is_followed_by_what_is_nearest_to_an_alert(
+    predicted: Path, fleet: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    predictions = read(predicted)
+    recent = predictions.groupby("datetime")["alert"].sum().rolling(2).sum()
+    end = recent.index[(recent == 0) & (recent.index > "2015-05-01")][0]
+    outcome = predict(pdm, fleet, model, tmp_path / "out", "--until", end.isoformat())
+    last = predictions[predictions["datetime"] == end].nlargest(3, "probability")
+    summary = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert summary["worklist"] == []
+    nearest = summary["nearest"]
+    pairs = [*zip(last["machineID"], last["component"], strict=True)]
+    assert [(row["machineID"], row["component"]) for row in nearest] == pairs
+    assert [row["probability"] for row in nearest] == pytest.approx(last["probability"].tolist())
+    rules = json.loads((model / "bundle.json").read_text())["rules"]
+    assert {row["threshold"] for row in nearest} <= {round(rule["on"], 10) for rule in rules}
+    told = outcome.stdout.partition("work list: no alert is on\nnearest to an alert\n")[2]
+    assert "alert on at" in told
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Nearest to an alert" in page
+    assert json.loads((predicted / "predictions.json").read_text())["nearest"] != []
+    busy = predictions[predictions["alert"]]["datetime"].value_counts().index[0]
+    outcome = predict(pdm, fleet, model, tmp_path / "busy", "--until", busy.isoformat(), "--json")
+    assert len(outcome.json["worklist"]) > 2
+    assert outcome.json["nearest"] == []
 
 
 def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -140,6 +189,38 @@ def test_since_and_latest_write_less_and_change_nothing(
     assert_clear(both, 2, "--since: has no meaning beside --latest", "leave one of the two out")
     outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
     assert_clear(outcome, 4, "no instant from --since on; the last is 2015-05-31T06:00", "earlier --since")
+
+
+def test_until_tells_what_tables_that_end_then_tell(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    failures = pd.read_parquet(raw / "failures.parquet")
+    # Between two readings; a component failed three hours before the last row, a sensor is dead, a machine silent.
+    last = failures.loc[failures["datetime"].idxmax()]
+    end = last["datetime"] + pd.Timedelta(hours=3, minutes=30)
+    is_last, is_old = (
+        (lambda t: t["machineID"] == last["machineID"]),
+        (lambda t: t["datetime"] < end - pd.Timedelta("3D")),
+    )
+    edit("telemetry", lambda t: t.assign(volt=t["volt"].where(is_last(t) | is_old(t))))(raw)
+    edit("telemetry", lambda t: t[(t["machineID"] != 1) | is_old(t)])(raw)
+    assert predict(pdm, raw, model, tmp_path / "until", "--until", end.isoformat()).code == 0
+    for name in ("telemetry", "errors", "maint", "failures"):
+        edit(name, lambda t: t[t["datetime"] <= end])(raw)
+    assert predict(pdm, raw, model, tmp_path / "cut").code == 0
+    until, cut = (tmp_path / name for name in ("until", "cut"))
+    pd.testing.assert_frame_equal(read(until), read(cut), check_exact=True)
+    for name in ("worklist.csv", "drift.csv", "episodes.parquet", "predictions.json"):
+        assert (until / name).read_bytes() == (cut / name).read_bytes()
+    assert read(until)["datetime"].max() == end.floor("h")
+
+
+def test_until_and_since_must_leave_something(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    outcome = predict(pdm, fleet, model, tmp_path / "out", "--until", "2015-01-01T05:59")
+    assert_clear(
+        outcome, 4, "no instant until --until 2015-01-01T05:59; the first is 2015-01-01T06:00", "a later --until"
+    )
+    words = ("--since", "2015-05-15", "--until", "2015-05-14T20:00-02:00")
+    outcome = predict(pdm, fleet, model, tmp_path / "out", *words)
+    assert_clear(outcome, 2, "--since 2015-05-15T00:00 is after --until 2015-05-14T22:00", "an earlier --since")
 
 
 def rename_sensor(raw: Path) -> None:
@@ -276,10 +357,39 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
     assert outcome.code == 0, outcome.stderr
     told = "warning: silent for more than 48 h before the newest reading (2015-05-31T06:00): 1 of 16 machines, first"
     assert f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); what is foretold of them is of then" in outcome.stderr
-    assert f"{machine} (silent since {end:%Y-%m-%d %H:%M})" in outcome.stdout
+    assert f"{machine} (silent; foretold {end:%Y-%m-%d %H:%M})" in outcome.stdout
     silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
     assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
     assert json.loads((predicted / "predictions.json").read_text())["silent"] == {"count": 0, "first": []}
+    page = (tmp_path / "out/report.html").read_text()
+    assert "What is amiss in the data" in page
+    assert f'machine {machine} (since <span class="stamp">{end:%Y-%m-%d %H:%M}</span>). What is foretold of' in page
+    assert "What is amiss in the data" not in (predicted / "report.html").read_text()
+
+
+def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    died = pd.Timestamp("2015-05-20T04:00")
+    edit("telemetry", lambda t: t.assign(volt=t["volt"].where((t["machineID"] < 3) | (t["datetime"] <= died))))(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    told = "warning: no reading of volt for more than 48 h on 14 of 16 machines, first 3 (since 2015-05-20T04:00); "
+    assert f"{told}what is foretold of them goes by the other sensors\n" in outcome.stderr
+    summary = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert summary["dead_sensors"] == [{"sensor": "volt", "machines": 14, "first": 3, "since": "2015-05-20T04:00:00"}]
+    page = (tmp_path / "out/report.html").read_text()
+    assert "No reading of volt for more than 48 h on 14 machines, first 3" in page
+    assert page.index("No reading of volt") < page.index("What to see to</h2>")
+
+
+def test_telemetry_too_short_for_the_features_is_warned_of(
+    fleet: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    told = "days; features look back up to 33: give the whole log, not only what is new\n"
+    edit("telemetry", lambda t: t[t["datetime"] > "2015-05-01T06:00"])(raw)
+    assert f"warning: telemetry spans only 30 {told}" in predict(pdm, raw, model, tmp_path / "month").stderr
+    until = predict(pdm, fleet, model, tmp_path / "until", "--until", "2015-01-15T06:00")
+    assert f"warning: telemetry spans only 14 {told}" in until.stderr
+    assert "spans only" not in predict(pdm, fleet, model, tmp_path / "whole", "--latest").stderr
 
 
 def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:

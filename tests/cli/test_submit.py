@@ -67,6 +67,9 @@ def test_a_dry_run_imports_neither_azure_nor_the_learning_libraries(fleet: Path)
     assert not imported & {"azure", "sklearn", "xgboost", "statsmodels", "optuna"}
 
 
+PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -82,6 +85,8 @@ def test_a_dry_run_imports_neither_azure_nor_the_learning_libraries(fleet: Path)
         (["train", "--prepared", "azureml:p:1", "--algorithms", "magic"], "unknown algorithm 'magic'"),
         (["train", "--prepared", "azureml:p:1", "--dry-run"], "options of the job stand before the command"),
         (["train", "--prepared", "azureml:p:1", "--unit", "${{inputs.a}}"], "Azure ML would replace a part of it"),
+        ([*PREDICT, "--since", "2015-02-01", "--latest"], "--since: has no meaning beside --latest"),
+        ([*PREDICT, "--since", "2015-02-01", "--until", "2015-01-01"], "--since 2015-02-01T00:00 is after --until"),
         (["train", "--prepared", "/no/such/folder"], "no such folder"),
         (["train", "--prepared", "azureml:p"], "no data asset"),
         (["train", "--prepared", "azureml://p"], "no address"),
@@ -102,6 +107,11 @@ def test_what_is_wrong_is_told_before_anything_is_sent(pdm: Pdm, words: list[str
     assert outcome.code == 2, outcome.stderr
     assert line in outcome.stderr.splitlines()[0]
     assert outcome.stdout == ""
+
+
+def test_the_moment_to_foretell_from_goes_with_the_job(pdm: Pdm) -> None:
+    outcome = pdm("submit", "--dry-run", *PREDICT, "--until", "2015-12-01")
+    assert " --until 2015-12-01T00:00:00" in yaml.safe_load(outcome.stdout)["command"]
 
 
 def test_an_empty_folder_is_not_uploaded(pdm: Pdm, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ def test_usual_values_are_the_deciles_of_the_training_rows() -> None:
     values = np.concatenate([np.arange(1, 101), np.full(25, np.nan)]).astype(np.float32)[:, None]
     usual = usual_values(take_fingerprint(values, ["volt"], ()))["volt"]
     assert (usual.low, usual.middle, usual.high, usual.missing) == (10, 50, 90, 0.2)
+    assert usual.told == 50
+    assert replace(usual, missing=0.51).told is None
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=60))
@@ -46,6 +49,7 @@ def test_a_feature_that_was_never_known_has_no_usual_value() -> None:
     usual = usual_values(take_fingerprint(np.full((4, 1), np.nan, np.float32), ["x"], ()))["x"]
     assert math.isnan(usual.middle)
     assert usual.missing == 1
+    assert usual.told is None
 
 
 def rows() -> Instants:

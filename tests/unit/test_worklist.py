@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from fleet_builders import EPOCH_US, HOUR_US, rows_frame, stamps
+from fleet_builders import EPOCH_US, HOUR_US, Event, log_frame, rows_frame, stamps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -16,7 +18,7 @@ from problem_builders import FOREVER, TRAIN, context_of, simulated
 from pdm_cli.core.events import Instants
 from pdm_cli.core.feature_words import describe_feature
 from pdm_cli.core.features import FEATURES, LEARNED, build_features, learn_states, match_states
-from pdm_cli.core.worklist import Reason, find_alert_episodes, find_silent, rank_work, top_reasons
+from pdm_cli.core.worklist import Reason, find_alert_episodes, find_nearest, rank_work, top_reasons
 
 fast = settings(deadline=None, derandomize=True, max_examples=30)
 COMPONENTS = ["comp1", "comp2"]
@@ -30,6 +32,17 @@ tables = fleets.flatmap(
     lambda fleet: st.dictionaries(
         st.tuples(st.sampled_from(fleet), st.integers(0, 40).map(lambda n: 3.0 * n)), readings, min_size=1, max_size=40
     )
+)
+
+
+logs = st.lists(
+    st.builds(
+        Event,
+        st.sampled_from([1, 2, 7, 10, "a", "B"]),
+        st.integers(0, 80).map(lambda n: 1.5 * n),
+        st.sampled_from([*COMPONENTS, "pump"]),
+    ),
+    max_size=20,
 )
 
 
@@ -53,9 +66,19 @@ def hour_of(stamp: pd.Timestamp) -> float:
     return (stamp.value // 1000 - EPOCH_US) / HOUR_US
 
 
-def work_of(table: Table, *, lead: float = 3.0, horizon: float = 48.0) -> pd.DataFrame:
+def work_of(
+    table: Table, replaced: Sequence[Event] = (), failed: Sequence[Event] = (), lead: float = 3.0, horizon: float = 48.0
+) -> pd.DataFrame:
     instants, probabilities, alerts = parts(table)
-    return rank_work(instants, probabilities, alerts, COMPONENTS, lead_time_hours=lead, horizon_hours=horizon)
+    return rank_work(
+        instants,
+        probabilities,
+        alerts,
+        COMPONENTS,
+        renewals=[log_frame(replaced), log_frame(failed)],
+        lead_time_hours=lead,
+        horizon_hours=horizon,
+    )
 
 
 def series(machine: Any, on: str, *, probability: float = 0.5, start: float = 0.0) -> Table:
@@ -79,20 +102,23 @@ def slow_episodes(table: Table, merge_hours: float) -> list[tuple[Any, str, floa
     return sorted(found, key=lambda episode: (episode[0], episode[2], episode[1]))
 
 
-def slow_work(table: Table, horizon: float) -> list[tuple[Any, str, float, float, float, bool]]:
+def slow_work(
+    table: Table, renewed: Sequence[Event], lead: float, horizon: float
+) -> list[tuple[Any, str, float, float, float, bool]]:
     found = []
     newest = max(hour for _, hour in table)
     for machine in {machine for machine, _ in table}:
         own = sorted((hour for m, hour in table if m == machine), reverse=True)
         for column, component in enumerate(COMPONENTS):
-            since = None
-            for hour in own:
-                if not table[machine, hour][0][column]:
+            past = {event.hour for event in renewed if (event.machine, event.kind) == (machine, component)}
+            for place, hour in enumerate(own):
+                if own[0] - hour > lead or any(hour < end <= own[0] for end in past):
                     break
-                since = hour
-            if since is not None:
-                probability = table[machine, own[0]][1][column]
-                found.append((machine, component, probability, own[0], since, newest - own[0] > horizon))
+                if table[machine, hour][0][column]:
+                    run = takewhile(lambda h, m=machine, c=column: table[m, h][0][c], own[place:])
+                    probability = table[machine, hour][1][column]
+                    found.append((machine, component, probability, hour, min(run), newest - own[0] > horizon))
+                    break
     return sorted(found, key=lambda work: (-work[2], work[4], work[0], work[1]))
 
 
@@ -103,16 +129,32 @@ def test_episodes_equal_a_walk_over_the_rows(table: Table, merge_hours: float) -
 
 
 @fast
-@given(tables, st.sampled_from([3.0, 12.0, 48.0]))
-def test_the_work_list_equals_a_walk_back_from_the_last_row(table: Table, horizon: float) -> None:
-    found = work_of(table, horizon=horizon)
-    expected = slow_work(table, horizon)
+@given(tables, logs, logs, st.sampled_from([0.0, 3.0, 7.5]), st.sampled_from([12.0, 48.0]))
+def test_the_work_list_equals_a_walk_back_from_the_last_row(
+    table: Table, replaced: list[Event], failed: list[Event], lead: float, horizon: float
+) -> None:
+    found = work_of(table, replaced, failed, lead, horizon)
+    expected = slow_work(table, replaced + failed, lead, horizon)
     keys = ["machineID", "component", "probability"]
     assert [tuple(row) for row in found[keys].itertuples(index=False)] == [row[:3] for row in expected]
     assert [hour_of(stamp) for stamp in found["datetime"]] == [row[3] for row in expected]
     assert [hour_of(stamp) for stamp in found["since"]] == [row[4] for row in expected]
+    assert [hour_of(stamp) for stamp in found["expected_from"]] == [row[3] + lead for row in expected]
+    assert [hour_of(stamp) for stamp in found["expected_until"]] == [row[3] + horizon for row in expected]
     assert found["is_stale"].tolist() == [row[5] for row in expected]
     assert found["rank"].tolist() == list(range(1, len(expected) + 1))
+
+
+@fast
+@given(tables, logs, logs, st.integers(0, 40).map(lambda n: 3.0 * n))
+def test_events_to_come_leave_the_work_list_as_it_is(
+    table: Table, replaced: list[Event], failed: list[Event], now: float
+) -> None:
+    past = {row: reading for row, reading in table.items() if row[1] <= now}
+    if not past:
+        return
+    known = [[event for event in log if event.hour <= now] for log in (replaced, failed)]
+    pd.testing.assert_frame_equal(work_of(past, *known), work_of(past, replaced, failed), check_exact=True)
 
 
 @fast
@@ -145,7 +187,7 @@ def test_a_short_pause_joins_and_a_long_one_parts_episodes() -> None:
 
 
 def test_the_work_list_worked_by_hand() -> None:
-    table = series(1, "1.111", probability=0.4) | series(2, "..22b", probability=0.9) | series(3, "bbbb.")
+    table = series(1, "1.111", probability=0.4) | series(2, "..22b", probability=0.9) | series(3, "bbb..")
     found = work_of(table)
     assert found[["rank", "machineID", "component"]].to_numpy().tolist() == [
         [1, 2, "comp2"],
@@ -158,6 +200,22 @@ def test_the_work_list_worked_by_hand() -> None:
     assert found["expected_from"].tolist() == stamps([15, 15, 15]).tolist()
     assert found["expected_until"].tolist() == stamps([60, 60, 60]).tolist()
     assert not found["is_stale"].any()
+
+
+def test_a_failure_within_the_lead_time_stays_on_the_list_until_it_comes() -> None:
+    # Rows every 3 h; the alert is off at the last one, for nothing is due between 3 and 48 h after it.
+    table = series(1, ".222.", probability=0.9)
+    found = work_of(table)
+    assert found["datetime"].tolist() == stamps([9]).tolist()
+    assert found["since"].tolist() == stamps([3]).tolist()
+    assert found["expected_from"].tolist() == stamps([12]).tolist()
+    assert found["probability"].tolist() == [0.9]
+    assert work_of(table, lead=2.5).empty
+    for comes, listed in ((9, 1), (9.5, 0), (12, 0), (12.5, 1)):
+        event = [Event(1, comes, "comp2")]
+        assert len(work_of(table, replaced=event)) == len(work_of(table, failed=event)) == listed
+    others = [Event(1, 12, "comp1"), Event(2, 12, "comp2")]
+    assert len(work_of(table, others, others)) == 1
 
 
 def test_equal_work_is_ranked_by_machine_then_component() -> None:
@@ -173,17 +231,28 @@ def test_a_machine_that_fell_silent_is_listed_as_stale() -> None:
 
 
 @fast
-@given(tables, st.sampled_from([3.0, 12.0, 48.0]))
-def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table, horizon: float) -> None:
-    found = find_silent(parts(table)[0], horizon_hours=horizon)
+@given(tables, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3))
+def test_nearest_to_an_alert_is_what_is_most_probable_of_the_rest(
+    table: Table, thresholds: tuple[float, float], most: int
+) -> None:
+    instants, probabilities, _ = parts(table)
+    worklist = work_of(table)
+    hours = {"horizon_hours": 48.0, "most": most}
+    found = find_nearest(instants, probabilities, COMPONENTS, worklist, thresholds=thresholds, **hours)
+    listed = set(zip(worklist["machineID"], worklist["component"], strict=True))
     lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
-    expected = [(machine, last) for machine, last in sorted(lasts.items()) if max(lasts.values()) - last > horizon]
-    assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
+    expected = [
+        (machine, component, table[machine, last][1][column], thresholds[column])
+        for machine, last in sorted(lasts.items())
+        for column, component in enumerate(COMPONENTS)
+        if (machine, component) not in listed and thresholds[column] <= 1 and max(lasts.values()) - last <= 48
+    ]
+    assert list(found.itertuples(index=False, name=None)) == sorted(expected, key=lambda row: -row[2])[:most]
 
 
 @pytest.mark.parametrize("machine", [4, "pump 4"])
 def test_no_alert_gives_no_rows_but_the_same_types(machine: Any) -> None:
-    some, none = work_of(series(machine, "1")), work_of(series(machine, "1."))
+    some, none = work_of(series(machine, "1")), work_of(series(machine, "1.."))
     assert len(none) == 0
     assert list(none.columns) == [
         *("rank", "machineID", "component", "probability", "datetime", "since"),
@@ -201,7 +270,8 @@ def test_no_alert_gives_no_rows_but_the_same_types(machine: Any) -> None:
 def test_without_rows_there_is_no_work() -> None:
     full, probabilities, alerts = parts(series(1, "1"))
     none = Instants(full.machines, full.codes[:0], full.times[:0])
-    found = rank_work(none, probabilities[:0], alerts[:0], COMPONENTS, lead_time_hours=3, horizon_hours=48)
+    hours = {"lead_time_hours": 3, "horizon_hours": 48}
+    found = rank_work(none, probabilities[:0], alerts[:0], COMPONENTS, renewals=[], **hours)
     assert len(found) == 0
 
 
@@ -267,6 +337,26 @@ def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None
 )
 def test_reasons_read_as_plain_english(name: str, value: float | str | None, words: str) -> None:
     assert describe_feature(name, value) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("volt_mean_24h", 146.7, "volt mean of 24 h is 146.7 (usually 170.2)"),
+        ("volt_std_3h", 12.0, "volt standard deviation of 3 h is 12 (usually 170.2)"),
+        ("error2_count_24h", 4.0, "4 of error2 in 24 h (usually 170.2)"),
+        ("age", 18.0, "age = 18 (usually 170.2)"),
+        ("model", "model3", "model = model3"),
+        ("volt_mean_24h", None, "volt mean of 24 h unknown"),
+        ("hours_since_error1", 21.0, "error1 21 h ago"),
+        ("volt_shift", -6.123, "test statistic of a volt shift is -6.123"),
+        ("volt_shift_step", 1.84, "volt shifted by +1.8 standard deviations"),
+        ("comp1_match", 12.0, "looks like the time before earlier failures of comp1"),
+        ("visit_phase", 0.451, "45% of the time to the next visit gone by"),
+    ],
+)
+def test_the_usual_value_stands_beside_a_plain_number(name: str, value: float | str | None, words: str) -> None:
+    assert describe_feature(name, value, usual=170.2) == words
 
 
 def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
