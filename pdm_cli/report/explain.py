@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.core.feature_words import tell_value
-from pdm_cli.report.page import show_stamp
+from pdm_cli.report.page import show_probability, show_stamp
 from pdm_cli.report.results import make_table
 from pdm_cli.report.screen import Prose
 
@@ -69,7 +69,7 @@ def _draw_components(found: dict[str, Any]) -> RenderableType:
     for name, row in found["components"].items():
         alert = f"since {show_stamp(row['since'])[5:]}" if row["alert"] else "off"
         line = Sparkline(found["before"]["probabilities"][name], 0.0, 1.0)
-        table.add_row(name, f"{row['probability']:.1%}", alert, line)
+        table.add_row(name, show_probability(row["probability"]), alert, line)
     return table
 
 
