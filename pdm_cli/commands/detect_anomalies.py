@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _STAGE = STAGES["detect-anomalies"]
 _WORST_MACHINES = 5
-_ROWS_A_WORKER = 300_000
+_BYTES_A_WORKER = 10_000_000
 _COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
@@ -54,18 +54,19 @@ def detect_anomalies(
 
 def detect(task: Task) -> dict[str, Any]:
     """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
-    from pdm_cli import tables
-    from pdm_cli.commands.row_groups import judge_row_group
-    from pdm_cli.commands.workers import in_order
+    from pdm_cli.commands.row_groups import judge_row_group, warm_up
+    from pdm_cli.commands.workers import started
     from pdm_cli.schema import TELEMETRY
 
-    params = task.settings.detect
-    path = tables.require_file(task.inputs["prepared"], TELEMETRY)
-    step_us = tables.read_step(path)
-    work = partial(judge_row_group, path, step_us, params)
+    params, folder = task.settings.detect, task.inputs["prepared"]
     # The other processes set off first: what is imported from here on, they import at the same time.
-    with in_order(work, tables.count_row_groups(path), workers=_count_workers(params.jobs, path)) as results:
-        return _write(task, path, step_us, results)
+    with started(_count_workers(params.jobs, folder / TELEMETRY.file), warm_up=warm_up) as in_order:
+        from pdm_cli import tables
+
+        path = tables.require_file(folder, TELEMETRY)
+        step_us = tables.read_step(path)
+        work = partial(judge_row_group, path, step_us, params)
+        return _write(task, path, step_us, in_order(work, tables.count_row_groups(path)))
 
 
 def _write(
@@ -106,10 +107,11 @@ def _judged_by(params: DetectParams, lengths: Lengths) -> dict[str, float]:
 
 def _count_workers(jobs: int, path: Path) -> int:
     """Return the processes to use: as told, else one a core, but none that takes longer to start than it saves."""
-    from pdm_cli import tables
-
-    most = jobs or min(os.cpu_count() or 1, tables.count_rows(path) // _ROWS_A_WORKER)
-    return max(1, min(most, tables.count_row_groups(path)))
+    if jobs:
+        return jobs
+    # By its size, for to open it takes an import that the other processes need not wait for.
+    size = path.stat().st_size if path.is_file() else 0
+    return max(1, min(os.cpu_count() or 1, size // _BYTES_A_WORKER))
 
 
 def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from pdm_cli.core.detectors import Found
 
 
+def warm_up() -> None:
+    """Import what :func:`judge_row_group` needs, before it is known what to judge."""
+    import pdm_cli.core.cleaning
+    import pdm_cli.core.detectors
+    import pdm_cli.tables  # noqa: F401
+
+
 def judge_row_group(
     path: Path, step_us: int, params: DetectParams, group: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Found]]:

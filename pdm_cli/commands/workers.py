@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, connection, get_context, parent_process
 from threading import Thread
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from pdm_cli.errors import TryAgain
 
@@ -26,39 +26,60 @@ _IN_HAND = 2
 _AHEAD = 4
 
 
-@contextmanager
-def in_order(work: Callable[[int], Result], count: int, *, workers: int) -> Iterator[Iterator[Result]]:
-    """Give ``work(0)``, ``work(1)`` … with up to ``workers`` of them done at the same time.
+class InOrder(Protocol):
+    """Gives ``work(0)`` … ``work(count - 1)`` in order, several of them done at the same time."""
 
-    The other processes set off when the block begins, this one as soon as a result is asked for: what it has to do
-    before, such as its slow imports, takes no time of theirs. They have ended when the block ends.
+    def __call__(self, work: Callable[[int], Result], count: int) -> Iterator[Result]:
+        """Give the results in order.
+
+        Parameters
+        ----------
+        work : callable
+            Can be pickled, as what it returns can; must not depend on what was done before. The other processes
+            import its module: a small one lets them begin sooner.
+        count : int
+            How many pieces of work there are.
+
+        Returns
+        -------
+        iterator
+            The results. At most four times as many pieces as there are processes are done ahead of the reader, so
+            that memory stays flat.
+
+        Raises
+        ------
+        TryAgain
+            If another process ends before its work is done.
+        """
+
+
+@contextmanager
+def started(workers: int, *, warm_up: Callable[[], None]) -> Iterator[InOrder]:
+    """Give a way to do pieces of work on up to ``workers`` processes, which set off when the block begins.
+
+    What this process has to do before it knows the work, such as its slow imports, takes no time of theirs. They
+    have ended when the block ends.
 
     Parameters
     ----------
-    work : callable
-        Can be pickled, as what it returns can; must not depend on what was done before. The other processes import
-        its module: a small one lets them begin sooner.
-    count : int
-        How many pieces of work there are.
     workers : int
-        Processes, this one included. At most four times as many pieces are done ahead of the reader, so that memory
-        stays flat.
+        Processes, this one included.
+    warm_up : callable
+        What the other processes do first, such as their slow imports; can be pickled.
 
     Yields
     ------
-    iterator
-        The results in order.
-
-    Raises
-    ------
-    TryAgain
-        If another process ends before its work is done.
+    InOrder
+        To be called once the work is known.
     """
     if workers == 1:
-        yield map(work, range(count))
+        yield lambda work, count: map(work, range(count))
         return
     with _others(workers - 1) as pool:
-        yield map(_Pieces(pool, work, count, workers).result, range(count))
+        for _ in range(workers - 1):
+            with _without_interrupt():
+                pool.submit(warm_up)
+        yield lambda work, count: map(_Pieces(pool, work, count, workers).result, range(count))
 
 
 class _Pieces(Generic[Result]):

@@ -3,15 +3,30 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from threading import Timer
+from typing import TypeVar
 
 import pytest
 
-from pdm_cli.commands.workers import in_order
+from pdm_cli.commands.workers import started
 from pdm_cli.errors import DataError, TryAgain
+
+T = TypeVar("T")
+
+
+@contextmanager
+def in_order(work: Callable[[int], T], count: int, *, workers: int) -> Iterator[Iterator[T]]:
+    with started(workers, warm_up=get_ready) as do_in_order:
+        yield do_in_order(work, count)
+
+
+def get_ready() -> None:
+    """Nothing to import."""
 
 
 def square(number: int) -> int:
@@ -102,6 +117,19 @@ def test_ctrl_c_waits_for_no_piece() -> None:
     with pytest.raises(KeyboardInterrupt), in_order(work, 1_000_000, workers=2) as results:
         next(results)
     assert time.monotonic() - start < 10
+    assert not active_children()
+
+
+def touch(path: Path) -> None:
+    path.touch()
+
+
+def test_the_other_process_warms_up_before_the_work_is_known(tmp_path: Path) -> None:
+    with started(2, warm_up=partial(touch, tmp_path / "warm")):
+        until = time.monotonic() + 10
+        while not (tmp_path / "warm").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+    assert (tmp_path / "warm").exists()
     assert not active_children()
 
 
