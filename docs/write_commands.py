@@ -23,8 +23,9 @@ COLOURING = ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS")
 
 def list_commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield the words of each command below a group, and those of the groups, in the order of help."""
-    for name, command in group.commands.items():
+    for name in group.commands:
         yield (*words, name)
+        command = group.load(name) if hasattr(group, "load") else group.commands[name]
         if hasattr(command, "commands"):
             yield from list_commands(command, (*words, name))
 

@@ -15,26 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from pdm_cli import __version__
-from pdm_cli.commands import (
-    completion,
-    config,
-    demo,
-    detect_anomalies,
-    doctor,
-    evaluate,
-    explain,
-    fetch_results,
-    import_csv,
-    jobs,
-    predict,
-    preprocess,
-    report,
-    run,
-    simulate,
-    submit,
-    train,
-)
-from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
+from pdm_cli.commands import completion
+from pdm_cli.commands.helping import HelpfulApp, LazyGroup, Listed
 from pdm_cli.commands.words import explain_usage
 from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
 from pdm_cli.remote.texts import hide_signatures
@@ -49,6 +31,84 @@ _COLOUR_WANTED = ("FORCE_COLOR", "PY_COLORS")
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBUSY)
 
 
+# One entry a command, in the order of help.
+COMMANDS = {
+    "demo": Listed(
+        "demo:demo",
+        "Simulate a small fleet, run all stages on it, show what is to be done on the last day, and what then "
+        "happened.",
+        "First steps",
+    ),
+    "import": Listed(
+        "import_csv:import_csv", "Turn CSV logs into the raw tables that the other commands read.", "First steps"
+    ),
+    "simulate": Listed(
+        "simulate:simulate",
+        "Simulate a fleet: raw tables whose failures announce themselves, and truth.parquet, which tells how.",
+        "First steps",
+    ),
+    "run": Listed("run:run", "Take raw tables through all stages to a trained model.", "From raw tables to a model"),
+    "preprocess": Listed(
+        "preprocess:preprocess",
+        "Clean raw tables, put telemetry on a regular grid, and compute rolling features.",
+        "From raw tables to a model",
+    ),
+    "detect-anomalies": Listed(
+        "detect_anomalies:detect_anomalies",
+        "Find anomalous readings of every machine and sensor with Seasonal Hybrid ESD.",
+        "From raw tables to a model",
+    ),
+    "train": Listed(
+        "train:train",
+        "Train a model that tells which component fails within the horizon, and test it on what it has not seen.",
+        "From raw tables to a model",
+    ),
+    "predict": Listed(
+        "predict:predict",
+        "Foretell failures from new raw tables: probabilities, alerts, and a work list ranked by probability.",
+        "With a model",
+    ),
+    "explain": Listed(
+        "explain:explain",
+        "Tell which features drove the probability of a failure, beside their usual values and the days before.",
+        "With a model",
+    ),
+    "evaluate": Listed(
+        "evaluate:evaluate",
+        "Score a model on raw tables with known failures: other machines, or later time.",
+        "With a model",
+    ),
+    "report": Listed(
+        "report:report",
+        "Make report.html of a model or of predictions anew: one file, for any browser, without a network.",
+        "With a model",
+    ),
+    "submit": Listed(
+        "submit:submit",
+        "Run a command on Azure Machine Learning: the same options, the same files.",
+        "Azure Machine Learning",
+        # Options of the job stand before the command that is submitted, and that one's own after it.
+        {"allow_interspersed_args": False},
+    ),
+    "fetch-results": Listed(
+        "fetch_results:fetch_results",
+        "Fetch the outputs and the logs of a finished job, and show its result as the command that ran would.",
+        "Azure Machine Learning",
+    ),
+    "jobs": Listed("jobs:app", "Jobs on Azure ML: list, show, logs, cancel, register.", "Azure Machine Learning"),
+    "doctor": Listed(
+        "doctor:doctor",
+        "Check the installation, the config, and the workspace of Azure ML if one is set: what is found, and the way "
+        "out.",
+        "This program",
+    ),
+    "config": Listed("config:app", "The settings that hold here: show.", "This program"),
+    "completion": Listed(
+        "completion:completion", "Print the script that lets a shell complete commands and options.", "This program"
+    ),
+}
+
+
 class InternalError(PdmError):
     """A bug: something that no message was written for."""
 
@@ -56,8 +116,10 @@ class InternalError(PdmError):
     exit_code = 1
 
 
-class ErrorMappingGroup(HelpfulGroup):
+class ErrorMappingGroup(LazyGroup):
     """The root command; gives the same exit codes in a process and under a test runner."""
+
+    listed = COMMANDS
 
     def main(
         self,
@@ -149,26 +211,6 @@ def _root(
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(UsageError.exit_code)
-
-
-app.command("preprocess")(preprocess.preprocess)
-app.command("detect-anomalies")(detect_anomalies.detect_anomalies)
-app.command("train")(train.train)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("explain")(explain.explain)
-app.command("run")(run.run)
-app.command("fetch-results")(fetch_results.fetch_results)
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(config.app, name="config")
-app.command("completion")(completion.completion)
-app.command("demo")(demo.demo)
-app.command("simulate")(simulate.simulate)
-app.command("doctor")(doctor.doctor)
-app.command("import")(import_csv.import_csv)
-app.command("report")(report.report)
-# Options of the job stand before the command that is submitted, and that one's own after it.
-app.command("submit", context_settings={"allow_interspersed_args": False})(submit.submit)
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
-from pdm_cli.commands.options import OUTPUT_PANEL, bind, with_settings
+from pdm_cli.commands.options import bind, with_settings
+from pdm_cli.commands.panels import OUTPUT_PANEL
 from pdm_cli.errors import UsageError
 
 app = HelpfulApp(cls=HelpfulGroup, help="The settings that hold here: show.")

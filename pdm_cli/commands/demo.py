@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pdm_cli.commands.options import DATA_PANEL, OUTPUT_PANEL, with_settings
+from pdm_cli.commands.options import with_settings
+from pdm_cli.commands.panels import DATA_PANEL, OUTPUT_PANEL
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import ColumnsParams, PredictParams, PreprocessParams, Settings
 from pdm_cli.report.screen import Screen

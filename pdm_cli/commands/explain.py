@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdm_cli.commands.options import DATA_PANEL, OUTPUT_PANEL, input_port, with_settings
+from pdm_cli.commands.options import input_port, with_settings
+from pdm_cli.commands.panels import DATA_PANEL, OUTPUT_PANEL
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.params import Settings

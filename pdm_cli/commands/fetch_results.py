@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pdm_cli.commands.options import OUTPUT_PANEL, Out, Overwrite, with_settings
+from pdm_cli.commands.options import Out, Overwrite, with_settings
+from pdm_cli.commands.panels import OUTPUT_PANEL
 from pdm_cli.errors import JobCancelled, JobFailed, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen

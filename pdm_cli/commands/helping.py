@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, get_args, get_origin
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, ClassVar, get_args, get_origin
 
 import typer
+import typer.main
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from pdm_cli.commands.options import OUTPUT_PANEL
+from pdm_cli.commands.panels import OUTPUT_PANEL
 
 _EXAMPLE = "Example: "
 # How Typer shows an argument that must be given.
@@ -47,6 +50,55 @@ class HelpfulGroup(TyperGroup):
     def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]
         """Return the parameters."""
         return _name_values(super().get_params(ctx))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A command that is imported when it is called.
+
+    Attributes
+    ----------
+    source : str
+        ``module:name`` below :mod:`pdm_cli.commands`, of its function or, for a group of commands, its app.
+    line : str
+        What the list of commands says of it: the first paragraph of its docstring, or the group's help.
+    panel : str
+        Group of commands in which it is listed.
+    context_settings : dict
+        How its words are parsed.
+    """
+
+    source: str
+    line: str
+    panel: str
+    context_settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LazyGroup(HelpfulGroup):
+    """A group that imports a command when it is called: its own help needs a line a command, and so no import."""
+
+    listed: ClassVar[Mapping[str, Listed]] = {}
+
+    def __init__(self, **extra: Any) -> None:
+        super().__init__(**extra)
+        for name, one in self.listed.items():
+            self.add_command(TyperCommand(name, help=one.line, rich_help_panel=one.panel))
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:  # type: ignore[override]
+        """Find the command that the words begin with, and import it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and self.load(name), rest
+
+    def load(self, name: str) -> Any:
+        """Return a command, or a group of them, with all its options."""
+        one = self.listed[name]
+        module, _, attribute = one.source.partition(":")
+        found = getattr(import_module(f"pdm_cli.commands.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_group(found)
+        app = HelpfulApp(add_completion=False, rich_markup_mode="rich")
+        app.command(name, context_settings=dict(one.context_settings))(found)
+        return typer.main.get_command(app)
 
 
 class HelpfulApp(typer.Typer):

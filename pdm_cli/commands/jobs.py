@@ -11,7 +11,8 @@ import typer
 
 from pdm_cli.commands import register
 from pdm_cli.commands.helping import HelpfulApp, HelpfulGroup
-from pdm_cli.commands.options import OUTPUT_PANEL, with_settings
+from pdm_cli.commands.options import with_settings
+from pdm_cli.commands.panels import OUTPUT_PANEL
 from pdm_cli.errors import JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.params import Settings
 from pdm_cli.remote.patience import insist

@@ -10,14 +10,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
+from pdm_cli.commands.panels import AZURE_PANEL, DATA_PANEL, MODEL_PANEL, OUTPUT_PANEL
 from pdm_cli.config import option_name, section_fields
 from pdm_cli.params import SECTIONS
 from pdm_cli.report.screen import Screen
 
-DATA_PANEL = "Data"
-MODEL_PANEL = "Model"
-AZURE_PANEL = "Azure"
-OUTPUT_PANEL = "Output"
 _ALIASES = {"smooth_hours": "--smooth", "time_budget_seconds": "--time-budget", "alert_rule": "--threshold"}
 # A longer default would be cut off in the help.
 _LONGEST_DEFAULT = 40

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pdm_cli.commands.options import OUTPUT_PANEL, Out, Overwrite, input_port, with_settings
+from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
+from pdm_cli.commands.panels import OUTPUT_PANEL
 from pdm_cli.commands.stages import CHAIN, STAGES, Stage, list_sections
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen

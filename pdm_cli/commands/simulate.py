@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from pdm_cli.commands.options import DATA_PANEL, Out, Overwrite, with_settings
+from pdm_cli.commands.options import Out, Overwrite, with_settings
+from pdm_cli.commands.panels import DATA_PANEL
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 

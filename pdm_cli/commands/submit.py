@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdm_cli.commands.options import AZURE_PANEL, OUTPUT_PANEL, bind, with_settings
+from pdm_cli.commands.options import bind, with_settings
+from pdm_cli.commands.panels import AZURE_PANEL, OUTPUT_PANEL
 from pdm_cli.errors import JobCancelled, JobFailed, UsageError
 from pdm_cli.report.screen import Screen
 

@@ -119,7 +119,7 @@ def test_the_workflows_call_commands_that_there_are(name: str) -> None:
 def parse(command: Any, words: list[str]) -> None:
     """Let a command, or the sub-command that is named first, read its options."""
     if hasattr(command, "commands"):
-        parse(command.commands[words[0]], words[1:])
+        parse(command.load(words[0]) if hasattr(command, "load") else command.commands[words[0]], words[1:])
     else:
         extra = {"allow_interspersed_args": False} if command.name == "submit" else {}
         command.make_context(command.name, words, **extra)

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from pdm_cli.app import app
+from pdm_cli.app import COMMANDS as LISTED
+from pdm_cli.app import ErrorMappingGroup
 from pdm_cli.config import option_name, resolve
 from pdm_cli.params import SECTIONS, Settings
 from tests.cli.conftest import Pdm
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [str(command.name) for command in app.registered_commands]
-GROUPS: list[Any] = app.registered_groups
-IN_GROUPS = [f"{group.name} {one.name}" for group in GROUPS for one in group.typer_instance.registered_commands]
+LOADED: dict[str, Any] = {name: ErrorMappingGroup(name="pdm").load(name) for name in LISTED}
+COMMANDS = [name for name, command in LOADED.items() if not hasattr(command, "commands")]
+IN_GROUPS = [f"{name} {one}" for name in LISTED if name not in COMMANDS for one in LOADED[name].commands]
 HEAVY = (
     "pandas",
     "numpy",
@@ -38,7 +38,12 @@ HEAVY = (
 def test_help_lists_every_command(pdm: Pdm) -> None:
     outcome = pdm("--help")
     assert outcome.code == 0
-    assert all(command in outcome.stdout for command in [*COMMANDS, "jobs"])
+    assert all(f"│ {command} " in outcome.stdout for command in LISTED)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_command_is_listed_with_what_its_own_help_says_of_it(name: str) -> None:
+    assert LISTED[name].line == (LOADED[name].short_help or LOADED[name].help)
 
 
 def test_help_of_jobs_lists_each_of_its_commands(pdm: Pdm) -> None:
@@ -80,9 +85,8 @@ def test_lines_of_help_are_filled(command: str, columns: int, pdm: Pdm, monkeypa
 
 
 def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:
-    commands: Any = typer.main.get_command(app)
     for name, section in SECTIONS.items():
-        command = commands.commands[{"azure": "submit"}.get(name, name if name in ("predict", "evaluate") else "run")]
+        command = LOADED[{"azure": "submit"}.get(name, name if name in ("predict", "evaluate") else "run")]
         options = {option for parameter in command.params for option in parameter.opts}
         assert {option_name(item.name) for item in fields(section)} <= options
 

@@ -6,10 +6,9 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-import typer.main
 
 from pdm_cli import schema
-from pdm_cli.app import app
+from pdm_cli.app import ErrorMappingGroup
 from pdm_cli.commands.execution import Task
 from pdm_cli.commands.stages import STAGES, Stage
 from pdm_cli.params import SECTIONS, Settings
@@ -22,8 +21,8 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 
 def options_of(stage: Stage) -> dict[str, Any]:
     """Option as typed to the parameter of the registered command."""
-    command: Any = typer.main.get_command(app)
-    return {option: parameter for parameter in command.commands[stage.command].params for option in parameter.opts}
+    command = ErrorMappingGroup(name="pdm").load(stage.command)
+    return {option: parameter for parameter in command.params for option in parameter.opts}
 
 
 def test_a_stage_is_listed_under_the_name_of_its_command(stage: Stage) -> None:
