@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,16 @@ from pathlib import Path
 from pdm_cli import manifest
 from pdm_cli.errors import TryAgain, UsageError
 from pdm_cli.schema import RAW_TABLES
+from pdm_cli.writers import Life, is_this_process, name_writer, read_life
 
 # Beside fetched results: what their jobs printed.
 LOGS_FOLDER = "logs"
 LOGS_COMMAND = "fetch-results"
 PARTIAL_PREFIX = ".pdm-partial-"
 _PREVIOUS = "previous"
+_KEPT = "kept-"
+# A run on another machine cannot be seen; untouched for so long, what it left is given up.
+_GIVEN_UP_SECONDS = 24 * 3600.0
 # What makes raw tables.
 _RAW_COMMANDS = ("import", "simulate")
 
@@ -84,7 +89,7 @@ def check_growable(folder: Path) -> None:
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
     _check_alone(folder)
     for partial in folder.glob(PARTIAL_PREFIX + "*"):
-        if (partial / _PREVIOUS).is_dir():
+        if (partial / _PREVIOUS).is_dir() and _is_left(partial):
             _end_moves(folder, partial)
     _check_raw(folder)
 
@@ -104,12 +109,16 @@ def link_files(folder: Path, partial: Path, left_out: Iterable[str]) -> None:
         name = path.relative_to(folder)
         if name.parts[0] in skipped or name.parts[0].startswith(PARTIAL_PREFIX) or path.is_dir():
             continue
-        target = partial / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target)
-        except OSError:
-            shutil.copy2(path, target)
+        _take_over(path, partial / name)
+
+
+def _take_over(path: Path, target: Path) -> None:
+    """Give a file a second place, as a link where the file system has them."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copy2(path, target)
 
 
 @contextmanager
@@ -144,14 +153,15 @@ def swapped_folder(folder: Path) -> Iterator[Path]:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{os.getpid()}-", dir=folder))
+        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{name_writer()}", dir=folder))
     except OSError as exc:
         raise UsageError(
             f"{folder}: cannot be written: {exc.strerror}", hint="--out names a folder you may write"
         ) from exc
     try:
+        before = _files(folder)
         yield partial
-        _replace_contents(folder, partial)
+        _replace_contents(folder, partial, before)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         for path in made:
@@ -164,7 +174,7 @@ def kept_folder(partial: Path, key: str) -> Path:
 
     It is gone once a run ends well.
     """
-    folder = partial.parent / f"{PARTIAL_PREFIX}kept-{key[:16]}"
+    folder = partial.parent / f"{PARTIAL_PREFIX}{_KEPT}{key[:16]}"
     folder.mkdir(exist_ok=True)
     return folder
 
@@ -190,21 +200,24 @@ def _check_raw(folder: Path) -> None:
 
 
 def _check_alone(folder: Path) -> None:
-    """Refuse a folder that another process is writing to; its number is in the name of its partial folder."""
+    """Refuse a folder that another process on this machine is writing to; the name of its partial folder tells."""
     for partial in folder.glob(PARTIAL_PREFIX + "*"):
-        process = partial.name.removeprefix(PARTIAL_PREFIX).partition("-")[0]
-        if process.isdigit() and int(process) != os.getpid() and _is_alive(int(process)):
+        writer = partial.name.removeprefix(PARTIAL_PREFIX)
+        if not is_this_process(writer) and read_life(writer) is Life.ALIVE:
+            process = writer.partition("-")[0]
             raise TryAgain(f"{folder}: another pdm (process {process}) is writing there", hint="wait until it is done")
 
 
-def _is_alive(process: int) -> bool:
+def _is_left(partial: Path) -> bool:
+    """Return whether nobody works in a partial folder any more."""
+    life = read_life(partial.name.removeprefix(PARTIAL_PREFIX))
+    if life is not Life.UNKNOWN:
+        return life is Life.ENDED
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        latest = max(path.lstat().st_mtime for path in (partial, *partial.rglob("*")))
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
+    return time.time() - latest > _GIVEN_UP_SECONDS
 
 
 def _files(folder: Path) -> set[str]:
@@ -227,8 +240,17 @@ def _written_by_pdm(folder: Path) -> set[str]:
     return {manifest.MANIFEST_FILE}.union(*(found["outputs"] for found in known if found)) if any(known) else set()
 
 
-def _replace_contents(folder: Path, partial: Path) -> None:
-    """Put the files of ``partial`` in the place of those of ``folder``, or leave all as it was."""
+def _replace_contents(folder: Path, partial: Path, before: set[str]) -> None:
+    """Put the files of ``partial`` in the place of those of ``folder``, or leave all as it was.
+
+    Files that are not among those from ``before`` came while pdm worked; they stay.
+    """
+    came = _files(folder) - before
+    clash = sorted(came & _files(partial))
+    if clash:
+        raise UsageError(f"{folder / clash[0]}: came while pdm worked, and would be lost", hint="--out names another")
+    for name in came:
+        _take_over(folder / name, partial / name)
     # The old manifest goes first and the new one comes last: at no moment does a manifest stand beside other files
     # than the ones it lists. After a kill both still lie in the partial folder and tell whose files these are.
     new = sorted(partial.iterdir(), key=_manifest_last)
@@ -247,7 +269,8 @@ def _replace_contents(folder: Path, partial: Path) -> None:
                 target.replace(source)
         raise
     for stale in folder.glob(PARTIAL_PREFIX + "*"):
-        shutil.rmtree(stale, ignore_errors=True)
+        if stale.name.startswith(PARTIAL_PREFIX + _KEPT) or _is_left(stale):
+            shutil.rmtree(stale, ignore_errors=True)
 
 
 def _end_moves(folder: Path, partial: Path) -> None:

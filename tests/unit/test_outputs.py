@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -244,11 +245,77 @@ def test_a_folder_whose_manifest_is_damaged_says_so(tmp_path: Path) -> None:
     assert_refused(tmp_path / "out", overwrite=True, message="manifest.json: damaged", hint="--out")
 
 
-def test_a_folder_that_another_process_writes_to_is_left_to_it(tmp_path: Path) -> None:
-    (tmp_path / "out" / f".pdm-partial-{os.getppid()}-abc").mkdir(parents=True)
+def partial_of(folder: Path, writer: str) -> Path:
+    partial = folder / f".pdm-partial-{writer}abc"
+    partial.mkdir(parents=True)
+    (partial / "features.parquet").write_text("half")
+    return partial
+
+
+@pytest.fixture
+def neighbour() -> Iterator[str]:
+    """Name of another process that is alive."""
+    code = "from pdm_cli.writers import name_writer; print(name_writer(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        yield one.stdout.readline().strip()
+        one.communicate("\n")
+
+
+def test_a_folder_that_another_process_writes_to_is_left_to_it(tmp_path: Path, neighbour: str) -> None:
+    partial_of(tmp_path / "out", neighbour)
     with pytest.raises(TryAgain, match="another pdm") as caught:
         check_free(tmp_path / "out", overwrite=True)
     assert caught.value.exit_code == 75
+
+
+def test_what_a_process_with_a_number_that_was_given_anew_left_is_cleared_away(tmp_path: Path, neighbour: str) -> None:
+    process, _, machine, _ = neighbour.split("-")
+    left = partial_of(tmp_path / "out", f"{process}-1-{machine}-")
+    check_free(tmp_path / "out", overwrite=True)
+    write_output(tmp_path / "out")
+    assert not left.exists()
+
+
+def test_what_another_machine_writes_is_no_matter_of_numbers_here(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    fresh = partial_of(folder, f"{os.getppid()}-1-0123abcd-")
+    stale = partial_of(folder, "1-1-fedc3210-")
+    for path in (stale / "features.parquet", stale):
+        os.utime(path, (0, 0))
+    check_free(folder, overwrite=True)
+    write_output(folder)
+    # It may still be at work: only what was not touched for a day is given up.
+    assert fresh.exists()
+    assert not stale.exists()
+
+
+def test_files_that_come_while_pdm_works_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_output(folder)
+    with output_folder(folder, RECIPE) as partial:
+        (partial / "table.parquet").write_text("two")
+        (folder / "notes.txt").write_text("mine")
+        (folder / "parts" / "b.txt").write_text("mine, too")
+    assert (folder / "table.parquet").read_text() == "two"
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "parts" / "b.txt").read_text() == "mine, too"
+    assert not (folder / "parts" / "a.parquet").exists()
+
+
+def test_a_file_that_comes_where_an_output_goes_is_not_written_over(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+
+    def write_beside_another() -> None:
+        with output_folder(folder, RECIPE) as partial:
+            (partial / "table.parquet").write_text("two")
+            (folder / "table.parquet").write_text("mine")
+
+    with pytest.raises(UsageError, match=r"table\.parquet: came while pdm worked"):
+        write_beside_another()
+    assert content_of(folder) == {"table.parquet": b"mine"}
 
 
 @pytest.mark.parametrize("failing", range(8))
