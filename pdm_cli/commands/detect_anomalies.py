@@ -60,7 +60,8 @@ def detect(task: Task) -> dict[str, Any]:
 
     params, folder = task.settings.detect, task.inputs["prepared"]
     # The other processes set off first: what is imported from here on, they import at the same time.
-    with started(_count_workers(params.jobs, folder / TELEMETRY.file), warm_up=warm_up) as in_order:
+    worthwhile = _count_worthwhile(folder / TELEMETRY.file)
+    with started(params.jobs or worthwhile, early=worthwhile - 1, warm_up=warm_up) as in_order:
         from pdm_cli import tables
 
         path = tables.require_file(folder, TELEMETRY)
@@ -105,11 +106,11 @@ def _judged_by(params: DetectParams, lengths: Lengths) -> dict[str, float]:
     return {**common, **own}
 
 
-def _count_workers(jobs: int, path: Path) -> int:
-    """Return the processes to use: as told, else one a core, but none that takes longer to start than it saves."""
-    if jobs:
-        return jobs
-    # By its size, for to open it takes an import that the other processes need not wait for.
+def _count_worthwhile(path: Path) -> int:
+    """Return how many processes are worth their start: one a core, but none that takes longer to start than it saves.
+
+    By the size of the file, for to open it takes an import that the other processes need not wait for.
+    """
     size = path.stat().st_size if path.is_file() else 0
     return max(1, min(os.cpu_count() or 1, size // _BYTES_A_WORKER))
 

@@ -54,8 +54,8 @@ class InOrder(Protocol):
 
 
 @contextmanager
-def started(workers: int, *, warm_up: Callable[[], None]) -> Iterator[InOrder]:
-    """Give a way to do pieces of work on up to ``workers`` processes, which set off when the block begins.
+def started(workers: int, *, early: int, warm_up: Callable[[], None]) -> Iterator[InOrder]:
+    """Give a way to do pieces of work on up to ``workers`` processes, some of which set off when the block begins.
 
     What this process has to do before it knows the work, such as its slow imports, takes no time of theirs. They
     have ended when the block ends.
@@ -64,8 +64,10 @@ def started(workers: int, *, warm_up: Callable[[], None]) -> Iterator[InOrder]:
     ----------
     workers : int
         Processes, this one included.
+    early : int
+        Of the others, as many as are sure to get work; the rest start when there is some for them.
     warm_up : callable
-        What the other processes do first, such as their slow imports; can be pickled.
+        What these processes do first, such as their slow imports; can be pickled.
 
     Yields
     ------
@@ -76,7 +78,7 @@ def started(workers: int, *, warm_up: Callable[[], None]) -> Iterator[InOrder]:
         yield lambda work, count: map(work, range(count))
         return
     with _others(workers - 1) as pool:
-        for _ in range(workers - 1):
+        for _ in range(min(early, workers - 1)):
             with _without_interrupt():
                 pool.submit(warm_up)
         yield lambda work, count: map(_Pieces(pool, work, count, workers).result, range(count))

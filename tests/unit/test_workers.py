@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @contextmanager
 def in_order(work: Callable[[int], T], count: int, *, workers: int) -> Iterator[Iterator[T]]:
-    with started(workers, warm_up=get_ready) as do_in_order:
+    with started(workers, early=0, warm_up=get_ready) as do_in_order:
         yield do_in_order(work, count)
 
 
@@ -125,7 +125,7 @@ def touch(path: Path) -> None:
 
 
 def test_the_other_process_warms_up_before_the_work_is_known(tmp_path: Path) -> None:
-    with started(2, warm_up=partial(touch, tmp_path / "warm")):
+    with started(2, early=1, warm_up=partial(touch, tmp_path / "warm")):
         until = time.monotonic() + 10
         while not (tmp_path / "warm").exists() and time.monotonic() < until:
             time.sleep(0.01)
@@ -155,6 +155,12 @@ def test_pieces_are_done_a_bounded_way_ahead_of_the_reader(tmp_path: Path) -> No
             assert next(results) == number
             done = [int(path.name) for path in tmp_path.iterdir()]
             assert number <= max(done) < number + 8
+
+
+def test_no_more_processes_start_than_there_is_work_for() -> None:
+    with started(24, early=0, warm_up=get_ready) as do_in_order:
+        assert list(do_in_order(square, 2)) == [0, 1]
+        assert len(active_children()) <= 1
 
 
 def test_no_work_at_all_is_no_result() -> None:
