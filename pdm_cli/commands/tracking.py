@@ -9,12 +9,16 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from pdm_cli.report.screen import Screen
 
 VARIABLE = "MLFLOW_TRACKING_URI"
+# The second one only for workspaces of Azure ML.
+_PACKAGES = ("mlflow-skinny", "azureml-mlflow")
 _SECTIONS = ("macro", "components", "events", "costs")
 _FILES = ("metrics.json", "leaderboard.csv", "report.html")
 # MLflow would try for many minutes, and print the address, with a password in it, to stdout.
@@ -45,18 +49,30 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
     """
     if not os.environ.get(VARIABLE):
         return
+    lacking = _lacking(os.environ[VARIABLE])
+    if lacking:
+        # In a job the packages are those of the machine that it was submitted from.
+        place = "" if lacking == _PACKAGES[:1] else " where jobs are submitted"
+        screen.warn(f"{VARIABLE} is set, but not logged to: MLflow is missing; pip install {' '.join(lacking)}{place}")
+        return
     for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
     try:
         with _quietly():
             _log(folder, metrics, parameters)
-    except ModuleNotFoundError as error:
-        if error.name != "mlflow":
-            screen.warn(_not_logged(error))
-            return
-        screen.warn(f"{VARIABLE} is set, but not logged to: MLflow is missing; pip install mlflow-skinny")
     except Exception as error:  # noqa: BLE001 - a server's trouble, of whatever kind, must not cost a training
         screen.warn(_not_logged(error))
+
+
+def _lacking(address: str) -> tuple[str, ...]:
+    """Return the packages to install before an address can be logged to, all of them where one is missing."""
+    wanted = _PACKAGES if address.startswith("azureml:") else _PACKAGES[:1]
+    return () if all(_is_installed(name) for name in wanted) else wanted
+
+
+def _is_installed(package: str) -> bool:
+    # MLflow whole brings the same module as its slim form.
+    return bool(find_spec("mlflow")) if package == "mlflow-skinny" else bool(list(metadata.distributions(name=package)))
 
 
 def flatten(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float]]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pdm_cli.remote.states import JobState
 
 
+# In a list of the latest jobs it is the same in nearly all of them.
+_YEAR = slice(len("2026-"), None)
 _STAMPS = ("created", "started", "ended")
 
 
@@ -40,12 +42,13 @@ def draw_jobs(states: Sequence[JobState]) -> list[RenderableType]:
     """Draw a list of jobs, the latest first."""
     if not states:
         return ["no jobs of pdm in this workspace"]
-    table = _table("job", "command", "status", "submitted (UTC)", "duration", "experiment")
-    # A name is there to be copied.
-    table.columns[0].no_wrap = True
+    table = _table("job", "status", "sent (UTC)", "ran")
+    table.pad_edge, table.collapse_padding = False, True
+    # A name holds the command, unless the user gave it; only one too long for the terminal is broken.
+    for column in table.columns[1:]:
+        column.no_wrap = True
     for state in states:
-        times = (_show_time(state.created), _show_duration(state))
-        table.add_row(state.name, state.command or "", state.status, *times, state.experiment)
+        table.add_row(state.name, state.status, _show_time(state.created)[_YEAR], _show_duration(state))
     return [table]
 
 

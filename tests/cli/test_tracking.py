@@ -83,10 +83,17 @@ def test_a_server_that_does_not_answer_costs_no_training_and_tells_no_secret(wor
     assert (tmp_path / "model/bundle.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("http://bob:secret@host", "mlflow-skinny"),
+        ("azureml://westeurope.api.azureml.ms/mlflow", "mlflow-skinny azureml-mlflow where jobs are submitted"),
+    ],
+)
 def test_missing_mlflow_is_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    address: str, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:secret@host")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     for name in ("MAX_RETRIES", "TIMEOUT"):
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "1")
@@ -95,7 +102,7 @@ def test_missing_mlflow_is_one_warning(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err == (
-        "warning: MLFLOW_TRACKING_URI is set, but not logged to: MLflow is missing; pip install mlflow-skinny\n"
+        f"warning: MLFLOW_TRACKING_URI is set, but not logged to: MLflow is missing; pip install {wanted}\n"
     )
 
 
