@@ -62,8 +62,11 @@ def test_every_command_works(document: Path, place: Path, azure_env: dict[str, s
     path = f"{place / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     # Small models, soon made: what is tested is that the words are right.
     quick = {"PDM_CLI_TRIALS": "1", "PDM_CLI_TREES": "20", "PDM_CLI_POLL_SECONDS": "0.5"}
-    for block in blocks_of(document, "sh"):
-        if block.startswith(SET_UP):
+    printed = ""
+    for kind, block in BLOCK.findall(document.read_text()):
+        if kind == "text":
+            assert_head_is_printed(block, printed)
+        if kind != "sh" or block.startswith(SET_UP):
             continue
         if "pdm import" in block and (place / "raw").is_symlink():
             (place / "raw").unlink()
@@ -71,7 +74,15 @@ def test_every_command_works(document: Path, place: Path, azure_env: dict[str, s
         environment = azure_env | quick | {"PATH": path}
         done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode in DONE, f"{block}\n{done.stderr}"
+        printed = done.stdout + done.stderr
     assert not emulator.refused_hosts
+
+
+def assert_head_is_printed(block: str, printed: str) -> None:
+    """The numbers are those of other data, the head of a table is the same."""
+    lines = block.splitlines()
+    if len(lines) > 1 and set(lines[1].strip()) == {"─"}:
+        assert " ".join(lines[0].split()) in " ".join(printed.split())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
