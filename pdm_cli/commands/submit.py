@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pdm_cli.commands.options import AZURE_PANEL, OUTPUT_PANEL, bind, with_settings
-from pdm_cli.errors import JobCancelled, JobFailed, UsageError
+from pdm_cli.errors import DataError, JobCancelled, JobFailed, RemoteError, UsageError
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ def _submit(
 
     require_workspace(session)
     order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
+    order = replace(order, contents=_find_contents(session, order, screen))
     job = order.make_job()
     found = find_job(session, order.name) if order.name else None
     if found is None:
@@ -203,6 +204,24 @@ def _submit(
         "studio_url": url,
         "outputs": outputs,
     }
+
+
+def _find_contents(session: Session, order: Order, screen: Screen) -> dict[str, str]:
+    """Return for each input on Azure a fingerprint of what is there now."""
+    from secrets import token_hex
+
+    from pdm_cli.remote.aml.contents import fingerprint_address
+
+    contents = {}
+    for port, source in order.sources.items():
+        if isinstance(source, str):
+            try:
+                contents[port] = fingerprint_address(session, source)
+            except (DataError, RemoteError) as error:
+                # Like no other: every step that reads it runs, and writes to a place where nothing else is.
+                contents[port] = f"unknown {token_hex(16)}"
+                screen.warn(f"--{port} {source}: taken for changed, for what is there cannot be told: {error.message}")
+    return contents
 
 
 def _refuse_ended(name: str, status: str) -> None:

@@ -15,6 +15,8 @@ OUTPUT = "out"
 CONTENT_TAG = "pdm_content"
 COMMAND_TAG = "pdm_command"
 VERSION_TAG = "pdm_version"
+# Tells a step nothing; without a prefix of pdm's settings.
+_PLACE_VARIABLE = "PDM_PLACE"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Job:
     steps : tuple of Step
         One, or those of a pipeline.
     inputs : dict of str to str
-        Port to a fingerprint of what is behind it: a hash of local files, or an address.
+        Port to a fingerprint of what is behind it: a hash of local files, or an address with one of its files.
     code : str
         Fingerprint of the code.
     environment : str
@@ -192,6 +194,9 @@ def _describe_step(job: Job, step: Step, code: str, environment: str | Mapping[s
         "environment": environment,
         "inputs": inputs,
         "outputs": {OUTPUT: f"${{{{parent.outputs.{step.folder}}}}}"},
+        # The service does not look behind addresses: it reuses a step by its own definition, and this is a part of it
+        # that changes with the data.
+        "environment_variables": {_PLACE_VARIABLE: job.outputs()[step.folder]},
         **machine,
     }
 
