@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,7 +172,7 @@ def _submit(
 ) -> tuple[Job, dict[str, Any]]:
     """Submit the job, unless it is there already, and return it with what a script wants to know of it."""
     from pdm_cli.commands.submission import check_out
-    from pdm_cli.remote.aml.submission import find_job, is_under_way, require_workspace, resolve_asset
+    from pdm_cli.remote.aml.submission import find_job, require_workspace, resolve_asset
 
     require_workspace(session)
     order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
@@ -181,10 +182,7 @@ def _submit(
     if found is None:
         if fetches:
             check_out(order.call)
-        if job.is_pipeline and is_under_way(session, job.content()):
-            screen.say("submit: a job made from the same is under way: this one runs by itself")
-            job = replace(job, has_own_place=True)
-        url, outputs = _send(session, order, job, screen, may_create=may_create), job.outputs()
+        url, outputs = _send(session, order, job, screen, may_create=may_create)
     elif found.content == job.content():
         if not fetches:
             _refuse_ended(job.name, found.status)
@@ -234,8 +232,8 @@ def _refuse_ended(name: str, status: str) -> None:
         raise kind(f"job {name} was submitted before, and ended as {status}", hint=hint, job=name)
 
 
-def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> str:
-    """Look up or make what the job needs, upload, submit, and return the address of its page."""
+def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> tuple[str, dict[str, str]]:
+    """Look up or make what the job needs, upload, submit, and return the addresses of its page and its outputs."""
     from pdm_cli.remote.aml.submission import require_compute, require_datastore, require_environment, send
     from pdm_cli.remote.jobs import make_document
     from pdm_cli.remote.staging import staged
@@ -244,6 +242,7 @@ def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_creat
     require_datastore(session)
     require_compute(session, note, may_create=may_create)
     environment = require_environment(session, order.environment, note)
+    job = _claim_places(session, job, note)
     uploads = order.uploads()
     for port, upload in uploads.items():
         note(f"--{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there")
@@ -252,7 +251,24 @@ def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_creat
         document = make_document(job, paths=order.paths(folders), code=code, environment=environment)
         url = send(session, document)
     note(f"{job.name}: {url}")
-    return url
+    return url, job.outputs()
+
+
+def _claim_places(session: Session, job: Job, note: Callable[[str], None]) -> Job:
+    """Return the job with places to write to that no other job writes to meanwhile."""
+    from pdm_cli.remote.aml.claims import claim
+
+    if not job.shares_places:
+        return job
+    try:
+        holder = claim(session, job.datastore, job.keys().values(), job.name)
+        reason = f"{holder}, made from the same, is under way"
+    except RemoteError as error:
+        holder, reason = "", error.message
+    if holder is None:
+        return job
+    note(f"no step is reused, and the results get a place of their own: {reason}")
+    return replace(job, has_own_place=True)
 
 
 def _stage_code() -> str:

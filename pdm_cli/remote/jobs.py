@@ -111,9 +111,14 @@ class Job:
         """Whether the steps hand their folders on."""
         return len(self.steps) > 1
 
+    @property
+    def shares_places(self) -> bool:
+        """Whether its outputs are where those of others that are made from the same would be, to be reused."""
+        return self.is_pipeline and not (self.force_rerun or self.has_own_place)
+
     def content(self) -> str:
         """Return one SHA-256 over what decides the result: not the name, nor where it runs."""
-        return self._keys()[self.steps[-1].folder]
+        return self.keys()[self.steps[-1].folder]
 
     def all_tags(self) -> dict[str, str]:
         """Return the user's tags and ours."""
@@ -126,13 +131,12 @@ class Job:
         changed, has left its output in the very place.
         """
         root = f"azureml://datastores/{self.datastore}/paths/pdm"
-        if not self.is_pipeline:
-            return {OUTPUT: f"{root}/{self.name}/{OUTPUT}/"}
-        if self.force_rerun or self.has_own_place:
-            return {step.folder: f"{root}/{self.name}/{step.folder}/" for step in self.steps}
-        return {folder: f"{root}/steps/{key}/{folder}/" for folder, key in self._keys().items()}
+        if self.shares_places:
+            return {folder: f"{root}/steps/{key}/{folder}/" for folder, key in self.keys().items()}
+        folders = [step.folder for step in self.steps] if self.is_pipeline else [OUTPUT]
+        return {folder: f"{root}/{self.name}/{folder}/" for folder in folders}
 
-    def _keys(self) -> dict[str, str]:
+    def keys(self) -> dict[str, str]:
         """Return for each step one SHA-256 over its command, code, environment and all that goes in."""
         keys: dict[str, str] = {}
         for step in self.steps:

@@ -15,7 +15,6 @@ from tests.azureml.processes import Pdm
 from tests.azureml.workspace import system_data
 
 QUICK = ("--jobs", "1", "--fast", "--trees", "20")
-OUTPUTS = ("prepared", "anomalies", "model")
 
 
 @pytest.fixture
@@ -110,3 +109,58 @@ def test_data_that_cannot_be_looked_at_is_taken_for_changed(
     assert "taken for changed" in warning
     assert reason in warning
     assert not set(first.json["outputs"].values()) & set(second.json["outputs"].values())
+
+
+def test_no_two_jobs_write_to_one_place(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
+    emulator.hold_jobs = True
+    words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "21")
+    # Two of the same at the same moment, and one that has but its first two steps in common with them.
+    outcomes = [pdm.end(process) for process in [pdm.start(*words), pdm.start(*words)]]
+    outcomes.append(pdm(*words[:-1], "22"))
+    assert [outcome.code for outcome in outcomes] == [0, 0, 0], [outcome.stderr for outcome in outcomes]
+    jobs = {outcome.json["name"]: outcome.json["outputs"] for outcome in outcomes}
+    assert len({place for places in jobs.values() for place in places.values()}) == 9
+    emulator.hold_jobs = False
+    for number, job in enumerate(jobs):
+        assert emulator.wait(job, timeout=300).status == "Completed", emulator.jobs[job].log
+        assert runs_of(emulator, job) == [1, 1, 1]
+        fetched = pdm("fetch-results", job, "--out", tmp_path / str(number))
+        assert fetched.code == 0, fetched.stderr
+    again = pdm(*words)
+    assert emulator.wait(again.json["name"]).status == "Completed"
+    assert runs_of(emulator, again.json["name"]) == [0, 0, 0], "what was under way is finished, so it is reused"
+
+
+def test_a_place_is_free_again_when_its_job_has_ended(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+    emulator.hold_jobs = True
+    words = ("run", "--data", work / "raw", *QUICK, "--seed", "31")
+    first = pdm("submit", "--json", *words).json
+    busy = pdm("submit", "--json", *words)
+    assert f"{first['name']}, made from the same, is under way" in busy.stderr
+    for job in (first["name"], busy.json["name"]):
+        emulator.jobs.find(job).cancel()
+        emulator.wait(job)
+    forced = pdm("submit", "--force-rerun", "--json", *words).json
+    assert not set(forced["outputs"].values()) & set(first["outputs"].values())
+    assert pdm("submit", "--json", *words).json["outputs"] == first["outputs"]
+
+
+def test_a_place_whose_job_is_not_there_yet_is_left_to_it(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+    emulator.hold_jobs = True
+    words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "32")
+    first = pdm(*words).json
+    container = container_of(emulator)
+    for name in container.list_blob_names(name_starts_with="pdm/claims/"):
+        container.upload_blob(name, b"still-uploading", overwrite=True)
+    second = pdm(*words)
+    assert "still-uploading, made from the same, is under way" in second.stderr
+    assert not set(first["outputs"].values()) & set(second.json["outputs"].values())
+
+
+def test_where_no_place_can_be_claimed_the_job_gets_its_own(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+    emulator.hold_jobs = True
+    emulator.faults.add(method="PUT", path="/pdm/claims/", status=403)
+    outcome = pdm("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "33")
+    assert outcome.code == 0, outcome.stderr
+    assert "no step is reused, and the results get a place of their own: claim pdm/claims/" in outcome.stderr
+    assert all(outcome.json["name"] in place for place in outcome.json["outputs"].values())
