@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib import import_module
@@ -212,7 +212,7 @@ def _find_input(port: Port, value: str) -> Upload | str:
 
 
 def fingerprint(source: Upload | str) -> str:
-    """Return one SHA-256 over the names and bytes of local files; an address as it is."""
+    """Return one SHA-256 over the names and bytes of local files; an address as it is, for it tells no content."""
     if isinstance(source, str):
         return source
     # The manifest tells when and where files were made; it goes with them but does not decide the result.
@@ -242,6 +242,8 @@ class Order:
         The user's.
     force_rerun : bool
         Run every step of a pipeline.
+    contents : dict of str to str
+        Input port to a fingerprint of what is behind its address, where Azure was asked.
     """
 
     call: Call
@@ -252,6 +254,7 @@ class Order:
     display_name: str
     tags: dict[str, str]
     force_rerun: bool
+    contents: dict[str, str] = field(default_factory=dict)
 
     def make_job(self) -> Job:
         """Return the job.
@@ -266,7 +269,7 @@ class Order:
             name=_check_name(self.name) if self.name else _new_name(call.command),
             command=call.command,
             steps=_make_steps(call),
-            inputs={port: fingerprint(source) for port, source in self.sources.items()},
+            inputs=self._fingerprints(),
             code=manifest.code_hash(),
             environment=f"{NAME}:{self.environment.version}",
             compute=azure.compute,
@@ -278,6 +281,10 @@ class Order:
             force_rerun=self.force_rerun or call.is_forced,
             version=__version__,
         )
+
+    def _fingerprints(self) -> dict[str, str]:
+        prints = {port: fingerprint(source) for port, source in self.sources.items()}
+        return {**prints, **{port: f"{prints[port]} {content}" for port, content in self.contents.items()}}
 
     def uploads(self) -> dict[str, Upload]:
         """Return the ports whose files go up."""

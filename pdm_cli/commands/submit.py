@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from pdm_cli.commands.options import bind, with_settings
 from pdm_cli.commands.panels import AZURE_PANEL, OUTPUT_PANEL
-from pdm_cli.errors import JobCancelled, JobFailed, UsageError
+from pdm_cli.errors import DataError, JobCancelled, JobFailed, RemoteError, UsageError
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -172,19 +173,17 @@ def _submit(
 ) -> tuple[Job, dict[str, Any]]:
     """Submit the job, unless it is there already, and return it with what a script wants to know of it."""
     from pdm_cli.commands.submission import check_out
-    from pdm_cli.remote.aml.submission import find_job, is_under_way, require_workspace, resolve_asset
+    from pdm_cli.remote.aml.submission import find_job, require_workspace, resolve_asset
 
     require_workspace(session)
     order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
+    order = replace(order, contents=_find_contents(session, order, screen))
     job = order.make_job()
     found = find_job(session, order.name) if order.name else None
     if found is None:
         if fetches:
             check_out(order.call)
-        if job.is_pipeline and is_under_way(session, job.content()):
-            screen.say("submit: a job made from the same is under way: this one runs by itself")
-            job = replace(job, has_own_place=True)
-        url, outputs = _send(session, order, job, screen, may_create=may_create), job.outputs()
+        url, outputs = _send(session, order, job, screen, may_create=may_create)
     elif found.content == job.content():
         if not fetches:
             _refuse_ended(job.name, found.status)
@@ -206,6 +205,24 @@ def _submit(
     }
 
 
+def _find_contents(session: Session, order: Order, screen: Screen) -> dict[str, str]:
+    """Return for each input on Azure a fingerprint of what is there now."""
+    from secrets import token_hex
+
+    from pdm_cli.remote.aml.contents import fingerprint_address
+
+    contents = {}
+    for port, source in order.sources.items():
+        if isinstance(source, str):
+            try:
+                contents[port] = fingerprint_address(session, source)
+            except (DataError, RemoteError) as error:
+                # Like no other: every step that reads it runs, and writes to a place where nothing else is.
+                contents[port] = f"unknown {token_hex(16)}"
+                screen.warn(f"--{port} {source}: taken for changed, for what is there cannot be told: {error.message}")
+    return contents
+
+
 def _refuse_ended(name: str, status: str) -> None:
     """Say of a job that was submitted before, and that nobody waits for, that it will come to nothing."""
     from pdm_cli.remote.states import CANCELLED, COMPLETED, FINISHED
@@ -216,8 +233,8 @@ def _refuse_ended(name: str, status: str) -> None:
         raise kind(f"job {name} was submitted before, and ended as {status}", hint=hint, job=name)
 
 
-def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> str:
-    """Look up or make what the job needs, upload, submit, and return the address of its page."""
+def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> tuple[str, dict[str, str]]:
+    """Look up or make what the job needs, upload, submit, and return the addresses of its page and its outputs."""
     from pdm_cli.remote.aml.submission import require_compute, require_datastore, require_environment, send
     from pdm_cli.remote.jobs import make_document
     from pdm_cli.remote.staging import staged
@@ -226,6 +243,7 @@ def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_creat
     require_datastore(session)
     require_compute(session, note, may_create=may_create)
     environment = require_environment(session, order.environment, note)
+    job = _claim_places(session, job, note)
     uploads = order.uploads()
     for port, upload in uploads.items():
         note(f"--{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there")
@@ -234,7 +252,24 @@ def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_creat
         document = make_document(job, paths=order.paths(folders), code=code, environment=environment)
         url = send(session, document)
     note(f"{job.name}: {url}")
-    return url
+    return url, job.outputs()
+
+
+def _claim_places(session: Session, job: Job, note: Callable[[str], None]) -> Job:
+    """Return the job with places to write to that no other job writes to meanwhile."""
+    from pdm_cli.remote.aml.claims import claim
+
+    if not job.shares_places:
+        return job
+    try:
+        holder = claim(session, job.datastore, job.keys().values(), job.name)
+        reason = f"{holder}, made from the same, is under way"
+    except RemoteError as error:
+        holder, reason = "", error.message
+    if holder is None:
+        return job
+    note(f"no step is reused, and the results get a place of their own: {reason}")
+    return replace(job, has_own_place=True)
 
 
 def _stage_code() -> str:

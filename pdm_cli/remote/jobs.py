@@ -15,6 +15,8 @@ OUTPUT = "out"
 CONTENT_TAG = "pdm_content"
 COMMAND_TAG = "pdm_command"
 VERSION_TAG = "pdm_version"
+# Tells a step nothing; without a prefix of pdm's settings.
+_PLACE_VARIABLE = "PDM_PLACE"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Job:
     steps : tuple of Step
         One, or those of a pipeline.
     inputs : dict of str to str
-        Port to a fingerprint of what is behind it: a hash of local files, or an address.
+        Port to a fingerprint of what is behind it: a hash of local files, or an address with one of its files.
     code : str
         Fingerprint of the code.
     environment : str
@@ -109,9 +111,14 @@ class Job:
         """Whether the steps hand their folders on."""
         return len(self.steps) > 1
 
+    @property
+    def shares_places(self) -> bool:
+        """Whether its outputs are where those of others that are made from the same would be, to be reused."""
+        return self.is_pipeline and not (self.force_rerun or self.has_own_place)
+
     def content(self) -> str:
         """Return one SHA-256 over what decides the result: not the name, nor where it runs."""
-        return self._keys()[self.steps[-1].folder]
+        return self.keys()[self.steps[-1].folder]
 
     def all_tags(self) -> dict[str, str]:
         """Return the user's tags and ours."""
@@ -124,13 +131,12 @@ class Job:
         changed, has left its output in the very place.
         """
         root = f"azureml://datastores/{self.datastore}/paths/pdm"
-        if not self.is_pipeline:
-            return {OUTPUT: f"{root}/{self.name}/{OUTPUT}/"}
-        if self.force_rerun or self.has_own_place:
-            return {step.folder: f"{root}/{self.name}/{step.folder}/" for step in self.steps}
-        return {folder: f"{root}/steps/{key}/{folder}/" for folder, key in self._keys().items()}
+        if self.shares_places:
+            return {folder: f"{root}/steps/{key}/{folder}/" for folder, key in self.keys().items()}
+        folders = [step.folder for step in self.steps] if self.is_pipeline else [OUTPUT]
+        return {folder: f"{root}/{self.name}/{folder}/" for folder in folders}
 
-    def _keys(self) -> dict[str, str]:
+    def keys(self) -> dict[str, str]:
         """Return for each step one SHA-256 over its command, code, environment and all that goes in."""
         keys: dict[str, str] = {}
         for step in self.steps:
@@ -192,6 +198,9 @@ def _describe_step(job: Job, step: Step, code: str, environment: str | Mapping[s
         "environment": environment,
         "inputs": inputs,
         "outputs": {OUTPUT: f"${{{{parent.outputs.{step.folder}}}}}"},
+        # The service does not look behind addresses: it reuses a step by its own definition, and this is a part of it
+        # that changes with the data.
+        "environment_variables": {_PLACE_VARIABLE: job.outputs()[step.folder]},
         **machine,
     }
 

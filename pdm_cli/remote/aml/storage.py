@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ARTIFACT_STORE = "workspaceartifactstore"
 
 _ADDRESS = re.compile(
-    r"azureml://(subscriptions/[^/]+/resourcegroups/[^/]+/(providers/[^/]+/)?workspaces/[^/]+/)?"
-    r"datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)",
+    r"azureml://(subscriptions/(?P<subscription_id>[^/]+)/resourcegroups/(?P<resource_group>[^/]+)/(providers/[^/]+/)?"
+    r"workspaces/(?P<workspace>[^/]+)/)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)",
     re.IGNORECASE,
 )
 # Every file under way holds a few pieces of this size in memory.
@@ -74,10 +74,22 @@ def parse_address(text: str) -> Address:
     >>> parse_address("azureml://datastores/store/paths/pdm/job/out/")
     Address(datastore='store', path='pdm/job/out')
     """
-    match = _ADDRESS.fullmatch(text)
-    if match is None:
-        raise DataError(f"{text}: not the address of a path in a datastore")
-    return Address(match["datastore"], match["path"].strip("/"))
+    return _read_address(_match(text))
+
+
+def locate(session: Session, text: str) -> Address:
+    """Read an ``azureml://`` address of the workspace that one is signed in to.
+
+    Raises
+    ------
+    DataError
+        If it is not the address of a path in a datastore, or one of another workspace.
+    """
+    match = _match(text)
+    for name in ("subscription_id", "resource_group", "workspace"):
+        if match[name] and match[name].lower() != getattr(session.azure, name).lower():
+            raise DataError(f"{name} {match[name]}: not the one that one is signed in to")
+    return _read_address(match)
 
 
 def log_address(run: str) -> str:
@@ -196,6 +208,17 @@ def copy_blob(container: ContainerClient, blob: Blob, name: str, *, sha256: str 
 
     with translated(f"blob {name}"):
         container.upload_blob(name, pieces(), length=blob.bytes, overwrite=True)
+
+
+def _match(text: str) -> re.Match[str]:
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise DataError(f"{text}: not the address of a path in a datastore")
+    return match
+
+
+def _read_address(match: re.Match[str]) -> Address:
+    return Address(match["datastore"], match["path"].strip("/"))
 
 
 @contextmanager

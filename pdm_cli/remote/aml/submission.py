@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.errors import RemoteError
 from pdm_cli.remote import environment
 from pdm_cli.remote.aml.session import Session, translated
-from pdm_cli.remote.aml.status import list_jobs, tell_status
+from pdm_cli.remote.aml.status import tell_status
 from pdm_cli.remote.environment import Environment
 from pdm_cli.remote.jobs import CONTENT_TAG, SERVERLESS
 from pdm_cli.remote.staging import Upload
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 _LATEST = "@latest"
-# How many of pdm's latest jobs are looked through for one of the same content.
-_LATEST_JOBS = 50
 
 
 def require_workspace(session: Session) -> None:
@@ -57,12 +55,6 @@ def require_datastore(session: Session) -> None:
     name = session.azure.datastore
     with translated(f"datastore {name}"):
         session.client.datastores.get(name)
-
-
-def is_under_way(session: Session, content: str) -> bool:
-    """Return whether a job of the same content is not finished."""
-    latest = list_jobs(session, _LATEST_JOBS, are_all=False)
-    return any(state.tags.get(CONTENT_TAG) == content and not state.is_finished for state in latest)
 
 
 def require_compute(session: Session, note: Note, *, may_create: bool) -> None:
