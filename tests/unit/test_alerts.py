@@ -21,8 +21,9 @@ from pdm_cli.core.alerts import (
     switch_alerts,
 )
 from pdm_cli.core.events import Instants
+from pdm_cli.core.exposure import HOURS_PER_MONTH
 from pdm_cli.core.labels import label_failures
-from pdm_cli.core.metrics import HOURS_PER_MONTH, f1_threshold
+from pdm_cli.core.metrics import f1_threshold
 from pdm_cli.core.split import Split
 from pdm_cli.params import CostsParams, LabelsParams
 
