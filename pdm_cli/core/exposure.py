@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.labels import lead_us
 from pdm_cli.params import LabelsParams
 
 FloatArray = NDArray[np.float64]
@@ -70,12 +71,12 @@ def measure_exposure(
     labels : LabelsParams
         Lead time and horizon.
     """
-    lead, horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
+    horizon = round(labels.horizon_hours * US_PER_HOUR)
     # A machine without rows must not run from the end of time to its beginning.
     has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
     start = np.where(has_rows, rows.starts() if start_us is None else start_us, 0)
     last_alert = np.minimum(np.where(has_rows, rows.ends(), 0), ends_us - horizon)
-    last_failure = np.minimum(ends_us + lead, log_end_us)
+    last_failure = np.minimum(ends_us + lead_us(labels), log_end_us)
     alarms, failures = (
         np.where(has_rows, np.maximum(span, 0), 0) / US_PER_HOUR / HOURS_PER_MONTH
         for span in (last_alert - start, last_failure - horizon - start)

@@ -16,6 +16,7 @@ from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.costs import Lives, compare_costs
 from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
 from pdm_cli.core.exposure import Exposure, measure_exposure
+from pdm_cli.core.labels import lead_us
 from pdm_cli.core.metrics import (
     EventOutcome,
     judge_events,
@@ -195,9 +196,9 @@ def _count_unjudged(span: PredictedSpan, components: list[str], *, lead: LabelsP
     """
     rows = span.rows
     failed = EventLog(span.failures[span.failures["failure"].isin(components)], rows.machines)
-    horizon_us, lead_us = (round(hours * US_PER_HOUR) for hours in (lead.horizon_hours, lead.lead_time_hours))
+    horizon_us = round(lead.horizon_hours * US_PER_HOUR)
     has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
-    has_data = has_rows[failed.codes] & (failed.times - lead_us <= span.ends_us[failed.codes])
+    has_data = has_rows[failed.codes] & (failed.times - lead_us(lead) <= span.ends_us[failed.codes])
     is_early = has_data & (failed.times - horizon_us < rows.starts()[failed.codes])
     is_later = failed.times >= rows.times.min()
     return {"early": int((is_later & is_early).sum()), "no_telemetry": int((is_later & ~has_data).sum())}

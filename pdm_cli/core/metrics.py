@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
 from pdm_cli.core.exposure import Exposure
+from pdm_cli.core.labels import lead_us
 from pdm_cli.params import LabelsParams
 from pdm_cli.schema import MACHINE, TIME
 
@@ -143,9 +144,9 @@ class EventJudge:
     """Judges alerts of one component on the same rows as often as wanted; what does not depend on them is found once.
 
     A failure is judged if its whole warning time, from horizon to lead time ahead of it, lies in the test span and in
-    the data of its machine. It is caught if an alert lies in that time. An episode is a false alarm if the component
-    does not fail from its first alert until its last alert + horizon; if the machine's data end before that, nobody
-    knows and it is none.
+    the data of its machine. It is caught if an alert lies in that time; one at the failure itself is too late, also
+    with a lead time of 0. An episode is a false alarm if the component does not fail from its first alert until its
+    last alert + horizon; if the machine's data end before that, nobody knows and it is none.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ class EventJudge:
         merge_hours: float,
         longest_hours: float | None = None,
     ) -> None:
-        lead, self._horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
+        lead, self._horizon = lead_us(labels), round(labels.horizon_hours * US_PER_HOUR)
         self._rows, self._ends = rows, ends_us[rows.codes]
         self._merge_hours, self._longest_hours = merge_hours, longest_hours
         failed = EventLog(failures, rows.machines)

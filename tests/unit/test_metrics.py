@@ -93,7 +93,7 @@ def slow_judge(
         if event.hour - labels.lead_time_hours > ends[event.machine]:
             continue
         ahead = [event.hour - hour for machine, hour in alerts if machine == event.machine]
-        in_time = [hours for hours in ahead if labels.lead_time_hours <= hours <= labels.horizon_hours]
+        in_time = [hours for hours in ahead if hours > 0 and labels.lead_time_hours <= hours <= labels.horizon_hours]
         warnings.append(max(in_time, default=math.nan))
     false_alarms = 0
     for episode in slow_episodes(alerts, merge_hours):
@@ -155,6 +155,12 @@ def test_alerts_as_far_apart_as_the_limit_are_one_episode() -> None:
 def test_an_alert_counts_from_the_lead_time_to_the_horizon_ahead(hours_ahead: float, warning: float | None) -> None:
     found = judge([(1, 200 - hours_ahead)], [failure(200)])
     assert_array_equal(found.warning_hours, [math.nan if warning is None else warning])
+
+
+@pytest.mark.parametrize(("hours_ahead", "is_caught"), [(0, False), (0.5, True), (-0.5, False)])
+def test_without_a_lead_time_an_alert_at_the_failure_itself_is_too_late(hours_ahead: float, is_caught: bool) -> None:
+    found = judge([(1, 200 - hours_ahead)], [failure(200)], labels=LabelsParams(0.0, 48.0))
+    assert np.isnan(found.warning_hours).tolist() == [not is_caught]
 
 
 def test_the_warning_time_is_that_of_the_first_alert_in_time() -> None:
