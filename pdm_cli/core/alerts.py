@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.costs import alert_cost
-from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.events import Instants
 from pdm_cli.core.exposure import Exposure, machine_months, measure_exposure
 from pdm_cli.core.metrics import LONG_WARNING_HOURS, EventJudge, EventOutcome, f1_threshold
 from pdm_cli.core.split import Split

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.core.bootstrap import bootstrap_events, bootstrap_precision
 from pdm_cli.core.calibration import calibration_error, reliability
-from pdm_cli.core.cleaning import to_microseconds
+from pdm_cli.core.cleaning import US_PER_HOUR, to_microseconds
 from pdm_cli.core.costs import Lives, compare_costs
-from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
+from pdm_cli.core.events import EventLog, Instants
 from pdm_cli.core.exposure import Exposure, measure_exposure
 from pdm_cli.core.labels import lead_us
 from pdm_cli.core.metrics import (
