@@ -395,6 +395,23 @@ def test_an_alert_that_never_ends_is_not_cheap() -> None:
     assert choose(rows, TWO_FAILURES, "cost", CostsParams(10.0, 7.0, 2.0)).on == 0.9
 
 
+@pytest.mark.parametrize(("false_alarm", "is_worth_it"), [(7.5, True), (7.8, False)])
+def test_alarms_and_failures_cost_by_the_months_in_which_they_are_judged(false_alarm: float, is_worth_it: bool) -> None:
+    # Two machines: a failure that is warned of, and a false alarm. Alarms are judged for 66 h each; failures, which are
+    # logged for 3 h more, for 69 h. Alerts are worth it where 2 / 69 + cost / 66 < 10 / 69, that is below 7.65.
+    fold = make_pieces(quiet_with({(0, 0): [(11, 19, 0.4)], (0, 1): [(2, 2, 0.4)]}), TWO_FAILURES)[0]
+    fold = replace(fold, split=replace(fold.split, label_end=fold.split.label_end + 3 * HOUR_US))
+    rule = choose_rule(
+        [fold],
+        log_frame(TWO_FAILURES[:1], "failure"),
+        Threshold("cost"),
+        labels=LABELS,
+        costs=CostsParams(10.0, false_alarm, 2.0),
+        merge_hours=MERGE_HOURS,
+    )
+    assert (rule != NEVER) == is_worth_it
+
+
 def test_where_repairs_cost_more_than_failures_no_alert_is_worth_it() -> None:
     rows = quiet_with({(0, 0): CLEAR, (1, 0): CLEAR})
     assert choose(rows, TWO_FAILURES, "cost", CostsParams(1.0, 1.0, 2.0)) == NEVER
