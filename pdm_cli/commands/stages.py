@@ -115,10 +115,8 @@ STAGES: dict[str, Stage] = {
         ),
         # A trial of the search is the same however many follow it, and alerts are chosen after the last one.
         late=(
-            *(
-                f"train.{name}"
-                for name in ("trials", "time_budget_seconds", "alert_rule", "merge_hours", "allow_suspicious")
-            ),
+            *("train.trials", "train.time_budget_seconds", "train.alert_rule", "train.merge_hours"),
+            "train.allow_suspicious",
             *(f"costs.{item.name}" for item in fields(CostsParams)),
         ),
         sections=("labels", "train", "costs"),
