@@ -6,8 +6,8 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -60,9 +60,20 @@ class Recipe:
         """Return the recipe in JSON types, so that it compares equal with one read from a file."""
         return dict(json.loads(json.dumps(asdict(self), default=str)))
 
-    def key(self) -> str:
-        """Return one SHA-256 over everything in the recipe."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+    def key(self, *, but_for: Collection[str] = ()) -> str:
+        """Return one SHA-256 over everything in the recipe.
+
+        Parameters
+        ----------
+        but_for : collection of str
+            Settings to leave out, as ``section.setting``.
+        """
+        kept = {
+            section: {name: value for name, value in values.items() if f"{section}.{name}" not in but_for}
+            for section, values in self.parameters.items()
+        }
+        text = json.dumps(replace(self, parameters=kept).as_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def library_versions() -> dict[str, str]:

@@ -156,7 +156,7 @@ class DetectParams(Section):
     )
     stl: Literal["batch", "statsmodels"] = setting(
         "batch",
-        "Batch: how series are decomposed; both give the same anomalies, statsmodels far more slowly.",
+        "Batch: how series are decomposed; both give the same anomalies for even periods, statsmodels far more slowly.",
         only_for=("mode", "batch"),
     )
     strict: bool = setting(False, "Refuse data with a series that cannot be judged.")

@@ -38,7 +38,7 @@ class Task:
     screen : Screen
         For progress and warnings.
     key : str
-        The same for the same inputs, settings, versions and code.
+        The same for the same inputs, versions, code and settings, save the late ones of the stage.
     """
 
     inputs: dict[str, Path]
@@ -90,7 +90,7 @@ def execute(
     work = _find(stage.work)
     start = time.monotonic()
     with outputs.output_folder(target, recipe) as partial:
-        summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key()))
+        summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key(but_for=stage.late)))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
         if stage.has_report:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from pdm_cli.params import CostsParams
 from pdm_cli.schema import ANOMALIES, ERRORS, FAILURES, FEATURES, MACHINES, MAINT, RAW_TABLES, TELEMETRY, Table
 
 
@@ -60,6 +61,8 @@ class Stage:
         Whether a report.html is made of the output folder.
     is_tracked : bool
         Whether MLflow is told of it.
+    late : tuple of str
+        Settings, as ``section.setting``, that do not bear on what a killed run leaves to the next one.
     """
 
     command: str
@@ -71,6 +74,7 @@ class Stage:
     drawing: str
     has_report: bool = False
     is_tracked: bool = False
+    late: tuple[str, ...] = ()
 
 
 # What preprocess found in the data; the report of a model tells it.
@@ -108,6 +112,12 @@ STAGES: dict[str, Stage] = {
                 files=(QUALITY_FILE,),
             ),
             Port("anomalies", "the anomalies, written by pdm detect-anomalies", (ANOMALIES,), required=False),
+        ),
+        # A trial of the search is the same however many follow it, and alerts are chosen after the last one.
+        late=(
+            *("train.trials", "train.time_budget_seconds", "train.alert_rule", "train.merge_hours"),
+            "train.allow_suspicious",
+            *(f"costs.{item.name}" for item in fields(CostsParams)),
         ),
         sections=("labels", "train", "costs"),
         folder="model",

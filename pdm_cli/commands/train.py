@@ -309,6 +309,7 @@ def _find_lives(problem: Problem) -> dict[str, Lives]:
 
 
 def _describe_split(problem: Problem) -> dict[str, Any]:
+    from pdm_cli.core.cleaning import US_PER_HOUR
     from pdm_cli.core.split import show
 
     split = problem.split
@@ -317,7 +318,7 @@ def _describe_split(problem: Problem) -> dict[str, Any]:
         "cutoff": show(split.cutoff),
         "test_start": show(split.test_start),
         "test_end": show(split.test_end),
-        "gap_hours": (split.test_start - split.cutoff) / 3.6e9 if problem.train.split != "machine" else None,
+        "gap_hours": (split.test_start - split.cutoff) / US_PER_HOUR if problem.train.split != "machine" else None,
         "lead_time_hours": problem.lead.lead_time_hours,
         "horizon_hours": problem.lead.horizon_hours,
         "train_rows": int(problem.training_rows(split).sum()),

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.costs import alert_cost
-from pdm_cli.core.events import US_PER_HOUR, Instants
-from pdm_cli.core.metrics import LONG_WARNING_HOURS, EventJudge, EventOutcome, f1_threshold, machine_months
+from pdm_cli.core.events import Instants
+from pdm_cli.core.exposure import Exposure, machine_months, measure_exposure
+from pdm_cli.core.metrics import LONG_WARNING_HOURS, EventJudge, EventOutcome, f1_threshold
 from pdm_cli.core.split import Split
 from pdm_cli.params import CostsParams, LabelsParams
 from pdm_cli.schema import TIME
@@ -275,11 +277,14 @@ class _Trial:
         self._fresh = _fresh_rows(piece.probabilities, rows.codes, rows.times, reset_hours)[is_kept]
         self._failed, self._labelled = piece.labels[is_kept] == 1, ~np.isnan(piece.labels[is_kept])
         self.positives = int((piece.labels == 1).sum())
+        start_us, ends_us = np.maximum(rows.starts(), piece.split.test_start), rows.ends()
+        log_end_us = piece.split.label_end
+        self.exposure = measure_exposure(rows, start_us=start_us, ends_us=ends_us, log_end_us=log_end_us, labels=labels)
         self.judge = EventJudge(
             kept,
-            failures[failures[TIME] <= pd.Timestamp(piece.split.label_end, unit="us")],
-            start_us=np.maximum(rows.starts(), piece.split.test_start),
-            ends_us=rows.ends(),
+            failures[failures[TIME] <= pd.Timestamp(log_end_us, unit="us")],
+            start_us=start_us,
+            ends_us=ends_us,
             labels=labels,
             merge_hours=merge_hours,
             longest_hours=LONGEST_HORIZONS * labels.horizon_hours,
@@ -300,6 +305,7 @@ class _Trials:
     def __init__(self, trials: list[_Trial]) -> None:
         self._trials = trials
         self._positives = sum(trial.positives for trial in trials)
+        self.exposure = Exposure.together([trial.exposure for trial in trials])
 
     def switch(self, rule: AlertRule) -> list[BoolArray]:
         """Return the alerts of each fold."""
@@ -343,8 +349,8 @@ def _cheapest(trials: _Trials, rules: list[AlertRule], costs: CostsParams, month
         outcomes = trials.judge(alerts)
         if sum(len(outcome.episode_codes) for outcome in outcomes) > limit:
             return None
-        # All rules are judged on the same months, so that their number does not change the order.
-        return alert_cost(outcomes, costs=costs, machine_months=1.0), -trials.f1(alerts)
+        # Folds too short to judge a false alarm tell no cost: F1 alone decides.
+        return alert_cost(outcomes, costs=costs, exposure=trials.exposure) or 0.0, -trials.f1(alerts)
 
     return _best([*rules, NEVER], rank)
 

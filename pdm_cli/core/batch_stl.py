@@ -23,7 +23,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pdm_cli.core.loess import Loess, WindowSums, interpolation, line_kernels, loess_at_knots, tricube, window_sums
-from pdm_cli.core.stl import INNER_PASSES, OUTER_PASSES, Decomposition
+from pdm_cli.core.stl import INNER_PASSES, OUTER_PASSES, Decomposition, next_odd
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -274,8 +274,8 @@ class _Operators:
 @lru_cache(maxsize=4)
 def _operators(n: int, period: int) -> _Operators:
     # A window of ten times the series with degree 0 is R's "periodic": a robust mean of each phase.
-    trend = loess_at_knots(n, _next_odd(ceil(1.5 * period / (1 - 1.5 / (10 * n + 1)))))
-    low_pass = loess_at_knots(n, _next_odd(period))
+    trend = loess_at_knots(n, next_odd(ceil(1.5 * period / (1 - 1.5 / (10 * n + 1)))))
+    low_pass = loess_at_knots(n, next_odd(period))
     to_season = _season_of_lines(n, period, low_pass)
     slopes, head, tail = _low_pass_of_lines(n, period, low_pass)
     return _Operators(
@@ -290,10 +290,6 @@ def _operators(n: int, period: int) -> _Operators:
         moments=window_sums(n, trend),
         to_trend=interpolation(n, trend.knots),
     )
-
-
-def _next_odd(window: int) -> int:
-    return window if window % 2 else window + 1
 
 
 def _cycle_kernels(cycles: int, *, window: int) -> Floats:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm_cli.core.exposure import Exposure
 from pdm_cli.core.metrics import EventOutcome
 
 FloatArray = NDArray[np.float64]
@@ -20,7 +21,7 @@ _MOST_AT_ONCE = 4_000_000
 
 def bootstrap_events(
     outcomes: Sequence[EventOutcome],
-    machine_months: FloatArray,
+    exposure: Exposure,
     *,
     resamples: int = 500,
     seed: int,
@@ -34,8 +35,8 @@ def bootstrap_events(
     ----------
     outcomes : sequence of EventOutcome
         One a component; taken together.
-    machine_months : (machines,) array
-        Months each machine was tested, in the order of the machine codes.
+    exposure : Exposure
+        Months in which alarms and failures of each machine could be judged, in the order of the machine codes.
     resamples : int
         Fleets drawn.
     seed : int
@@ -53,9 +54,10 @@ def bootstrap_events(
     ----------
     .. [1] B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap, chapters 8 and 13.
     """
-    machines = len(machine_months)
+    months = np.maximum(exposure.alarms, exposure.failures)
+    machines = len(months)
     # Machines that were not tested are no part of the fleet that is drawn from.
-    is_tested = (machine_months > 0) | (machine_months.max(initial=0.0) == 0)
+    is_tested = (months > 0) | (months.max(initial=0.0) == 0)
     tested = int(is_tested.sum())
     draws = np.random.default_rng(seed).multinomial(tested, is_tested / max(tested, 1), size=resamples)
     warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
@@ -66,7 +68,7 @@ def bootstrap_events(
         draws @ np.bincount(codes, minlength=machines) for codes in (failed, failed[is_caught], false)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        caught_share, false_rate = caught / failures, false_alarms / (draws @ machine_months)
+        caught_share, false_rate = caught / failures, false_alarms / (draws @ exposure.alarms)
     medians = _medians(warning[is_caught], draws[:, failed[is_caught]])
     return {
         "level": level,

@@ -11,7 +11,7 @@ from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.params import PreprocessParams
 from pdm_cli.schema import MACHINE, TIME
 
-_US_PER_HOUR = 3_600_000_000
+US_PER_HOUR = 3_600_000_000
 # Larger readings are markers such as 1.8e308, and no model can hold them (single precision ends at 3.4e38).
 LARGEST_READING = 1e30
 
@@ -103,7 +103,7 @@ def check_prepared(telemetry: pd.DataFrame, step_us: int) -> None:
     is_repeated = ~same & telemetry[MACHINE].duplicated().to_numpy()
     for is_wrong, what in (
         (is_missing, "machine or stamp is missing"),
-        (is_crooked, f"does not rise by whole steps of {step_us / _US_PER_HOUR:g} h"),
+        (is_crooked, f"does not rise by whole steps of {step_us / US_PER_HOUR:g} h"),
         (is_repeated, "rows of the machine do not stand together"),
     ):
         if is_wrong.any():
@@ -197,14 +197,14 @@ def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, params: Pr
     same = same_machine_as_above(frame)
     stamps = to_microseconds(frame[TIME])
     # A gap that splits the series ends a span: nobody knows what the sensor did meanwhile.
-    same[1:] &= np.diff(stamps) - step_us <= params.max_gap_hours * _US_PER_HOUR
+    same[1:] &= np.diff(stamps) - step_us <= params.max_gap_hours * US_PER_HOUR
     for sensor in sensors_of(frame):
         values = frame[sensor].to_numpy()
         repeats = same.copy()
         repeats[1:] &= values[1:] == values[:-1]
         starts = np.flatnonzero(~repeats)
         last = np.append(starts[1:], len(frame)) - 1
-        hours = (stamps[last] - stamps[starts] + step_us) / _US_PER_HOUR
+        hours = (stamps[last] - stamps[starts] + step_us) / US_PER_HOUR
         frozen = (hours >= params.frozen_hours) & (last > starts)
         if frozen.any():
             rows = frame.loc[starts[frozen], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[frozen])
@@ -220,7 +220,7 @@ def _find_dead(frame: pd.DataFrame, finding: Finding, least_hours: float) -> Non
         last = np.maximum.reduceat(np.where(np.isnan(frame[sensor].to_numpy()), -1, rows), starts)
         # Of none at all the machine's first row is told.
         last = np.maximum(last, starts)
-        hours = (stamps[ends] - stamps[last]) / _US_PER_HOUR
+        hours = (stamps[ends] - stamps[last]) / US_PER_HOUR
         dead = hours >= least_hours
         if dead.any():
             found = frame.loc[last[dead], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[dead])
@@ -231,11 +231,11 @@ def _fill_gaps(frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, 
     stamps = to_microseconds(frame[TIME])
     missing = np.zeros(len(frame), np.int64)
     missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(stamps) // step_us - 1, 0)
-    is_long = missing * step_us > max_gap_hours * _US_PER_HOUR
+    is_long = missing * step_us > max_gap_hours * US_PER_HOUR
     for name, wanted in (("gaps", (missing > 0) & ~is_long), ("long_gaps", is_long)):
         if wanted.any():
             until = frame.loc[wanted, [MACHINE, TIME]].rename(columns={TIME: "until"})
-            findings[name].add(int(wanted.sum()), until.assign(hours=missing[wanted] * step_us / _US_PER_HOUR))
+            findings[name].add(int(wanted.sum()), until.assign(hours=missing[wanted] * step_us / US_PER_HOUR))
     added = np.where(is_long, 0, missing)
     if not added.any():
         return frame

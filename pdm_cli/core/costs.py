@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import US_PER_HOUR, EventLog
-from pdm_cli.core.metrics import HOURS_PER_MONTH, EventOutcome
+from pdm_cli.core.cleaning import US_PER_HOUR
+from pdm_cli.core.events import EventLog
+from pdm_cli.core.exposure import HOURS_PER_MONTH, Exposure
+from pdm_cli.core.metrics import EventOutcome
 from pdm_cli.params import CostsParams
 
 FloatArray = NDArray[np.float64]
@@ -57,11 +59,11 @@ def count_caught(outcomes: Sequence[EventOutcome], costs: CostsParams) -> int:
     return sum(int((outcome.warning_hours >= least).sum()) for outcome in outcomes)
 
 
-def alert_cost(outcomes: Sequence[EventOutcome], *, costs: CostsParams, machine_months: float) -> float:
+def alert_cost(outcomes: Sequence[EventOutcome], *, costs: CostsParams, exposure: Exposure) -> float | None:
     """Return what failures and alarms cost per machine-month when alerts are acted on.
 
     A failure with enough warning costs a planned repair, any other one a missed failure, and every false alarm a
-    false alarm.
+    false alarm. Each is divided by the months in which it could be judged; ``None`` where these are 0.
 
     Parameters
     ----------
@@ -69,14 +71,16 @@ def alert_cost(outcomes: Sequence[EventOutcome], *, costs: CostsParams, machine_
         One a component, or a fold; taken together.
     costs : CostsParams
         What each costs, and the least warning of a catch.
-    machine_months : float
-        Machines times months judged, above 0.
+    exposure : Exposure
+        Of the same spans.
     """
+    if not (exposure.alarm_months and exposure.failure_months):
+        return None
     failures = sum(len(outcome.warning_hours) for outcome in outcomes)
     caught = count_caught(outcomes, costs)
     false_alarms = sum(outcome.false_alarms for outcome in outcomes)
     repairs = caught * costs.planned_repair + (failures - caught) * costs.missed_failure
-    return (repairs + false_alarms * costs.false_alarm) / machine_months
+    return repairs / exposure.failure_months + false_alarms * costs.false_alarm / exposure.alarm_months
 
 
 def find_lives(
@@ -169,7 +173,7 @@ def best_interval(lives: Lives, costs: CostsParams) -> IntervalPolicy | None:
 
 
 def compare_costs(
-    outcomes: Mapping[str, EventOutcome], lives: Mapping[str, Lives], *, costs: CostsParams, machine_months: float
+    outcomes: Mapping[str, EventOutcome], lives: Mapping[str, Lives], *, costs: CostsParams, exposure: Exposure
 ) -> dict[str, Any]:
     """Return the expected cost per machine-month of the alerts and of doing without them.
 
@@ -181,8 +185,8 @@ def compare_costs(
         Of each component in the training span, as far as known.
     costs : CostsParams
         What each event costs.
-    machine_months : float
-        Machines times months of the test span; with 0 no cost can be told.
+    exposure : Exposure
+        Months of the test span in which alarms and failures could be judged; without them a cost is ``None``.
 
     Returns
     -------
@@ -199,8 +203,10 @@ def compare_costs(
     known = [policy.cost_per_month for policy in policies.values() if policy is not None]
     return {
         "unit": costs.unit,
-        "alerts": alert_cost(judged, costs=costs, machine_months=machine_months) if machine_months else None,
-        "run_to_failure": failures * costs.missed_failure / machine_months if machine_months else None,
+        "alerts": alert_cost(judged, costs=costs, exposure=exposure),
+        "run_to_failure": failures * costs.missed_failure / exposure.failure_months
+        if exposure.failure_months
+        else None,
         "fixed_interval": sum(known) if len(known) == len(policies) else None,
         "interval_hours": {name: policy and policy.interval_hours for name, policy in policies.items()},
     }

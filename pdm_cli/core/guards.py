@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.cleaning import US_PER_HOUR
+from pdm_cli.core.events import Instants
 from pdm_cli.core.split import Split, show
 from pdm_cli.errors import ModelError, NotEnoughData
 

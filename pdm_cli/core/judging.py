@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.core.bootstrap import bootstrap_events, bootstrap_precision
 from pdm_cli.core.calibration import calibration_error, reliability
+from pdm_cli.core.cleaning import US_PER_HOUR, to_microseconds
 from pdm_cli.core.costs import Lives, compare_costs
-from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
+from pdm_cli.core.events import EventLog, Instants
+from pdm_cli.core.exposure import Exposure, measure_exposure
+from pdm_cli.core.labels import lead_us
 from pdm_cli.core.metrics import (
     EventOutcome,
     judge_events,
-    machine_months,
     macro_mean,
     row_metrics,
     summarise_events,
@@ -97,7 +99,7 @@ def judge_span(
     seed : int
         Of the bootstrap.
     """
-    months = machine_months(span.rows)
+    exposure = _measure_exposure(span, lead)
     outcomes = {
         component: _judge_events(span, column, component, lead=lead, merge_hours=merge_hours)
         for column, component in enumerate(components)
@@ -107,7 +109,7 @@ def judge_span(
             **_judge_rows(span, column),
             "threshold": rules[column].on,
             "alert_off": rules[column].off,
-            "events": _describe([outcomes[component]], months, lead=lead, seed=seed),
+            "events": _describe([outcomes[component]], exposure, lead=lead, seed=seed),
         }
         for column, component in enumerate(components)
     }
@@ -117,11 +119,11 @@ def judge_span(
         "intervals": bootstrap_precision(span.labels, span.probabilities, span.rows.codes, seed=seed),
         "components": judged,
         "events": {
-            **_describe(list(outcomes.values()), months, lead=lead, seed=seed),
+            **_describe(list(outcomes.values()), exposure, lead=lead, seed=seed),
             "not_judged": _count_unjudged(span, components, lead=lead),
         },
         "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
-        "costs": compare_costs(outcomes, lives, costs=costs, machine_months=float(months.sum())),
+        "costs": compare_costs(outcomes, lives, costs=costs, exposure=exposure),
     }
 
 
@@ -194,18 +196,24 @@ def _count_unjudged(span: PredictedSpan, components: list[str], *, lead: LabelsP
     """
     rows = span.rows
     failed = EventLog(span.failures[span.failures["failure"].isin(components)], rows.machines)
-    horizon_us, lead_us = (round(hours * US_PER_HOUR) for hours in (lead.horizon_hours, lead.lead_time_hours))
+    horizon_us = round(lead.horizon_hours * US_PER_HOUR)
     has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
-    has_data = has_rows[failed.codes] & (failed.times - lead_us <= span.ends_us[failed.codes])
+    has_data = has_rows[failed.codes] & (failed.times - lead_us(lead) <= span.ends_us[failed.codes])
     is_early = has_data & (failed.times - horizon_us < rows.starts()[failed.codes])
     is_later = failed.times >= rows.times.min()
     return {"early": int((is_later & is_early).sum()), "no_telemetry": int((is_later & ~has_data).sum())}
 
 
-def _describe(outcomes: list[EventOutcome], months: FloatArray, *, lead: LabelsParams, seed: int) -> dict[str, Any]:
+def _measure_exposure(span: PredictedSpan, lead: LabelsParams) -> Exposure:
+    # Nothing says when the log of failures ends; it is known to reach the end of the telemetry, and its last line.
+    log_end_us = np.concatenate([span.ends_us, to_microseconds(span.failures[TIME])]).max()
+    return measure_exposure(span.rows, ends_us=span.ends_us, log_end_us=int(log_end_us), labels=lead)
+
+
+def _describe(outcomes: list[EventOutcome], exposure: Exposure, *, lead: LabelsParams, seed: int) -> dict[str, Any]:
     ahead = [hours for hours in _HOURS_AHEAD if lead.lead_time_hours <= hours <= lead.horizon_hours]
     return {
-        **summarise_events(outcomes, machine_months=float(months.sum())),
+        **summarise_events(outcomes, exposure=exposure),
         "warned_ahead": {f"{hours:g}h": share for hours, share in warned_ahead(outcomes, hours=ahead).items()},
-        "intervals": bootstrap_events(outcomes, months, seed=seed),
+        "intervals": bootstrap_events(outcomes, exposure, seed=seed),
     }

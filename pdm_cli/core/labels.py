@@ -1,4 +1,4 @@
-"""Labels: whether a component fails within [t + lead time, t + horizon]."""
+"""Labels: whether a component fails within [t + lead time, t + horizon], and after t in any case."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import to_microseconds
-from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
+from pdm_cli.core.cleaning import US_PER_HOUR, to_microseconds
+from pdm_cli.core.events import EventLog, Instants
 from pdm_cli.params import LabelsParams
 from pdm_cli.schema import MACHINE, TIME
 
@@ -34,9 +34,10 @@ def label_failures(
     -------
     (m, c) array
         1 if the component fails within [t + lead time, t + horizon], both ends included, 0 if not, and NaN where
-        t + horizon lies past the machine's last telemetry: nobody knows yet.
+        t + horizon lies past the machine's last telemetry: nobody knows yet. With a lead time of 0 the span begins
+        after t: features know of a failure at t itself.
     """
-    lead = round(params.lead_time_hours * US_PER_HOUR)
+    lead = lead_us(params)
     horizon = round(params.horizon_hours * US_PER_HOUR)
     labels = np.empty((len(instants.times), len(components)))
     for column, component in enumerate(components):
@@ -46,6 +47,11 @@ def label_failures(
     last = to_microseconds(ends.reindex(instants.machines))[instants.codes]
     labels[instants.times + horizon > last] = np.nan
     return labels
+
+
+def lead_us(params: LabelsParams) -> int:
+    """Return the lead time in microseconds; at least one, since a failure at the time of a row is not foretold."""
+    return max(round(params.lead_time_hours * US_PER_HOUR), 1)
 
 
 def last_stamps(telemetry: pd.DataFrame) -> pd.Series:

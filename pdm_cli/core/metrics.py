@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
+from pdm_cli.core.cleaning import US_PER_HOUR
+from pdm_cli.core.events import EventLog, Instants
+from pdm_cli.core.exposure import Exposure
+from pdm_cli.core.labels import lead_us
 from pdm_cli.params import LabelsParams
 from pdm_cli.schema import MACHINE, TIME
 
@@ -18,7 +21,6 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
-HOURS_PER_MONTH = 365.25 * 24 / 12
 # Shorter warnings than this are reported apart: a day is what planning a repair takes.
 LONG_WARNING_HOURS = 24.0
 
@@ -143,9 +145,9 @@ class EventJudge:
     """Judges alerts of one component on the same rows as often as wanted; what does not depend on them is found once.
 
     A failure is judged if its whole warning time, from horizon to lead time ahead of it, lies in the test span and in
-    the data of its machine. It is caught if an alert lies in that time. An episode is a false alarm if the component
-    does not fail from its first alert until its last alert + horizon; if the machine's data end before that, nobody
-    knows and it is none.
+    the data of its machine. It is caught if an alert lies in that time; one at the failure itself is too late, also
+    with a lead time of 0. An episode is a false alarm if the component does not fail from its first alert until its
+    last alert + horizon; if the machine's data end before that, nobody knows and it is none.
 
     Parameters
     ----------
@@ -174,7 +176,7 @@ class EventJudge:
         merge_hours: float,
         longest_hours: float | None = None,
     ) -> None:
-        lead, self._horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
+        lead, self._horizon = lead_us(labels), round(labels.horizon_hours * US_PER_HOUR)
         self._rows, self._ends = rows, ends_us[rows.codes]
         self._merge_hours, self._longest_hours = merge_hours, longest_hours
         failed = EventLog(failures, rows.machines)
@@ -233,15 +235,15 @@ def judge_events(
     return judge.judge(np.ones(len(alerts.codes), np.bool_))
 
 
-def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> dict[str, Any]:
+def summarise_events(outcomes: list[EventOutcome], *, exposure: Exposure) -> dict[str, Any]:
     """Return failures, caught, warning time and false alarms of one or more components together.
 
     Parameters
     ----------
     outcomes : list of EventOutcome
         One a component.
-    machine_months : float
-        Machines times months of the test span.
+    exposure : Exposure
+        Months in which alarms and failures could be judged. Without a month no rate can be told: it is ``None``.
     """
     warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
     caught = warning[~np.isnan(warning)]
@@ -254,16 +256,9 @@ def summarise_events(outcomes: list[EventOutcome], *, machine_months: float) -> 
         "caught_24h": int((caught >= LONG_WARNING_HOURS).sum()),
         "warning_hours": dict(zip(("q25", "median", "q75"), quartiles, strict=True)),
         "false_alarms": false_alarms,
-        "false_alarms_per_machine_month": false_alarms / machine_months if machine_months else None,
+        "false_alarms_per_machine_month": false_alarms / exposure.alarm_months if exposure.alarm_months else None,
+        "judged_machine_months": {"false_alarms": exposure.alarm_months, "failures": exposure.failure_months},
     }
-
-
-def machine_months(rows: Instants) -> FloatArray:
-    """Return the months from the first to the last row of each machine, in the order of ``rows.machines``."""
-    first = rows.starts()
-    # A machine without rows must not run from the end of time to its beginning.
-    has_rows = np.bincount(rows.codes, minlength=len(first)) > 0
-    return np.where(has_rows, rows.ends() - first, 0) / US_PER_HOUR / HOURS_PER_MONTH
 
 
 def warned_ahead(outcomes: Sequence[EventOutcome], *, hours: Sequence[float]) -> dict[float, float | None]:

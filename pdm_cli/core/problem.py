@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.cleaning import US_PER_HOUR
+from pdm_cli.core.events import Instants
 from pdm_cli.core.feature_table import FeatureTable
 from pdm_cli.core.features import (
     FEATURE_SETS,

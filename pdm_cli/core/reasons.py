@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.lengths import Lengths
 from pdm_cli.core.sesd import pieces
 

@@ -16,12 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
+from pdm_cli.core.cleaning import US_PER_HOUR, same_machine_as_above, sensors_of, to_microseconds
 from pdm_cli.errors import DataError
 from pdm_cli.params import FeaturesParams
 from pdm_cli.schema import MACHINE, TIME
-
-_US_PER_HOUR = 3_600_000_000
 
 # Share of the readings smoothed over that must be there for their mean to be judged. With a season in the readings the
 # mean of part of a day lies high or low by itself: of a season of 10, half a day is off by 6, two hours of 24 by 0.9.
@@ -171,7 +169,7 @@ def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesP
         If the grid is finer than the telemetry, or a window is no whole number of steps.
     """
     windows, statistics = _windows(step_us, params), tuple(dict.fromkeys(params.statistics))
-    grid_us = round(params.grid_hours * _US_PER_HOUR)
+    grid_us = round(params.grid_hours * US_PER_HOUR)
     sensors = sensors_of(telemetry)
     telemetry_stamps = to_microseconds(telemetry[TIME])
     stamps, rows = _feature_rows(telemetry, telemetry_stamps, step_us, grid_us)
@@ -194,7 +192,7 @@ def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesP
 
 
 def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
-    step_hours = step_us / _US_PER_HOUR
+    step_hours = step_us / US_PER_HOUR
     if params.grid_hours < step_hours:
         raise DataError(
             f"telemetry: readings come every {step_hours:g} h, less often than feature rows ({params.grid_hours:g} h)",

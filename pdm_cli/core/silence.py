@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import sensors_of
-from pdm_cli.core.events import US_PER_HOUR, Instants
+from pdm_cli.core.cleaning import US_PER_HOUR, sensors_of
+from pdm_cli.core.events import Instants
 from pdm_cli.schema import MACHINE, TIME
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.errors import NotEnoughData, UsageError
 from pdm_cli.params import LabelsParams, PredictParams, TrainParams
 

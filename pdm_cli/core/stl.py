@@ -91,7 +91,7 @@ def periodic_robust_stl(values: npt.NDArray[np.float64], *, period: int) -> Deco
 
     # A window of ten times the series with degree 0 is R's "periodic": a robust mean of each phase.
     seasonal_window = 10 * n + 1
-    trend_window = _next_odd(ceil(1.5 * period / (1 - 1.5 / seasonal_window)))
+    trend_window = next_odd(ceil(1.5 * period / (1 - 1.5 / seasonal_window)))
     low_pass_window = period + 1 if period % 2 == 0 else period + 2
     fit = STL(
         values,
@@ -113,7 +113,8 @@ def periodic_robust_stl(values: npt.NDArray[np.float64], *, period: int) -> Deco
     )
 
 
-def _next_odd(window: int) -> int:
+def next_odd(window: int) -> int:
+    """Return the window itself where it is odd, else one more: loess windows have a middle."""
     return window if window % 2 else window + 1
 
 

@@ -186,7 +186,7 @@ def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
 def _costs(costs: dict[str, Any]) -> str:
     """Tell what acting on the alerts would cost, next to doing without them."""
     if costs["alerts"] is None:
-        return "costs cannot be told: no time in the test span"
+        return "costs cannot be told: the test span is too short to judge alerts and failures"
     ways = {"alerts": "acting on alerts", "run_to_failure": "running to failure", "fixed_interval": "fixed intervals"}
     told = [f"{text} {costs[name]:.2f}" for name, text in ways.items() if costs[name] is not None]
     return f"cost in {costs['unit']} per machine and month: {', '.join(told)}"

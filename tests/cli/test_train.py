@@ -239,13 +239,15 @@ def test_a_model_is_the_same_on_any_number_of_threads(searched: Path, work: Path
         assert model_bytes(tmp_path / str(threads)) == model_bytes(searched)
 
 
-def test_a_killed_search_is_taken_up_again_and_ends_as_if_nothing_had_been(
+def test_a_killed_search_is_taken_up_again_with_other_trials_and_ends_as_if_nothing_had_been(
     searched: Path, work: Path, tmp_path: Path
 ) -> None:
     model = tmp_path / "model"
     words = [sys.executable, "-m", "pdm_cli", "train", "--prepared", work / "prepared", "--anomalies"]
     words = [*map(str, [*words, work / "anomalies", "--out", model, *SEARCH])]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    # What is made of the trials may change: their number, their time, and how alerts are chosen.
+    other = ["--trials", "5", "--time-budget", "600", "--threshold", "cost", "--missed-failure", "50"]
+    process = subprocess.Popen([*words, *other], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     tried = 0
     for line in process.stderr:

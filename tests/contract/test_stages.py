@@ -66,6 +66,11 @@ def test_the_sections_exist_and_each_of_their_settings_is_an_option(stage: Stage
             assert "--" + item.name.replace("_", "-") in options
 
 
+def test_late_settings_are_settings_of_the_stage(stage: Stage) -> None:
+    own = {f"{section}.{item.name}" for section in stage.sections for item in fields(SECTIONS[section])}
+    assert set(stage.late) <= own
+
+
 def test_settings_of_other_sections_are_no_options(stage: Stage) -> None:
     # By the name of the setting: ``--threshold`` is another one to train than to detect-anomalies.
     settings = {parameter.name for parameter in options_of(stage).values()}

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn.metrics import average_precision_score
 
 from pdm_cli.core.bootstrap import bootstrap_events, bootstrap_precision
+from pdm_cli.core.exposure import Exposure
 from pdm_cli.core.metrics import EventOutcome
 
 MACHINES = 4
@@ -27,6 +28,10 @@ def outcome(failures: list[tuple[int, float]], episodes: list[tuple[int, bool]])
     )
 
 
+def exposed(months: float) -> Exposure:
+    return Exposure(np.full(MACHINES, months), np.full(MACHINES, months))
+
+
 machines = st.integers(0, MACHINES - 1)
 outcomes = st.builds(
     outcome,
@@ -35,7 +40,9 @@ outcomes = st.builds(
 )
 
 
-def slow_bootstrap(found: list[EventOutcome], months: list[float], resamples: int, seed: int, level: float) -> dict:
+def slow_bootstrap(
+    found: list[EventOutcome], months: list[float], alarm_months: list[float], resamples: int, seed: int, level: float
+) -> dict:
     """Build each fleet drawn, machine after machine, and look at it."""
     # Machines without a month were not tested and are not drawn, unless all are such.
     tested = [float(span > 0 or not any(months)) for span in months]
@@ -46,7 +53,7 @@ def slow_bootstrap(found: list[EventOutcome], months: list[float], resamples: in
         warning, false, span = [], 0, 0.0
         for machine, times in enumerate(draw):
             for _ in range(times):
-                span += months[machine]
+                span += alarm_months[machine]
                 for one in found:
                     warning += one.warning_hours[one.failure_codes == machine].tolist()
                     false += int(one.is_false[one.episode_codes == machine].sum())
@@ -65,13 +72,19 @@ def slow_bootstrap(found: list[EventOutcome], months: list[float], resamples: in
 @given(
     st.lists(outcomes, min_size=1, max_size=2),
     st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=MACHINES, max_size=MACHINES),
+    st.sampled_from([0.0, 0.25, 0.5]),
     st.integers(0, 5),
     st.sampled_from([0.5, 0.9]),
 )
-def test_intervals_equal_brute_force(found: list[EventOutcome], months: list[float], seed: int, level: float) -> None:
-    fast = bootstrap_events(found, np.array(months), resamples=30, seed=seed, level=level)
+def test_intervals_equal_brute_force(
+    found: list[EventOutcome], months: list[float], less: float, seed: int, level: float
+) -> None:
+    # Failures may be judged for somewhat longer than alarms.
+    alarm_months = [max(0.0, span - less) for span in months]
+    exposure = Exposure(np.array(alarm_months), np.array(months))
+    fast = bootstrap_events(found, exposure, resamples=30, seed=seed, level=level)
     assert (fast.pop("level"), fast.pop("resamples")) == (level, 30)
-    slow = slow_bootstrap(found, months, 30, seed, level)
+    slow = slow_bootstrap(found, months, alarm_months, 30, seed, level)
     assert list(fast) == list(slow)
     for name, interval in slow.items():
         assert (fast[name] is None) == (interval is None)
@@ -81,7 +94,7 @@ def test_intervals_equal_brute_force(found: list[EventOutcome], months: list[flo
 
 def test_machines_that_are_all_alike_leave_no_doubt() -> None:
     alike = outcome([(m, 24.0) for m in range(MACHINES)], [(m, True) for m in range(MACHINES)])
-    found = bootstrap_events([alike], np.full(MACHINES, 2.0), seed=0)
+    found = bootstrap_events([alike], exposed(2.0), seed=0)
     assert found == {
         "level": 0.9,
         "resamples": 500,
@@ -92,13 +105,13 @@ def test_machines_that_are_all_alike_leave_no_doubt() -> None:
 
 
 def test_nothing_judged_gives_no_interval() -> None:
-    found = bootstrap_events([outcome([], [])], np.zeros(MACHINES), seed=0)
+    found = bootstrap_events([outcome([], [])], exposed(0.0), seed=0)
     assert [found[name] for name in METRICS] == [None, None, None]
 
 
 def test_the_seed_alone_decides_the_draw() -> None:
     mixed = outcome([(0, 24.0), (1, math.nan), (2, 48.0), (3, 3.0)], [(0, True), (1, False)])
-    first, again, other = (bootstrap_events([mixed], np.ones(MACHINES), resamples=20, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (bootstrap_events([mixed], exposed(1.0), resamples=20, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 

@@ -21,7 +21,8 @@ from pdm_cli.core.costs import (
     find_lives,
     survival,
 )
-from pdm_cli.core.metrics import HOURS_PER_MONTH, EventOutcome
+from pdm_cli.core.exposure import HOURS_PER_MONTH, Exposure
+from pdm_cli.core.metrics import EventOutcome
 from pdm_cli.params import CostsParams
 
 COSTS = CostsParams(missed_failure=10.0, false_alarm=1.0, planned_repair=2.0)
@@ -36,6 +37,11 @@ def lives_of(ended: list[Ended]) -> Lives:
 def outcome(warning: list[float], false_alarms: int = 0) -> EventOutcome:
     none = np.array([], np.int64)
     return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_), none)
+
+
+def exposed(alarm_months: float, failure_months: float) -> Exposure:
+    # Of two machines.
+    return Exposure(np.full(2, alarm_months / 2), np.full(2, failure_months / 2))
 
 
 def us(hour: float) -> int:
@@ -70,10 +76,18 @@ ended_lives = st.lists(st.tuples(st.integers(1, 12).map(float), st.booleans()), 
 
 def test_alerts_cost_repairs_misses_and_false_alarms() -> None:
     found = [outcome([24.0, math.nan, 3.0], 2), outcome([48.0], 1)]
-    assert alert_cost(found, costs=COSTS, machine_months=2.0) == (3 * 2 + 1 * 10 + 3 * 1) / 2
+    assert alert_cost(found, costs=COSTS, exposure=exposed(2.0, 4.0)) == (3 * 2 + 1 * 10) / 4 + 3 * 1 / 2
     picky = CostsParams(least_warning_hours=24.0)
     assert count_caught(found, picky) == 2
-    assert alert_cost(found, costs=picky, machine_months=2.0) == (2 * 2 + 2 * 10 + 3 * 1) / 2
+    assert alert_cost(found, costs=picky, exposure=exposed(2.0, 4.0)) == (2 * 2 + 2 * 10) / 4 + 3 * 1 / 2
+
+
+def test_without_months_to_judge_in_no_cost_can_be_told() -> None:
+    found = {"comp1": outcome([24.0, math.nan], 1)}
+    told = compare_costs(found, {}, costs=COSTS, exposure=exposed(0.0, 2.0))
+    assert (told["alerts"], told["run_to_failure"]) == (None, 2 * 10 / 2)
+    told = compare_costs(found, {}, costs=COSTS, exposure=exposed(0.0, 0.0))
+    assert (told["alerts"], told["run_to_failure"]) == (None, None)
 
 
 def test_survival_by_hand() -> None:
@@ -178,18 +192,18 @@ def test_the_comparison_puts_all_three_side_by_side() -> None:
     outcomes = {"comp1": outcome([24.0, math.nan], 1), "comp2": outcome([30.0])}
     lives = {"comp1": lives_of([(90, False), (100, True)]), "comp2": lives_of([(1, True), (1, True), (100, True)])}
     costs = CostsParams(10.0, 1.0, 2.0, unit="EUR")
-    found = compare_costs(outcomes, lives, costs=costs, machine_months=2.0)
+    found = compare_costs(outcomes, lives, costs=costs, exposure=exposed(1.0, 2.0))
     assert found.pop("fixed_interval") == pytest.approx((2 / 90 + 30 / 102) * HOURS_PER_MONTH)
     assert found == {
         "unit": "EUR",
-        "alerts": (2 + 10 + 1 + 2) / 2,
+        "alerts": (2 + 10 + 2) / 2 + 1,
         "run_to_failure": 3 * 10 / 2,
         "interval_hours": {"comp1": 90.0, "comp2": None},
     }
 
 
 def test_without_a_life_that_ended_there_is_no_fixed_interval() -> None:
-    found = compare_costs({"comp1": outcome([])}, {"comp1": lives_of([])}, costs=COSTS, machine_months=1.0)
+    found = compare_costs({"comp1": outcome([])}, {"comp1": lives_of([])}, costs=COSTS, exposure=exposed(1.0, 1.0))
     assert (found["fixed_interval"], found["interval_hours"]) == (None, {"comp1": None})
     assert (found["alerts"], found["run_to_failure"]) == (0, 0)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pdm_cli.core.alerts import NEVER, AlertRule
 from pdm_cli.core.costs import Lives
+from pdm_cli.core.exposure import HOURS_PER_MONTH
 from pdm_cli.core.judging import PredictedSpan, judge_span, list_warnings
-from pdm_cli.core.metrics import HOURS_PER_MONTH
 from pdm_cli.params import CostsParams, LabelsParams
 
 COMPONENTS = ["comp1", "comp2"]
@@ -77,8 +77,12 @@ def test_events_by_hand(found: dict[str, Any]) -> None:
     assert events["warning_hours"]["median"] == 16.0
     assert events["warned_ahead"] == {"3h": 0.5, "6h": 0.5, "12h": 0.5, "24h": 0.0}
     assert events["false_alarms"] == 1
-    # Each machine has rows for 180 h.
-    assert events["false_alarms_per_machine_month"] == pytest.approx(HOURS_PER_MONTH / 360)
+    # What follows an alert of the last 24 h of 192 nobody knows.
+    assert events["false_alarms_per_machine_month"] == pytest.approx(HOURS_PER_MONTH / (2 * 168))
+    # Failures are judged from 24 h on until 3 h after the end, as one is logged later.
+    assert events["judged_machine_months"] == pytest.approx(
+        {"false_alarms": 2 * 168 / HOURS_PER_MONTH, "failures": 2 * (195 - 24) / HOURS_PER_MONTH}
+    )
     other = found["components"]["comp2"]["events"]
     assert (other["failures"], other["caught"], other["false_alarms"]) == (1, 0, 0)
     assert other["warning_hours"]["median"] is None
@@ -145,11 +149,11 @@ def test_all_components_together_by_hand(found: dict[str, Any]) -> None:
 
 
 def test_costs_by_hand(found: dict[str, Any]) -> None:
-    # One planned repair, two missed failures and a false alarm, in 360 machine-hours.
-    months = 360 / HOURS_PER_MONTH
+    # One planned repair and two missed failures in 2 * 171 h, and a false alarm in 2 * 168 h.
+    failure_months, alarm_months = 342 / HOURS_PER_MONTH, 336 / HOURS_PER_MONTH
     assert found["costs"]["unit"] == "EUR"
-    assert found["costs"]["alerts"] == pytest.approx((2 + 2 * 10 + 1) / months)
-    assert found["costs"]["run_to_failure"] == pytest.approx(3 * 10 / months)
+    assert found["costs"]["alerts"] == pytest.approx((2 + 2 * 10) / failure_months + 1 / alarm_months)
+    assert found["costs"]["run_to_failure"] == pytest.approx(3 * 10 / failure_months)
     # Nothing is known of the lives of comp2.
     assert found["costs"]["fixed_interval"] is None
 

@@ -41,7 +41,7 @@ def slow_label(
     for event in events:
         if event.machine == machine and event.kind == component:
             ahead = event.hour - hour
-            if params.lead_time_hours <= ahead <= params.horizon_hours:
+            if ahead > 0 and params.lead_time_hours <= ahead <= params.horizon_hours:
                 return 1.0
     return 0.0
 
@@ -71,6 +71,12 @@ def test_labels_equal_brute_force(
 )
 def test_both_ends_of_the_label_span_belong_to_it(hours_ahead: float, expected: int) -> None:
     assert label([(1, 100)], [Event(1, 100 + hours_ahead, "comp1")], ["comp1"]).tolist() == [[expected]]
+
+
+@pytest.mark.parametrize(("hours_ahead", "expected"), [(-1 / HOUR_US, 0), (0, 0), (1 / HOUR_US, 1), (24, 1)])
+def test_without_a_lead_time_a_failure_that_features_know_of_is_no_label(hours_ahead: float, expected: int) -> None:
+    found = label([(1, 100)], [Event(1, 100 + hours_ahead, "comp1")], ["comp1"], params=LabelsParams(0.0, 24.0))
+    assert found.tolist() == [[expected]]
 
 
 @pytest.mark.parametrize(("end", "is_known"), [(148, True), (147.5, False), (100, False), (500, True)])

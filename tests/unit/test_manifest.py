@@ -169,3 +169,10 @@ def test_a_file_made_anew_is_noted_where_it_is_listed(tmp_path: Path, recipe: Re
     assert {**after, "outputs": 0} == {**before, "outputs": 0}
     assert set(after["outputs"]) == {"report.html"}
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "notes.txt", "report.html"]
+
+
+def test_the_key_is_the_same_whatever_the_settings_left_out_are(tmp_path: Path, recipe: Recipe) -> None:
+    other = recipe_of(tmp_path / "data", seed=1)
+    assert other.key() != recipe.key()
+    assert other.key(but_for=("train.seed",)) == recipe.key(but_for=("train.seed",))
+    assert other.key(but_for=("train.cutoff", "features.seed")) != recipe.key(but_for=("train.cutoff", "features.seed"))

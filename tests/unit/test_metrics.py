@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from pdm_cli.core.events import Instants
+from pdm_cli.core.exposure import Exposure
 from pdm_cli.core.metrics import (
-    HOURS_PER_MONTH,
     EventJudge,
     EventOutcome,
     f1_threshold,
     find_episodes,
     judge_events,
-    machine_months,
     macro_mean,
     row_metrics,
     summarise_events,
@@ -94,7 +93,7 @@ def slow_judge(
         if event.hour - labels.lead_time_hours > ends[event.machine]:
             continue
         ahead = [event.hour - hour for machine, hour in alerts if machine == event.machine]
-        in_time = [hours for hours in ahead if labels.lead_time_hours <= hours <= labels.horizon_hours]
+        in_time = [hours for hours in ahead if hours > 0 and labels.lead_time_hours <= hours <= labels.horizon_hours]
         warnings.append(max(in_time, default=math.nan))
     false_alarms = 0
     for episode in slow_episodes(alerts, merge_hours):
@@ -156,6 +155,12 @@ def test_alerts_as_far_apart_as_the_limit_are_one_episode() -> None:
 def test_an_alert_counts_from_the_lead_time_to_the_horizon_ahead(hours_ahead: float, warning: float | None) -> None:
     found = judge([(1, 200 - hours_ahead)], [failure(200)])
     assert_array_equal(found.warning_hours, [math.nan if warning is None else warning])
+
+
+@pytest.mark.parametrize(("hours_ahead", "is_caught"), [(0, False), (0.5, True), (-0.5, False)])
+def test_without_a_lead_time_an_alert_at_the_failure_itself_is_too_late(hours_ahead: float, is_caught: bool) -> None:
+    found = judge([(1, 200 - hours_ahead)], [failure(200)], labels=LabelsParams(0.0, 48.0))
+    assert np.isnan(found.warning_hours).tolist() == [not is_caught]
 
 
 def test_the_warning_time_is_that_of_the_first_alert_in_time() -> None:
@@ -273,11 +278,6 @@ def test_shares_warned_ahead_count_missed_failures() -> None:
     assert warned_ahead([outcome([], 0)], hours=[3.0]) == {3.0: None}
 
 
-def test_machine_months_run_from_first_to_last_row() -> None:
-    rows = instants_of_fleet([(1, 0), (1, 10), (1, 73), (3, 5)])
-    assert (machine_months(rows) * HOURS_PER_MONTH).tolist() == pytest.approx([73, 0, 0])
-
-
 def test_without_alerts_all_failures_are_missed() -> None:
     found = judge([], [failure(200), failure(300, machine=2)])
     assert np.isnan(found.warning_hours).tolist() == [True, True]
@@ -286,7 +286,7 @@ def test_without_alerts_all_failures_are_missed() -> None:
 
 def test_the_summary_adds_up_components() -> None:
     outcomes = [outcome([48.0, 24.0, np.nan], 2), outcome([3.0], 1)]
-    assert summarise_events(outcomes, machine_months=6.0) == {
+    assert summarise_events(outcomes, exposure=Exposure(np.array([2.0, 4.0]), np.array([3.0, 4.0]))) == {
         "failures": 4,
         "caught": 3,
         "caught_share": 0.75,
@@ -294,17 +294,18 @@ def test_the_summary_adds_up_components() -> None:
         "warning_hours": {"q25": 13.5, "median": 24.0, "q75": 36.0},
         "false_alarms": 3,
         "false_alarms_per_machine_month": 0.5,
+        "judged_machine_months": {"false_alarms": 6.0, "failures": 7.0},
     }
 
 
 def test_the_summary_without_a_catch_has_no_warning_time() -> None:
-    found = summarise_events([outcome([np.nan], 0)], machine_months=1.0)
+    found = summarise_events([outcome([np.nan], 0)], exposure=Exposure(np.ones(1), np.ones(1)))
     assert found["warning_hours"] == {"q25": None, "median": None, "q75": None}
     assert (found["failures"], found["caught"], found["caught_share"]) == (1, 0, 0.0)
 
 
 def test_without_a_judged_failure_no_share_of_them_is_told() -> None:
-    found = summarise_events([outcome([], 1)], machine_months=0.0)
+    found = summarise_events([outcome([], 1)], exposure=Exposure(np.zeros(1), np.zeros(1)))
     assert (found["failures"], found["caught_share"], found["false_alarms_per_machine_month"]) == (0, None, None)
 
 
