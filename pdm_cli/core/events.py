@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.cleaning import to_microseconds
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.schema import MACHINE, TIME
-
-US_PER_HOUR = 3_600_000_000
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

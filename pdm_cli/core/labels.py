@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.cleaning import to_microseconds
-from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
+from pdm_cli.core.events import EventLog, Instants
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.params import LabelsParams
 from pdm_cli.schema import MACHINE, TIME
 

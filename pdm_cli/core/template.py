@@ -21,8 +21,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pdm_cli.core.cleaning import to_microseconds
-from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
+from pdm_cli.core.events import EventLog, Instants
 from pdm_cli.core.hourly import Histories
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.core.zscores import ZScores
 from pdm_cli.schema import MACHINE, TIME
 

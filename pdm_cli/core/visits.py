@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.cleaning import same_machine_as_above, to_microseconds
-from pdm_cli.core.events import US_PER_HOUR, EventLog, Instants
+from pdm_cli.core.events import EventLog, Instants
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]

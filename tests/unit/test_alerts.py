@@ -11,19 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from pdm_cli.core.alerts import (
-    NEVER,
-    AlertRule,
-    HeldOut,
-    Threshold,
-    choose_rule,
-    parse_threshold,
-    switch_alerts,
-)
+from pdm_cli.core.alerts import NEVER, AlertRule, HeldOut, choose_rule, switch_alerts
 from pdm_cli.core.events import Instants
 from pdm_cli.core.labels import label_failures
 from pdm_cli.core.metrics import HOURS_PER_MONTH, f1_threshold
 from pdm_cli.core.split import Split
+from pdm_cli.core.thresholds import Threshold, parse_threshold
 from pdm_cli.params import CostsParams, LabelsParams
 
 # Long enough for warnings of more than a day, and twice of it fits into a fold.
