@@ -102,7 +102,6 @@ def connect(azure: AzureParams, *, show_uploads: bool = False) -> Session:
 def _sign_in(azure: AzureParams) -> tuple[str, Any]:
     """Get a first token: what is wrong with signing in shows at once, before the client takes its time to load."""
     from azure.core.exceptions import AzureError, ClientAuthenticationError
-    from azure.identity import ChainedTokenCredential
 
     way, credential = make_credential(azure.auth, os.environ)
     try:
@@ -110,9 +109,7 @@ def _sign_in(azure: AzureParams) -> tuple[str, Any]:
     except ClientAuthenticationError as exc:
         if _may_pass(exc):
             raise TryAgain(f"signing in to Azure by {way}: {_NO_SERVICE}", hint=_NO_NETWORK) from exc
-        # A chain says only that none of its ways works.
-        reason = "" if isinstance(credential, ChainedTokenCredential) else f": {first_line(exc)}"
-        raise AuthError(f"not signed in to Azure by {way}{reason}", hint=_SIGN_IN) from exc
+        raise AuthError(f"not signed in to Azure by {way}: {first_line(exc)}", hint=_SIGN_IN) from exc
     except AzureError as exc:
         raise TryAgain(f"signing in to Azure by {way}: {first_line(exc)}", hint=_NO_NETWORK) from exc
     return way, credential
