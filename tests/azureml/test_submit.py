@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -174,6 +175,39 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(pdm: Pdm, emulator: Emulator, w
     assert f"detached: {job} goes on" in outcome.stderr
     emulator.hold_jobs = False
     assert emulator.wait(job).status == "Completed"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_the_name_of_the_job_in_the_one_object(
+    number: signal.Signals, code: int, pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
+) -> None:
+    emulator.hold_jobs = True
+    words = ("submit", "--json", "--wait", "--job-file", tmp_path / "job.json", "preprocess", "--data", work / "raw")
+    waiting = pdm.start(*words)
+    until(lambda: (tmp_path / "job.json").exists() and (tmp_path / "job.json").read_text().endswith("}\n"))
+    job = json.loads((tmp_path / "job.json").read_text())["name"]
+    until(lambda: any(f"/jobs/{job}" in each.path and each.method == "GET" for each in list(emulator.requests)))
+    waiting.send_signal(number)
+    outcome = pdm.end(waiting)
+    assert outcome.code == code, outcome.stderr
+    told = {key: outcome.json[key] for key in ("schema", "code", "exit", "details")}
+    assert told == {"schema": "pdm.error/1", "code": "interrupted", "exit": code, "details": {"job": job}}
+
+
+def test_whatever_ends_the_waiting_the_one_object_names_the_job(
+    pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
+) -> None:
+    emulator.hold_jobs = True
+    late = pdm("submit", "--json", "--wait", "--timeout", 0, "preprocess", "--data", work / "raw")
+    assert (late.code, late.json["exit"]) == (9, 9)
+    assert late.json["details"]["job"] in emulator.jobs
+    emulator.hold_jobs = False
+    emulator.faults.add(method="GET", path="/std_log", status=403, times=9)
+    emulator.faults.add(method="GET", path="/quality.json", status=403, times=9)
+    out = tmp_path / "out"
+    refused = pdm("submit", "--json", "--wait", "preprocess", "--data", work / "raw", "--out", out)
+    assert refused.code == 6, refused.stderr
+    assert refused.json["details"]["job"] in emulator.jobs
 
 
 def test_waiting_survives_bad_weather_and_an_expired_token(
