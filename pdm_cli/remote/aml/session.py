@@ -147,7 +147,7 @@ def translated(what: str) -> Iterator[None]:
         If Azure cannot be reached or is in trouble.
     """
     from azure.ai.ml.exceptions import MlException
-    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, IncompleteReadError
 
     try:
         yield
@@ -161,7 +161,8 @@ def translated(what: str) -> Iterator[None]:
             raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
         raise RemoteError(f"{what}: {first_line(exc)}") from exc
     except HttpResponseError as exc:
-        if exc.status_code in _PASSING:
+        # A connection that breaks within an answer counts for an answer in Azure's packages.
+        if exc.status_code in _PASSING or isinstance(exc, IncompleteReadError):
             told = f"{what}: {first_line(exc)}"
             raise TryAgain(told, hint="Azure is in trouble: try again", **_read_pause(exc)) from exc
         raise RemoteError(f"{what}: {first_line(exc)}", hint=_REFUSED.get(exc.status_code or 0)) from exc
