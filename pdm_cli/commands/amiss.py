@@ -40,7 +40,7 @@ def _find_silent(loaded: Bundle, forecast: Forecast, screen: Screen) -> dict[str
     from pdm_cli.commands.records import as_records
     from pdm_cli.core.quality import FIRST_ROWS
     from pdm_cli.core.silence import find_silent
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import show
     from pdm_cli.schema import MACHINE, TIME
 
     instants, hours = forecast.context.instants, loaded.recipe.settings.labels.horizon_hours

@@ -111,7 +111,7 @@ def _find_failures(sources: Sources, components: Sequence[str], screen: Screen) 
 def _describe_split(loaded: Bundle, span: PredictedSpan) -> dict[str, Any]:
     import numpy as np
 
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import show
 
     labels, trained = loaded.recipe.settings.labels, loaded.recipe.trained
     return {

@@ -91,7 +91,7 @@ def explain(
 
 
 def _parse_time(text: str) -> int:
-    from pdm_cli.core.split import microseconds
+    from pdm_cli.core.stamps import microseconds
 
     try:
         return microseconds(datetime.fromisoformat(text))
@@ -102,7 +102,7 @@ def _parse_time(text: str) -> int:
 def _find_row(loaded: Bundle, forecast: Forecast, machine: str, time_us: int | None, screen: Screen) -> int:
     """Return the machine's last row until a time, or of all, and say so where the time lies between rows."""
     from pdm_cli.core.explanation import row_until
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import show
 
     instants = forecast.context.instants
     code = _find_machine(machine, instants.machines)
@@ -138,7 +138,7 @@ def _find_machine(name: str, machines: pd.Index) -> int:
 def _describe_row(loaded: Bundle, forecast: Forecast, row: int) -> dict[str, Any]:
     """Return which machine and time, and how each component stands."""
     from pdm_cli.core.explanation import alert_start
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import show
 
     instants, labels = forecast.context.instants, loaded.recipe.settings.labels
     components = {}

@@ -265,7 +265,7 @@ def _fetch_file(
 ) -> None:
     def fetch() -> None:
         pieces = transfer.until(stopped, storage.read_pieces(container, file.blob))
-        fetching.store(pieces, path, advance, file.sha256)
+        fetching.store(pieces, path, advance, file)
 
     insist(fetch, warn=warn, sleep=stopped.wait)
 

@@ -124,7 +124,7 @@ def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
         If it is before the first instant.
     """
     from pdm_cli.core.cleaning import to_microseconds
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import show
     from pdm_cli.schema import TIME
 
     sources, instants = forecast.context.sources, forecast.context.instants

@@ -41,7 +41,7 @@ def predict(
     Example: pdm predict --data raw --model model --out predictions
     """
     from pdm_cli.commands.execution import draw_summary, execute
-    from pdm_cli.core.split import check_wanted
+    from pdm_cli.core.choices import check_wanted
 
     check_wanted(settings.predict)
     inputs = {"data": data, "model": model}
@@ -58,7 +58,7 @@ def foretell(task: Task) -> dict[str, Any]:
     from pdm_cli.commands.ranking import look_nearest, rank
     from pdm_cli.commands.records import as_records
     from pdm_cli.core.drift import AGEING, DIFFERENT
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import show
     from pdm_cli.core.worklist import guard_formulas
 
     loaded = bundle.load(task.inputs["model"])
@@ -90,7 +90,7 @@ def foretell(task: Task) -> dict[str, Any]:
 def _make_forecast(task: Task, loaded: Bundle) -> Forecast:
     """Return what the model says of the raw tables, up to ``--until``."""
     from pdm_cli.commands.forecast import cut_forecast, make_forecast
-    from pdm_cli.core.split import microseconds
+    from pdm_cli.core.stamps import microseconds
 
     work, until = task.out / "work", task.settings.predict.until
     work.mkdir()
@@ -130,7 +130,7 @@ def _describe_model(loaded: Bundle) -> dict[str, Any]:
 def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
     import numpy as np
 
-    from pdm_cli.core.split import microseconds, show
+    from pdm_cli.core.stamps import microseconds, show
 
     instants = forecast.context.instants
     rows = np.ones(len(instants.times), np.bool_)
@@ -155,7 +155,7 @@ def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFra
     import pandas as pd
 
     from pdm_cli.core.drift import population_stability
-    from pdm_cli.core.split import microseconds
+    from pdm_cli.core.stamps import microseconds
 
     names, times = loaded.fingerprint.features, forecast.context.instants.times
     family_of = dict(zip(forecast.table.names, forecast.table.families, strict=True))

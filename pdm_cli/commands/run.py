@@ -80,8 +80,7 @@ def _check_early(data: str, settings: Settings) -> None:
     """Refuse what training would refuse, as far as it can be known before the long work begins."""
     from pdm_cli import tables
     from pdm_cli.commands.execution import check_inputs
-    from pdm_cli.core.choices import check_choices
-    from pdm_cli.core.split import check_gap
+    from pdm_cli.core.choices import check_choices, check_gap
     from pdm_cli.schema import FAILURES
 
     check_choices(settings.train)

@@ -25,6 +25,7 @@ from pdm_cli.commands.helping import HelpfulApp
 from pdm_cli.commands.options import bind
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.config import option_words, resolve, section_fields
+from pdm_cli.core.choices import check_choices, check_gap, check_wanted
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.folders import check_folder
 from pdm_cli.params import AzureParams, Settings
@@ -149,9 +150,6 @@ def _given_ports(command: str) -> list[Port]:
 
 def _check(call: Call) -> None:
     """Refuse what the command itself would refuse later, without data."""
-    from pdm_cli.core.choices import check_choices
-    from pdm_cli.core.split import check_gap, check_wanted
-
     sections = list_sections(call.stages)
     if "train" in sections:
         check_choices(call.settings.train)

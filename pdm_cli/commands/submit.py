@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +15,16 @@ import typer
 
 from pdm_cli.commands.options import bind, with_settings
 from pdm_cli.commands.panels import AZURE_PANEL, OUTPUT_PANEL
-from pdm_cli.errors import DataError, JobCancelled, JobFailed, RemoteError, UsageError
+from pdm_cli.errors import DataError, JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
     from pdm_cli.commands.submission import Call, Order
     from pdm_cli.remote.aml.session import Session
     from pdm_cli.remote.jobs import Job
+
+# Exit code after Ctrl-C.
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 def _option(name: str, text: str, *, panel: str = AZURE_PANEL, **extra: Any) -> Any:
@@ -102,7 +106,22 @@ def submit(
     job, facts = _submit(session, order, screen, may_create=not no_create_compute, fetches=after.is_waiting)
     if job_file:
         Path(job_file).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    after.follow(session, job, facts, call, screen)
+    with _naming(job.name, screen) if after.is_waiting else nullcontext():
+        after.follow(session, job, facts, call, screen)
+
+
+@contextmanager
+def _naming(name: str, screen: Screen) -> Iterator[None]:
+    """Let whatever ends the waiting tell the job's name: with ``--json`` nothing was printed before."""
+    try:
+        yield
+    except PdmError as error:
+        error.details.setdefault("job", name)
+        raise
+    except (KeyboardInterrupt, SystemExit) as end:
+        code = end.code if isinstance(end, SystemExit) else _INTERRUPTED
+        screen.stop(code if isinstance(code, int) else 1, f"interrupted; job {name} is left as it is", job=name)
+        raise
 
 
 def _parse(words: list[str], values: dict[str, Any]) -> Call:

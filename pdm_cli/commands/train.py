@@ -227,7 +227,7 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
     from pdm_cli.bundle import Bundle, Recipe
     from pdm_cli.core.drift import take_fingerprint
     from pdm_cli.core.features import tables_of
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import show
 
     sources, split = problem.context.sources, problem.split
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
@@ -309,8 +309,7 @@ def _find_lives(problem: Problem) -> dict[str, Lives]:
 
 
 def _describe_split(problem: Problem) -> dict[str, Any]:
-    from pdm_cli.core.cleaning import US_PER_HOUR
-    from pdm_cli.core.split import show
+    from pdm_cli.core.stamps import US_PER_HOUR, show
 
     split = problem.split
     return {

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
 from pdm_cli.remote.logs import Tail, last_error
-from pdm_cli.remote.patience import PATIENCE_SECONDS
+from pdm_cli.remote.patience import PATIENCE_SECONDS, RETRY_AFTER
 from pdm_cli.remote.states import CANCELLED, COMPLETED, FAILED, JobState, StepState
 from pdm_cli.report.screen import Screen
 
@@ -37,10 +38,13 @@ class Source:
         Name of a job to how it stands.
     read_log : callable
         Name of a command job or step, and a byte, to what it has printed from there on.
+    within : callable
+        Seconds to a context in which each of the two asks once, and waits no longer than that.
     """
 
     read_state: Callable[[str], JobState]
     read_log: Callable[[str, int], bytes]
+    within: Callable[[float], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def wait_for(
 
     from pdm_cli.remote.aml.status import read_log, read_state
 
-    source = Source(partial(read_state, session), partial(read_log, session))
+    source = Source(partial(read_state, session), partial(read_log, session), session.haste.within)
     pause = session.azure.poll_seconds
     return wait(source, name, timeout=timeout, pause=pause, screen=screen, tell_line=tell_line, out=out)
 
@@ -166,36 +170,46 @@ class _Watch:
         self._told: dict[str, str] = {}
         self._fails_since: float | None = None
         self._refusals = 0
+        # Seconds that Azure wants to be left in peace for.
+        self._peace = 0.0
         # The last lines of each step: what went wrong stands there.
         self.ends: dict[str, str] = {}
 
     def follow(self, timeout: float | None, longest: float) -> JobState:
         """Look until the job is finished."""
-        start, pause = self._clock.now(), min(_FIRST_PAUSE, longest)
+        end = math.inf if timeout is None else self._clock.now() + timeout
+        pause = min(_FIRST_PAUSE, longest)
         while True:
-            state = self._look()
-            if state is not None:
+            state = self._look(end)
+            if state is not None and state.is_finished:
+                # Now that the end is known, the last lines are worth any time.
                 self._tell(state)
-                if state.is_finished:
-                    return state
-            left = float("inf") if timeout is None else start + timeout - self._clock.now()
+                return state
+            if state is not None:
+                with self._source.within(end - self._clock.now()):
+                    self._tell(state)
+            left = end - self._clock.now()
             if left <= 0:
                 raise self._not_finished(state, timeout or 0.0)
-            self._clock.sleep(min(pause, left))
+            self._clock.sleep(min(max(pause, self._peace), left))
             pause = min(_GROWTH * pause, longest)
 
-    def _look(self) -> JobState | None:
+    def _look(self, end: float) -> JobState | None:
         """Return how the job stands; ``None`` if it cannot be told just now."""
         try:
-            state = self._source.read_state(self._name)
+            # What goes wrong is borne here, and a pause that Azure asks for is kept here, as far as there is time.
+            with self._source.within(end - self._clock.now()):
+                state = self._source.read_state(self._name)
         except (TryAgain, AuthError) as error:
             self._bear(error)
             return None
-        self._fails_since, self._refusals = None, 0
+        self._fails_since, self._refusals, self._peace = None, 0, 0.0
         return state
 
     def _bear(self, error: PdmError) -> None:
         now = self._clock.now()
+        asked = error.details.get(RETRY_AFTER)
+        self._peace = min(asked, PATIENCE_SECONDS) if isinstance(asked, float) else 0.0
         if self._fails_since is None:
             self._fails_since = now
             self._screen.warn(f"{error.message}; the job goes on, and so does the waiting")

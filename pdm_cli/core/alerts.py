@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.costs import alert_cost
 from pdm_cli.core.events import Instants
 from pdm_cli.core.exposure import Exposure, machine_months, measure_exposure
 from pdm_cli.core.metrics import LONG_WARNING_HOURS, EventJudge, EventOutcome, f1_threshold
 from pdm_cli.core.split import Split
+from pdm_cli.core.stamps import US_PER_HOUR
+from pdm_cli.core.thresholds import Threshold
 from pdm_cli.params import CostsParams, LabelsParams
 from pdm_cli.schema import TIME
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
-How = Literal["hysteresis", "f1", "recall", "cost"]
 
 # After this long without a probability an alert is no longer news.
 RESET_HOURS = 24.0
@@ -59,49 +58,6 @@ class AlertRule:
 
 
 NEVER = AlertRule(2.0, 2.0)
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """How a rule is chosen.
-
-    Attributes
-    ----------
-    how : str
-        ``hysteresis``, ``f1``, ``recall`` or ``cost``.
-    recall : float
-        Share of the rows before a failure that must alert, in (0, 1]; of ``recall`` alone.
-    """
-
-    how: How = "hysteresis"
-    recall: float = 1.0
-
-
-def parse_threshold(text: str) -> Threshold:
-    """Read ``hysteresis``, ``f1``, ``cost`` or ``recall=0.95``.
-
-    Raises
-    ------
-    ValueError
-        If the text is none of these, or the recall is not in (0, 1].
-
-    Examples
-    --------
-    >>> parse_threshold("recall=0.95")
-    Threshold(how='recall', recall=0.95)
-    """
-    how, equals, number = text.strip().partition("=")
-    if how == "recall":
-        try:
-            recall = float(number)
-        except ValueError:
-            recall = math.nan
-        if not 0 < recall <= 1:
-            raise ValueError(f"threshold: recall needs a share above 0 and up to 1, such as recall=0.95, got {text!r}")
-        return Threshold("recall", recall)
-    if how not in get_args(How) or equals:
-        raise ValueError(f"threshold: wanted hysteresis, f1, cost, or recall=0.95, got {text!r}")
-    return Threshold(how)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

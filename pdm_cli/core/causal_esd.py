@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.esd import MAD_TO_SIGMA, Direction, Windows, critical_values, window_mads, window_medians
 from pdm_cli.core.rolling import WHOLE_SHARE, readings_wanted
 from pdm_cli.core.sesd import ROUNDING
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]

@@ -7,11 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.core.quality import FIRST_ROWS, Finding
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.params import PreprocessParams
 from pdm_cli.schema import MACHINE, TIME
 
-US_PER_HOUR = 3_600_000_000
 # Larger readings are markers such as 1.8e308, and no model can hold them (single precision ends at 3.4e38).
 LARGEST_READING = 1e30
 

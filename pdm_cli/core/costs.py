@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.events import EventLog
 from pdm_cli.core.exposure import HOURS_PER_MONTH, Exposure
 from pdm_cli.core.metrics import EventOutcome
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.params import CostsParams
 
 FloatArray = NDArray[np.float64]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR, to_microseconds
+from pdm_cli.core.cleaning import to_microseconds
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.schema import MACHINE, TIME
 
 IntArray = NDArray[np.int64]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.events import Instants
 from pdm_cli.core.labels import lead_us
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.params import LabelsParams
 
 FloatArray = NDArray[np.float64]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.events import Instants
-from pdm_cli.core.split import Split, show
+from pdm_cli.core.split import Split
+from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import ModelError, NotEnoughData
 
 FloatArray = NDArray[np.float64]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pdm_cli.core.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.core.bootstrap import bootstrap_events, bootstrap_precision
 from pdm_cli.core.calibration import calibration_error, reliability
-from pdm_cli.core.cleaning import US_PER_HOUR, to_microseconds
+from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.costs import Lives, compare_costs
 from pdm_cli.core.events import EventLog, Instants
 from pdm_cli.core.exposure import Exposure, measure_exposure
@@ -25,6 +25,7 @@ from pdm_cli.core.metrics import (
     summarise_events,
     warned_ahead,
 )
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.params import CostsParams, LabelsParams
 from pdm_cli.schema import MACHINE, TIME
 

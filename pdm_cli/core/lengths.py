@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pdm_cli.core.cleaning import US_PER_HOUR
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.params import DetectParams
 

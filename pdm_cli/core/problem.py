@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
+from pdm_cli.core.choices import least_gap_us
 from pdm_cli.core.events import Instants
 from pdm_cli.core.feature_table import FeatureTable
 from pdm_cli.core.features import (
@@ -23,16 +23,8 @@ from pdm_cli.core.features import (
     match_states,
 )
 from pdm_cli.core.labels import label_failures, last_stamps
-from pdm_cli.core.split import (
-    Split,
-    hold_out_machines,
-    least_gap_us,
-    more_to_test_on,
-    more_to_train_on,
-    show,
-    split_by_time,
-    time_folds,
-)
+from pdm_cli.core.split import Split, hold_out_machines, more_to_test_on, more_to_train_on, split_by_time, time_folds
+from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import CostsParams, LabelsParams, TrainParams
 

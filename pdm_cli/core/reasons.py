@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.lengths import Lengths
 from pdm_cli.core.sesd import pieces
+from pdm_cli.core.stamps import US_PER_HOUR
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

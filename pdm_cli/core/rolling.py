@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR, same_machine_as_above, sensors_of, to_microseconds
+from pdm_cli.core.cleaning import same_machine_as_above, sensors_of, to_microseconds
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.errors import DataError
 from pdm_cli.params import FeaturesParams
 from pdm_cli.schema import MACHINE, TIME

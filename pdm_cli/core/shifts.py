@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.events import Instants
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.core.zscores import ZScores
 
 # Youngest shift looked for: a single reading is no level.

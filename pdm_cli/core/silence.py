@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR, sensors_of
+from pdm_cli.core.cleaning import sensors_of
 from pdm_cli.core.events import Instants
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.schema import MACHINE, TIME
 
 

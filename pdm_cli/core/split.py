@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
-from pdm_cli.errors import NotEnoughData, UsageError
-from pdm_cli.params import LabelsParams, PredictParams, TrainParams
+from pdm_cli.core.choices import check_gap, least_gap_us
+from pdm_cli.core.stamps import US_PER_HOUR, microseconds, show
+from pdm_cli.errors import NotEnoughData
+from pdm_cli.params import LabelsParams, TrainParams
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -51,32 +50,6 @@ class Split:
     def span(self, times: IntArray) -> BoolArray:
         """Return which rows lie in the test span, labelled or not."""
         return (times >= self.test_start) & (times <= self.test_end)
-
-
-def least_gap_us(train: TrainParams, labels: LabelsParams) -> int:
-    """Return the gap after a cutoff in microseconds: as set, and at least the horizon."""
-    return round(max(labels.horizon_hours, train.gap_hours) * US_PER_HOUR)
-
-
-def check_gap(train: TrainParams, labels: LabelsParams) -> None:
-    """Refuse a given cutoff and test start that are too close; needs no data.
-
-    Raises
-    ------
-    UsageError
-        If the gap between them is shorter than it must be.
-    """
-    if train.split == "machine" and train.cutoff is not None:
-        raise UsageError("--cutoff: has no effect with --split machine", hint="--split both, or leave it out")
-    if train.cutoff is None or train.test_start is None:
-        return
-    cutoff, test_start, gap = microseconds(train.cutoff), microseconds(train.test_start), least_gap_us(train, labels)
-    if test_start - cutoff < gap:
-        raise UsageError(
-            f"--test-start {show(test_start)} is {(test_start - cutoff) / US_PER_HOUR:g} h after "
-            f"the cutoff {show(cutoff)}, less than the gap of {gap / US_PER_HOUR:g} h",
-            hint=f"--test-start {show(cutoff + gap)} or later: labels look {labels.horizon_hours:g} h ahead",
-        )
 
 
 def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) -> Split:
@@ -160,40 +133,6 @@ def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> lis
     known = times[times <= split.cutoff]
     ends = [*np.quantile(known, shares, method="nearest").tolist(), split.cutoff]
     return [Split(start, start + gap_us, end, end) for start, end in pairwise(ends)]
-
-
-def show(microseconds: int) -> str:
-    """Return a stamp as ``2015-10-01T06:00``, the form that options take, with seconds where it has any."""
-    whole_minutes = microseconds % 60_000_000 == 0
-    return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes" if whole_minutes else "auto")
-
-
-def check_wanted(predict: PredictParams) -> None:
-    """Refuse to write parts of the predictions that do not go together; needs no data.
-
-    Raises
-    ------
-    UsageError
-        If there is a first instant beside the latest ones, or beyond the last one.
-    """
-    if predict.since is None:
-        return
-    if predict.latest:
-        raise UsageError(
-            "--since: has no meaning beside --latest, which writes one prediction a machine",
-            hint="leave one of the two out",
-        )
-    if predict.until is not None and microseconds(predict.since) > microseconds(predict.until):
-        raise UsageError(
-            f"--since {show(microseconds(predict.since))} is after --until {show(microseconds(predict.until))}",
-            hint="give an earlier --since, or leave one of the two out",
-        )
-
-
-def microseconds(stamp: datetime) -> int:
-    """Return a stamp in microseconds since 1970, UTC; one without a zone is UTC."""
-    utc = stamp if stamp.tzinfo is not None else stamp.replace(tzinfo=UTC)
-    return (utc - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:

@@ -20,9 +20,10 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR, to_microseconds
+from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.events import EventLog, Instants
 from pdm_cli.core.hourly import Histories
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.core.zscores import ZScores
 from pdm_cli.schema import MACHINE, TIME
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR, to_microseconds
+from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.judging import PredictedSpan
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.core.zscores import ZScores
 from pdm_cli.schema import MACHINE, TIME
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.core.alerts import AlertRule, HeldOut, choose_rule, parse_threshold
+from pdm_cli.core.alerts import AlertRule, HeldOut, choose_rule
 from pdm_cli.core.calibration import Calibration, fit_calibration
 from pdm_cli.core.estimators import ESTIMATORS, Algorithm, Checkpoint, Model, carry_on, unavailable
 from pdm_cli.core.events import Instants
@@ -18,7 +18,9 @@ from pdm_cli.core.model import Member, TrainedModel, average
 from pdm_cli.core.primary_metrics import PRIMARY_METRICS
 from pdm_cli.core.problem import Problem
 from pdm_cli.core.search import search
-from pdm_cli.core.split import Split, show
+from pdm_cli.core.split import Split
+from pdm_cli.core.stamps import show
+from pdm_cli.core.thresholds import parse_threshold
 from pdm_cli.core.trials import Candidate, FoldResult, Search, better_together
 from pdm_cli.errors import ModelError
 from pdm_cli.params import TrainParams

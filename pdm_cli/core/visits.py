@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR, same_machine_as_above, to_microseconds
+from pdm_cli.core.cleaning import same_machine_as_above, to_microseconds
 from pdm_cli.core.events import EventLog, Instants
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.events import EventLog, Instants
 from pdm_cli.core.metrics import find_episodes
 from pdm_cli.core.silence import is_silent
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]

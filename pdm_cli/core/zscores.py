@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pdm_cli.core.cleaning import US_PER_HOUR, sensors_of
+from pdm_cli.core.cleaning import sensors_of
 from pdm_cli.core.esd import MAD_TO_SIGMA, Windows, window_mads, window_medians
 from pdm_cli.core.events import Instants
+from pdm_cli.core.stamps import US_PER_HOUR
 
 # Readings of all windows in hand at once (2 MB): the work stays within the cache, and memory flat.
 _BATCH = 1 << 18

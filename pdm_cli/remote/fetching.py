@@ -52,11 +52,17 @@ class Wanted:
         Where its bytes are.
     sha256 : str
         What they must be; their number is that of the blob.
+    where : str
+        The output, for messages.
+    there : str
+        Names of the files that it has, for messages.
     """
 
     name: str
     blob: Blob
     sha256: str
+    where: str
+    there: str
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -105,15 +111,16 @@ def list_wanted(files: Mapping[str, Blob], content: Mapping[str, Any], where: st
     DataError
         If a file is missing or has another size, or the manifest lists what no output has.
     """
-    wanted = []
+    wanted, there = [], tell_names(files)
     for name, facts in content["outputs"].items():
         sha256, size = _read_facts(name, facts, where)
         blob = files.get(check_name(name, f"{where}: {manifest.MANIFEST_FILE}: {name}"))
         if blob is None or name == manifest.MANIFEST_FILE:
-            raise DataError(f"{where}: {name} is missing; there are: {tell_names(files)}")
+            raise DataError(f"{where}: {name} is missing; there are: {there}")
         if blob.bytes != size:
-            raise DataError(f"{where}: {name} has {blob.bytes:,} bytes, its manifest says {size:,}")
-        wanted.append(Wanted(name, blob, sha256))
+            told = f"{where}: {name} has {blob.bytes:,} bytes, its manifest says {size:,}"
+            raise DataError(f"{told}; there are: {there}")
+        wanted.append(Wanted(name, blob, sha256, where, there))
     _check_no_file_is_a_folder([one.name for one in wanted], where)
     return wanted
 
@@ -128,7 +135,7 @@ def find_copy(wanted: Wanted, places: Iterable[Path]) -> Path | None:
     return None
 
 
-def store(pieces: Iterator[bytes], path: Path, advance: Callable[[int], None], sha256: str | None = None) -> None:
+def store(pieces: Iterator[bytes], path: Path, advance: Callable[[int], None], wanted: Wanted | None = None) -> None:
     """Write ``pieces`` to a file as they come, and see that they are the right ones.
 
     Parameters
@@ -139,8 +146,8 @@ def store(pieces: Iterator[bytes], path: Path, advance: Callable[[int], None], s
         Written anew; its folder is made.
     advance : callable
         Told the bytes of each piece; and a negative number if the file has to be given up.
-    sha256 : str, optional
-        What the bytes must be.
+    wanted : Wanted, optional
+        What the file must be.
 
     Raises
     ------
@@ -156,10 +163,10 @@ def store(pieces: Iterator[bytes], path: Path, advance: Callable[[int], None], s
                 digest.update(piece)
                 received += len(piece)
                 advance(len(piece))
-        if sha256 is not None and digest.hexdigest() != sha256:
+        if wanted is not None and digest.hexdigest() != wanted.sha256:
             raise DataError(
-                f"{path.name}: not the file that was made: sha256 {digest.hexdigest()[:_SHORT]}…, "
-                f"its manifest says {sha256[:_SHORT]}…",
+                f"{wanted.where}: {wanted.name}: not the file that was made: sha256 {digest.hexdigest()[:_SHORT]}…, "
+                f"its manifest says {wanted.sha256[:_SHORT]}…; there are: {wanted.there}",
                 hint="it was changed after the job; nothing was replaced here",
             )
     except BaseException:

@@ -10,6 +10,8 @@ from pdm_cli.errors import TryAgain
 
 # Seconds of nothing but errors after which one gives up.
 PATIENCE_SECONDS = 15 * 60.0
+# Among the details of an error that passes: the seconds after which one may ask again.
+RETRY_AFTER = "retry_after_seconds"
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 

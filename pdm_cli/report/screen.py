@@ -80,9 +80,21 @@ class Screen:
         self._print_error_line(f"error: {error.message}")
         if error.hint:
             self._print_error_line(f"hint: {error.hint}")
-        if self.as_json:
-            content = {"schema": ERROR_SCHEMA, "code": error.code, "exit": error.exit_code}
-            self._print_json(content | {"message": error.message, "hint": error.hint, "details": error.details})
+        self._print_error_object(error.code, error.exit_code, error.message, error.hint, error.details)
+
+    def stop(self, exit_code: int, message: str, **details: object) -> None:
+        """Print the object of a command with ``--json`` that a signal ends; what is said on stderr is said elsewhere.
+
+        Parameters
+        ----------
+        exit_code : int
+            130 or 143.
+        message : str
+            What becomes of the work.
+        details : object
+            What a script needs to know; JSON types.
+        """
+        self._print_error_object("interrupted", exit_code, message, None, details)
 
     def result(self, payload: dict[str, Any], tables: Callable[[], list[RenderableType]]) -> None:
         """Print the result: ``payload`` as JSON, or ``tables`` drawn."""
@@ -140,6 +152,13 @@ class Screen:
 
     def _print_error_line(self, text: str) -> None:
         print(plain_lines(text), file=sys.stderr, flush=True)  # noqa: T201 - the one printer
+
+    def _print_error_object(
+        self, code: str, exit_code: int, message: str, hint: str | None, details: dict[str, object]
+    ) -> None:
+        if self.as_json:
+            content = {"schema": ERROR_SCHEMA, "code": code, "exit": exit_code}
+            self._print_json(content | {"message": message, "hint": hint, "details": details})
 
     def _print_json(self, content: dict[str, Any]) -> None:
         print(json.dumps(content, indent=2, ensure_ascii=False, default=str), flush=True)  # noqa: T201 - the one printer

@@ -11,6 +11,8 @@ from pdm_cli.app import app
 from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from tests.azureml.emulator import Emulator
+from tests.azureml.processes import WRITTEN
+from tests.azureml.secrecy import assert_kept
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -50,6 +52,18 @@ def _good_weather(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if emulator:
         emulator.reset()
+
+
+@pytest.fixture(autouse=True)
+def _secrets_are_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Search all that a test has written for the secrets that there are: every file, and what pdm told."""
+    emulator, folder = (
+        request.getfixturevalue(name) if name in request.fixturenames else None for name in ("emulator", "tmp_path")
+    )
+    WRITTEN.clear()
+    yield
+    if emulator:
+        assert_kept(emulator, folder, WRITTEN)
 
 
 @pytest.fixture

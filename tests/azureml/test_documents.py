@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -19,6 +18,7 @@ from pdm_cli.commands.submission import parse_call
 from pdm_cli.config import resolve
 from pdm_cli.core.simulate import simulate_fleet
 from tests.azureml.emulator import Emulator
+from tests.azureml.processes import run
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -72,8 +72,8 @@ def test_every_command_works(document: Path, place: Path, azure_env: dict[str, s
             (place / "raw").unlink()
         words = ["bash", "-euo", "pipefail", "-c", block]
         environment = azure_env | quick | {"PATH": path}
-        done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode in DONE, f"{block}\n{done.stderr}"
+        done = run(words, environment, place)
+        assert done.code in DONE, f"{block}\n{done.stderr}"
         printed = done.stdout + done.stderr
     assert not emulator.refused_hosts
 
@@ -98,8 +98,8 @@ def test_the_script_of_the_examples_trains_and_fetches(place: Path, azure_env: d
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = azure_env | {"PATH": path, "PDM_CLI_TRIALS": "1", "PDM_CLI_TREES": "20"}
     words = [str(ROOT / "examples/train-on-azure.sh"), "raw", str(tmp_path / "fetched")]
-    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run(words, environment, place)
+    assert done.code == 0, done.stderr
     assert (tmp_path / "fetched/model/bundle.json").is_file()
     assert "done: the model is in" in done.stdout
 

@@ -40,8 +40,11 @@ def test_wrong_secret_is_said_as_entra_says_it(emulator: Emulator, monkeypatch: 
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_federated_token_signs_in(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    token = tmp_path / "token"
+def test_federated_token_signs_in(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Where it is not taken for something that was written.
+    token = tmp_path_factory.mktemp("federation") / "token"
     token.write_text(emulator.tokens.principals["contributor"].assertion)
     monkeypatch.delenv("AZURE_CLIENT_SECRET")
     monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(token))

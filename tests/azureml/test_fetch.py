@@ -190,13 +190,14 @@ def test_a_blob_that_was_changed_is_named_and_nothing_is_replaced(
 ) -> None:
     out = tmp_path / "out"
     before = make_result(out, {"a.txt": b"older"})
-    job = put_job(emulator, {"out": {**result, "c.txt": b"THREE"}})
+    job = put_job(emulator, {"out": {**result, "parts/b.txt": b"TWO" * 1000}})
     outcome = fetch(job, "--out", out, "--overwrite", "--json")
     assert outcome.code == 4
-    assert "c.txt" in outcome.json["message"]
-    assert json.loads(result["manifest.json"])["outputs"]["c.txt"]["sha256"][:12] in outcome.json["message"]
+    assert outcome.json["message"].startswith(f"output out of {job}: parts/b.txt: not the file that was made")
+    assert json.loads(result["manifest.json"])["outputs"]["parts/b.txt"]["sha256"][:12] in outcome.json["message"]
+    assert outcome.json["message"].endswith("; there are: a.txt, c.txt, manifest.json, parts/b.txt")
     assert content_of(out) == before
-    container_of(emulator).upload_blob(place_of(job, "out") + "c.txt", b"three", overwrite=True)
+    container_of(emulator).upload_blob(place_of(job, "out") + "parts/b.txt", result["parts/b.txt"], overwrite=True)
     assert fetch(job, "--out", out, "--overwrite").code == 0
     assert content_of(out) == result
 

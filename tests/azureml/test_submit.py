@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,8 @@ TIMED = {"metrics.json", "leaderboard.csv", "report.html"}
 
 
 @pytest.fixture
-def pdm(emulator: Emulator, azure_env: dict[str, str], tmp_path: Path) -> Iterator[Pdm]:
-    pdm = Pdm(emulator, azure_env | {"PDM_CLI_POLL_SECONDS": "0.5"}, tmp_path)
-    yield pdm
-    # Nothing that was written on the way holds a secret either.
-    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.suffix in (".json", ".txt", ".csv", ".toml")]
-    texts += [job.log.encode() for job in list(emulator.jobs.values())]
-    assert not [secret for secret in list(emulator.secrets) for text in texts if secret.encode() in text]
+def pdm(emulator: Emulator, azure_env: dict[str, str], tmp_path: Path) -> Pdm:
+    return Pdm(emulator, azure_env | {"PDM_CLI_POLL_SECONDS": "0.5"}, tmp_path)
 
 
 def made(folder: Path) -> dict[str, Any]:
@@ -172,6 +169,39 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(pdm: Pdm, emulator: Emulator, w
     assert f"detached: {job} goes on" in outcome.stderr
     emulator.hold_jobs = False
     assert emulator.wait(job).status == "Completed"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_the_name_of_the_job_in_the_one_object(
+    number: signal.Signals, code: int, pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
+) -> None:
+    emulator.hold_jobs = True
+    words = ("submit", "--json", "--wait", "--job-file", tmp_path / "job.json", "preprocess", "--data", work / "raw")
+    waiting = pdm.start(*words)
+    until(lambda: (tmp_path / "job.json").exists() and (tmp_path / "job.json").read_text().endswith("}\n"))
+    job = json.loads((tmp_path / "job.json").read_text())["name"]
+    until(lambda: any(f"/jobs/{job}" in each.path and each.method == "GET" for each in list(emulator.requests)))
+    waiting.send_signal(number)
+    outcome = pdm.end(waiting)
+    assert outcome.code == code, outcome.stderr
+    told = {key: outcome.json[key] for key in ("schema", "code", "exit", "details")}
+    assert told == {"schema": "pdm.error/1", "code": "interrupted", "exit": code, "details": {"job": job}}
+
+
+def test_whatever_ends_the_waiting_the_one_object_names_the_job(
+    pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
+) -> None:
+    emulator.hold_jobs = True
+    late = pdm("submit", "--json", "--wait", "--timeout", 0, "preprocess", "--data", work / "raw")
+    assert (late.code, late.json["exit"]) == (9, 9)
+    assert late.json["details"]["job"] in emulator.jobs
+    emulator.hold_jobs = False
+    emulator.faults.add(method="GET", path="/std_log", status=403, times=9)
+    emulator.faults.add(method="GET", path="/quality.json", status=403, times=9)
+    out = tmp_path / "out"
+    refused = pdm("submit", "--json", "--wait", "preprocess", "--data", work / "raw", "--out", out)
+    assert refused.code == 6, refused.stderr
+    assert refused.json["details"]["job"] in emulator.jobs
 
 
 def test_waiting_survives_bad_weather_and_an_expired_token(
@@ -396,16 +426,23 @@ def test_local_commands_need_no_package_of_azure(pdm: Pdm, work: Path, tmp_path:
     assert "pip install" in outcome.hint
 
 
-def test_without_any_credential_one_line_says_so(pdm: Pdm, work: Path) -> None:
-    import time
-
-    start = time.monotonic()
+def test_without_any_credential_one_line_says_so(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     nothing = {"AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": "", "AZURE_CLIENT_SECRET": ""}
-    outcome = pdm("submit", "preprocess", "--data", work / "raw", **nothing)
-    assert time.monotonic() - start < 5
-    assert outcome.code == 6
-    assert len(outcome.stderr.splitlines()) == 2
-    assert "Azure CLI" in outcome.error
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    for name, script in (("az", "sleep 2; echo 'run az login' >&2; exit 1"), ("pwsh", "sleep 5"), ("azd", "sleep 5")):
+        (slow / name).write_text(f"#!/bin/sh\n{script}\n")
+        (slow / name).chmod(0o755)
+    seconds = []
+    for path in (os.environ["PATH"], f"{slow}:{os.environ['PATH']}"):
+        start = time.monotonic()
+        outcome = pdm("submit", "preprocess", "--data", work / "raw", PATH=path, **nothing)
+        seconds.append(time.monotonic() - start)
+        assert outcome.code == 6
+        assert len(outcome.stderr.splitlines()) == 2
+        assert "Azure CLI" in outcome.error
+    assert seconds[0] < 5
+    assert seconds[1] - seconds[0] < 4, "what is slow is given up soon, however long pdm takes to start"
 
 
 def test_the_cluster_of_the_tests_is_the_one_that_is_used(pdm: Pdm, emulator: Emulator, work: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -220,3 +221,29 @@ def test_a_secret_that_is_not_good_any_more_ends_the_waiting(pdm: Pdm, emulator:
     assert outcome.code == 6, outcome.stderr
     assert outcome.stderr.count("the waiting") == 1
     emulator.jobs[job].end("Completed")
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        ("/jobs/JOB", {"status": 429, "headers": {"Retry-After": "40"}}),
+        ("/jobs/JOB", {"drop": "before", "times": 1000}),
+        ("/jobs/JOB", {"delay": 40.0}),
+        ("std_log.txt", {"status": 503, "times": 1000}),
+        ("std_log.txt", {"delay": 40.0}),
+    ],
+)
+def test_the_time_to_wait_is_kept_whatever_azure_does(
+    place: str, fault: dict[str, Any], pdm: Pdm, emulator: Emulator, tmp_path: Path
+) -> None:
+    job = put_job(emulator, {}, status="Running", log=b"one\n")
+    trouble = emulator.faults.add(path=place.replace("JOB", job), **fault)
+    waiting = pdm.start("fetch-results", job, "--out", tmp_path / "out", "--wait", "--timeout", 3)
+    still = trouble.times
+    until(lambda: trouble.times < still)
+    start = time.monotonic()
+    outcome = pdm.end(waiting)
+    # A request under way is given five seconds at least; the rest is what a busy machine takes.
+    assert time.monotonic() - start < 3 + 5 + 4
+    assert outcome.code == 9, outcome.stderr
+    assert f"pdm fetch-results {job}" in outcome.hint

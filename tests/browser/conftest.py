@@ -12,6 +12,7 @@ from tests.cli.conftest import Pdm, fleet, pdm, work
 
 __all__ = ["fleet", "pdm", "work"]
 
+VARIABLE = "PDM_TESTS_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -20,9 +21,10 @@ FLAGS = (
 
 
 def find_chromium() -> str:
-    found = os.environ.get("PDM_CLI_CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
+    # Not of the prefix that pdm reads its settings by: it would refuse a name that is none.
+    found = os.environ.get(VARIABLE) or next((path for name in NAMES if (path := shutil.which(name))), None)
     if found is None:
-        pytest.fail("no Chromium: apt-get install chromium, or name one in PDM_CLI_CHROMIUM", pytrace=False)
+        pytest.fail(f"no Chromium: apt-get install chromium, or name one in {VARIABLE}", pytrace=False)
     return found
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 
-from pdm_cli.config import resolve
+from pdm_cli.config import ENV_RESERVED, resolve
 from pdm_cli.params import SECTIONS
 from tests.cli.conftest import Pdm
 from tests.cli.test_errors import assert_clear
 
+ROOT = Path(__file__).parents[2]
 CONFIG = """
 [labels]
 horizon_hours = 24
@@ -70,6 +72,14 @@ def test_json_holds_values_and_origins(config: Path, pdm: Pdm) -> None:
 def test_wrong_settings_are_told_with_their_variable(pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDM_CLI_TREES", "none")
     assert_clear(pdm("config", "show"), 3, "environment: PDM_CLI_TREES: ", "--trees in --help")
+
+
+def test_no_variable_that_the_documents_name_is_refused_as_a_setting() -> None:
+    documents = [ROOT / "README.md", ROOT / ".ci/run", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*")]
+    named = {name for path in documents for name in re.findall(r"PDM_CLI_[A-Z_]+", path.read_text(encoding="utf-8"))}
+    settings = {f"PDM_CLI_{item.name.upper()}" for section in SECTIONS.values() for item in fields(section)}
+    assert named
+    assert named <= settings | ENV_RESERVED
 
 
 def test_config_alone_shows_its_help(pdm: Pdm) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
 from dataclasses import MISSING, fields
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,21 @@ def test_version_is_told(pdm: Pdm) -> None:
     assert outcome.stdout.startswith("pdm-cli ")
 
 
+def comment_above(key: str, text: str) -> str:
+    """Return the comment that ends in the line above a key, joined to one line."""
+    lines = text.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.removeprefix("# ").startswith(f"{key} = "))
+    comment = takewhile(lambda line: re.match(r"# (?![a-z0-9_]+ = )", line), reversed(lines[:place]))
+    return " ".join(line.removeprefix("# ") for line in reversed(list(comment)))
+
+
 def test_sample_config_documents_every_setting_with_its_default() -> None:
     text = (ROOT / "sample_config.toml").read_text(encoding="utf-8")
     content = tomllib.loads(text)
     assert set(content) == set(SECTIONS)
     for section, cls in SECTIONS.items():
         for item in fields(cls):
-            assert item.metadata["help"].split()[0] in text
+            assert comment_above(item.name, text).startswith(item.metadata["help"])
             default = item.default_factory() if item.default_factory is not MISSING else item.default
             if default is None:
                 assert f"# {item.name} = " in text

@@ -9,13 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from pdm_cli.core.alerts import (
-    NEVER,
-    AlertRule,
-    Threshold,
-    parse_threshold,
-    switch_alerts,
-)
+from pdm_cli.core.alerts import NEVER, AlertRule, switch_alerts
+from pdm_cli.core.thresholds import Threshold, parse_threshold
 
 RULE = AlertRule(0.75, 0.25)
 

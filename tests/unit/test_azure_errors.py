@@ -8,6 +8,7 @@ from azure.ai.ml.exceptions import MlException, UserErrorException
 from azure.core.exceptions import (
     ClientAuthenticationError,
     HttpResponseError,
+    IncompleteReadError,
     ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
@@ -85,6 +86,17 @@ def test_a_sign_in_service_in_trouble_may_be_asked_again(
     monkeypatch.setattr(session, "make_credential", lambda *_: ("test", SimpleNamespace(get_token=refuse)))
     with pytest.raises(TryAgain, match="signing in to Azure by test"):
         session.connect(AzureParams("s", "g", "w"))
+
+
+def test_an_answer_that_breaks_off_may_be_asked_for_again() -> None:
+    assert type(fail(IncompleteReadError("Connection broken: 1476 more expected"))) is TryAgain
+
+
+@pytest.mark.parametrize(("given", "details"), [("40", {"retry_after_seconds": 40.0}), ("soon", {}), (None, {})])
+def test_the_pause_that_azure_asks_for_is_told(given: str | None, details: dict[str, float]) -> None:
+    error = with_status(HttpResponseError("Too many requests."), 429)
+    error.response = SimpleNamespace(headers={"Retry-After": given} if given else {})  # type: ignore[assignment]
+    assert fail(error).details == details
 
 
 def test_a_sign_in_that_is_refused_stays_refused() -> None:

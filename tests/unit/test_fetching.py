@@ -34,6 +34,10 @@ def manifest_of(**sizes: int) -> dict[str, Any]:
     return {"outputs": {name: {"sha256": sha(b"x"), "bytes": size} for name, size in sizes.items()}}
 
 
+def one(name: str) -> Wanted:
+    return Wanted(name, blob(f"p/{name}"), sha(b"one"), "output model of job-1", "a, parts/b")
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_that_leads_out_of_the_folder_is_refused(name: str) -> None:
     with pytest.raises(DataError) as caught:
@@ -76,14 +80,15 @@ def test_what_killed_jobs_left_is_not_part_of_the_result() -> None:
 def test_wanted_is_what_the_manifest_lists() -> None:
     files = {name: blob(f"p/{name}") for name in ("a", "b/c", "stray", "manifest.json")}
     wanted = list_wanted(files, manifest_of(**{"a": 3, "b/c": 3}), "out")
-    assert wanted == [Wanted("a", blob("p/a"), sha(b"x")), Wanted("b/c", blob("p/b/c"), sha(b"x"))]
+    there = ("out", "a, b/c, manifest.json, stray")
+    assert wanted == [Wanted(name, blob(f"p/{name}"), sha(b"x"), *there) for name in ("a", "b/c")]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (manifest_of(a=3, gone=1), "out: gone is missing; there are: a, b"),
-        (manifest_of(a=4), "out: a has 3 bytes, its manifest says 4"),
+        (manifest_of(a=4), "out: a has 3 bytes, its manifest says 4; there are: a, b"),
         (manifest_of(**{"manifest.json": 3}), "missing"),
         ({"outputs": {"a": {"bytes": 3}}}, "no sha256 and bytes of a"),
         ({"outputs": {"a": "3 bytes"}}, "no sha256 and bytes of a"),
@@ -104,14 +109,14 @@ def test_a_file_that_is_here_need_not_be_fetched(tmp_path: Path) -> None:
     for place, content in zip(places[1:], (b"on", b"two", b"one"), strict=True):
         (place / "parts").mkdir(parents=True)
         (place / "parts/a").write_bytes(content)
-    wanted = Wanted("parts/a", blob("p/parts/a"), sha(b"one"))
+    wanted = one("parts/a")
     assert find_copy(wanted, places) == tmp_path / "right/parts/a"
     assert find_copy(wanted, places[:3]) is None
 
 
 def test_pieces_become_the_file(tmp_path: Path) -> None:
     told: list[int] = []
-    store(iter([b"on", b"e"]), tmp_path / "new/file", told.append, sha(b"one"))
+    store(iter([b"on", b"e"]), tmp_path / "new/file", told.append, one("parts/b"))
     assert (tmp_path / "new/file").read_bytes() == b"one"
     assert told == [2, 1]
 
@@ -119,8 +124,9 @@ def test_pieces_become_the_file(tmp_path: Path) -> None:
 def test_a_file_of_other_bytes_is_named_with_both_hashes_and_is_gone(tmp_path: Path) -> None:
     told: list[int] = []
     with pytest.raises(DataError) as caught:
-        store(iter([b"two"]), tmp_path / "file", told.append, sha(b"one"))
-    assert all(text in caught.value.message for text in ("file", sha(b"one")[:12], sha(b"two")[:12]))
+        store(iter([b"two"]), tmp_path / "file", told.append, one("parts/b"))
+    assert caught.value.message.startswith("output model of job-1: parts/b: not the file that was made: ")
+    assert all(text in caught.value.message for text in (sha(b"one")[:12], sha(b"two")[:12], "there are: a, parts/b"))
     assert not (tmp_path / "file").exists()
     assert sum(told) == 0
 
@@ -132,7 +138,7 @@ def test_a_file_that_breaks_off_is_gone_and_counts_for_nothing(tmp_path: Path) -
 
     told: list[int] = []
     with pytest.raises(TryAgain):
-        store(break_off(), tmp_path / "file", told.append, sha(b"one"))
+        store(break_off(), tmp_path / "file", told.append, one("parts/b"))
     assert not (tmp_path / "file").exists()
     assert sum(told) == 0
 

@@ -21,11 +21,11 @@ from problem_builders import (
     without,
 )
 
-from pdm_cli.core.cleaning import US_PER_HOUR
 from pdm_cli.core.detectors import find_anomalies
 from pdm_cli.core.features import FEATURES, LEARNED, Context, Family, build_features, learn_states, match_states
 from pdm_cli.core.guards import choose_sample, compare_cut
 from pdm_cli.core.lookahead import rebuild_cut
+from pdm_cli.core.stamps import US_PER_HOUR
 from pdm_cli.errors import ModelError
 from pdm_cli.params import DetectParams, FeaturesParams
 

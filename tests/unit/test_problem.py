@@ -13,7 +13,7 @@ from problem_builders import LABELS, TRAIN, problem_of, simulated, without
 from pdm_cli.core.cleaning import to_microseconds
 from pdm_cli.core.features import FEATURE_SETS, Sources
 from pdm_cli.core.problem import Problem
-from pdm_cli.core.split import show
+from pdm_cli.core.stamps import show
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import LabelsParams
 

@@ -11,7 +11,8 @@ from fleet_builders import EPOCH_US, HOUR_US
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pdm_cli.core.split import Split, show, split_by_time, time_folds
+from pdm_cli.core.split import Split, split_by_time, time_folds
+from pdm_cli.core.stamps import show
 from pdm_cli.errors import NotEnoughData, UsageError
 from pdm_cli.params import LabelsParams, TrainParams
 

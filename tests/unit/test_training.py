@@ -11,13 +11,14 @@ import pytest
 from problem_builders import COSTS, TRAIN, problem_of, simulated, without
 
 from pdm_cli.core import training
-from pdm_cli.core.alerts import NEVER, AlertRule, HeldOut, choose_rule, parse_threshold
+from pdm_cli.core.alerts import NEVER, AlertRule, HeldOut, choose_rule
 from pdm_cli.core.calibration import fit_calibration
 from pdm_cli.core.estimators import ESTIMATORS
 from pdm_cli.core.events import Instants
 from pdm_cli.core.features import Sources
 from pdm_cli.core.primary_metrics import PRIMARY_METRICS
 from pdm_cli.core.problem import Problem
+from pdm_cli.core.thresholds import parse_threshold
 from pdm_cli.core.training import Training, choose_algorithms, train_model
 from pdm_cli.core.trials import Candidate
 from pdm_cli.errors import ModelError

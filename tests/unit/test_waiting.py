@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -155,6 +156,27 @@ def test_errors_that_pass_are_borne_and_told_once(told: Told) -> None:
         "warning: no answer; the job goes on, and so does the waiting",
         "job-1: Completed",
     ]
+
+
+def test_a_pause_that_azure_asks_for_is_kept_as_far_as_there_is_time() -> None:
+    busy = TryAgain("too many requests", retry_after_seconds=40.0)
+    azure = Azure([RUNNING, busy, RUNNING, DONE])
+    assert azure.wait() == DONE
+    assert azure.pauses == [1.0, 40.0, 2.25], "one look fails, and nothing is left of it after the next"
+    azure = Azure([busy])
+    with pytest.raises(JobNotFinished):
+        azure.wait(timeout=3.0)
+    assert azure.now == 3.0
+
+
+def test_each_look_is_given_the_time_that_is_left() -> None:
+    given: list[float] = []
+    azure = Azure([RUNNING])
+    source = Source(azure.read_state, azure.read_log, lambda seconds: nullcontext(given.append(seconds)))
+    clock = Clock(lambda: azure.now, azure.sleep)
+    with pytest.raises(JobNotFinished):
+        wait(source, "job-1", timeout=2.0, pause=15.0, screen=Screen(), clock=clock)
+    assert given == [2.0, 2.0, 1.0, 1.0, 0.0, 0.0], "for the status and for the log"
 
 
 def test_a_quarter_of_an_hour_of_errors_is_enough() -> None:

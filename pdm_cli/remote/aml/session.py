@@ -8,16 +8,19 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import AuthError, ConfigError, RemoteError, TryAgain
 from pdm_cli.params import AzureParams
 from pdm_cli.remote.aml.credentials import make_credential
+from pdm_cli.remote.aml.haste import Haste
+from pdm_cli.remote.patience import RETRY_AFTER
 from pdm_cli.remote.texts import hide_signatures, plain
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+    from azure.core.exceptions import HttpResponseError
 
 # What a token is asked for that ARM and the workspace's own services take.
 MANAGEMENT = "https://management.azure.com/.default"
@@ -55,6 +58,8 @@ class Session:
         The client of the workspace.
     shows_uploads : bool
         Whether it draws bars on stderr while it uploads.
+    haste : Haste
+        How long requests may take.
     """
 
     azure: AzureParams
@@ -62,6 +67,7 @@ class Session:
     credential: Any
     client: MLClient
     shows_uploads: bool = False
+    haste: Haste = field(default_factory=Haste)
 
 
 def connect(azure: AzureParams, *, show_uploads: bool = False) -> Session:
@@ -91,18 +97,24 @@ def connect(azure: AzureParams, *, show_uploads: bool = False) -> Session:
     except ImportError as exc:
         raise RemoteError(f"{exc.name}: not installed", hint="pip install azure-ai-ml azure-identity") from exc
     place = (azure.subscription_id, azure.resource_group, azure.workspace)
-    # Without its bars the client never learns that an upload has failed, and waits for the rest for ever: where they
-    # are not wanted they are drawn to nowhere.
-    client = MLClient(credential, *place, enable_telemetry=False, show_progress=True)
+    haste = Haste()
+    client = MLClient(
+        credential,
+        *place,
+        enable_telemetry=False,
+        # Without its bars the client never learns that an upload has failed, and waits for the rest for ever: where
+        # they are not wanted they are drawn to nowhere.
+        show_progress=True,
+        per_call_policies=haste.as_policy(),
+    )
     # Again: loading the client has set up loggers of its own.
     _silence()
-    return Session(azure, way, credential, client, show_uploads)
+    return Session(azure, way, credential, client, show_uploads, haste)
 
 
 def _sign_in(azure: AzureParams) -> tuple[str, Any]:
     """Get a first token: what is wrong with signing in shows at once, before the client takes its time to load."""
     from azure.core.exceptions import AzureError, ClientAuthenticationError
-    from azure.identity import ChainedTokenCredential
 
     way, credential = make_credential(azure.auth, os.environ)
     try:
@@ -110,9 +122,7 @@ def _sign_in(azure: AzureParams) -> tuple[str, Any]:
     except ClientAuthenticationError as exc:
         if _may_pass(exc):
             raise TryAgain(f"signing in to Azure by {way}: {_NO_SERVICE}", hint=_NO_NETWORK) from exc
-        # A chain says only that none of its ways works.
-        reason = "" if isinstance(credential, ChainedTokenCredential) else f": {first_line(exc)}"
-        raise AuthError(f"not signed in to Azure by {way}{reason}", hint=_SIGN_IN) from exc
+        raise AuthError(f"not signed in to Azure by {way}: {first_line(exc)}", hint=_SIGN_IN) from exc
     except AzureError as exc:
         raise TryAgain(f"signing in to Azure by {way}: {first_line(exc)}", hint=_NO_NETWORK) from exc
     return way, credential
@@ -137,7 +147,7 @@ def translated(what: str) -> Iterator[None]:
         If Azure cannot be reached or is in trouble.
     """
     from azure.ai.ml.exceptions import MlException
-    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, IncompleteReadError
 
     try:
         yield
@@ -151,11 +161,20 @@ def translated(what: str) -> Iterator[None]:
             raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
         raise RemoteError(f"{what}: {first_line(exc)}") from exc
     except HttpResponseError as exc:
-        if exc.status_code in _PASSING:
-            raise TryAgain(f"{what}: {first_line(exc)}", hint="Azure is in trouble: try again") from exc
+        # A connection that breaks within an answer counts for an answer in Azure's packages.
+        if exc.status_code in _PASSING or isinstance(exc, IncompleteReadError):
+            told = f"{what}: {first_line(exc)}"
+            raise TryAgain(told, hint="Azure is in trouble: try again", **_read_pause(exc)) from exc
         raise RemoteError(f"{what}: {first_line(exc)}", hint=_REFUSED.get(exc.status_code or 0)) from exc
     except AzureError as exc:
         raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
+
+
+def _read_pause(error: HttpResponseError) -> dict[str, float]:
+    """Return the seconds after which Azure wants to be asked again, where it says so."""
+    # An error that a client found by itself has no response.
+    text: str = getattr(error.response, "headers", {}).get("Retry-After", "")
+    return {RETRY_AFTER: float(text)} if text.isascii() and text.isdecimal() else {}
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -58,9 +58,10 @@ def read_log(session: Session, run: str, offset: int) -> bytes:
     blob = container.get_blob_client(storage.log_address(run))
     try:
         with translated(f"log of {run}"):
-            if blob.get_blob_properties().size <= offset:
+            haste = session.haste.options()
+            if blob.get_blob_properties(**haste).size <= offset:
                 return b""
-            return bytes(blob.download_blob(offset).readall())
+            return bytes(blob.download_blob(offset, **haste).readall())
     except RemoteError as error:
         if status_of(error) == HTTPStatus.NOT_FOUND:
             return b""
