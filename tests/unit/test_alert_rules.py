@@ -11,19 +11,13 @@ from fleet_builders import EPOCH_US, HOUR_US, Event, log_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdm_cli.core.alerts import (
-    NEVER,
-    AlertRule,
-    HeldOut,
-    Threshold,
-    choose_rule,
-    parse_threshold,
-)
+from pdm_cli.core.alerts import NEVER, AlertRule, HeldOut, choose_rule
 from pdm_cli.core.events import Instants
 from pdm_cli.core.exposure import HOURS_PER_MONTH
 from pdm_cli.core.labels import label_failures
 from pdm_cli.core.metrics import f1_threshold
 from pdm_cli.core.split import Split
+from pdm_cli.core.thresholds import Threshold, parse_threshold
 from pdm_cli.params import CostsParams, LabelsParams
 
 # Long enough for warnings of more than a day, and twice of it fits into a fold.
