@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -156,7 +158,7 @@ def load(folder: Path) -> Bundle:
         If a file is missing or is not what it should be. Whatever the files hold, nothing in them runs.
     """
     path = folder / BUNDLE_FILE
-    try:
+    with _refusing(path):
         stored = _read_recipe(path)
         model = TrainedModel(
             stored.components,
@@ -166,6 +168,22 @@ def load(folder: Path) -> Bundle:
         )
         _check_parts(stored)
         return Bundle(model, _load_recipe(stored, path), stored.fingerprint)
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """Read the recipe of a model folder alone, without the members; raises as :func:`load`."""
+    path = folder / BUNDLE_FILE
+    with _refusing(path):
+        stored = _read_recipe(path)
+        _check_parts(stored)
+        return _load_recipe(stored, path)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn whatever a wrong bundle raises into one error that names it."""
+    try:
+        yield
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
     except KeyError as exc:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Interval, MinLen
@@ -44,6 +44,8 @@ class ColumnsParams(Section):
 @dataclass(frozen=True)
 class PreprocessParams(Section):
     """How raw tables are cleaned and put on a regular time grid."""
+
+    is_as_trained: ClassVar[bool] = True
 
     step_minutes: Annotated[float, Interval(ge=0, le=525_600)] = setting(
         0.0, "Time between readings in minutes; 0: found from the data."

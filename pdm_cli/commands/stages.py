@@ -60,6 +60,8 @@ class Stage:
         Whether a report.html is made of the output folder.
     is_tracked : bool
         Whether MLflow is told of it.
+    completing : str
+        ``module:function`` from the folders and the settings given to those that take effect; empty: they are these.
     """
 
     command: str
@@ -71,6 +73,7 @@ class Stage:
     drawing: str
     has_report: bool = False
     is_tracked: bool = False
+    completing: str = ""
 
 
 # What preprocess found in the data; the report of a model tells it.
@@ -125,6 +128,7 @@ STAGES: dict[str, Stage] = {
         summary="predictions.json",
         drawing="pdm_cli.report.forecasts:draw_forecast",
         has_report=True,
+        completing="pdm_cli.commands.forecast:complete_settings",
     ),
 }
 # What ``pdm run`` chains, in order.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pdm_cli import manifest
 from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from pdm_cli.raw import RawTelemetry
@@ -221,6 +222,41 @@ def test_until_and_since_must_leave_something(fleet: Path, model: Path, pdm: Pdm
     words = ("--since", "2015-05-15", "--until", "2015-05-14T20:00-02:00")
     outcome = predict(pdm, fleet, model, tmp_path / "out", *words)
     assert_clear(outcome, 2, "--since 2015-05-15T00:00 is after --until 2015-05-14T22:00", "an earlier --since")
+
+
+def changed(model: Path, to: Path, change: Callable[[dict], object]) -> Path:
+    """Return a copy of a model with another recipe, as if it had been trained so."""
+    copy = Path(shutil.copytree(model, to))
+    content = json.loads((copy / "bundle.json").read_text())
+    change(content)
+    (copy / "bundle.json").write_text(json.dumps(content))
+    manifest.note_output(copy, "bundle.json")
+    return copy
+
+
+def test_what_the_user_gives_at_its_default_comes_before_what_the_model_was_trained_with(
+    raw: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"timezone": "+02:00", "on_duplicate": "mean"}
+    other = changed(model, tmp_path / "model", lambda content: content["settings"]["preprocess"].update(own))
+
+    def foretell(*words: object) -> tuple[str, dict]:
+        out = tmp_path / "out"
+        outcome = predict(pdm, raw, other, out, "--latest", "--overwrite", *words)
+        assert outcome.code == 0, outcome.stderr
+        made = json.loads((out / "manifest.json").read_text())["parameters"]["preprocess"]
+        return read(out)["datetime"].max().isoformat(), made
+
+    edit("telemetry", lambda t: pd.concat([t, t.tail(1)]))(raw)
+    end, made = foretell()
+    assert (end, made["timezone"], made["on_duplicate"]) == ("2015-05-31T03:00:00", "+02:00", "mean")
+    end, made = foretell("--timezone", "UTC")
+    assert (end, made["timezone"], made["on_duplicate"]) == ("2015-05-31T06:00:00", "UTC", "mean")
+    assert evaluate(pdm, raw, other, "--timezone", "UTC", "--json").json["split"]["test_end"] == "2015-05-31T06:00"
+    monkeypatch.setenv("PDM_CLI_TIMEZONE", "UTC")
+    assert foretell()[0] == "2015-05-31T06:00:00"
+    refused = predict(pdm, raw, other, tmp_path / "out", "--on-duplicate", "refuse", "--overwrite")
+    assert refused.code == 4, refused.stderr
 
 
 def rename_sensor(raw: Path) -> None:

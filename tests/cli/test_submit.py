@@ -37,7 +37,7 @@ def test_a_dry_run_prints_the_job_and_sends_nothing(pdm: Pdm, fleet: Path) -> No
     assert job["name"] == "job-1"
     assert job["tags"]["a"] == "b"
     assert job["command"].startswith('python -m pdm_cli preprocess --data "${{inputs.data}}" --out "${{outputs.out}}"')
-    assert " --step-minutes 0.0 " in job["command"], "defaults are explicit"
+    assert " --grid-hours 3.0 " in job["command"], "defaults are explicit"
     assert sorted(path.name for path in Path(job["code"]).iterdir()) == ["pdm_cli"]
     assert "pdm_cli/app.py" in outcome.stderr
     assert "input data: 5 files" in outcome.stderr
@@ -171,6 +171,15 @@ def test_run_becomes_a_pipeline_whose_outputs_depend_on_what_goes_in(pdm: Pdm, r
     other = plan(pdm, "run", "--data", raw, "--fast")
     assert not set(first["outputs"].values()) & set(other["outputs"].values())
     assert plan(pdm, "run", "--data", raw, "--fast", "--force")["job"]["settings"]["force_rerun"] is True
+
+
+def test_a_job_knows_which_ways_to_prepare_were_given_and_which_are_the_models(
+    pdm: Pdm, fleet: Path, work: Path
+) -> None:
+    words = ("predict", "--data", fleet, "--model", work / "model", "--timezone", "UTC", "--ranges", "")
+    command = plan(pdm, *words)["job"]["command"]
+    assert " --timezone UTC --ranges ''" in command
+    assert "--on-duplicate" not in command
 
 
 @settings(deadline=None, derandomize=True, max_examples=25)
