@@ -176,6 +176,34 @@ def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pd
     assert "features are spread otherwise than in the training" in told
 
 
+def test_drift_is_not_told_by_rows_that_the_model_learned_from(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    def rows_for_drift(*words: object) -> tuple[int, bool, str]:
+        out = tmp_path / "out"
+        outcome = predict(pdm, raw, model, out, "--overwrite", *words)
+        assert outcome.code == 0, outcome.stderr
+        rows = json.loads((out / "predictions.json").read_text())["drift_rows"]
+        return rows, bool(pd.read_csv(out / "drift.csv")["stability_index"].isna().all()), outcome.stdout
+
+    cutoff = pd.Timestamp(metrics_of(model)["split"]["cutoff"])
+    edit("telemetry", lambda t: t[t["datetime"] <= cutoff + pd.Timedelta("5D")])(raw)
+    rows, is_untold, stdout = rows_for_drift()
+    assert (rows, is_untold) == (5 * 8 * 16, True)
+    assert "drift cannot be told: 640 instants that the model did not learn from, wanted 1,000\n" in stdout
+    assert rows_for_drift("--since", "2015-01-02")[:2] == (640, True)
+    assert "drift cannot be told: no instant is new to it" in rows_for_drift("--until", cutoff.isoformat())[2]
+    whole = json.loads((predicted / "predictions.json").read_text())
+    assert whole["drift_rows"] == ((pd.Timestamp(whole["end"]) - cutoff) // pd.Timedelta("3h")) * 16
+    # Nothing of another fleet was learned from.
+    for path in raw.glob("*.parquet"):
+        pd.read_parquet(path).assign(machineID=lambda t: t["machineID"] + 500).to_parquet(path, index=False)
+    rows, is_untold, stdout = rows_for_drift()
+    assert rows > 10_000
+    assert not is_untold
+    assert "cannot be told" not in stdout
+
+
 def test_since_and_latest_write_less_and_change_nothing(
     predicted: Path, fleet: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
