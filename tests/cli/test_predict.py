@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -374,6 +375,20 @@ def test_empty_logs_are_enough(raw: Path, model: Path, pdm: Pdm, tmp_path: Path)
         edit(name, lambda t: t.iloc[:0])(raw)
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
+
+
+def test_telemetry_without_a_finite_reading_is_refused_by_all_that_need_features(
+    raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    sensors = ("volt", "rotate", "pressure", "vibration")
+    edit("telemetry", lambda t: t[t["datetime"] < "2015-01-08"].assign(**dict.fromkeys(sensors, math.nan)))(raw)
+    for outcome in (
+        predict(pdm, raw, model, tmp_path / "out"),
+        evaluate(pdm, raw, model),
+        pdm("explain", "--data", raw, "--model", model, "--machine", 1),
+        pdm("run", "--data", raw, "--out", tmp_path / "run", "--jobs", 1, *QUICK),
+    ):
+        assert_clear(outcome, 4, "telemetry.parquet: no row of features can be made", "telemetry with readings")
 
 
 def test_a_machine_is_foretold_the_same_without_the_others(
