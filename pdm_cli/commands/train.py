@@ -178,6 +178,8 @@ def _refuse_separating(problem: Problem) -> None:
 
     # Not the families that learn from failures: each of their columns is a model, and a good one may well separate.
     rows, names = np.flatnonzero(problem.training_rows(problem.split)), problem.table.names
+    if not names:
+        return
     found = find_separating(problem.table.matrix(names, rows), problem.labels[rows], names, problem.components)
     if found:
         feature, component, auc = found[0]

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from pdm_cli import manifest
+from pdm_cli.core.features import FEATURES, LEARNED
 from tests.cli.conftest import QUICK, Pdm
 from tests.cli.test_errors import assert_clear
 
@@ -185,6 +186,14 @@ def test_unknown_choices_are_refused_with_the_known(
     assert_clear(pdm("run", "--data", fleet, "--out", tmp_path / "out", *words), 2, message, hint)
     assert not (tmp_path / "m").exists()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("family", [*FEATURES, *LEARNED])
+def test_every_family_makes_a_model_by_itself(family: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("--anomalies", work / "anomalies", "--families", family, "--fast", "--trees", 2, "--folds", 1)
+    outcome = train(pdm, work, tmp_path / "model", *words)
+    assert outcome.code == 0, outcome.stderr
+    assert json.loads((tmp_path / "model/bundle.json").read_text())["families"] == [family]
 
 
 def test_families_whose_tables_are_not_there_are_refused(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
