@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.commands.submission import _write_out, parse_call
-from pdm_cli.params import CostsParams, DetectParams, LabelsParams, PreprocessParams, Settings, TrainParams
+from pdm_cli.params import MOST_SEED, CostsParams, DetectParams, LabelsParams, PreprocessParams, Settings, TrainParams
 from tests.cli.conftest import Pdm
 
 
@@ -187,7 +187,7 @@ def test_a_job_knows_which_ways_to_prepare_were_given_and_which_are_the_models(
     detect=st.sampled_from(
         [DetectParams(), DetectParams(mode="batch", only_last="day"), DetectParams(window_days=7.5, strict=True)]
     ),
-    seed=st.integers(0, 2**40),
+    seed=st.integers(0, MOST_SEED),
     rate=st.floats(1e-9, 1),
     unit=st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=8).filter(lambda t: "[[" not in t),
     cutoff=st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)),

@@ -15,6 +15,7 @@ import pytest
 
 from pdm_cli import manifest
 from pdm_cli.core.features import FEATURES, LEARNED
+from pdm_cli.params import MOST_SEED
 from tests.cli.conftest import QUICK, Pdm
 from tests.cli.test_errors import assert_clear
 
@@ -117,6 +118,14 @@ def test_a_search_without_time_makes_a_model_and_says_so(work: Path, pdm: Pdm, t
     assert "1 of 3 trials; cut short by the time budget, so another run may differ" in " ".join(outcome.stdout.split())
     search = metrics_of(tmp_path / "m")["search"]
     assert (search["trials"], search["trials_wanted"], search["cut_short"]) == (1, 3, True)
+
+
+def test_a_search_takes_settings_as_extreme_as_they_may_be(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    extremes = ("--seed", MOST_SEED, "--shift-hours", 2, "--max-leaves", 65_536, "--min-child-weight", 1e9, "--l2", 1e9)
+    costs = [word for name in ("missed-failure", "false-alarm", "planned-repair") for word in (f"--{name}", 1e12)]
+    outcome = train(pdm, work, tmp_path / "model", *SEARCH, *extremes, *costs)
+    assert outcome.code == 0, outcome.stderr
+    assert metrics_of(tmp_path / "model")["search"]["trials"] == 3
 
 
 def test_trees_outside_the_search_space_are_searched_around_all_the_same(work: Path, pdm: Pdm, tmp_path: Path) -> None:
