@@ -149,16 +149,15 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
 def _rows_for_drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> NDArray[np.intp]:
     """Return the rows that drift is told by: from ``--since`` on, and none that the model may have learned from."""
     import numpy as np
-    import pandas as pd
 
     from pdm_cli.core.drift import LEAST_ROWS
-    from pdm_cli.core.split import microseconds
+    from pdm_cli.core.split import microseconds, read_stamp
 
     instants, trained, since = forecast.context.instants, loaded.recipe.trained, settings.predict.since
     wanted = np.ones(len(instants.times), np.bool_)
     if since is not None:
         wanted = instants.times >= microseconds(since)
-    is_later = wanted & (instants.times > pd.Timestamp(trained["cutoff"]).value // 1000)
+    is_later = wanted & (instants.times > read_stamp(trained["cutoff"]))
     # As text: the same fleet may come with numbers here and names there.
     is_known = instants.machines.astype(str).isin([str(machine) for machine in trained["machines"]])
     # Of a fleet that the model never saw, what came before its cutoff is new as well.
