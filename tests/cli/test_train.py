@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pdm_cli import manifest
+from pdm_cli.core.events import US_PER_HOUR
 from pdm_cli.core.features import FEATURES, LEARNED
+from pdm_cli.core.split import Split, split_by_time
 from pdm_cli.params import MOST_SEED
 from tests.cli.conftest import QUICK, Pdm
 from tests.cli.test_errors import assert_clear
@@ -233,6 +240,36 @@ def test_a_feature_that_knows_of_the_future_is_refused_by_name(raw: Path, pdm: P
     assert "alone tells failures of comp3 (AUC " in outcome.stderr
     assert not (tmp_path / "m").exists()
     assert train(pdm, tmp_path, tmp_path / "m", *QUICK, "--allow-suspicious").code == 0
+
+
+def test_a_feature_that_looks_ahead_is_refused_by_name(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    shutil.copytree(work / "prepared", tmp_path / "prepared")
+    path = tmp_path / "prepared/features.parquet"
+    table = pq.read_table(path)
+    name = "volt_mean_3h"
+    ahead = table.select(["machineID", name]).to_pandas().groupby("machineID")[name].shift(-1)
+    column = table.schema.get_field_index(name)
+    field = table.schema.field(column)
+    # Numbers as before, and all that stands beside them in the file; only that each is of three hours later.
+    table = table.set_column(column, field, pa.array(ahead, field.type)).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(table, path)
+    outcome = train(pdm, tmp_path, tmp_path / "m", *QUICK)
+    assert_clear(outcome, 5, f"feature {name} of machine ", "run pdm preprocess")
+    assert "looks ahead" in outcome.stderr
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_split_whose_training_looks_into_the_test_is_refused(
+    work: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_gap(*given: Any, **named: Any) -> Split:
+        split = split_by_time(*given, **named)
+        return replace(split, test_start=split.cutoff - 24 * US_PER_HOUR)
+
+    monkeypatch.setattr("pdm_cli.core.problem.split_by_time", without_gap)
+    outcome = train(pdm, work, tmp_path / "m", *QUICK)
+    assert_clear(outcome, 5, "is trained on, but its label looks into the test span", "a later --test-start")
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_fold_without_failures_is_refused_with_the_way_out(work: Path, pdm: Pdm, tmp_path: Path) -> None:
