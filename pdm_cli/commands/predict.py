@@ -69,7 +69,7 @@ def foretell(task: Task) -> dict[str, Any]:
     guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False)
     looked_at = _rows_for_drift(loaded, forecast, task.settings)
     drift = _drift(loaded, forecast, looked_at)
-    drift.to_csv(task.out / "drift.csv", index=False)
+    guard_formulas(drift).to_csv(task.out / "drift.csv", index=False)
     return {
         "schema": "pdm.predict/1",
         "rows": int(rows.sum()),

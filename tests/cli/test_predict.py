@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from pdm_cli import manifest
+from pdm_cli.commands import predict as predict_command
 from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from pdm_cli.raw import RawTelemetry
@@ -175,6 +176,15 @@ def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pd
     assert "volt_mean_24h" in {row["feature"] for row in outcome.json["drift"]}
     told = predict(pdm, raw, model, tmp_path / "out", "--overwrite").stdout
     assert "features are spread otherwise than in the training" in told
+
+
+def test_a_feature_whose_name_is_a_formula_is_none_in_the_drift_table(
+    fleet: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = predict_command._drift
+    monkeypatch.setattr(predict_command, "_drift", lambda *given: made(*given).assign(feature="=1+1_count_24h"))
+    assert predict(pdm, fleet, model, tmp_path / "out", "--latest").code == 0
+    assert set(pd.read_csv(tmp_path / "out/drift.csv")["feature"]) == {"'=1+1_count_24h"}
 
 
 def test_drift_is_not_told_by_rows_that_the_model_learned_from(
