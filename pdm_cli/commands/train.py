@@ -134,14 +134,12 @@ def _guard(problem: Problem, made: Made) -> None:
     from pdm_cli.core.lookahead import rebuild_cut
 
     split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
-    trained, tested = problem.training_rows(split), problem.test_rows(split)
+    trained, tested, horizon = problem.training_rows(split), problem.test_rows(split), problem.horizon_us
     if problem.train.split != "machine":
-        guards.check_disjoint(
-            trained, tested, instants.times, horizon_us=problem.horizon_us, test_start=split.test_start
-        )
+        guards.check_disjoint(trained, tested, instants.times, horizon_us=horizon, test_start=split.test_start)
     known = np.where(problem.held_out[instants.codes, np.newaxis], np.nan, problem.labels)
     guards.check_folds(
-        problem.folds, known, instants.times, components=problem.components, horizon_us=problem.horizon_us
+        problem.folds, known, instants.times, components=problem.components, horizon_us=horizon, train=problem.train
     )
     sample = guards.choose_sample(
         instants,
