@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,10 +18,12 @@ from pdm_cli.core.alerts import AlertRule
 from pdm_cli.core.calibration import Calibration
 from pdm_cli.core.drift import Fingerprint
 from pdm_cli.core.estimators import ESTIMATORS
-from pdm_cli.core.features import LEARNED, Vocabulary
+from pdm_cli.core.features import FEATURES, LEARNED, Vocabulary
 from pdm_cli.core.model import Member, TrainedModel
+from pdm_cli.core.stamps import read_stamp
 from pdm_cli.errors import ModelError, PdmError
 from pdm_cli.params import Settings
+from pdm_cli.schema import ANOMALIES, EVENT_TABLES, MACHINES
 from pdm_cli.setting import Section
 
 BUNDLE_FILE = "bundle.json"
@@ -156,7 +161,7 @@ def load(folder: Path) -> Bundle:
         If a file is missing or is not what it should be. Whatever the files hold, nothing in them runs.
     """
     path = folder / BUNDLE_FILE
-    try:
+    with _refusing(path):
         stored = _read_recipe(path)
         model = TrainedModel(
             stored.components,
@@ -166,11 +171,27 @@ def load(folder: Path) -> Bundle:
         )
         _check_parts(stored)
         return Bundle(model, _load_recipe(stored, path), stored.fingerprint)
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """Read the recipe of a model folder alone, without the members; raises as :func:`load`."""
+    path = folder / BUNDLE_FILE
+    with _refusing(path):
+        stored = _read_recipe(path)
+        _check_parts(stored)
+        return _load_recipe(stored, path)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn whatever a wrong bundle raises into one error that names it."""
+    try:
+        yield
     except FileNotFoundError as exc:
         raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
     except KeyError as exc:
         raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
-    except (OSError, ValueError, TypeError, AttributeError, IndexError) as exc:
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as exc:
         raise ModelError(f"{path}: not a bundle of pdm: {_first_line(exc)}", hint=_AGAIN) from exc
 
 
@@ -192,8 +213,13 @@ def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
 def _read_recipe(path: Path) -> _Stored:
     from pydantic import TypeAdapter, ValidationError
 
+    content = path.read_bytes()
+    made = manifest.read(path.parent)
+    listed = made["outputs"].get(BUNDLE_FILE) if made is not None else None
+    if listed is not None and listed != manifest.hash_bytes(content):
+        raise ModelError(f"{path}: damaged or edited: not the file that {manifest.MANIFEST_FILE} lists", hint=_AGAIN)
     try:
-        return TypeAdapter(_Stored).validate_json(path.read_bytes())
+        return TypeAdapter(_Stored).validate_json(content)
     except ValidationError as exc:
         first = exc.errors()[0]
         found = first["input"]
@@ -242,13 +268,62 @@ def _check_parts(stored: _Stored) -> None:
     if not wanted or not stored.members or wrong:
         told = wrong[0] if wrong else f"{len(stored.members)} members"
         raise ValueError(f"{wanted} components, but {told}")
+    _check_names(stored)
+    _check_fingerprint(stored)
+    if not 0 <= stored.phase_us < stored.step_us:
+        raise ValueError(f"phase_us {stored.phase_us} is not within step_us {stored.step_us}")
+    for stamp in (stored.trained.cutoff, stored.trained.test_start):
+        read_stamp(stamp)
+
+
+def _check_names(stored: _Stored) -> None:
+    """Refuse a name that stands twice where each stands once, that nothing is known of, or that others contradict."""
+    kinds, categories = stored.vocabulary.kinds, stored.vocabulary.categories
+    once = {name: getattr(stored, name) for name in ("components", "sensors", "families", "tables", "categorical")}
+    once |= {f"features of member {number}": member.features for number, member in enumerate(stored.members, start=1)}
+    once |= {"attributes": stored.vocabulary.attributes, **kinds, **categories}
+    for place, names in once.items():
+        if len(set(names)) < len(names):
+            raise ValueError(f"{place}: a name stands there twice")
+    events = {*(table.name for table in EVENT_TABLES), ANOMALIES.name}
+    known = (
+        ("families", stored.families, {*FEATURES, *LEARNED}),
+        ("families", set(stored.families) & set(LEARNED), stored.states),
+        ("tables", stored.tables, events | {MACHINES.name}),
+        ("kinds", kinds, events),
+        ("tables with kinds", set(stored.tables) & events, kinds),
+        ("kinds of anomalies", kinds.get(ANOMALIES.name, ()), stored.sensors),
+        ("categorical", stored.categorical, categories),
+    )
+    for place, names, allowed in known:
+        strange = sorted(set(names) - set(allowed))
+        if strange:
+            raise ValueError(f"{place}: nothing else in the bundle knows {strange[0]!r}")
+    # What a learned family knows stands by position.
+    by_position = {"components": stored.components, "sensors": stored.sensors, "kinds": kinds.get("errors", [])}
+    for family, state in stored.states.items():
+        for name, wanted in by_position.items():
+            if state.get(name, wanted) != wanted:
+                raise ValueError(f"states.{family}.{name}: not those of the bundle, or in another order")
+
+
+def _check_fingerprint(stored: _Stored) -> None:
+    """Refuse a fingerprint that is none, or not one of the model's features."""
     seen = stored.fingerprint
+    if seen.features != list(dict.fromkeys(name for member in stored.members for name in member.features)):
+        raise ValueError("its fingerprint is of other features than the members look at")
     if {len(seen.edges), len(seen.shares)} != {len(seen.features)} or any(
         len(shares) != len(edges) + 2 for edges, shares in zip(seen.edges, seen.shares, strict=True)
     ):
         raise ValueError("the parts of its fingerprint are not of one length")
-    for stamp in (stored.trained.cutoff, stored.trained.test_start):
-        datetime.fromisoformat(stamp)
+    for name, edges, shares in zip(seen.features, seen.edges, seen.shares, strict=True):
+        if any(low >= high for low, high in pairwise(edges)):
+            raise ValueError(f"fingerprint: the edges of {name} do not rise")
+        if min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise ValueError(f"fingerprint: the shares of {name} are not those of a whole")
+        # Each category that was seen in the training has a bin.
+        if name in stored.categorical and len(edges) > len(stored.vocabulary.categories[name]):
+            raise ValueError(f"vocabulary.categories.{name}: fewer than the training had")
 
 
 def _read_file(folder: Path, name: str, sha256: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import Field, dataclass, fields
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
 from pdm_cli.params import SECTIONS, Settings
-from pdm_cli.setting import Section
+from pdm_cli.setting import Section, default_of
 
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
@@ -100,6 +100,7 @@ def resolve(
                 values[item.name] = value
         sections[name] = _validate(cls, name, values, origins)
         _refuse_without_effect(name, sections[name], origins)
+        sections[name].note_given(values)
     return Resolved(Settings(**sections), origins, path)
 
 
@@ -138,20 +139,18 @@ def option_words(section: str, values: Section) -> list[str]:
     section : str
         Name of the section.
     values : Section
-        Its settings. Those without effect beside the others, and flags that are off, need no option.
+        Its settings. Those without effect beside the others, and flags that are off, need no option. One at its
+        default would be taken for the user's, so it gets none where a model's setting would stand in for it.
     """
     words: list[str] = []
     for item in section_fields(section):
         value = getattr(values, item.name)
-        is_empty = value in ("", (), {}) and value == _default(item)
-        if not has_effect(item, values) or is_empty or value is None or value is False:
+        is_empty = value in ("", (), {}) and value == default_of(item)
+        is_left_out = item.name not in values.given if values.is_as_trained else is_empty
+        if not has_effect(item, values) or is_left_out or value is None or value is False:
             continue
         words += [option_name(item.name)] if value is True else [option_name(item.name), _to_text(value)]
     return words
-
-
-def _default(item: Field[Any]) -> object:
-    return item.default_factory() if item.default_factory is not MISSING else item.default
 
 
 def _to_text(value: object) -> str:

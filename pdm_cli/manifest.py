@@ -111,6 +111,11 @@ def hash_file(path: Path) -> dict[str, Any]:
     return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}
 
 
+def hash_bytes(content: bytes) -> dict[str, Any]:
+    """Return what :func:`hash_file` returns of a file that holds ``content``."""
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
 def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
     """Return the hashes of ``files`` under their names relative to ``folder``, sorted by name."""
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}

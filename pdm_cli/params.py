@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Interval, MinLen
@@ -27,6 +27,10 @@ _OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 # A tenth of a second.
 LEAST_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
+# More than anything costs; sums of it stay finite.
+Cost = Annotated[float, Interval(ge=0, le=1e12)]
+# What all that is random takes: NumPy, Optuna (which adds the number of a trial), and the 32 bits of the estimators.
+MOST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,12 @@ class ColumnsParams(Section):
 class PreprocessParams(Section):
     """How raw tables are cleaned and put on a regular time grid."""
 
+    is_as_trained: ClassVar[bool] = True
+
     step_minutes: Annotated[float, Interval(ge=0, le=525_600)] = setting(
         0.0, "Time between readings in minutes; 0: found from the data."
     )
-    phase_minutes: Annotated[float, Ge(0)] | None = setting(
+    phase_minutes: Annotated[float, Interval(ge=0, le=525_600)] | None = setting(
         None,
         "Where in the step the readings stand, in minutes: 30 for an hourly log at hh:30; default: found if exact. "
         "For a clock that jitters by 10 seconds give 0.2: readings never move back in time.",
@@ -141,7 +147,7 @@ class DetectParams(Section):
     max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
         0.1, "Batch: largest share of readings that may be anomalies.", only_for=("mode", "batch")
     )
-    longterm_days: Annotated[float, Ge(0)] = setting(
+    longterm_days: Annotated[float, Interval(ge=0, le=36_600)] = setting(
         0.0,
         "Batch: detect within pieces of this many days, for series whose level drifts; 0: the series at once.",
         only_for=("mode", "batch"),
@@ -197,7 +203,7 @@ class TrainParams(Section):
         0.25, "Share kept for the test: the latest rows where --cutoff is not given, or of the machines (--split)."
     )
     gap_hours: HoursFromZero = setting(0.0, "Hours left out after the cutoff; the horizon where that is more.")
-    folds: Annotated[int, Ge(1)] = setting(2, "Time-ordered folds inside the training span.")
+    folds: Annotated[int, Interval(ge=1, le=100)] = setting(2, "Time-ordered folds inside the training span.")
     components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")
     families: tuple[str, ...] = setting(
         (), "Families of features the model may use, comma-separated; empty: all whose tables are there."
@@ -208,7 +214,7 @@ class TrainParams(Section):
     z_window_hours: Annotated[float, Interval(gt=0, le=8784)] = setting(
         720.0, "Trailing window of median and MAD that readings are standardised by, in hours."
     )
-    shift_hours: Annotated[float, Interval(gt=0, le=720)] = setting(
+    shift_hours: Annotated[float, Interval(ge=2, le=720)] = setting(
         72.0, "Longest shift of a sensor's level that is looked for, in hours."
     )
     algorithms: tuple[str, ...] = setting(
@@ -240,13 +246,13 @@ class TrainParams(Section):
     learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(
         0.05, "XGBoost's first trial: shrinkage of each tree."
     )
-    max_leaves: Annotated[int, Ge(2)] = setting(31, "XGBoost's first trial: leaves of a tree.")
-    min_child_weight: Annotated[float, Ge(0)] = setting(
+    max_leaves: Annotated[int, Interval(ge=2, le=65_536)] = setting(31, "XGBoost's first trial: leaves of a tree.")
+    min_child_weight: Annotated[float, Interval(ge=0, le=1e9)] = setting(
         0.3, "XGBoost's first trial: smallest sum of hessians in a leaf."
     )
-    l2: Annotated[float, Ge(0)] = setting(3.0, "XGBoost's first trial: L2 penalty on leaf values.")
+    l2: Annotated[float, Interval(ge=0, le=1e9)] = setting(3.0, "XGBoost's first trial: L2 penalty on leaf values.")
     column_share: Share = setting(0.5, "XGBoost's first trial: share of the features each tree may use.")
-    seed: Annotated[int, Ge(0)] = setting(0, "Seed of everything random.")
+    seed: Annotated[int, Interval(ge=0, le=MOST_SEED)] = setting(0, "Seed of everything random.")
     threads: Annotated[int, Interval(ge=0, le=1024)] = setting(
         0, "Components fitted at the same time; 0: one a core.", changes_result=False
     )
@@ -260,9 +266,9 @@ class TrainParams(Section):
 class CostsParams(Section):
     """What failures, repairs and alarms cost, and what a warning is worth."""
 
-    missed_failure: Annotated[float, Ge(0)] = setting(10.0, "Cost of a failure that nothing warned of.")
-    false_alarm: Annotated[float, Ge(0)] = setting(1.0, "Cost of an alarm that no failure follows.")
-    planned_repair: Annotated[float, Ge(0)] = setting(2.0, "Cost of a repair planned ahead of the failure.")
+    missed_failure: Cost = setting(10.0, "Cost of a failure that nothing warned of.")
+    false_alarm: Cost = setting(1.0, "Cost of an alarm that no failure follows.")
+    planned_repair: Cost = setting(2.0, "Cost of a repair planned ahead of the failure.")
     unit: str = setting("units", "Unit of the three costs, such as EUR.")
     max_alarms_per_machine_month: Annotated[float, Ge(0)] | None = setting(
         None, "Threshold by cost: most alarms, true or false, of a machine and component in a month; default: no limit."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar
 
 
@@ -53,3 +54,22 @@ class Section:
     """Base of all config sections: unknown keys and non-finite numbers are refused."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+    # Whether settings that nobody gave are a model's rather than the defaults, wherever a model is at hand.
+    is_as_trained: ClassVar[bool] = False
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Names of the settings that were given, be it at their default; unless noted, those that differ from it."""
+        noted: frozenset[str] | None = vars(self).get("_given")
+        if noted is not None:
+            return noted
+        return frozenset(item.name for item in fields(self) if getattr(self, item.name) != default_of(item))
+
+    def note_given(self, names: Iterable[str]) -> None:
+        """Note which settings were given by option, environment or config file; no part of what makes two equal."""
+        object.__setattr__(self, "_given", frozenset(names))
+
+
+def default_of(item: Field[Any]) -> object:
+    """Return the default of a setting."""
+    return item.default_factory() if item.default_factory is not MISSING else item.default

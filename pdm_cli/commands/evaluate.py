@@ -127,10 +127,11 @@ def _describe_split(loaded: Bundle, span: PredictedSpan) -> dict[str, Any]:
 def _unseen_rows(loaded: Bundle, instants: Any, screen: Screen) -> NDArray[np.bool_]:
     """Return the rows that the model has not learned from."""
     import numpy as np
-    import pandas as pd
+
+    from pdm_cli.core.stamps import read_stamp
 
     trained, split = loaded.recipe.trained, loaded.recipe.settings.train.split
-    cutoff, start = (pd.Timestamp(trained[name]).value // 1000 for name in ("cutoff", "test_start"))
+    cutoff, start = (read_stamp(trained[name]) for name in ("cutoff", "test_start"))
     is_later = (instants.times > cutoff) & (instants.times >= start)
     # As text: the same fleet may come with numbers here and names there.
     is_trained = instants.machines.astype(str).isin([str(machine) for machine in trained["machines"]])

@@ -86,6 +86,7 @@ def execute(
         if folder.resolve() == target.resolve():
             raise UsageError(f"--out {out}: is the folder of --{port}", hint="--out names another folder")
     outputs.check_free(target, overwrite=overwrite, by=stage.command)
+    settings = complete_settings(stage, folders, settings)
     recipe = make_recipe(stage, folders, settings)
     work = _find(stage.work)
     start = time.monotonic()
@@ -139,6 +140,14 @@ def local_folder(port: str, value: str) -> Path:
     if value.startswith("azureml:"):
         raise UsageError(f"--{port} {value}: not a folder on this machine", hint="give a local folder")
     return Path(value)
+
+
+def complete_settings(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> Settings:
+    """Return the settings as they take effect; some of those that were not given may stand in a stage's inputs."""
+    if not stage.completing:
+        return settings
+    completed: Settings = _find(stage.completing)(folders, settings)
+    return completed
 
 
 def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> manifest.Recipe:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     work : Path
         Empty folder for what is made on the way.
     settings : Settings
-        Names of columns, and where they differ from the defaults, how bad data is dealt with.
+        Names of columns, and as far as the user gave it, how bad data is dealt with.
     screen : Screen
         For progress.
 
@@ -104,6 +104,22 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
     probabilities = bundle.model.foretell(table)
     return Forecast(context, table, probabilities, bundle.model.alert(probabilities, context.instants))
+
+
+def complete_settings(folders: Mapping[str, Path], settings: Settings) -> Settings:
+    """Return the settings of ``pdm predict`` as they take effect: what the user did not give is the model's.
+
+    Parameters
+    ----------
+    folders : mapping
+        Port to folder; ``model`` is looked at.
+    settings : Settings
+        The user's.
+    """
+    from pdm_cli import bundle
+
+    recipe = bundle.load_recipe(folders["model"])
+    return replace(settings, preprocess=_prepare_as_trained(recipe, settings.preprocess))
 
 
 def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
@@ -155,16 +171,21 @@ def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
 
 def _as_trained(recipe: Recipe, settings: Settings) -> Settings:
     """Return the settings of the training, with the user's columns and ways to deal with bad data."""
-    plain, asked = PreprocessParams(), settings.preprocess
-    own = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) != getattr(plain, f.name)}
     trained = recipe.settings
-    preprocess = replace(trained.preprocess, **{"phase_minutes": recipe.phase_us / 60e6, **own})
     return replace(
         trained,
         columns=settings.columns,
-        preprocess=preprocess,
+        preprocess=_prepare_as_trained(recipe, settings.preprocess),
         detect=replace(trained.detect, jobs=settings.detect.jobs, strict=False),
     )
+
+
+def _prepare_as_trained(recipe: Recipe, asked: PreprocessParams) -> PreprocessParams:
+    """Return how raw tables are prepared: as the user gave it, even at its default, and else as in the training."""
+    own = {name: getattr(asked, name) for name in asked.given}
+    found = replace(recipe.settings.preprocess, **{"phase_minutes": recipe.phase_us / 60e6, **own})
+    found.note_given(own)
+    return found
 
 
 def _check_tables(recipe: Recipe, data: Path) -> None:

@@ -170,7 +170,9 @@ def _bounds_text(hint: Any) -> str:
     """Return the bounds of a number, or of the numbers in a list, in words; nothing if it has none."""
     for mark in getattr(hint, "__metadata__", ()):
         bounds = [(word, getattr(mark, name, None)) for name, word in _BOUND_WORDS.items()]
-        told = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        told = [
+            f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}" for word, bound in bounds if bound is not None
+        ]
         if told:
             return ", ".join(told)
     return next((text for part in get_args(hint) if (text := _bounds_text(part))), "")

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from pdm_cli.commands.forecast import Forecast
 
 _STAGE = STAGES["predict"]
-# With fewer, chance alone looks like drift.
-_LEAST_ROWS = 1000
 
 
 @with_settings(*_STAGE.sections)
@@ -69,8 +67,9 @@ def foretell(task: Task) -> dict[str, Any]:
     episodes = _write_predictions(task.out, loaded, forecast, rows)
     worklist = rank(loaded, forecast)
     guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False)
-    drift = _drift(loaded, forecast, task.settings)
-    drift.to_csv(task.out / "drift.csv", index=False)
+    looked_at = _rows_for_drift(loaded, forecast, task.settings)
+    drift = _drift(loaded, forecast, looked_at)
+    guard_formulas(drift).to_csv(task.out / "drift.csv", index=False)
     return {
         "schema": "pdm.predict/1",
         "rows": int(rows.sum()),
@@ -82,6 +81,7 @@ def foretell(task: Task) -> dict[str, Any]:
         **find_amiss(loaded, forecast, task.screen),
         "worklist": as_records(worklist),
         "nearest": as_records(look_nearest(loaded, forecast, worklist)),
+        "drift_rows": len(looked_at),
         "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         **_describe_model(loaded),
     }
@@ -146,26 +146,36 @@ def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
     return rows
 
 
-def _drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> pd.DataFrame:
-    """Return the stability index of each feature of the model, the most moved first.
+def _rows_for_drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> NDArray[np.intp]:
+    """Return the rows that drift is told by: from ``--since`` on, and none that the model may have learned from."""
+    import numpy as np
 
-    Looked at is what came from ``--since`` on, or else after the training. Of few rows nothing can be told.
-    """
+    from pdm_cli.core.drift import LEAST_ROWS
+    from pdm_cli.core.stamps import microseconds, read_stamp
+
+    instants, trained, since = forecast.context.instants, loaded.recipe.trained, settings.predict.since
+    wanted = np.ones(len(instants.times), np.bool_)
+    if since is not None:
+        wanted = instants.times >= microseconds(since)
+    is_later = wanted & (instants.times > read_stamp(trained["cutoff"]))
+    # As text: the same fleet may come with numbers here and names there.
+    is_known = instants.machines.astype(str).isin([str(machine) for machine in trained["machines"]])
+    # Of a fleet that the model never saw, what came before its cutoff is new as well.
+    is_enough = is_later.sum() >= LEAST_ROWS or is_known.any()
+    return np.flatnonzero(is_later if is_enough else wanted)
+
+
+def _drift(loaded: Bundle, forecast: Forecast, rows: NDArray[np.intp]) -> pd.DataFrame:
+    """Return the stability index of each feature of the model, the most moved first; NaN where rows are too few."""
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.core.drift import population_stability
-    from pdm_cli.core.stamps import microseconds
+    from pdm_cli.core.drift import LEAST_ROWS, population_stability
 
-    names, times = loaded.fingerprint.features, forecast.context.instants.times
+    names = loaded.fingerprint.features
     family_of = dict(zip(forecast.table.names, forecast.table.families, strict=True))
-    since = settings.predict.since
-    start = microseconds(since) if since is not None else pd.Timestamp(loaded.recipe.trained["cutoff"]).value // 1000
-    rows = np.flatnonzero(times > start)
-    if len(rows) < _LEAST_ROWS and since is None:
-        rows = np.arange(len(times))
-    index = population_stability(loaded.fingerprint, forecast.table.matrix(names, rows))
-    if len(rows) < _LEAST_ROWS:
-        index = np.full(len(names), np.nan)
+    index = np.full(len(names), np.nan)
+    if len(rows) >= LEAST_ROWS:
+        index = population_stability(loaded.fingerprint, forecast.table.matrix(names, rows))
     drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)

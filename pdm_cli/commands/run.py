@@ -120,10 +120,11 @@ def run_stage(
         As in :func:`run_stages`.
     """
     from pdm_cli import manifest
-    from pdm_cli.commands.execution import check_inputs, execute, make_recipe
+    from pdm_cli.commands.execution import check_inputs, complete_settings, execute, make_recipe
 
     inputs = {port.name: folders[port.name] for port in stage.inputs}
-    recipe = make_recipe(stage, check_inputs(stage, inputs), settings)
+    checked = check_inputs(stage, inputs)
+    recipe = make_recipe(stage, checked, complete_settings(stage, checked, settings))
     reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), recipe)
     if not reasons:
         screen.say(f"{stage.command}: unchanged, kept {target}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.params import Settings
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], N
     ------
     DataError
         If a table is missing or damaged, or the anomalies are those of other telemetry.
+    NotEnoughData
+        If there is no row of features.
     """
     from pdm_cli import config, tables
     from pdm_cli.core.features import Sources
@@ -67,6 +69,11 @@ def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], N
             sections["detect"] = detect
     machines = tables.read_frame(prepared / MACHINES.file) if (prepared / MACHINES.file).is_file() else None
     rolling, telemetry = tables.read_frame(rolling_path), tables.read_frame(telemetry_path)
+    if rolling.empty:
+        raise NotEnoughData(
+            f"{TELEMETRY.file}: no row of features can be made of it, for no reading of any sensor is a finite number",
+            hint="give telemetry with readings; --sensors names their columns, --ranges what counts as one",
+        )
     step_us = tables.read_step(telemetry_path)
     made = Made(config.restore(sections, "prepared tables"), step_us, int(made_with.get("phase_us", "0")))
     return Sources(rolling, telemetry, step_us, events, machines), made

@@ -63,6 +63,8 @@ class Stage:
         Whether MLflow is told of it.
     late : tuple of str
         Settings, as ``section.setting``, that do not bear on what a killed run leaves to the next one.
+    completing : str
+        ``module:function`` from the folders and the settings given to those that take effect; empty: they are these.
     """
 
     command: str
@@ -75,6 +77,7 @@ class Stage:
     has_report: bool = False
     is_tracked: bool = False
     late: tuple[str, ...] = ()
+    completing: str = ""
 
 
 # What preprocess found in the data; the report of a model tells it.
@@ -135,6 +138,7 @@ STAGES: dict[str, Stage] = {
         summary="predictions.json",
         drawing="pdm_cli.report.forecasts:draw_forecast",
         has_report=True,
+        completing="pdm_cli.commands.forecast:complete_settings",
     ),
 }
 # What ``pdm run`` chains, in order.

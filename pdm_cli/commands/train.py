@@ -134,14 +134,12 @@ def _guard(problem: Problem, made: Made) -> None:
     from pdm_cli.core.lookahead import rebuild_cut
 
     split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
-    trained, tested = problem.training_rows(split), problem.test_rows(split)
+    trained, tested, horizon = problem.training_rows(split), problem.test_rows(split), problem.horizon_us
     if problem.train.split != "machine":
-        guards.check_disjoint(
-            trained, tested, instants.times, horizon_us=problem.horizon_us, test_start=split.test_start
-        )
+        guards.check_disjoint(trained, tested, instants.times, horizon_us=horizon, test_start=split.test_start)
     known = np.where(problem.held_out[instants.codes, np.newaxis], np.nan, problem.labels)
     guards.check_folds(
-        problem.folds, known, instants.times, components=problem.components, horizon_us=problem.horizon_us
+        problem.folds, known, instants.times, components=problem.components, horizon_us=horizon, train=problem.train
     )
     sample = guards.choose_sample(
         instants,
@@ -178,6 +176,8 @@ def _refuse_separating(problem: Problem) -> None:
 
     # Not the families that learn from failures: each of their columns is a model, and a good one may well separate.
     rows, names = np.flatnonzero(problem.training_rows(problem.split)), problem.table.names
+    if not names:
+        return
     found = find_separating(problem.table.matrix(names, rows), problem.labels[rows], names, problem.components)
     if found:
         feature, component, auc = found[0]

@@ -14,6 +14,8 @@ Matrix = NDArray[np.float32]
 # The usual reading of the population stability index: below MOVED stable, above DIFFERENT another population.
 MOVED = 0.1
 DIFFERENT = 0.25
+# With fewer rows chance alone looks like drift.
+LEAST_ROWS = 1000
 
 # Families whose features grow with the log, with nothing amiss: they are no sign that machines have changed.
 AGEING = ("hours_since", "anomalies")

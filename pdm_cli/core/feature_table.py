@@ -63,4 +63,8 @@ class FeatureTable:
                 hint="give the tables that the model was trained with",
             )
         columns = [self.columns[position[name]][rows] for name in names]
+        if not columns:
+            # NumPy stacks no empty list. A table without any column does not know how many rows it has.
+            first = self.columns[0][rows] if self.columns else np.empty(0 if isinstance(rows, slice) else len(rows))
+            return np.empty((len(first), 0), np.float32)
         return np.stack(columns, axis=1)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.events import Instants
-from pdm_cli.core.split import Split
+from pdm_cli.core.split import Split, more_to_train_on
 from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import ModelError, NotEnoughData
+from pdm_cli.params import TrainParams
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -134,7 +135,13 @@ def check_disjoint(
 
 
 def check_folds(
-    folds: Sequence[Split], labels: FloatArray, times: IntArray, *, components: Sequence[str], horizon_us: int
+    folds: Sequence[Split],
+    labels: FloatArray,
+    times: IntArray,
+    *,
+    components: Sequence[str],
+    horizon_us: int,
+    train: TrainParams,
 ) -> None:
     """Refuse folds that cannot learn or cannot judge a component.
 
@@ -150,6 +157,8 @@ def check_folds(
         The c components.
     horizon_us : int
         How far ahead labels look, in microseconds.
+    train : TrainParams
+        ``split`` and ``cutoff``, for the way out.
 
     Raises
     ------
@@ -163,7 +172,7 @@ def check_folds(
             raise NotEnoughData(
                 f"fold {number} of {len(folds)} is too short: its {hours:g} h from {show(fold.cutoff)} on leave no row "
                 "to test on after the gap and before the horizon",
-                hint="set fewer --folds, a later --cutoff or a smaller --test-share",
+                hint=_more_for_folds(len(folds), train, is_short=True),
                 fold=number,
             )
         spans = (
@@ -177,10 +186,17 @@ def check_folds(
                 without = f", or train without it: --components {','.join(others)}" if others else ""
                 raise NotEnoughData(
                     f"failures.parquet: {missing[0]} has no failure to {what} in fold {number} of {len(folds)}, {when}",
-                    hint=f"set fewer --folds, a later --cutoff or a smaller --test-share{without}",
+                    hint=f"{_more_for_folds(len(folds), train)}{without}",
                     fold=number,
                     components=missing,
                 )
+
+
+def _more_for_folds(folds: int, train: TrainParams, *, is_short: bool = False) -> str:
+    """Return what to set so that folds are longer, or hold more failures, as far as the kind of split allows it."""
+    # Other machines in the training make its folds no longer.
+    way = "give longer telemetry" if is_short and train.split == "machine" else more_to_train_on(train)
+    return f"set fewer --folds, or {way}" if folds > 1 else way
 
 
 def choose_sample(

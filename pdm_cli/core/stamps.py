@@ -19,3 +19,17 @@ def show(microseconds: int) -> str:
 
     whole_minutes = microseconds % 60_000_000 == 0
     return pd.Timestamp(microseconds, unit="us").isoformat(timespec="minutes" if whole_minutes else "auto")
+
+
+def read_stamp(text: str) -> int:
+    """Undo :func:`show`.
+
+    Raises
+    ------
+    ValueError
+        If it is not a stamp in just the form that this writes.
+    """
+    stamp = microseconds(datetime.fromisoformat(text))
+    if show(stamp) != text:
+        raise ValueError(f"{text!r} is not a stamp such as 2015-10-01T06:00")
+    return stamp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.core.drift import LEAST_ROWS
 from pdm_cli.report.page import show_count, show_probability, show_span, show_stamp
 from pdm_cli.report.results import make_table
 from pdm_cli.report.screen import Prose
@@ -22,7 +23,7 @@ def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
         f"{show_span(summary['start'], summary['end'])} UTC; "
         f"{show_count(summary['episodes'], 'episode')} of alerts"
     )
-    return [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"]), *_draw_drift(summary["drift"])]
+    return [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"]), *_draw_drift(summary)]
 
 
 def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
@@ -55,7 +56,11 @@ def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
     return ["nearest to an alert", table]
 
 
-def _draw_drift(drift: list[dict[str, Any]]) -> list[RenderableType]:
+def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
+    drift, rows = summary["drift"], summary["drift_rows"]
+    if rows < LEAST_ROWS:
+        told = f"{show_count(rows, 'instant')} that the model did not learn from" if rows else "no instant is new to it"
+        return [Prose(f"drift cannot be told: {told}, wanted {LEAST_ROWS:,}")]
     if not drift:
         return []
     table = make_table("drifted feature", ("stability index", "right"))

@@ -191,7 +191,7 @@ def _tell_drift(drift: list[tuple[str, str, float | None]]) -> Section:
     ]
     known = [index for _, _, index in drift if index is not None]
     if not known:
-        words.append("There are too few rows to tell drift by.")
+        words.append("There are too few rows that the model did not learn from to tell drift by.")
     elif max(known) < MOVED:
         words.append("Here none has moved.")
     note = (

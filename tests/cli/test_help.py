@@ -98,7 +98,7 @@ def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:
         ("--max-anoms", "(above 0, at most 0.49; default: 0.1)"),
         ("--alpha", "(above 0, below 1; default: 0.005)"),
         ("--jobs", "(at least 0, at most 1024; default: 0)"),
-        ("--l2", "(at least 0; default: 3)"),
+        ("--l2", "(at least 0, at most 1e+09; default: 3)"),
         # Bounds of what may be left out, and of each number of a list.
         ("--window-days", "(above 0, at most 366)"),
         ("--windows-hours", "(above 0, at most 8784; default: 3,12,24)"),

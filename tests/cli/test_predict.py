@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pdm_cli import manifest
+from pdm_cli.commands import predict as predict_command
 from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from pdm_cli.raw import RawTelemetry
@@ -175,6 +178,43 @@ def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pd
     assert "features are spread otherwise than in the training" in told
 
 
+def test_a_feature_whose_name_is_a_formula_is_none_in_the_drift_table(
+    fleet: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = predict_command._drift
+    monkeypatch.setattr(predict_command, "_drift", lambda *given: made(*given).assign(feature="=1+1_count_24h"))
+    assert predict(pdm, fleet, model, tmp_path / "out", "--latest").code == 0
+    assert set(pd.read_csv(tmp_path / "out/drift.csv")["feature"]) == {"'=1+1_count_24h"}
+
+
+def test_drift_is_not_told_by_rows_that_the_model_learned_from(
+    predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    def rows_for_drift(*words: object) -> tuple[int, bool, str]:
+        out = tmp_path / "out"
+        outcome = predict(pdm, raw, model, out, "--overwrite", *words)
+        assert outcome.code == 0, outcome.stderr
+        rows = json.loads((out / "predictions.json").read_text())["drift_rows"]
+        return rows, bool(pd.read_csv(out / "drift.csv")["stability_index"].isna().all()), outcome.stdout
+
+    cutoff = pd.Timestamp(metrics_of(model)["split"]["cutoff"])
+    edit("telemetry", lambda t: t[t["datetime"] <= cutoff + pd.Timedelta("5D")])(raw)
+    rows, is_untold, stdout = rows_for_drift()
+    assert (rows, is_untold) == (5 * 8 * 16, True)
+    assert "drift cannot be told: 640 instants that the model did not learn from, wanted 1,000\n" in stdout
+    assert rows_for_drift("--since", "2015-01-02")[:2] == (640, True)
+    assert "drift cannot be told: no instant is new to it" in rows_for_drift("--until", cutoff.isoformat())[2]
+    whole = json.loads((predicted / "predictions.json").read_text())
+    assert whole["drift_rows"] == ((pd.Timestamp(whole["end"]) - cutoff) // pd.Timedelta("3h")) * 16
+    # Nothing of another fleet was learned from.
+    for path in raw.glob("*.parquet"):
+        pd.read_parquet(path).assign(machineID=lambda t: t["machineID"] + 500).to_parquet(path, index=False)
+    rows, is_untold, stdout = rows_for_drift()
+    assert rows > 10_000
+    assert not is_untold
+    assert "cannot be told" not in stdout
+
+
 def test_since_and_latest_write_less_and_change_nothing(
     predicted: Path, fleet: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
@@ -221,6 +261,41 @@ def test_until_and_since_must_leave_something(fleet: Path, model: Path, pdm: Pdm
     words = ("--since", "2015-05-15", "--until", "2015-05-14T20:00-02:00")
     outcome = predict(pdm, fleet, model, tmp_path / "out", *words)
     assert_clear(outcome, 2, "--since 2015-05-15T00:00 is after --until 2015-05-14T22:00", "an earlier --since")
+
+
+def changed(model: Path, to: Path, change: Callable[[dict], object]) -> Path:
+    """Return a copy of a model with another recipe, as if it had been trained so."""
+    copy = Path(shutil.copytree(model, to))
+    content = json.loads((copy / "bundle.json").read_text())
+    change(content)
+    (copy / "bundle.json").write_text(json.dumps(content))
+    manifest.note_output(copy, "bundle.json")
+    return copy
+
+
+def test_what_the_user_gives_at_its_default_comes_before_what_the_model_was_trained_with(
+    raw: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"timezone": "+02:00", "on_duplicate": "mean"}
+    other = changed(model, tmp_path / "model", lambda content: content["settings"]["preprocess"].update(own))
+
+    def foretell(*words: object) -> tuple[str, dict]:
+        out = tmp_path / "out"
+        outcome = predict(pdm, raw, other, out, "--latest", "--overwrite", *words)
+        assert outcome.code == 0, outcome.stderr
+        made = json.loads((out / "manifest.json").read_text())["parameters"]["preprocess"]
+        return read(out)["datetime"].max().isoformat(), made
+
+    edit("telemetry", lambda t: pd.concat([t, t.tail(1)]))(raw)
+    end, made = foretell()
+    assert (end, made["timezone"], made["on_duplicate"]) == ("2015-05-31T03:00:00", "+02:00", "mean")
+    end, made = foretell("--timezone", "UTC")
+    assert (end, made["timezone"], made["on_duplicate"]) == ("2015-05-31T06:00:00", "UTC", "mean")
+    assert evaluate(pdm, raw, other, "--timezone", "UTC", "--json").json["split"]["test_end"] == "2015-05-31T06:00"
+    monkeypatch.setenv("PDM_CLI_TIMEZONE", "UTC")
+    assert foretell()[0] == "2015-05-31T06:00:00"
+    refused = predict(pdm, raw, other, tmp_path / "out", "--on-duplicate", "refuse", "--overwrite")
+    assert refused.code == 4, refused.stderr
 
 
 def rename_sensor(raw: Path) -> None:
@@ -312,6 +387,20 @@ def test_empty_logs_are_enough(raw: Path, model: Path, pdm: Pdm, tmp_path: Path)
     assert outcome.code == 0, outcome.stderr
 
 
+def test_telemetry_without_a_finite_reading_is_refused_by_all_that_need_features(
+    raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    sensors = ("volt", "rotate", "pressure", "vibration")
+    edit("telemetry", lambda t: t[t["datetime"] < "2015-01-08"].assign(**dict.fromkeys(sensors, math.nan)))(raw)
+    for outcome in (
+        predict(pdm, raw, model, tmp_path / "out"),
+        evaluate(pdm, raw, model),
+        pdm("explain", "--data", raw, "--model", model, "--machine", 1),
+        pdm("run", "--data", raw, "--out", tmp_path / "run", "--jobs", 1, *QUICK),
+    ):
+        assert_clear(outcome, 4, "telemetry.parquet: no row of features can be made", "telemetry with readings")
+
+
 def test_a_machine_is_foretold_the_same_without_the_others(
     predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
@@ -323,9 +412,9 @@ def test_a_machine_is_foretold_the_same_without_the_others(
     whole, alone = read(predicted), read(tmp_path / "out")
     whole = whole[whole["machineID"] == 5].reset_index(drop=True)
     assert len(alone) == len(whole)
-    # Visits of the fleet stand in where a machine's own say too little, so that early rows may differ.
-    late = whole["datetime"] > "2015-05-01"
-    pd.testing.assert_series_equal(alone["probability"][late], whole["probability"][late], atol=0.1)
+    # Visits of the fleet stand in until a machine's own say enough, here for two weeks; then it is to the last bit.
+    late = whole["datetime"] > "2015-02-01"
+    pd.testing.assert_frame_equal(alone[late], whole[late], check_exact=True)
 
 
 def test_machines_and_kinds_that_the_model_never_saw_are_taken(

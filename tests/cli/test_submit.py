@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.commands.submission import _write_out, parse_call
-from pdm_cli.params import CostsParams, DetectParams, LabelsParams, PreprocessParams, Settings, TrainParams
+from pdm_cli.params import MOST_SEED, CostsParams, DetectParams, LabelsParams, PreprocessParams, Settings, TrainParams
 from tests.cli.conftest import Pdm
 
 COMPUTING = {"azure", "numpy", "optuna", "pandas", "pyarrow", "scipy", "sklearn", "statsmodels", "xgboost"}
@@ -39,7 +39,7 @@ def test_a_dry_run_prints_the_job_and_sends_nothing(pdm: Pdm, fleet: Path) -> No
     assert job["name"] == "job-1"
     assert job["tags"]["a"] == "b"
     assert job["command"].startswith('python -m pdm_cli preprocess --data "${{inputs.data}}" --out "${{outputs.out}}"')
-    assert " --step-minutes 0.0 " in job["command"], "defaults are explicit"
+    assert " --grid-hours 3.0 " in job["command"], "defaults are explicit"
     assert sorted(path.name for path in Path(job["code"]).iterdir()) == ["pdm_cli"]
     assert "pdm_cli/app.py" in outcome.stderr
     assert "input data: 5 files" in outcome.stderr
@@ -187,12 +187,21 @@ def test_run_becomes_a_pipeline_whose_outputs_depend_on_what_goes_in(pdm: Pdm, r
     assert plan(pdm, "run", "--data", raw, "--fast", "--force")["job"]["settings"]["force_rerun"] is True
 
 
+def test_a_job_knows_which_ways_to_prepare_were_given_and_which_are_the_models(
+    pdm: Pdm, fleet: Path, work: Path
+) -> None:
+    words = ("predict", "--data", fleet, "--model", work / "model", "--timezone", "UTC", "--ranges", "")
+    command = plan(pdm, *words)["job"]["command"]
+    assert " --timezone UTC --ranges ''" in command
+    assert "--on-duplicate" not in command
+
+
 @settings(deadline=None, derandomize=True, max_examples=25)
 @given(
     detect=st.sampled_from(
         [DetectParams(), DetectParams(mode="batch", only_last="day"), DetectParams(window_days=7.5, strict=True)]
     ),
-    seed=st.integers(0, 2**40),
+    seed=st.integers(0, MOST_SEED),
     rate=st.floats(1e-9, 1),
     unit=st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=8).filter(lambda t: "[[" not in t),
     cutoff=st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)),

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pdm_cli import manifest
+from pdm_cli.core.events import US_PER_HOUR
+from pdm_cli.core.features import FEATURES, LEARNED
+from pdm_cli.core.split import Split, split_by_time
+from pdm_cli.params import MOST_SEED
 from tests.cli.conftest import QUICK, Pdm
 from tests.cli.test_errors import assert_clear
 
@@ -118,6 +127,14 @@ def test_a_search_without_time_makes_a_model_and_says_so(work: Path, pdm: Pdm, t
     assert (search["trials"], search["trials_wanted"], search["cut_short"]) == (1, 3, True)
 
 
+def test_a_search_takes_settings_as_extreme_as_they_may_be(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    extremes = ("--seed", MOST_SEED, "--shift-hours", 2, "--max-leaves", 65_536, "--min-child-weight", 1e9, "--l2", 1e9)
+    costs = [word for name in ("missed-failure", "false-alarm", "planned-repair") for word in (f"--{name}", 1e12)]
+    outcome = train(pdm, work, tmp_path / "model", *SEARCH, *extremes, *costs)
+    assert outcome.code == 0, outcome.stderr
+    assert metrics_of(tmp_path / "model")["search"]["trials"] == 3
+
+
 def test_trees_outside_the_search_space_are_searched_around_all_the_same(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--algorithms", "xgboost", "--trials", 2, "--trees", 3, "--l2", 0, "--learning-rate", 0.9)
     outcome = train(pdm, work, tmp_path / "m", *words)
@@ -187,6 +204,14 @@ def test_unknown_choices_are_refused_with_the_known(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("family", [*FEATURES, *LEARNED])
+def test_every_family_makes_a_model_by_itself(family: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("--anomalies", work / "anomalies", "--families", family, "--fast", "--trees", 2, "--folds", 1)
+    outcome = train(pdm, work, tmp_path / "model", *words)
+    assert outcome.code == 0, outcome.stderr
+    assert json.loads((tmp_path / "model/bundle.json").read_text())["families"] == [family]
+
+
 def test_families_whose_tables_are_not_there_are_refused(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     (raw / "maint.parquet").unlink()
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
@@ -215,6 +240,36 @@ def test_a_feature_that_knows_of_the_future_is_refused_by_name(raw: Path, pdm: P
     assert "alone tells failures of comp3 (AUC " in outcome.stderr
     assert not (tmp_path / "m").exists()
     assert train(pdm, tmp_path, tmp_path / "m", *QUICK, "--allow-suspicious").code == 0
+
+
+def test_a_feature_that_looks_ahead_is_refused_by_name(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    shutil.copytree(work / "prepared", tmp_path / "prepared")
+    path = tmp_path / "prepared/features.parquet"
+    table = pq.read_table(path)
+    name = "volt_mean_3h"
+    ahead = table.select(["machineID", name]).to_pandas().groupby("machineID")[name].shift(-1)
+    column = table.schema.get_field_index(name)
+    field = table.schema.field(column)
+    # Numbers as before, and all that stands beside them in the file; only that each is of three hours later.
+    table = table.set_column(column, field, pa.array(ahead, field.type)).replace_schema_metadata(table.schema.metadata)
+    pq.write_table(table, path)
+    outcome = train(pdm, tmp_path, tmp_path / "m", *QUICK)
+    assert_clear(outcome, 5, f"feature {name} of machine ", "run pdm preprocess")
+    assert "looks ahead" in outcome.stderr
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_split_whose_training_looks_into_the_test_is_refused(
+    work: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_gap(*given: Any, **named: Any) -> Split:
+        split = split_by_time(*given, **named)
+        return replace(split, test_start=split.cutoff - 24 * US_PER_HOUR)
+
+    monkeypatch.setattr("pdm_cli.core.problem.split_by_time", without_gap)
+    outcome = train(pdm, work, tmp_path / "m", *QUICK)
+    assert_clear(outcome, 5, "is trained on, but its label looks into the test span", "a later --test-start")
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_fold_without_failures_is_refused_with_the_way_out(work: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from builders import refusal
 
-from pdm_cli import bundle
+from pdm_cli import bundle, manifest
 from pdm_cli.bundle import Bundle, Recipe
 from pdm_cli.core.alerts import NEVER, AlertRule
 from pdm_cli.core.calibration import Calibration
@@ -67,7 +67,7 @@ def recipe() -> Recipe:
         vocabulary=Vocabulary({"errors": ["error1"], "failures": []}, {"model": ["a", "b", "ü"]}, ["age"]),
         categorical=["model"],
         states={"template": template()},
-        trained={"cutoff": "2015-10-01T06:00", "test_start": "2015-10-15T00:00:30.5", "machines": [1, 2, "Säge"]},
+        trained={"cutoff": "2015-10-01T06:00", "test_start": "2015-10-15T00:00:30.500000", "machines": [1, 2, "Säge"]},
         settings=Settings(train=TrainParams(cutoff=datetime(2015, 10, 1, 6, tzinfo=UTC), algorithms=("xgboost",))),
     )
 
@@ -331,6 +331,34 @@ def test_whatever_stands_in_any_place_is_a_bundle_or_is_refused(folder: Path) ->
         put("states", "template", "mean_z", value=[[[1e400]]]),
         put("states", "template", "mean_z", value=[[[1.0], []]]),
         put("trained", "cutoff", value="tomorrow"),
+        put("trained", "cutoff", value="9999-12-31"),
+        put("trained", "cutoff", value="2015-W05-1"),
+        put("trained", "test_start", value="2015-10-15T00:00+02:00"),
+        put("phase_us", value=-1),
+        put("phase_us", value=3_600_000_000),
+        put("step_us", value=0),
+        put("vocabulary", "kinds", value={"failures": []}),
+        put("vocabulary", "kinds", "oracles", value=["error1"]),
+        put("vocabulary", "kinds", "anomalies", value=["ampere"]),
+        put("vocabulary", "kinds", "failures", value=["comp1", "comp1"]),
+        put("vocabulary", "categories", "model", value=["a"]),
+        put("vocabulary", "categories", "model", value=["a", "b", "b"]),
+        put("vocabulary", "categories", value={}),
+        put("vocabulary", "attributes", value=["age", "age"]),
+        put("components", value=["comp1", "comp1"]),
+        put("sensors", value=["volt", "rotate"]),
+        put("sensors", value=["rotate"]),
+        put("families", value=["rolling", "rolling"]),
+        put("families", value=["rolling", "oracle"]),
+        put("states", value={}),
+        put("tables", value=["errors", "oracles"]),
+        put("states", "template", "sensors", value=["rotate"]),
+        put("states", "template", "kinds", value=["error2"]),
+        put("states", "template", "components", value=["pump/ä", "comp1"]),
+        put("fingerprint", "features", value=NAMES[::-1]),
+        lambda content: content["fingerprint"]["edges"][0].reverse(),
+        lambda content: content["fingerprint"]["shares"][0].__setitem__(0, 0.9),
+        lambda content: content["fingerprint"]["shares"][0].__setitem__(0, -0.1),
         put("trained", value={}),
         put("settings", value={"surprise": {}}),
         put("settings", "train", "surprise", value=1),
@@ -348,6 +376,17 @@ def test_whatever_stands_in_any_place_is_a_bundle_or_is_refused(folder: Path) ->
 def test_parts_that_are_not_what_they_should_be_are_refused(folder: Path, change: Callable[[Content], object]) -> None:
     edit(folder, change)
     assert str(folder) in refused(folder).message
+
+
+def test_a_recipe_changed_after_it_was_written_is_refused(folder: Path) -> None:
+    manifest.write(folder, manifest.Recipe("train", {}, {}, {}, ""))
+    assert bundle.load_recipe(folder).sensors == ["volt"]
+    edit(folder, put("rules", 0, value={"on": 0.9, "off": 0.1}))
+    for load in (bundle.load, bundle.load_recipe):
+        with pytest.raises(ModelError, match=r"bundle\.json: damaged or edited: .* manifest\.json lists"):
+            load(folder)
+    manifest.note_output(folder, "bundle.json")
+    assert bundle.load(folder).model.rules[0].on == 0.9
 
 
 def test_a_member_changed_after_it_was_written_is_refused(folder: Path) -> None:

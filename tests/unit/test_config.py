@@ -10,7 +10,7 @@ import pytest
 
 from pdm_cli.config import CONFIG_FILE, Resolved, option_name, resolve, section_fields
 from pdm_cli.errors import ConfigError, PdmError, UsageError
-from pdm_cli.params import SECTIONS, Settings
+from pdm_cli.params import MOST_SEED, SECTIONS, Settings
 
 ALL_FIELDS = [(section, field) for section in SECTIONS for field in section_fields(section)]
 SOURCES = ["option", "environment", "file"]
@@ -174,6 +174,18 @@ def test_other_variables_are_none_of_ours(folder: Path) -> None:
         ("train", "cutoff", "2015-13-01"),
         ("train", "cutoff", "2015"),
         ("preprocess", "timezone", "Europe/Berln"),
+        ("preprocess", "phase_minutes", "1e300"),
+        ("detect", "longterm_days", "1e300"),
+        ("train", "shift_hours", "1"),
+        ("train", "folds", "100000000"),
+        ("train", "max_leaves", "5000000000"),
+        ("train", "min_child_weight", "1e300"),
+        ("train", "l2", "1e300"),
+        ("train", "seed", str(MOST_SEED + 1)),
+        ("train", "seed", str(2**63)),
+        ("costs", "missed_failure", "1e308"),
+        ("costs", "false_alarm", "1e308"),
+        ("costs", "planned_repair", "1e308"),
     ],
 )
 def test_a_wrong_value_is_refused_and_its_source_named(

@@ -93,6 +93,13 @@ def test_the_plain_families_have_the_52_columns_of_cy(fleet: Sources) -> None:
     assert table.categorical == ["model"]
 
 
+def test_a_matrix_of_no_columns_has_its_rows_all_the_same(whole: FeatureTable) -> None:
+    rows = np.array([0, 2, 5])
+    assert whole.matrix([]).shape == (len(whole.columns[0]), 0)
+    assert whole.matrix([], rows).shape == (3, 0)
+    assert FeatureTable([], [], [], []).matrix([], rows).shape == (3, 0)
+
+
 def test_each_family_has_its_columns(whole: FeatureTable) -> None:
     expected = {
         "anomalies": {f"hours_since_{s}_anomaly" for s in (*SENSORS, "any")}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -149,10 +150,15 @@ FOLDS = [Split(*at(100, 148, 300, 300).tolist()), Split(*at(300, 348, 500, 500).
 ALWAYS = [0.0, 52.0, 148.0, 252.0, 348.0, 452.0]
 
 
-def folds_with(failing: dict[str, list[float]], components: list[str] = COMPONENTS) -> None:
+def folds_with(
+    failing: dict[str, list[float]],
+    components: list[str] = COMPONENTS,
+    folds: list[Split] = FOLDS,
+    train: TrainParams = TrainParams(),  # noqa: B008 - frozen
+) -> None:
     hours = np.arange(0, 504, 4.0)
     labels = np.stack([np.isin(hours, failing[name]) for name in components], axis=1).astype(float)
-    check_folds(FOLDS, labels, at(*hours), components=components, horizon_us=HORIZON_US)
+    check_folds(folds, labels, at(*hours), components=components, horizon_us=HORIZON_US, train=train)
 
 
 def test_folds_in_which_every_component_fails_pass() -> None:
@@ -171,7 +177,7 @@ def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: lis
     with pytest.raises(NotEnoughData, match=words) as caught:
         folds_with({"comp1": ALWAYS, "comp2": failing})
     assert caught.value.hint == (
-        "set fewer --folds, a later --cutoff or a smaller --test-share, or train without it: --components comp1"
+        "set fewer --folds, or set a smaller --test-share, or train without it: --components comp1"
     )
     assert caught.value.details["components"] == ["comp2"]
 
@@ -180,8 +186,25 @@ def test_a_fold_shorter_than_gap_and_horizon_is_told_as_such() -> None:
     short = Split(*at(100, 148, 148 + HORIZON_US // HOUR_US - 1, 148 + HORIZON_US // HOUR_US - 1).tolist())
     hours = np.arange(0, 504, 4.0)
     with pytest.raises(NotEnoughData, match="fold 2 of 2 is too short: its 95 h from 2015-01-05T04:00 on") as caught:
-        check_folds([FOLDS[0], short], np.ones((126, 1)), at(*hours), components=["comp1"], horizon_us=HORIZON_US)
-    assert (caught.value.hint or "").startswith("set fewer --folds")
+        folds_with({"comp1": hours.tolist()}, ["comp1"], [FOLDS[0], short])
+    assert caught.value.hint == "set fewer --folds, or set a smaller --test-share"
+    with pytest.raises(NotEnoughData) as caught:
+        folds_with({"comp1": hours.tolist()}, ["comp1"], [short], TrainParams(split="machine"))
+    assert caught.value.hint == "give longer telemetry"
+
+
+@pytest.mark.parametrize(
+    ("train", "folds", "hint"),
+    [
+        (TrainParams(split="machine"), FOLDS, "set fewer --folds, or set a smaller --test-share"),
+        (TrainParams(split="machine"), FOLDS[:1], "set a smaller --test-share"),
+        (TrainParams(split="both", cutoff=datetime(2015, 1, 22)), FOLDS, "set fewer --folds, or set a later --cutoff"),
+    ],
+)
+def test_the_way_out_is_one_that_the_kind_of_split_takes(train: TrainParams, folds: list[Split], hint: str) -> None:
+    with pytest.raises(NotEnoughData) as caught:
+        folds_with({"comp1": [52.0]}, ["comp1"], folds, train)
+    assert caught.value.hint == hint
 
 
 def test_the_only_component_is_not_told_to_be_left_out() -> None:
@@ -193,7 +216,14 @@ def test_the_only_component_is_not_told_to_be_left_out() -> None:
 def test_unknown_labels_are_no_failures() -> None:
     labels = np.full((126, 1), np.nan)
     with pytest.raises(NotEnoughData):
-        check_folds(FOLDS, labels, at(*np.arange(0, 504, 4.0)), components=["comp1"], horizon_us=HORIZON_US)
+        check_folds(
+            FOLDS,
+            labels,
+            at(*np.arange(0, 504, 4.0)),
+            components=["comp1"],
+            horizon_us=HORIZON_US,
+            train=TrainParams(),
+        )
 
 
 grids = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=1, max_size=40, unique=True)

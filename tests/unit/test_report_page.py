@@ -26,7 +26,14 @@ FIGURE = Figure('<svg role="img"></svg>', HOSTILE)
 SUMMARY: dict[str, Any] = {
     **{"rows": 9, "machines": 60, "alerts": 1, "episodes": 12, "lead_time_hours": 3.0, "horizon_hours": 48.0},
     **{"start": "2015-08-01T00:00", "end": "2015-09-01T06:00", "trained": {"cutoff": "2015-07-01T00:00"}},
-    **{"silent": {"count": 0, "first": []}, "dead_sensors": [], "worklist": [], "nearest": [], "drift": []},
+    **{
+        "silent": {"count": 0, "first": []},
+        "dead_sensors": [],
+        "worklist": [],
+        "nearest": [],
+        "drift_rows": 9_000,
+        "drift": [],
+    },
 }
 STAMP = "2015-08-28T04:00:00"
 
