@@ -131,7 +131,7 @@ def has_effect(item: Field[Any], values: Section) -> bool:
     return only_for is None or bool(getattr(values, only_for[0]) == only_for[1])
 
 
-def option_words(section: str, values: Section) -> list[str]:
+def option_words(section: str, values: Section, *, by_model: bool = False) -> list[str]:
     """Return the options that give a section's settings, defaults included: ``["--alpha", "0.005", …]``.
 
     Parameters
@@ -139,14 +139,16 @@ def option_words(section: str, values: Section) -> list[str]:
     section : str
         Name of the section.
     values : Section
-        Its settings. Those without effect beside the others, and flags that are off, need no option. One at its
-        default would be taken for the user's, so it gets none where a model's setting would stand in for it.
+        Its settings. Those without effect beside the others, and flags that are off, need no option.
+    by_model : bool
+        Whether a model's settings stand in for those that were not given: these get no option then, for they would be
+        taken for the user's.
     """
     words: list[str] = []
     for item in section_fields(section):
         value = getattr(values, item.name)
         is_empty = value in ("", (), {}) and value == default_of(item)
-        is_left_out = item.name not in values.given if values.is_as_trained else is_empty
+        is_left_out = item.name not in values.given if by_model and values.is_as_trained else is_empty
         if not has_effect(item, values) or is_left_out or value is None or value is False:
             continue
         words += [option_name(item.name)] if value is True else [option_name(item.name), _to_text(value)]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -317,7 +318,8 @@ def _make_steps(call: Call) -> tuple[Step, ...]:
 
 def _write_out(stage: Stage, settings: Settings) -> tuple[str, ...]:
     """Return the options of all settings of a stage, quoted for the shell; refuse what would not arrive as it is."""
-    words = [word for section in stage.sections for word in option_words(section, getattr(settings, section))]
+    put = partial(option_words, by_model=bool(stage.completing))
+    words = [word for section in stage.sections for word in put(section, getattr(settings, section))]
     for option, value in pairwise(words):
         if any(mark in value for mark in _REPLACED):
             raise UsageError(f"{option}: {value!r}: Azure ML would replace a part of it", hint="another value, please")
@@ -328,7 +330,7 @@ def _write_out(stage: Stage, settings: Settings) -> tuple[str, ...]:
     read = resolve(options, environ={}, folder=Path(os.devnull)).settings
     for section in stage.sections:
         wanted = getattr(settings, section)
-        if option_words(section, getattr(read, section)) != option_words(section, wanted):
+        if put(section, getattr(read, section)) != put(section, wanted):
             raise UsageError(
                 f"[{section}]: holds a value that cannot be put on a command line",
                 hint="such as a name with a comma, an equals sign or a colon",

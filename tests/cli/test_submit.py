@@ -39,7 +39,7 @@ def test_a_dry_run_prints_the_job_and_sends_nothing(pdm: Pdm, fleet: Path) -> No
     assert job["name"] == "job-1"
     assert job["tags"]["a"] == "b"
     assert job["command"].startswith('python -m pdm_cli preprocess --data "${{inputs.data}}" --out "${{outputs.out}}"')
-    assert " --grid-hours 3.0 " in job["command"], "defaults are explicit"
+    assert " --step-minutes 0.0 " in job["command"], "defaults are explicit"
     assert sorted(path.name for path in Path(job["code"]).iterdir()) == ["pdm_cli"]
     assert "pdm_cli/app.py" in outcome.stderr
     assert "input data: 5 files" in outcome.stderr
