@@ -17,8 +17,8 @@ from pdm_cli.setting import Section, default_of
 
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
-# Names with the prefix that are no settings: where the config is, and where tests find the reference data and Azurite.
-ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE", "PDM_CLI_AZURITE"})
+# Names with the prefix that are no settings: where the config is, and where tests find the reference data.
+ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE"})
 
 # Before the name of the variable in the origin of a setting.
 _ENVIRONMENT = "environment: "

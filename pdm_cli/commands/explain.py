@@ -102,13 +102,13 @@ def _parse_time(text: str) -> int:
 def _find_row(loaded: Bundle, forecast: Forecast, machine: str, time_us: int | None, screen: Screen) -> int:
     """Return the machine's last row until a time, or of all, and say so where the time lies between rows."""
     from pdm_cli.core.explanation import row_until
-    from pdm_cli.core.stamps import show
+    from pdm_cli.core.stamps import US_PER_HOUR, show
 
     instants = forecast.context.instants
     code = _find_machine(machine, instants.machines)
     start, end = int(instants.starts()[code]), int(instants.ends()[code])
     wanted = end if time_us is None else time_us
-    grid_us = round(loaded.recipe.settings.features.grid_hours * 3.6e9)
+    grid_us = round(loaded.recipe.settings.features.grid_hours * US_PER_HOUR)
     row = row_until(instants, code, wanted)
     if row is None or wanted >= end + grid_us:
         raise DataError(
@@ -208,10 +208,11 @@ def _describe_before(loaded: Bundle, forecast: Forecast, row: int) -> dict[str, 
     """Return the means of the sensors and of the probabilities in spans of the days before."""
     from pdm_cli.core.cleaning import to_microseconds
     from pdm_cli.core.explanation import mean_by_span
+    from pdm_cli.core.stamps import US_PER_HOUR
     from pdm_cli.schema import MACHINE, TIME
 
     instants, telemetry = forecast.context.instants, forecast.context.sources.telemetry
-    until, span = int(instants.times[row]), round(_SPAN_HOURS * 3.6e9)
+    until, span = int(instants.times[row]), round(_SPAN_HOURS * US_PER_HOUR)
     of_machine = telemetry[telemetry[MACHINE] == instants.machines[instants.codes[row]]]
     rows = instants.codes == instants.codes[row]
 
