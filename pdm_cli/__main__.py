@@ -1,11 +1,29 @@
 """Run the command line as ``python -m pdm_cli``, the form that jobs and scripts use."""
 
+import os
+import signal
+import sys
+
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line; imported late, for worker processes import this module and need no command line."""
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_default:
+        # Until the command line is there to say it: nothing has been begun yet.
+        signal.signal(signal.SIGINT, _leave)
     from pdm_cli.app import main as run
 
+    if is_default:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run()
+
+
+def _leave(*_: object) -> None:
+    sys.stderr.write("warning: interrupted; nothing was begun\n")
+    sys.stderr.flush()
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

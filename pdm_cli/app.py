@@ -159,7 +159,7 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
         if isinstance(error.__context__, BrokenPipeError):
             return _forget_stdout()
         if error.code == EXIT_TERMINATED:
-            screen.warn("terminated; outputs are as they were")
+            screen.warn("terminated; unfinished outputs are as they were")
         raise
     except PdmError as error:
         return _fail(screen, error)
@@ -178,7 +178,7 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
         return _fail(screen, _bug(error))
     if result == EXIT_INTERRUPTED:
-        screen.warn("interrupted; outputs are as they were")
+        screen.warn("interrupted; unfinished outputs are as they were")
     return result if isinstance(result, int) else 0
 
 

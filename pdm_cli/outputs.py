@@ -89,7 +89,9 @@ def check_growable(folder: Path) -> None:
         raise UsageError(f"{folder}: is a file, wanted an output folder", hint="--out names a folder")
     _check_alone(folder)
     for partial in folder.glob(PARTIAL_PREFIX + "*"):
-        if (partial / _PREVIOUS).is_dir() and _is_left(partial):
+        # What this process itself left is as good as dead: it begins only now.
+        is_own = is_this_process(partial.name.removeprefix(PARTIAL_PREFIX))
+        if (partial / _PREVIOUS).is_dir() and (is_own or _is_left(partial)):
             _end_moves(folder, partial)
     _check_raw(folder)
 

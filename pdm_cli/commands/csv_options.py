@@ -57,7 +57,23 @@ def check_ports(folder: str, out: str, *, append: bool, overwrite: bool) -> tupl
         outputs.check_growable(target)
     else:
         _check_free(target, overwrite=overwrite)
+        _check_replaced(source, target)
     return source, target
+
+
+def _check_replaced(source: Path, target: Path) -> None:
+    """Refuse to replace tables by fewer: those that are not imported anew would be lost."""
+    from pdm_cli.csv_files import find_files
+    from pdm_cli.folders import list_files
+    from pdm_cli.schema import RAW_TABLES
+
+    found, _ = find_files(source)
+    lost = [table.name for table in RAW_TABLES if table not in found and list_files(target, table)]
+    if lost:
+        raise UsageError(
+            f"{target}: has {', '.join(lost)}, of which there are no logs in {source}: --overwrite would remove them",
+            hint="--append adds to what is there; or --out names a new folder",
+        )
 
 
 def _check_free(target: Path, *, overwrite: bool) -> None:

@@ -52,6 +52,9 @@ def evaluate(
         forecast = make_forecast(loaded, folders["data"], Path(work), settings=settings, screen=screen)
         metrics = _score(loaded, forecast, screen)
     failing = [gate for gate in gates if gate.fails(metrics)]
+    for gate in gates:
+        if gate not in failing:
+            screen.say(f"evaluate: passes --fail-on {_tell(gate, metrics)}")
     # With --json stdout is one object: that of the error, which then holds the metrics.
     if not (failing and screen.as_json):
         screen.result(metrics, lambda: draw_metrics(metrics))
@@ -169,9 +172,12 @@ def _refuse(failing: list[Gate], metrics: dict[str, Any]) -> None:
     GateNotMet
         If the model does not pass.
     """
-    told = []
-    for gate in failing:
-        value = gate.read(metrics)
-        told.append(f"{gate} ({gate.metric} " + ("cannot be told)" if value is None else f"is {value:.4g})"))
-    if told:
-        raise GateNotMet(f"--fail-on {', '.join(told)}", hint="the model does not pass", metrics=metrics)
+    if failing:
+        told = ", ".join(_tell(gate, metrics) for gate in failing)
+        hint = "the model does not pass: see which component is worst, and train again on newer data"
+        raise GateNotMet(f"--fail-on {told}", hint=hint, metrics=metrics)
+
+
+def _tell(gate: Gate, metrics: dict[str, Any]) -> str:
+    value = gate.read(metrics)
+    return f"{gate} ({gate.metric} " + ("cannot be told)" if value is None else f"is {value:.4g})")

@@ -90,13 +90,20 @@ def foretell(task: Task) -> dict[str, Any]:
 def _make_forecast(task: Task, loaded: Bundle) -> Forecast:
     """Return what the model says of the raw tables, up to ``--until``."""
     from pdm_cli.commands.forecast import cut_forecast, make_forecast
-    from pdm_cli.core.stamps import microseconds
+    from pdm_cli.core.stamps import microseconds, show
 
     work, until = task.out / "work", task.settings.predict.until
     work.mkdir()
     forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
     shutil.rmtree(work)
-    return forecast if until is None else cut_forecast(forecast, microseconds(until))
+    if until is None:
+        return forecast
+    end = int(forecast.context.instants.times.max())
+    if microseconds(until) > end:
+        task.screen.warn(
+            f"--until {show(microseconds(until))}: the telemetry ends {show(end)}; the work list is of then"
+        )
+    return cut_forecast(forecast, microseconds(until))
 
 
 def _write_predictions(out: Path, loaded: Bundle, forecast: Forecast, rows: NDArray[np.bool_]) -> int:

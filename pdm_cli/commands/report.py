@@ -44,13 +44,23 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
 
     folder = local_folder("model", model)
     check_folder("MODEL", folder, "a model or predictions")
-    text = make_report(folder, manifest.read(folder))
     target = folder / REPORT_FILE if out is None else Path(out)
+    if out is not None:
+        _check_replaceable(target)
+    text = make_report(folder, manifest.read(folder))
     _write(target, text)
     if out is None:
         manifest.note_output(folder, REPORT_FILE)
     payload = {"schema": SCHEMA, "out": str(target), "bytes": len(text.encode())}
     screen.result(payload, lambda: [str(target)])
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse a file that is no report: it would be lost."""
+    from pdm_cli.report.html import is_report
+
+    if target.is_file() and not is_report(target):
+        raise UsageError(f"{target}: is there, and is no report of pdm", hint="--out names a new file, or a report")
 
 
 def _write(target: Path, text: str) -> None:

@@ -48,7 +48,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
             except FileNotFoundError as exc:
                 raise ModelError(f"{exc.filename}: no such file", hint=_AGAIN) from exc
             except (ValueError, KeyError, TypeError) as exc:
-                raise ModelError(f"{folder}: its files do not make a report: {exc!r}", hint=_AGAIN) from exc
+                raise ModelError(f"{folder}: its files do not make a report: {exc}", hint=_AGAIN) from exc
     below = next((child for child in sorted(folder.iterdir()) if (child / STAGES["train"].summary).is_file()), None)
     hint = f"did you mean {below}?" if below else "name a folder written by pdm train or pdm predict"
     raise UsageError(f"{folder}: holds neither a model nor predictions", hint=hint)

@@ -60,11 +60,18 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force
     UsageError
         If ``out`` is the folder of the raw tables, or a stage's folder holds what the stage did not write.
     """
+    from pdm_cli import manifest
     from pdm_cli.commands.execution import local_folder, read_summary
     from pdm_cli.errors import UsageError
 
     if Path(data).resolve() == local_folder("out", out).resolve():
         raise UsageError(f"--out {out}: is the folder of --data", hint="--out names another folder")
+    made = manifest.read(local_folder("out", out))
+    if made:
+        raise UsageError(
+            f"--out {out}: holds what pdm {made['command']} wrote",
+            hint=f"--out names the folder above, which gets {', '.join(stage.folder for stage in CHAIN)}",
+        )
     _check_early(data, settings)
     folders = {"data": data}
     for stage in CHAIN:

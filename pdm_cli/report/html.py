@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdm_cli.remote.texts import plain_lines
@@ -13,7 +14,15 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 _TEMPLATE = "page.html.j2"
+# In the head of every page.
+_MARK, _HEAD_BYTES = b'<meta name="generator" content="pdm">', 4096
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?")
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a report that this made."""
+    with path.open("rb") as file:
+        return _MARK in file.read(_HEAD_BYTES)
 
 
 def render(page: Page) -> str:

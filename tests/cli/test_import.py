@@ -571,3 +571,14 @@ def test_a_given_encoding_that_cannot_be_is_told(logs: Path, pdm: Pdm) -> None:
     assert outcome.code == 4
     assert "telemetry.csv: no utf-16 text" in outcome.stderr
     assert "--encoding names another one" in outcome.stderr
+
+
+def test_tables_of_which_there_is_no_log_are_not_removed(pdm: Pdm, logs: Path) -> None:
+    read(pdm, write(logs, telemetry=ROWS, machines="machineID,age\n1,5\n"))
+    raw = logs.parent / "raw"
+    before = {path.name: path.read_bytes() for path in raw.iterdir()}
+    (logs / "machines.csv").unlink()
+    outcome = pdm("import", logs, "--out", raw, "--overwrite")
+    assert outcome.code == 2
+    assert "has machines, of which there are no logs" in outcome.stderr
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == before

@@ -37,7 +37,7 @@ def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
     rest = process.stderr.read()
     assert process.wait(timeout=30) == code
     assert time.monotonic() - sent < 5
-    assert rest == f"warning: {word}; outputs are as they were\n"
+    assert rest == f"warning: {word}; unfinished outputs are as they were\n"
     assert not (tmp_path / "model").exists()
 
 
@@ -102,3 +102,19 @@ def test_piped_output_has_no_escape_codes(work: Path, fleet: Path) -> None:
     env = {**os.environ, "GITHUB_ACTIONS": "true", "TERM": "dumb"}
     done = subprocess.run([*PDM, *words], capture_output=True, text=True, check=True, env=env)
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_ctrl_c_before_the_command_line_is_there_is_one_line_and_130() -> None:
+    script = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["pdm", "--help"]
+from pdm_cli.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "warning: interrupted; nothing was begun\n")

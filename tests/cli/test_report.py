@@ -90,3 +90,18 @@ def test_a_place_that_cannot_be_written_is_told(work: Path, pdm: Pdm, tmp_path: 
     outcome = pdm("report", work / "model", "--out", tmp_path / "no" / "such.html")
     assert outcome.code == 2
     assert "cannot be written" in outcome.stderr
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "bundle.json"])
+def test_a_file_that_is_no_report_is_not_written_over(name: str, model: Path, pdm: Pdm) -> None:
+    target = model / name
+    target.write_text("mine")
+    outcome = pdm("report", model, "--out", target)
+    assert outcome.code == 2
+    assert outcome.stderr.startswith(f"error: {target}: is there, and is no report of pdm\nhint: ")
+    assert target.read_text() == "mine"
+
+
+def test_a_report_is_written_over(model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert pdm("report", model, "--out", tmp_path / "failures.html").code == 0

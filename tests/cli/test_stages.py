@@ -280,3 +280,10 @@ def test_demo_needs_no_data_and_is_kept_when_run_again(pdm: Pdm, tmp_path: Path)
     again = pdm(*words)
     assert again.stderr.count("unchanged, kept") == 5
     assert "demo/predictions/worklist.csv" in again.stdout
+
+
+def test_a_folder_of_one_stage_is_none_for_all_of_them(work: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = pdm("run", "--data", fleet, "--out", work / "model", "--fast")
+    assert outcome.code == 2
+    assert outcome.stderr.startswith(f"error: --out {work / 'model'}: holds what pdm train wrote\nhint: ")
+    assert not (work / "model/prepared").exists()
