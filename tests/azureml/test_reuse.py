@@ -113,7 +113,8 @@ def test_data_that_cannot_be_looked_at_is_taken_for_changed(
 
 def test_no_two_jobs_write_to_one_place(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
-    words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "21")
+    # No other test prepares data so: nothing is there to be used again.
+    words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--max-gap-hours", "7.5", "--seed", "21")
     # Two of the same at the same moment, and one that has but its first two steps in common with them.
     outcomes = [pdm.end(process) for process in [pdm.start(*words), pdm.start(*words)]]
     outcomes.append(pdm(*words[:-1], "22"))

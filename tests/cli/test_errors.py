@@ -411,7 +411,7 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
         (("--horizon-hours", 9000, "--split", "machine"), "no labelled row to test on", "shorter --horizon-hours"),
         (("--horizon-hours", 1200), "no labelled row to test on", "set a larger --test-share"),
         (("--cutoff", "2015-03-01", "--test-start", "2016-03-01"), "no labelled row", "set an earlier --test-start"),
-        (("--folds", 500), "fold 1 of 500 is too short: its ", "set fewer --folds"),
+        (("--folds", 100), "fold 1 of 100 is too short: its ", "set fewer --folds"),
     ],
 )
 def test_spans_without_rows_are_told_with_the_setting_that_helps(
