@@ -65,7 +65,6 @@ def _check_replaced(source: Path, target: Path) -> None:
     """Refuse to replace tables by fewer: those that are not imported anew would be lost."""
     from pdm_cli.csv_files import find_files
     from pdm_cli.folders import list_files
-    from pdm_cli.schema import RAW_TABLES
 
     found, _ = find_files(source)
     lost = [table.name for table in RAW_TABLES if table not in found and list_files(target, table)]

@@ -131,13 +131,13 @@ def _unseen_rows(loaded: Bundle, instants: Any, screen: Screen) -> NDArray[np.bo
     """Return the rows that the model has not learned from."""
     import numpy as np
 
+    from pdm_cli.commands.forecast import find_trained
     from pdm_cli.core.stamps import read_stamp
 
     trained, split = loaded.recipe.trained, loaded.recipe.settings.train.split
     cutoff, start = (read_stamp(trained[name]) for name in ("cutoff", "test_start"))
     is_later = (instants.times > cutoff) & (instants.times >= start)
-    # As text: the same fleet may come with numbers here and names there.
-    is_trained = instants.machines.astype(str).isin([str(machine) for machine in trained["machines"]])
+    is_trained = find_trained(loaded.recipe, instants.machines)
     rows = np.ones(len(instants.times), np.bool_)
     if is_trained.any() and not is_trained.all() and split != "time":
         rows = ~is_trained[instants.codes] & (is_later if split == "both" else True)

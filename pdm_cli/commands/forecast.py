@@ -122,6 +122,12 @@ def complete_settings(folders: Mapping[str, Path], settings: Settings) -> Settin
     return replace(settings, preprocess=_prepare_as_trained(recipe, settings.preprocess))
 
 
+def find_trained(recipe: Recipe, machines: pd.Index) -> NDArray[np.bool_]:
+    """Return which machines the model learned from."""
+    # As text: the same fleet may come with numbers here and names there.
+    return machines.astype(str).isin([str(machine) for machine in recipe.trained["machines"]])
+
+
 def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
     """Return what would have been foretold had nothing after an instant been known.
 

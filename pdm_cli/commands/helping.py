@@ -96,9 +96,7 @@ class LazyGroup(HelpfulGroup):
         found = getattr(import_module(f"pdm_cli.commands.{module}"), attribute)
         if isinstance(found, typer.Typer):
             return typer.main.get_group(found)
-        app = HelpfulApp(add_completion=False, rich_markup_mode="rich")
-        app.command(name, context_settings=dict(one.context_settings))(found)
-        return typer.main.get_command(app)
+        return make_command(name, found, **one.context_settings)
 
 
 class HelpfulApp(typer.Typer):
@@ -111,6 +109,13 @@ class HelpfulApp(typer.Typer):
             return typer.Typer.command(self, name, cls=HelpfulCommand, **{**_read_help(function), **extra})(function)
 
         return register
+
+
+def make_command(name: str, function: Callable[..., None], **context_settings: Any) -> Any:
+    """Return a function as a command of its own, with all its options; how its words are parsed can be told."""
+    app = HelpfulApp(add_completion=False, rich_markup_mode="rich")
+    app.command(name, context_settings=context_settings)(function)
+    return typer.main.get_command(app)
 
 
 def _read_help(function: Callable[..., None]) -> dict[str, str]:

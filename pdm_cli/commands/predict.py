@@ -157,6 +157,7 @@ def _rows_for_drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> N
     """Return the rows that drift is told by: from ``--since`` on, and none that the model may have learned from."""
     import numpy as np
 
+    from pdm_cli.commands.forecast import find_trained
     from pdm_cli.core.drift import LEAST_ROWS
     from pdm_cli.core.stamps import microseconds, read_stamp
 
@@ -165,10 +166,8 @@ def _rows_for_drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> N
     if since is not None:
         wanted = instants.times >= microseconds(since)
     is_later = wanted & (instants.times > read_stamp(trained["cutoff"]))
-    # As text: the same fleet may come with numbers here and names there.
-    is_known = instants.machines.astype(str).isin([str(machine) for machine in trained["machines"]])
     # Of a fleet that the model never saw, what came before its cutoff is new as well.
-    is_enough = is_later.sum() >= LEAST_ROWS or is_known.any()
+    is_enough = is_later.sum() >= LEAST_ROWS or find_trained(loaded.recipe, instants.machines).any()
     return np.flatnonzero(is_later if is_enough else wanted)
 
 

@@ -18,11 +18,9 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import typer
-
 from pdm_cli import __version__, manifest, outputs
 from pdm_cli.commands.execution import list_input_files, local_folder
-from pdm_cli.commands.helping import HelpfulApp
+from pdm_cli.commands.helping import make_command
 from pdm_cli.commands.options import bind
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.config import option_words, resolve, section_fields
@@ -132,9 +130,7 @@ def _parser_of(command: str) -> Any:
     """Return the parser of a command of pdm; where outputs go on this machine may be left open."""
     name = command.replace("-", "_")
     function = getattr(import_module(f"pdm_cli.commands.{name}"), name)
-    app = HelpfulApp(add_completion=False)
-    app.command(command, context_settings={"help_option_names": ["-h", "--help"]})(function)
-    parser: Any = typer.main.get_command(app)
+    parser = make_command(command, function, help_option_names=["-h", "--help"])
     next(parameter for parameter in parser.params if parameter.name == "out").required = False
     return parser
 

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,9 +57,13 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
         return
     for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
+    # Made here: a mistake of ours in them is a bug, and not taken for a server's trouble.
+    given = {f"{section}.{key}": value for section, values in parameters.items() for key, value in values.items()}
+    numbers = dict(flatten({name: metrics[name] for name in _SECTIONS}))
+    files = [folder / name for name in _FILES if (folder / name).is_file()]
     try:
         with _quietly():
-            _log(folder, metrics, parameters)
+            _log(given, numbers, files)
     except Exception as error:  # noqa: BLE001 - a server's trouble, of whatever kind, must not cost a training
         screen.warn(_not_logged(error))
 
@@ -85,17 +89,15 @@ def flatten(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, fl
             yield name, float(value)
 
 
-def _log(folder: Path, metrics: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+def _log(parameters: Mapping[str, Any], metrics: Mapping[str, float], files: Sequence[Path]) -> None:
     import mlflow
 
-    given = {f"{section}.{key}": value for section, values in parameters.items() for key, value in values.items()}
     # Takes up the run that MLFLOW_RUN_ID names, as that of a job.
     with mlflow.start_run():
-        mlflow.log_params(given)
-        mlflow.log_metrics(dict(flatten({name: metrics[name] for name in _SECTIONS})))
-        for name in _FILES:
-            if (folder / name).is_file():
-                mlflow.log_artifact(str(folder / name))
+        mlflow.log_params(parameters)
+        mlflow.log_metrics(metrics)
+        for file in files:
+            mlflow.log_artifact(str(file))
 
 
 @contextlib.contextmanager

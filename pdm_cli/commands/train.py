@@ -204,8 +204,8 @@ def _search(task: Task, problem: Problem) -> Training:
     try:
         return learn(storage=open_search_log(kept))
     except Exception as error:
-        # What failed would fail again; what was stopped, or had no room on the disk, is worth going on with.
-        if not isinstance(error, (TryAgain, OSError)):
+        # What failed would fail again; what was stopped, or had no room on the disk or in memory, is worth taking up.
+        if not isinstance(error, (TryAgain, OSError, MemoryError)):
             shutil.rmtree(kept, ignore_errors=True)
         raise
 
