@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-_INTERRUPTED = 130
+from pdm_cli.errors import EXIT_INTERRUPTED
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
 def _leave(*_: object) -> None:
     sys.stderr.write("warning: interrupted; nothing was begun\n")
     sys.stderr.flush()
-    os._exit(_INTERRUPTED)
+    os._exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

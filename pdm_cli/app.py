@@ -18,11 +18,10 @@ from pdm_cli import __version__
 from pdm_cli.commands import completion
 from pdm_cli.commands.helping import HelpfulApp, LazyGroup, Listed
 from pdm_cli.commands.words import explain_usage
-from pdm_cli.errors import DataError, PdmError, TryAgain, UsageError
+from pdm_cli.errors import EXIT_INTERRUPTED, DataError, PdmError, TryAgain, UsageError
 from pdm_cli.remote.texts import hide_signatures
 from pdm_cli.report.screen import Screen
 
-EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 EXIT_TERMINATED = 128 + signal.SIGTERM
 # Variables by which users ask for colours in pipes.

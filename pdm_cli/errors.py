@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+# 128 and the number of SIGINT, as shells have it: Ctrl-C.
+EXIT_INTERRUPTED = 130
+
 
 class PdmError(Exception):
     """An error with one line for the user and, where there is one, the way out.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -15,16 +14,13 @@ import typer
 
 from pdm_cli.commands.options import bind, with_settings
 from pdm_cli.commands.panels import AZURE_PANEL, OUTPUT_PANEL
-from pdm_cli.errors import DataError, JobCancelled, JobFailed, PdmError, RemoteError, UsageError
+from pdm_cli.errors import EXIT_INTERRUPTED, DataError, JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
     from pdm_cli.commands.submission import Call, Order
     from pdm_cli.remote.aml.session import Session
     from pdm_cli.remote.jobs import Job
-
-# Exit code after Ctrl-C.
-_INTERRUPTED = 128 + signal.SIGINT
 
 
 def _option(name: str, text: str, *, panel: str = AZURE_PANEL, **extra: Any) -> Any:
@@ -119,7 +115,7 @@ def _naming(name: str, screen: Screen) -> Iterator[None]:
         error.details.setdefault("job", name)
         raise
     except (KeyboardInterrupt, SystemExit) as end:
-        code = end.code if isinstance(end, SystemExit) else _INTERRUPTED
+        code = end.code if isinstance(end, SystemExit) else EXIT_INTERRUPTED
         screen.stop(code if isinstance(code, int) else 1, f"interrupted; job {name} is left as it is", job=name)
         raise
 

@@ -70,22 +70,21 @@ def test_spans_add_up() -> None:
 def test_months_are_those_in_which_alarms_and_failures_are_judged(
     start: float, length: float, logged: float, labels: LabelsParams
 ) -> None:
-    """Put an alert, and a failure, at the middle of every half hour, and count those that are judged."""
+    """Put alerts, and then failures, at the middle of every half hour, and count those that are judged."""
     end, log_end = start + length, start + length + logged
     middles = [step / 2 + 0.25 for step in range(2 * 200)]
     rows = instants_of([(1, start), (1, end)] if length else [(1, start)])
     ends_us = np.array([us(end)])
     alarms, failures = exposure_hours(rows, ends=[end], log_end=log_end, labels=labels)
-    is_false, is_judged = 0, 0
-    for middle in middles:
-        given = {"start_us": us(start), "ends_us": ends_us, "labels": labels, "merge_hours": 0.0}
-        alert = Instants(pd.Index([1]), np.zeros(1, np.int64), np.array([us(middle)]))
-        if start <= middle <= end:
-            is_false += judge_events(alert, log_frame([], "failure"), **given).false_alarms
-        if middle <= log_end:
-            failure = pd.DataFrame({"machineID": [1], "datetime": [pd.Timestamp(us(middle), unit="us")]})
-            is_judged += len(judge_events(alert, failure, **given).warning_hours)
-    assert (alarms, failures) == (pytest.approx([is_false / 2]), pytest.approx([is_judged / 2]))
+    given = {"start_us": us(start), "ends_us": ends_us, "labels": labels, "merge_hours": 0.0}
+    # Half an hour apart, none is joined to another.
+    times = np.array([us(middle) for middle in middles if start <= middle <= end], np.int64)
+    alerts = Instants(pd.Index([1]), np.zeros(len(times), np.int64), times)
+    false_alarms = judge_events(alerts, log_frame([], "failure"), **given).false_alarms if len(times) else 0
+    stamps = [pd.Timestamp(us(middle), unit="us") for middle in middles if middle <= log_end]
+    failed = pd.DataFrame({"machineID": [1] * len(stamps), "datetime": stamps})
+    judged = len(judge_events(rows, failed, **given).warning_hours)
+    assert (alarms, failures) == (pytest.approx([false_alarms / 2]), pytest.approx([judged / 2]))
 
 
 def random_span(days: int, machines: int) -> PredictedSpan:
