@@ -188,7 +188,9 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        raise ModelError(f"{exc.filename}: no such file", hint="--model names a folder written by pdm train") from exc
+        below = next((child.parent for child in sorted(path.parent.glob(f"*/{BUNDLE_FILE}"))), None)
+        hint = f"did you mean {below}?" if below else "--model names a folder written by pdm train"
+        raise ModelError(f"{exc.filename}: no such file", hint=hint) from exc
     except KeyError as exc:
         raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
     except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as exc:

@@ -204,6 +204,10 @@ def _check_key(path: Path, section: str, key: str) -> None:
     home = _home(key)
     if home is not None:
         raise ConfigError(message, hint=f"{key} belongs in section [{home}]")
+    others = [item.name for name in SECTIONS if name != section for item in section_fields(name)]
+    near = get_close_matches(key, [*known, *others], n=1, cutoff=0.75)
+    if near and near[0] not in known:
+        raise ConfigError(message, hint=f"did you mean {near[0]!r}? It belongs in section [{_home(near[0])}]")
     raise _unknown(message, key, known)
 
 

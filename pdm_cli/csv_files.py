@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.folders import list_files
 from pdm_cli.schema import RAW_TABLES, Table
 
 Advance = Callable[[int], None]
@@ -103,10 +104,21 @@ def find_files(folder: Path) -> tuple[dict[Table, list[Path]], list[str]]:
             )
         found[table] = files
     if not found:
-        there = ", ".join(path.name for path in islice(sorted(folder.iterdir()), 8)) or "nothing"
-        wanted = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)
-        raise SchemaError(f"{folder}: no table among {there}", hint=f"wanted {wanted}, or names such as PdM_errors.csv")
+        raise _no_tables(folder)
     return {table: found[table] for table in RAW_TABLES if table in found}, others
+
+
+def _no_tables(folder: Path) -> SchemaError:
+    tables = [path.name for table in RAW_TABLES for path in list_files(folder, table)]
+    if tables:
+        return SchemaError(
+            f"{folder}: {', '.join(tables)}: tables in Parquet, no CSV files",
+            hint=f"they need no import: pdm run --data {folder} --out work",
+        )
+    there = ", ".join(path.name for path in islice(sorted(folder.iterdir()), 8))
+    wanted = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)
+    told = f"no table among {there}" if there else "is empty"
+    return SchemaError(f"{folder}: {told}", hint=f"wanted {wanted}, or names such as PdM_errors.csv")
 
 
 def open_file(path: Path, name: str, *, encoding: str, separator: str, wanted: Sequence[str]) -> CsvFile:

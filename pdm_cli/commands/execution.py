@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli import manifest
+from pdm_cli.commands.ports import check_port
 from pdm_cli.commands.stages import Port, Stage
 from pdm_cli.commands.tracking import track_training
 from pdm_cli.config import has_effect
 from pdm_cli.errors import UsageError
-from pdm_cli.folders import check_folder, list_files
+from pdm_cli.folders import list_files
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -116,14 +117,14 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     Raises
     ------
     UsageError
-        If a folder is not there.
+        If a folder is not there, or is that of another stage.
     """
     folders = {}
     for port in stage.inputs:
         value = inputs.get(port.name)
         if value is not None:
             folders[port.name] = local_folder(port.name, value)
-            check_folder(f"--{port.name}", folders[port.name], port.holds)
+            check_port(port, folders[port.name])
     return folders
 
 

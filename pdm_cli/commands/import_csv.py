@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +14,16 @@ import typer
 from pdm_cli.commands.options import Out, Overwrite, with_settings
 from pdm_cli.commands.panels import DATA_PANEL, OUTPUT_PANEL
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError
+from pdm_cli.folders import list_files
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
-from pdm_cli.schema import MACHINES, RAW_TABLES, TELEMETRY
+from pdm_cli.schema import FAILURES, MACHINES, RAW_TABLES, TELEMETRY
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pdm_cli.csv_survey import CsvOptions, TableSurvey
-    from pdm_cli.csv_typed import Facts, Reading
+    from pdm_cli.csv_typed import Reading
     from pdm_cli.tables import TableFiles
 
 SUMMARY = "import.json"
@@ -91,6 +91,7 @@ def import_csv(
     """
     from pdm_cli import outputs
     from pdm_cli.commands.csv_options import check_choice, check_ports, read_options
+    from pdm_cli.commands.import_facts import warn_of_lacks
     from pdm_cli.report.imports import draw_import
 
     check_choice(append, on_overlap, overwrite)
@@ -107,27 +108,10 @@ def import_csv(
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / SUMMARY).write_text(text + "\n", encoding="utf-8")
     screen.say(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
-    _tell_what_follows(target, settings, screen)
+    warn_of_lacks(target, settings, screen)
     screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
-
-
-def _tell_what_follows(target: Path, settings: Settings, screen: Screen) -> None:
-    """Say what the commands that follow need to know, or lack."""
-    from dataclasses import asdict
-
-    from pdm_cli.config import find_config
-    from pdm_cli.folders import list_files
-    from pdm_cli.params import ColumnsParams
-
-    if not list_files(target, TELEMETRY):
-        screen.warn(f"{target} has no telemetry yet, which all other commands need")
-    plain = asdict(ColumnsParams())
-    named = [
-        f'{name} = "{value}"' for name, value in asdict(settings.columns).items() if value not in (plain[name], ())
-    ]
-    if named and find_config(None, os.environ, Path()) is None:
-        screen.say("import: the other commands need these names, too; in pdm-cli.toml they are there for all of them:")
-        screen.say("\n".join(["[columns]", *named]))
+    if list_files(target, TELEMETRY) and list_files(target, FAILURES):
+        screen.suggest("pdm", "run", "--data", out, "--out", "work")
 
 
 class _Import:
@@ -161,6 +145,7 @@ class _Import:
 
     def run(self, partial: Path) -> dict[str, Any]:
         """Write all tables and return the summary."""
+        from pdm_cli.commands.import_facts import describe_table
         from pdm_cli.csv_typed import convert
         from pdm_cli.outputs import link_files
 
@@ -175,7 +160,7 @@ class _Import:
                 path = partial / (table.file if old is None else f"new-{table.file}")
                 facts = convert(survey, reading, path, advance)
                 appended = None if old is None else self._append(survey, old, path, partial / table.file)
-                summary["tables"][table.name] = _tell(survey, reading, facts, appended)
+                summary["tables"][table.name] = describe_table(survey, reading, facts, appended)
         return summary
 
     def _readings(self) -> list[Reading]:
@@ -324,7 +309,6 @@ def _make_recipe(
 
     from pdm_cli import manifest
     from pdm_cli.commands.execution import kept_settings
-    from pdm_cli.folders import list_files
 
     inputs = {"folder": manifest.hash_files(folder, [file.path for survey in surveys for file in survey.files])}
     if old is not None:
@@ -378,23 +362,3 @@ def _fit_to_old(
         if types[name] not in (pa.float64(), pa.string(), pa.null()):
             raise SchemaError(f"{old}: column {name} is {types[name]}", hint="--append adds numbers and texts")
     return {name for name in numbers if types[name] != pa.string()}
-
-
-def _tell(survey: TableSurvey, reading: Reading, facts: Facts, appended: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what the summary has of a table."""
-    kinds = dict.fromkeys(survey.columns, "text") | dict.fromkeys(reading.numbers, "number")
-    kinds |= {survey.machine: "text" if reading.is_machine_text else "integer"}
-    kinds |= {survey.time: "time"} if survey.time else {}
-    return {
-        "files": [file.name for file in survey.files],
-        "rows": facts.rows,
-        "machines": len(facts.machines),
-        "start": None if facts.start is None else str(facts.start.tz_localize(None)),
-        "end": None if facts.end is None else str(facts.end.tz_localize(None)),
-        "separators": list(dict.fromkeys(file.separator for file in survey.files)),
-        "encodings": list(dict.fromkeys(file.encoding for file in survey.files)),
-        "dates": survey.options.format_of(survey.table) or reading.order if survey.time else None,
-        "zone": ("to UTC" if reading.has_zone else "none") if survey.time else None,
-        "columns": kinds,
-        "appended": appended,
-    }

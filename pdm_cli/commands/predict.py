@@ -45,6 +45,10 @@ def predict(
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
+    if summary["worklist"]:
+        first = summary["worklist"][0]
+        at = ("--at", first["datetime"]) if first["datetime"] != summary["end"] else ()
+        screen.suggest("pdm", "explain", "--data", data, "--model", model, "--machine", first["machineID"], *at)
 
 
 def foretell(task: Task) -> dict[str, Any]:

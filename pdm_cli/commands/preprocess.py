@@ -10,6 +10,7 @@ from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.params import Settings
+from pdm_cli.report.page import show_count
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[
             "end": str(written.spans["last"].max()),
         },
         "features": {"rows": written.feature_rows, "columns": written.features},
-        "events": events,
+        "events": {name: sum(kinds.values()) for name, kinds in events.items()},
+        "components": events.get("failures", {}),
         "ignored_columns": list(raw.ignored),
         "findings": {name: finding.as_dict() for name, finding in findings.items()},
     }
@@ -137,27 +139,53 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     return _Written(telemetry.rows, features.rows, rolling.shape[1] - len(FEATURES.key), pd.concat(spans))
 
 
-def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding]) -> dict[str, int]:
-    """Check and write the event tables and machine attributes that are there; return the rows of the event tables."""
+def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding]) -> dict[str, dict[str, int]]:
+    """Check and write the event tables and machine attributes that are there; return the rows of each kind of event."""
+    from pdm_cli.core.kinds import count_kinds
     from pdm_cli.core.quality import check_events, check_machines
     from pdm_cli.raw import read_events, read_machines
-    from pdm_cli.schema import EVENT_TABLES, MACHINES
+    from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, MACHINES
     from pdm_cli.tables import write_frame
 
     folder, settings = task.inputs["data"], task.settings
-    rows = {}
+    counts = {}
     for table in EVENT_TABLES:
         events = read_events(folder, table, settings.columns, settings.preprocess.timezone)
         if events is None:
             continue
-        kept = check_events(table.file, events, spans, findings)
+        kept = check_events(table, events, spans, findings)
         _refuse_unknown(table.file, findings, settings)
         write_frame(task.out / table.file, kept)
-        rows[table.name] = len(kept)
+        counts[table.name] = count_kinds(kept[EVENT_COLUMNS[table.name]])
+        _warn_of_lookalikes(table.file, counts[table.name], task.screen)
+    _warn_of_unseen(counts, findings, task.screen)
     machines = read_machines(folder, settings.columns)
     if machines is not None:
         write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
-    return rows
+    return counts
+
+
+def _warn_of_lookalikes(file: str, counts: dict[str, int], screen: Screen) -> None:
+    """Tell kinds that may be one and the same: nobody else would, and each would be learned by itself."""
+    from pdm_cli.core.kinds import find_lookalikes
+
+    for rare, common in find_lookalikes(counts):
+        screen.warn(
+            f"{file}: {rare!r} ({show_count(counts[rare], 'row')}) and {common!r} ({counts[common]:,}) are taken as "
+            "two kinds; if they are one, give it one name"
+        )
+
+
+def _warn_of_unseen(counts: dict[str, dict[str, int]], findings: dict[str, Finding], screen: Screen) -> None:
+    """Tell failures that no reading leads up to: a model can learn nothing from them."""
+    for side in ("before", "after"):
+        finding = findings[f"failures_{side}_telemetry"]
+        if finding.count:
+            told = finding.told(f"of {sum(counts['failures'].values()):,} failures {side} the machine's telemetry")
+            screen.warn(
+                f"failures.parquet: {told}: nothing can be learned from them; is the telemetry whole, and do both "
+                "go by the same clock?"
+            )
 
 
 def _warn_of_others(folder: Path, screen: Screen) -> None:

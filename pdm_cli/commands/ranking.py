@@ -53,7 +53,7 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
 
     from pdm_cli.core.cleaning import to_microseconds
     from pdm_cli.core.explanation import row_until, usual_values
-    from pdm_cli.core.feature_words import describe_feature
+    from pdm_cli.core.feature_words import describe_feature, topic_of
     from pdm_cli.core.worklist import top_reasons
     from pdm_cli.schema import MACHINE, TIME
 
@@ -64,7 +64,7 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
     columns = [loaded.model.components.index(name) for name in worklist["component"]]
     added = loaded.model.explain(table, rows)[np.arange(len(rows)), columns]
     values = table.matrix(table.names, rows)
-    reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories)
+    reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories, topic_of=topic_of)
     usual = usual_values(loaded.fingerprint, loaded.recipe.categorical)
     return [
         "; ".join(describe_feature(each.name, each.value, usual=usual[each.name].told) for each in row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +41,7 @@ def run(
     metrics = run_stages(data, out, settings=settings, screen=screen, force=force)
     model = str(Path(out) / STAGES["train"].folder)
     screen.result({**metrics, "out": model}, lambda: [*draw_metrics(metrics), model])
+    screen.suggest("pdm", "predict", "--data", data, "--model", model, "--out", "predictions")
 
 
 def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force: bool = False) -> dict[str, Any]:
@@ -76,11 +79,23 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force
     folders = {"data": data}
     for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
-        run_stage(stage, folders, target, settings=settings, screen=screen, force=force)
+        with _tell_finished([name for name in folders if name != "data"], screen):
+            run_stage(stage, folders, target, settings=settings, screen=screen, force=force)
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _tell_findings(read_summary(stage, Path(target)), target, screen)
     return read_summary(STAGES["train"], Path(folders["model"]))
+
+
+@contextmanager
+def _tell_finished(finished: list[str], screen: Screen) -> Iterator[None]:
+    """Say, where a signal ends a stage, which ones need not run again."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if finished:
+            screen.say(f"run: {' and '.join(finished)} finished and kept: without --force, run goes on from there")
+        raise
 
 
 def _check_early(data: str, settings: Settings) -> None:

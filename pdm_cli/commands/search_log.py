@@ -28,6 +28,13 @@ def open_search_log(folder: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
 
 
+def count_trials(folder: Path) -> int:
+    """Return how many finished trials are kept in a folder that was opened before."""
+    from optuna import get_all_study_summaries
+
+    return sum(study.n_trials for study in get_all_study_summaries(open_search_log(folder)))
+
+
 def _mend(path: Path) -> None:
     """Cut off a last line without an end, which Optuna cannot read, and take away a lock, which it waits for."""
     for lock in path.parent.glob(f"{path.name}.lock*"):

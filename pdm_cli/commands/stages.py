@@ -28,6 +28,8 @@ class Port:
         Whether the command needs the folder.
     files : tuple of str
         Patterns of other files that are read from it.
+    made_by : str
+        The stage that writes such folders; empty where none does.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Port:
     tables: tuple[Table, ...] = ()
     required: bool = True
     files: tuple[str, ...] = ()
+    made_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ STAGES: dict[str, Stage] = {
     "detect-anomalies": Stage(
         command="detect-anomalies",
         work="pdm_cli.commands.detect_anomalies:detect",
-        inputs=(Port("prepared", _PREPARED, (TELEMETRY,)),),
+        inputs=(Port("prepared", _PREPARED, (TELEMETRY,), made_by="preprocess"),),
         sections=("detect",),
         folder="anomalies",
         summary="summary.json",
@@ -113,8 +116,15 @@ STAGES: dict[str, Stage] = {
                 _PREPARED,
                 (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES),
                 files=(QUALITY_FILE,),
+                made_by="preprocess",
             ),
-            Port("anomalies", "the anomalies, written by pdm detect-anomalies", (ANOMALIES,), required=False),
+            Port(
+                "anomalies",
+                "the anomalies, written by pdm detect-anomalies",
+                (ANOMALIES,),
+                required=False,
+                made_by="detect-anomalies",
+            ),
         ),
         # A trial of the search is the same however many follow it, and alerts are chosen after the last one.
         late=(
@@ -132,7 +142,10 @@ STAGES: dict[str, Stage] = {
     "predict": Stage(
         command="predict",
         work="pdm_cli.commands.predict:foretell",
-        inputs=(_RAW, Port("model", "the model, written by pdm train", files=("bundle.json", "member_*"))),
+        inputs=(
+            _RAW,
+            Port("model", "the model, written by pdm train", files=("bundle.json", "member_*"), made_by="train"),
+        ),
         sections=("columns", "preprocess", "predict"),
         folder="predictions",
         summary="predictions.json",

@@ -22,11 +22,11 @@ from pdm_cli import __version__, manifest, outputs
 from pdm_cli.commands.execution import list_input_files, local_folder
 from pdm_cli.commands.helping import make_command
 from pdm_cli.commands.options import bind
+from pdm_cli.commands.ports import check_port
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.config import option_words, resolve, section_fields
 from pdm_cli.core.choices import check_choices, check_gap, check_wanted
 from pdm_cli.errors import DataError, UsageError
-from pdm_cli.folders import check_folder
 from pdm_cli.params import AzureParams, Settings
 from pdm_cli.remote.environment import NAME, Environment
 from pdm_cli.remote.jobs import Job, Step
@@ -197,7 +197,7 @@ def _find_input(port: Port, value: str) -> Upload | str:
     if value.startswith("azureml:"):
         raise UsageError(f"--{port.name} {value}: no data asset", hint="azureml:NAME:VERSION, or NAME@latest")
     folder = local_folder(port.name, value).absolute()
-    check_folder(f"--{port.name}", folder, port.holds)
+    check_port(port, folder)
     files = sorted(list_input_files(port, folder))
     if not files:
         wanted = ", ".join([*(table.file for table in port.tables), *port.files])

@@ -15,6 +15,7 @@ from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.errors import ModelError, TryAgain
 from pdm_cli.params import Settings
+from pdm_cli.report.page import show_count
 from pdm_cli.report.screen import Screen
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def train(
     inputs = {"prepared": prepared, "anomalies": anomalies}
     metrics = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**metrics, "out": out}, lambda: [*draw_summary(_STAGE, metrics), out])
+    screen.suggest("pdm", "predict", "--data", "raw", "--model", out, "--out", "predictions")
 
 
 def fit(task: Task) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def _refuse_separating(problem: Problem) -> None:
 
 def _search(task: Task, problem: Problem) -> Training:
     from pdm_cli import outputs
-    from pdm_cli.commands.search_log import open_search_log
+    from pdm_cli.commands.search_log import count_trials, open_search_log
     from pdm_cli.core.training import train_model
 
     note = task.screen.tell("train")
@@ -203,6 +205,9 @@ def _search(task: Task, problem: Problem) -> Training:
     kept = outputs.kept_folder(task.out, task.key)
     try:
         return learn(storage=open_search_log(kept))
+    except (KeyboardInterrupt, SystemExit):
+        note(f"{show_count(count_trials(kept), 'finished trial')} kept: the same command goes on from there")
+        raise
     except Exception as error:
         # What failed would fail again; what was stopped, or had no room on the disk or in memory, is worth taking up.
         if not isinstance(error, (TryAgain, OSError, MemoryError)):

@@ -13,6 +13,8 @@ _PACKAGE_MANAGER = re.compile(
     "add|build|cache|export|fix|info|init|install|list|lock|new|outdated|plugin|publish|py|python|remove|search|self|"
     "show|sync|update|use|venv"
 )
+# Commands of both.
+_SHARED = ("pdm run", "pdm config")
 # Words that begin like these may be meant for pdm itself.
 _OPTIONS_OF_ROOT = ("--vers", "--h", "-h")
 # Typer tells only in words which commands are near.
@@ -47,7 +49,10 @@ def explain_usage(error: typer.TyperException) -> UsageError:
     # Choices stand on lines of their own.
     message = " ".join(message.split())
     message = message.replace("Value error, ", "").replace("Input should be", "should be") + _tell_given(error)
-    return UsageError(message, hint=f"did you mean {right}?" if right else f"{path} --help shows what it takes")
+    hint = f"did you mean {right}?" if right else f"{path} --help shows what it takes"
+    if path in _SHARED and (command or message.startswith("missing")):
+        hint += f"; the package manager PDM is python -m {path} (this program is also called pdm-cli)"
+    return UsageError(message, hint=hint)
 
 
 def _is_of_a_stage(option: str) -> bool:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 
 class _Wording(NamedTuple):
-    """A pattern of names; what such a feature is, what it says with a value, and what without one."""
+    """A pattern of names; what such a feature is about, what it is, what it says with a value, and what without one."""
 
     pattern: str
+    about: str
     name: str
     value: str
     missing: str
@@ -21,135 +22,163 @@ _WORDINGS = [
     for parts in (
         (
             r"(.+)_std_([\d.]+)(h|min)",
+            "{0} spread",
             "{0}, standard deviation of {1} {2}",
             "{0} standard deviation of {1} {2} is {value}",
             "{0} standard deviation unknown",
         ),
         (
             r"(.+)_(mean|min|max)_([\d.]+)(h|min)",
+            "{0} level",
             "{0}, {1} of {2} {3}",
             "{0} {1} of {2} {3} is {value}",
             "{0} {1} of {2} {3} unknown",
         ),
         (
             r"hours_since_any_error",
+            "errors",
             "hours since any error",
             "last error of any kind {hours} ago",
             "no error of any kind yet",
         ),
         (
             r"hours_since_any_maint",
+            "maintenance",
             "hours since any maintenance",
             "last maintenance of any kind {hours} ago",
             "no maintenance yet",
         ),
         (
             r"hours_since_any_failure",
+            "failures",
             "hours since any failure",
             "last failure of any component {hours} ago",
             "no failure of any component yet",
         ),
         (
             r"hours_since_any_anomaly",
+            "anomalies",
             "hours since any anomaly",
             "last anomaly of any sensor {hours} ago",
             "no anomaly of any sensor yet",
         ),
         (
             r"hours_since_(.+)_replaced",
+            "{0} replaced",
             "hours since {0} was replaced",
             "{0} replaced {hours} ago",
             "{0} not replaced yet",
         ),
-        (r"hours_since_(.+)_failed", "hours since {0} failed", "{0} failed {hours} ago", "{0} has not failed yet"),
+        (
+            r"hours_since_(.+)_failed",
+            "{0} failed",
+            "hours since {0} failed",
+            "{0} failed {hours} ago",
+            "{0} has not failed yet",
+        ),
         (
             r"hours_since_(.+)_anomaly",
+            "{0} anomalies",
             "hours since an anomaly of {0}",
             "{0} anomaly {hours} ago",
             "no {0} anomaly yet",
         ),
-        (r"hours_since_(.+)", "hours since {0}", "{0} {hours} ago", "no {0} yet"),
+        (r"hours_since_(.+)", "{0}", "hours since {0}", "{0} {hours} ago", "no {0} yet"),
         (
             r"(.+)_anomaly_count_([\d.]+)h",
+            "{0} anomalies",
             "{0}, anomalies in {1} h",
             "{value} of {0} anomaly in {1} h",
             "{0} anomalies unknown",
         ),
         (
             r"(.+)_anomaly_score",
+            "{0} anomalies",
             "{0}, score of the latest anomaly",
             "last {0} anomaly has score {value}",
             "no {0} anomaly yet",
         ),
-        (r"(.+)_count_([\d.]+)h", "{0}, how often in {1} h", "{value} of {0} in {1} h", "{0} count unknown"),
+        (r"(.+)_count_([\d.]+)h", "{0}", "{0}, how often in {1} h", "{value} of {0} in {1} h", "{0} count unknown"),
         (
             r"(.+)_shift",
+            "{0} shift",
             "{0}, how clear its latest shift is",
             "test statistic of a {0} shift is {statistic}",
             "shift of {0} unknown",
         ),
         (
             r"(.+)_shift_age",
+            "{0} shift",
             "{0}, hours since its latest shift",
             "{0} shift began {hours} ago",
             "shift of {0} unknown",
         ),
         (
             r"(.+)_shift_step",
+            "{0} shift",
             "{0}, size of its latest shift",
             "{0} shifted by {signed} standard deviations",
             "shift of {0} unknown",
         ),
         (
             r"visit_period",
+            "visit",
             "rhythm of maintenance visits",
             "maintenance visits every {hours}",
             "no rhythm of maintenance visits known",
         ),
         (
             r"visit_phase",
+            "visit",
             "share of the time between visits gone by",
             "{percent} of the time to the next visit gone by",
             "next maintenance visit unknown",
         ),
         (
             r"hours_to_visit",
+            "visit",
             "hours to the next maintenance visit",
             "next maintenance visit in {hours}",
             "next maintenance visit unknown",
         ),
         (
             r"(.+)_shift_to_visit",
+            "{0} shift",
             "{0}, hours from its shift to the next visit",
             "{0} shifted {hours} before the next visit",
             "no clear shift of {0}",
         ),
         (
             r"(.+)_to_visit",
+            "{0}",
             "{0}, hours from it to the next visit",
             "{0} came {hours} before the next visit",
             "no {0} of late",
         ),
         (
             r"(.+)_match",
+            "{0} likeness",
             "likeness to the time before failures of {0}",
             "{looks} like the time before earlier failures of {0}",
             "likeness to failures of {0} unknown",
         ),
         (
             r"(.+)_match_hours",
+            "{0} likeness",
             "hours to a failure of {0}, going by earlier ones",
             "{0} would fail in {hours}, as earlier ones did",
             "likeness to failures of {0} unknown",
         ),
         (
             r"(.+)_match_visit",
+            "{0} likeness at visit",
             "likeness to {0} failing at the next visit",
             "{looks} like {0} fails at the next visit",
             "next maintenance visit unknown, or too far ahead",
         ),
         (
             r"(.+)_match_lag",
+            "{0} likeness at visit",
             "hours from the next visit to a failure of {0}, going by earlier ones",
             "{0} would fail {beside} the next visit",
             "next maintenance visit unknown",
@@ -198,6 +227,20 @@ def describe_feature(name: str, value: float | str | None, *, usual: float | Non
     told = wording.value.format(*groups, **_words(value)) if wording else f"{name} = {_number(value)}"
     is_plain = wording is None or "{value}" in wording.value
     return f"{told} (usually {_number(usual)})" if is_plain and usual is not None else told
+
+
+def topic_of(name: str) -> str:
+    """Return what a feature is about; those about the same say much the same.
+
+    Examples
+    --------
+    >>> topic_of("volt_mean_24h") == topic_of("volt_max_12h")
+    True
+    >>> topic_of("volt_std_24h") == topic_of("volt_mean_24h")
+    False
+    """
+    wording, groups = _find_wording(name)
+    return wording.about.format(*groups) if wording else name
 
 
 def tell_value(name: str, value: float | str | None) -> str:

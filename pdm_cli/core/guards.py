@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.events import Instants
-from pdm_cli.core.split import Split, more_to_train_on
+from pdm_cli.core.split import Split, more_to_train_on, train_without
 from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import ModelError, NotEnoughData
 from pdm_cli.params import TrainParams
@@ -165,7 +166,6 @@ def check_folds(
     NotEnoughData
         If a fold has no row to test on, or no training row, or no test row, of it has a failure of a component ahead.
     """
-    is_failing = labels == 1
     for number, fold in enumerate(folds, start=1):
         if not fold.test_rows(times, horizon_us).any():
             hours = (fold.test_end - fold.cutoff) / US_PER_HOUR
@@ -175,21 +175,44 @@ def check_folds(
                 hint=_more_for_folds(len(folds), train, is_short=True),
                 fold=number,
             )
-        spans = (
-            (fold.training_rows(times, horizon_us), "learn from", f"until {show(fold.cutoff)}"),
-            (fold.test_rows(times, horizon_us), "test on", f"from {show(fold.test_start)} to {show(fold.test_end)}"),
+    lacks = _find_lacks(folds, labels == 1, times, components, horizon_us)
+    if lacks:
+        lack = lacks[0]
+        # One hint for the lacks of all folds, so that not each of them takes a call to find out.
+        without = train_without({name for each in lacks for name in each.missing}, components)
+        verb = "has" if len(lack.missing) == 1 else "have"
+        raise NotEnoughData(
+            f"failures.parquet: {', '.join(lack.missing)} {verb} no failure to {lack.what} in fold {lack.number} of "
+            f"{len(folds)}, {lack.when}",
+            hint=", or ".join([_more_for_folds(len(folds), train), *without]),
+            fold=lack.number,
+            components=lack.missing,
         )
-        for rows, what, when in spans:
-            missing = [name for name, fails in zip(components, is_failing[rows].any(axis=0), strict=True) if not fails]
+
+
+class _Lack(NamedTuple):
+    """Components without a failure in a part of a fold: its number from 1, what the part is for, when it is."""
+
+    missing: list[str]
+    number: int
+    what: str
+    when: str
+
+
+def _find_lacks(
+    folds: Sequence[Split], is_failing: BoolArray, times: IntArray, components: Sequence[str], horizon_us: int
+) -> list[_Lack]:
+    lacks = []
+    for number, fold in enumerate(folds, start=1):
+        until, test = f"until {show(fold.cutoff)}", f"from {show(fold.test_start)} to {show(fold.test_end)}"
+        for rows, what, when in (
+            (fold.training_rows(times, horizon_us), "learn from", until),
+            (fold.test_rows(times, horizon_us), "test on", test),
+        ):
+            missing = [name for column, name in enumerate(components) if not is_failing[rows, column].any()]
             if missing:
-                others = [name for name in components if name not in missing]
-                without = f", or train without it: --components {','.join(others)}" if others else ""
-                raise NotEnoughData(
-                    f"failures.parquet: {missing[0]} has no failure to {what} in fold {number} of {len(folds)}, {when}",
-                    hint=f"{_more_for_folds(len(folds), train)}{without}",
-                    fold=number,
-                    components=missing,
-                )
+                lacks.append(_Lack(missing, number, what, when))
+    return lacks
 
 
 def _more_for_folds(folds: int, train: TrainParams, *, is_short: bool = False) -> str:

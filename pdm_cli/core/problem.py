@@ -23,7 +23,15 @@ from pdm_cli.core.features import (
     match_states,
 )
 from pdm_cli.core.labels import label_failures, last_stamps
-from pdm_cli.core.split import Split, hold_out_machines, more_to_test_on, more_to_train_on, split_by_time, time_folds
+from pdm_cli.core.split import (
+    Split,
+    hold_out_machines,
+    more_to_test_on,
+    more_to_train_on,
+    split_by_time,
+    time_folds,
+    train_without,
+)
 from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import CostsParams, LabelsParams, TrainParams
@@ -241,17 +249,26 @@ def check_problem(problem: Problem) -> None:
             f"no labelled row to test on from {show(problem.split.test_start)}",
             hint=f"{more_to_test_on(problem.train)}, or a shorter --horizon-hours",
         )
-    labels = problem.labels[problem.training_rows(problem.split)]
-    for column, component in enumerate(problem.components):
-        if not np.any(labels[:, column] == 1):
-            raise NotEnoughData(
-                f"failures.parquet: {component} has no failure to learn from before the cutoff "
-                f"{show(problem.split.cutoff)}",
-                hint=f"{more_to_train_on(problem.train)}{_without(component, problem.components)}",
-            )
+    _refuse_untrainable(problem)
 
 
-def _without(component: str, components: list[str]) -> str:
-    """Return the end of a hint: how to leave a component out, where others are left."""
-    others = [name for name in components if name != component]
-    return f", or train without it: --components {','.join(others)}" if others else ""
+def _refuse_untrainable(problem: Problem) -> None:
+    """Name all components that cannot be learned at once, so that one call tells what to leave out."""
+    trained = problem.training_rows(problem.split)
+    seen, all_seen = ((labels == 1).any(axis=0) for labels in (problem.labels[trained], problem.labels))
+    missing = [name for name, is_seen in zip(problem.components, seen, strict=True) if not is_seen]
+    if not missing:
+        return
+    unseen = [name for name, is_seen in zip(problem.components, all_seen, strict=True) if not is_seen]
+    without = train_without(missing, problem.components)
+    if unseen:
+        count = int(problem.failures["failure"].isin(unseen).sum())
+        raise NotEnoughData(
+            f"failures.parquet: no reading leads up to any failure of {', '.join(unseen)} ({count:,} in all)",
+            hint=", or ".join(["make the telemetry whole, or the clocks the same (--timezone)", *without]),
+        )
+    raise NotEnoughData(
+        f"failures.parquet: {', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no failure to learn from "
+        f"before the cutoff {show(problem.split.cutoff)}",
+        hint=", or ".join([more_to_train_on(problem.train), *without]),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdm_cli.errors import SchemaError
-from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.schema import EVENT_TABLES, MACHINE, TIME, Table
 
 FIRST_ROWS = 5
 
@@ -66,7 +66,11 @@ TELEMETRY_FINDINGS = (
     "frozen_sensors",
     "dead_sensors",
 )
-EVENT_FINDINGS = ("duplicate_events", "events_without_telemetry", "events_outside_telemetry")
+EVENT_FINDINGS = (
+    "duplicate_events",
+    "events_without_telemetry",
+    *(f"{table.name}_{side}_telemetry" for table in EVENT_TABLES for side in ("before", "after")),
+)
 MACHINE_FINDINGS = ("machines_without_telemetry", "machines_without_attributes")
 
 
@@ -75,13 +79,13 @@ def new_findings() -> dict[str, Finding]:
     return {name: Finding() for name in (*TELEMETRY_FINDINGS, *EVENT_FINDINGS, *MACHINE_FINDINGS)}
 
 
-def check_events(file: str, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding]) -> pd.DataFrame:
+def check_events(table: Table, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding]) -> pd.DataFrame:
     """Return the events of known machines, each once; what else was there is counted.
 
     Parameters
     ----------
-    file : str
-        Name of the table's file.
+    table : Table
+        One of the event tables.
     events : DataFrame
         ``machineID, datetime`` and the kind.
     spans : DataFrame
@@ -94,8 +98,8 @@ def check_events(file: str, events: pd.DataFrame, spans: pd.DataFrame, findings:
     SchemaError
         If machines are numbers here and texts in the telemetry, or the other way round.
     """
-    check_machine_kind(file, events[MACHINE], spans.index.to_series())
-    named = events.assign(table=file)
+    check_machine_kind(table.file, events[MACHINE], spans.index.to_series())
+    named = events.assign(table=table.file)
     repeated = events.duplicated()
     findings["duplicate_events"].add(int(repeated.sum()), named[repeated])
     is_unknown = ~events[MACHINE].isin(spans.index) & ~repeated
@@ -103,9 +107,13 @@ def check_events(file: str, events: pd.DataFrame, spans: pd.DataFrame, findings:
     known = named[~repeated & ~is_unknown].reset_index(drop=True)
     span = spans.reindex(known[MACHINE])
     stamps = known[TIME].to_numpy()
-    is_outside = (stamps < span["first"].to_numpy()) | (stamps > span["last"].to_numpy())
-    findings["events_outside_telemetry"].add(int(is_outside.sum()), known[is_outside])
-    return known.drop(columns="table")
+    known = known.drop(columns="table")
+    for side, is_outside in (
+        ("before", stamps < span["first"].to_numpy()),
+        ("after", stamps > span["last"].to_numpy()),
+    ):
+        findings[f"{table.name}_{side}_telemetry"].add(int(is_outside.sum()), known[is_outside])
+    return known
 
 
 def check_machines(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -113,6 +114,12 @@ def more_to_test_on(train: TrainParams) -> str:
     if train.test_start is not None:
         return "set an earlier --test-start"
     return "set an earlier --cutoff" if train.cutoff is not None else "set a larger --test-share"
+
+
+def train_without(missing: Collection[str], components: Sequence[str]) -> list[str]:
+    """Return how to train without some components, where others are left; else nothing."""
+    others = [name for name in components if name not in missing]
+    return [f"train without: --components {','.join(others)}"] if others else []
 
 
 def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:

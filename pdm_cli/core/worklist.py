@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -284,6 +284,7 @@ def top_reasons(
     most: int = 3,
     categories: Mapping[str, Sequence[str]] | None = None,
     both_ways: bool = False,
+    topic_of: Callable[[str], str] | None = None,
 ) -> list[list[Reason]]:
     """Return for each row the features with the largest contributions, largest first.
 
@@ -301,17 +302,25 @@ def top_reasons(
         Categorical feature to its categories, of which the values are positions.
     both_ways : bool
         Take also those below 0, and the largest whatever their sign.
+    topic_of : callable, optional
+        From a feature to what it is about; of several about the same, only the largest is taken.
     """
     weights = np.abs(contributions) if both_ways else contributions
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :most]
+    topics = [topic_of(name) if topic_of else name for name in names]
     return [
         [
             Reason(names[column], _value(names[column], row[column], categories or {}), float(added[column]))
-            for column in columns
-            if weight[column] > 0
+            for column in _largest(weight, topics)[:most]
         ]
-        for columns, added, weight, row in zip(order.tolist(), contributions, weights, values, strict=True)
+        for added, weight, row in zip(contributions, weights, values, strict=True)
     ]
+
+
+def _largest(weight: NDArray[np.floating], topics: Sequence[str]) -> list[int]:
+    """Return the columns of positive weight, the largest first, and of each topic only that."""
+    order = np.argsort(-weight, kind="stable").tolist()
+    first = {topics[column]: column for column in reversed(order)}
+    return [column for column in order if weight[column] > 0 and first[topics[column]] == column]
 
 
 def _value(name: str, value: float, categories: Mapping[str, Sequence[str]]) -> float | str | None:

@@ -15,23 +15,33 @@ _SEPARATORS = {"\t": "tabs", " ": "blanks"}
 
 
 def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
-    """Draw a line for each table: rows, machines and span; and below, how its files are written and what they hold."""
+    """Draw a line for each table: rows, machines and span; and below, what they hold and how they are written."""
     table = make_table("from", ("rows", "right"), ("machines", "right"), ("first", "left"), ("last", "left"))
     for name, facts in summary["tables"].items():
         span = (show_stamp(facts[end]) if facts[end] else "-" for end in ("start", "end"))
         table.add_row(_source(name, facts["files"]), f"{facts['rows']:,}", f"{facts['machines']:,}", *span)
-    lines = [Prose(f"{name}: {_columns(facts)}; {_form(facts)}") for name, facts in summary["tables"].items()]
-    return [table, *lines, *map(Prose, _tell_appended(summary["tables"]))]
+    texts = {name: _text_form(facts) for name, facts in summary["tables"].items()}
+    dates = {name: _date_form(facts) for name, facts in summary["tables"].items() if facts["start"]}
+    lines = [f"{name}: {_columns(facts)}" for name, facts in summary["tables"].items()]
+    lines += [*_tell_forms(texts), *_tell_forms(dates), *_tell_appended(summary["tables"])]
+    return [table, *map(Prose, lines)]
 
 
-def _form(facts: dict[str, Any]) -> str:
-    """Return how the files of a table are written."""
+def _tell_forms(forms: dict[str, str]) -> list[str]:
+    """Return a line for each way in which tables are written, and which they are where not all are written alike."""
+    tables: dict[str, list[str]] = {}
+    for name, form in forms.items():
+        tables.setdefault(form, []).append(name)
+    return [form if len(tables) == 1 else f"{', '.join(names)}: {form}" for form, names in tables.items()]
+
+
+def _text_form(facts: dict[str, Any]) -> str:
     signs = " and ".join(_SEPARATORS.get(sign, repr(sign)) for sign in facts["separators"])
-    told = f"{' and '.join(name.removesuffix('-sig') for name in facts['encodings'])} text separated by {signs}"
-    if not facts["start"]:
-        return told
-    zone = "times in UTC" if facts["zone"] != "none" else "times without a zone"
-    return f"{told}; dates {facts['dates']}, {zone}"
+    return f"{' and '.join(name.removesuffix('-sig') for name in facts['encodings'])} text separated by {signs}"
+
+
+def _date_form(facts: dict[str, Any]) -> str:
+    return f"dates {facts['dates']}, {'times in UTC' if facts['zone'] != 'none' else 'times without a zone'}"
 
 
 def _source(name: str, files: list[str]) -> str:

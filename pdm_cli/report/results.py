@@ -24,11 +24,18 @@ _FINDING_NAMES = {
     "dead_sensors": "sensors without readings to the machine's end",
     "duplicate_events": "events given twice, kept once",
     "events_without_telemetry": "events of machines without telemetry",
-    "events_outside_telemetry": "events before or after the machine's telemetry",
+    "errors_before_telemetry": "errors before the machine's telemetry",
+    "errors_after_telemetry": "errors after the machine's telemetry",
+    "maint_before_telemetry": "maintenance before the machine's telemetry",
+    "maint_after_telemetry": "maintenance after the machine's telemetry",
+    "failures_before_telemetry": "failures before the machine's telemetry",
+    "failures_after_telemetry": "failures after the machine's telemetry",
     "machines_without_telemetry": "machines with attributes but no telemetry",
     "machines_without_attributes": "machines with telemetry but no attributes",
 }
 
+# More components than this are left to quality.json.
+_MOST_COMPONENTS = 12
 # More lines of reasons than this are left to the summary.
 _MOST_REASONS = 10
 # Lower levels of alerts would read .000.
@@ -37,7 +44,9 @@ _LEAST_LEVEL = 0.001
 
 def tell_findings(quality: dict[str, Any]) -> list[str]:
     """Return one line a finding, for where the whole table would be too much."""
-    lines = [f"{count:,} {name} (first: {first})" for name, count, first in list_findings(quality)]
+    lines = _tell_components(quality) + [
+        f"{count:,} {name} (first: {first})" for name, count, first in list_findings(quality)
+    ]
     if quality["ignored_columns"]:
         lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
     return lines
@@ -46,7 +55,7 @@ def tell_findings(quality: dict[str, Any]) -> list[str]:
 def list_findings(quality: dict[str, Any]) -> list[tuple[str, int, str]]:
     """Return what was found in the data: in words, how often, and where first."""
     return [
-        (_FINDING_NAMES[name], finding["count"], _place(finding["first"]))
+        (_FINDING_NAMES.get(name, name.replace("_", " ")), finding["count"], _place(finding["first"]))
         for name, finding in quality["findings"].items()
         if finding["count"]
     ]
@@ -63,6 +72,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     ]
     events = [f"{count:,} {name}" for name, count in quality["events"].items()]
     lines.append("; ".join(events) if events else "no event tables")
+    lines += _tell_components(quality)
     if quality["ignored_columns"]:
         lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
     table = make_table("found in the data", ("count", "right"), ("first", "left"))
@@ -71,6 +81,16 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     if not table.row_count:
         return [Prose("\n".join([*lines, "nothing to complain about in the data"]))]
     return [Prose("\n".join(lines)), table]
+
+
+def _tell_components(quality: dict[str, Any]) -> list[str]:
+    """Return a line with the failures of the first components, and how many components more there are."""
+    counts = quality.get("components")
+    if not counts:
+        return []
+    told = [f"{name} {count:,}" for name, count in list(counts.items())[:_MOST_COMPONENTS]]
+    more = len(counts) - len(told)
+    return [f"failures by component: {', '.join(told)}" + (f" and {more:,} components more" if more else "")]
 
 
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
@@ -140,7 +160,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     table.add_row("all", *_scores(metrics["macro"]), "", "", *_events(metrics["events"]))
     note = (
         "AP average precision, AUC area under the ROC curve; alerts go on at one probability and off at a lower one; "
-        "all: means of the scores"
+        "all: means of the scores, the rest of all together"
     )
     return [
         *_draw_search(metrics.get("search")),

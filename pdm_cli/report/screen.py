@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -70,6 +71,11 @@ class Screen:
         """Tell what only ``-v`` wants to know."""
         if self.verbose and not self.quiet:
             self._print_error_line(text)
+
+    def suggest(self, *words: object) -> None:
+        """Tell a user at a terminal the command that usually comes next; scripts know by themselves."""
+        if self.is_live:
+            self.say(f"next: {shlex.join(map(str, words))}")
 
     def warn(self, text: str) -> None:
         """Tell what the user should know but need not act on."""

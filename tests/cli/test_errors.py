@@ -177,7 +177,7 @@ def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pd
     late.to_parquet(raw / "failures.parquet", index=False)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
     outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
-    assert_clear(outcome, 4, "has no failure to learn from before the cutoff", "--components ")
+    assert_clear(outcome, 4, " no failure to learn from before the cutoff", "--components ")
 
 
 def test_no_failures_at_all_is_said(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -225,6 +225,15 @@ def test_wrong_usage_ends_in_one_line_with_exit_2(name: str, pdm: Pdm) -> None:
 def test_words_of_the_package_manager_are_answered(word: str, pdm: Pdm) -> None:
     outcome = pdm(word, "requests")
     assert_clear(outcome, 2, "this pdm is pdm-cli, which foretells failures", f"python -m pdm {word} (pdm-project.org)")
+
+
+@pytest.mark.parametrize("words", [("run", "test"), ("config", "list")])
+def test_commands_of_both_tell_the_package_manager_s_way_where_its_words_are_used(
+    words: tuple[str, ...], pdm: Pdm
+) -> None:
+    outcome = pdm(*words)
+    assert outcome.code == 2
+    assert f"the package manager PDM is python -m pdm {words[0]} (this program is also called" in outcome.stderr
 
 
 def test_output_folder_that_is_not_empty_needs_overwrite(work: Path, fleet: Path, pdm: Pdm) -> None:
@@ -357,6 +366,11 @@ def test_prepared_tables_with_another_step_or_machines_in_pieces_are_refused(
     ("text", "message", "hint"),
     [
         ("[labels]\nhorizn_hours = 3\n", "[labels] unknown key 'horizn_hours'", "did you mean 'horizon_hours'?"),
+        (
+            "[train]\nhorizn_hours = 3\n",
+            "[train] unknown key 'horizn_hours'",
+            "did you mean 'horizon_hours'? It belongs in section [labels]",
+        ),
         ("[label]\nhorizon_hours = 3\n", "unknown section [label]", "did you mean 'labels'?"),
         ("[labels]\nhorizon_hours = 'x'\n", "[labels] horizon_hours: ", "--horizon-hours"),
         ("[labels\n", "not TOML", "sample_config.toml"),
@@ -406,7 +420,7 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
     [
         (("--test-share", 0.999), "no row to train on before the cutoff", "set a smaller --test-share"),
         (("--test-share", 0.001), "no labelled row to test on", "set a larger --test-share"),
-        (("--test-share", 0.97), "has no failure to learn from before the cutoff", "set a smaller --test-share"),
+        (("--test-share", 0.97), " no failure to learn from before the cutoff", "set a smaller --test-share"),
         (("--horizon-hours", 9000), "too short to train and test with a horizon of 9000 h", "shorter --horizon-hours"),
         (("--horizon-hours", 9000, "--split", "machine"), "no labelled row to test on", "shorter --horizon-hours"),
         (("--horizon-hours", 1200), "no labelled row to test on", "set a larger --test-share"),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pdm_cli import csv_files, manifest, outputs
-from pdm_cli.commands import import_csv
+from pdm_cli.commands import import_facts
 from tests.cli.conftest import Outcome, Pdm
 
 HEAD = "datetime,machineID,volt\n"
@@ -326,6 +326,27 @@ def test_a_folder_without_tables_tells_what_is_there(logs: Path, pdm: Pdm) -> No
     assert "telemetry.csv, errors.csv" in stderr
 
 
+def test_parquet_tables_and_empty_folders_are_told_as_such(fleet: Path, tmp_path: Path, pdm: Pdm) -> None:
+    outcome = pdm("import", fleet, "--out", tmp_path / "raw")
+    assert outcome.code == 4
+    assert "telemetry.parquet, errors.parquet" in outcome.stderr
+    assert f"hint: they need no import: pdm run --data {fleet} --out work" in outcome.stderr
+    (tmp_path / "empty").mkdir()
+    outcome = pdm("import", tmp_path / "empty", "--out", tmp_path / "raw")
+    assert outcome.code == 4
+    assert f"error: {tmp_path / 'empty'}: is empty\n" in outcome.stderr
+
+
+def test_what_all_files_have_in_common_is_told_once(logs: Path, tmp_path: Path, pdm: Pdm) -> None:
+    alike = "datetime,machineID,errorID\n2015-01-02 06:00,1,error1\n"
+    outcome = pdm("import", write(logs, telemetry=ROWS, errors=alike), "--out", tmp_path / "alike")
+    assert outcome.stdout.count("utf-8 text separated by ','") == 1
+    (logs / "errors.csv").write_text(alike.replace(",", ";"))
+    outcome = pdm("import", logs, "--out", tmp_path / "other")
+    assert "telemetry: utf-8 text separated by ','\n" in outcome.stdout
+    assert "errors: utf-8 text separated by ';'\n" in outcome.stdout
+
+
 def test_two_files_of_one_table_are_refused(logs: Path, pdm: Pdm) -> None:
     assert "PdM_errors.csv is of the table errors, too" in refuse(pdm, write(logs, errors=ROWS, PdM_errors=ROWS)).stderr
 
@@ -560,7 +581,7 @@ def test_a_kill_while_files_are_moved_loses_nothing(
 
 def test_an_error_in_the_second_pass_leaves_the_old(logs: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
     read(pdm, write(logs, telemetry=ROWS))
-    monkeypatch.setattr(import_csv, "_tell", lambda *_: 1 / 0)
+    monkeypatch.setattr(import_facts, "describe_table", lambda *_: 1 / 0)
     assert append(pdm, write(logs, telemetry=HEAD + "2015-01-14,1,5\n")).code == 1
     assert len(telemetry(logs.parent / "raw")) == 3
     assert not list((logs.parent / "raw").glob(".pdm-partial-*"))

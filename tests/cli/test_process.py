@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +41,22 @@ def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
     assert time.monotonic() - sent < 5
     assert rest == f"warning: {word}; unfinished outputs are as they were\n"
     assert not (tmp_path / "model").exists()
+
+
+def test_a_signal_tells_what_is_kept_of_a_run_and_of_its_search(work: Path, fleet: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(work, tmp_path / "out"))
+    words = ["run", "--data", fleet, "--out", out, "--jobs", "1", "--trials", "9", "--trees", "10"]
+    process = subprocess.Popen([*PDM, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "trial 2 of 9" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    *_, trials, stages, warning = process.stderr.read().splitlines()
+    assert process.wait(timeout=30) == 130
+    assert re.fullmatch(r"train: [1-9] finished trials? kept: the same command goes on from there", trials)
+    assert stages == "run: prepared and anomalies finished and kept: without --force, run goes on from there"
+    assert warning.startswith("warning: interrupted")
 
 
 def test_a_terminal_shows_the_folds_of_a_trial(work: Path, tmp_path: Path) -> None:

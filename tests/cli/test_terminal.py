@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -12,7 +13,10 @@ import termios
 from fcntl import ioctl
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from tests.cli.conftest import QUICK
 
 ROOT = Path(__file__).parents[2]
 PDM = (sys.executable, "-m", "pdm_cli")
@@ -58,6 +62,25 @@ def test_a_table_of_metrics_fits_80_columns_with_every_digit(evaluated: str) -> 
     assert max(map(len, lines)) <= 80
     assert "…" not in "".join(lines)
     assert any(re.match(r" comp1 +0\.\d{3} +0\.\d{4} +0\.\d{3} +0\.\d{4} ", line) for line in lines)
+
+
+def test_a_terminal_is_told_what_comes_next_and_a_pipe_is_not(work: Path, fleet: Path, tmp_path: Path) -> None:
+    words = ("run", "--data", fleet, "--out", work, "--jobs", 1, *QUICK)
+    model = work / "model"
+    *_, last = without_codes(on_terminal(*words, columns=500)).splitlines()
+    assert last == f"next: pdm predict --data {fleet} --model {model} --out predictions"
+    assert "next: " not in on_terminal(*words, "-q")
+    words = ("predict", "--data", fleet, "--model", model)
+    piped = subprocess.run([*PDM, *map(str, words), "--out", tmp_path / "piped"], capture_output=True, text=True)
+    assert piped.returncode == 0
+    assert "next: " not in piped.stderr
+    foretold = pd.read_parquet(tmp_path / "piped" / "predictions.parquet")
+    until = foretold.loc[foretold["alert"], "datetime"].max()
+    shown = without_codes(on_terminal(*words, "--until", until, "--out", tmp_path / "out", columns=500))
+    first = json.loads((tmp_path / "out" / "predictions.json").read_text())["worklist"][0]
+    assert shown.splitlines()[-1].startswith(
+        f"next: pdm explain --data {fleet} --model {model} --machine {first['machineID']}"
+    )
 
 
 def test_a_work_list_fits_80_columns(work: Path, fleet: Path, tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: lis
     with pytest.raises(NotEnoughData, match=words) as caught:
         folds_with({"comp1": ALWAYS, "comp2": failing})
     assert caught.value.hint == (
-        "set fewer --folds, or set a smaller --test-share, or train without it: --components comp1"
+        "set fewer --folds, or set a smaller --test-share, or train without: --components comp1"
     )
     assert caught.value.details["components"] == ["comp2"]
 

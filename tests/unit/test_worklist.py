@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 from problem_builders import FOREVER, TRAIN, context_of, simulated
 
 from pdm_cli.core.events import Instants
-from pdm_cli.core.feature_words import describe_feature
+from pdm_cli.core.feature_words import describe_feature, topic_of
 from pdm_cli.core.features import FEATURES, LEARNED, build_features, learn_states, match_states
 from pdm_cli.core.worklist import Reason, find_alert_episodes, find_nearest, rank_work, top_reasons
 
@@ -285,6 +285,12 @@ def test_the_largest_positive_contributions_are_the_reasons() -> None:
         [],
     ]
     assert top_reasons(contributions, names, values, most=1) == [[Reason("volt_mean_24h", None, 1.5)], []]
+
+
+def test_of_reasons_about_the_same_only_the_largest_is_told() -> None:
+    names = ["volt_mean_24h", "volt_mean_12h", "volt_std_24h", "hours_since_error1", "error1_count_24h"]
+    found = top_reasons(np.array([[1.0, 4.0, 2.0, 0.5, 0.7]]), names, np.zeros((1, 5)), topic_of=topic_of)
+    assert [reason.name for reason in found[0]] == ["volt_mean_12h", "volt_std_24h", "error1_count_24h"]
 
 
 @fast

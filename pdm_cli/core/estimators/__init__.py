@@ -53,7 +53,7 @@ ESTIMATORS: dict[str, Algorithm] = {
         },
         space=_SPACE_BY_HESSIAN,
         package="lightgbm",
-        install="pip install 'pdm-cli[lightgbm]', and the system's libgomp1",
+        install="pip install 'lightgbm>=4.3', and the system's libgomp1",
         suffix=".txt",
     ),
     "logistic_regression": Algorithm(

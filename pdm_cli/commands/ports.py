@@ -1,0 +1,35 @@
+"""Ports: the folders that a command reads, each made by the command that makes such folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pdm_cli import manifest
+from pdm_cli.commands.stages import STAGES, Port
+from pdm_cli.errors import UsageError
+from pdm_cli.folders import check_folder
+
+
+def check_port(port: Port, folder: Path) -> None:
+    """Refuse a folder that is not there, or that holds what another stage wrote.
+
+    Parameters
+    ----------
+    port : Port
+        The option.
+    folder : Path
+        Its value.
+
+    Raises
+    ------
+    UsageError
+        If it is so.
+    """
+    check_folder(f"--{port.name}", folder, port.holds)
+    made = manifest.read(folder)
+    maker = str(made.get("command")) if made else ""
+    if maker in STAGES and maker != port.made_by:
+        raise UsageError(
+            f"--{port.name} {folder}: holds what pdm {maker} wrote",
+            hint=f"--{port.name} names the folder with {port.holds}",
+        )

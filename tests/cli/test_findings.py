@@ -1,0 +1,74 @@
+"""What preprocess tells of the events, and train of the components that they leave without a lesson."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from tests.cli.conftest import Outcome, Pdm
+
+
+def edit_failures(raw: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    path = raw / "failures.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+def add(raw: Path, *kinds: str, at: str, machine: int = 1) -> None:
+    rows = pd.DataFrame({"datetime": pd.Timestamp(at), "machineID": machine, "failure": list(kinds)})
+    edit_failures(raw, lambda table: pd.concat([table, rows.astype(table.dtypes)]))
+
+
+def prepared(pdm: Pdm, raw: Path, out: Path) -> Outcome:
+    outcome = pdm("preprocess", "--data", raw, "--out", out)
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def test_failures_after_the_telemetry_are_warned_of_and_stand_apart_from_other_events(
+    raw: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    count = len(pd.read_parquet(raw / "failures.parquet"))
+    add(raw, "comp1", "comp2", at="2031-05-01 06:00")
+    outcome = prepared(pdm, raw, tmp_path / "prepared")
+    assert (
+        f"warning: failures.parquet: 2 of {count + 2:,} failures after the machine's telemetry, first (1, 2031-05-01 "
+        "06:00): nothing can be learned from them"
+    ) in outcome.stderr
+    assert "failures after the machine's telemetry" in outcome.stdout
+
+
+def test_components_are_told_with_their_failures(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    counts = pd.read_parquet(raw / "failures.parquet")["failure"].value_counts()
+    outcome = prepared(pdm, raw, tmp_path / "prepared")
+    (line,) = [line for line in outcome.stdout.splitlines() if line.startswith("failures by component: ")]
+    assert all(f"{name} {count}" in line for name, count in counts.items())
+    assert "two kinds" not in outcome.stderr
+
+
+def test_a_component_that_looks_misspelt_is_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    stamp = str(pd.read_parquet(raw / "failures.parquet")["datetime"].iloc[0])
+    add(raw, "Comp1", at=stamp)
+    outcome = prepared(pdm, raw, tmp_path / "prepared")
+    assert "warning: failures.parquet: 'Comp1' (1 row) and 'comp1' (" in outcome.stderr
+
+
+def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    add(
+        raw, "pump", "valve", at=str(pd.read_parquet(raw / "telemetry.parquet", columns=["datetime"])["datetime"].max())
+    )
+    prepared(pdm, raw, tmp_path / "prepared")
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
+    assert outcome.code == 4
+    assert "failures.parquet: pump, valve have no failure to learn from before the cutoff" in outcome.stderr
+    assert "or train without: --components comp1,comp2,comp3,comp4" in outcome.stderr
+
+
+def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    add(raw, "pump", at="2031-05-01 06:00")
+    prepared(pdm, raw, tmp_path / "prepared")
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
+    assert outcome.code == 4
+    assert "failures.parquet: no reading leads up to any failure of pump (1 in all)" in outcome.stderr
+    assert "make the telemetry whole, or the clocks the same (--timezone), or train without: " in outcome.stderr

@@ -1,0 +1,51 @@
+"""Folders given where another is wanted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Pdm
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (
+            ("train", "--prepared", "anomalies"),
+            "--prepared {}/anomalies: holds what pdm detect-anomalies wrote",
+            "--prepared names the folder with the prepared tables, written by pdm preprocess",
+        ),
+        (
+            ("run", "--data", "prepared"),
+            "--data {}/prepared: holds what pdm preprocess wrote",
+            "--data names the folder with the raw tables",
+        ),
+    ],
+)
+def test_the_folder_of_another_stage_is_refused(
+    words: tuple[str, ...], message: str, hint: str, work: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    command, option, folder = words
+    outcome = pdm(command, option, work / folder, "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert f"error: {message.format(work)}" in outcome.stderr
+    assert f"hint: {hint.format(work)}" in outcome.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "explain"])
+def test_the_folder_around_a_model_is_answered_with_the_model(
+    command: str, work: Path, fleet: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    more = {"predict": ("--out", tmp_path / "out"), "explain": ("--machine", 1)}.get(command, ())
+    outcome = pdm(command, "--data", fleet, "--model", work, *more)
+    assert outcome.code == 5
+    assert f"hint: did you mean {work / 'model'}?" in outcome.stderr
+
+
+def test_a_job_gets_no_folder_of_another_stage_either(work: Path, pdm: Pdm) -> None:
+    outcome = pdm("submit", "--dry-run", "train", "--prepared", work / "anomalies")
+    assert outcome.code == 2
+    assert "holds what pdm detect-anomalies wrote" in outcome.stderr
