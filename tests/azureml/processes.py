@@ -11,8 +11,11 @@ from pathlib import Path
 
 from tests import outcome
 from tests.azureml.emulator import Emulator
+from tests.azureml.forks import Fork, can_fork
 
-PROGRAM = (sys.executable, "-m", "pdm_cli")
+MODULE = "pdm_cli"
+PROGRAM = (sys.executable, "-m", MODULE)
+Process = subprocess.Popen[str] | Fork
 # What processes have told since the test began; searched for secrets when it ends.
 WRITTEN: list[str] = []
 
@@ -49,10 +52,12 @@ class Pdm:
     def __call__(self, *words: object, program: tuple[str, ...] = PROGRAM, **environment: str) -> Outcome:
         return self.end(self.start(*words, program=program, **environment))
 
-    def start(self, *words: object, program: tuple[str, ...] = PROGRAM, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *words: object, program: tuple[str, ...] = PROGRAM, **environment: str) -> Process:
         """Start pdm and leave it running."""
         # An empty value takes a variable away.
         merged = {name: value for name, value in (self._environment | environment).items() if value}
+        if program == PROGRAM and can_fork(merged):
+            return Fork(MODULE, [*map(str, words)], merged, self._folder)
         return subprocess.Popen(
             [*program, *map(str, words)],
             env=merged,
@@ -62,7 +67,14 @@ class Pdm:
             text=True,
         )
 
-    def end(self, process: subprocess.Popen[str]) -> Outcome:
+    def read_line(self, process: Process) -> str:
+        """Return the next line that pdm prints, as soon as it is there."""
+        if isinstance(process, Fork):
+            return process.read_line()
+        assert process.stdout is not None
+        return process.stdout.readline()
+
+    def end(self, process: Process) -> Outcome:
         """Wait for the end of pdm."""
         stdout, stderr = process.communicate(timeout=120)
         WRITTEN.extend((stdout, stderr))
@@ -70,7 +82,7 @@ class Pdm:
         assert not self._emulator.refused_hosts
         return Outcome(process.returncode, stdout, stderr)
 
-    def interrupt(self, process: subprocess.Popen[str]) -> Outcome:
+    def interrupt(self, process: Process) -> Outcome:
         """Press Ctrl-C."""
         process.send_signal(signal.SIGINT)
         return self.end(process)

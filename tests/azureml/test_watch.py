@@ -105,8 +105,7 @@ def test_a_log_is_told_while_it_grows(
     line = f"printf 'one\\ntw'; until [ -e {flag} ]; do sleep 0.1; done; echo o; {COPY}"
     job = send_command(emulator, azure_env, data, line)
     following = pdm.start("jobs", "logs", job, "--follow")
-    assert following.stdout is not None
-    assert following.stdout.readline() == "one\n"
+    assert pdm.read_line(following) == "one\n"
     assert emulator.jobs.find(job).status == "Running"
     flag.touch()
     outcome = pdm.end(following)
@@ -181,8 +180,7 @@ def test_a_signal_ends_the_following_and_not_the_job(
 ) -> None:
     job = put_job(emulator, {}, status="Running", log=b"one\n")
     following = pdm.start("jobs", "logs", job, "--follow")
-    assert following.stdout is not None
-    assert following.stdout.readline() == "one\n"
+    assert pdm.read_line(following) == "one\n"
     following.send_signal(number)
     outcome = pdm.end(following)
     assert outcome.code == code
@@ -195,8 +193,7 @@ def test_a_sign_in_service_in_trouble_does_not_end_the_waiting(pdm: Pdm, emulato
     emulator.tokens.lifetime_seconds = 2
     job = put_job(emulator, {}, status="Running", log=b"one\n")
     following = pdm.start("jobs", "logs", job, "--follow")
-    assert following.stdout is not None
-    assert following.stdout.readline() == "one\n"
+    assert pdm.read_line(following) == "one\n"
     emulator.faults.add(method="POST", host="login", status=503, times=30)
     time.sleep(6)
     emulator.faults.clear()
@@ -209,8 +206,7 @@ def test_a_secret_that_is_not_good_any_more_ends_the_waiting(pdm: Pdm, emulator:
     emulator.tokens.lifetime_seconds = 2
     job = put_job(emulator, {}, status="Running", log=b"one\n")
     following = pdm.start("jobs", "logs", job, "--follow")
-    assert following.stdout is not None
-    assert following.stdout.readline() == "one\n"
+    assert pdm.read_line(following) == "one\n"
     refusal = json.dumps({"error": "invalid_client", "error_description": "AADSTS7000222: The secret has expired."})
     emulator.faults.add(
         method="POST", host="login", status=401, body=refusal, headers={"Content-Type": "application/json"}, times=1000

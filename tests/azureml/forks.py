@@ -1,0 +1,90 @@
+"""Processes forked from one that has loaded Azure's client: loading it takes longer than most commands do."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+# Nothing of pdm's own, nor what it loads by itself: that it loads late is a part of what is tested.
+LOADED = ["azure.ai.ml", "azure.identity", "azure.storage.blob"]
+
+
+def can_fork(environment: Mapping[str, str]) -> bool:
+    """Return whether a fork can stand for a new process: not where Python itself is told something at its start."""
+    return not any(name.startswith("PYTHON") and name != "PYTHONPATH" for name in environment)
+
+
+class Fork:
+    """``python -m MODULE`` in a fork; it has of a Popen what tests ask of one."""
+
+    def __init__(self, module: str, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(LOADED)
+        self._home = TemporaryDirectory(prefix="pdm-fork-")
+        self._written = [Path(self._home.name, name) for name in ("stdout", "stderr")]
+        for path in self._written:
+            path.touch()
+        self._lines_read = 0
+        # Not daemonic: pdm has processes of its own.
+        self._process: ForkServerProcess = context.Process(
+            target=_become, args=(module, list(words), dict(environment), folder, self._written)
+        )
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self._process.pid or 0, number)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def read_line(self, timeout: float = 60.0) -> str:
+        """Return the next line of stdout as soon as it is there."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            lines = self._written[0].read_text(encoding="utf-8").splitlines(keepends=True)[self._lines_read :]
+            if lines and lines[0].endswith("\n"):
+                self._lines_read += 1
+                return lines[0]
+            time.sleep(0.05)
+        raise TimeoutError(f"no line within {timeout:g} s")
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait for the end; return what was written to stdout, but for lines that were read, and to stderr."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            self.kill()
+            raise TimeoutError(f"no end within {timeout:g} s")
+        with self._home:
+            stdout, stderr = (path.read_text(encoding="utf-8") for path in self._written)
+        return "".join(stdout.splitlines(keepends=True)[self._lines_read :]), stderr
+
+
+def _become(module: str, words: list[str], environment: dict[str, str], folder: Path, written: list[Path]) -> None:
+    """Be what a new process would be."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for number, (name, path) in enumerate(zip(("stdout", "stderr"), written, strict=True), start=1):
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), number)
+        setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
+    sys.argv = [module, *words]
+    sys.path[:0] = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        # multiprocessing leaves without them.
+        atexit._run_exitfuncs()
