@@ -11,7 +11,7 @@ from pdm_cli.core.feature_words import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.making import tell_making
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns, show_count, show_stamp
-from pdm_cli.report.results import list_findings, show_level
+from pdm_cli.report.results import list_findings, show_level, tell_components
 
 # Components with plots of their own, and rows of a leaderboard; more would be a book.
 _MOST_PLOTS, _MOST_TRIALS = 12, 30
@@ -128,6 +128,8 @@ def _tell_data(facts: ModelFacts) -> Section:
         ["time (UTC)", f"{show_stamp(telemetry['start'])} to {show_stamp(telemetry['end'])}"],
         ["events", events],
     ]
+    if components := tell_components(quality):
+        about.append(["failures by component", components])
     grids = [Grid("What the model learned from and was tested on", make_columns("what", "facts"), about)]
     findings = [[name, f"{count:,}", first] for name, count, first in list_findings(quality)]
     if findings:

@@ -44,9 +44,9 @@ _LEAST_LEVEL = 0.001
 
 def tell_findings(quality: dict[str, Any]) -> list[str]:
     """Return one line a finding, for where the whole table would be too much."""
-    lines = _tell_components(quality) + [
-        f"{count:,} {name} (first: {first})" for name, count, first in list_findings(quality)
-    ]
+    components = tell_components(quality)
+    lines = [f"failures by component: {components}"] if components else []
+    lines += [f"{count:,} {name} (first: {first})" for name, count, first in list_findings(quality)]
     if quality["ignored_columns"]:
         lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
     return lines
@@ -72,7 +72,8 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     ]
     events = [f"{count:,} {name}" for name, count in quality["events"].items()]
     lines.append("; ".join(events) if events else "no event tables")
-    lines += _tell_components(quality)
+    if components := tell_components(quality):
+        lines.append(f"failures by component: {components}")
     if quality["ignored_columns"]:
         lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
     table = make_table("found in the data", ("count", "right"), ("first", "left"))
@@ -83,14 +84,12 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     return [Prose("\n".join(lines)), table]
 
 
-def _tell_components(quality: dict[str, Any]) -> list[str]:
-    """Return a line with the failures of the first components, and how many components more there are."""
-    counts = quality.get("components")
-    if not counts:
-        return []
-    told = [f"{name} {count:,}" for name, count in list(counts.items())[:_MOST_COMPONENTS]]
-    more = len(counts) - len(told)
-    return [f"failures by component: {', '.join(told)}" + (f" and {more:,} components more" if more else "")]
+def tell_components(quality: dict[str, Any]) -> str:
+    """Return the failures of the first components and how many components more there are; empty where not known."""
+    counts = quality.get("components") or {}
+    told = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_MOST_COMPONENTS])
+    more = len(counts) - _MOST_COMPONENTS
+    return f"{told} and {show_count(more, 'component')} more" if more > 0 else told
 
 
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:

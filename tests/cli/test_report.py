@@ -42,6 +42,7 @@ def test_the_report_tells_the_headline_and_what_was_asked_of_it(work: Path) -> N
         assert f">{heading}</h2>" in text
     assert "train.trees" in text
     assert "maintenance before the machine" in text
+    assert "failures by component" in text
 
 
 def test_a_report_made_anew_in_place_leaves_the_folder_whole(model: Path, pdm: Pdm) -> None:
