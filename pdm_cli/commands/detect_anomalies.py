@@ -50,6 +50,8 @@ def detect_anomalies(
     summary = execute(_STAGE, {"prepared": prepared}, out, settings=settings, screen=screen, overwrite=overwrite)
     payload = {**summary, "schema": "pdm.detect-anomalies/1", "out": out}
     screen.result(payload, lambda: [*draw_summary(_STAGE, summary), out])
+    if summary["causal"]:
+        screen.suggest("pdm", "train", "--prepared", prepared, "--anomalies", out, "--out", "model")
 
 
 def detect(task: Task) -> dict[str, Any]:

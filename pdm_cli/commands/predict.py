@@ -47,8 +47,8 @@ def predict(
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
     if summary["worklist"]:
         first = summary["worklist"][0]
-        at = ("--at", first["datetime"]) if first["datetime"] != summary["end"] else ()
-        screen.suggest("pdm", "explain", "--data", data, "--model", model, "--machine", first["machineID"], *at)
+        row = ("--machine", first["machineID"], "--at", first["datetime"][:16])
+        screen.suggest("pdm", "explain", "--data", data, "--model", model, *row)
 
 
 def foretell(task: Task) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def preprocess(
 
     quality = execute(_STAGE, {"data": data}, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**quality, "schema": "pdm.preprocess/1", "out": out}, lambda: [*draw_summary(_STAGE, quality), out])
+    screen.suggest("pdm", "detect-anomalies", "--prepared", out, "--out", "anomalies")
 
 
 def prepare(task: Task) -> dict[str, Any]:

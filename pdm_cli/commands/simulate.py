@@ -56,6 +56,7 @@ def simulate(
     outputs.check_free(target, overwrite=overwrite, by="simulate")
     summary = simulate_into(target, machines=machines, days=days, seed=seed, screen=screen)
     screen.result({**summary, "out": out}, lambda: [*_draw(summary), out])
+    screen.suggest("pdm", "run", "--data", out, "--out", "work")
 
 
 def fleet_recipe(*, machines: int, days: int, seed: int) -> Recipe:

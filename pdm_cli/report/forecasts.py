@@ -67,7 +67,8 @@ def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
     for row in drift[:_MOST_DRIFT]:
         table.add_row(row["feature"], f"{row['stability_index']:.2f}")
     told = (
-        f"{len(drift)} features are spread otherwise than in the training (population stability index of .25 or more)"
+        f"{show_count(len(drift), 'feature')} spread otherwise than in the training (population stability index of .25 "
+        "or more)"
     )
     return [Prose(f"{told}; all are in drift.csv"), table]
 

@@ -78,9 +78,8 @@ def test_a_terminal_is_told_what_comes_next_and_a_pipe_is_not(work: Path, fleet:
     until = foretold.loc[foretold["alert"], "datetime"].max()
     shown = without_codes(on_terminal(*words, "--until", until, "--out", tmp_path / "out", columns=500))
     first = json.loads((tmp_path / "out" / "predictions.json").read_text())["worklist"][0]
-    assert shown.splitlines()[-1].startswith(
-        f"next: pdm explain --data {fleet} --model {model} --machine {first['machineID']}"
-    )
+    at = f"--machine {first['machineID']} --at {first['datetime'][:16]}"
+    assert shown.splitlines()[-1] == f"next: pdm explain --data {fleet} --model {model} {at}"
 
 
 def test_a_work_list_fits_80_columns(work: Path, fleet: Path, tmp_path: Path) -> None:
