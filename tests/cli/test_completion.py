@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Pdm
-from tests.cli.test_errors import assert_clear
+from tests.cli.conftest import Pdm, assert_clear
 
 ROOT = Path(__file__).parents[2]
 BASH = shutil.which("bash")

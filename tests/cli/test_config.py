@@ -10,8 +10,7 @@ import pytest
 
 from pdm_cli.config import ENV_RESERVED, resolve
 from pdm_cli.params import SECTIONS
-from tests.cli.conftest import Pdm
-from tests.cli.test_errors import assert_clear
+from tests.cli.conftest import Pdm, assert_clear
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """

@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.cli.conftest import Outcome, Pdm
-from tests.cli.test_errors import assert_clear, edit
+from tests.cli.conftest import Outcome, Pdm, assert_clear, edit
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,7 @@ from pdm_cli.core.events import US_PER_HOUR
 from pdm_cli.core.features import FEATURES, LEARNED
 from pdm_cli.core.split import Split, split_by_time
 from pdm_cli.params import MOST_SEED
-from tests.cli.conftest import QUICK, Pdm
-from tests.cli.test_errors import assert_clear
+from tests.cli.conftest import QUICK, Pdm, assert_clear
 
 # Algorithms that are always there; the first ones of the search without LightGBM.
 SEARCH = ("--algorithms", "xgboost,logistic_regression", "--trials", 3, "--trees", 20)

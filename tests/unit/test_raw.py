@@ -1,3 +1,5 @@
+"""Raw telemetry: what is read of any layout, and in which order."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,16 +14,13 @@ from builders import HOUR_US, START, fleet_telemetry, machine_telemetry, refusal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
+from raw_builders import MACHINES, ROWS, assert_says, read, telemetry_of, write_parts_by_machine, write_whole
 
 from pdm_cli import raw
-from pdm_cli.errors import DataError, NotEnoughData, PdmError, SchemaError
-from pdm_cli.params import ColumnsParams, PreprocessParams
-from pdm_cli.raw import RawTelemetry, read_events, read_machines
-from pdm_cli.scan import TelemetryScan
-from pdm_cli.schema import ERRORS, FAILURES, MAINT
-
-MACHINES = tuple(range(1, 8))
-ROWS = 60
+from pdm_cli.errors import DataError, NotEnoughData, PdmError
+from pdm_cli.params import ColumnsParams
+from pdm_cli.raw import read_events
+from pdm_cli.schema import ERRORS
 
 
 @pytest.fixture(autouse=True)
@@ -29,34 +28,6 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read few rows at a time, so that machines begin and end inside, at and across the pieces."""
     monkeypatch.setattr(raw, "PIECE_ROWS", 97)
     monkeypatch.setattr(raw, "BATCH_ROWS", 2 * ROWS + 5)
-
-
-def telemetry_of(folder: Path, columns: ColumnsParams | None = None, **params: Any) -> RawTelemetry:
-    return RawTelemetry(folder, columns or ColumnsParams(), PreprocessParams(**params))
-
-
-def read(folder: Path, columns: ColumnsParams | None = None, **params: Any) -> tuple[TelemetryScan, list[pd.DataFrame]]:
-    telemetry = telemetry_of(folder, columns, **params)
-    scan = telemetry.scan()
-    scratch = folder / "scratch"
-    scratch.mkdir(exist_ok=True)
-    batches = list(telemetry.batches(scan, scratch))
-    assert list(scratch.iterdir()) == []
-    return scan, batches
-
-
-def assert_says(caught: pytest.ExceptionInfo[PdmError], kind: type[PdmError], *words: str, hint: str) -> None:
-    error = caught.value
-    assert type(error) is kind
-    assert error.exit_code == 4
-    assert "\n" not in error.message
-    for word in words:
-        assert word in error.message
-    assert hint in str(error.hint)
-
-
-def write_whole(folder: Path, frame: pd.DataFrame) -> None:
-    write_parquet(folder / "telemetry.parquet", frame)
 
 
 def write_in_row_groups(rows: int) -> Callable[[Path, pd.DataFrame], None]:
@@ -77,11 +48,6 @@ def write_machines_backwards(folder: Path, frame: pd.DataFrame) -> None:
 
 def write_times_backwards(folder: Path, frame: pd.DataFrame) -> None:
     write_whole(folder, frame.sort_values(["machineID", "datetime"], ascending=[True, False]))
-
-
-def write_parts_by_machine(folder: Path, frame: pd.DataFrame) -> None:
-    for machine, own in frame.groupby("machineID"):
-        write_parquet(folder / "telemetry" / f"part-{machine}.parquet", own)
 
 
 def write_parts_by_day(folder: Path, frame: pd.DataFrame) -> None:
@@ -393,119 +359,6 @@ def test_a_whole_number_too_long_for_a_float_is_rounded(tmp_path: Path) -> None:
     assert batches[0]["serial"].iloc[0] == 2.0**60
 
 
-def test_missing_telemetry_is_refused_with_what_the_folder_holds(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "readings.parquet", fleet_telemetry())
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry.parquet", str(tmp_path), hint="readings.parquet")
-
-
-def test_an_empty_folder_of_parts_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "telemetry").mkdir()
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry/", hint="telemetry.parquet")
-
-
-@pytest.mark.parametrize(
-    ("renamed", "nearest", "option"),
-    [
-        ({"machineID": "machine_id"}, "'machine_id'", "--machine-column"),
-        ({"datetime": "date_time"}, "'date_time'", "--datetime-column"),
-        ({"datetime": "t", "machineID": "id"}, "t, ", "--machine-column"),
-    ],
-)
-def test_a_missing_column_is_refused_with_the_nearest_name(
-    tmp_path: Path, renamed: dict[str, str], nearest: str, option: str
-) -> None:
-    write_whole(tmp_path, fleet_telemetry().rename(columns=renamed))
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry.parquet", "no column", hint=option)
-    assert nearest in str(caught.value.hint)
-
-
-def test_a_missing_sensor_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    write_whole(tmp_path, fleet_telemetry())
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path, ColumnsParams(sensors=("volts",)))
-    assert_says(caught, SchemaError, "telemetry.parquet", "'volts'", hint="'volt'")
-
-
-@pytest.mark.parametrize(
-    ("column", "values", "hint"),
-    [
-        ("datetime", "2015-01-01 06:00:00", "pandas.to_datetime"),
-        ("datetime", 1420092000, "pandas.to_datetime"),
-        ("machineID", 1.0, "an integer or a text"),
-        ("machineID", True, "an integer or a text"),
-    ],
-)
-def test_a_key_column_of_a_wrong_type_is_refused(tmp_path: Path, column: str, values: Any, hint: str) -> None:
-    write_whole(tmp_path, fleet_telemetry().assign(**{column: values}))
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry.parquet", column, "wanted", hint=hint)
-
-
-def test_a_named_sensor_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    write_whole(tmp_path, fleet_telemetry().assign(volt="high"))
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path, ColumnsParams(sensors=("volt",)))
-    assert_says(caught, SchemaError, "telemetry.parquet", "volt", hint="--sensors")
-
-
-def test_telemetry_without_a_sensor_is_refused(tmp_path: Path) -> None:
-    write_whole(tmp_path, fleet_telemetry()[["machineID", "datetime"]].assign(note="x"))
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry.parquet", "no sensor", hint="readings")
-
-
-def test_an_empty_table_is_refused(tmp_path: Path) -> None:
-    write_whole(tmp_path, fleet_telemetry().iloc[:0])
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path).scan()
-    assert_says(caught, NotEnoughData, "telemetry.parquet", "0 rows", hint="readings")
-
-
-@pytest.mark.parametrize("column", ["machineID", "datetime"])
-def test_a_row_without_machine_or_time_is_refused_by_its_number(tmp_path: Path, column: str) -> None:
-    frame = fleet_telemetry(machines=MACHINES).astype({"machineID": "Int64"})
-    frame.loc[[123, 140], column] = None
-    write_whole(tmp_path, frame)
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path).scan()
-    assert_says(caught, DataError, "telemetry.parquet", column, "a value is missing", "row 123", hint=column)
-
-
-def test_a_file_and_a_folder_of_telemetry_are_refused(tmp_path: Path) -> None:
-    write_whole(tmp_path, fleet_telemetry())
-    write_parts_by_machine(tmp_path, fleet_telemetry())
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry.parquet", "telemetry/", hint="keep one")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda f: f.rename(columns={"volt": "voltage"}), ("volt",)),
-        (lambda f: f.assign(volt=1), ("volt", "int64", "double")),
-        (lambda f: f.assign(extra=1.0), ("extra",)),
-        (lambda f: f.drop(columns="rotate"), ("rotate",)),
-    ],
-)
-def test_parts_of_different_columns_are_refused(
-    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], words: tuple[str, ...]
-) -> None:
-    write_parquet(tmp_path / "telemetry" / "1.parquet", fleet_telemetry(machines=(1,)))
-    write_parquet(tmp_path / "telemetry" / "2.parquet", change(fleet_telemetry(machines=(2,))))
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry/2.parquet", "telemetry/1.parquet", *words, hint="same columns")
-
-
 def test_parts_that_differ_only_in_what_may_be_missing_are_one_table(tmp_path: Path) -> None:
     table = pa.Table.from_pandas(fleet_telemetry(machines=(1,)), preserve_index=False)
     required = pa.schema([field.with_nullable(False) for field in table.schema])
@@ -514,162 +367,8 @@ def test_parts_that_differ_only_in_what_may_be_missing_are_one_table(tmp_path: P
     assert telemetry_of(tmp_path).sensors == ("volt", "rotate")
 
 
-def test_a_damaged_part_is_named(tmp_path: Path) -> None:
-    write_parts_by_machine(tmp_path, fleet_telemetry())
-    (tmp_path / "telemetry" / "part-2.parquet").write_bytes(b"")
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, DataError, "part-2.parquet", "0 bytes", hint="again")
-
-
 def test_parts_in_folders_named_like_files_are_read(tmp_path: Path) -> None:
     for machine, own in fleet_telemetry().groupby("machineID"):
         write_parquet(tmp_path / "telemetry" / f"{machine}.parquet" / "part-0.parquet", own)
     _, batches = read(tmp_path)
     assert_frame_equal(pd.concat(batches, ignore_index=True), fleet_telemetry())
-
-
-def test_a_folder_named_like_the_file_is_not_called_missing(tmp_path: Path) -> None:
-    # Spark and Dask write a folder of parts under the name of a file.
-    write_parquet(tmp_path / "telemetry.parquet" / "part-0.parquet", fleet_telemetry())
-    error = refusal(lambda: read(tmp_path))
-    assert error is None or ("folder" in error.message and "not in" not in error.message)
-
-
-def events_frame(column: str = "errorID") -> pd.DataFrame:
-    return pd.DataFrame({"datetime": stamps([5, 1, 1, 1]), "machineID": [1, 2, 2, 1], column: ["b", "b", "a", "a"]})
-
-
-@pytest.mark.parametrize(
-    ("table", "column"),
-    [(ERRORS, "errorID"), (MAINT, "comp"), (FAILURES, "failure")],
-    ids=lambda x: getattr(x, "name", x),
-)
-def test_events_are_sorted_by_machine_time_and_kind(tmp_path: Path, table: Any, column: str) -> None:
-    write_parquet(tmp_path / table.file, events_frame(column).assign(note="ignored"))
-    found = read_events(tmp_path, table, ColumnsParams(), "UTC")
-    assert found is not None
-    assert sorted(found) == sorted(["datetime", "machineID", column])
-    assert found["machineID"].to_list() == [1, 1, 2, 2]
-    assert found["datetime"].to_list() == stamps([1, 5, 1, 1]).to_list()
-    assert found[column].to_list() == ["a", "b", "a", "b"]
-
-
-def test_event_columns_are_mapped_and_whole_numbers_become_texts(tmp_path: Path) -> None:
-    frame = events_frame("code").assign(code=[7, 7, 3, 3]).rename(columns={"machineID": "asset", "datetime": "ts"})
-    write_parquet(tmp_path / "errors.parquet", frame)
-    columns = ColumnsParams(datetime_column="ts", machine_column="asset", error_column="code")
-    found = read_events(tmp_path, ERRORS, columns, "UTC")
-    assert found is not None
-    assert found["errorID"].to_list() == ["3", "7", "3", "7"]
-
-
-def test_events_that_are_not_there_are_none(tmp_path: Path) -> None:
-    assert read_events(tmp_path, ERRORS, ColumnsParams(), "UTC") is None
-    assert read_machines(tmp_path, ColumnsParams()) is None
-
-
-def test_an_event_table_without_rows_is_an_empty_table(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "errors.parquet", events_frame().iloc[:0])
-    found = read_events(tmp_path, ERRORS, ColumnsParams(), "UTC")
-    assert found is not None
-    assert list(found) == ["datetime", "machineID", "errorID"]
-    assert len(found) == 0
-
-
-def test_an_event_table_without_rows_may_have_columns_without_a_type(tmp_path: Path) -> None:
-    table = pa.Table.from_pandas(events_frame().iloc[:0], preserve_index=False)
-    write_parquet(tmp_path / "errors.parquet", table.set_column(2, "errorID", pa.nulls(0)))
-    found = read_events(tmp_path, ERRORS, ColumnsParams(), "UTC")
-    assert found is not None
-    assert len(found) == 0
-
-
-@pytest.mark.parametrize(
-    ("change", "kind", "words", "hint"),
-    [
-        (lambda f: f.rename(columns={"errorID": "error"}), SchemaError, ("no column 'errorID'",), "--error-column"),
-        (lambda f: f.rename(columns={"errorID": "error"}), SchemaError, ("errors.parquet",), "'error'"),
-        (lambda f: f.assign(errorID=1.5), SchemaError, ("errorID", "double"), "text"),
-        (lambda f: f.assign(datetime="x"), SchemaError, ("datetime", "wanted a timestamp"), "to_datetime"),
-        (lambda f: f.assign(machineID=1.5), SchemaError, ("machineID", "double"), "integer"),
-        (
-            lambda f: f.assign(errorID=["a", None, "b", None]),
-            DataError,
-            ("errorID", "a value is missing", "row 1"),
-            "errorID",
-        ),
-        (
-            lambda f: f.assign(datetime=f["datetime"].where([True, True, True, False])),
-            DataError,
-            ("row 3",),
-            "datetime",
-        ),
-    ],
-)
-def test_a_flawed_event_table_is_refused(
-    tmp_path: Path,
-    change: Callable[[pd.DataFrame], pd.DataFrame],
-    kind: type[PdmError],
-    words: tuple[str, ...],
-    hint: str,
-) -> None:
-    write_parquet(tmp_path / "errors.parquet", change(events_frame()))
-    with pytest.raises(PdmError) as caught:
-        read_events(tmp_path, ERRORS, ColumnsParams(), "UTC")
-    assert_says(caught, kind, "errors.parquet", *words, hint=hint)
-
-
-def test_attributes_of_machines_are_numbers_or_texts(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"machineID": [2, 1], "age": [3, 4], "model": ["m1", None], "old": [True, False]})
-    write_parquet(tmp_path / "machines.parquet", frame)
-    found = read_machines(tmp_path, ColumnsParams())
-    assert found is not None
-    assert found["machineID"].to_list() == [1, 2]
-    assert found["age"].to_list() == [4.0, 3.0]
-    assert found["age"].dtype == "float64"
-    assert found["model"].isna().to_list() == [True, False]
-    assert found["old"].to_list() == ["false", "true"]
-
-
-def test_a_machine_in_two_rows_is_refused(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "machines.parquet", pd.DataFrame({"machineID": [1, 2, 2], "age": [1, 2, 3]}))
-    with pytest.raises(PdmError) as caught:
-        read_machines(tmp_path, ColumnsParams())
-    assert_says(caught, DataError, "machines.parquet", "first 2", hint="one row")
-
-
-def test_the_index_that_pandas_writes_is_no_attribute(tmp_path: Path) -> None:
-    pd.DataFrame({"machineID": [1, 2], "age": [1, 2]}, index=[7, 3]).to_parquet(tmp_path / "machines.parquet")
-    found = read_machines(tmp_path, ColumnsParams())
-    assert found is not None
-    assert list(found) == ["machineID", "age"]
-
-
-@pytest.mark.parametrize(
-    "values",
-    [pa.array([[1.0], [2.0]]), pa.array([2**60 + 1, 1]), pa.array([{"a": 1}, {"a": 2}]), pa.array([b"\xff", b"a"])],
-)
-def test_an_attribute_of_any_type_ends_in_no_traceback(tmp_path: Path, values: pa.Array) -> None:
-    write_parquet(tmp_path / "machines.parquet", pa.table({"machineID": pa.array([1, 2]), "odd": values}))
-    error = refusal(lambda: read_machines(tmp_path, ColumnsParams()))
-    assert error is None or (isinstance(error, DataError) and "odd" in error.message)
-
-
-def test_an_attribute_that_bears_a_name_of_the_contract_does_not_replace_the_machine(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "machines.parquet", pd.DataFrame({"asset": ["a", "b"], "machineID": [7, 8]}))
-    columns = ColumnsParams(machine_column="asset")
-    if refusal(lambda: read_machines(tmp_path, columns)) is None:
-        found = read_machines(tmp_path, columns)
-        assert found is not None
-        assert found["machineID"].to_list() == ["a", "b"]
-
-
-def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
-    frame = fleet_telemetry()
-    table = pa.Table.from_pandas(frame, preserve_index=False).append_column("volt", pa.array(frame["rotate"]))
-    write_parquet(tmp_path / "telemetry.parquet", table)
-    with pytest.raises(PdmError) as caught:
-        read(tmp_path)
-    assert "volt" in caught.value.message
-    assert caught.value.exit_code == 4

@@ -1,12 +1,12 @@
+"""Searches: what they try, prune, spend and refuse."""
+
 from __future__ import annotations
 
-import json
 import logging
-import math
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,108 +14,10 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.storages.journal import JournalFileBackend
+from search_builders import BASE, FEATURES, FOLDS, TREES, Algorithm, Fake, journal, timeless
 
-from pdm_cli.core.estimators import Checkpoint
-from pdm_cli.core.search import search
-from pdm_cli.core.trials import Candidate, FoldResult, Search, Trial
+from pdm_cli.core.trials import Candidate, FoldResult
 from pdm_cli.errors import ModelError
-
-
-@dataclass(frozen=True)
-class Range:
-    low: float
-    high: float
-    log: bool = False
-    integer: bool = False
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    defaults: dict[str, float]
-    space: dict[str, Range]
-
-
-TREES = Algorithm(
-    {"trees": 200, "rate": 0.05, "share": 0.5},
-    {"trees": Range(50, 400, log=True, integer=True), "rate": Range(0.01, 0.3, log=True), "share": Range(0.2, 1.0)},
-)
-ALGORITHMS = {"boost": TREES, "forest": Algorithm({"leaves": 31.0}, {"leaves": Range(8, 64, integer=True)})}
-ALGORITHMS["line"] = Algorithm({"l2": 1.0}, {"l2": Range(0.01, 100, log=True)})
-FEATURES = ["full", "plain"]
-BASE = {"boost": 0.9, "forest": 0.8, "line": 0.6}
-FOLDS = (0.08, 0.0, 0.01)
-
-
-def score(candidate: Candidate, fold: int) -> float:
-    gain = BASE[candidate.algorithm] - 0.02 * (candidate.feature_set == "plain")
-    if candidate.algorithm == "boost":
-        gain -= 0.02 * abs(math.log(candidate.hyper["rate"] / 0.1)) + 0.05 * abs(candidate.hyper["share"] - 0.4)
-    return gain + FOLDS[fold]
-
-
-@dataclass
-class Fake:
-    """Evaluates candidates by formula, each fold a second long, and remembers what it was asked.
-
-    At each of the steps of a fold it calls the checkpoint.
-    """
-
-    kill_at: int | None = None
-    broken: dict[str, str] = field(default_factory=dict)
-    steps: int = 0
-    asked: list[Candidate] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    folds: int = 0
-    closed: int = 0
-    now: float = 1000.0
-    notes: list[str] = field(default_factory=list)
-
-    def evaluate(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
-        self.asked.append(candidate)
-        self.numbers.append(number)
-        try:
-            for fold in range(len(FOLDS)):
-                if self.folds == self.kill_at:
-                    raise KeyboardInterrupt
-                self.folds += 1
-                for _ in range(self.steps):
-                    self.now += 1.0 / self.steps
-                    checkpoint()
-                self.now += 1.0 if not self.steps else 0.0
-                if fold == 1 and candidate.algorithm in self.broken:
-                    raise ModelError(self.broken[candidate.algorithm])
-                value = score(candidate, fold)
-                yield FoldResult(value, brier=1 - value, fit_seconds=self.now, rows_per_second=self.now)
-        finally:
-            self.closed += 1
-
-    def search(self, **changes: Any) -> Search:
-        how: dict[str, Any] = {
-            "algorithms": ALGORITHMS,
-            "feature_sets": FEATURES,
-            "trials": 9,
-            "budget_seconds": 1e9,
-            "seed": 3,
-            "storage": None,
-            "clock": lambda: self.now,
-            "note": self.notes.append,
-        }
-        how.update(changes)
-        if how["storage"] is None:
-            how["storage"] = optuna.storages.InMemoryStorage()
-        return search(self.evaluate, **how)
-
-
-def timeless(trials: list[Trial]) -> list[Trial]:
-    return [
-        replace(trial, seconds=0.0, folds=[replace(fold, fit_seconds=0.0, rows_per_second=0.0) for fold in trial.folds])
-        for trial in trials
-    ]
-
-
-def journal(path: Path) -> optuna.storages.JournalStorage:
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
 
 
 def test_the_defaults_of_each_algorithm_come_first() -> None:
@@ -220,86 +122,6 @@ def test_the_seed_decides() -> None:
     assert timeless(Fake().search(seed=4).trials) != timeless(Fake().search(seed=3).trials)
 
 
-@pytest.mark.parametrize("kind", ["journal", "memory"])
-def test_a_search_killed_at_any_fold_and_run_again_equals_the_uninterrupted_one(kind: str, tmp_path: Path) -> None:
-    whole = Fake(broken={"line": "no"})
-    expected = timeless(whole.search(trials=8).trials)
-    assert {trial.state for trial in expected} == {"complete", "pruned", "failed"}
-    # A fold is begun for each one that is kept, and for the one that breaks.
-    starts = [sum(len(t.folds) + (t.state == "failed") for t in expected[:number]) for number in range(9)]
-    assert starts[-1] == whole.folds
-    for kill_at in range(whole.folds):
-        memory = optuna.storages.InMemoryStorage()
-
-        def storage(memory: Any = memory, path: Path = tmp_path / f"{kill_at}.log") -> Any:
-            return journal(path) if kind == "journal" else memory
-
-        killed, again = Fake(kill_at, broken=whole.broken), Fake(broken=whole.broken)
-        with pytest.raises(KeyboardInterrupt):
-            killed.search(trials=8, storage=storage())
-        found = again.search(trials=8, storage=storage())
-        assert timeless(found.trials) == expected
-        assert found.resumed == sum(start <= kill_at for start in starts[1:])
-        assert len(again.asked) == 8 - found.resumed
-
-
-def test_a_search_killed_again_and_again_equals_the_uninterrupted_one(tmp_path: Path) -> None:
-    expected = timeless(Fake().search(trials=6).trials)
-    kills = 0
-    while True:
-        try:
-            found = Fake(kill_at=4).search(trials=6, storage=journal(tmp_path / "log"))
-        except KeyboardInterrupt:
-            kills += 1
-        else:
-            break
-    assert kills >= 3
-    assert timeless(found.trials) == expected
-    assert found.resumed >= 4
-
-
-def test_resuming_is_said() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    Fake().search(trials=4, storage=storage)
-    fake = Fake()
-    fake.search(trials=9, storage=storage)
-    assert fake.notes == ["search resumed after 4 of 9 trials"]
-
-
-def test_trials_keep_every_bit_in_the_storage(tmp_path: Path) -> None:
-    first = Fake(broken={"line": "no"}).search(storage=journal(tmp_path / "log"))
-    second = Fake(kill_at=0).search(storage=journal(tmp_path / "log"))
-    assert second.trials == first.trials
-    assert second.resumed == 9
-
-
-def test_a_finished_search_can_be_lengthened_or_shortened() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    expected = timeless(Fake().search(trials=8).trials)
-    assert timeless(Fake().search(trials=5, storage=storage).trials) == expected[:5]
-    assert timeless(Fake().search(trials=8, storage=storage).trials) == expected
-    assert timeless(Fake(kill_at=0).search(trials=3, storage=storage).trials) == expected[:3]
-
-
-def test_a_search_of_another_kind_takes_no_trial_over() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    Fake().search(storage=storage)
-    wider = {**ALGORITHMS, "line": replace(ALGORITHMS["line"], space={"l2": Range(0.01, 10, log=True)})}
-    for change in ({"seed": 4}, {"feature_sets": ["full"]}, {"algorithms": {"boost": TREES}}, {"algorithms": wider}):
-        assert Fake().search(storage=storage, **change).resumed == 0
-    assert Fake().search(storage=storage).resumed == 9
-
-
-def test_a_trial_left_running_by_another_program_changes_nothing() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    expected = timeless(Fake().search(trials=7).trials)
-    Fake().search(trials=4, storage=storage)
-    study = optuna.load_study(study_name=None, storage=storage)
-    study.ask().suggest_float("boost.share", 0.2, 1.0)
-    study.enqueue_trial({"algorithm": "line"})
-    assert timeless(Fake().search(trials=7, storage=storage).trials) == expected
-
-
 def test_without_time_the_first_trial_is_still_complete() -> None:
     fake = Fake()
     found = fake.search(budget_seconds=0)
@@ -334,16 +156,6 @@ def test_the_budget_holds_within_a_fold(budget: float, done: int, now: float) ->
     again = Fake(steps=4).search(trials=9, storage=storage)
     assert again.resumed == done
     assert timeless(again.trials) == timeless(Fake().search(trials=9).trials)
-
-
-def test_the_time_of_resumed_trials_counts() -> None:
-    storage = optuna.storages.InMemoryStorage()
-    Fake().search(trials=2, storage=storage)
-    fake = Fake(now=5.0)
-    found = fake.search(trials=9, storage=storage, budget_seconds=7)
-    assert (len(found.trials), fake.folds, found.resumed, found.is_cut_short) == (2, 1, 2, True)
-    more = Fake()
-    assert timeless(more.search(trials=9, storage=storage).trials) == timeless(Fake().search(trials=9).trials)
 
 
 def test_a_failing_algorithm_is_noted_once_and_the_search_goes_on() -> None:
@@ -394,10 +206,3 @@ def test_optuna_says_nothing_to_the_user(tmp_path: Path, capfd: pytest.CaptureFi
     Fake().search(storage=journal(tmp_path / "log"))
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("optuna").level == logging.WARNING
-
-
-def test_what_is_stored_is_plain_data(tmp_path: Path) -> None:
-    Fake().search(storage=journal(tmp_path / "log"))
-    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    # One line for the study and one for each trial: there is no moment at which half a trial is stored.
-    assert len(lines) == 1 + 9

@@ -1,214 +1,37 @@
+"""What goes ahead of failures: learned and matched."""
+
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from fleet_builders import EPOCH_US, HOUR_US, Event, instants_of, log_frame
+from fleet_builders import Event, instants_of, log_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from numpy.typing import NDArray
+from template_builders import (
+    COMPONENTS,
+    KINDS,
+    SENSORS,
+    Fleet,
+    Reading,
+    fleets,
+    half_hours,
+    learn,
+    match,
+    rows_asked,
+    scores_of,
+    template_of,
+    templates,
+)
+from template_reference import slow_base_share, slow_columns, slow_mu, slow_shares
 
-from pdm_cli.core.template import FleetTemplate, learn_template, match_template, template_hours
-from pdm_cli.core.zscores import ZScores
+from pdm_cli.core.template import FleetTemplate, match_template, template_hours
 
 thorough = settings(max_examples=60, deadline=None, derandomize=True)
-SENSORS, COMPONENTS, KINDS = ["volt", "rotate"], ["pump", "motor"], ["hot", "loud"]
 NO_EVENTS: list[Event] = []
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Robust z of all sensors at so many hours since the epoch."""
-
-    machine: int
-    hour: float
-    z: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Fleet:
-    readings: list[Reading]
-    errors: list[Event]
-    failures: list[Event]
-    step: float
-
-    def until(self, hour: float) -> Fleet:
-        """Cut the future off."""
-        readings, errors, failures = (
-            [record for record in records if record.hour <= hour]
-            for records in (self.readings, self.errors, self.failures)
-        )
-        return Fleet(readings, errors, failures, self.step)
-
-
-def scores_of(readings: Sequence[Reading], sensors: Sequence[str] = SENSORS) -> ZScores:
-    ordered = sorted(readings, key=lambda r: (r.machine, r.hour))
-    codes, machines = pd.factorize(np.array([r.machine for r in ordered], np.int64))
-    times = np.array([EPOCH_US + round(r.hour * HOUR_US) for r in ordered], np.int64)
-    z = np.array([r.z for r in ordered], np.float64).reshape(len(ordered), len(sensors))
-    return ZScores(pd.Index(machines), codes.astype(np.int64), times, list(sensors), z)
-
-
-def learn(fleet: Fleet, *, hours: int, until: float = 1e6, kinds: Sequence[str] = KINDS) -> FleetTemplate:
-    return learn_template(
-        scores_of(fleet.readings),
-        log_frame(fleet.errors),
-        log_frame(fleet.failures, "failure"),
-        components=COMPONENTS,
-        kinds=list(kinds),
-        until_us=EPOCH_US + round(until * HOUR_US),
-        step_us=round(fleet.step * HOUR_US),
-        hours=hours,
-    )
-
-
-def match(
-    template: FleetTemplate, fleet: Fleet, rows: list[tuple[int, float]], visits: list[float] | None = None, **grid: Any
-) -> dict[str, NDArray[np.float64]]:
-    scores = scores_of(fleet.readings, template.sensors)
-    to_visit = None if visits is None else np.array(visits)
-    return dict(match_template(template, scores, log_frame(fleet.errors), instants_of(rows), to_visit, **grid))
-
-
-def template_of(mean_z: Any, error_share: Any, base_share: Any, **names: list[str]) -> FleetTemplate:
-    parts = (np.array(part, np.float64) for part in (mean_z, error_share, base_share))
-    named = {"components": COMPONENTS, "sensors": SENSORS, "kinds": KINDS} | names
-    return FleetTemplate(named["components"], named["sensors"], named["kinds"], *parts)
-
-
-# --- plain loops that say what the fast code must return
-
-
-def in_hour(records: Sequence[Any], machine: int, end: float, back: int) -> list[Any]:
-    return [r for r in records if r.machine == machine and end - back - 1 < r.hour <= end - back]
-
-
-def slow_mean_z(fleet: Fleet, machine: int, end: float, back: int, sensor: int) -> float:
-    values = [r.z[sensor] for r in in_hour(fleet.readings, machine, end, back) if math.isfinite(r.z[sensor])]
-    return sum(values) / len(values) if values else math.nan
-
-
-def is_known(fleet: Fleet, machine: int, hour: float) -> bool:
-    return any(r.machine == machine and r.hour <= hour for r in fleet.readings)
-
-
-def has_error(fleet: Fleet, machine: int, end: float, back: int, kind: str) -> bool:
-    return any(e.kind == kind for e in in_hour(fleet.errors, machine, end, back))
-
-
-def slow_log_ratio(template: FleetTemplate, fleet: Fleet, row: tuple[int, float], component: int, r: int) -> float:
-    machine, now = row
-    total = 0.0
-    for back in range(template.hours - r):
-        for sensor in range(len(template.sensors)):
-            mu, z = template.mean_z[component, r + back, sensor], slow_mean_z(fleet, machine, now, back, sensor)
-            # Logarithm of the ratio of two densities of unit variance.
-            total += 0.0 if math.isnan(z) else (z**2 - (z - mu) ** 2) / 2
-        for kind, name in enumerate(template.kinds):
-            if is_known(fleet, machine, now - back):
-                q, base = template.error_share[component, r + back, kind], template.base_share[kind]
-                error = has_error(fleet, machine, now, back, name)
-                total += math.log(q / base) if error else math.log((1 - q) / (1 - base))
-    return min(max(total, -50.0), 80.0)
-
-
-def slow_columns(
-    template: FleetTemplate, fleet: Fleet, row: tuple[int, float], component: int, visit: float, ahead: list[int]
-) -> list[float]:
-    ratios = [slow_log_ratio(template, fleet, row, component, r) for r in ahead]
-    likelihoods = [math.exp(ratio) for ratio in ratios]
-    expected = sum(r * likelihood for r, likelihood in zip(ahead, likelihoods, strict=True)) / sum(likelihoods)
-    # Of two that are as near, the later.
-    nearest = min(range(len(ahead)), key=lambda i: (abs(ahead[i] - visit), -i))
-    at_visit = ratios[nearest] if visit <= ahead[-1] + ahead[0] else math.nan
-    return [math.log(sum(likelihoods) / len(ahead)), expected, at_visit, expected - visit]
-
-
-def slow_base_share(fleet: Fleet, kind: str, hours: int) -> float:
-    def is_normal(record: Any) -> bool:
-        return is_known(fleet, record.machine, record.hour) and not any(
-            f.machine == record.machine and 0 <= f.hour - record.hour < hours for f in fleet.failures
-        )
-
-    errors = sum(e.kind == kind and is_normal(e) for e in fleet.errors)
-    return min((errors + 1) / (sum(map(is_normal, fleet.readings)) * fleet.step + 2), 0.5)
-
-
-def slow_mu(fleet: Fleet, component: str, lag: int, sensor: int, hours: int) -> float:
-    values = [
-        slow_mean_z(fleet, f.machine, f.hour, near, sensor)
-        for f in fleet.failures
-        for near in range(max(lag - 2, 0), min(lag + 3, hours))
-        if f.kind == component
-    ]
-    there = [value for value in values if not math.isnan(value)]
-    mean = sum(there) / len(there) if there else 0.0
-    return mean if there and abs(mean) > 4 / math.sqrt(len(there)) else 0.0
-
-
-def slow_shares(fleet: Fleet, component: str, kind: str, hours: int) -> list[float]:
-    base = slow_base_share(fleet, kind, hours)
-    shares, matters = [], False
-    for lag in range(hours):
-        near = range(max(lag - 2, 0), min(lag + 3, hours))
-        looked_at = [
-            has_error(fleet, f.machine, f.hour, a, kind)
-            for f in fleet.failures
-            for a in near
-            if f.kind == component and is_known(fleet, f.machine, f.hour - a)
-        ]
-        seen, n = sum(looked_at), len(looked_at)
-        fewer = sum(math.exp(-n * base) * (n * base) ** i / math.factorial(i) for i in range(seen))
-        matters |= seen > 0 and 1 - fewer < 3.2e-5
-        shares.append(max(seen / (n + 5), base))
-    return shares if matters else [base] * hours
-
-
-# --- fleets made by hypothesis
-
-MACHINES = (1, 2, 3)
-# Coarse, so that hours are shared and their ends are hit.
-half_hours = st.integers(0, 80).map(lambda n: n / 2)
-z_values = st.sampled_from([math.nan, -2.0, 0.0, 0.5, 1.0, 3.0])
-
-
-def events(kinds: Sequence[str], most: int) -> st.SearchStrategy[list[Event]]:
-    return st.lists(
-        st.builds(Event, st.sampled_from((*MACHINES, 9)), half_hours, st.sampled_from(kinds)), max_size=most
-    )
-
-
-@st.composite
-def fleets(draw: st.DrawFn) -> Fleet:
-    """Two machines with readings, perhaps with gaps, some hours with two; the third machine has none."""
-    step = draw(st.sampled_from([0.5, 1.0, 3.0]))
-    seed = draw(st.integers(0, 1000))
-    rng = np.random.default_rng(seed)
-    readings = [
-        Reading(machine, start + i * step, tuple(rng.choice([np.nan, -2.0, 0.0, 0.5, 1.0, 3.0], 2)))
-        for machine, start in ((1, 0.0), (2, draw(half_hours)))
-        for i in range(round(40 / step))
-        if rng.random() < 0.9
-    ]
-    return Fleet(readings, draw(events(KINDS, 12)), draw(events(COMPONENTS, 6)), step)
-
-
-@st.composite
-def templates(draw: st.DrawFn) -> FleetTemplate:
-    hours = draw(st.integers(4, 11))
-    rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    mean_z = rng.choice([0.0, 0.0, -1.5, 2.0], (2, hours, 2))
-    return template_of(mean_z, rng.uniform(0.01, 0.6, (2, hours, 2)), rng.uniform(0.01, 0.3, 2))
-
-
-rows_asked = st.lists(st.tuples(st.sampled_from(MACHINES), half_hours), min_size=1, max_size=8, unique=True)
 
 
 @thorough

@@ -1,3 +1,5 @@
+"""Trainings: the search, its members, their calibrations and alert rules."""
+
 from __future__ import annotations
 
 import itertools
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from problem_builders import COSTS, TRAIN, problem_of, simulated, without
+from training_builders import SEARCH, content, silent, storage, ticks, train, unseen
 
 from pdm_cli.core import training
 from pdm_cli.core.alerts import NEVER, AlertRule, HeldOut, choose_rule
@@ -19,19 +22,8 @@ from pdm_cli.core.features import Sources
 from pdm_cli.core.primary_metrics import PRIMARY_METRICS
 from pdm_cli.core.problem import Problem
 from pdm_cli.core.thresholds import parse_threshold
-from pdm_cli.core.training import Training, choose_algorithms, train_model
+from pdm_cli.core.training import Training, train_model
 from pdm_cli.core.trials import Candidate
-from pdm_cli.errors import ModelError
-from pdm_cli.params import TrainParams
-
-# Three trials: two algorithms with their defaults, and one that Optuna suggests.
-SEARCH = replace(
-    TRAIN,
-    trials=3,
-    time_budget_seconds=1e9,
-    algorithms=("xgboost", "logistic_regression"),
-    families=("rolling", "counts", "shifts"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -44,37 +36,6 @@ def problem(fleet: Sources) -> Problem:
     return problem_of(fleet)
 
 
-def ticks() -> Callable[[], float]:
-    """Return a clock on which every look takes a second."""
-    return itertools.count().__next__
-
-
-def silent(_: str) -> None:
-    pass
-
-
-@contextmanager
-def unseen(_trial: str, _folds: int) -> Iterator[Callable[[int], None]]:
-    yield lambda _: None
-
-
-def storage() -> Any:
-    from optuna.storages import InMemoryStorage
-
-    return InMemoryStorage()
-
-
-def train(problem: Problem, *, keep: Any = None, note: Callable[[str], None] = silent) -> Training:
-    return train_model(problem, storage=keep or storage(), clock=ticks(), note=note, follow=unseen)
-
-
-def content(trained: Training) -> Any:
-    """Return all that a bundle keeps of it."""
-    model = trained.model
-    members = [(member.algorithm, member.features, member.model.dump()) for member in model.members]
-    return members, model.calibrations, model.rules
-
-
 @pytest.fixture(scope="module")
 def plain(problem: Problem) -> Training:
     return train(problem)
@@ -83,59 +44,6 @@ def plain(problem: Problem) -> Training:
 @pytest.fixture(scope="module")
 def searched(fleet: Sources) -> Training:
     return train(problem_of(fleet, train=SEARCH))
-
-
-def test_the_algorithms_are_those_asked_for_in_their_order() -> None:
-    params = replace(SEARCH, algorithms=("extra_trees", "xgboost", "extra_trees"))
-    assert list(choose_algorithms(params, silent)) == ["extra_trees", "xgboost"]
-
-
-def test_the_settings_are_the_first_trial_of_xgboost_alone() -> None:
-    params = TrainParams(trees=7, l2=9.0, algorithms=("xgboost", "hist_gradient_boosting"))
-    found = choose_algorithms(params, silent)
-    assert found["xgboost"].defaults == {**ESTIMATORS["xgboost"].defaults, "trees": 7, "l2": 9.0}
-    assert found["hist_gradient_boosting"] == ESTIMATORS["hist_gradient_boosting"]
-
-
-def test_the_search_starts_from_settings_outside_of_its_usual_space() -> None:
-    params = TrainParams(trees=7, learning_rate=0.9, l2=0.0, trials=2, algorithms=("xgboost",))
-    space, usual = choose_algorithms(params, silent)["xgboost"].space, ESTIMATORS["xgboost"].space
-    assert (space["trees"].low, space["trees"].high) == (7, usual["trees"].high)
-    assert (space["learning_rate"].low, space["learning_rate"].high) == (usual["learning_rate"].low, 0.9)
-    assert space["max_leaves"] == usual["max_leaves"]
-    # On its logarithmic scale there is no 0.
-    assert set(space) == set(usual) - {"l2"}
-
-
-def test_algorithms_that_do_not_load_are_told_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        training, "unavailable", lambda name: f"{name}: needs libgomp" if name in ("xgboost", "lightgbm") else None
-    )
-    lines: list[str] = []
-    found = choose_algorithms(TrainParams(), lines.append)
-    assert list(found) == [name for name in ESTIMATORS if name not in ("xgboost", "lightgbm")]
-    assert lines == ["left out xgboost: needs libgomp", "left out lightgbm: needs libgomp"]
-
-
-@pytest.mark.parametrize("params", [TrainParams(fast=True), TrainParams(trials=1)])
-def test_one_trial_asks_only_for_the_first_that_loads(monkeypatch: pytest.MonkeyPatch, params: TrainParams) -> None:
-    asked: list[str] = []
-
-    def unavailable(name: str) -> str | None:
-        asked.append(name)
-        return "xgboost: not there" if name == "xgboost" else None
-
-    monkeypatch.setattr(training, "unavailable", unavailable)
-    lines: list[str] = []
-    assert list(choose_algorithms(params, lines.append)) == ["lightgbm"]
-    assert asked == ["xgboost", "lightgbm"]
-    assert lines == ["left out xgboost: not there"]
-
-
-def test_where_no_algorithm_loads_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "unavailable", lambda name: f"{name}: broken")
-    with pytest.raises(ModelError, match="no learning algorithm can be loaded"):
-        choose_algorithms(TrainParams(), silent)
 
 
 def test_fast_is_the_first_setting_alone(problem: Problem, plain: Training) -> None:

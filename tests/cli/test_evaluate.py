@@ -1,0 +1,82 @@
+"""``pdm evaluate``: a model folder scored on new raw tables, and gates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pdm_cli.commands.simulate import write_fleet
+from pdm_cli.core.simulate import simulate_fleet
+from tests.cli.conftest import QUICK, Pdm, assert_clear, edit
+from tests.cli.forecasts import evaluate, metrics_of, predict
+
+
+def test_data_without_any_failure_of_late_can_be_predicted_and_scored_as_far_as_possible(
+    raw: Path, model: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    edit("failures", lambda t: t[t["datetime"] < "2015-04-20"])(raw)
+    assert predict(pdm, raw, model, tmp_path / "out").code == 0
+    outcome = evaluate(pdm, raw, model)
+    assert outcome.code == 0, outcome.stderr
+    assert "no failure in the test span" in outcome.stdout
+    told = evaluate(pdm, raw, model, "--fail-on", "ap<0.1")
+    assert_clear(told, 10, "--fail-on ap<0.1 (ap cannot be told)", "does not pass")
+
+
+def test_evaluate_says_of_the_test_span_what_train_said(model: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = evaluate(pdm, fleet, model, "--json")
+    assert outcome.code == 0, outcome.stderr
+    ours, theirs = outcome.json, metrics_of(model)
+    assert ours["schema"] == "pdm.evaluate/1"
+    for key in ("macro", "components", "events", "calibration_error"):
+        assert ours[key] == theirs[key]
+    assert ours["costs"]["alerts"] == theirs["costs"]["alerts"]
+    for key in ("test_start", "test_end", "test_rows", "horizon_hours"):
+        assert ours["split"][key] == theirs["split"][key]
+
+
+@pytest.mark.parametrize("split", ["machine", "both"])
+def test_evaluate_looks_at_the_machines_that_were_held_out(
+    split: str, work: Path, fleet: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    words = ("--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", tmp_path / "m")
+    assert pdm("train", *words, *QUICK, "--split", split, "--folds", 1).code == 0
+    outcome = evaluate(pdm, fleet, tmp_path / "m", "--json")
+    assert "only the 4 machines that the model was not trained on are scored" in outcome.stderr
+    for key in ("macro", "events"):
+        assert outcome.json[key] == metrics_of(tmp_path / "m")[key]
+
+
+def test_machines_of_another_fleet_are_scored_from_their_first_row(model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    other = simulate_fleet(machines=4, days=60, seed=9)
+    for table in (other.telemetry, other.errors, other.maint, other.failures, other.machines):
+        table["machineID"] += 100
+    write_fleet(other, tmp_path / "raw")
+    outcome = evaluate(pdm, tmp_path / "raw", model, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["split"]["test_start"].startswith("2015-01-01")
+
+
+def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pdm: Pdm) -> None:
+    passed = evaluate(pdm, fleet, model, "--fail-on", "ap<0.05,false_alarms>100")
+    assert passed.code == 0, passed.stderr
+    failed = evaluate(pdm, fleet, model, "--fail-on", "auc<0.05,ap<1.1")
+    assert_clear(failed, 10, "--fail-on ap<1.1 (ap is 0.", "does not pass")
+    assert "all: means of the scores" in failed.stdout
+    # One object on stdout, and all conditions that hold.
+    both = evaluate(pdm, fleet, model, "--fail-on", "f1<1.1,ap<1.1", "--json")
+    assert both.code == 10
+    assert both.json["schema"] == "pdm.error/1"
+    assert "f1<1.1" in both.json["message"]
+    assert "ap<1.1" in both.json["message"]
+    assert set(both.json["details"]["metrics"]["macro"]) >= {"average_precision", "f1"}
+    for empty in ("", " ", ","):
+        assert_clear(evaluate(pdm, fleet, model, "--fail-on", empty), 2, "--fail-on: is empty", "not set?")
+    for bad in ("ap", "ap<many", "beauty<1"):
+        assert_clear(evaluate(pdm, fleet, model, "--fail-on", bad), 2, "--fail-on: ", "ap<0.9")
+
+
+def test_evaluate_needs_the_failures_and_later_data(raw: Path, model: Path, pdm: Pdm) -> None:
+    edit("telemetry", lambda t: t[t["datetime"] <= "2015-04-01"])(raw)
+    assert_clear(evaluate(pdm, raw, model), 4, "no row that the model has not seen", "later telemetry")

@@ -1,0 +1,212 @@
+"""CSV logs that are doubtful or wrong are refused with file, line, column and way out."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import Outcome, Pdm
+from tests.cli.csv_logs import HEAD, PLAIN, ROWS, read, write
+
+
+def refuse(pdm: Pdm, logs: Path, *words: object, code: int = 4) -> Outcome:
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", *words)
+    assert outcome.code == code, outcome.stderr
+    assert "hint: " in outcome.stderr
+    assert not (logs.parent / "raw").exists()
+    return outcome
+
+
+BAD: dict[str, tuple[str | bytes, str, str]] = {
+    "either order": (
+        HEAD + "3/1/2015 7:00,1,2\n4/1/2015 7:00,1,2\n",
+        "line 2, column datetime: '3/1/2015 7:00' may be day-first or month-first: both fit all 2 rows",
+        "--day-first or --month-first says which (errors.csv is month-first: '1/13/2015' in line 3)",
+    ),
+    "two orders": (
+        HEAD + "3/1/2015,1,2\n13/1/2015,1,2\n1/14/2015,1,2\n",
+        "line 4, column datetime: '1/14/2015' is month-first, while '13/1/2015' (telemetry.csv line 3) is day-first",
+        "one form",
+    ),
+    "two forms": (
+        HEAD + "2015-01-13,1,2\n1/13/2015,1,2\n",
+        "line 3, column datetime: '1/13/2015' is month-first, while '2015-01-13'",
+        "one form",
+    ),
+    "no date": (
+        HEAD + "2015-01-13,1,2\n13.1.15,1,2\n",
+        "line 3, column datetime: '13.1.15' is no date",
+        "--date-format",
+    ),
+    "no such day": (
+        HEAD + "2015-02-28,1,2\n2015-02-29,1,2\n",
+        "line 3, column datetime: '2015-02-29': there is no such day",
+        "mend it",
+    ),
+    "some zones": (
+        HEAD + "2015-02-28T00:00Z,1,2\n2015-02-28T00:00,1,2\n",
+        "line 3, column datetime: '2015-02-28T00:00' has no time zone, while",
+        "none",
+    ),
+    "text in numbers": (
+        HEAD + "2015-02-28,1,2\n\n2015-02-28,2,3\n2015-02-28,2,n/a!\n",
+        "line 5, column volt: 'n/a!' is no number",
+        "mend it",
+    ),
+    "decimal comma": (
+        HEAD.replace(",", ";") + "2015-02-28;1;2\n2015-02-28;1;3\n2015-02-28;1;2,5\n",
+        "line 4, column volt: '2,5' is no number",
+        "--decimal ,",
+    ),
+    "no machine": (HEAD + "2015-02-28,,2\n", "line 2, column machineID: a value is missing", "leave the line out"),
+    "ragged": (HEAD + "2015-02-28,1,2\n2015-02-28,1\n2015-02-28,1,2\n", "line 3: 2 values, wanted 3", "--separator"),
+    "open quote": (
+        HEAD + '2015-02-28,1,2\n2015-02-28,1,"2\n2015-02-28,1,2\n2015-02-28,1,2\n',
+        "line 3: a quote is not closed",
+        '""',
+    ),
+    "dates with two signs": (
+        HEAD + "01/13/2015,1,2\n01.02.2015,1,2\n",
+        "line 3, column datetime: '01.02.2015' may be day-first or month-first, and '01/13/2015'",
+        "one form",
+    ),
+    "year nought": (HEAD + "0000-01-03,1,2\n", "line 2, column datetime: '0000-01-03': there is no such day", "mend"),
+    "open quote in a key": (
+        HEAD + '2015-02-28,1,2\n2015-02-28,"1\n2015-02-28,1",2\n',
+        "line 3, column machineID: a line break",
+        "quote",
+    ),
+    "not UTF-8": (HEAD.encode() + b"2015-02-28,\xe9,2\n", "line 2: byte 0xe9 at 35 is no utf-8 text", "--encoding"),
+    "empty": ("", "telemetry.csv: the file is empty", "names of the columns"),
+    "no column": (
+        HEAD.replace("machineID", "machine_id") + "2015-02-28,1,2\n",
+        "telemetry.csv: no column 'machineID'",
+        "--machine-column",
+    ),
+    "column twice": ("datetime,machineID,machineID\n", "column 'machineID' stands in it twice", "own name"),
+    "decimal commas alone": (
+        HEAD.replace(",", ";") + "2015-02-28;1;2,5\n2015-02-28;2;3,5\n",
+        "line 2, column volt: '2,5' is no number",
+        "--decimal ,",
+    ),
+    "a head alone": (HEAD, "telemetry.csv: no rows", "whole log"),
+    "no separator": ("datetime,machineID;volt\n1|2|3\n1|2|3\n", "no separator gives the rows", "--separator"),
+    "a sign too many": (HEAD + "2015-02-28,1,2,\n" * 3, "line 2: 4 values, wanted 3", "mend the line"),
+    "two quotes": (
+        HEAD.replace("volt", "volt,site")
+        + '2015-02-28,1,2,"north\n2015-02-28,2,2,a\n2015-02-28,3,2,b\n2015-02-28,4,2,"south\n2015-02-28,5,2,c\n',
+        "line 2: a quote is not closed as it should be",
+        'as ""',
+    ),
+    "signs of two countries": (
+        HEAD + "01/13/2015,1,2\n01.02.2015,1,2\n",
+        "line 3, column datetime: '01.02.2015' may be day-first or month-first, and '01/13/2015' (telemetry.csv",
+        "in one form",
+    ),
+    "other digits": (
+        HEAD + "\u0662\u0660\u0661\u0665-01-03,1,2\n",
+        "line 2, column datetime: '\u0662\u0660\u0661\u0665-01-03' is no date of a form that is told by itself",
+        "--date-format",
+    ),
+    "no such year": (
+        HEAD + "0000-01-03,1,2\n",
+        "line 2, column datetime: '0000-01-03': there is no such day, time or zone",
+        "mend it",
+    ),
+    "no such zone": (
+        HEAD + "2015-01-03T07:00+99:99,1,2\n",
+        "line 2, column datetime: '2015-01-03T07:00+99:99': there is no such day, time or zone",
+        "mend it",
+    ),
+    "long value": (
+        HEAD.replace("volt", "volt,site")
+        + f"2015-01-03,1,1,{'b' * 200_000}\n"
+        + "2015-01-03,2,1,c\n2015-01-03,3,a,d\n",
+        "line 4, column volt: 'a' is no number",
+        "mend it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_refused_with_place_and_way_out(case: str, logs: Path, pdm: Pdm) -> None:
+    content, message, hint = BAD[case]
+    write(logs, telemetry=content, errors="datetime,machineID,errorID\n1/1/2015,1,e\n1/13/2015,1,e\n")
+    outcome = refuse(pdm, logs)
+    assert f"error: telemetry.csv: {message}".replace("telemetry.csv: telemetry.csv", "telemetry.csv") in outcome.stderr
+    assert hint in outcome.stderr.split("hint: ")[1]
+
+
+def test_the_order_may_be_given_but_not_against_the_rows(logs: Path, pdm: Pdm) -> None:
+    write(logs, telemetry=HEAD + "3/1/2015 7:00,1,2\n")
+    assert read(pdm, logs, "--day-first")["datetime"].iloc[0] == pd.Timestamp("2015-01-03 07:00")
+    assert read(pdm, logs, "--month-first", "--overwrite")["datetime"].iloc[0] == pd.Timestamp("2015-03-01 07:00")
+    write(logs, telemetry=HEAD + "3/13/2015 7:00,1,2\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", "--day-first", "--overwrite")
+    assert outcome.code == 4
+    assert "line 2, column datetime: '3/13/2015 7:00' cannot be day-first" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--day-first", "--month-first"), "only one can be"),
+        (("--append", "--overwrite"), "only one can be"),
+        (("--on-overlap", "new"), "no effect without --append"),
+        (("--separator", "::"), "not one sign"),
+        (("--separator", ","), "decimal sign, too"),
+        (("--encoding", "klingon"), "not known"),
+        (("--date-format", "%Q"), "bad directive"),
+        (("--date-format", "%d.%m."), "has no year"),
+    ],
+)
+def test_words_that_cannot_be_are_usage_errors(words: tuple[str, ...], message: str, logs: Path, pdm: Pdm) -> None:
+    more = ("--decimal", ",") if words == ("--separator", ",") else ()
+    assert message in refuse(pdm, write(logs, telemetry=ROWS), *words, *more, code=2).stderr
+
+
+def test_a_folder_without_tables_tells_what_is_there(logs: Path, pdm: Pdm) -> None:
+    stderr = refuse(pdm, write(logs, readings=ROWS)).stderr
+    assert "no table among readings.csv" in stderr
+    assert "telemetry.csv, errors.csv" in stderr
+
+
+def test_parquet_tables_and_empty_folders_are_told_as_such(fleet: Path, tmp_path: Path, pdm: Pdm) -> None:
+    outcome = pdm("import", fleet, "--out", tmp_path / "raw")
+    assert outcome.code == 4
+    assert "telemetry.parquet, errors.parquet" in outcome.stderr
+    assert f"hint: they need no import: pdm run --data {fleet} --out work" in outcome.stderr
+    (tmp_path / "empty").mkdir()
+    outcome = pdm("import", tmp_path / "empty", "--out", tmp_path / "raw")
+    assert outcome.code == 4
+    assert f"error: {tmp_path / 'empty'}: is empty\n" in outcome.stderr
+
+
+def test_two_files_of_one_table_are_refused(logs: Path, pdm: Pdm) -> None:
+    assert "PdM_errors.csv is of the table errors, too" in refuse(pdm, write(logs, errors=ROWS, PdM_errors=ROWS)).stderr
+
+
+def test_damaged_gz_is_refused(logs: Path, pdm: Pdm) -> None:
+    (logs / "telemetry.csv.gz").write_bytes(gzip.compress(PLAIN * 50)[:-20])
+    assert "telemetry.csv.gz: damaged or cut off" in refuse(pdm, logs).stderr
+
+
+def test_a_given_encoding_that_cannot_be_is_told(logs: Path, pdm: Pdm) -> None:
+    outcome = pdm("import", write(logs, telemetry=ROWS), "--out", logs.parent / "raw", "--encoding", "utf-16")
+    assert outcome.code == 4
+    assert "telemetry.csv: no utf-16 text" in outcome.stderr
+    assert "--encoding names another one" in outcome.stderr
+
+
+def test_tables_of_which_there_is_no_log_are_not_removed(pdm: Pdm, logs: Path) -> None:
+    read(pdm, write(logs, telemetry=ROWS, machines="machineID,age\n1,5\n"))
+    raw = logs.parent / "raw"
+    before = {path.name: path.read_bytes() for path in raw.iterdir()}
+    (logs / "machines.csv").unlink()
+    outcome = pdm("import", logs, "--out", raw, "--overwrite")
+    assert outcome.code == 2
+    assert "has machines, of which there are no logs" in outcome.stderr
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == before

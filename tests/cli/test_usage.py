@@ -1,0 +1,145 @@
+"""Wrong words, settings and output folders: one line, a hint, the exit code, and nothing lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Pdm, assert_clear
+
+BAD_USAGE = {
+    "unknown command": (("trian",), "no such command 'trian'", "did you mean pdm train?"),
+    "command like no other": (("zzz",), "no such command 'zzz'", "pdm --help"),
+    "unknown command of a group": (("jobs", "shwo"), "no such command 'shwo'", "did you mean pdm jobs show?"),
+    "unknown command to submit": (("submit", "trian"), "'trian' cannot be submitted", "did you mean train?"),
+    "unknown option": (("preprocess", "--dat", "x"), "no such option: --dat", "did you mean --data?"),
+    "unknown setting": (
+        ("train", "--horizn-hours", "9"),
+        "no such option: --horizn-hours",
+        "did you mean --horizon-hours?",
+    ),
+    "option in front": (("--json", "preprocess"), "--json stands before the command", "pdm COMMAND --json"),
+    "option like no other": (("preprocess", "--zzz", "x"), "no such option: --zzz", "pdm preprocess --help"),
+    "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
+    "wrong number": (("train", "--prepared", "x", "--out", "y", "--trees", "many"), "'--trees'", "--help"),
+    "number out of bounds": (("train", "--prepared", "x", "--out", "y", "--trees", "0"), "--trees:", "--help"),
+    "wrong choice": (("preprocess", "--data", "x", "--out", "y", "--on-duplicate", "last"), "'last'", "--help"),
+    "wrong time": (("train", "--prepared", "x", "--out", "y", "--cutoff", "2015-13-01"), "--cutoff:", "--help"),
+    "no such folder": (("preprocess", "--data", "nowhere", "--out", "y"), "--data nowhere: no such folder", "folder"),
+    "cloud address": (("preprocess", "--data", "azureml:raw:1", "--out", "y"), "not a folder on this machine", "local"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_USAGE)
+def test_wrong_usage_ends_in_one_line_with_exit_2(name: str, pdm: Pdm) -> None:
+    words, message, hint = BAD_USAGE[name]
+    assert_clear(pdm(*words), 2, message, hint)
+
+
+@pytest.mark.parametrize("word", ["install", "add", "lock", "update", "init", "build", "sync", "use", "venv"])
+def test_words_of_the_package_manager_are_answered(word: str, pdm: Pdm) -> None:
+    outcome = pdm(word, "requests")
+    assert_clear(outcome, 2, "this pdm is pdm-cli, which foretells failures", f"python -m pdm {word} (pdm-project.org)")
+
+
+@pytest.mark.parametrize("words", [("run", "test"), ("config", "list")])
+def test_commands_of_both_tell_the_package_manager_s_way_where_its_words_are_used(
+    words: tuple[str, ...], pdm: Pdm
+) -> None:
+    outcome = pdm(*words)
+    assert outcome.code == 2
+    assert f"the package manager PDM is python -m pdm {words[0]} (this program is also called" in outcome.stderr
+
+
+def test_output_folder_that_is_not_empty_needs_overwrite(work: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = pdm("preprocess", "--data", fleet, "--out", work / "prepared")
+    assert_clear(outcome, 2, "prepared: not empty", "--overwrite")
+
+
+def test_output_folder_with_files_of_others_is_never_replaced(fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    outcome = pdm("preprocess", "--data", fleet, "--out", tmp_path, "--overwrite")
+    assert_clear(outcome, 2, "not empty, and not written by pdm", "new or empty folder")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_what_another_command_wrote_is_not_replaced(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("--data", fleet, "--overwrite")
+    model = Path(shutil.copytree(work / "model", tmp_path / "model"))
+    outcome = pdm("preprocess", *words, "--out", model)
+    assert_clear(outcome, 2, "holds what pdm train wrote", "--out names a folder of its own")
+    assert_clear(
+        pdm("predict", *words, "--model", work / "model", "--out", model), 2, "holds what pdm train wrote", "--out"
+    )
+    assert_clear(pdm("simulate", "--out", model, "--overwrite"), 2, "holds what pdm train wrote", "--out")
+    Path(shutil.copytree(work / "model", tmp_path / "work/prepared"))
+    outcome = pdm("run", *words, "--out", tmp_path / "work")
+    assert_clear(outcome, 2, "prepared: holds what pdm train wrote", "--out")
+    assert content(model) == content(tmp_path / "work/prepared") == content(work / "model")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_run_does_not_write_into_the_raw_tables(raw: Path, pdm: Pdm) -> None:
+    before = content(raw)
+    assert_clear(pdm("run", "--data", raw, "--out", raw), 2, "is the folder of --data", "another folder")
+    assert content(raw) == before
+
+
+def test_output_folder_that_is_the_input_is_refused(work: Path, pdm: Pdm) -> None:
+    words = ("detect-anomalies", "--prepared", work / "prepared", "--out", work / "prepared", "--overwrite")
+    assert_clear(pdm(*words), 2, "is the folder of --prepared", "another folder")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[labels]\nhorizn_hours = 3\n", "[labels] unknown key 'horizn_hours'", "did you mean 'horizon_hours'?"),
+        (
+            "[train]\nhorizn_hours = 3\n",
+            "[train] unknown key 'horizn_hours'",
+            "did you mean 'horizon_hours'? It belongs in section [labels]",
+        ),
+        ("[label]\nhorizon_hours = 3\n", "unknown section [label]", "did you mean 'labels'?"),
+        ("[labels]\nhorizon_hours = 'x'\n", "[labels] horizon_hours: ", "--horizon-hours"),
+        ("[labels\n", "not TOML", "sample_config.toml"),
+    ],
+)
+def test_config_errors_end_in_one_line_with_exit_3(
+    text: str, message: str, hint: str, fleet: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    (tmp_path / "my.toml").write_text(text)
+    outcome = pdm("run", "--data", fleet, "--out", tmp_path / "out", "--config", tmp_path / "my.toml")
+    assert_clear(outcome, 3, message, hint)
+
+
+def test_wrong_environment_is_a_config_error(
+    fleet: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PDM_CLI_HORIZON_HOURS", "soon")
+    outcome = pdm("run", "--data", fleet, "--out", tmp_path / "out")
+    assert_clear(outcome, 3, "environment: PDM_CLI_HORIZON_HOURS", "--horizon-hours")
+
+
+@pytest.mark.parametrize("words", [("--data", "", "--out", "w"), ("--data", "raw", "--out", "")])
+def test_an_empty_folder_name_is_refused(words: tuple[str, ...], raw: Path, pdm: Pdm) -> None:
+    words = tuple(str(raw) if word == "raw" else word for word in words)
+    for command in ("run", "preprocess"):
+        assert_clear(pdm(command, *words), 2, "the name of the folder is empty", "not set")
+
+
+def test_demo_never_replaces_tables_of_others(pdm: Pdm, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/telemetry.parquet").write_text("mine")
+    outcome = pdm("demo", "--machines", 24, "--days", 150, "--out", tmp_path)
+    assert_clear(outcome, 2, "not written by pdm: telemetry.parquet", "new or empty folder")
+    assert (tmp_path / "data/telemetry.parquet").read_text() == "mine"
+
+
+def test_output_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert pdm("preprocess", "--data", raw, "--out", "em:key:x").code == 0
