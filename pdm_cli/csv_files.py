@@ -112,8 +112,8 @@ def _no_tables(folder: Path) -> SchemaError:
     tables = [path.name for table in RAW_TABLES for path in list_files(folder, table)]
     if tables:
         return SchemaError(
-            f"{folder}: {', '.join(tables)}: tables in Parquet, no CSV files",
-            hint=f"they need no import: pdm run --data {folder} --out work",
+            f"{folder}: {', '.join(tables[:8])}: tables in Parquet, no CSV files",
+            hint="Parquet needs no import: the other commands read such tables as they are",
         )
     there = ", ".join(path.name for path in islice(sorted(folder.iterdir()), 8))
     wanted = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)

@@ -28,7 +28,8 @@ def check_port(port: Port, folder: Path) -> None:
     check_folder(f"--{port.name}", folder, port.holds)
     made = manifest.read(folder)
     maker = str(made.get("command")) if made else ""
-    if maker in STAGES and maker != port.made_by:
+    # Prepared tables are raw ones, too: the same, only cleaned.
+    if maker in STAGES and maker != (port.made_by or "preprocess"):
         raise UsageError(
             f"--{port.name} {folder}: holds what pdm {maker} wrote",
             hint=f"--{port.name} names the folder with {port.holds}",

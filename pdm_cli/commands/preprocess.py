@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pdm_cli.scan import TelemetryScan
 
 _STAGE = STAGES["preprocess"]
+# More warnings of one kind say no more.
+_MOST_LOOKALIKES = 3
 
 
 @with_settings(*_STAGE.sections)
@@ -55,7 +57,11 @@ def prepare(task: Task) -> dict[str, Any]:
     check_ranges(raw, settings)
     raw.check_texts()
     _warn_of_others(task.inputs["data"], task.screen)
-    return prepare_scanned(task, raw, raw.scan())
+    quality = prepare_scanned(task, raw, raw.scan())
+    # Not where a model foretells: it learns from none of them.
+    _warn_of_lookalikes(quality["components"], task.screen)
+    _warn_of_unseen(quality, task.screen)
+    return quality
 
 
 def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[str, Any]:
@@ -71,7 +77,7 @@ def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[
     _refuse(findings, settings)
     events = _write_events(task, written.spans, findings)
     return {
-        "schema": "pdm.quality/1",
+        "schema": "pdm.quality/2",
         "telemetry": {
             "readings": sum(scan.rows.values()),
             "rows": written.rows,
@@ -158,31 +164,35 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
         _refuse_unknown(table.file, findings, settings)
         write_frame(task.out / table.file, kept)
         counts[table.name] = count_kinds(kept[EVENT_COLUMNS[table.name]])
-        _warn_of_lookalikes(table.file, counts[table.name], task.screen)
-    _warn_of_unseen(counts, findings, task.screen)
     machines = read_machines(folder, settings.columns)
     if machines is not None:
         write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
     return counts
 
 
-def _warn_of_lookalikes(file: str, counts: dict[str, int], screen: Screen) -> None:
-    """Tell kinds that may be one and the same: nobody else would, and each would be learned by itself."""
+def _warn_of_lookalikes(components: dict[str, int], screen: Screen) -> None:
+    """Tell components that may be one and the same: nobody else would, and each would be learned by itself."""
     from pdm_cli.core.kinds import find_lookalikes
 
-    for rare, common in find_lookalikes(counts):
+    found = find_lookalikes(components)
+    for rare, common in found[:_MOST_LOOKALIKES]:
         screen.warn(
-            f"{file}: {rare!r} ({show_count(counts[rare], 'row')}) and {common!r} ({counts[common]:,}) are taken as "
-            "two kinds; if they are one, give it one name"
+            f"failures.parquet: {rare!r} ({show_count(components[rare], 'failure')}) and {common!r} "
+            f"({components[common]:,}) are taken as two components; if they are one, give it one name"
         )
+    if len(found) > _MOST_LOOKALIKES:
+        screen.warn(f"failures.parquet: {len(found) - _MOST_LOOKALIKES:,} pairs more like these")
 
 
-def _warn_of_unseen(counts: dict[str, dict[str, int]], findings: dict[str, Finding], screen: Screen) -> None:
+def _warn_of_unseen(quality: dict[str, Any], screen: Screen) -> None:
     """Tell failures that no reading leads up to: a model can learn nothing from them."""
+    from pdm_cli.core.quality import Finding
+
+    total = quality["events"].get("failures", 0)
     for side in ("before", "after"):
-        finding = findings[f"failures_{side}_telemetry"]
+        finding = Finding(**quality["findings"][f"failures_{side}_telemetry"])
         if finding.count:
-            told = finding.told(f"of {sum(counts['failures'].values()):,} failures {side} the machine's telemetry")
+            told = finding.told(f"of {total:,} failures {side} the machine's telemetry")
             screen.warn(
                 f"failures.parquet: {told}: nothing can be learned from them; is the telemetry whole, and do both "
                 "go by the same clock?"

@@ -79,7 +79,8 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force
     folders = {"data": data}
     for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
-        with _tell_finished([name for name in folders if name != "data"], screen):
+        # With --force nothing that is finished now would be kept.
+        with _tell_finished([] if force else [name for name in folders if name != "data"], screen):
             run_stage(stage, folders, target, settings=settings, screen=screen, force=force)
         folders[stage.folder] = target
         if stage.command == "preprocess":
@@ -94,7 +95,7 @@ def _tell_finished(finished: list[str], screen: Screen) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit):
         if finished:
-            screen.say(f"run: {' and '.join(finished)} finished and kept: without --force, run goes on from there")
+            screen.say(f"{' and '.join(finished)} finished: the same command goes on from there")
         raise
 
 

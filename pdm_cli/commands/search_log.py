@@ -28,11 +28,11 @@ def open_search_log(folder: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
 
 
-def count_trials(folder: Path) -> int:
-    """Return how many finished trials are kept in a folder that was opened before."""
+def count_trials(storage: JournalStorage) -> int:
+    """Return how many finished trials are kept."""
     from optuna import get_all_study_summaries
 
-    return sum(study.n_trials for study in get_all_study_summaries(open_search_log(folder)))
+    return sum(study.n_trials for study in get_all_study_summaries(storage))
 
 
 def _mend(path: Path) -> None:

@@ -201,7 +201,9 @@ def _find_input(port: Port, value: str) -> Upload | str:
     files = sorted(list_input_files(port, folder))
     if not files:
         wanted = ", ".join([*(table.file for table in port.tables), *port.files])
-        raise DataError(f"--{port.name} {value}: nothing to upload", hint=f"it holds none of {wanted}")
+        below = next((path for path in sorted(folder.iterdir()) if list_input_files(port, path)), None)
+        hint = f"did you mean {below}?" if below else f"it holds none of {wanted}"
+        raise DataError(f"--{port.name} {value}: nothing to upload", hint=hint)
     made = folder / manifest.MANIFEST_FILE
     return Upload(folder, tuple([*files, made] if made.is_file() else files))
 

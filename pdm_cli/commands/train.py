@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +61,6 @@ def train(
     inputs = {"prepared": prepared, "anomalies": anomalies}
     metrics = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
     screen.result({**metrics, "out": out}, lambda: [*draw_summary(_STAGE, metrics), out])
-    screen.suggest("pdm", "predict", "--data", "raw", "--model", out, "--out", "predictions")
 
 
 def fit(task: Task) -> dict[str, Any]:
@@ -203,10 +202,14 @@ def _search(task: Task, problem: Problem) -> Training:
         # A single trial needs no Optuna, which takes longer to import than many a fit.
         return learn(storage=None)
     kept = outputs.kept_folder(task.out, task.key)
+    storage = open_search_log(kept)
     try:
-        return learn(storage=open_search_log(kept))
+        return learn(storage=storage)
     except (KeyboardInterrupt, SystemExit):
-        note(f"{show_count(count_trials(kept), 'finished trial')} kept: the same command goes on from there")
+        # Whatever state the signal has left it in: telling must not stand in the way of leaving.
+        with suppress(Exception):
+            if count := count_trials(storage):
+                note(f"{show_count(count, 'finished trial')} kept: the same command goes on from there")
         raise
     except Exception as error:
         # What failed would fail again; what was stopped, or had no room on the disk or in memory, is worth taking up.

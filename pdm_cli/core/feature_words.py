@@ -22,14 +22,14 @@ _WORDINGS = [
     for parts in (
         (
             r"(.+)_std_([\d.]+)(h|min)",
-            "{0} spread",
+            "spread",
             "{0}, standard deviation of {1} {2}",
             "{0} standard deviation of {1} {2} is {value}",
             "{0} standard deviation unknown",
         ),
         (
             r"(.+)_(mean|min|max)_([\d.]+)(h|min)",
-            "{0} level",
+            "level",
             "{0}, {1} of {2} {3}",
             "{0} {1} of {2} {3} is {value}",
             "{0} {1} of {2} {3} unknown",
@@ -57,65 +57,65 @@ _WORDINGS = [
         ),
         (
             r"hours_since_any_anomaly",
-            "anomalies",
+            "all anomalies",
             "hours since any anomaly",
             "last anomaly of any sensor {hours} ago",
             "no anomaly of any sensor yet",
         ),
         (
             r"hours_since_(.+)_replaced",
-            "{0} replaced",
+            "replaced",
             "hours since {0} was replaced",
             "{0} replaced {hours} ago",
             "{0} not replaced yet",
         ),
         (
             r"hours_since_(.+)_failed",
-            "{0} failed",
+            "failed",
             "hours since {0} failed",
             "{0} failed {hours} ago",
             "{0} has not failed yet",
         ),
         (
             r"hours_since_(.+)_anomaly",
-            "{0} anomalies",
+            "anomalies",
             "hours since an anomaly of {0}",
             "{0} anomaly {hours} ago",
             "no {0} anomaly yet",
         ),
-        (r"hours_since_(.+)", "{0}", "hours since {0}", "{0} {hours} ago", "no {0} yet"),
+        (r"hours_since_(.+)", "event", "hours since {0}", "{0} {hours} ago", "no {0} yet"),
         (
             r"(.+)_anomaly_count_([\d.]+)h",
-            "{0} anomalies",
+            "anomalies",
             "{0}, anomalies in {1} h",
             "{value} of {0} anomaly in {1} h",
             "{0} anomalies unknown",
         ),
         (
             r"(.+)_anomaly_score",
-            "{0} anomalies",
+            "anomalies",
             "{0}, score of the latest anomaly",
             "last {0} anomaly has score {value}",
             "no {0} anomaly yet",
         ),
-        (r"(.+)_count_([\d.]+)h", "{0}", "{0}, how often in {1} h", "{value} of {0} in {1} h", "{0} count unknown"),
+        (r"(.+)_count_([\d.]+)h", "event", "{0}, how often in {1} h", "{value} of {0} in {1} h", "{0} count unknown"),
         (
             r"(.+)_shift",
-            "{0} shift",
+            "shift",
             "{0}, how clear its latest shift is",
             "test statistic of a {0} shift is {statistic}",
             "shift of {0} unknown",
         ),
         (
             r"(.+)_shift_age",
-            "{0} shift",
+            "shift",
             "{0}, hours since its latest shift",
             "{0} shift began {hours} ago",
             "shift of {0} unknown",
         ),
         (
             r"(.+)_shift_step",
-            "{0} shift",
+            "shift",
             "{0}, size of its latest shift",
             "{0} shifted by {signed} standard deviations",
             "shift of {0} unknown",
@@ -143,42 +143,42 @@ _WORDINGS = [
         ),
         (
             r"(.+)_shift_to_visit",
-            "{0} shift",
+            "shift",
             "{0}, hours from its shift to the next visit",
             "{0} shifted {hours} before the next visit",
             "no clear shift of {0}",
         ),
         (
             r"(.+)_to_visit",
-            "{0}",
+            "event",
             "{0}, hours from it to the next visit",
             "{0} came {hours} before the next visit",
             "no {0} of late",
         ),
         (
             r"(.+)_match",
-            "{0} likeness",
+            "likeness",
             "likeness to the time before failures of {0}",
             "{looks} like the time before earlier failures of {0}",
             "likeness to failures of {0} unknown",
         ),
         (
             r"(.+)_match_hours",
-            "{0} likeness",
+            "likeness",
             "hours to a failure of {0}, going by earlier ones",
             "{0} would fail in {hours}, as earlier ones did",
             "likeness to failures of {0} unknown",
         ),
         (
             r"(.+)_match_visit",
-            "{0} likeness at visit",
+            "likeness at visit",
             "likeness to {0} failing at the next visit",
             "{looks} like {0} fails at the next visit",
             "next maintenance visit unknown, or too far ahead",
         ),
         (
             r"(.+)_match_lag",
-            "{0} likeness at visit",
+            "likeness at visit",
             "hours from the next visit to a failure of {0}, going by earlier ones",
             "{0} would fail {beside} the next visit",
             "next maintenance visit unknown",
@@ -229,8 +229,10 @@ def describe_feature(name: str, value: float | str | None, *, usual: float | Non
     return f"{told} (usually {_number(usual)})" if is_plain and usual is not None else told
 
 
-def topic_of(name: str) -> str:
-    """Return what a feature is about; those about the same say much the same.
+def topic_of(name: str) -> tuple[str, ...]:
+    """Return what a feature is about: the kind of fact, and the sensor, event or component; an attribute by itself.
+
+    Features about the same say much the same.
 
     Examples
     --------
@@ -240,7 +242,7 @@ def topic_of(name: str) -> str:
     False
     """
     wording, groups = _find_wording(name)
-    return wording.about.format(*groups) if wording else name
+    return (wording.about, *groups[:1]) if wording else ("attribute", name)
 
 
 def tell_value(name: str, value: float | str | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.events import Instants
-from pdm_cli.core.split import Split, more_to_train_on, train_without
+from pdm_cli.core.split import Split, more_to_train_on, name_some, train_without
 from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import ModelError, NotEnoughData
 from pdm_cli.params import TrainParams
@@ -179,14 +179,14 @@ def check_folds(
     if lacks:
         lack = lacks[0]
         # One hint for the lacks of all folds, so that not each of them takes a call to find out.
-        without = train_without({name for each in lacks for name in each.missing}, components)
+        missing = {name for each in lacks for name in each.missing}
         verb = "has" if len(lack.missing) == 1 else "have"
         raise NotEnoughData(
-            f"failures.parquet: {', '.join(lack.missing)} {verb} no failure to {lack.what} in fold {lack.number} of "
+            f"failures.parquet: {name_some(lack.missing)} {verb} no failure to {lack.what} in fold {lack.number} of "
             f"{len(folds)}, {lack.when}",
-            hint=", or ".join([_more_for_folds(len(folds), train), *without]),
+            hint=", or ".join([_more_for_folds(len(folds), train), *train_without(missing, components)]),
             fold=lack.number,
-            components=lack.missing,
+            components=[name for name in components if name in missing],
         )
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import pandas as pd
 
 # A word misspelt is rare beside the right one.
 _MOST_SHARE = 0.05
-# Of the letters, how many must agree: ``cmop1`` and ``comp1`` reach .8, ``volt`` and ``vibration`` .46.
-_LEAST_LIKENESS = 0.75
+# Of shorter names, one letter more or less makes another word: oil, coil.
+_LEAST_LETTERS = 4
 # Beyond this many kinds the names are codes of a machine, not words of a person.
 _MOST_KINDS = 200
 
@@ -31,9 +30,11 @@ def count_kinds(kinds: pd.Series) -> dict[str, int]:
 
 
 def find_lookalikes(counts: Mapping[str, int]) -> list[Lookalike]:
-    """Return kinds that differ from a more frequent one by case, blanks or signs alone, or by a slip in a rare word.
+    """Return kinds that differ from a more frequent one by case or blanks alone, or by a slip in a rare word.
 
-    Names whose numbers differ are different: ``comp1`` is not ``comp2``.
+    A slip is a letter too many, a letter too few, or two that changed places; with another letter in its place a name
+    may well be another one, as in ``pumpA`` and ``pumpB``. So are names with other numbers or signs: ``comp1`` and
+    ``comp2``, ``1.12`` and ``11.2``.
 
     Parameters
     ----------
@@ -56,9 +57,29 @@ def find_lookalikes(counts: Mapping[str, int]) -> list[Lookalike]:
 
 
 def _is_alike(rare: str, common: str, counts: Mapping[str, int]) -> bool:
-    here, there = (re.sub(r"[\W_]+", "", name).casefold() for name in (rare, common))
+    if re.findall(r"\d+", rare) != re.findall(r"\d+", common):
+        return False
+    here, there = (re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", name.strip()).casefold() for name in (rare, common))
     if here == there:
         return True
-    if counts[rare] > _MOST_SHARE * counts[common] or re.findall(r"\d+", here) != re.findall(r"\d+", there):
+    is_rare = counts[rare] <= _MOST_SHARE * counts[common]
+    return is_rare and _signs(here) == _signs(there) and _is_slip(here, there)
+
+
+def _signs(name: str) -> str:
+    """Return all of a name but its letters."""
+    return re.sub(r"[^\W\d_]", "", name)
+
+
+def _is_slip(here: str, there: str) -> bool:
+    shorter, longer = sorted((here, there), key=len)
+    if len(_letters(shorter)) < _LEAST_LETTERS:
         return False
-    return SequenceMatcher(None, here, there).ratio() >= _LEAST_LIKENESS
+    if len(longer) == len(shorter) + 1:
+        return any(longer[:place] + longer[place + 1 :] == shorter for place in range(len(longer)))
+    swapped = (here[:i] + here[i + 1] + here[i] + here[i + 2 :] for i in range(len(here) - 1))
+    return len(here) == len(there) and there in swapped
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W\d_]", "", name)

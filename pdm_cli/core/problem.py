@@ -28,6 +28,7 @@ from pdm_cli.core.split import (
     hold_out_machines,
     more_to_test_on,
     more_to_train_on,
+    name_some,
     split_by_time,
     time_folds,
     train_without,
@@ -35,6 +36,7 @@ from pdm_cli.core.split import (
 from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.params import CostsParams, LabelsParams, TrainParams
+from pdm_cli.schema import MACHINE, TIME
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -254,21 +256,39 @@ def check_problem(problem: Problem) -> None:
 
 def _refuse_untrainable(problem: Problem) -> None:
     """Name all components that cannot be learned at once, so that one call tells what to leave out."""
-    trained = problem.training_rows(problem.split)
-    seen, all_seen = ((labels == 1).any(axis=0) for labels in (problem.labels[trained], problem.labels))
-    missing = [name for name, is_seen in zip(problem.components, seen, strict=True) if not is_seen]
+    labels, components = problem.labels, problem.components
+    missing = _never_failing(labels[problem.training_rows(problem.split)], components)
     if not missing:
         return
-    unseen = [name for name, is_seen in zip(problem.components, all_seen, strict=True) if not is_seen]
-    without = train_without(missing, problem.components)
-    if unseen:
-        count = int(problem.failures["failure"].isin(unseen).sum())
-        raise NotEnoughData(
-            f"failures.parquet: no reading leads up to any failure of {', '.join(unseen)} ({count:,} in all)",
-            hint=", or ".join(["make the telemetry whole, or the clocks the same (--timezone)", *without]),
+    without = train_without(missing, components)
+    # The first cause that holds for one of them is told: the others may be mended by the same.
+    if outside := [name for name in missing if _is_outside(problem, name)]:
+        count = int(problem.failures["failure"].isin(outside).sum())
+        told = f"no failure of {name_some(outside)} ({count:,} in all) lies within the telemetry of its machine"
+        ways = ["make the telemetry whole, or the clocks the same (--timezone)"]
+    elif unlabelled := _never_failing(labels, components):
+        lead = problem.lead
+        told = (
+            f"no row lies {lead.lead_time_hours:g} to {lead.horizon_hours:g} h before a failure of "
+            f"{name_some(unlabelled)} and {lead.horizon_hours:g} h before the end of the telemetry"
         )
-    raise NotEnoughData(
-        f"failures.parquet: {', '.join(missing)} {'has' if len(missing) == 1 else 'have'} no failure to learn from "
-        f"before the cutoff {show(problem.split.cutoff)}",
-        hint=", or ".join([more_to_train_on(problem.train), *without]),
-    )
+        ways = ["set a longer --horizon-hours, or give later telemetry"]
+    else:
+        verb = "has" if len(missing) == 1 else "have"
+        cutoff = show(problem.split.cutoff)
+        told = f"{name_some(missing)} {verb} no failure to learn from before the cutoff {cutoff}"
+        ways = [more_to_train_on(problem.train)]
+    raise NotEnoughData(f"failures.parquet: {told}", hint=", or ".join([*ways, *without]), components=missing)
+
+
+def _never_failing(labels: FloatArray, components: list[str]) -> list[str]:
+    return [name for column, name in enumerate(components) if not (labels[:, column] == 1).any()]
+
+
+def _is_outside(problem: Problem, component: str) -> bool:
+    """Return whether all failures of a component lie outside the telemetry of their machine."""
+    spans = problem.context.sources.telemetry.groupby(MACHINE)[TIME].agg(["first", "last"])
+    failures = problem.failures[problem.failures["failure"] == component]
+    span = spans.reindex(failures[MACHINE])
+    stamps = failures[TIME].to_numpy()
+    return not ((stamps >= span["first"].to_numpy()) & (stamps <= span["last"].to_numpy())).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,8 @@ from pdm_cli.params import LabelsParams, TrainParams
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+# A line that names more components is not read.
+_MOST_NAMES = 8
 # Folds test on this last share of the training rows; the first one trains on all before it.
 _FOLDED_SHARE = 0.5
 
@@ -119,7 +122,16 @@ def more_to_test_on(train: TrainParams) -> str:
 def train_without(missing: Collection[str], components: Sequence[str]) -> list[str]:
     """Return how to train without some components, where others are left; else nothing."""
     others = [name for name in components if name not in missing]
-    return [f"train without: --components {','.join(others)}"] if others else []
+    if not others:
+        return []
+    names = shlex.quote(",".join(others)) if len(others) <= _MOST_NAMES else "…"
+    return [f"train without {name_some(sorted(missing))}: --components {names}"]
+
+
+def name_some(names: Sequence[str]) -> str:
+    """Return the first names in a line, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -284,7 +284,7 @@ def top_reasons(
     most: int = 3,
     categories: Mapping[str, Sequence[str]] | None = None,
     both_ways: bool = False,
-    topic_of: Callable[[str], str] | None = None,
+    topic_of: Callable[[str], Hashable] | None = None,
 ) -> list[list[Reason]]:
     """Return for each row the features with the largest contributions, largest first.
 
@@ -316,7 +316,7 @@ def top_reasons(
     ]
 
 
-def _largest(weight: NDArray[np.floating], topics: Sequence[str]) -> list[int]:
+def _largest(weight: NDArray[np.floating], topics: Sequence[Hashable]) -> list[int]:
     """Return the columns of positive weight, the largest first, and of each topic only that."""
     order = np.argsort(-weight, kind="stable").tolist()
     first = {topics[column]: column for column in reversed(order)}

@@ -11,6 +11,7 @@ from pdm_cli.app import app
 from pdm_cli.commands.simulate import write_fleet
 from pdm_cli.core.simulate import simulate_fleet
 from tests.azureml.emulator import Emulator
+from tests.azureml.forks import Fork
 from tests.azureml.processes import WRITTEN
 from tests.azureml.secrecy import assert_kept
 
@@ -52,6 +53,13 @@ def _good_weather(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if emulator:
         emulator.reset()
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    """End what a test that failed has started."""
+    yield
+    Fork.end_all()
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,11 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 # Nothing of pdm's own, nor what it loads by itself: that it loads late is a part of what is tested.
 LOADED = ["azure.ai.ml", "azure.identity", "azure.storage.blob"]
@@ -25,6 +27,8 @@ def can_fork(environment: Mapping[str, str]) -> bool:
 
 class Fork:
     """``python -m MODULE`` in a fork; it has of a Popen what tests ask of one."""
+
+    running: ClassVar[set[Fork]] = set()
 
     def __init__(self, module: str, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -39,25 +43,41 @@ class Fork:
             target=_become, args=(module, list(words), dict(environment), folder, self._written)
         )
         self._process.start()
+        self.running.add(self)
 
     @property
     def returncode(self) -> int | None:
         return self._process.exitcode
 
     def send_signal(self, number: signal.Signals) -> None:
-        os.kill(self._process.pid or 0, number)
+        """Signal a process that may have ended."""
+        if self._process.exitcode is None and self._process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        self._process.kill()
+        self.send_signal(signal.SIGKILL)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End what a failed test has left: Python would wait for it."""
+        while cls.running:
+            fork = cls.running.pop()
+            fork.kill()
+            fork._process.join()
+            fork._home.cleanup()
 
     def read_line(self, timeout: float = 60.0) -> str:
         """Return the next line of stdout as soon as it is there."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
+            has_ended = self.returncode is not None
             lines = self._written[0].read_text(encoding="utf-8").splitlines(keepends=True)[self._lines_read :]
             if lines and lines[0].endswith("\n"):
                 self._lines_read += 1
                 return lines[0]
+            if has_ended:
+                return ""
             time.sleep(0.05)
         raise TimeoutError(f"no line within {timeout:g} s")
 
@@ -67,6 +87,7 @@ class Fork:
         if self._process.exitcode is None:
             self.kill()
             raise TimeoutError(f"no end within {timeout:g} s")
+        self.running.discard(self)
         with self._home:
             stdout, stderr = (path.read_text(encoding="utf-8") for path in self._written)
         return "".join(stdout.splitlines(keepends=True)[self._lines_read :]), stderr
@@ -77,10 +98,12 @@ def _become(module: str, words: list[str], environment: dict[str, str], folder: 
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    for number, (name, path) in enumerate(zip(("stdout", "stderr"), written, strict=True), start=1):
+    for number, path in enumerate(written, start=1):
         with path.open("wb") as file:
             os.dup2(file.fileno(), number)
-        setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open
+    # As Python opens it.
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.argv = [module, *words]
     sys.path[:0] = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     try:

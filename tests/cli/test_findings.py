@@ -44,14 +44,14 @@ def test_components_are_told_with_their_failures(raw: Path, pdm: Pdm, tmp_path: 
     outcome = prepared(pdm, raw, tmp_path / "prepared")
     (line,) = [line for line in outcome.stdout.splitlines() if line.startswith("failures by component: ")]
     assert all(f"{name} {count}" in line for name, count in counts.items())
-    assert "two kinds" not in outcome.stderr
+    assert "two components" not in outcome.stderr
 
 
 def test_a_component_that_looks_misspelt_is_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     stamp = str(pd.read_parquet(raw / "failures.parquet")["datetime"].iloc[0])
     add(raw, "Comp1", at=stamp)
     outcome = prepared(pdm, raw, tmp_path / "prepared")
-    assert "warning: failures.parquet: 'Comp1' (1 row) and 'comp1' (" in outcome.stderr
+    assert "warning: failures.parquet: 'Comp1' (1 failure) and 'comp1' (" in outcome.stderr
 
 
 def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm:
     outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert outcome.code == 4
     assert "failures.parquet: pump, valve have no failure to learn from before the cutoff" in outcome.stderr
-    assert "or train without: --components comp1,comp2,comp3,comp4" in outcome.stderr
+    assert "or train without pump, valve: --components comp1,comp2,comp3,comp4" in outcome.stderr
 
 
 def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -70,5 +70,23 @@ def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: 
     prepared(pdm, raw, tmp_path / "prepared")
     outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert outcome.code == 4
-    assert "failures.parquet: no reading leads up to any failure of pump (1 in all)" in outcome.stderr
-    assert "make the telemetry whole, or the clocks the same (--timezone), or train without: " in outcome.stderr
+    assert "failures.parquet: no failure of pump (1 in all) lies within the telemetry of its machine" in outcome.stderr
+    assert "make the telemetry whole, or the clocks the same (--timezone), or train without pump: " in outcome.stderr
+
+
+def test_a_horizon_in_which_no_row_sees_a_failure_is_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit_failures(raw, lambda table: table.assign(datetime=table["datetime"] + pd.Timedelta("1h")))
+    prepared(pdm, raw, tmp_path / "prepared")
+    words = ("--lead-time-hours", 5, "--horizon-hours", 6, "--fast")
+    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", *words)
+    assert outcome.code == 4
+    assert "no row lies 5 to 6 h before a failure of comp1, comp2, comp3, comp4" in outcome.stderr
+    assert "hint: set a longer --horizon-hours" in outcome.stderr
+
+
+def test_who_foretells_is_told_nothing_of_what_can_be_learned(raw: Path, work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    add(raw, "Comp1", at="2031-05-01 06:00")
+    outcome = pdm("predict", "--data", raw, "--model", work / "model", "--out", tmp_path / "out")
+    assert outcome.code == 0
+    assert "can be learned" not in outcome.stderr
+    assert "two components" not in outcome.stderr

@@ -15,6 +15,17 @@ from pathlib import Path
 import pytest
 
 PDM = [sys.executable, "-m", "pdm_cli"]
+# Presses Ctrl-C in the middle of the import of Optuna.
+SIGNAL_AT_IMPORT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "optuna.storages":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
 
 
 def test_module_form_works_without_the_script() -> None:
@@ -45,8 +56,9 @@ def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
 
 def test_a_signal_tells_what_is_kept_of_a_run_and_of_its_search(work: Path, fleet: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(work, tmp_path / "out"))
-    words = ["run", "--data", fleet, "--out", out, "--jobs", "1", "--trials", "9", "--trees", "10"]
-    process = subprocess.Popen([*PDM, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    # Many folds of few trees: time enough for a signal between the trials, and none is long.
+    words = [*PDM, *map(str, ["run", "--data", fleet, "--out", out, "--jobs", 1, "--trees", 10])]
+    process = subprocess.Popen([*words, "--trials", "9"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if "trial 2 of 9" in line:
@@ -54,9 +66,21 @@ def test_a_signal_tells_what_is_kept_of_a_run_and_of_its_search(work: Path, flee
     process.send_signal(signal.SIGINT)
     *_, trials, stages, warning = process.stderr.read().splitlines()
     assert process.wait(timeout=30) == 130
-    assert re.fullmatch(r"train: [1-9] finished trials? kept: the same command goes on from there", trials)
-    assert stages == "run: prepared and anomalies finished and kept: without --force, run goes on from there"
+    kept = re.fullmatch(r"train: (\d) finished trials? kept: the same command goes on from there", trials)
+    assert kept is not None, trials
+    assert stages == "prepared and anomalies finished: the same command goes on from there"
     assert warning.startswith("warning: interrupted")
+    count = int(kept[1])
+    again = subprocess.run([*words, "--trials", str(count + 1)], stderr=subprocess.PIPE, text=True, check=True)
+    assert f"train: search resumed after {count} of {count + 1} trials" in again.stderr
+
+
+def test_a_signal_while_optuna_is_loaded_is_no_bug(work: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SIGNAL_AT_IMPORT)
+    words = [*PDM, "train", "--prepared", str(work / "prepared"), "--out", str(tmp_path / "model"), "--trials", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.endswith("warning: interrupted; unfinished outputs are as they were\n")
 
 
 def test_a_terminal_shows_the_folds_of_a_trial(work: Path, tmp_path: Path) -> None:

@@ -177,9 +177,18 @@ def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: lis
     with pytest.raises(NotEnoughData, match=words) as caught:
         folds_with({"comp1": ALWAYS, "comp2": failing})
     assert caught.value.hint == (
-        "set fewer --folds, or set a smaller --test-share, or train without: --components comp1"
+        "set fewer --folds, or set a smaller --test-share, or train without comp2: --components comp1"
     )
     assert caught.value.details["components"] == ["comp2"]
+
+
+def test_one_hint_leaves_out_what_is_lacking_in_any_fold() -> None:
+    lacking_first, lacking_second = [56.0, 148.0, 348.0], [52.0, 148.0, 344.0, 456.0]
+    failing = {"comp1": ALWAYS, "comp2": lacking_second, "comp3": lacking_first}
+    with pytest.raises(NotEnoughData, match="comp3 has no failure to learn from in fold 1 of 2") as caught:
+        folds_with(failing, list(failing))
+    assert (caught.value.hint or "").endswith("or train without comp2, comp3: --components comp1")
+    assert caught.value.details["components"] == ["comp2", "comp3"]
 
 
 def test_a_fold_shorter_than_gap_and_horizon_is_told_as_such() -> None:

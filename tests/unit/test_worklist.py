@@ -293,6 +293,19 @@ def test_of_reasons_about_the_same_only_the_largest_is_told() -> None:
     assert [reason.name for reason in found[0]] == ["volt_mean_12h", "volt_std_24h", "error1_count_24h"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(("failures", "hours_since_any_failure"), ("maintenance", "hours_since_any_maint"), ("visit", "visit_period")),
+        *(("error1", "hours_since_error1"), ("hours_since_oil level", "oil_mean_24h"), ("event", "hours_since_event")),
+        *(("hours_since_pressure spread", "pressure_std_3h"), ("hours_since_visit", "hours_to_visit")),
+        *(("volt_mean_3h", "volt_shift"), ("comp1_match", "comp1_match_visit"), ("volt_mean_3h", "rotate_mean_3h")),
+    ],
+)
+def test_features_about_other_things_never_stand_for_one_another(one: str, other: str) -> None:
+    assert topic_of(one) != topic_of(other)
+
+
 @fast
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), max_size=5), st.integers(1, 5))
 def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None:
