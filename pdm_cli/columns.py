@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from difflib import get_close_matches
 
 import numpy as np
@@ -78,7 +79,8 @@ class ColumnReader:
                 raise DataError(
                     f"{self._file}: column {name}: {stamp[0] if stamp else 'a stamp'} is not one instant "
                     f"in {self._timezone}: clocks were changed",
-                    hint="--timezone +01:00, say, for a log that keeps winter time; else give stamps with their zone",
+                    hint=f"--timezone {_winter_time(self._timezone)} for a log that keeps winter time all year; "
+                    "else give stamps in UTC, or with their zone",
                 ) from exc
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
 
@@ -188,3 +190,12 @@ def to_float(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _winter_time(timezone: str) -> str:
+    """Return how far a zone is from UTC while its clocks are not put forward, such as ``+01:00``."""
+    local = pa.array([datetime(2015, month, 1) for month in (1, 7)], pa.timestamp("s"))
+    utc = pc.assume_timezone(local, timezone).cast(pa.timestamp("s"))
+    minutes = pc.min(pc.subtract(local.cast(pa.int64()), utc.cast(pa.int64()))).as_py() // 60
+    hours, rest = divmod(abs(minutes), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"

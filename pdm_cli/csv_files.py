@@ -81,7 +81,9 @@ class CsvFile:
 
 
 def find_files(folder: Path) -> tuple[dict[Table, list[Path]], list[str]]:
-    """Return the CSV files of each raw table in ``folder``, and the names of CSV files that are of none.
+    """Return the CSV files of each raw table in ``folder``, and the names of those left out.
+
+    Left out are CSV files that are of no table, and files in the folder of a table that are no CSV files.
 
     Raises
     ------
@@ -94,6 +96,8 @@ def find_files(folder: Path) -> tuple[dict[Table, list[Path]], list[str]]:
         match = (_FOLDER if place.is_dir() else _FILE).fullmatch(place.name)
         table = _STEMS.get(match[1].lower()) if match else None
         files = sorted(path for path in place.rglob("*") if _is_csv(path)) if place.is_dir() else [place]
+        if table is not None and files and place.is_dir():
+            others += [str(path.relative_to(folder)) for path in sorted(place.rglob("*")) if _is_left_out(path)]
         if table is None or not files:
             others += [place.name] if _is_csv(place) else []
             continue
@@ -218,6 +222,10 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}…")
 
 
+def _is_left_out(path: Path) -> bool:
+    return path.is_file() and not _is_csv(path) and not path.name.startswith(".")
+
+
 def _is_csv(path: Path) -> bool:
     return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz")) and not path.name.startswith(".")
 
@@ -240,8 +248,13 @@ def _reading(path: Path, name: str) -> Iterator[None]:
 
 
 def _check_letters(name: str, text: str, encoding: str) -> None:
-    """Refuse a file whose letters are of two bytes, but are read as one each."""
+    """Refuse a file whose names of columns are no text, or whose letters are of two bytes, but read as one each."""
     first = text.lstrip().splitlines()[0]
+    if "\ufffd" in first:
+        raise DataError(
+            f"{name}: line 1: a byte that is no {encoding} text in {quote(first)}",
+            hint="--encoding names the right one, such as cp1252",
+        )
     if "\0" in first:
         wanted = "utf-16-be" if first[0] == "\0" else "utf-16-le"
         raise DataError(

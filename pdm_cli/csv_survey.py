@@ -108,6 +108,9 @@ class TableSurvey:
         self.name = names[0] if len(names) == 1 else f"{names[0].partition('/')[0]}/"
         self._check_header()
         self.columns = self.files[0].columns
+        for sensor in self._sensors:
+            if sensor not in self.columns:
+                raise SchemaError(f"{self.name}: no column {sensor!r}", hint="--sensors names columns of the telemetry")
         self.counts = {name: ValueCount() for name in self.columns if name not in wanted}
         self.stamps = StampEvidence()
         self.machine_text: Seen | None = None

@@ -65,6 +65,12 @@ def check_free(folder: Path, *, overwrite: bool, by: str | None = None) -> None:
         )
     foreign = sorted(files - _written_by_pdm(folder))
     if foreign:
+        below = folder / Path(foreign[0]).parts[0]
+        if made_below := manifest.read(below):
+            raise UsageError(
+                f"{folder}: holds {below.name}, which pdm {made_below['command']} wrote",
+                hint="--out names a folder of its own",
+            )
         raise UsageError(
             f"{folder}: not empty, and not written by pdm: {foreign[0]}", hint="--out names a new or empty folder"
         )

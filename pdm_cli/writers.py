@@ -16,6 +16,7 @@ from pathlib import Path
 
 _NAME = re.compile(r"(?P<process>\d+)-(?P<start>\d+)-(?P<machine>[0-9a-f]{8})-")
 _STARTED_FIELD = 22
+_ENDED_STATES = ("Z", "X")
 
 
 class Life(Enum):
@@ -63,13 +64,15 @@ def _is_there(process: int) -> bool:
 
 
 def _start_of(process: int) -> int:
-    """Return when a process started, in ticks of its machine, or 0 where the system does not tell."""
+    """Return when a process started, in ticks of its machine; 0 where the system does not tell, -1 if it has ended."""
     try:
         told = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0
     # The second field is a name in brackets that may hold anything.
-    return int(told.rpartition(")")[2].split()[_STARTED_FIELD - 3])
+    state, *fields = told.rpartition(")")[2].split()
+    # One that was killed keeps its number until its parent, in a container perhaps nobody, asks what became of it.
+    return -1 if state in _ENDED_STATES else int(fields[_STARTED_FIELD - 4])
 
 
 @cache

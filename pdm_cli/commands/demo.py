@@ -41,10 +41,12 @@ def demo(
 
     Example: pdm demo
     """
+    from pdm_cli.commands.run import check_parent
     from pdm_cli.report.forecasts import draw_forecast
     from pdm_cli.report.outcomes import draw_outcomes
     from pdm_cli.report.results import draw_metrics
 
+    check_parent(out)
     folder = Path(out)
     data = folder / "data"
     # The fleet is in the form of the contract: what a config here says of other raw tables is not about it.

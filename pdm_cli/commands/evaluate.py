@@ -174,7 +174,9 @@ def _refuse(failing: list[Gate], metrics: dict[str, Any]) -> None:
     """
     if failing:
         told = ", ".join(_tell(gate, metrics) for gate in failing)
-        hint = "the model does not pass: see which component is worst, and train again on newer data"
+        is_told = any(gate.read(metrics) is not None for gate in failing)
+        worse = "the model does not pass: see which component is worst, and train again on newer data"
+        hint = worse if is_told else "give data with failures, and a span long enough to judge them"
         raise GateNotMet(f"--fail-on {told}", hint=hint, metrics=metrics)
 
 

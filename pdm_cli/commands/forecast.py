@@ -196,14 +196,16 @@ def _prepare_as_trained(recipe: Recipe, asked: PreprocessParams) -> PreprocessPa
 
 def _check_tables(recipe: Recipe, data: Path) -> None:
     from pdm_cli import tables
-    from pdm_cli.schema import RAW_TABLES, TELEMETRY
+    from pdm_cli.schema import FAILURES, MACHINES, RAW_TABLES, TELEMETRY
 
     for table in RAW_TABLES:
         if table.name in recipe.tables and tables.find_table(data, table) is None:
             tables.require_table(data, TELEMETRY)
+            empty = "" if table is MACHINES else ", empty but with its columns if nothing happened"
+            without = "" if table is FAILURES else ", or train without it"
             raise FeatureMismatch(
                 f"{table.file}: not in {data}, but the model was trained with it",
-                hint="give the log, empty but with its columns if nothing happened, or train without it",
+                hint=f"give the table{empty}{without}",
             )
 
 

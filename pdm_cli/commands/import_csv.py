@@ -16,6 +16,7 @@ from pdm_cli.commands.panels import DATA_PANEL, OUTPUT_PANEL
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.folders import list_files
 from pdm_cli.params import Settings
+from pdm_cli.report.page import show_count
 from pdm_cli.report.screen import Screen
 from pdm_cli.schema import FAILURES, MACHINES, RAW_TABLES, TELEMETRY
 
@@ -247,10 +248,11 @@ class _Import:
         if overlap.first is not None and overlap.is_other.any() and self._on_overlap == "refuse":
             first = overlap.first
             named = ", ".join(f"{name} {value}" for name, value in first.key.items())
+            count = show_count(int(overlap.is_other.sum()), "such row")
             raise survey.refuse(
                 first.row,
                 first.column,
-                f"{first.new} for {named}, which {old.name} has with {first.old}; {overlap.is_other.sum():,} such rows",
+                f"{first.new} for {named}, which {old.name} has with {first.old}; {count}",
                 "--on-overlap new or old says which to keep",
             )
         before = sum(count_rows(part) for part in old.parts)
@@ -268,7 +270,8 @@ def _read_surveys(folder: Path, settings: Settings, options: CsvOptions, screen:
 
     found, others = find_files(folder)
     if others:
-        screen.warn(f"left out, as their names are of no table: {', '.join(others[:8])}")
+        more = f" and {len(others) - 8:,} more" if len(others) > 8 else ""
+        screen.warn(f"left out, as they are no CSV files of a table: {', '.join(others[:8])}{more}")
     surveys = [TableSurvey(table, folder, paths, settings.columns, options) for table, paths in found.items()]
     with _progress(screen, "import: looking, MB", surveys) as advance:
         for survey in surveys:

@@ -161,7 +161,7 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
         if events is None:
             continue
         kept = check_events(table, events, spans, findings)
-        _refuse_unknown(table.file, findings, settings)
+        _refuse_unknown(table.file, events, spans, findings, task)
         write_frame(task.out / table.file, kept)
         counts[table.name] = count_kinds(kept[EVENT_COLUMNS[table.name]])
     machines = read_machines(folder, settings.columns)
@@ -259,11 +259,22 @@ def _refuse(findings: dict[str, Finding], settings: Settings) -> None:
             raise DataError(f"telemetry.parquet: {findings[name].told(what)}", hint=hint, **findings[name].as_dict())
 
 
-def _refuse_unknown(file: str, findings: dict[str, Finding], settings: Settings) -> None:
-    unknown = findings["events_without_telemetry"]
-    if unknown.count and settings.preprocess.on_unknown_machine == "refuse":
-        raise DataError(
-            f"{file}: {unknown.told('events of machines that have no telemetry')}",
-            hint="--on-unknown-machine drop leaves them out",
-            **unknown.as_dict(),
-        )
+def _refuse_unknown(
+    file: str, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding], task: Task
+) -> None:
+    """Refuse, or warn of, events of machines without telemetry; where all are such, the names may not be the same."""
+    from pdm_cli.schema import MACHINE
+
+    unknown, is_known = findings["events_without_telemetry"], events[MACHINE].isin(spans.index)
+    if is_known.all():
+        return
+    told = unknown.told("events of machines that have no telemetry")
+    if not is_known.any():
+        here, there = (", ".join(map(str, names[:3])) for names in (events[MACHINE].unique(), spans.index))
+        told = f"none of its machines has telemetry: here {here} …, in the telemetry {there} …"
+    if task.settings.preprocess.on_unknown_machine == "refuse":
+        way_out = "name the machines alike, or " if not is_known.any() else ""
+        hint = f"{way_out}--on-unknown-machine drop leaves them out"
+        raise DataError(f"{file}: {told}", hint=hint, **unknown.as_dict())
+    if not is_known.any():
+        task.screen.warn(f"{file}: {told}; all events are left out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,8 +79,10 @@ def _read_curves(folder: Path, components: list[str]) -> dict[str, tuple[Curve |
     from pdm_cli.core.curves import alert_point, precision_recall
     from pdm_cli.schema import PREDICTIONS
 
-    wanted = ("component", "probability", "alert", "label")
-    frame = tables.read_frame(folder / PREDICTIONS.file, wanted)
+    path, wanted = folder / PREDICTIONS.file, ("component", "probability", "alert", "label")
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    frame = tables.read_frame(path, wanted)
     curves = {}
     for component in components:
         own = frame[frame["component"] == component]

@@ -63,18 +63,12 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force
     UsageError
         If ``out`` is the folder of the raw tables, or a stage's folder holds what the stage did not write.
     """
-    from pdm_cli import manifest
     from pdm_cli.commands.execution import local_folder, read_summary
     from pdm_cli.errors import UsageError
 
     if Path(data).resolve() == local_folder("out", out).resolve():
         raise UsageError(f"--out {out}: is the folder of --data", hint="--out names another folder")
-    made = manifest.read(local_folder("out", out))
-    if made:
-        raise UsageError(
-            f"--out {out}: holds what pdm {made['command']} wrote",
-            hint=f"--out names the folder above, which gets {', '.join(stage.folder for stage in CHAIN)}",
-        )
+    check_parent(out)
     _check_early(data, settings)
     folders = {"data": data}
     for stage in CHAIN:
@@ -86,6 +80,26 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force
         if stage.command == "preprocess":
             _tell_findings(read_summary(stage, Path(target)), target, screen)
     return read_summary(STAGES["train"], Path(folders["model"]))
+
+
+def check_parent(out: str) -> None:
+    """Refuse a folder that is to get the folders of all stages, but is that of one command.
+
+    Raises
+    ------
+    UsageError
+        Naming the command.
+    """
+    from pdm_cli import manifest
+    from pdm_cli.commands.execution import local_folder
+    from pdm_cli.errors import UsageError
+
+    made = manifest.read(local_folder("out", out))
+    if made:
+        raise UsageError(
+            f"--out {out}: holds what pdm {made['command']} wrote",
+            hint=f"--out names the folder above, which gets {', '.join(stage.folder for stage in CHAIN)}",
+        )
 
 
 @contextmanager
@@ -104,12 +118,17 @@ def _check_early(data: str, settings: Settings) -> None:
     from pdm_cli import tables
     from pdm_cli.commands.execution import check_inputs
     from pdm_cli.core.choices import check_choices, check_gap
+    from pdm_cli.core.problem import choose_components
+    from pdm_cli.raw import read_events
     from pdm_cli.schema import FAILURES
 
     check_choices(settings.train)
     check_gap(settings.train, settings.labels)
-    folders = check_inputs(STAGES["preprocess"], {"data": data})
-    tables.require_table(folders["data"], FAILURES)
+    folder = check_inputs(STAGES["preprocess"], {"data": data})["data"]
+    tables.require_table(folder, FAILURES)
+    failures = read_events(folder, FAILURES, settings.columns, settings.preprocess.timezone)
+    if failures is not None:
+        choose_components(failures["failure"], settings.train)
 
 
 def _tell_findings(quality: dict[str, Any], target: str, screen: Screen) -> None:

@@ -69,6 +69,7 @@ def fit(task: Task) -> dict[str, Any]:
     from pdm_cli.commands.sources import read_sources
     from pdm_cli.core.choices import check_choices
     from pdm_cli.core.problem import make_problem
+    from pdm_cli.core.split import more_to_test_on
     from pdm_cli.core.trials import leaderboard
 
     check_choices(task.settings.train)
@@ -85,6 +86,11 @@ def fit(task: Task) -> dict[str, Any]:
     board = leaderboard(training.search)
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
     metrics = _test(task, problem, table, made)
+    if not metrics["events"]["failures"]:
+        task.screen.warn(
+            "no failure could be judged in the test, which then tells little of the model: "
+            f"{more_to_test_on(task.settings.train)}"
+        )
     clock.lap("test")
     return {
         "schema": "pdm.train/1",

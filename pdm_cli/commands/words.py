@@ -17,6 +17,7 @@ _PACKAGE_MANAGER = re.compile(
 _SHARED = ("pdm run", "pdm config")
 # Words that begin like these may be meant for pdm itself.
 _OPTIONS_OF_ROOT = ("--vers", "--h", "-h")
+_NO_VALUE = re.compile(r"Option '(.+?)' requires an argument\.?")
 # Typer tells only in words which commands are near.
 _NO_COMMAND = re.compile(r"No such command '(.*?)'(?:\. Did you mean '(.*?)'.*)?\.?")
 
@@ -35,6 +36,10 @@ def explain_usage(error: typer.TyperException) -> UsageError:
     if command and path == "pdm" and _PACKAGE_MANAGER.fullmatch(command[1]):
         return _package_manager(command[1])
     option = getattr(error, "option_name", None)
+    if bare := _NO_VALUE.fullmatch(error.message):
+        return UsageError(f"{bare[1]}: needs a value", hint="is a variable of your script not set?")
+    if option and path == "pdm" and (meant := _find_of_root(option)):
+        return UsageError(f"no such option: {option}", hint=f"did you mean pdm {meant}?")
     if option and path == "pdm" and not option.startswith(_OPTIONS_OF_ROOT):
         # pdm by itself has hardly any: it is meant for the command.
         return UsageError(f"{option} stands before the command", hint=f"pdm COMMAND {option}")
@@ -42,7 +47,8 @@ def explain_usage(error: typer.TyperException) -> UsageError:
         return UsageError(f"{option}: options of the command stand behind it", hint=f"pdm submit … COMMAND {option} …")
     near = getattr(error, "possibilities", None)
     if command:
-        message, right = f"no such command {command[1]!r}", command[2] and f"{path} {command[2]}"
+        right = "--help" if command[1] == "help" else command[2]
+        message, right = f"no such command {command[1]!r}", right and f"{path} {right}"
     else:
         message = error.message if near else error.format_message()
         message, right = message[:1].lower() + message[1:].rstrip("."), near and near[0]
@@ -50,9 +56,19 @@ def explain_usage(error: typer.TyperException) -> UsageError:
     message = " ".join(message.split())
     message = message.replace("Value error, ", "").replace("Input should be", "should be") + _tell_given(error)
     hint = f"did you mean {right}?" if right else f"{path} --help shows what it takes"
+    if path == "pdm run" and "'--threshold'" in message:
+        hint = "here --threshold is of the anomalies; how alerts are chosen is said by --alert-rule"
     if path in _SHARED and (command or message.startswith("missing")):
         hint += f"; the package manager PDM is python -m {path} (this program is also called pdm-cli)"
     return UsageError(message, hint=hint)
+
+
+def _find_of_root(option: str) -> str | None:
+    """Return the option of ``pdm`` itself that is meant, if one is."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(option, ("--version", "--help"), n=1, cutoff=0.7)
+    return "--version" if option in ("-V", "-v") else near[0] if near else None
 
 
 def _is_of_a_stage(option: str) -> bool:

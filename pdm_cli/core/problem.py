@@ -192,7 +192,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     if train.split != "time":
         held_out = hold_out_machines(len(instants.machines), share=train.test_share, seed=train.seed)
     failures = _read_failures(sources)
-    components = _components(failures, train)
+    components = choose_components(failures["failure"], train)
     context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
     problem = Problem(
         context=context,
@@ -221,8 +221,24 @@ def _read_failures(sources: Sources) -> pd.DataFrame:
     return sources.events["failures"].rename(columns={"kind": "failure"})
 
 
-def _components(failures: pd.DataFrame, train: TrainParams) -> list[str]:
-    failed = sorted(failures["failure"].unique())
+def choose_components(failed_ones: pd.Series, train: TrainParams) -> list[str]:
+    """Return the components to learn.
+
+    Parameters
+    ----------
+    failed_ones : Series of str
+        The component of each failure.
+    train : TrainParams
+        ``components``; all that failed where there are none.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is no failure.
+    DataError
+        If one that is asked for never failed.
+    """
+    failed = sorted(failed_ones.unique())
     if not failed:
         raise NotEnoughData("failures.parquet: the table is empty (0 rows)", hint="train learns from past failures")
     unknown = [name for name in train.components if name not in failed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.core.feature_words import tell_value
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+# Fewer would show no course of time.
+_LEAST_WIDTH = 14
 # Eight heights for terminals without blocks: the more ink, the higher.
 _LETTERS = "_.-:=+*#"
 
@@ -48,13 +51,21 @@ class Sparkline:
         """Yield the line."""
         from rich.text import Text
 
-        yield Text(self.draw(_LETTERS if options.ascii_only else _BLOCKS), no_wrap=True, overflow="crop")
+        line = Sparkline(self._pooled(options.max_width), self._low, self._high)
+        yield Text(line.draw(_LETTERS if options.ascii_only else _BLOCKS), no_wrap=True, overflow="crop")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         """Return the width: a character a number."""
         from rich.measure import Measurement
 
-        return Measurement(len(self._values), len(self._values))
+        return Measurement(min(_LEAST_WIDTH, len(self._values)), len(self._values))
+
+    def _pooled(self, width: int) -> Sequence[float | None]:
+        """Return as many means as there is room for, the last one of the latest values."""
+        share = -(-len(self._values) // max(width, 1))
+        ends = range(len(self._values), 0, -share)
+        pieces = [[v for v in self._values[max(end - share, 0) : end] if v is not None] for end in reversed(ends)]
+        return [fmean(piece) if piece else None for piece in pieces]
 
 
 def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
@@ -106,4 +117,4 @@ def _tell_usual(name: str, usual: dict[str, Any]) -> str:
 
 def _days(before: dict[str, Any]) -> str:
     spans = len(next(iter(before["sensors"].values())))
-    return f"{spans * before['span_hours'] / 24:g} days before, means of {before['span_hours']} h"
+    return f"{spans * before['span_hours'] / 24:g} days before"

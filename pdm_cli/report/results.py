@@ -40,6 +40,8 @@ _MOST_COMPONENTS = 12
 _MOST_REASONS = 10
 # Lower levels of alerts would read .000.
 _LEAST_LEVEL = 0.001
+# Higher ones would read 1.000, which none reaches.
+_MOST_LEVEL = 0.9995
 
 
 def tell_findings(quality: dict[str, Any]) -> list[str]:
@@ -225,14 +227,15 @@ def _warning_time(metrics: dict[str, Any]) -> str:
 
 
 def _not_judged(metrics: dict[str, Any]) -> str:
-    """Return the end of a line: how many failures of the test span are left out, and why."""
+    """Return the end of a line: how many failures from the start of the test on are left out, and why."""
     counts = metrics["events"]["not_judged"]
     reasons = {
-        "early": f"within {metrics['split']['horizon_hours']:g} h of its start, so that warnings could lie before it",
+        "early": f"within {metrics['split']['horizon_hours']:g} h of the start of the test, so that warnings could lie "
+        "before it",
         "no_telemetry": "of machines whose telemetry had ended",
     }
     told = [f"{counts[name]:,} {reason}" for name, reason in reasons.items() if counts[name]]
-    return f"; not judged, though in the test span: {', '.join(told)}" if told else ""
+    return f"; not judged: {', '.join(told)}" if told else ""
 
 
 def _scores(row: dict[str, Any]) -> list[str]:
@@ -248,6 +251,8 @@ def show_level(value: float) -> str:
     """Return the probability at which an alert goes on or off; one above 1 is never reached."""
     if value > 1:
         return "never"
+    if value > _MOST_LEVEL:
+        return f"{value:.5f}"
     return f"{value:.3f}" if value >= _LEAST_LEVEL else f"{value:.2g}"
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ERROR_SCHEMA = "pdm.error/1"
 # Without a terminal, say no more often than this that work goes on.
 _SECONDS_BETWEEN_LINES = 10.0
+# All tables fit this.
+_LEAST_WIDTH = 80
 
 
 class Prose(str):
@@ -107,10 +109,16 @@ class Screen:
         if self.as_json:
             self._print_json(payload)
             return
-        console = _console(sys.stdout)
+        console = wide = _console(sys.stdout)
+        if console.width < _LEAST_WIDTH:
+            # On a narrow terminal the lines of tables break; columns that were left out would be lost.
+            wide = _console(sys.stdout, _LEAST_WIDTH)
         for table in tables():
-            is_prose = isinstance(table, Prose) and console.is_terminal
-            console.print(table, soft_wrap=isinstance(table, str) and not is_prose)
+            if isinstance(table, str):
+                is_prose = isinstance(table, Prose) and console.is_terminal
+                console.print(table, soft_wrap=not is_prose)
+            else:
+                wide.print(table)
         console.file.flush()
 
     def line(self, text: str) -> None:
@@ -170,9 +178,10 @@ class Screen:
         print(json.dumps(content, indent=2, ensure_ascii=False, default=str), flush=True)  # noqa: T201 - the one printer
 
 
-def _console(stream: Any) -> Console:
+def _console(stream: Any, width: int | None = None) -> Console:
     from pdm_cli.report.console import PlainConsole
 
-    # Piped output is not cut to the width of a terminal that is not there.
-    width = None if stream.isatty() else 500
+    if not stream.isatty():
+        # Piped output is not cut to the width of a terminal that is not there.
+        width = 500
     return PlainConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)

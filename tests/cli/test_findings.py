@@ -90,3 +90,19 @@ def test_who_foretells_is_told_nothing_of_what_can_be_learned(raw: Path, work: P
     assert outcome.code == 0
     assert "can be learned" not in outcome.stderr
     assert "two components" not in outcome.stderr
+
+
+def test_events_whose_machines_are_named_otherwise_are_told_with_both_names(
+    raw: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    edit_failures(raw, lambda table: table.assign(machineID=table["machineID"] + 900))
+    words = ("preprocess", "--data", raw, "--out", tmp_path / "prepared")
+    outcome = pdm(*words)
+    assert outcome.code == 4
+    assert "failures.parquet: none of its machines has telemetry: here 901, 902, 903 …, in the telemetry 1, 2, 3 …" in (
+        outcome.stderr
+    )
+    assert "hint: name the machines alike, or --on-unknown-machine drop leaves them out" in outcome.stderr
+    outcome = pdm(*words, "--on-unknown-machine", "drop")
+    assert outcome.code == 0
+    assert "warning: failures.parquet: none of its machines has telemetry" in outcome.stderr

@@ -73,7 +73,7 @@ def test_names_of_the_original_set_parts_and_gz(logs: Path, pdm: Pdm) -> None:
     write(logs, PdM_machines="machineID,model,age\n1,model3,18\n2,,7\n", other="x\n")
     outcome = pdm("import", logs, "--out", logs.parent / "raw", "--json")
     assert outcome.code == 0, outcome.stderr
-    assert "left out, as their names are of no table: other.csv" in outcome.stderr
+    assert "left out, as they are no CSV files of a table: other.csv" in outcome.stderr
     raw = logs.parent / "raw"
     assert telemetry(raw)["machineID"].tolist() == [1, 1, 2, 3]
     assert telemetry(raw)["volt"].iloc[3] == 5

@@ -210,3 +210,24 @@ def test_tables_of_which_there_is_no_log_are_not_removed(pdm: Pdm, logs: Path) -
     assert outcome.code == 2
     assert "has machines, of which there are no logs" in outcome.stderr
     assert {path.name: path.read_bytes() for path in raw.iterdir()} == before
+
+
+def test_a_head_in_another_encoding_is_refused(logs: Path, pdm: Pdm) -> None:
+    latin = ROWS.replace("volt", "Öldruck").encode("cp1252")
+    stderr = refuse(pdm, write(logs, telemetry=latin)).stderr
+    assert "telemetry.csv: line 1: a byte that is no utf-8 text" in stderr
+    assert "--encoding names the right one, such as cp1252" in stderr
+    assert "Öldruck" in read(pdm, logs, "--encoding", "cp1252").columns
+
+
+def test_sensors_that_are_no_columns_are_refused(logs: Path, pdm: Pdm) -> None:
+    assert "no column 'rotat'" in refuse(pdm, write(logs, telemetry=ROWS), "--sensors", "volt,rotat").stderr
+
+
+def test_parts_that_are_no_csv_files_are_told(logs: Path, pdm: Pdm) -> None:
+    (logs / "telemetry").mkdir()
+    (logs / "telemetry" / "2015-01.csv").write_text(ROWS)
+    (logs / "telemetry" / "2015-02.txt").write_text(ROWS)
+    outcome = pdm("import", logs, "--out", logs.parent / "raw")
+    assert outcome.code == 0
+    assert "left out, as they are no CSV files of a table: telemetry/2015-02.txt" in outcome.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -81,6 +82,29 @@ def test_a_signal_while_optuna_is_loaded_is_no_bug(work: Path, tmp_path: Path) -
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 130, done.stderr
     assert done.stderr.endswith("warning: interrupted; unfinished outputs are as they were\n")
+
+
+def test_a_closed_stdout_is_no_reason_to_fail(work: Path, fleet: Path, tmp_path: Path) -> None:
+    words = [*PDM, "predict", "--data", fleet, "--model", work / "model", "--out", tmp_path / "out"]
+    command = f"{shlex.join(map(str, words))} >&-"
+    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "worklist.csv").is_file()
+
+
+def test_one_that_was_killed_and_that_nobody_asked_after_blocks_no_folder(work: Path, tmp_path: Path) -> None:
+    words = [*PDM, "train", "--prepared", str(work / "prepared"), "--out", str(tmp_path / "model"), "--fast"]
+    process = subprocess.Popen([*words, "--trees", "100000"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "trying" in line:
+            break
+    process.kill()
+    # Not waited for: it stays a zombie, whose number is in use.
+    process.stderr.read()
+    again = subprocess.run([*words, "--trees", "5"], capture_output=True, text=True, check=False)
+    process.wait()
+    assert again.returncode == 0, again.stderr
 
 
 def test_a_terminal_shows_the_folds_of_a_trial(work: Path, tmp_path: Path) -> None:

@@ -64,6 +64,11 @@ def test_a_table_of_metrics_fits_80_columns_with_every_digit(evaluated: str) -> 
     assert any(re.match(r" comp1 +0\.\d{3} +0\.\d{4} +0\.\d{3} +0\.\d{4} ", line) for line in lines)
 
 
+def test_a_narrow_terminal_breaks_lines_and_loses_no_column(work: Path, fleet: Path) -> None:
+    words = ("evaluate", "--model", work / "model", "--data", fleet, "-q")
+    assert re.search(r"comp1 +0\.\d{3} +0\.\d{4} ", without_codes(on_terminal(*words, columns=60)))
+
+
 def test_a_terminal_is_told_what_comes_next_and_a_pipe_is_not(work: Path, fleet: Path, tmp_path: Path) -> None:
     words = ("run", "--data", fleet, "--out", work, "--jobs", 1, *QUICK)
     model = work / "model"

@@ -67,6 +67,8 @@ def test_run_refuses_what_training_would_refuse_before_the_long_work(raw: Path, 
     words = ("run", "--data", raw, "--out", tmp_path / "out")
     outcome = pdm(*words, "--cutoff", "2015-03-01", "--test-start", "2015-02-01")
     assert_clear(outcome, 2, "less than the gap", "or later")
+    outcome = pdm(*words, "--components", "comp1,comp7")
+    assert_clear(outcome, 4, "failures.parquet: no failures of comp7", "--components takes comp1, comp2, comp3, comp4")
     (raw / "failures.parquet").unlink()
     assert_clear(pdm(*words), 4, f"failures.parquet: not in {raw}", "the folder holds")
     assert not (tmp_path / "out").exists()

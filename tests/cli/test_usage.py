@@ -20,6 +20,16 @@ BAD_USAGE = {
         "no such option: --horizn-hours",
         "did you mean --horizon-hours?",
     ),
+    "option without its value": (
+        ("train", "--prepared", "x", "--out"),
+        "--out: needs a value",
+        "variable of your script",
+    ),
+    "no setting's value": (("run", "--data", "x", "--out", "y", "--cutoff"), "--cutoff: needs a value", "variable"),
+    "version misspelt": (("--verison",), "no such option: --verison", "did you mean pdm --version?"),
+    "version in short": (("-V",), "no such option: -V", "did you mean pdm --version?"),
+    "help as a command": (("help",), "no such command 'help'", "did you mean pdm --help?"),
+    "alerts of a run": (("run", "--data", "x", "--out", "y", "--threshold", "cost"), "'cost'", "by --alert-rule"),
     "option in front": (("--json", "preprocess"), "--json stands before the command", "pdm COMMAND --json"),
     "option like no other": (("preprocess", "--zzz", "x"), "no such option: --zzz", "pdm preprocess --help"),
     "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
@@ -51,6 +61,50 @@ def test_commands_of_both_tell_the_package_manager_s_way_where_its_words_are_use
     outcome = pdm(*words)
     assert outcome.code == 2
     assert f"the package manager PDM is python -m pdm {words[0]} (this program is also called" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "message"),
+    [
+        ('[train]\nalert_rule = "recal=0.9"\n', {}, "pdm-cli.toml: alert_rule: "),
+        ('[train]\nalgorithms = ["xgbost"]\n', {}, "pdm-cli.toml: algorithms: "),
+        ("", {"PDM_CLI_ALERT_RULE": "foo"}, "environment: PDM_CLI_ALERT_RULE: "),
+    ],
+)
+def test_what_a_config_or_the_environment_says_wrong_is_theirs(
+    text: str,
+    variables: dict[str, str],
+    message: str,
+    work: Path,
+    pdm: Pdm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pdm-cli.toml").write_text(text)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    outcome = pdm("train", "--prepared", work / "prepared", "--out", tmp_path / "model")
+    assert outcome.code == 3
+    assert f"error: {message}" in outcome.stderr
+
+
+def test_a_gate_of_a_config_is_the_config_s(
+    work: Path, fleet: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pdm-cli.toml").write_text('[evaluate]\nfail_on = ["foo>1"]\n')
+    outcome = pdm("evaluate", "--data", fleet, "--model", work / "model")
+    assert outcome.code == 3
+    assert "error: pdm-cli.toml: fail_on: " in outcome.stderr
+
+
+def test_a_folder_of_another_command_in_the_output_folder_is_told_as_such(work: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = pdm("predict", "--data", fleet, "--model", work / "model", "--out", work, "--overwrite")
+    assert_clear(outcome, 2, f"{work}: holds anomalies, which pdm detect-anomalies wrote", "--out names a folder")
+    outcome = pdm("demo", "--out", work / "model")
+    assert_clear(outcome, 2, "holds what pdm train wrote", "--out names the folder above")
+    assert not (work / "model" / "data").exists()
 
 
 def test_output_folder_that_is_not_empty_needs_overwrite(work: Path, fleet: Path, pdm: Pdm) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 
@@ -120,10 +121,18 @@ def test_sparklines_rise_with_the_values() -> None:
     assert Sparkline([0.5], 0.0, 1.0).draw("abc") == "b"
 
 
+def test_a_narrow_sparkline_shows_means_that_end_with_the_latest() -> None:
+    stream = io.StringIO()
+    values = [0.0] * 50 + [None] * 4 + [4.0, 8.0]
+    Console(file=stream, width=28).print(Sparkline(values, 0.0, 8.0))
+    assert stream.getvalue() == "▁" * 25 + "  ▆\n"
+    stream = io.StringIO()
+    Console(file=stream, width=20).print(Sparkline([0.0, 8.0]))
+    assert stream.getvalue() == "▁█\n"
+
+
 @pytest.mark.parametrize(("encoding", "line"), [("utf-8", "▁█\n"), ("ascii", "_#\n")])
 def test_sparklines_have_letters_where_blocks_cannot_be_written(encoding: str, line: str) -> None:
-    import io
-
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     Console(file=stream, width=80).print(Sparkline([1.0, 2.0]))
     stream.flush()
