@@ -65,10 +65,11 @@ def check_free(folder: Path, *, overwrite: bool, by: str | None = None) -> None:
         )
     foreign = sorted(files - _written_by_pdm(folder))
     if foreign:
-        below = folder / Path(foreign[0]).parts[0]
-        if made_below := manifest.read(below):
+        below, _, name = foreign[0].partition("/")
+        made_below = manifest.read(folder / below)
+        if made_below and name in (*made_below["outputs"], manifest.MANIFEST_FILE):
             raise UsageError(
-                f"{folder}: holds {below.name}, which pdm {made_below['command']} wrote",
+                f"{folder}: holds {below}, which pdm {made_below['command']} wrote",
                 hint="--out names a folder of its own",
             )
         raise UsageError(

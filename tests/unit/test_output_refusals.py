@@ -145,7 +145,7 @@ def test_fetched_logs_do_not_make_a_folder_foreign(tmp_path: Path, has_results: 
 
 def test_logs_of_someone_else_are_kept(tmp_path: Path) -> None:
     write_logs(tmp_path / "other", command="preprocess")
-    assert_refused(tmp_path / "other", overwrite=True, message="not written by pdm: logs/job.txt", hint="--out")
+    assert_refused(tmp_path / "other", overwrite=True, message="holds logs, which pdm preprocess wrote", hint="--out")
     write_logs(tmp_path / "out")
     (tmp_path / "out/logs/mine.txt").write_text("what I saw")
     assert_refused(tmp_path / "out", overwrite=True, message="not written by pdm: logs/mine.txt", hint="--out")
