@@ -9,10 +9,11 @@ from pdm_cli.errors import EXIT_INTERRUPTED
 
 def main() -> None:
     """Run the command line; imported late, for worker processes import this module and need no command line."""
-    for name in ("stdout", "stderr"):
-        # A stream that the caller has closed takes nothing, and is no reason to fail.
+    # A stream that the caller has closed takes and gives nothing, and is no reason to fail. In this order, the lowest
+    # number first, each gets its own again, which else the next file would get.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_default:
         # Until the command line is there to say it: nothing has been begun yet.

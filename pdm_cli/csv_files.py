@@ -22,13 +22,13 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.folders import list_files
-from pdm_cli.schema import RAW_TABLES, Table
 
 Advance = Callable[[int], None]
 # Bytes decoded at a time; a piece has as many rows as stand in them.
 BLOCK_BYTES = 8 << 20
 _SEPARATORS = (",", ";", "\t", "|")
+# What Python puts for a byte that is no text.
+_NO_TEXT = "\ufffd"
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 200
 _BOMS = (
@@ -38,9 +38,6 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_FILE = re.compile(r"(?:pdm_)?([a-z]+)\.csv(?:\.gz)?", re.IGNORECASE)
-_FOLDER = re.compile(r"(?:pdm_)?([a-z]+)", re.IGNORECASE)
-_STEMS = {**{table.name: table for table in RAW_TABLES}, "maintenance": RAW_TABLES[2]}
 # How Excel is told the separator.
 _SEPARATOR_LINE = re.compile(r"sep=([^\r\n\"])(?:\r\n|\r|\n)", re.IGNORECASE)
 # Values may be as long as they are: Python's own limit is for files of strangers.
@@ -78,51 +75,6 @@ class CsvFile:
     def columns(self) -> tuple[str, ...]:
         """Columns that are read: all but the index that pandas writes."""
         return tuple(name for name in self.header if not _INDEX.fullmatch(name))
-
-
-def find_files(folder: Path) -> tuple[dict[Table, list[Path]], list[str]]:
-    """Return the CSV files of each raw table in ``folder``, and the names of those left out.
-
-    Left out are CSV files that are of no table, and files in the folder of a table that are no CSV files.
-
-    Raises
-    ------
-    SchemaError
-        If there is none at all, or two of one table.
-    """
-    found: dict[Table, list[Path]] = {}
-    others = []
-    for place in sorted(folder.iterdir()):
-        match = (_FOLDER if place.is_dir() else _FILE).fullmatch(place.name)
-        table = _STEMS.get(match[1].lower()) if match else None
-        files = sorted(path for path in place.rglob("*") if _is_csv(path)) if place.is_dir() else [place]
-        if table is not None and files and place.is_dir():
-            others += [str(path.relative_to(folder)) for path in sorted(place.rglob("*")) if _is_left_out(path)]
-        if table is None or not files:
-            others += [place.name] if _is_csv(place) else []
-            continue
-        if table in found:
-            raise SchemaError(
-                f"{place.name}: {found[table][0].relative_to(folder)} is of the table {table.name}, too",
-                hint="keep one of the two, or make them parts in one folder",
-            )
-        found[table] = files
-    if not found:
-        raise _no_tables(folder)
-    return {table: found[table] for table in RAW_TABLES if table in found}, others
-
-
-def _no_tables(folder: Path) -> SchemaError:
-    tables = [path.name for table in RAW_TABLES for path in list_files(folder, table)]
-    if tables:
-        return SchemaError(
-            f"{folder}: {', '.join(tables[:8])}: tables in Parquet, no CSV files",
-            hint="Parquet needs no import: the other commands read such tables as they are",
-        )
-    there = ", ".join(path.name for path in islice(sorted(folder.iterdir()), 8))
-    wanted = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)
-    told = f"no table among {there}" if there else "is empty"
-    return SchemaError(f"{folder}: {told}", hint=f"wanted {wanted}, or names such as PdM_errors.csv")
 
 
 def open_file(path: Path, name: str, *, encoding: str, separator: str, wanted: Sequence[str]) -> CsvFile:
@@ -164,6 +116,7 @@ def open_file(path: Path, name: str, *, encoding: str, separator: str, wanted: S
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     header = next(row for row in reader if row)
     names, lines = tuple(part.strip() for part in header), reader.line_num + (told is not None)
+    _check_names(name, names, lines, sample, encoding)
     file = CsvFile(path, name, encoding, separator, names, lines)
     twice = [column for column in file.columns if file.columns.count(column) > 1]
     if twice:
@@ -222,14 +175,6 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}…")
 
 
-def _is_left_out(path: Path) -> bool:
-    return path.is_file() and not _is_csv(path) and not path.name.startswith(".")
-
-
-def _is_csv(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz")) and not path.name.startswith(".")
-
-
 def _open(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
@@ -248,19 +193,27 @@ def _reading(path: Path, name: str) -> Iterator[None]:
 
 
 def _check_letters(name: str, text: str, encoding: str) -> None:
-    """Refuse a file whose names of columns are no text, or whose letters are of two bytes, but read as one each."""
+    """Refuse a file whose letters are of two bytes, but are read as one each."""
     first = text.lstrip().splitlines()[0]
-    if "\ufffd" in first:
-        raise DataError(
-            f"{name}: line 1: a byte that is no {encoding} text in {quote(first)}",
-            hint="--encoding names the right one, such as cp1252",
-        )
     if "\0" in first:
         wanted = "utf-16-be" if first[0] == "\0" else "utf-16-le"
         raise DataError(
             f"{name}: line 1: a NUL beside the letters, so that the file is no {encoding} text",
             hint=f"--encoding {wanted} may be what it is",
         )
+
+
+def _check_names(name: str, names: Sequence[str], line: int, sample: bytes, encoding: str) -> None:
+    """Refuse names of columns with bytes that are no text of the encoding."""
+    bad = next((column for column in names if _NO_TEXT in column), None)
+    # An earlier program may have written the very sign for it.
+    if bad is None or (encoding.startswith("utf") and _NO_TEXT.encode(encoding.removesuffix("-sig")) in sample):
+        return
+    other = "cp1252" if encoding.startswith("utf-8") else "utf-8"
+    raise DataError(
+        f"{name}: line {line}: a byte that is no {encoding} text in the name of a column, {quote(bad)}",
+        hint=f"--encoding names the right one, such as {other}",
+    )
 
 
 def _find_separator(name: str, text: str, is_cut: bool, wanted: Sequence[str]) -> str:

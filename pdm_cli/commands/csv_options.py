@@ -63,7 +63,7 @@ def check_ports(folder: str, out: str, *, append: bool, overwrite: bool) -> tupl
 
 def _check_replaced(source: Path, target: Path) -> None:
     """Refuse to replace tables by fewer: those that are not imported anew would be lost."""
-    from pdm_cli.csv_files import find_files
+    from pdm_cli.csv_folder import find_files
     from pdm_cli.folders import list_files
 
     found, _ = find_files(source)

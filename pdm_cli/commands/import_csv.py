@@ -265,7 +265,7 @@ class _Import:
 
 def _read_surveys(folder: Path, settings: Settings, options: CsvOptions, screen: Screen) -> list[TableSurvey]:
     """Read all CSV files once, to see what their columns hold."""
-    from pdm_cli.csv_files import find_files
+    from pdm_cli.csv_folder import find_files
     from pdm_cli.csv_survey import TableSurvey
 
     found, others = find_files(folder)

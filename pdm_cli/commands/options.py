@@ -5,20 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import Field
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from pdm_cli.commands.panels import AZURE_PANEL, DATA_PANEL, MODEL_PANEL, OUTPUT_PANEL
 from pdm_cli.config import option_name, section_fields
-from pdm_cli.errors import ConfigError, PdmError, UsageError
+from pdm_cli.errors import ConfigError, UsageError
 from pdm_cli.params import SECTIONS
 from pdm_cli.report.screen import Screen
-
-if TYPE_CHECKING:
-    from pdm_cli.config import Resolved
 
 _ALIASES = {"smooth_hours": "--smooth", "time_budget_seconds": "--time-budget", "alert_rule": "--threshold"}
 # A longer default would be cut off in the help.
@@ -70,11 +68,9 @@ def with_settings(
             if not is_bound:
                 command(**values)
                 return
-            bound, resolved = _resolve(sections, values)
-            try:
+            bound, origins = bind_with_origins(sections, values)
+            with blaming(origins):
                 command(**bound)
-            except UsageError as error:
-                raise _name_origin(error, resolved.origins) from error
 
         kept = [p for p in own if p.name not in ("settings", "screen") and p.kind is not p.VAR_KEYWORD]
         first = [p for p in kept if get_args(p.annotation)[-1].rich_help_panel != OUTPUT_PANEL]
@@ -101,10 +97,11 @@ def bind(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     dict
         The command's own parameters, ``settings`` and ``screen``.
     """
-    return _resolve(sections, values)[0]
+    return bind_with_origins(sections, values)[0]
 
 
-def _resolve(sections: Sequence[str], values: Mapping[str, Any]) -> tuple[dict[str, Any], Resolved]:
+def bind_with_origins(sections: Sequence[str], values: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """Return what :func:`bind` does, and setting to where its value came from, for :func:`blaming`."""
     from pdm_cli.config import resolve
 
     rest = dict(values)
@@ -112,20 +109,35 @@ def _resolve(sections: Sequence[str], values: Mapping[str, Any]) -> tuple[dict[s
     options = {name: rest.pop(name) for name in names if name in rest}
     screen = Screen(**{name: rest.pop(name) for name in _talking_options()})
     resolved = resolve(options, config=rest.pop("config"))
-    return {**rest, "settings": resolved.settings, "screen": screen}, resolved
+    return {**rest, "settings": resolved.settings, "screen": screen}, resolved.origins
 
 
-def _name_origin(error: UsageError, origins: Mapping[str, str]) -> PdmError:
-    """Return an error of a setting as one of the config file or the environment, where the value is from there."""
-    # One setting may have two options.
-    found = re.match(r"(--[a-z-]+)( \(or --.*?\))?", error.message)
-    named = {option_name(key): key for key in origins} | {alias: key for key, alias in _ALIASES.items()}
-    key = named.get(found[1]) if found else None
-    origin = origins[key] if key else "option"
-    if found is None or origin in ("option", "default"):
-        return error
-    place = origin if origin.startswith("environment") else f"{origin}: {key}"
-    return ConfigError(f"{place}{error.message[found.end() :]}", hint=error.hint, **error.details)
+@contextmanager
+def blaming(origins: Mapping[str, str]) -> Iterator[None]:
+    """Turn errors that blame an option into ones of the config file or the environment, where these gave the value.
+
+    Where an error names an option that was given, too, it stays: the two do not go together, and what was given last is
+    the first to be mended.
+
+    Parameters
+    ----------
+    origins : mapping
+        Setting to where its value came from.
+    """
+    try:
+        yield
+    except UsageError as error:
+        named = {option_name(key): key for key in origins} | {alias: key for key, alias in _ALIASES.items()}
+        # One setting may have two options.
+        found = re.match(r"(--[a-z-]+)( \(or --.*?\))?", error.message)
+        mentioned = re.findall(r"--[a-z-]+", f"{error.message} {error.hint or ''}")
+        given = {name for name in mentioned if origins.get(named.get(name, "")) == "option"}
+        key = named.get(found[1]) if found else None
+        if found is None or key is None or given or origins[key] == "default":
+            raise
+        origin = origins[key]
+        place = origin if origin.startswith("environment") else f"{origin}: {key}"
+        raise ConfigError(f"{place}{error.message[found.end() :]}", hint=error.hint, **error.details) from error
 
 
 def _common_options() -> list[inspect.Parameter]:

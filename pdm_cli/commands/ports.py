@@ -28,8 +28,8 @@ def check_port(port: Port, folder: Path) -> None:
     check_folder(f"--{port.name}", folder, port.holds)
     made = manifest.read(folder)
     maker = str(made.get("command")) if made else ""
-    # Prepared tables are raw ones, too: the same, only cleaned.
-    if maker in STAGES and maker != (port.made_by or "preprocess"):
+    # Prepared tables are no raw ones: they are in UTC already, their gaps are rows, and what was found in them is gone.
+    if maker in STAGES and maker != port.made_by:
         raise UsageError(
             f"--{port.name} {folder}: holds what pdm {maker} wrote",
             hint=f"--{port.name} names the folder with {port.holds}",

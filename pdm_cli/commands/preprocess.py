@@ -263,6 +263,7 @@ def _refuse_unknown(
     file: str, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding], task: Task
 ) -> None:
     """Refuse, or warn of, events of machines without telemetry; where all are such, the names may not be the same."""
+    from pdm_cli.core.split import name_some
     from pdm_cli.schema import MACHINE
 
     unknown, is_known = findings["events_without_telemetry"], events[MACHINE].isin(spans.index)
@@ -270,8 +271,8 @@ def _refuse_unknown(
         return
     told = unknown.told("events of machines that have no telemetry")
     if not is_known.any():
-        here, there = (", ".join(map(str, names[:3])) for names in (events[MACHINE].unique(), spans.index))
-        told = f"none of its machines has telemetry: here {here} …, in the telemetry {there} …"
+        here, there = (name_some([*map(str, names)]) for names in (events[MACHINE].unique(), spans.index))
+        told = f"none of its machines has telemetry: here {here}, in the telemetry {there}"
     if task.settings.preprocess.on_unknown_machine == "refuse":
         way_out = "name the machines alike, or " if not is_known.any() else ""
         hint = f"{way_out}--on-unknown-machine drop leaves them out"

@@ -21,7 +21,7 @@ from typing import Any
 from pdm_cli import __version__, manifest, outputs
 from pdm_cli.commands.execution import list_input_files, local_folder
 from pdm_cli.commands.helping import make_command
-from pdm_cli.commands.options import bind
+from pdm_cli.commands.options import bind_with_origins, blaming
 from pdm_cli.commands.ports import check_port
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.config import option_words, resolve, section_fields
@@ -105,7 +105,7 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
     parser = _parser_of(command)
     values = dict(parser.make_context(f"pdm submit {command}", list(words[1:])).params)
     values["config"] = values["config"] or config
-    bound = bind(list_sections(SUBMITTED[command]), values)
+    bound, origins = bind_with_origins(list_sections(SUBMITTED[command]), values)
     ports = {port.name: bound[port.name] for port in _given_ports(command) if bound[port.name] is not None}
     call = Call(
         command,
@@ -117,7 +117,8 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
         config=values["config"],
         screen=bound["screen"],
     )
-    _check(call)
+    with blaming(origins):
+        _check(call)
     return call
 
 

@@ -68,7 +68,7 @@ def _find_of_root(option: str) -> str | None:
     from difflib import get_close_matches
 
     near = get_close_matches(option, ("--version", "--help"), n=1, cutoff=0.7)
-    return "--version" if option in ("-V", "-v") else near[0] if near else None
+    return "--version" if option == "-V" else near[0] if near else None
 
 
 def _is_of_a_stage(option: str) -> bool:

@@ -79,7 +79,7 @@ def check_gap(train: TrainParams, labels: LabelsParams) -> None:
     cutoff, test_start, gap = microseconds(train.cutoff), microseconds(train.test_start), least_gap_us(train, labels)
     if test_start - cutoff < gap:
         raise UsageError(
-            f"--test-start {show(test_start)}: less than the gap of {gap / US_PER_HOUR:g} h after the cutoff "
+            f"--test-start {show(test_start)}: less than the gap of {gap / US_PER_HOUR:g} h after --cutoff "
             f"{show(cutoff)}",
             hint=f"--test-start {show(cutoff + gap)} or later: labels look {labels.horizon_hours:g} h ahead",
         )

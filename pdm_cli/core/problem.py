@@ -288,7 +288,7 @@ def _refuse_untrainable(problem: Problem) -> None:
             f"no row lies {lead.lead_time_hours:g} to {lead.horizon_hours:g} h before a failure of "
             f"{name_some(unlabelled)} and {lead.horizon_hours:g} h before the end of the telemetry"
         )
-        ways = ["set a longer --horizon-hours, or give later telemetry"]
+        ways = ["set another --lead-time-hours or --horizon-hours, or give telemetry of a longer time"]
     else:
         verb = "has" if len(missing) == 1 else "have"
         cutoff = show(problem.split.cutoff)

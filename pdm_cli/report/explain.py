@@ -62,7 +62,7 @@ class Sparkline:
 
     def _pooled(self, width: int) -> Sequence[float | None]:
         """Return as many means as there is room for, the last one of the latest values."""
-        share = -(-len(self._values) // max(width, 1))
+        share = max(-(-len(self._values) // max(width, 1)), 1)
         ends = range(len(self._values), 0, -share)
         pieces = [[v for v in self._values[max(end - share, 0) : end] if v is not None] for end in reversed(ends)]
         return [fmean(piece) if piece else None for piece in pieces]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.report.page import show_count, show_span, show_stamp
@@ -252,7 +253,7 @@ def show_level(value: float) -> str:
     if value > 1:
         return "never"
     if value > _MOST_LEVEL:
-        return f"{value:.5f}"
+        return f"{math.floor(value * 1e5) / 1e5:.5f}"
     return f"{value:.3f}" if value >= _LEAST_LEVEL else f"{value:.2g}"
 
 

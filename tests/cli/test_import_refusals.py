@@ -215,9 +215,18 @@ def test_tables_of_which_there_is_no_log_are_not_removed(pdm: Pdm, logs: Path) -
 def test_a_head_in_another_encoding_is_refused(logs: Path, pdm: Pdm) -> None:
     latin = ROWS.replace("volt", "Öldruck").encode("cp1252")
     stderr = refuse(pdm, write(logs, telemetry=latin)).stderr
-    assert "telemetry.csv: line 1: a byte that is no utf-8 text" in stderr
+    assert "telemetry.csv: line 1: a byte that is no utf-8 text in the name of a column, '\ufffdldruck'" in stderr
     assert "--encoding names the right one, such as cp1252" in stderr
     assert "Öldruck" in read(pdm, logs, "--encoding", "cp1252").columns
+
+
+def test_a_sign_for_lost_letters_in_a_head_may_be_meant(logs: Path, pdm: Pdm) -> None:
+    assert "\ufffdldruck" in read(pdm, write(logs, telemetry=ROWS.replace("volt", "\ufffdldruck"))).columns
+
+
+def test_letters_of_two_bytes_are_told_before_any_other(logs: Path, pdm: Pdm) -> None:
+    stderr = refuse(pdm, write(logs, telemetry=ROWS.replace("volt", "Öldruck").encode("utf-16-le"))).stderr
+    assert "--encoding utf-16-le may be what it is" in stderr
 
 
 def test_sensors_that_are_no_columns_are_refused(logs: Path, pdm: Pdm) -> None:

@@ -18,6 +18,11 @@ from tests.cli.conftest import Pdm
             "--prepared names the folder with the prepared tables, written by pdm preprocess",
         ),
         (
+            ("run", "--data", "prepared"),
+            "--data {}/prepared: holds what pdm preprocess wrote",
+            "--data names the folder with the raw tables",
+        ),
+        (
             ("run", "--data", "anomalies"),
             "--data {}/anomalies: holds what pdm detect-anomalies wrote",
             "--data names the folder with the raw tables",
@@ -43,11 +48,6 @@ def test_the_folder_around_a_model_is_answered_with_the_model(
     outcome = pdm(command, "--data", fleet, "--model", work, *more)
     assert outcome.code == 5
     assert f"hint: did you mean {work / 'model'}?" in outcome.stderr
-
-
-def test_prepared_tables_are_taken_for_raw_ones(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    words = ("--model", work / "model", "--out", tmp_path / "out")
-    assert pdm("predict", "--data", work / "prepared", *words).code == 0
 
 
 def test_a_job_gets_the_folder_that_may_be_meant(work: Path, fleet: Path, pdm: Pdm) -> None:

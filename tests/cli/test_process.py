@@ -84,10 +84,10 @@ def test_a_signal_while_optuna_is_loaded_is_no_bug(work: Path, tmp_path: Path) -
     assert done.stderr.endswith("warning: interrupted; unfinished outputs are as they were\n")
 
 
-def test_a_closed_stdout_is_no_reason_to_fail(work: Path, fleet: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", [">&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams_are_no_reason_to_fail(closed: str, work: Path, fleet: Path, tmp_path: Path) -> None:
     words = [*PDM, "predict", "--data", fleet, "--model", work / "model", "--out", tmp_path / "out"]
-    command = f"{shlex.join(map(str, words))} >&-"
-    done = subprocess.run(["bash", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(["bash", "-c", f"{shlex.join(map(str, words))} {closed}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "worklist.csv").is_file()
 

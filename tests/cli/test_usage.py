@@ -30,6 +30,7 @@ BAD_USAGE = {
     "version in short": (("-V",), "no such option: -V", "did you mean pdm --version?"),
     "help as a command": (("help",), "no such command 'help'", "did you mean pdm --help?"),
     "alerts of a run": (("run", "--data", "x", "--out", "y", "--threshold", "cost"), "'cost'", "by --alert-rule"),
+    "talking in front": (("-v", "preprocess"), "-v stands before the command", "pdm COMMAND -v"),
     "option in front": (("--json", "preprocess"), "--json stands before the command", "pdm COMMAND --json"),
     "option like no other": (("preprocess", "--zzz", "x"), "no such option: --zzz", "pdm preprocess --help"),
     "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
@@ -87,6 +88,39 @@ def test_what_a_config_or_the_environment_says_wrong_is_theirs(
     outcome = pdm("train", "--prepared", work / "prepared", "--out", tmp_path / "model")
     assert outcome.code == 3
     assert f"error: {message}" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("[train]\ntest_start = 2015-04-01\n", ("--cutoff", "2015-04-01"), "--test-start 2015-04-01T00:00: less than"),
+        ("[train]\ncutoff = 2015-04-01\n", ("--split", "machine"), "--cutoff: has no effect with --split machine"),
+    ],
+)
+def test_where_a_given_option_does_not_go_with_a_config_the_option_is_to_be_mended(
+    text: str,
+    words: tuple[str, ...],
+    message: str,
+    work: Path,
+    pdm: Pdm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pdm-cli.toml").write_text(text)
+    outcome = pdm("train", "--prepared", work / "prepared", "--out", tmp_path / "model", *words)
+    assert outcome.code == 2
+    assert f"error: {message}" in outcome.stderr
+
+
+def test_what_a_config_says_wrong_of_a_job_is_the_config_s_too(
+    work: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pdm-cli.toml").write_text('[train]\nalert_rule = "recal=0.9"\n')
+    outcome = pdm("submit", "--dry-run", "train", "--prepared", work / "prepared")
+    assert outcome.code == 3
+    assert "error: pdm-cli.toml: alert_rule: " in outcome.stderr
 
 
 def test_a_gate_of_a_config_is_the_config_s(

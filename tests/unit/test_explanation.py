@@ -127,6 +127,9 @@ def test_a_narrow_sparkline_shows_means_that_end_with_the_latest() -> None:
     Console(file=stream, width=28).print(Sparkline(values, 0.0, 8.0))
     assert stream.getvalue() == "▁" * 25 + "  ▆\n"
     stream = io.StringIO()
+    Console(file=stream, width=20).print(Sparkline([]))
+    assert stream.getvalue() == "\n"
+    stream = io.StringIO()
     Console(file=stream, width=20).print(Sparkline([0.0, 8.0]))
     assert stream.getvalue() == "▁█\n"
 
