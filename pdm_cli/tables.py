@@ -127,7 +127,8 @@ def require_file(folder: Path, table: Table) -> Path:
 def open_file(path: Path) -> pq.ParquetFile:
     """Open a Parquet file; one line says whether it is of another kind, cut off or unreadable."""
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        # Arrow takes a relative path with a colon for an address.
+        return pq.ParquetFile(path.absolute(), page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as exc:
         raise _unreadable(path, exc) from exc
 

@@ -138,6 +138,9 @@ def local_folder(port: str, value: str) -> Path:
     """
     if not value.strip():
         raise UsageError(f"--{port}: the name of the folder is empty", hint="is a variable of your script not set?")
+    if value.startswith("-"):
+        hint = f"is a variable of your script not set? A folder of that name is ./{value}"
+        raise UsageError(f"--{port}: needs a value, got the option {value}", hint=hint)
     if value.startswith("azureml:"):
         raise UsageError(f"--{port} {value}: not a folder on this machine", hint="give a local folder")
     return Path(value)

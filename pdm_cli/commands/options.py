@@ -104,12 +104,21 @@ def bind_with_origins(sections: Sequence[str], values: Mapping[str, Any]) -> tup
     """Return what :func:`bind` does, and setting to where its value came from, for :func:`blaming`."""
     from pdm_cli.config import resolve
 
-    rest = dict(values)
-    names = (item.name for section in sections for item in section_fields(section))
-    options = {name: rest.pop(name) for name in names if name in rest}
+    options = pick_settings(sections, values)
+    rest = {name: value for name, value in values.items() if name not in options}
     screen = Screen(**{name: rest.pop(name) for name in _talking_options()})
     resolved = resolve(options, config=rest.pop("config"))
     return {**rest, "settings": resolved.settings, "screen": screen}, resolved.origins
+
+
+def pick_settings(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return setting to value of what a parser gives, as :func:`pdm_cli.config.resolve` takes them.
+
+    Options that may be given several times become one text, and ``None`` where they were not given.
+    """
+    names = (item.name for section in sections for item in section_fields(section))
+    picked = {name: values[name] for name in names if name in values}
+    return {name: (",".join(v) if v else None) if isinstance(v, (list, tuple)) else v for name, v in picked.items()}
 
 
 @contextmanager
@@ -172,7 +181,9 @@ def _setting_option(section: str, item: Field[Any], names: set[str]) -> inspect.
         rich_help_panel=_PANELS.get(section, MODEL_PANEL),
         metavar=_metavar(hint),
     )
-    return _keyword(item.name, Annotated[(hint if _is_plain(hint) else str) | None, option], None)
+    # Several values may stand in one option, or in the option given again.
+    kind = hint if _is_plain(hint) else list[str] if get_origin(hint) is tuple else str
+    return _keyword(item.name, Annotated[kind | None, option], None)
 
 
 @functools.cache

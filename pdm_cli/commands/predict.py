@@ -70,7 +70,8 @@ def foretell(task: Task) -> dict[str, Any]:
     times = instants.times[rows]
     episodes = _write_predictions(task.out, loaded, forecast, rows)
     worklist = rank(loaded, forecast)
-    guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False)
+    # One form of dates, also where all of them are midnights.
+    guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
     looked_at = _rows_for_drift(loaded, forecast, task.settings)
     drift = _drift(loaded, forecast, looked_at)
     guard_formulas(drift).to_csv(task.out / "drift.csv", index=False)

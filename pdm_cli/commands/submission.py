@@ -21,10 +21,10 @@ from typing import Any
 from pdm_cli import __version__, manifest, outputs
 from pdm_cli.commands.execution import list_input_files, local_folder
 from pdm_cli.commands.helping import make_command
-from pdm_cli.commands.options import bind_with_origins, blaming
+from pdm_cli.commands.options import bind_with_origins, blaming, pick_settings
 from pdm_cli.commands.ports import check_port
 from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
-from pdm_cli.config import option_words, resolve, section_fields
+from pdm_cli.config import option_words, resolve
 from pdm_cli.core.choices import check_choices, check_gap, check_wanted
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.params import AzureParams, Settings
@@ -324,9 +324,8 @@ def _write_out(stage: Stage, settings: Settings) -> tuple[str, ...]:
             raise UsageError(f"{option}: {value!r}: Azure ML would replace a part of it", hint="another value, please")
     ports = [word for port in stage.inputs for word in (f"--{port.name}", "x")]
     parsed = _parser_of(stage.command).make_context(stage.command, [*ports, *words]).params
-    options = {item.name: parsed[item.name] for section in stage.sections for item in section_fields(section)}
     # As in the job: no config file and none of our variables.
-    read = resolve(options, environ={}, folder=Path(os.devnull)).settings
+    read = resolve(pick_settings(stage.sections, parsed), environ={}, folder=Path(os.devnull)).settings
     for section in stage.sections:
         wanted = getattr(settings, section)
         if put(section, getattr(read, section)) != put(section, wanted):

@@ -184,7 +184,7 @@ def check_folds(
         raise NotEnoughData(
             f"failures.parquet: {name_some(lack.missing)} {verb} no failure to {lack.what} in fold {lack.number} of "
             f"{len(folds)}, {lack.when}",
-            hint=", or ".join([_more_for_folds(len(folds), train), *train_without(missing, components)]),
+            hint=", or ".join([*train_without(missing, components), _more_for_folds(len(folds), train)]),
             fold=lack.number,
             components=[name for name in components if name in missing],
         )

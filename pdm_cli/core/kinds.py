@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-# A word misspelt is rare beside the right one.
-_MOST_SHARE = 0.05
+# A word is misspelt less often than not.
+_MOST_SHARE = 0.5
 # Of shorter names, one letter more or less makes another word: oil, coil.
 _LEAST_LETTERS = 4
 # Beyond this many kinds the names are codes of a machine, not words of a person.

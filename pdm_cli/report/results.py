@@ -148,7 +148,8 @@ def _judged_by(summary: dict[str, Any]) -> str:
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     """Draw the leaderboard, held-out metrics per component and what the alerts would have meant."""
     split = metrics["split"]
-    lines = [f"tested on {split['test_rows']:,} rows {show_span(split['test_start'], split['test_end'])} UTC"]
+    span = show_span(split["test_start"], split["test_end"])
+    lines = [f"tested on the {split['test_rows']:,} rows {span} UTC of which is known what came within the horizon"]
     if "train_rows" in split:
         lines.insert(0, _trained_on(split))
     if split.get("machines_held_out"):
@@ -175,7 +176,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
 
 
 def _trained_on(split: dict[str, Any]) -> str:
-    text = f"trained on {split['train_rows']:,} rows up to {show_stamp(split['cutoff'])} UTC"
+    text = f"trained on {split['train_rows']:,} rows, by what was known up to {show_stamp(split['cutoff'])} UTC"
     if split["fitted_rows"] < split["train_rows"]:
         text += (
             f", fitted on {split['fitted_rows']:,} of them: all with a failure ahead and a share of "

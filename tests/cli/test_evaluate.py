@@ -77,6 +77,12 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
         assert_clear(evaluate(pdm, fleet, model, "--fail-on", bad), 2, "--fail-on: ", "ap<0.9")
 
 
+def test_each_of_several_gates_counts(model: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = evaluate(pdm, fleet, model, "--fail-on", "ap<1.01", "--fail-on", "ap<0.001")
+    assert_clear(outcome, 10, "--fail-on ap<1.01 (ap is ", "does not pass")
+    assert "passes --fail-on ap<0.001" in outcome.stderr
+
+
 def test_evaluate_needs_the_failures_and_later_data(raw: Path, model: Path, pdm: Pdm) -> None:
     edit("telemetry", lambda t: t[t["datetime"] <= "2015-04-01"])(raw)
     assert_clear(evaluate(pdm, raw, model), 4, "no row that the model has not seen", "later telemetry")

@@ -215,6 +215,18 @@ def test_until_tells_what_tables_that_end_then_tell(raw: Path, model: Path, pdm:
     assert read(until)["datetime"].max() == end.floor("h")
 
 
+def test_dates_of_the_work_list_have_one_form(
+    fleet: Path, model: Path, predicted: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    alerts = read(predicted).query("alert")["datetime"]
+    midnight = alerts[alerts == alerts.dt.normalize()].max()
+    assert predict(pdm, fleet, model, tmp_path / "out", "--until", midnight.isoformat()).code == 0
+    worklist = pd.read_csv(tmp_path / "out" / "worklist.csv", dtype=str)
+    assert len(worklist)
+    stamps = worklist[["datetime", "since", "expected_from", "expected_until"]]
+    assert stamps.apply(lambda column: column.str.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")).all(axis=None)
+
+
 def test_until_and_since_must_leave_something(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = predict(pdm, fleet, model, tmp_path / "out", "--until", "2015-01-01T05:59")
     assert_clear(

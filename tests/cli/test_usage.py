@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Pdm, assert_clear
+from tests.cli.conftest import QUICK, Pdm, assert_clear
 
 BAD_USAGE = {
     "unknown command": (("trian",), "no such command 'trian'", "did you mean pdm train?"),
@@ -25,6 +25,7 @@ BAD_USAGE = {
         "--out: needs a value",
         "variable of your script",
     ),
+    "option for a value": (("train", "--prepared", ".", "--out", "--fast"), "--out: needs a value, got", "variable"),
     "no setting's value": (("run", "--data", "x", "--out", "y", "--cutoff"), "--cutoff: needs a value", "variable"),
     "version misspelt": (("--verison",), "no such option: --verison", "did you mean pdm --version?"),
     "version in short": (("-V",), "no such option: -V", "did you mean pdm --version?"),
@@ -228,6 +229,9 @@ def test_demo_never_replaces_tables_of_others(pdm: Pdm, tmp_path: Path) -> None:
     assert (tmp_path / "data/telemetry.parquet").read_text() == "mine"
 
 
-def test_output_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert pdm("preprocess", "--data", raw, "--out", "em:key:x").code == 0
+    raw.rename("raw:1")
+    assert pdm("run", "--data", "raw:1", "--out", "em:key:x", "--jobs", 1, *QUICK).code == 0
+    words = ("--model", "em:key:x/model", "--out", "at-2015-11-15T18:00")
+    assert pdm("predict", "--data", "raw:1", *words).code == 0

@@ -177,7 +177,7 @@ def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: lis
     with pytest.raises(NotEnoughData, match=words) as caught:
         folds_with({"comp1": ALWAYS, "comp2": failing})
     assert caught.value.hint == (
-        "set fewer --folds, or set a smaller --test-share, or train without comp2: --components comp1"
+        "train without comp2: --components comp1, or set fewer --folds, or set a smaller --test-share"
     )
     assert caught.value.details["components"] == ["comp2"]
 
@@ -187,7 +187,7 @@ def test_one_hint_leaves_out_what_is_lacking_in_any_fold() -> None:
     failing = {"comp1": ALWAYS, "comp2": lacking_second, "comp3": lacking_first}
     with pytest.raises(NotEnoughData, match="comp3 has no failure to learn from in fold 1 of 2") as caught:
         folds_with(failing, list(failing))
-    assert (caught.value.hint or "").endswith("or train without comp2, comp3: --components comp1")
+    assert (caught.value.hint or "").startswith("train without comp2, comp3: --components comp1, or ")
     assert caught.value.details["components"] == ["comp2", "comp3"]
 
 

@@ -123,7 +123,7 @@ def test_low_levels_of_alerts_show_their_digits(level: float, told: str) -> None
 
 
 def test_rows_that_were_not_fitted_are_explained() -> None:
-    told = "trained on 2,000 rows up to 2015-10-01 00:00 UTC"
+    told = "trained on 2,000 rows, by what was known up to 2015-10-01 00:00 UTC"
     thinned = ", fitted on 900 of them: all with a failure ahead and a share of 0.4 of the others, weighted"
     assert told + thinned in drawn()
     assert told + "\n" in drawn(split={"fitted_rows": 2_000})
