@@ -22,6 +22,7 @@ from pdm_cli.core.features import FEATURES, LEARNED, Vocabulary
 from pdm_cli.core.model import Member, TrainedModel
 from pdm_cli.core.stamps import read_stamp
 from pdm_cli.errors import ModelError, PdmError
+from pdm_cli.folders import find_below
 from pdm_cli.params import Settings
 from pdm_cli.schema import ANOMALIES, EVENT_TABLES, MACHINES
 from pdm_cli.setting import Section
@@ -188,7 +189,7 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        below = next((child.parent for child in sorted(path.parent.glob(f"*/{BUNDLE_FILE}"))), None)
+        below = find_below(path.parent, lambda child: (child / BUNDLE_FILE).is_file())
         hint = f"did you mean {below}?" if below else "--model names a folder written by pdm train"
         raise ModelError(f"{exc.filename}: no such file", hint=hint) from exc
     except KeyError as exc:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
 from pathlib import Path
 
+from pdm_cli.core.names import name_some
 from pdm_cli.errors import SchemaError
 from pdm_cli.folders import list_files
 from pdm_cli.schema import RAW_TABLES, Table
@@ -30,12 +30,12 @@ def find_files(folder: Path) -> tuple[dict[Table, list[Path]], list[str]]:
     for place in sorted(folder.iterdir()):
         match = (_FOLDER if place.is_dir() else _FILE).fullmatch(place.name)
         table = _STEMS.get(match[1].lower()) if match else None
-        files = sorted(path for path in place.rglob("*") if _is_csv(path)) if place.is_dir() else [place]
-        if table is not None and files and place.is_dir():
-            others += [str(path.relative_to(folder)) for path in sorted(place.rglob("*")) if _is_left_out(path)]
+        inside = sorted(filter(_is_seen, place.rglob("*"))) if place.is_dir() else [place]
+        files = list(filter(_is_csv, inside))
         if table is None or not files:
             others += [place.name] if _is_csv(place) else []
             continue
+        others += [str(path.relative_to(folder)) for path in inside if path not in files]
         if table in found:
             raise SchemaError(
                 f"{place.name}: {found[table][0].relative_to(folder)} is of the table {table.name}, too",
@@ -51,18 +51,18 @@ def _no_tables(folder: Path) -> SchemaError:
     tables = [path.name for table in RAW_TABLES for path in list_files(folder, table)]
     if tables:
         return SchemaError(
-            f"{folder}: {', '.join(tables[:8])}: tables in Parquet, no CSV files",
+            f"{folder}: {name_some(tables)}: tables in Parquet, no CSV files",
             hint="Parquet needs no import: the other commands read such tables as they are",
         )
-    there = ", ".join(path.name for path in islice(sorted(folder.iterdir()), 8))
+    there = name_some([path.name for path in sorted(folder.iterdir())])
     wanted = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)
     told = f"no table among {there}" if there else "is empty"
     return SchemaError(f"{folder}: {told}", hint=f"wanted {wanted}, or names such as PdM_errors.csv")
 
 
-def _is_left_out(path: Path) -> bool:
-    return path.is_file() and not _is_csv(path) and not path.name.startswith(".")
+def _is_seen(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
 
 
 def _is_csv(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith((".csv", ".csv.gz")) and not path.name.startswith(".")
+    return _is_seen(path) and path.name.lower().endswith((".csv", ".csv.gz"))

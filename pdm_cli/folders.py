@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pdm_cli.errors import UsageError
@@ -36,3 +37,9 @@ def list_files(folder: Path, table: Table) -> list[Path]:
     for place in (folder / table.file, folder / table.name):
         found += [place] if place.is_file() else (path for path in place.rglob("*.parquet") if path.is_file())
     return sorted(found)
+
+
+def find_below(folder: Path, is_meant: Callable[[Path], object]) -> Path | None:
+    """Return the first folder directly in ``folder`` that may be the one that is meant; ``None`` where none is."""
+    children = sorted(folder.iterdir()) if folder.is_dir() else []
+    return next((child for child in children if child.is_dir() and is_meant(child)), None)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.folders import list_files
+from pdm_cli.folders import find_below, list_files
 from pdm_cli.schema import ANOMALIES, Table
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def require_file(folder: Path, table: Table) -> Path:
     path = folder / table.file
     maker = "detect-anomalies" if table is ANOMALIES else "preprocess"
     if not path.is_file():
-        below = next((child for child in sorted(folder.iterdir()) if (child / table.file).is_file()), None)
+        below = find_below(folder, lambda child: (child / table.file).is_file())
         hint = f"did you mean {below}?" if below else f"wanted is what pdm {maker} wrote; here are {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     lacking = [c.name for c in table.columns if c.name not in open_file(path).schema_arrow.names]

@@ -265,13 +265,13 @@ class _Import:
 
 def _read_surveys(folder: Path, settings: Settings, options: CsvOptions, screen: Screen) -> list[TableSurvey]:
     """Read all CSV files once, to see what their columns hold."""
+    from pdm_cli.core.names import name_some
     from pdm_cli.csv_folder import find_files
     from pdm_cli.csv_survey import TableSurvey
 
     found, others = find_files(folder)
     if others:
-        more = f" and {len(others) - 8:,} more" if len(others) > 8 else ""
-        screen.warn(f"left out, as they are no CSV files of a table: {', '.join(others[:8])}{more}")
+        screen.warn(f"left out, as they are no CSV files of a table: {name_some(others)}")
     surveys = [TableSurvey(table, folder, paths, settings.columns, options) for table, paths in found.items()]
     with _progress(screen, "import: looking, MB", surveys) as advance:
         for survey in surveys:

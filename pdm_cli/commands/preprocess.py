@@ -88,8 +88,8 @@ def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[
             "end": str(written.spans["last"].max()),
         },
         "features": {"rows": written.feature_rows, "columns": written.features},
-        "events": {name: sum(kinds.values()) for name, kinds in events.items()},
-        "components": events.get("failures", {}),
+        "events": events.rows,
+        "components": events.components,
         "ignored_columns": list(raw.ignored),
         "findings": {name: finding.as_dict() for name, finding in findings.items()},
     }
@@ -146,16 +146,24 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     return _Written(telemetry.rows, features.rows, rolling.shape[1] - len(FEATURES.key), pd.concat(spans))
 
 
-def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding]) -> dict[str, dict[str, int]]:
-    """Check and write the event tables and machine attributes that are there; return the rows of each kind of event."""
+@dataclass
+class _Events:
+    """Rows kept of each event table, and failures of each component."""
+
+    rows: dict[str, int]
+    components: dict[str, int]
+
+
+def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding]) -> _Events:
+    """Check and write the event tables and machine attributes that are there."""
     from pdm_cli.core.kinds import count_kinds
     from pdm_cli.core.quality import check_events, check_machines
     from pdm_cli.raw import read_events, read_machines
-    from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, MACHINES
+    from pdm_cli.schema import EVENT_TABLES, FAILURES, MACHINES
     from pdm_cli.tables import write_frame
 
     folder, settings = task.inputs["data"], task.settings
-    counts = {}
+    written = _Events({}, {})
     for table in EVENT_TABLES:
         events = read_events(folder, table, settings.columns, settings.preprocess.timezone)
         if events is None:
@@ -163,11 +171,13 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
         kept = check_events(table, events, spans, findings)
         _refuse_unknown(table.file, events, spans, findings, task)
         write_frame(task.out / table.file, kept)
-        counts[table.name] = count_kinds(kept[EVENT_COLUMNS[table.name]])
+        written.rows[table.name] = len(kept)
+        if table is FAILURES:
+            written.components = count_kinds(kept["failure"])
     machines = read_machines(folder, settings.columns)
     if machines is not None:
         write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
-    return counts
+    return written
 
 
 def _warn_of_lookalikes(components: dict[str, int], screen: Screen) -> None:
@@ -263,7 +273,7 @@ def _refuse_unknown(
     file: str, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding], task: Task
 ) -> None:
     """Refuse, or warn of, events of machines without telemetry; where all are such, the names may not be the same."""
-    from pdm_cli.core.split import name_some
+    from pdm_cli.core.names import name_some
     from pdm_cli.schema import MACHINE
 
     unknown, is_known = findings["events_without_telemetry"], events[MACHINE].isin(spans.index)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.commands.stages import STAGES
 from pdm_cli.errors import ModelError, UsageError
+from pdm_cli.folders import find_below
 
 if TYPE_CHECKING:
     from pdm_cli.core.curves import Curve
@@ -50,7 +51,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
                 raise ModelError(f"{exc.filename}: no such file", hint=_AGAIN) from exc
             except (ValueError, KeyError, TypeError) as exc:
                 raise ModelError(f"{folder}: its files do not make a report: {exc}", hint=_AGAIN) from exc
-    below = next((child for child in sorted(folder.iterdir()) if (child / STAGES["train"].summary).is_file()), None)
+    below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
     hint = f"did you mean {below}?" if below else "name a folder written by pdm train or pdm predict"
     raise UsageError(f"{folder}: holds neither a model nor predictions", hint=hint)
 

@@ -12,6 +12,7 @@ import typer
 from pdm_cli.commands.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.commands.panels import OUTPUT_PANEL
 from pdm_cli.commands.stages import CHAIN, STAGES, Stage, list_sections
+from pdm_cli.errors import UsageError
 from pdm_cli.params import Settings
 from pdm_cli.report.screen import Screen
 
@@ -64,7 +65,6 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Screen, force
         If ``out`` is the folder of the raw tables, or a stage's folder holds what the stage did not write.
     """
     from pdm_cli.commands.execution import local_folder, read_summary
-    from pdm_cli.errors import UsageError
 
     if Path(data).resolve() == local_folder("out", out).resolve():
         raise UsageError(f"--out {out}: is the folder of --data", hint="--out names another folder")
@@ -92,7 +92,6 @@ def check_parent(out: str) -> None:
     """
     from pdm_cli import manifest
     from pdm_cli.commands.execution import local_folder
-    from pdm_cli.errors import UsageError
 
     made = manifest.read(local_folder("out", out))
     if made:

@@ -27,6 +27,7 @@ from pdm_cli.commands.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.config import option_words, resolve
 from pdm_cli.core.choices import check_choices, check_gap, check_wanted
 from pdm_cli.errors import DataError, UsageError
+from pdm_cli.folders import find_below
 from pdm_cli.params import AzureParams, Settings
 from pdm_cli.remote.environment import NAME, Environment
 from pdm_cli.remote.jobs import Job, Step
@@ -202,7 +203,7 @@ def _find_input(port: Port, value: str) -> Upload | str:
     files = sorted(list_input_files(port, folder))
     if not files:
         wanted = ", ".join([*(table.file for table in port.tables), *port.files])
-        below = next((path for path in sorted(folder.iterdir()) if list_input_files(port, path)), None)
+        below = find_below(folder, partial(list_input_files, port))
         hint = f"did you mean {below}?" if below else f"it holds none of {wanted}"
         raise DataError(f"--{port.name} {value}: nothing to upload", hint=hint)
     made = folder / manifest.MANIFEST_FILE

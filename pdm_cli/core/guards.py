@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.events import Instants
-from pdm_cli.core.split import Split, more_to_train_on, name_some, train_without
+from pdm_cli.core.names import name_some
+from pdm_cli.core.split import Split, more_to_train_on, train_without
 from pdm_cli.core.stamps import US_PER_HOUR, show
 from pdm_cli.errors import ModelError, NotEnoughData
 from pdm_cli.params import TrainParams

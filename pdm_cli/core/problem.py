@@ -23,12 +23,12 @@ from pdm_cli.core.features import (
     match_states,
 )
 from pdm_cli.core.labels import label_failures, last_stamps
+from pdm_cli.core.names import name_some
 from pdm_cli.core.split import (
     Split,
     hold_out_machines,
     more_to_test_on,
     more_to_train_on,
-    name_some,
     split_by_time,
     time_folds,
     train_without,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.core.choices import check_gap, least_gap_us
+from pdm_cli.core.names import MOST_NAMES, name_some
 from pdm_cli.core.stamps import US_PER_HOUR, microseconds, show
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.params import LabelsParams, TrainParams
@@ -18,8 +19,6 @@ from pdm_cli.params import LabelsParams, TrainParams
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# A line that names more components is not read.
-_MOST_NAMES = 8
 # Folds test on this last share of the training rows; the first one trains on all before it.
 _FOLDED_SHARE = 0.5
 
@@ -124,14 +123,8 @@ def train_without(missing: Collection[str], components: Sequence[str]) -> list[s
     others = [name for name in components if name not in missing]
     if not others:
         return []
-    names = shlex.quote(",".join(others)) if len(others) <= _MOST_NAMES else "…"
+    names = shlex.quote(",".join(others)) if len(others) <= MOST_NAMES else "…"
     return [f"train without {name_some(sorted(missing))}: --components {names}"]
-
-
-def name_some(names: Sequence[str]) -> str:
-    """Return the first names in a line, and how many more there are."""
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:

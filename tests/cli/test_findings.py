@@ -26,6 +26,11 @@ def prepared(pdm: Pdm, raw: Path, out: Path) -> Outcome:
     return outcome
 
 
+def trained(pdm: Pdm, raw: Path, folder: Path, *words: object) -> Outcome:
+    prepared(pdm, raw, folder / "prepared")
+    return pdm("train", "--prepared", folder / "prepared", "--out", folder / "model", "--fast", "--trees", 2, *words)
+
+
 def test_failures_after_the_telemetry_are_warned_of_and_stand_apart_from_other_events(
     raw: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
@@ -58,8 +63,7 @@ def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm:
     add(
         raw, "pump", "valve", at=str(pd.read_parquet(raw / "telemetry.parquet", columns=["datetime"])["datetime"].max())
     )
-    prepared(pdm, raw, tmp_path / "prepared")
-    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
+    outcome = trained(pdm, raw, tmp_path)
     assert outcome.code == 4
     assert "failures.parquet: pump, valve have no failure to learn from before the cutoff" in outcome.stderr
     assert "or train without pump, valve: --components comp1,comp2,comp3,comp4" in outcome.stderr
@@ -67,8 +71,7 @@ def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm:
 
 def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     add(raw, "pump", at="2031-05-01 06:00")
-    prepared(pdm, raw, tmp_path / "prepared")
-    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
+    outcome = trained(pdm, raw, tmp_path)
     assert outcome.code == 4
     assert "failures.parquet: no failure of pump (1 in all) lies within the telemetry of its machine" in outcome.stderr
     assert "make the telemetry whole, or the clocks the same (--timezone), or train without pump: " in outcome.stderr
@@ -76,9 +79,7 @@ def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: 
 
 def test_a_horizon_in_which_no_row_sees_a_failure_is_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit_failures(raw, lambda table: table.assign(datetime=table["datetime"] + pd.Timedelta("1h")))
-    prepared(pdm, raw, tmp_path / "prepared")
-    words = ("--lead-time-hours", 5, "--horizon-hours", 6, "--fast")
-    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", *words)
+    outcome = trained(pdm, raw, tmp_path, "--lead-time-hours", 5, "--horizon-hours", 6)
     assert outcome.code == 4
     assert "no row lies 5 to 6 h before a failure of comp1, comp2, comp3, comp4" in outcome.stderr
     assert "hint: set another --lead-time-hours or --horizon-hours" in outcome.stderr

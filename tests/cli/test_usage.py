@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import QUICK, Pdm, assert_clear
+
+Config = Callable[[str], None]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Write the config of the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str) -> None:
+        Path("pdm-cli.toml").write_text(text)
+
+    return write
+
 
 BAD_USAGE = {
     "unknown command": (("trian",), "no such command 'trian'", "did you mean pdm train?"),
@@ -77,13 +92,13 @@ def test_what_a_config_or_the_environment_says_wrong_is_theirs(
     text: str,
     variables: dict[str, str],
     message: str,
+    config: Config,
     work: Path,
     pdm: Pdm,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pdm-cli.toml").write_text(text)
+    config(text)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     outcome = pdm("train", "--prepared", work / "prepared", "--out", tmp_path / "model")
@@ -99,36 +114,23 @@ def test_what_a_config_or_the_environment_says_wrong_is_theirs(
     ],
 )
 def test_where_a_given_option_does_not_go_with_a_config_the_option_is_to_be_mended(
-    text: str,
-    words: tuple[str, ...],
-    message: str,
-    work: Path,
-    pdm: Pdm,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    text: str, words: tuple[str, ...], message: str, config: Config, work: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pdm-cli.toml").write_text(text)
+    config(text)
     outcome = pdm("train", "--prepared", work / "prepared", "--out", tmp_path / "model", *words)
     assert outcome.code == 2
     assert f"error: {message}" in outcome.stderr
 
 
-def test_what_a_config_says_wrong_of_a_job_is_the_config_s_too(
-    work: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pdm-cli.toml").write_text('[train]\nalert_rule = "recal=0.9"\n')
+def test_what_a_config_says_wrong_of_a_job_is_the_config_s_too(config: Config, work: Path, pdm: Pdm) -> None:
+    config('[train]\nalert_rule = "recal=0.9"\n')
     outcome = pdm("submit", "--dry-run", "train", "--prepared", work / "prepared")
     assert outcome.code == 3
     assert "error: pdm-cli.toml: alert_rule: " in outcome.stderr
 
 
-def test_a_gate_of_a_config_is_the_config_s(
-    work: Path, fleet: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pdm-cli.toml").write_text('[evaluate]\nfail_on = ["foo>1"]\n')
+def test_a_gate_of_a_config_is_the_config_s(config: Config, work: Path, fleet: Path, pdm: Pdm) -> None:
+    config('[evaluate]\nfail_on = ["foo>1"]\n')
     outcome = pdm("evaluate", "--data", fleet, "--model", work / "model")
     assert outcome.code == 3
     assert "error: pdm-cli.toml: fail_on: " in outcome.stderr
