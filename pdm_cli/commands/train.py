@@ -208,13 +208,14 @@ def _search(task: Task, problem: Problem) -> Training:
         # A single trial needs no Optuna, which takes longer to import than many a fit.
         return learn(storage=None)
     kept = outputs.kept_folder(task.out, task.key)
-    storage = open_search_log(kept)
+    storage = None
     try:
+        storage = open_search_log(kept)
         return learn(storage=storage)
     except (KeyboardInterrupt, SystemExit):
         # Whatever state the signal has left it in: telling must not stand in the way of leaving.
         with suppress(Exception):
-            if count := count_trials(storage):
+            if storage is not None and (count := count_trials(storage)):
                 note(f"{show_count(count, 'finished trial')} kept: the same command goes on from there")
         raise
     except Exception as error:

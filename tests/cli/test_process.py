@@ -72,8 +72,16 @@ def test_a_signal_tells_what_is_kept_of_a_run_and_of_its_search(work: Path, flee
     assert stages == "prepared and anomalies finished: the same command goes on from there"
     assert warning.startswith("warning: interrupted")
     count = int(kept[1])
+    (log,) = (out / "model").glob(".pdm-partial-kept-*/search.log")
+    trials_kept = log.read_bytes()
     again = subprocess.run([*words, "--trials", str(count + 1)], stderr=subprocess.PIPE, text=True, check=True)
     assert f"train: search resumed after {count} of {count + 1} trials" in again.stderr
+    # A log that cannot be read fails one run, and not all that follow.
+    log.parent.mkdir(exist_ok=True)
+    log.write_bytes(b"no log\n" + trials_kept)
+    spoiled = [*words, "--trials", "2", "--alert-rule", "f1"]
+    assert subprocess.run(spoiled, capture_output=True, check=False).returncode != 0
+    assert subprocess.run(spoiled, capture_output=True, check=False).returncode == 0
 
 
 def test_a_signal_while_optuna_is_loaded_is_no_bug(work: Path, tmp_path: Path) -> None:
