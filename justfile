@@ -1,0 +1,46 @@
+# Developer commands: `just` lists them. They need the development environment of CONTRIBUTING.md.
+
+python := ".venv/bin/python"
+
+_default:
+    @just --list
+
+# Create .venv with everything that the other recipes need
+setup:
+    python3 -m venv .venv
+    .venv/bin/pip install --quiet --editable '.[dev]'
+
+# Run the fast tests: the ones to run while you work
+fast *ARGS:
+    {{ python }} -m pytest --quiet -m "not slow and not azure and not browser" {{ ARGS }}
+
+# Run all tests
+test *ARGS:
+    {{ python }} -m pytest --quiet {{ ARGS }}
+
+# Check style and import contracts
+lint:
+    .venv/bin/ruff check .
+    .venv/bin/ruff format --check .
+    .venv/bin/lint-imports
+
+# Check types
+types:
+    .venv/bin/mypy
+
+# Regenerate docs/commands.md and check the wording of the documents
+docs:
+    {{ python }} docs/write_commands.py
+    {{ python }} -m tests.docs.vocabulary
+
+# Compare our kernels with plain references, and measure stages and start-up
+bench:
+    {{ python }} -m benchmarks.startup
+    {{ python }} -m benchmarks.rolling
+    {{ python }} -m benchmarks.detection
+    {{ python }} -m benchmarks.training
+    {{ python }} -m benchmarks.stages
+
+# Run everything that CI runs, in a fresh environment
+ci:
+    .ci/run
