@@ -11,10 +11,11 @@ import numpy as np
 
 from benchmarks.reference import raw_folder
 from benchmarks.stages import measure
-from pdm_cli import tables
-from pdm_cli.core.esd import MAD_TO_SIGMA, critical_values
-from pdm_cli.core.rolling import trailing_mean
-from pdm_cli.core.stl import periodic_robust_stl
+from pdm_cli.anomalies.esd import critical_values
+from pdm_cli.anomalies.stl_statsmodels import periodic_robust_stl
+from pdm_cli.features.rolling import trailing_mean
+from pdm_cli.features.rolling_median import MAD_TO_SIGMA
+from pdm_cli.io import parquet
 
 SERIES, SAMPLE, RUNS, LARGER = 400, 4, 5, 10
 
@@ -32,7 +33,7 @@ def naive_esd(residuals: np.ndarray, k: int) -> None:
 
 def seconds_of_references(path: Path) -> tuple[float, float]:
     """Return how many seconds statsmodels' STL and naive ESD would take for all series, by the time of a sample."""
-    frame = tables.read_row_group(path, 0)
+    frame = parquet.read_row_group(path, 0)
     machine = frame[frame["machineID"] == frame["machineID"].iloc[0]]
     stl = esd = 0.0
     for sensor in list(machine)[2 : 2 + SAMPLE]:
@@ -47,16 +48,16 @@ def seconds_of_references(path: Path) -> tuple[float, float]:
 
 def replicate(path: Path, out: Path, times: int) -> None:
     """Write a fleet so many times as large, each copy with machines of its own."""
-    machines = 1 + max(int(tables.read_row_group(path, i)["machineID"].max()) for i in range(_groups(path)))
-    with tables.TableWriter(out, tables.read_metadata(path)) as writer:
+    machines = 1 + max(int(parquet.read_row_group(path, i)["machineID"].max()) for i in range(_groups(path)))
+    with parquet.TableWriter(out, parquet.read_metadata(path)) as writer:
         for copy in range(times):
             for group in range(_groups(path)):
-                frame = tables.read_row_group(path, group)
+                frame = parquet.read_row_group(path, group)
                 writer.write(frame.assign(machineID=frame["machineID"] + copy * machines))
 
 
 def _groups(path: Path) -> int:
-    return tables.count_row_groups(path)
+    return parquet.count_row_groups(path)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from pdm_cli.commands.simulate import simulate_blocks, write_fleets
+from pdm_cli.pipeline.simulate import simulate_blocks, write_fleets
 
 
 @cache

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.reference import raw_folder
-from pdm_cli.core.rolling import rolling_features
-from pdm_cli.params import ColumnsParams, FeaturesParams, PreprocessParams
-from pdm_cli.raw import RawTelemetry
+from pdm_cli.features.rolling import rolling_features
+from pdm_cli.io.raw import RawTelemetry
+from pdm_cli.settings.model import ColumnsParams, FeaturesParams, PreprocessParams
 
 PAIRS = 7
 

@@ -44,7 +44,7 @@ def write(path: Path) -> None:
     import typer.main
     from typer.testing import CliRunner
 
-    from pdm_cli.app import app
+    from pdm_cli.cli.app import app
 
     runner = CliRunner()
     parts = [HEAD]

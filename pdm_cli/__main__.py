@@ -18,7 +18,7 @@ def main() -> None:
     if is_default:
         # Until the command line is there to say it: nothing has been begun yet.
         signal.signal(signal.SIGINT, _leave)
-    from pdm_cli.app import main as run
+    from pdm_cli.cli.app import main as run
 
     if is_default:
         signal.signal(signal.SIGINT, signal.default_int_handler)

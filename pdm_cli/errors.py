@@ -1,6 +1,6 @@
 """Everything that can go wrong for a reason the user can mend.
 
-Each family owns its exit code; :mod:`pdm_cli.app` is the one place that turns an error into a line and a code.
+Each family owns its exit code; :mod:`pdm_cli.cli.app` is the one place that turns an error into a line and a code.
 """
 
 from __future__ import annotations

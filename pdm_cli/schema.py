@@ -117,3 +117,7 @@ TRUTH = Table(
 EVENT_TABLES = (ERRORS, MAINT, FAILURES)
 RAW_TABLES = (TELEMETRY, *EVENT_TABLES, MACHINES)
 EVENT_COLUMNS = {ERRORS.name: "errorID", MAINT.name: "comp", FAILURES.name: "failure"}
+
+
+# Larger readings are markers such as 1.8e308, and no model can hold them (single precision ends at 3.4e38).
+LARGEST_READING = 1e30

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pdm_cli.remote.texts import plain_lines
 from pdm_cli.report.page import Page
+from pdm_cli.text import plain_lines
 
 if TYPE_CHECKING:
     from markupsafe import Markup

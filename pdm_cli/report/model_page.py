@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pdm_cli.core.curves import Curve
-from pdm_cli.core.feature_words import name_feature
+from pdm_cli.evaluation.curves import Curve
+from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
-from pdm_cli.report.making import tell_making
-from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns, show_count, show_stamp
-from pdm_cli.report.results import list_findings, show_level, tell_components
+from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
+from pdm_cli.report.provenance import tell_making
+from pdm_cli.report.wording import list_findings, show_level, tell_components
+from pdm_cli.text import show_count, show_stamp
 
 # Components with plots of their own, and rows of a leaderboard; more would be a book.
 _MOST_PLOTS, _MOST_TRIALS = 12, 30

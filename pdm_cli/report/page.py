@@ -140,32 +140,3 @@ def make_columns(*names: str) -> list[Column]:
     [Column(name='machine', is_number=False), Column(name='rows', is_number=True)]
     """
     return [Column(name.removeprefix(">"), name.startswith(">")) for name in names]
-
-
-def show_stamp(text: str) -> str:
-    """Return a stamp as people write it: ``2015-10-01 06:00``."""
-    return text.replace("T", " ")[:16]
-
-
-def show_span(start: str, end: str) -> str:
-    """Return two stamps as a span, or as the one instant that they are."""
-    first, last = show_stamp(start), show_stamp(end)
-    return f"at {last}" if first == last else f"from {first} to {last}"
-
-
-def show_probability(probability: float) -> str:
-    """Return a probability in whole percent, none of them certain.
-
-    Examples
-    --------
-    >>> [show_probability(each) for each in (0.0, 0.005, 0.42, 0.994, 0.9999)]
-    ['<1%', '1%', '42%', '99%', '>99%']
-    """
-    if probability < 0.005:
-        return "<1%"
-    return ">99%" if probability >= 0.995 else f"{max(probability, 0.01):.0%}"
-
-
-def show_count(number: int, noun: str) -> str:
-    """Return a number and its noun: ``1 machine``, ``1,000 machines``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

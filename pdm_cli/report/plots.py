@@ -178,7 +178,7 @@ def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Call
     Parameters
     ----------
     line : mapping
-        As :func:`pdm_cli.core.timelines.cut_timeline` returns it.
+        As :func:`pdm_cli.evaluation.timelines.cut_timeline` returns it.
     levels : tuple of float
         Probabilities at which the alert goes on and off.
     """

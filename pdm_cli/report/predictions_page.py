@@ -6,22 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pdm_cli.core.drift import MOVED
-from pdm_cli.core.feature_words import name_feature
+from pdm_cli.evaluation.drift import MOVED
+from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
-from pdm_cli.report.making import tell_making
-from pdm_cli.report.page import (
-    Figure,
-    Grid,
-    Page,
-    Section,
-    Tile,
-    make_columns,
-    show_count,
-    show_probability,
-    show_span,
-    show_stamp,
-)
+from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
+from pdm_cli.report.provenance import tell_making
+from pdm_cli.text import show_count, show_probability, show_span, show_stamp
 
 _MOST_WORK, _MOST_DRIFT = 100, 15
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from pdm_cli.app import app
-from pdm_cli.commands.simulate import write_fleet
-from pdm_cli.core.simulate import simulate_fleet
+from pdm_cli.cli.app import app
+from pdm_cli.pipeline.simulate import write_fleet
+from pdm_cli.simulation.fleet import simulate_fleet
 from tests.outcome import Outcome
 
 Pdm = Callable[..., Outcome]

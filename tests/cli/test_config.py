@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pdm_cli.config import ENV_RESERVED, resolve
-from pdm_cli.params import SECTIONS
+from pdm_cli.settings.load import ENV_RESERVED, resolve
+from pdm_cli.settings.model import SECTIONS
 from tests.cli.conftest import Pdm, assert_clear
 
 ROOT = Path(__file__).parents[2]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pdm_cli.commands.doctor import check_command, check_libraries, check_machine
+from pdm_cli.cli.doctor import check_command, check_libraries, check_machine
+from pdm_cli.cli.render.checks import CheckLines
 from pdm_cli.errors import ConfigError
-from pdm_cli.report.doctor import CheckLines
 from tests.cli.conftest import Outcome, Pdm
 
 REMOTE = ["azure", "azure packages", "sign-in", "workspace", "compute", "datastore"]
@@ -139,7 +139,9 @@ class TestCommandOnPath:
 
 
 def test_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pdm_cli.manifest.library_versions", lambda: {"python": "3.11", "numpy": "2", "xgboost": "3"})
+    monkeypatch.setattr(
+        "pdm_cli.io.manifest.library_versions", lambda: {"python": "3.11", "numpy": "2", "xgboost": "3"}
+    )
     with pytest.raises(ConfigError, match="not installed: scipy, pandas"):
         check_libraries()
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pdm_cli import manifest
+from pdm_cli.io import manifest
 from tests.cli.conftest import Pdm, assert_clear, edit
 
 

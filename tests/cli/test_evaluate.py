@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pdm_cli.commands.simulate import write_fleet
-from pdm_cli.core.simulate import simulate_fleet
+from pdm_cli.pipeline.simulate import write_fleet
+from pdm_cli.simulation.fleet import simulate_fleet
 from tests.cli.conftest import QUICK, Pdm, assert_clear, edit
 from tests.cli.forecasts import evaluate, metrics_of, predict
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pdm_cli.app import COMMANDS as LISTED
-from pdm_cli.app import ErrorMappingGroup
-from pdm_cli.config import option_name, resolve
-from pdm_cli.params import SECTIONS, Settings
+from pdm_cli.cli.app import COMMANDS as LISTED
+from pdm_cli.cli.app import ErrorMappingGroup
+from pdm_cli.settings.load import option_name, resolve
+from pdm_cli.settings.model import SECTIONS, Settings
 from tests.cli.conftest import Pdm
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pdm_cli import csv_files, manifest
+from pdm_cli.io import manifest
+from pdm_cli.io.importing import csv_reader
 from tests.cli.conftest import Pdm
 from tests.cli.csv_logs import HEAD, PLAIN, ROWS, read, telemetry, write
 
@@ -117,7 +118,7 @@ def test_pieces_come_to_the_same_as_the_whole(logs: Path, pdm: Pdm, monkeypatch:
     write(logs, telemetry=HEAD + "\n".join([*lines, "1/13/2015 7:00,5,5"]))
     whole = read(pdm, logs)
     # Only the last row of the last piece tells the month.
-    monkeypatch.setattr(csv_files, "BLOCK_BYTES", 512)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 512)
     pieces = read(pdm, logs, "--overwrite")
     pd.testing.assert_frame_equal(whole, pieces)
     assert whole["datetime"].iloc[-1] == pd.Timestamp("2015-01-13 07:00")

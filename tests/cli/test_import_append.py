@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pdm_cli import manifest, outputs
-from pdm_cli.commands import import_facts
+from pdm_cli.cli import import_facts
+from pdm_cli.io import manifest, output_folder
 from tests.cli.conftest import Outcome, Pdm
 from tests.cli.csv_logs import HEAD, ROWS, read, telemetry, write
 
@@ -198,10 +198,10 @@ def test_a_kill_while_files_are_moved_loses_nothing(
     with monkeypatch.context() as patch:
         # After a kill nothing is undone and nothing is cleared away.
         patch.setattr(Path, "replace", stop)
-        patch.setattr(outputs.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(output_folder.shutil, "rmtree", lambda *_, **__: None)
         with suppress(Killed):
             append(pdm, logs)
-    outputs.check_growable(raw)
+    output_folder.check_growable(raw)
     assert len(telemetry(raw)) in (3, 4)
     assert not list(raw.glob(".pdm-partial-*"))
     outcome = append(pdm, logs)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pdm_cli import manifest
-from pdm_cli.commands import predict as predict_command
-from pdm_cli.raw import RawTelemetry
+from pdm_cli.cli import predict as predict_command
+from pdm_cli.io import manifest
+from pdm_cli.io.raw import RawTelemetry
 from tests.cli.conftest import Pdm, assert_clear, edit
 from tests.cli.forecasts import evaluate, metrics_of, predict, read
 

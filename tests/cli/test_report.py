@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pdm_cli import manifest
+from pdm_cli.io import manifest
 from tests.cli.conftest import Pdm
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pdm_cli import manifest
-from pdm_cli.commands import simulate
-from pdm_cli.commands.simulate import write_fleets
-from pdm_cli.core.simulate import simulate_machines
+from pdm_cli.cli import simulate
+from pdm_cli.io import manifest
+from pdm_cli.pipeline.simulate import write_fleets
+from pdm_cli.simulation.fleet import simulate_machines
 from tests.cli.conftest import Pdm
 
 TABLES = ["errors", "failures", "machines", "maint", "telemetry", "truth"]

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pdm_cli import manifest, tables
-from pdm_cli import raw as raw_tables
+from pdm_cli.io import manifest, parquet
+from pdm_cli.io import raw as raw_tables
 from pdm_cli.schema import ANOMALIES, PREDICTIONS
 from tests.cli.conftest import QUICK, Pdm
 
@@ -69,8 +69,8 @@ def test_row_groups_are_whole_machines(work: Path) -> None:
     for name in ("telemetry", "features"):
         path = work / "prepared" / f"{name}.parquet"
         groups = [
-            set(tables.read_row_group(path, g, ["machineID"])["machineID"])
-            for g in range(tables.count_row_groups(path))
+            set(parquet.read_row_group(path, g, ["machineID"])["machineID"])
+            for g in range(parquet.count_row_groups(path))
         ]
         assert sum(map(len, groups)) == len(set().union(*groups))
 
@@ -143,7 +143,7 @@ def test_quiet_says_nothing_on_stderr(work: Path, fleet: Path, pdm: Pdm) -> None
 def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / "batch", "--mode", "batch")
     assert pdm(*words).code == 0
-    assert tables.read_metadata(tmp_path / "batch/anomalies.parquet")["causal"] == "false"
+    assert parquet.read_metadata(tmp_path / "batch/anomalies.parquet")["causal"] == "false"
     words = ("train", "--prepared", work / "prepared", "--anomalies", tmp_path / "batch")
     outcome = pdm(*words, "--out", tmp_path / "model", "--fast", "--trees", 2)
     assert "not features" in outcome.stderr
@@ -153,7 +153,7 @@ def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm,
 
 
 def test_causal_anomalies_become_features(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    assert tables.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "true"
+    assert parquet.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "true"
     words = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", tmp_path / "m")
     assert pdm(*words, *QUICK, "--families", "rolling,anomalies").code == 0
     features = json.loads((tmp_path / "m/bundle.json").read_text())["members"][0]["features"]
@@ -187,7 +187,7 @@ def in_groups(fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(raw_tables, "BATCH_ROWS", 10_000)
         assert pdm("preprocess", "--data", fleet, "--out", folder).code == 0
-    assert tables.count_row_groups(folder / "telemetry.parquet") >= 3
+    assert parquet.count_row_groups(folder / "telemetry.parquet") >= 3
     return folder
 
 

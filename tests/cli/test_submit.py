@@ -13,9 +13,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdm_cli.commands.stages import STAGES
-from pdm_cli.commands.submission import _write_out, parse_call
-from pdm_cli.params import MOST_SEED, CostsParams, DetectParams, LabelsParams, PreprocessParams, Settings, TrainParams
+from pdm_cli.cli.job_command import _write_out, parse_call
+from pdm_cli.pipeline.stages import STAGES
+from pdm_cli.settings.model import (
+    MOST_SEED,
+    CostsParams,
+    DetectParams,
+    LabelsParams,
+    PreprocessParams,
+    Settings,
+    TrainParams,
+)
 from tests.cli.conftest import Pdm
 
 COMPUTING = {"azure", "numpy", "optuna", "pandas", "pyarrow", "scipy", "sklearn", "statsmodels", "xgboost"}
@@ -41,7 +49,7 @@ def test_a_dry_run_prints_the_job_and_sends_nothing(pdm: Pdm, fleet: Path) -> No
     assert job["command"].startswith('python -m pdm_cli preprocess --data "${{inputs.data}}" --out "${{outputs.out}}"')
     assert " --step-minutes 0.0 " in job["command"], "defaults are explicit"
     assert sorted(path.name for path in Path(job["code"]).iterdir()) == ["pdm_cli"]
-    assert "pdm_cli/app.py" in outcome.stderr
+    assert "pdm_cli/cli/app.py" in outcome.stderr
     assert "input data: 5 files" in outcome.stderr
 
 

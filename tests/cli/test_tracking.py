@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pdm_cli.commands.tracking import flatten, track_training
-from pdm_cli.report.screen import Screen
+from pdm_cli.cli.screen import Screen
+from pdm_cli.pipeline.mlflow import flatten, track_training
 from tests.cli.conftest import Pdm
 
 ROOT = Path(__file__).parents[2]

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pdm_cli import manifest
-from pdm_cli.core.events import US_PER_HOUR
-from pdm_cli.core.features import FEATURES, LEARNED
-from pdm_cli.core.split import Split, split_by_time
-from pdm_cli.params import MOST_SEED
+from pdm_cli.features.build import FEATURES, LEARNED
+from pdm_cli.features.events import US_PER_HOUR
+from pdm_cli.io import manifest
+from pdm_cli.settings.model import MOST_SEED
+from pdm_cli.training.splits import Split, split_by_time
 from tests.cli.conftest import QUICK, Pdm, assert_clear
 
 # Algorithms that are always there; the first ones of the search without LightGBM.
@@ -265,7 +265,7 @@ def test_a_split_whose_training_looks_into_the_test_is_refused(
         split = split_by_time(*given, **named)
         return replace(split, test_start=split.cutoff - 24 * US_PER_HOUR)
 
-    monkeypatch.setattr("pdm_cli.core.problem.split_by_time", without_gap)
+    monkeypatch.setattr("pdm_cli.training.dataset.split_by_time", without_gap)
     outcome = train(pdm, work, tmp_path / "m", *QUICK)
     assert_clear(outcome, 5, "is trained on, but its label looks into the test span", "a later --test-start")
     assert not (tmp_path / "m").exists()

@@ -1,0 +1,1 @@
+"""Anomaly detection: Seasonal Hybrid ESD, batch and causal."""

@@ -1,0 +1,1 @@
+"""Azure Machine Learning: submit jobs, wait for them, fetch their results, register models."""

@@ -1,0 +1,65 @@
+"""The environment of jobs: this machine's own versions of the libraries, on an image of Azure ML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from pdm_cli.io.manifest import RECORDED_LIBRARIES
+
+NAME = "pdm-cli"
+# Beside the libraries that compute, what the command line and reports need; Azure's packages stay here.
+_LIBRARIES = (
+    *RECORDED_LIBRARIES,
+    *("annotated-types", "jinja2", "matplotlib", "platformdirs"),
+    *("pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
+    # By these a job tells its workspace what it trained.
+    *("mlflow", "mlflow-skinny", "azureml-mlflow"),
+)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A container image and the Python put into it.
+
+    Attributes
+    ----------
+    image : str
+        Address of the image.
+    python : str
+        Version, such as ``3.11``.
+    packages : tuple of str
+        Requirements, each with its exact version.
+    """
+
+    image: str
+    python: str
+    packages: tuple[str, ...]
+
+    @property
+    def version(self) -> str:
+        """The same for the same content."""
+        return hashlib.sha256(json.dumps(self.definition(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def definition(self) -> dict[str, Any]:
+        """Return the environment in the form of Azure ML's YAML files."""
+        dependencies = [f"python={self.python}", "pip", {"pip": list(self.packages)}]
+        return {"image": self.image, "conda_file": {"channels": ["conda-forge"], "dependencies": dependencies}}
+
+
+def describe_environment(image: str) -> Environment:
+    """Return the environment that has this machine's versions, so that jobs give the very same bytes."""
+    packages = [f"{name}=={version}" for name in _LIBRARIES if (version := _find_version(name))]
+    return Environment(image, f"{sys.version_info.major}.{sys.version_info.minor}", tuple(sorted(packages)))
+
+
+def _find_version(name: str) -> str | None:
+    try:
+        # A local version, such as 1.2+cpu, is on no index.
+        return metadata.version(name).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,54 @@
+"""``pdm config``: the settings that hold here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from pdm_cli.cli.help import HelpfulApp, HelpfulGroup
+from pdm_cli.cli.options import bind, with_settings
+from pdm_cli.cli.panels import OUTPUT_PANEL
+from pdm_cli.errors import UsageError
+
+app = HelpfulApp(cls=HelpfulGroup, help="The settings that hold here: show.")
+
+
+@app.callback(invoke_without_command=True)
+def _config(context: typer.Context) -> None:
+    """Show the help where no command follows."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(UsageError.exit_code)
+
+
+@app.command("show")
+@with_settings(is_bound=False)
+def show(
+    *,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Tell where each value comes from.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
+    **values: Any,
+) -> None:
+    """Show every setting with its value, in the form of a config file.
+
+    Example: pdm config show --origin
+    """
+    from dataclasses import asdict
+
+    from pdm_cli.cli.render.settings import write_settings
+    from pdm_cli.settings.load import resolve
+
+    screen = bind((), values)["screen"]
+    resolved = resolve({}, config=values["config"])
+    sections = {name: _as_texts(values) for name, values in asdict(resolved.settings).items()}
+    file = None if resolved.file is None else str(resolved.file)
+    payload = {"schema": "pdm.config/1", "file": file, "settings": sections, "origins": resolved.origins}
+    screen.result(payload, lambda: [write_settings(sections, resolved.origins if origin else {})])
+
+
+def _as_texts(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with times as text, as they may stand in a config file and in JSON."""
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}

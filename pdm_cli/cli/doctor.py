@@ -1,0 +1,155 @@
+"""``pdm doctor``: see whether all is there that pdm needs, here and on Azure."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pdm_cli.cli.options import bind, with_settings
+from pdm_cli.cli.screen import Screen
+from pdm_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pdm_cli.azure.checklist import Check, Finding
+    from pdm_cli.settings.model import AzureParams
+
+_NEEDED = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "optuna")
+_GIGABYTE = 1e9
+# Of disk: less than this is gone with a few models.
+_LEAST_FREE = 1 * _GIGABYTE
+# A script of more bytes than this is no starter of a Python program.
+_MOST_SCRIPT_BYTES = 1 << 16
+
+
+@with_settings("azure", is_bound=False)
+def doctor(**values: Any) -> None:
+    """Check the installation, the config, and the workspace of Azure ML if one is set: what is found, and the way out.
+
+    The exit code is 0, or that of the first check that failed.
+
+    Example: pdm doctor
+    """
+    from pdm_cli.azure.checklist import run_checks
+    from pdm_cli.cli.render.checks import CheckLines
+
+    # Wrong settings are what this command is to find, so they are read by a check.
+    screen = Screen(**{item.name: values[item.name] for item in fields(Screen)})
+    results = run_checks(_list_checks(values))
+    exit_code = next((result.exit_code for result in results if result.exit_code), 0)
+    checks = [{name: value for name, value in asdict(result).items() if name != "exit_code"} for result in results]
+    screen.result({"schema": "pdm.doctor/1", "exit": exit_code, "checks": checks}, lambda: [CheckLines(checks)])
+    raise typer.Exit(exit_code)
+
+
+def _list_checks(values: Mapping[str, Any]) -> list[Check]:
+    from pdm_cli.azure.checklist import Check
+    from pdm_cli.azure.checks import list_checks
+
+    @functools.cache
+    def read_settings() -> AzureParams:
+        azure: AzureParams = bind(("azure",), values)["settings"].azure
+        return azure
+
+    def find_settings() -> Finding:
+        read_settings()
+        return check_config(values["config"])
+
+    return [
+        Check("python", check_python),
+        Check("libraries", check_libraries),
+        Check("command", lambda: check_command(os.environ.get("PATH"))),
+        Check("machine", check_machine),
+        Check("config", find_settings),
+        *list_checks(read_settings, needs=("config",)),
+    ]
+
+
+def check_python() -> Finding:
+    """Tell the versions of Python and pdm."""
+    from pdm_cli import __version__
+    from pdm_cli.azure.checklist import Finding
+
+    return Finding(f"Python {platform.python_version()} ({sys.executable}), pdm-cli {__version__}")
+
+
+def check_libraries() -> Finding:
+    """See whether the libraries that compute are there."""
+    from pdm_cli.azure.checklist import Finding
+    from pdm_cli.io.manifest import library_versions
+
+    found = {name: version for name, version in library_versions().items() if name not in ("python", "pdm-cli")}
+    missing = [name for name in _NEEDED if name not in found]
+    if not {"xgboost", "xgboost-cpu"} & set(found):
+        missing.append("xgboost")
+    if missing:
+        raise ConfigError(f"not installed: {', '.join(missing)}", hint=f"{sys.executable} -m pip install pdm-cli")
+    return Finding(", ".join(f"{name} {version}" for name, version in found.items()))
+
+
+def check_command(search_path: str | None) -> Finding:
+    """See which program the word ``pdm`` starts: the PDM package manager has that name, too.
+
+    No program is started to find out: ours lies with the scripts of this installation, and imports our package.
+    """
+    from pdm_cli.azure.checklist import Finding
+
+    found = shutil.which("pdm", path=search_path)
+    hint = "python -m pdm_cli starts ours"
+    if found is None:
+        return Finding("no pdm on PATH", "warning", hint)
+    if _is_ours(Path(found)):
+        return Finding(f"pdm is {found}")
+    return Finding(f"pdm is {found}: another program, such as the PDM package manager", "warning", hint)
+
+
+def _is_ours(script: Path) -> bool:
+    real = script.resolve()
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    if real.parent not in {Path(sysconfig.get_path("scripts", scheme)).resolve() for scheme in schemes}:
+        return False
+    # Both packages in one environment: the one installed last has the name.
+    with real.open("rb") as stream:
+        text = stream.read(_MOST_SCRIPT_BYTES)
+    return not text.startswith(b"#!") or b"pdm_cli" in text
+
+
+def check_machine() -> Finding:
+    """Tell cores, memory, and free disk in the current folder."""
+    from pdm_cli.azure.checklist import Finding
+
+    free = shutil.disk_usage(Path.cwd()).free
+    memory = _memory_bytes()
+    told = [f"{os.cpu_count() or 1} CPU cores", *([f"{memory / _GIGABYTE:.1f} GB memory"] if memory else [])]
+    text = ", ".join([*told, f"{free / _GIGABYTE:,.1f} GB free in {Path.cwd()}"])
+    if free < _LEAST_FREE:
+        return Finding(text, "warning", "make room: outputs are written beside the old ones, then renamed")
+    return Finding(text)
+
+
+def _memory_bytes() -> int | None:
+    """Return the memory of the machine, where the system tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def check_config(named: str | None) -> Finding:
+    """Tell which config file is read; its settings were found to be right."""
+    from pdm_cli.azure.checklist import Finding
+    from pdm_cli.settings.load import CONFIG_FILE, find_config
+
+    path = find_config(named, os.environ, Path())
+    if path is None:
+        return Finding(f"no {CONFIG_FILE} here: options, environment and defaults")
+    return Finding(f"{path.absolute()}")

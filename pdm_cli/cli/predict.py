@@ -1,0 +1,43 @@
+"""``pdm predict``: new raw tables and a model to probabilities, alerts and a ranked work list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
+from pdm_cli.cli.screen import Screen
+from pdm_cli.pipeline.stages import STAGES
+from pdm_cli.settings.model import Settings
+
+if TYPE_CHECKING:
+    pass
+
+_STAGE = STAGES["predict"]
+
+
+@with_settings(*_STAGE.sections)
+def predict(
+    *,
+    data: Annotated[str, input_port("data", "New raw tables, in the form the model was trained on.")],
+    model: Annotated[str, input_port("model", "Model folder, written by pdm train.")],
+    out: Out,
+    overwrite: Overwrite = False,
+    settings: Settings,
+    screen: Screen,
+) -> None:
+    """Foretell failures from new raw tables: probabilities, alerts, and a work list ranked by probability.
+
+    Example: pdm predict --data raw --model model --out predictions
+    """
+    from pdm_cli.cli.render.summary import draw_summary
+    from pdm_cli.pipeline.runner import execute
+    from pdm_cli.training.validate_settings import check_wanted
+
+    check_wanted(settings.predict)
+    inputs = {"data": data, "model": model}
+    summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
+    screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
+    if summary["worklist"]:
+        first = summary["worklist"][0]
+        row = ("--machine", first["machineID"], "--at", first["datetime"][:16])
+        screen.suggest("pdm", "explain", "--data", data, "--model", model, *row)

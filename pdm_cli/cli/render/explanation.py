@@ -1,0 +1,119 @@
+"""What drove one probability, drawn from the summary of ``pdm explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.cli.render.results import make_table
+from pdm_cli.features.describe import tell_value
+from pdm_cli.text import Prose, show_probability, show_stamp
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+    from rich.measure import Measurement
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+# Fewer would show no course of time.
+_LEAST_WIDTH = 14
+# Eight heights for terminals without blocks: the more ink, the higher.
+_LETTERS = "_.-:=+*#"
+
+
+class Sparkline:
+    """Numbers as a line of blocks of different heights, of letters where the output has no blocks.
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        ``None`` leaves a blank.
+    low, high : float, optional
+        Drawn at the lowest and highest; default: the least and greatest value.
+    """
+
+    def __init__(self, values: Sequence[float | None], low: float | None = None, high: float | None = None) -> None:
+        known = [value for value in values if value is not None]
+        self._values = values
+        self._low = min(known, default=0.0) if low is None else low
+        self._high = max(known, default=0.0) if high is None else high
+
+    def draw(self, heights: str) -> str:
+        """Return the line in the characters given, lowest first."""
+        reach, top = self._high - self._low, len(heights) - 1
+        return "".join(
+            " " if value is None else heights[round(top * (value - self._low) / reach) if reach > 0 else 0]
+            for value in self._values
+        )
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the line."""
+        from rich.text import Text
+
+        line = Sparkline(self._pooled(options.max_width), self._low, self._high)
+        yield Text(line.draw(_LETTERS if options.ascii_only else _BLOCKS), no_wrap=True, overflow="crop")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Return the width: a character a number."""
+        from rich.measure import Measurement
+
+        return Measurement(min(_LEAST_WIDTH, len(self._values)), len(self._values))
+
+    def _pooled(self, width: int) -> Sequence[float | None]:
+        """Return as many means as there is room for, the last one of the latest values."""
+        share = max(-(-len(self._values) // max(width, 1)), 1)
+        ends = range(len(self._values), 0, -share)
+        pieces = [[v for v in self._values[max(end - share, 0) : end] if v is not None] for end in reversed(ends)]
+        return [fmean(piece) if piece else None for piece in pieces]
+
+
+def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
+    """Draw how the components stand, why one of them does, and the sensors of the days before."""
+    span = f"{found['lead_time_hours']:g} to {found['horizon_hours']:g} h"
+    head = f"machine {found['machineID']} at {show_stamp(found['datetime'])} UTC: probability of failing within {span}"
+    return [Prose(head), _draw_components(found), *_draw_reasons(found), _draw_sensors(found["before"])]
+
+
+def _draw_components(found: dict[str, Any]) -> RenderableType:
+    table = make_table("component", ("probability", "right"), ("alert", "left"), (_days(found["before"]), "left"))
+    for name, row in found["components"].items():
+        alert = f"since {show_stamp(row['since'])[5:]}" if row["alert"] else "off"
+        line = Sparkline(found["before"]["probabilities"][name], 0.0, 1.0)
+        table.add_row(name, show_probability(row["probability"]), alert, line)
+    return table
+
+
+def _draw_reasons(found: dict[str, Any]) -> list[RenderableType]:
+    name, others = found["component"], found["others"]
+    if not found["reasons"]:
+        return [f"no feature moves the probability of {name}"]
+    table = make_table("log-odds", (f"what moves {name}", "left"), ("usually", "left"))
+    table.columns[0].justify = "right"
+    for reason in found["reasons"]:
+        table.add_row(f"{reason['log_odds']:+.2f}", reason["words"], _tell_usual(reason["feature"], reason["usual"]))
+    if others["count"]:
+        table.add_row(f"{others['log_odds']:+.2f}", f"{others['count']:,} other features together", "")
+    note = "log-odds, before the probability is calibrated: the further from 0, the more it moves it"
+    return [table, note, "usually: median of the training (first to ninth decile)"]
+
+
+def _draw_sensors(before: dict[str, Any]) -> RenderableType:
+    names = (f"{name} mean" for name in ("lowest", "highest", "last"))
+    table = make_table("sensor", *((name, "right") for name in names), (_days(before), "left"))
+    for name, values in before["sensors"].items():
+        known = [value for value in values if value is not None]
+        facts = [f"{value:.4g}" for value in (min(known), max(known), known[-1])] if known else ["-"] * 3
+        table.add_row(name, *facts, Sparkline(values))
+    return table
+
+
+def _tell_usual(name: str, usual: dict[str, Any]) -> str:
+    if usual["middle"] is None or usual["missing_share"] > 0.5:
+        return "-"
+    low, middle, high = (tell_value(name, usual[key]) for key in ("low", "middle", "high"))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _days(before: dict[str, Any]) -> str:
+    spans = len(next(iter(before["sensors"].values())))
+    return f"{spans * before['span_hours'] / 24:g} days before"

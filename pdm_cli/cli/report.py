@@ -1,0 +1,73 @@
+"""``pdm report``: the report of a model or of predictions, made anew from the files of the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pdm_cli.cli.options import with_settings
+from pdm_cli.cli.panels import OUTPUT_PANEL
+from pdm_cli.cli.screen import Screen
+from pdm_cli.errors import UsageError
+from pdm_cli.settings.model import Settings
+
+SCHEMA = "pdm.report-file/1"
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Model folder, written by pdm train, or predictions, written by pdm predict.",
+        metavar="MODEL",
+        rich_help_panel=None,
+    ),
+]
+File = Annotated[
+    str | None,
+    typer.Option(
+        "--out", help="File to write; default: report.html in the folder.", metavar="FILE", rich_help_panel=OUTPUT_PANEL
+    ),
+]
+
+
+@with_settings()
+def report(*, model: Model, out: File = None, settings: Settings, screen: Screen) -> None:  # noqa: ARG001 - has none
+    """Make report.html of a model or of predictions anew: one file, for any browser, without a network.
+
+    Example: pdm report model --out failures.html
+    """
+    from pdm_cli.io import manifest
+    from pdm_cli.io.folders import check_folder
+    from pdm_cli.pipeline.report import make_report
+    from pdm_cli.pipeline.runner import local_folder
+    from pdm_cli.report.html import REPORT_FILE
+
+    folder = local_folder("model", model)
+    check_folder("MODEL", folder, "a model or predictions")
+    target = folder / REPORT_FILE if out is None else Path(out)
+    if out is not None:
+        _check_replaceable(target)
+    text = make_report(folder, manifest.read(folder))
+    _write(target, text)
+    if out is None:
+        manifest.note_output(folder, REPORT_FILE)
+    payload = {"schema": SCHEMA, "out": str(target), "bytes": len(text.encode())}
+    screen.result(payload, lambda: [str(target)])
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse a file that is no report: it would be lost."""
+    from pdm_cli.report.html import is_report
+
+    if target.is_file() and not is_report(target):
+        raise UsageError(f"{target}: is there, and is no report of pdm", hint="--out names a new file, or a report")
+
+
+def _write(target: Path, text: str) -> None:
+    from pdm_cli.io import manifest
+
+    try:
+        manifest.write_whole(target, text)
+    except OSError as exc:
+        hint = "--out names a file in a folder that you may write to"
+        raise UsageError(f"{target}: cannot be written: {exc.strerror}", hint=hint) from exc

@@ -1,0 +1,61 @@
+"""``pdm simulate``: a fleet of any size as raw tables, with the answer key; written in bounded memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pdm_cli.cli.options import Out, Overwrite, with_settings
+from pdm_cli.cli.panels import DATA_PANEL
+from pdm_cli.cli.screen import Screen
+from pdm_cli.pipeline.simulate import simulate_into
+from pdm_cli.settings.model import Settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+Machines = Annotated[
+    int, typer.Option("--machines", min=1, max=10_000_000, help="Machines to simulate.", rich_help_panel=DATA_PANEL)
+]
+Days = Annotated[int, typer.Option("--days", min=1, max=36_500, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)]
+
+
+@with_settings()
+def simulate(
+    *,
+    machines: Machines = 100,
+    days: Days = 365,
+    seed: Seed = 0,
+    out: Out,
+    overwrite: Overwrite = False,
+    settings: Settings,  # noqa: ARG001 - a simulated fleet is in the form of the contract
+    screen: Screen,
+) -> None:
+    """Simulate a fleet: raw tables whose failures announce themselves, and truth.parquet, which tells how.
+
+    A machine is the same in a fleet of any size with the same seed.
+
+    Example: pdm simulate --machines 200 --days 365 --seed 1 --out raw
+    """
+    from pdm_cli.io import output_folder
+    from pdm_cli.pipeline.runner import local_folder
+
+    target = local_folder("out", out)
+    output_folder.check_free(target, overwrite=overwrite, by="simulate")
+    summary = simulate_into(target, machines=machines, days=days, seed=seed, screen=screen)
+    screen.result({**summary, "out": out}, lambda: [*_draw(summary), out])
+    screen.suggest("pdm", "run", "--data", out, "--out", "work")
+
+
+def _draw(summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw what was written."""
+    from pdm_cli.cli.render.results import make_table
+
+    rows = summary["rows"]
+    table = make_table("table", ("rows", "right"))
+    for name, count in rows.items():
+        table.add_row(f"{name}.parquet", f"{count:,}")
+    return [table, f"{summary['no_failure']:,} of {summary['machines']:,} machines had no failure"]

@@ -1,0 +1,41 @@
+"""``pdm train``: prepared tables (and causal anomalies) to a model folder with held-out metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
+from pdm_cli.cli.screen import Screen
+from pdm_cli.pipeline.stages import STAGES
+from pdm_cli.settings.model import Settings
+
+if TYPE_CHECKING:
+    pass
+
+_STAGE = STAGES["train"]
+
+
+@with_settings(*_STAGE.sections)
+def train(
+    *,
+    prepared: Annotated[str, input_port("prepared", "Prepared tables, written by pdm preprocess.")],
+    anomalies: Annotated[
+        str | None, input_port("anomalies", "Anomalies, written by pdm detect-anomalies; causal ones become features.")
+    ] = None,
+    out: Out,
+    overwrite: Overwrite = False,
+    settings: Settings,
+    screen: Screen,
+) -> None:
+    """Train a model that tells which component fails within the horizon, and test it on what it has not seen.
+
+    Algorithms, features and hyper-parameters are searched on time-ordered folds; --fast takes a well-tried setting.
+
+    Example: pdm train --prepared prepared --anomalies anomalies --out model
+    """
+    from pdm_cli.cli.render.summary import draw_summary
+    from pdm_cli.pipeline.runner import execute
+
+    inputs = {"prepared": prepared, "anomalies": anomalies}
+    metrics = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
+    screen.result({**metrics, "out": out}, lambda: [*draw_summary(_STAGE, metrics), out])

@@ -1,1 +1,0 @@
-"""One file a sub-command: read, compute, write, tell."""

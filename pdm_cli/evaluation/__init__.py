@@ -1,0 +1,1 @@
+"""How good predictions are: row metrics, event metrics, calibration, alerts, costs, gates and drift."""

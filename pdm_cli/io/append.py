@@ -1,0 +1,226 @@
+"""New rows behind the old ones of a raw table; rows that are there already are found piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdm_cli.io import parquet
+from pdm_cli.io.columns import is_index, is_number, is_text
+from pdm_cli.io.parquet import TableFiles, TableWriter
+
+_OLD_ROWS = 262_144
+# All old rows are looked through once for so many new ones.
+_NEW_ROWS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The first new row that has other values than an old one with the same key."""
+
+    row: int
+    key: dict[str, Any]
+    column: str
+    new: Any
+    old: Any
+
+
+@dataclass
+class Overlap:
+    """Which rows two tables share.
+
+    Attributes
+    ----------
+    is_same, is_other : array of bool, shape (new rows,)
+        New rows that an old one equals, and those with the key of an old one but other values.
+    is_stale : array of bool, shape (old rows,)
+        Old rows in the way of the latter, save those that a new row equals.
+    first : Conflict, optional
+        The first of the latter.
+    """
+
+    is_same: npt.NDArray[np.bool_]
+    is_other: npt.NDArray[np.bool_]
+    is_stale: npt.NDArray[np.bool_]
+    first: Conflict | None = None
+
+
+def old_types(old: TableFiles) -> dict[str, pa.DataType]:
+    """Return the columns of a raw table and what they come to in an import; those of other types stay as they are.
+
+    A column without any value is of the type null: whatever comes fits behind it.
+    """
+    columns = [item for item in old.schema if not is_index(item.name)]
+    return {item.name: _plain_type(item.type) if _has_value(old, item.name) else pa.null() for item in columns}
+
+
+def find_overlap(old: TableFiles, new: Path, *, key: Sequence[str], time: str) -> Overlap:
+    """Find the new rows that are there already.
+
+    Parameters
+    ----------
+    old : TableFiles
+        The raw table as it is.
+    new : Path
+        Parquet file with the new rows; its columns have the names and types of :func:`old_types`, save null.
+    key : sequence of str
+        Columns that identify a row.
+    time : str
+        The column of stamps, or nothing: old rows outside the span of the new ones are passed over.
+    """
+    rows = parquet.count_rows(new)
+    old_rows = sum(parquet.count_rows(part) for part in old.parts)
+    overlap = Overlap(np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool), np.zeros(old_rows, dtype=bool))
+    is_old_same = np.zeros(old_rows, dtype=bool)
+    begin = 0
+    for piece in parquet.iterate(new, _NEW_ROWS, parquet.open_file(new).schema_arrow.names):
+        _compare(overlap, is_old_same, begin, piece, old, key=key, time=time)
+        begin += len(piece)
+    # The new rows that these equal are not added: without them they would be lost.
+    overlap.is_stale &= ~is_old_same
+    return overlap
+
+
+def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, is_new_kept: bool) -> int:
+    """Write the old rows and those new ones that are not there yet, and return how many rows these come to.
+
+    Parameters
+    ----------
+    old, new, overlap
+        As of :func:`find_overlap`.
+    path : Path
+        The Parquet file to write.
+    is_new_kept : bool
+        Where a new row has other values than an old one: keep the new one, or the old one.
+    """
+    names = parquet.open_file(new).schema_arrow.names
+    left_out = overlap.is_same if is_new_kept else overlap.is_same | overlap.is_other
+    with TableWriter(path) as writer:
+        for begin, piece in _old_pieces(old, parquet.open_file(new).schema_arrow):
+            is_stale = overlap.is_stale[begin : begin + len(piece)]
+            writer.write_arrow(piece.filter(pa.array(~is_stale)) if is_new_kept else piece)
+        begin = 0
+        for piece in parquet.iterate(new, _OLD_ROWS, names):
+            is_kept = ~left_out[begin : begin + len(piece)]
+            begin += len(piece)
+            if is_kept.any() or not writer.rows:
+                writer.write_arrow(piece.filter(pa.array(is_kept)))
+    return writer.rows
+
+
+def _compare(
+    overlap: Overlap,
+    is_old_same: npt.NDArray[np.bool_],
+    begin: int,
+    piece: pa.Table,
+    old: TableFiles,
+    *,
+    key: Sequence[str],
+    time: str,
+) -> None:
+    """Compare some new rows with all old ones."""
+    new = piece.to_pandas()
+    span = pc.min_max(piece[time]) if time else None
+    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+    for first_row, there in _old_pieces(old, piece.schema):
+        rows = np.arange(first_row, first_row + len(there))
+        if span is not None:
+            is_near = pc.and_(pc.greater_equal(there[time], span["min"]), pc.less_equal(there[time], span["max"]))
+            # A row without a stamp is near to none.
+            is_near = is_near.fill_null(False).combine_chunks()
+            there, rows = there.filter(is_near), rows[is_near.to_numpy(zero_copy_only=False)]
+        frame = there.to_pandas()
+        pairs = find_overlaps(new, frame, key=key)
+        overlap.is_same[begin + pairs.new[pairs.is_same]] = True
+        is_old_same[rows[pairs.old[pairs.is_same]]] = True
+        other = ~pairs.is_same
+        found.append((pairs.new[other], rows[pairs.old[other]]))
+        if overlap.first is None and other.any():
+            overlap.first = _conflict(begin, new, frame, pairs.new[other][0], pairs.old[other][0], key)
+    for numbers, rows in found:
+        # A new row that an old one equals is there already, whatever else stands there.
+        is_other = ~overlap.is_same[begin + numbers]
+        overlap.is_other[begin + numbers[is_other]] = True
+        overlap.is_stale[rows[is_other]] = True
+
+
+def _conflict(begin: int, new: pd.DataFrame, old: pd.DataFrame, row: int, old_row: int, key: Sequence[str]) -> Conflict:
+    one, other = new.iloc[row], old.iloc[old_row]
+    names = [name for name in new.columns if name not in key]
+    column = next(n for n in names if not (one[n] == other[n] or (pd.isna(one[n]) and pd.isna(other[n]))))
+    return Conflict(begin + int(row), {name: one[name] for name in key}, column, one[column], other[column])
+
+
+def _old_pieces(old: TableFiles, schema: pa.Schema) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the old rows as the new table has its columns, and the number of the first of them."""
+    begin = 0
+    for part in old.parts:
+        for piece in parquet.iterate(part, _OLD_ROWS, schema.names):
+            columns = [_cast(piece[item.name], item.type) for item in schema]
+            yield begin, pa.table(columns, schema=schema.remove_metadata())
+            begin += len(piece)
+
+
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), wanted)])
+    return column.cast(wanted, safe=False)
+
+
+def _has_value(files: TableFiles, name: str) -> bool:
+    pieces = (piece for part in files.parts for piece in parquet.iterate(part, _OLD_ROWS, [name]))
+    return any(piece[name].null_count < len(piece) for piece in pieces)
+
+
+def _plain_type(found: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(found):
+        return pa.timestamp("us", tz="UTC" if found.tz else None)
+    if is_text(found):
+        return pa.string()
+    return pa.float64() if is_number(found) else found
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of a new and an old row with the same key.
+
+    Attributes
+    ----------
+    new, old : array of int, shape (pairs,)
+        Positions of the rows in their frames.
+    is_same : array of bool, shape (pairs,)
+        Whether all other columns agree; two missing values do.
+    """
+
+    new: npt.NDArray[np.int64]
+    old: npt.NDArray[np.int64]
+    is_same: npt.NDArray[np.bool_]
+
+
+def find_overlaps(new: pd.DataFrame, old: pd.DataFrame, *, key: Sequence[str]) -> Pairs:
+    """Find the rows of two frames that have the same key.
+
+    Parameters
+    ----------
+    new, old : DataFrame
+        Frames with the same columns and types.
+    key : sequence of str
+        Columns that identify a row; no value in them is missing.
+    """
+    names = list(key)
+    numbered = [frame[names].assign(__row=np.arange(len(frame))) for frame in (new, old)]
+    pairs = numbered[0].merge(numbered[1], on=names, suffixes=("_new", "_old"))
+    left, right = (pairs[f"__row_{side}"].to_numpy(dtype=np.int64) for side in ("new", "old"))
+    is_same = np.ones(len(pairs), dtype=bool)
+    for name in new.columns.difference(names):
+        one, other = (frame[name].iloc[rows].reset_index(drop=True) for frame, rows in ((new, left), (old, right)))
+        is_same &= ((one == other).fillna(False) | (one.isna() & other.isna())).to_numpy(dtype=bool)
+    return Pairs(left, right, is_same)

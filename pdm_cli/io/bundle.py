@@ -1,0 +1,344 @@
+"""A model folder: fitted members in files of their own and one JSON recipe; data only, nothing that runs on load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pdm_cli.errors import ModelError, PdmError
+from pdm_cli.evaluation.alerts import AlertRule
+from pdm_cli.evaluation.calibration import Calibration
+from pdm_cli.evaluation.drift import Fingerprint
+from pdm_cli.features.build import FEATURES, LEARNED, Vocabulary
+from pdm_cli.io import manifest
+from pdm_cli.io.folders import find_below
+from pdm_cli.models import ESTIMATORS
+from pdm_cli.models.ensemble import Member, TrainedModel
+from pdm_cli.schema import ANOMALIES, EVENT_TABLES, MACHINES
+from pdm_cli.settings import load as config
+from pdm_cli.settings.field import Section
+from pdm_cli.settings.model import Settings
+from pdm_cli.timestamps import read_stamp
+
+BUNDLE_FILE = "bundle.json"
+SCHEMA = "pdm.bundle/3"
+SECTIONS = ("preprocess", "features", "detect", "labels", "train", "costs")
+_AGAIN = "train or fetch the model again"
+_MEMBER_FILE = re.compile(r"member_\d+_\d+\.[a-z]+")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What it takes to turn raw tables into the features of a model.
+
+    Attributes
+    ----------
+    sensors : list of str
+        Sensor columns of the telemetry, floats in the sensor's own unit.
+    families : list of str
+        Families of features that the model looks at.
+    tables : list of str
+        Event tables and attributes that the features are made from; ``anomalies`` are found in the telemetry.
+    step_us, phase_us : int
+        Step of the telemetry, and where in it the readings stand, in microseconds.
+    vocabulary : Vocabulary
+        Kinds of event and categories that the columns are made for.
+    categorical : list of str
+        Columns that are positions in a list of categories.
+    states : dict
+        What learned families of features know: family to state.
+    trained : dict
+        ``cutoff`` and ``test_start`` as text, and the ``machines`` learned from.
+    settings : Settings
+        All that decides features, labels and alerts.
+    """
+
+    sensors: list[str]
+    families: list[str]
+    tables: list[str]
+    step_us: int
+    phase_us: int
+    vocabulary: Vocabulary
+    categorical: list[str]
+    states: dict[str, Any]
+    trained: dict[str, Any]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model and its recipe.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        Members, calibrations and alert rules.
+    recipe : Recipe
+        From raw tables to features.
+    fingerprint : Fingerprint
+        How the features of the training rows were spread, to tell drift by.
+    """
+
+    model: TrainedModel
+    recipe: Recipe
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class _StoredMember:
+    algorithm: str
+    features: list[str]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _StoredTraining:
+    cutoff: str
+    test_start: str
+    machines: list[int | str]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What ``bundle.json`` must hold, each key of its type, and no other key."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+    schema: Literal["pdm.bundle/3"]
+    components: list[str]
+    members: list[_StoredMember]
+    calibrations: list[Calibration]
+    rules: list[AlertRule]
+    sensors: list[str]
+    families: list[str]
+    tables: list[str]
+    step_us: int
+    phase_us: int
+    vocabulary: Vocabulary
+    categorical: list[str]
+    states: dict[str, dict[str, Any]]
+    trained: _StoredTraining
+    settings: dict[str, dict[str, Any]]
+    fingerprint: Fingerprint
+
+
+def save(folder: Path, bundle: Bundle) -> None:
+    """Write the members' files and ``bundle.json`` into ``folder``."""
+    model, recipe = bundle.model, bundle.recipe
+    content = {
+        "schema": SCHEMA,
+        "components": model.components,
+        "members": [_save_member(folder, number, member) for number, member in enumerate(model.members, start=1)],
+        "calibrations": [asdict(calibration) for calibration in model.calibrations],
+        "rules": [asdict(rule) for rule in model.rules],
+        **{item.name: getattr(recipe, item.name) for item in fields(recipe)},
+        "vocabulary": asdict(recipe.vocabulary),
+        "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
+        "settings": {section: _lasting(getattr(recipe.settings, section)) for section in SECTIONS},
+        "fingerprint": asdict(bundle.fingerprint),
+    }
+    text = json.dumps(content, indent=1, default=str, ensure_ascii=False, allow_nan=False)
+    (folder / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> Bundle:
+    """Read a model folder back.
+
+    Parameters
+    ----------
+    folder : Path
+        Written by :func:`save`.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing or is not what it should be. Whatever the files hold, nothing in them runs.
+    """
+    path = folder / BUNDLE_FILE
+    with _refusing(path):
+        stored = _read_recipe(path)
+        model = TrainedModel(
+            stored.components,
+            [_load_member(folder, member, stored.categorical) for member in stored.members],
+            stored.calibrations,
+            stored.rules,
+        )
+        _check_parts(stored)
+        return Bundle(model, _load_recipe(stored, path), stored.fingerprint)
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """Read the recipe of a model folder alone, without the members; raises as :func:`load`."""
+    path = folder / BUNDLE_FILE
+    with _refusing(path):
+        stored = _read_recipe(path)
+        _check_parts(stored)
+        return _load_recipe(stored, path)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn whatever a wrong bundle raises into one error that names it."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        below = find_below(path.parent, lambda child: (child / BUNDLE_FILE).is_file())
+        hint = f"did you mean {below}?" if below else "--model names a folder written by pdm train"
+        raise ModelError(f"{exc.filename}: no such file", hint=hint) from exc
+    except KeyError as exc:
+        raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as exc:
+        raise ModelError(f"{path}: not a bundle of pdm: {_first_line(exc)}", hint=_AGAIN) from exc
+
+
+def _lasting(section: Section) -> dict[str, Any]:
+    """Return the settings that bear on the result: a model is the same however many threads made it."""
+    return {item.name: getattr(section, item.name) for item in fields(section) if item.metadata["changes_result"]}
+
+
+def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
+    files = {}
+    # Numbered, because a component may have a name that no file can have.
+    for component, dump in enumerate(member.model.dump(), start=1):
+        path = folder / f"member_{number}_{component}{ESTIMATORS[member.algorithm].suffix}"
+        path.write_bytes(dump)
+        files[path.name] = manifest.hash_file(path)["sha256"]
+    return {"algorithm": member.algorithm, "features": member.features, "files": files}
+
+
+def _read_recipe(path: Path) -> _Stored:
+    from pydantic import TypeAdapter, ValidationError
+
+    content = path.read_bytes()
+    made = manifest.read(path.parent)
+    listed = made["outputs"].get(BUNDLE_FILE) if made is not None else None
+    if listed is not None and listed != manifest.hash_bytes(content):
+        raise ModelError(f"{path}: damaged or edited: not the file that {manifest.MANIFEST_FILE} lists", hint=_AGAIN)
+    try:
+        return TypeAdapter(_Stored).validate_json(content)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        found = first["input"]
+        if first["loc"] == ("schema",) and isinstance(found, str):
+            raise ModelError(f"{path}: schema {found!r}, wanted {SCHEMA!r}", hint="train the model again") from exc
+        where = ".".join(str(step) for step in first["loc"])
+        # A name in the file is part of the message, and it may hold anything.
+        told = f"{where!r}: {first['msg']}" if where else first["msg"]
+        raise ModelError(f"{path}: not a bundle of pdm: {told}", hint=_AGAIN) from exc
+
+
+def _load_member(folder: Path, stored: _StoredMember, categorical: list[str]) -> Member:
+    algorithm = ESTIMATORS[stored.algorithm]
+    dumps = [_read_file(folder, name, sha256) for name, sha256 in stored.files.items()]
+    is_category = [name in categorical for name in stored.features]
+    try:
+        model = algorithm.make().load(dumps, categorical=is_category)
+    # LightGBM raises OSError where its shared library needs one that the system lacks.
+    except (ImportError, OSError) as exc:
+        raise ModelError(
+            f"{folder}: the model needs {algorithm.package}, which cannot be loaded ({_first_line(exc)})",
+            hint=algorithm.install,
+        ) from exc
+    except ModelError as exc:
+        raise ModelError(f"{folder}: {exc.message}", hint=exc.hint) from exc
+    return Member(stored.algorithm, stored.features, model)
+
+
+def _load_recipe(stored: _Stored, path: Path) -> Recipe:
+    values = {item.name: getattr(stored, item.name) for item in fields(Recipe)}
+    values["states"] = {family: LEARNED[family].load(state) for family, state in stored.states.items()}
+    values["trained"] = asdict(stored.trained)
+    try:
+        values["settings"] = config.restore(stored.settings, str(path))
+    except PdmError as exc:
+        raise ModelError(exc.message, hint=_AGAIN) from exc
+    return Recipe(**values)
+
+
+def _check_parts(stored: _Stored) -> None:
+    """Refuse parts that do not belong together."""
+    wanted = len(stored.components)
+    counts = {"calibrations": [len(stored.calibrations)], "alert rules": [len(stored.rules)]}
+    counts["files of a member"] = [len(member.files) for member in stored.members]
+    wrong = [f"{count} {name}" for name, own in counts.items() for count in own if count != wanted]
+    if not wanted or not stored.members or wrong:
+        told = wrong[0] if wrong else f"{len(stored.members)} members"
+        raise ValueError(f"{wanted} components, but {told}")
+    _check_names(stored)
+    _check_fingerprint(stored)
+    if not 0 <= stored.phase_us < stored.step_us:
+        raise ValueError(f"phase_us {stored.phase_us} is not within step_us {stored.step_us}")
+    for stamp in (stored.trained.cutoff, stored.trained.test_start):
+        read_stamp(stamp)
+
+
+def _check_names(stored: _Stored) -> None:
+    """Refuse a name that stands twice where each stands once, that nothing is known of, or that others contradict."""
+    kinds, categories = stored.vocabulary.kinds, stored.vocabulary.categories
+    once = {name: getattr(stored, name) for name in ("components", "sensors", "families", "tables", "categorical")}
+    once |= {f"features of member {number}": member.features for number, member in enumerate(stored.members, start=1)}
+    once |= {"attributes": stored.vocabulary.attributes, **kinds, **categories}
+    for place, names in once.items():
+        if len(set(names)) < len(names):
+            raise ValueError(f"{place}: a name stands there twice")
+    events = {*(table.name for table in EVENT_TABLES), ANOMALIES.name}
+    known = (
+        ("families", stored.families, {*FEATURES, *LEARNED}),
+        ("families", set(stored.families) & set(LEARNED), stored.states),
+        ("tables", stored.tables, events | {MACHINES.name}),
+        ("kinds", kinds, events),
+        ("tables with kinds", set(stored.tables) & events, kinds),
+        ("kinds of anomalies", kinds.get(ANOMALIES.name, ()), stored.sensors),
+        ("categorical", stored.categorical, categories),
+    )
+    for place, names, allowed in known:
+        strange = sorted(set(names) - set(allowed))
+        if strange:
+            raise ValueError(f"{place}: nothing else in the bundle knows {strange[0]!r}")
+    # What a learned family knows stands by position.
+    by_position = {"components": stored.components, "sensors": stored.sensors, "kinds": kinds.get("errors", [])}
+    for family, state in stored.states.items():
+        for name, wanted in by_position.items():
+            if state.get(name, wanted) != wanted:
+                raise ValueError(f"states.{family}.{name}: not those of the bundle, or in another order")
+
+
+def _check_fingerprint(stored: _Stored) -> None:
+    """Refuse a fingerprint that is none, or not one of the model's features."""
+    seen = stored.fingerprint
+    if seen.features != list(dict.fromkeys(name for member in stored.members for name in member.features)):
+        raise ValueError("its fingerprint is of other features than the members look at")
+    if {len(seen.edges), len(seen.shares)} != {len(seen.features)} or any(
+        len(shares) != len(edges) + 2 for edges, shares in zip(seen.edges, seen.shares, strict=True)
+    ):
+        raise ValueError("the parts of its fingerprint are not of one length")
+    for name, edges, shares in zip(seen.features, seen.edges, seen.shares, strict=True):
+        if any(low >= high for low, high in pairwise(edges)):
+            raise ValueError(f"fingerprint: the edges of {name} do not rise")
+        if min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
+            raise ValueError(f"fingerprint: the shares of {name} are not those of a whole")
+        # Each category that was seen in the training has a bin.
+        if name in stored.categorical and len(edges) > len(stored.vocabulary.categories[name]):
+            raise ValueError(f"vocabulary.categories.{name}: fewer than the training had")
+
+
+def _read_file(folder: Path, name: str, sha256: str) -> bytes:
+    """Return a member's bytes, as they were written."""
+    if not _MEMBER_FILE.fullmatch(name):
+        raise ModelError(f"{folder / BUNDLE_FILE}: {name!r} is no file of a model", hint="do not use this model")
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{folder / name}: damaged: sha256 differs", hint=_AGAIN)
+    return content
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0]

@@ -1,0 +1,309 @@
+"""The only reader and writer of Parquet: finds the files of a table, and keeps row groups of whole machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.folders import find_below, list_files
+from pdm_cli.schema import ANOMALIES, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_HEAD = b"PAR1"
+# Where a run puts the old files while it moves the new ones in.
+_HALF_MOVED = ".pdm-partial-*/previous"
+_CONVERT = "convert it first; pdm import does that with CSV files"
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """The files of one table: a single Parquet file, or the parts of a folder in the order of their names."""
+
+    name: str
+    parts: tuple[Path, ...]
+    schema: pa.Schema
+
+
+def find_table(folder: Path, table: Table) -> TableFiles | None:
+    """Find ``<table>.parquet`` or the parts in ``<table>/`` and check that they are one readable table.
+
+    Returns
+    -------
+    TableFiles or None
+        ``None`` if the table is not in ``folder``.
+
+    Raises
+    ------
+    SchemaError
+        If both forms are there, the folder has no parts, or the parts differ in their columns.
+    DataError
+        If a file is not Parquet or is damaged.
+    """
+    places = [place for place in (folder / table.file, folder / table.name) if place.exists()]
+    if not places:
+        return None
+    if len(places) > 1:
+        raise SchemaError(f"{table.file} and {table.name}/ are both in {folder}", hint="keep one of the two")
+    parts = tuple(list_files(folder, table))
+    if not parts:
+        has_others = any(path.is_file() for path in places[0].rglob("*"))
+        hint = _CONVERT if has_others else f"put the parts there or give {table.file}"
+        raise SchemaError(f"{places[0]}/ has no .parquet file", hint=hint)
+    schemas = [open_file(part).schema_arrow for part in parts]
+    for part, schema in zip(parts, schemas, strict=True):
+        difference = _schema_difference(schema, schemas[0])
+        if difference is not None:
+            first, this = parts[0].relative_to(folder), part.relative_to(folder)
+            raise SchemaError(
+                f"{this}: columns differ from those of {first}: {difference}",
+                hint="all parts of a table need the same columns and types",
+            )
+    name = places[0].name if places[0].is_file() else f"{places[0].name}/"
+    twice = [column for column, count in Counter(schemas[0].names).items() if count > 1]
+    if twice:
+        raise SchemaError(f"{name}: column {twice[0]!r} stands in it twice", hint="give each column its own name")
+    return TableFiles(name, parts, schemas[0])
+
+
+def part_name(files: TableFiles, part: Path) -> str:
+    """Return how messages name a part: the table's file, or the part within its folder."""
+    if len(files.parts) == 1:
+        return files.name
+    root = next(parent for parent in part.parents if f"{parent.name}/" == files.name)
+    return f"{files.name}{part.relative_to(root).as_posix()}"
+
+
+def require_table(folder: Path, table: Table) -> TableFiles:
+    """Find a table that must be there; see :func:`find_table`."""
+    found = find_table(folder, table)
+    if found is None:
+        if any(folder.glob(_HALF_MOVED)):
+            raise SchemaError(
+                f"{table.file}: not in {folder}: a run that was killed left its files half moved",
+                hint="run the command that was writing there again: that completes it",
+            )
+        other = next((path for path in sorted(folder.glob(f"*{table.name}.*")) if path.is_file()), None)
+        hint = f"{other.name} is there: {_CONVERT}" if other else f"the folder holds {_listed(folder)}"
+        raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
+    return found
+
+
+def _listed(folder: Path) -> str:
+    there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return ", ".join(there[:8]) + (" …" if len(there) > 8 else "") if there else "nothing"
+
+
+def require_file(folder: Path, table: Table) -> Path:
+    """Return the file of a table that pdm wrote to ``folder``.
+
+    Raises
+    ------
+    SchemaError
+        If it is not there or lacks a column.
+    """
+    path = folder / table.file
+    maker = "detect-anomalies" if table is ANOMALIES else "preprocess"
+    if not path.is_file():
+        below = find_below(folder, lambda child: (child / table.file).is_file())
+        hint = f"did you mean {below}?" if below else f"wanted is what pdm {maker} wrote; here are {_listed(folder)}"
+        raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
+    lacking = [c.name for c in table.columns if c.name not in open_file(path).schema_arrow.names]
+    if lacking:
+        raise SchemaError(f"{table.file}: no column {lacking[0]!r}: {path}", hint=f"wanted is what pdm {maker} wrote")
+    return path
+
+
+def open_file(path: Path) -> pq.ParquetFile:
+    """Open a Parquet file; one line says whether it is of another kind, cut off or unreadable."""
+    try:
+        # Arrow takes a relative path with a colon for an address.
+        return pq.ParquetFile(path.absolute(), page_checksum_verification=True)
+    except (pa.ArrowInvalid, OSError) as exc:
+        raise _unreadable(path, exc) from exc
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the errors of decoding ``path`` into one line."""
+    try:
+        yield
+    except MemoryError:
+        # Arrow's own is an ArrowException too, but says nothing of the file.
+        raise
+    except (pa.ArrowException, OSError) as exc:
+        raise _unreadable(path, exc) from exc
+
+
+def read_arrow(files: TableFiles, columns: Sequence[str]) -> pa.Table:
+    """Read the given columns of all parts."""
+    pieces = []
+    for part in files.parts:
+        with reading(part):
+            pieces.append(open_file(part).read(columns=list(columns)))
+    return pa.concat_tables(pieces)
+
+
+def iterate(part: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield a file's rows, at most so many at a time."""
+    batches = open_file(part).iter_batches(rows, columns=list(columns))
+    while True:
+        with reading(part):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield pa.table(batch)
+
+
+def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table that pdm wrote."""
+    file = open_file(path)
+    with reading(path):
+        return to_frame(file.read(columns=list(columns) if columns is not None else None))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the text metadata that :class:`TableWriter` put into a table's schema."""
+    metadata: dict[bytes, bytes] = open_file(path).schema_arrow.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def read_step(path: Path) -> int:
+    """Return the time step in microseconds that ``pdm preprocess`` noted in a prepared table.
+
+    Raises
+    ------
+    SchemaError
+        If it did not write the table.
+    """
+    step = read_metadata(path).get("step_us", "")
+    if not step.isdecimal() or int(step) < 1:
+        raise SchemaError(f"{path.name}: not a prepared table: {path}", hint="pdm preprocess makes prepared tables")
+    return int(step)
+
+
+def count_row_groups(path: Path) -> int:
+    """Return the number of row groups, each of whole machines in tables that pdm wrote."""
+    return int(open_file(path).metadata.num_row_groups)
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a table."""
+    return int(open_file(path).metadata.num_rows)
+
+
+def read_row_group(path: Path, index: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read one row group."""
+    file = open_file(path)
+    with reading(path):
+        return to_frame(file.read_row_group(index, columns=list(columns) if columns is not None else None))
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Turn an Arrow table into a frame, stamps in microseconds, without a copy where Arrow allows it."""
+    frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    return frame
+
+
+class TableWriter:
+    """Writes one Parquet file, a row group a call; the same frames give the same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file; an existing one is replaced.
+    metadata : mapping of str to str, optional
+        Kept in the file's schema.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+        self._path = path
+        self._metadata = dict(metadata or {})
+        self._writer: pq.ParquetWriter | None = None
+        self._stream: BinaryIO | None = None
+        self.rows = 0
+
+    def write(self, frame: pd.DataFrame) -> None:
+        """Append ``frame`` as one row group; the first frame fixes columns and types."""
+        self.write_arrow(pa.Table.from_pandas(frame, preserve_index=False))
+
+    def write_arrow(self, table: pa.Table) -> None:
+        """Append an Arrow table as one row group."""
+        table = table.replace_schema_metadata(self._metadata)
+        if self._writer is None:
+            self._writer = self._open(table.schema)
+        self._writer.write_table(table.cast(self._writer.schema), row_group_size=max(len(table), 1))
+        self.rows += len(table)
+
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
+        floats = [field.name for field in schema if pa.types.is_floating(field.type)]
+        others = [field.name for field in schema if field.name not in floats]
+        # Through a stream of our own: Arrow takes a path with a colon in it for an address.
+        self._stream = self._path.open("wb")
+        return pq.ParquetWriter(
+            self._stream,
+            schema,
+            compression="zstd",
+            use_dictionary=others,
+            use_byte_stream_split=floats,
+            write_page_checksum=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if self._stream is not None:
+            self._stream.close()
+
+
+def write_frame(path: Path, frame: pd.DataFrame, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a small table as one row group."""
+    with TableWriter(path, metadata) as writer:
+        writer.write(frame)
+
+
+def _unreadable(path: Path, exc: Exception) -> DataError:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            is_parquet = stream.read(len(_HEAD)) == _HEAD
+            stream.seek(max(size - len(_HEAD), 0))
+            is_closed = stream.read() == _HEAD
+    except OSError as error:
+        return DataError(f"{path.name}: cannot be read: {error.strerror}: {path}", hint="check the file's permissions")
+    if size == 0:
+        return DataError(f"{path.name}: the file is empty (0 bytes): {path}", hint="write it again")
+    if not is_parquet:
+        return DataError(
+            f"{path.name}: not a Parquet file: {path}",
+            hint=_CONVERT,
+        )
+    if not is_closed:
+        return DataError(
+            f"{path.name}: a Parquet file that ends too early ({size:,} bytes): {path}", hint="copy or write it again"
+        )
+    reason = str(exc).splitlines()[0]
+    return DataError(f"{path.name}: damaged Parquet file: {path} ({reason})", hint="copy or write it again")
+
+
+def _schema_difference(one: pa.Schema, other: pa.Schema) -> str | None:
+    here, there = ({field.name: str(field.type) for field in schema} for schema in (one, other))
+    for name in [*here, *there]:
+        if here.get(name) != there.get(name):
+            return f"{name} is {here.get(name, 'missing')}, there {there.get(name, 'missing')}"
+    return None if one.names == other.names else "the order of the columns"

@@ -1,0 +1,330 @@
+"""Raw tables: columns mapped and typed, stamps in UTC; telemetry streamed by whole machines in bounded memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.io import parquet
+from pdm_cli.io.columns import (
+    ColumnReader,
+    check_columns,
+    find_sensors,
+    has_zone,
+    is_index,
+    is_number,
+    is_text,
+    to_float,
+)
+from pdm_cli.io.importing import csv_values
+from pdm_cli.io.scan import Look, TelemetryScan
+from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, LARGEST_READING, MACHINE, MACHINES, TELEMETRY, TIME, Table
+from pdm_cli.settings.model import ColumnsParams, PreprocessParams
+
+# Rows decoded at a time, and rows of a batch of whole machines: large enough to amortise a call, small in memory.
+PIECE_ROWS = 262_144
+BATCH_ROWS = 100_000
+
+
+class RawTelemetry:
+    """The telemetry table of a raw folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``telemetry.parquet`` or ``telemetry/`` with parts.
+    columns : ColumnsParams
+        Names of the columns in the raw table.
+    params : PreprocessParams
+        Time zone of naive stamps, step if given, rows to hold in memory.
+
+    Raises
+    ------
+    SchemaError
+        If the table or a column is missing or of a wrong type.
+    """
+
+    def __init__(self, folder: Path, columns: ColumnsParams, params: PreprocessParams) -> None:
+        self._files = parquet.require_table(folder, TELEMETRY)
+        self._columns, self._params = columns, params
+        self._names = {MACHINE: columns.machine_column, TIME: columns.datetime_column}
+        check_columns(self._files, [(MACHINE, self._names[MACHINE], "machine"), (TIME, self._names[TIME], "time")])
+        self.sensors, self.ignored = find_sensors(self._files, columns)
+
+    def type_of(self, name: str) -> str:
+        """Return what a column of the table holds: ``a text``, or its type in Arrow's words."""
+        found = self._files.schema.field(name).type
+        return "a text" if is_text(found) else str(found)
+
+    def check_texts(self) -> None:
+        """Refuse a column of texts that are numbers for the most part: a sensor, left out for a few bad values.
+
+        Raises
+        ------
+        DataError
+            Naming the column and the first value that is no number. No column is refused where sensors are named.
+        """
+        for name in self.ignored:
+            if is_text(self._files.schema.field(name).type) and not self._columns.sensors:
+                self._check_text(name)
+
+    def _check_text(self, name: str) -> None:
+        numbers, others, row, first = 0, 0, 0, ""
+        for part in self._files.parts:
+            for piece in parquet.iterate(part, PIECE_ROWS, [name]):
+                texts = piece[name].cast(pa.string())
+                has_number = csv_values.is_number(texts, ".")
+                wrong = pc.and_kleene(pc.invert(has_number), pc.invert(csv_values.is_missing(texts)))
+                if not first and (at := csv_values.first_where(wrong)) >= 0:
+                    first = f"{texts[at].as_py()!r} is no number, first in row {row + at:,}"
+                numbers += pc.sum(has_number).as_py() or 0
+                others += pc.sum(wrong).as_py() or 0
+                row += len(piece)
+            if others >= numbers:
+                return
+        if first:
+            raise DataError(
+                f"{self._files.name}: column {name}: {first}, while most values of this text column are",
+                hint="mend it and make the column a number, or --sensors names the columns to use",
+            )
+
+    def scan(self) -> TelemetryScan:
+        """Read machines and stamps once: order, rows a machine, step.
+
+        Raises
+        ------
+        NotEnoughData
+            If the table has no rows.
+        DataError
+            If a machine or stamp is missing, or no step is regular enough and none is given.
+        """
+        look = Look()
+        for piece in self._pieces(()):
+            look.add(piece[MACHINE], piece[TIME])
+        if not look.counts:
+            raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="telemetry needs readings")
+        step = round(self._params.step_minutes * 60e6) or look.step(self._files.name)
+        given = self._params.phase_minutes
+        phase = look.phase(step) if given is None else round(given * 60e6) % step
+        rows = dict(sorted(look.counts.items()))
+        return TelemetryScan(rows, look.in_order, step, phase, look.out_of_order, look.first_out_of_order)
+
+    def batches(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
+        """Yield frames of whole machines, sorted by machine, then time; equal stamps keep their order in the file.
+
+        Parameters
+        ----------
+        scan : TelemetryScan
+            Of this table.
+        scratch : Path
+            Folder for temporary files, used if the table is in no order and larger than the memory allowed.
+
+        Yields
+        ------
+        DataFrame
+            ``machineID``, ``datetime`` (UTC, us), one float column a sensor; about ``BATCH_ROWS`` rows. The cut into
+            batches depends on the rows alone, not on how the file lays them out.
+        """
+        if scan.in_order:
+            yield from pack_machines(self._machines_in_order(), BATCH_ROWS)
+        elif sum(scan.rows.values()) <= self._params.rows_in_memory:
+            everything = [piece.to_pandas() for piece in self._pieces(self.sensors)]
+            yield from pack_machines([_sort(pd.concat(everything, ignore_index=True))], BATCH_ROWS)
+        else:
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                yield from pack_machines(self._machines_by_disk(scan, Path(folder)), BATCH_ROWS)
+
+    def _pieces(self, sensors: tuple[str, ...]) -> Iterator[pa.Table]:
+        wanted = [*self._names.values(), *sensors]
+        for part in self._files.parts:
+            row = 0
+            for piece in parquet.iterate(part, PIECE_ROWS, wanted):
+                read = ColumnReader(parquet.part_name(self._files, part), self._params.timezone, row)
+                yield self._typed(piece, sensors, read)
+                row += piece.num_rows
+
+    def _typed(self, piece: pa.Table, sensors: tuple[str, ...], read: ColumnReader) -> pa.Table:
+        columns = {
+            MACHINE: read.machine(piece, self._names[MACHINE]),
+            TIME: read.time(piece, self._names[TIME]),
+        }
+        return pa.table(columns | {name: to_float(piece[name]) for name in sensors})
+
+    def _machines_in_order(self) -> Iterator[pd.DataFrame]:
+        held: list[pd.DataFrame] = []
+        for piece in self._pieces(self.sensors):
+            held.append(piece.to_pandas())
+            machines = held[-1][MACHINE]
+            last = machines.iloc[-1]
+            if held[0][MACHINE].iloc[0] == last:
+                continue
+            frame = pd.concat(held, ignore_index=True)
+            is_last = (frame[MACHINE] == last).to_numpy()
+            held = [frame[is_last]]
+            yield _sort(frame[~is_last])
+        yield _sort(pd.concat(held, ignore_index=True))
+
+    def _machines_by_disk(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
+        bucket_of = _buckets(scan.rows, self._params.rows_in_memory)
+        paths = [scratch / f"{number}.arrow" for number in range(max(bucket_of.values()) + 1)]
+        with ExitStack() as stack:
+            writers: dict[int, Any] = {}
+            for piece in self._pieces(self.sensors):
+                machines = piece[MACHINE].combine_chunks().dictionary_encode()
+                numbers = np.array([bucket_of[m] for m in machines.dictionary.to_pylist()])[machines.indices]
+                for number in np.unique(numbers).tolist():
+                    if number not in writers:
+                        sink = stack.enter_context(pa.OSFile(str(paths[number]), "wb"))
+                        writers[number] = stack.enter_context(pa.ipc.new_file(sink, piece.schema))
+                    writers[number].write_table(piece.filter(pa.array(numbers == number)))
+        for path in paths:
+            with pa.OSFile(str(path), "rb") as source:
+                yield _sort(pa.ipc.open_file(source).read_all().to_pandas())
+            path.unlink()
+
+
+def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: str) -> pd.DataFrame | None:
+    """Read an event table, sorted by machine, time and kind.
+
+    Returns
+    -------
+    DataFrame or None
+        ``datetime`` (UTC, us), ``machineID`` and the kind of event as text; ``None`` if the table is not there.
+
+    Raises
+    ------
+    SchemaError
+        If a column is missing or of a wrong type.
+    DataError
+        If a value is missing.
+    """
+    files = parquet.find_table(folder, table)
+    if files is None:
+        return None
+    kind = EVENT_COLUMNS[table.name]
+    named = {"errorID": columns.error_column, "comp": columns.maint_column, "failure": columns.failure_column}[kind]
+    names = {TIME: columns.datetime_column, MACHINE: columns.machine_column, kind: named}
+    check_columns(
+        files, [(TIME, names[TIME], "time"), (MACHINE, names[MACHINE], "machine"), (kind, names[kind], "text")]
+    )
+    content = parquet.read_arrow(files, list(names.values()))
+    read = ColumnReader(files.name, timezone, 0)
+    typed = {
+        TIME: read.time(content, names[TIME]),
+        MACHINE: read.machine(content, names[MACHINE]),
+        kind: read.text(content, names[kind]),
+    }
+    frame: pd.DataFrame = pa.table(typed).to_pandas()
+    return frame.sort_values([MACHINE, TIME, kind], kind="stable", ignore_index=True)
+
+
+def tables_by_zone(folder: Path, columns: ColumnsParams) -> tuple[list[str], list[str]]:
+    """Return the files whose stamps carry a time zone, and those whose stamps do not."""
+    carrying: list[str] = []
+    without: list[str] = []
+    for table in (TELEMETRY, *EVENT_TABLES):
+        files = parquet.find_table(folder, table)
+        if files is not None and columns.datetime_column in files.schema.names:
+            (carrying if has_zone(files, columns.datetime_column) else without).append(files.name)
+    return carrying, without
+
+
+def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
+    """Read the machines' attributes: numbers as float, texts and truth values as text; ``None`` without a table.
+
+    Columns of other types are left out.
+
+    Raises
+    ------
+    SchemaError
+        If the machine column is missing or of a wrong type.
+    DataError
+        If a machine is missing or stands in two rows.
+    """
+    files = parquet.find_table(folder, MACHINES)
+    if files is None:
+        return None
+    name = columns.machine_column
+    check_columns(files, [(MACHINE, name, "machine")])
+    content = parquet.read_arrow(files, files.schema.names)
+    read = ColumnReader(files.name, "UTC", 0)
+    typed = {MACHINE: read.machine(content, name)}
+    for field in files.schema:
+        if field.name in (name, MACHINE) or is_index(field.name):
+            continue
+        if is_number(field.type):
+            typed[field.name] = to_float(content[field.name])
+        elif is_text(field.type) or pa.types.is_boolean(field.type):
+            typed[field.name] = read.category(content, field.name)
+    frame: pd.DataFrame = pa.table(typed).to_pandas()
+    twice = frame[MACHINE].duplicated()
+    if twice.any():
+        first = frame[MACHINE][twice].iloc[0]
+        raise DataError(
+            f"{files.name}: {int(twice.sum())} machines stand in more than one row, first {first}",
+            hint="keep one row a machine",
+        )
+    for attribute, column in frame.select_dtypes("float64").items():
+        is_wrong = column.abs() > LARGEST_READING
+        if is_wrong.any():
+            raise DataError(
+                f"{files.name}: column {attribute}: {column[is_wrong].iloc[0]:g} is no number to learn from, "
+                f"first for machine {frame[MACHINE][is_wrong].iloc[0]}",
+                hint="leave the value out where it is not known",
+            )
+    return frame.sort_values(MACHINE, ignore_index=True)
+
+
+def pack_machines(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
+    """Cut and join frames of whole machines, in order, into batches of at most ``rows`` rows or one machine.
+
+    The batches depend only on the order and sizes of the machines, not on how the frames were cut.
+    """
+    held: list[pd.DataFrame] = []
+    size = 0
+    for frame in frames:
+        starts = machine_starts(frame)
+        for start, stop in zip(starts, [*starts[1:], len(frame)], strict=True):
+            if held and size + stop - start > rows:
+                yield pd.concat(held, ignore_index=True)
+                held, size = [], 0
+            held.append(frame.iloc[start:stop])
+            size += stop - start
+    if held:
+        yield pd.concat(held, ignore_index=True)
+
+
+def machine_starts(frame: pd.DataFrame) -> list[int]:
+    """Return the positions at which a new machine begins."""
+    machines = frame[MACHINE]
+    changed: list[int] = np.flatnonzero((machines != machines.shift()).to_numpy()).tolist()
+    return changed
+
+
+def _sort(frame: pd.DataFrame) -> pd.DataFrame:
+    machines = pd.factorize(frame[MACHINE], sort=True)[0]
+    stamps = frame[TIME].to_numpy()
+    same = machines[1:] == machines[:-1]
+    if np.all(machines[1:] >= machines[:-1]) and np.all(stamps[1:][same] >= stamps[:-1][same]):
+        return frame.reset_index(drop=True)
+    return frame.iloc[np.lexsort((stamps, machines))].reset_index(drop=True)
+
+
+def _buckets(rows: dict[Any, int], limit: int) -> dict[Any, int]:
+    """Give each machine the number of its bucket; buckets ascend and hold at most ``limit`` rows or one machine."""
+    buckets, number, size = {}, 0, 0
+    for machine, count in rows.items():
+        if size and size + count > limit:
+            number, size = number + 1, 0
+        buckets[machine] = number
+        size += count
+    return buckets

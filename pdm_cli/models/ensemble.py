@@ -1,0 +1,107 @@
+"""A trained model: members that foretell, a calibration and an alert rule for each component."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm_cli.evaluation.alerts import AlertRule, switch_alerts
+from pdm_cli.evaluation.calibration import Calibration
+from pdm_cli.features.events import Instants
+from pdm_cli.features.table import FeatureTable
+from pdm_cli.models import Model
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+# Rows foretold at once, so that copies of the features stay small however large the fleet.
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fitted algorithm and the columns it looks at.
+
+    Attributes
+    ----------
+    algorithm : str
+        Name in the registry of estimators.
+    features : list of str
+        Columns in the order it was fitted on.
+    model : Model
+        All components.
+    """
+
+    algorithm: str
+    features: list[str]
+    model: Model
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """Members whose mean is calibrated and turned into alerts.
+
+    Attributes
+    ----------
+    components : list of str
+        The c components.
+    members : list of Member
+        One or more.
+    calibrations, rules : list
+        One a component.
+    """
+
+    components: list[str]
+    members: list[Member]
+    calibrations: list[Calibration]
+    rules: list[AlertRule]
+
+    def foretell(self, table: FeatureTable, rows: BoolArray | None = None) -> FloatArray:
+        """Return calibrated probabilities, shape (m, c).
+
+        A row's probabilities do not depend on the rows beside it, to the last bit.
+
+        Parameters
+        ----------
+        table : FeatureTable
+            Features of m rows; columns that no member looks at may be there.
+        rows : (m,) bool array, optional
+            Rows wanted; the others are NaN.
+
+        Raises
+        ------
+        FeatureMismatch
+            If a column is lacking.
+        """
+        count = len(table.columns[0])
+        wanted = np.arange(count) if rows is None else np.flatnonzero(rows)
+        probabilities = np.full((count, len(self.components)), np.nan)
+        for start in range(0, len(wanted), _BLOCK_ROWS):
+            block = wanted[start : start + _BLOCK_ROWS]
+            raw = average([member.model.predict(table.matrix(member.features, block)) for member in self.members])
+            for column, calibration in enumerate(self.calibrations):
+                probabilities[block, column] = calibration.apply(raw[:, column])
+        return probabilities
+
+    def alert(self, probabilities: FloatArray, instants: Instants) -> BoolArray:
+        """Return where each component's alert is on, shape (m, c), given all rows sorted by machine, then time."""
+        columns = [
+            switch_alerts(probabilities[:, column], instants.codes, instants.times, rule)
+            for column, rule in enumerate(self.rules)
+        ]
+        return np.stack(columns, axis=1)
+
+    def explain(self, table: FeatureTable, rows: NDArray[np.intp]) -> FloatArray:
+        """Return what each column of the table adds to the log-odds of some rows, shape (r, c, f)."""
+        total = np.zeros((len(rows), len(self.components), len(table.names)))
+        for member in self.members:
+            columns = [table.names.index(name) for name in member.features]
+            total[:, :, columns] += member.model.contributions(table.matrix(member.features, rows))
+        return total / len(self.members)
+
+
+def average(predictions: Sequence[FloatArray]) -> FloatArray:
+    """Return the mean of the members' predictions, shape (m, c); of one member its own, to the last bit."""
+    return np.asarray(sum(predictions[1:], start=predictions[0]) / len(predictions))

@@ -1,0 +1,1 @@
+"""The pipeline: the stages from raw tables to predictions, on folders."""

@@ -1,0 +1,167 @@
+"""Detect anomalies in prepared telemetry, row group by row group."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.settings.model import DetectParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdm_cli.anomalies.detectors import Found
+    from pdm_cli.anomalies.windows import Lengths
+    from pdm_cli.pipeline.runner import Task
+
+
+_WORST_MACHINES = 5
+
+
+_BYTES_A_WORKER = 10_000_000
+
+
+_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
+
+
+def detect(task: Task) -> dict[str, Any]:
+    """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
+    from pdm_cli.pipeline.detect_worker import judge_row_group, warm_up
+    from pdm_cli.pipeline.parallel import started
+    from pdm_cli.schema import TELEMETRY
+
+    params, folder = task.settings.detect, task.inputs["prepared"]
+    # The other processes set off first: what is imported from here on, they import at the same time.
+    worthwhile = _count_worthwhile(folder / TELEMETRY.file)
+    with started(params.jobs or worthwhile, early=worthwhile - 1, warm_up=warm_up) as in_order:
+        from pdm_cli.io import parquet
+
+        path = parquet.require_file(folder, TELEMETRY)
+        step_us = parquet.read_step(path)
+        work = partial(judge_row_group, path, step_us, params)
+        return _write(task, path, step_us, in_order(work, parquet.count_row_groups(path)))
+
+
+def _write(
+    task: Task, path: Path, step_us: int, results: Iterable[tuple[pd.DataFrame, pd.DataFrame, list[Found]]]
+) -> dict[str, Any]:
+    from pdm_cli.anomalies.detectors import DETECTORS
+    from pdm_cli.anomalies.windows import find_lengths
+    from pdm_cli.io import parquet
+    from pdm_cli.pipeline.runner import kept_settings
+    from pdm_cli.schema import ANOMALIES, UNJUDGED
+
+    params = task.settings.detect
+    judged_by = _judged_by(params, find_lengths(step_us, params))
+    is_causal = DETECTORS[params.mode].is_causal
+    # What a model needs to find anomalies in new data in the same way goes with them.
+    settings = json.dumps(kept_settings(task.settings, "detect"))
+    metadata = {"causal": "true" if is_causal else "false", "mode": params.mode, "settings": settings}
+    tally = _Tally()
+    with (
+        parquet.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
+        parquet.TableWriter(task.out / UNJUDGED.file) as rest,
+        task.screen.progress("detect-anomalies: machines", _count_machines(path)) as advance,
+    ):
+        for anomalies, unjudged, found in results:
+            _refuse_unjudged(found, strict=params.strict)
+            writer.write(anomalies)
+            rest.write(unjudged)
+            advance(tally.add(found))
+    return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **judged_by, **tally.summary()}
+
+
+def _judged_by(params: DetectParams, lengths: Lengths) -> dict[str, float]:
+    """Return what the settings came to, where they leave it to the data."""
+    common = {"smooth_hours": lengths.smooth_hours, "period_hours": lengths.period_hours}
+    own = {"window_days": lengths.window_days} if params.mode == "causal" else {"max_anoms": params.max_anoms}
+    return {**common, **own}
+
+
+def _count_worthwhile(path: Path) -> int:
+    """Return how many processes are worth their start: one a core, but none that takes longer to start than it saves.
+
+    By the size of the file, for to open it takes an import that the other processes need not wait for.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    return max(1, min(os.cpu_count() or 1, size // _BYTES_A_WORKER))
+
+
+def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:
+    for item in found:
+        if strict and item.reason is not None:
+            raise DataError(
+                f"telemetry.parquet: machine {item.machine}, {item.sensor}: not judged: {item.reason}",
+                hint="without --strict the others go on",
+            )
+
+
+def _count_machines(path: Path) -> int:
+    """Return the number of machines.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is none.
+    DataError
+        If one stands in two row groups, so that it could not be judged as a whole.
+    """
+    from pdm_cli.io import parquet
+    from pdm_cli.schema import MACHINE
+
+    groups = (parquet.read_row_group(path, group, [MACHINE]) for group in range(parquet.count_row_groups(path)))
+    machines = Counter(machine for group in groups for machine in group[MACHINE].unique().tolist())
+    if not machines:
+        raise NotEnoughData(f"{path.name}: no rows", hint="pdm preprocess makes prepared tables")
+    machine, count = machines.most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{path.name}: machine {machine} stands in {count} row groups", hint="pdm preprocess makes prepared tables"
+        )
+    return len(machines)
+
+
+class _Tally:
+    """Counts by sensor, by machine, and of what was not judged."""
+
+    def __init__(self) -> None:
+        self._sensors: dict[str, dict[str, int]] = {}
+        self._machines: Counter[Any] = Counter()
+        self._skipped: list[dict[str, Any]] = []
+
+    def add(self, found: list[Found]) -> int:
+        """Count a row group's series and return its number of machines."""
+        for item in found:
+            facts = self._sensors.setdefault(item.sensor, dict.fromkeys(_COUNTS, 0))
+            facts["judged"] += item.judged
+            unjudged = int(item.unjudged[:, 2].sum())
+            facts["unjudged"] += unjudged
+            facts["anomalies"] += len(item.times)
+            facts["capped"] += item.is_capped
+            self._machines[item.machine] += len(item.times)
+            if item.reason is None:
+                facts["series"] += 1
+                continue
+            facts["skipped"] += 1
+            self._skipped.append(
+                {"machineID": item.machine, "sensor": item.sensor, "readings": unjudged, "reason": item.reason}
+            )
+        return len({item.machine for item in found})
+
+    def summary(self) -> dict[str, Any]:
+        """Return the counts in JSON types."""
+        worst = [(machine, count) for machine, count in self._machines.most_common(_WORST_MACHINES) if count]
+        return {
+            "sensors": {
+                sensor: {**facts, "share": facts["anomalies"] / facts["judged"] if facts["judged"] else None}
+                for sensor, facts in self._sensors.items()
+            },
+            "machines": [{"machineID": machine, "anomalies": count} for machine, count in worst],
+            "skipped": self._skipped,
+        }

@@ -1,0 +1,102 @@
+"""Reads the prepared tables and anomalies that features are made from, as ``train`` and ``predict`` both do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.settings.model import Settings
+
+if TYPE_CHECKING:
+    from pdm_cli.features.build import Sources
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the prepared tables and anomalies were made, as their files tell.
+
+    Attributes
+    ----------
+    settings : Settings
+        Of preprocess and features, and of detect where anomalies are read; the others have their defaults.
+    step_us, phase_us : int
+        Time between readings, and where in it they stand, in microseconds.
+    """
+
+    settings: Settings
+    step_us: int
+    phase_us: int
+
+
+def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], None]) -> tuple[Sources, Made]:
+    """Read all tables that are there.
+
+    Parameters
+    ----------
+    prepared, anomalies : Path
+        Output folders of ``pdm preprocess`` and ``pdm detect-anomalies``.
+    note : callable
+        Told in one line if the anomalies are of no use as features.
+
+    Raises
+    ------
+    DataError
+        If a table is missing or damaged, or the anomalies are those of other telemetry.
+    NotEnoughData
+        If there is no row of features.
+    """
+    from pdm_cli.features.build import Sources
+    from pdm_cli.io import parquet
+    from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, FEATURES, MACHINES, TELEMETRY
+    from pdm_cli.settings import load
+
+    telemetry_path = parquet.require_file(prepared, TELEMETRY)
+    rolling_path = parquet.require_file(prepared, FEATURES)
+    made_with = parquet.read_metadata(telemetry_path)
+    sections = json.loads(made_with.get("settings", "{}"))
+    events = {
+        table.name: parquet.read_frame(prepared / table.file).rename(columns={EVENT_COLUMNS[table.name]: "kind"})
+        for table in EVENT_TABLES
+        if (prepared / table.file).is_file()
+    }
+    if anomalies is not None:
+        found, detect = _read_anomalies(anomalies, prepared, note)
+        if found is not None:
+            events["anomalies"] = found
+            sections["detect"] = detect
+    machines = parquet.read_frame(prepared / MACHINES.file) if (prepared / MACHINES.file).is_file() else None
+    rolling, telemetry = parquet.read_frame(rolling_path), parquet.read_frame(telemetry_path)
+    if rolling.empty:
+        raise NotEnoughData(
+            f"{TELEMETRY.file}: no row of features can be made of it, for no reading of any sensor is a finite number",
+            hint="give telemetry with readings; --sensors names their columns, --ranges what counts as one",
+        )
+    step_us = parquet.read_step(telemetry_path)
+    made = Made(load.restore(sections, "prepared tables"), step_us, int(made_with.get("phase_us", "0")))
+    return Sources(rolling, telemetry, step_us, events, machines), made
+
+
+def _read_anomalies(
+    folder: Path, prepared: Path, note: Callable[[str], None]
+) -> tuple[Any, dict[str, Any]] | tuple[None, dict[str, Any]]:
+    from pdm_cli.io import manifest, parquet
+    from pdm_cli.schema import ANOMALIES, TELEMETRY
+
+    path = parquet.require_file(folder, ANOMALIES)
+    made = manifest.read(folder)
+    if made is not None:
+        found_in = made["inputs"].get("prepared", {}).get(TELEMETRY.file)
+        if found_in is not None and found_in != manifest.hash_file(prepared / TELEMETRY.file):
+            raise DataError(
+                f"{path}: found in other telemetry than {prepared / TELEMETRY.file}",
+                hint="run pdm detect-anomalies on these prepared tables",
+            )
+    metadata = parquet.read_metadata(path)
+    if metadata.get("causal") != "true":
+        note("the anomalies were found with the whole series in view; they are not features")
+        return None, {}
+    return parquet.read_frame(path).rename(columns={"sensor": "kind"}), json.loads(metadata.get("settings", "{}"))

@@ -1,0 +1,162 @@
+"""Reads an output folder of train or predict, and makes its report; nothing else goes into it."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import ModelError, UsageError
+from pdm_cli.io.folders import find_below
+from pdm_cli.pipeline.stages import STAGES
+
+if TYPE_CHECKING:
+    from pdm_cli.evaluation.curves import Curve
+    from pdm_cli.report.page import Page
+    from pdm_cli.report.predictions_page import Outlook
+
+_AGAIN = "make the folder again with pdm train or pdm predict"
+_TIMED_FILES = (STAGES["train"].summary, "leaderboard.csv")
+# Items of the work list whose last days are drawn, and how many days.
+_MOST_OUTLOOKS, _OUTLOOK_DAYS = 8, 7
+
+
+def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
+    """Return the report of an output folder as HTML.
+
+    Parameters
+    ----------
+    folder : Path
+        Written by ``pdm train`` or ``pdm predict``.
+    made : mapping or None
+        Its manifest, which need not be there yet.
+
+    Raises
+    ------
+    UsageError
+        If it is another folder.
+    ModelError
+        If a file that the report is made from is missing or damaged.
+    """
+    from pdm_cli.report.html import render
+
+    makers = {"train": _read_model, "predict": _read_predictions}
+    for command, read in makers.items():
+        if (folder / STAGES[command].summary).is_file():
+            try:
+                return render(read(folder, made))
+            except FileNotFoundError as exc:
+                raise ModelError(f"{exc.filename}: no such file", hint=_AGAIN) from exc
+            except (ValueError, KeyError, TypeError) as exc:
+                raise ModelError(f"{folder}: its files do not make a report: {exc}", hint=_AGAIN) from exc
+    below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
+    hint = f"did you mean {below}?" if below else "name a folder written by pdm train or pdm predict"
+    raise UsageError(f"{folder}: holds neither a model nor predictions", hint=hint)
+
+
+def _read_model(folder: Path, made: Mapping[str, Any] | None) -> Page:
+    from pdm_cli.io.bundle import BUNDLE_FILE
+    from pdm_cli.pipeline.evidence import EVIDENCE_FILE
+    from pdm_cli.report.model_page import ModelFacts, compose_model_page
+
+    metrics = _read_json(folder / STAGES["train"].summary)
+    facts = ModelFacts(
+        metrics=metrics,
+        evidence=_read_json(folder / EVIDENCE_FILE),
+        curves=_read_curves(folder, list(metrics["components"])),
+        settings=_read_json(folder / BUNDLE_FILE)["settings"],
+        made=made,
+        files=_hash_files(folder),
+    )
+    return compose_model_page(facts)
+
+
+def _read_curves(folder: Path, components: list[str]) -> dict[str, tuple[Curve | None, tuple[float, float] | None]]:
+    import numpy as np
+
+    from pdm_cli.evaluation.curves import alert_point, precision_recall
+    from pdm_cli.io import parquet
+    from pdm_cli.schema import PREDICTIONS
+
+    path, wanted = folder / PREDICTIONS.file, ("component", "probability", "alert", "label")
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    frame = parquet.read_frame(path, wanted)
+    curves = {}
+    for component in components:
+        own = frame[frame["component"] == component]
+        labels = own["label"].to_numpy(np.float64, na_value=np.nan)
+        probabilities, alerts = own["probability"].to_numpy(np.float64), own["alert"].to_numpy(np.bool_)
+        curves[component] = precision_recall(labels, probabilities), alert_point(labels, alerts)
+    return curves
+
+
+def _read_predictions(folder: Path, made: Mapping[str, Any] | None) -> Page:
+    from pdm_cli.report.predictions_page import PredictionFacts, compose_predictions_page
+
+    summary = _read_json(folder / STAGES["predict"].summary)
+    facts = PredictionFacts(
+        summary=summary,
+        drift=_read_drift(folder),
+        outlooks=_read_outlooks(folder, summary["worklist"][:_MOST_OUTLOOKS]),
+        made=made,
+        files=_hash_files(folder),
+    )
+    return compose_predictions_page(facts)
+
+
+def _read_drift(folder: Path) -> list[tuple[str, str, float | None]]:
+    import pandas as pd
+
+    from pdm_cli.evaluation.drift import AGEING, tell_drift
+
+    # A feature may be called NA.
+    drift = pd.read_csv(folder / "drift.csv", keep_default_na=False, na_values={"stability_index": [""]})
+    drift = drift[~drift["family"].isin(AGEING)]
+    indexes = [None if pd.isna(index) else float(index) for index in drift["stability_index"]]
+    return [(feature, tell_drift(index), index) for feature, index in zip(drift["feature"], indexes, strict=True)]
+
+
+def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
+    import pandas as pd
+
+    from pdm_cli.io import parquet
+    from pdm_cli.report.predictions_page import Outlook
+    from pdm_cli.schema import MACHINE, PREDICTIONS, TIME
+
+    if not work:
+        return []
+    frame = parquet.read_frame(folder / PREDICTIONS.file)
+    frame = frame[frame[MACHINE].isin([row[MACHINE] for row in work])]
+    outlooks = []
+    for row in work:
+        own = frame[(frame[MACHINE] == row[MACHINE]) & (frame["component"] == row["component"])]
+        hours = (own[TIME] - pd.Timestamp(row[TIME])) / pd.Timedelta(hours=1)
+        is_drawn = hours.between(-24 * _OUTLOOK_DAYS, 0)
+        own, hours = own[is_drawn], hours[is_drawn]
+        # A line needs two points; with --latest there is one a machine.
+        if len(own) > 1:
+            said = own["probability"].tolist(), own["alert"].tolist()
+            outlooks.append(Outlook(str(row[MACHINE]), row["component"], hours.tolist(), *said))
+    return outlooks
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _hash_files(folder: Path) -> dict[str, str]:
+    """Return the hashes of the files that are the same whenever the folder is made of the same inputs.
+
+    The others are those that tell seconds, the manifest, which names them all, and the report itself.
+    """
+    from pdm_cli.io import manifest
+    from pdm_cli.report.html import REPORT_FILE
+
+    own = (manifest.MANIFEST_FILE, REPORT_FILE, *_TIMED_FILES)
+    # What another run under way keeps beside them is no part of the folder.
+    files = [path for path in folder.iterdir() if path.is_file() and path.name not in own and path.name[0] != "."]
+    return {path.name: manifest.hash_file(path)["sha256"] for path in files}

@@ -1,0 +1,143 @@
+"""Run the stages in order and reuse those whose inputs and settings are unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pdm_cli.errors import UsageError
+from pdm_cli.pipeline.progress import Progress
+from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage
+from pdm_cli.settings.model import Settings
+
+
+def run_stages(data: str, out: str, *, settings: Settings, screen: Progress, force: bool = False) -> dict[str, Any]:
+    """Run or keep each stage and return the summary of the last, the metrics.
+
+    Parameters
+    ----------
+    data : str
+        Folder of raw tables.
+    out : str
+        Folder that gets one folder a stage.
+    settings, screen
+        As for a single stage.
+    force : bool
+        Keep nothing.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` is the folder of the raw tables, or a stage's folder holds what the stage did not write.
+    """
+    from pdm_cli.pipeline.runner import local_folder, read_summary
+
+    if Path(data).resolve() == local_folder("out", out).resolve():
+        raise UsageError(f"--out {out}: is the folder of --data", hint="--out names another folder")
+    check_parent(out)
+    _check_early(data, settings)
+    folders = {"data": data}
+    for stage in CHAIN:
+        target = str(local_folder("out", out) / stage.folder)
+        # With --force nothing that is finished now would be kept.
+        with _tell_finished([] if force else [name for name in folders if name != "data"], screen):
+            run_stage(stage, folders, target, settings=settings, screen=screen, force=force)
+        folders[stage.folder] = target
+        if stage.command == "preprocess":
+            _tell_findings(read_summary(stage, Path(target)), target, screen)
+    return read_summary(STAGES["train"], Path(folders["model"]))
+
+
+def check_parent(out: str) -> None:
+    """Refuse a folder that is to get the folders of all stages, but is that of one command.
+
+    Raises
+    ------
+    UsageError
+        Naming the command.
+    """
+    from pdm_cli.io import manifest
+    from pdm_cli.pipeline.runner import local_folder
+
+    made = manifest.read(local_folder("out", out))
+    if made:
+        raise UsageError(
+            f"--out {out}: holds what pdm {made['command']} wrote",
+            hint=f"--out names the folder above, which gets {', '.join(stage.folder for stage in CHAIN)}",
+        )
+
+
+@contextmanager
+def _tell_finished(finished: list[str], screen: Progress) -> Iterator[None]:
+    """Say, where a signal ends a stage, which ones need not run again."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if finished:
+            screen.say(f"{' and '.join(finished)} finished: the same command goes on from there")
+        raise
+
+
+def _check_early(data: str, settings: Settings) -> None:
+    """Refuse what training would refuse, as far as it can be known before the long work begins."""
+    from pdm_cli.io import parquet
+    from pdm_cli.io.raw import read_events
+    from pdm_cli.pipeline.runner import check_inputs
+    from pdm_cli.schema import FAILURES
+    from pdm_cli.training.dataset import choose_components
+    from pdm_cli.training.validate_settings import check_choices, check_gap
+
+    check_choices(settings.train)
+    check_gap(settings.train, settings.labels)
+    folder = check_inputs(STAGES["preprocess"], {"data": data})["data"]
+    parquet.require_table(folder, FAILURES)
+    failures = read_events(folder, FAILURES, settings.columns, settings.preprocess.timezone)
+    if failures is not None:
+        choose_components(failures["failure"], settings.train)
+
+
+def _tell_findings(quality: dict[str, Any], target: str, screen: Progress) -> None:
+    from pdm_cli.report.wording import tell_findings
+
+    for line in tell_findings(quality):
+        screen.say(f"preprocess: {line}")
+    screen.detail(f"preprocess: all findings are in {target}/{STAGES['preprocess'].summary}")
+
+
+def run_stage(
+    stage: Stage,
+    folders: dict[str, str],
+    target: str,
+    *,
+    settings: Settings,
+    screen: Progress,
+    force: bool = False,
+) -> None:
+    """Run one stage, unless its output folder holds what it would make.
+
+    Parameters
+    ----------
+    stage : Stage
+        Row of the stages table.
+    folders : dict
+        Port to folder.
+    target : str
+        Output folder.
+    settings, screen, force
+        As in :func:`run_stages`.
+    """
+    from pdm_cli.io import manifest
+    from pdm_cli.pipeline.runner import check_inputs, complete_settings, execute, make_recipe
+
+    inputs = {port.name: folders[port.name] for port in stage.inputs}
+    checked = check_inputs(stage, inputs)
+    recipe = make_recipe(stage, checked, complete_settings(stage, checked, settings))
+    reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), recipe)
+    if not reasons:
+        screen.say(f"{stage.command}: unchanged, kept {target}")
+        return
+    screen.say(f"{stage.command}: {', '.join(reasons)}")
+    # What this stage wrote before is its own to replace.
+    execute(stage, inputs, target, settings=settings, screen=screen, overwrite=True)

@@ -1,0 +1,158 @@
+"""The stages: which commands turn folders into folders, and which of their options are ports.
+
+``run`` chains them, and a remote job is a row of this table: its command line with the ports replaced by mounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+from pdm_cli.schema import ANOMALIES, ERRORS, FAILURES, FEATURES, MACHINES, MAINT, RAW_TABLES, TELEMETRY, Table
+from pdm_cli.settings.model import CostsParams
+
+
+@dataclass(frozen=True)
+class Port:
+    """An option whose value is a folder of tables.
+
+    Attributes
+    ----------
+    name : str
+        The option without its dashes.
+    holds : str
+        What is in the folder, and which command wrote it.
+    tables : tuple of Table
+        Tables that are read from the folder, as far as they are there.
+    required : bool
+        Whether the command needs the folder.
+    files : tuple of str
+        Patterns of other files that are read from it.
+    made_by : str
+        The stage that writes such folders; empty where none does.
+    """
+
+    name: str
+    holds: str
+    tables: tuple[Table, ...] = ()
+    required: bool = True
+    files: tuple[str, ...] = ()
+    made_by: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command from input folders to one output folder.
+
+    Attributes
+    ----------
+    command : str
+        Name of the sub-command.
+    work : str
+        ``module:function`` that does it; imported when it is wanted.
+    inputs : tuple of Port
+        Input ports; the output port is always ``out``.
+    sections : tuple of str
+        Sections of settings that change the result.
+    folder : str
+        Name of the output folder in ``pdm run``.
+    summary : str
+        JSON file in the output folder with what the command tells.
+    has_report : bool
+        Whether a report.html is made of the output folder.
+    is_tracked : bool
+        Whether MLflow is told of it.
+    late : tuple of str
+        Settings, as ``section.setting``, that do not bear on what a killed run leaves to the next one.
+    completing : str
+        ``module:function`` from the folders and the settings given to those that take effect; empty: they are these.
+    """
+
+    command: str
+    work: str
+    inputs: tuple[Port, ...]
+    sections: tuple[str, ...]
+    folder: str
+    summary: str
+    has_report: bool = False
+    is_tracked: bool = False
+    late: tuple[str, ...] = ()
+    completing: str = ""
+
+
+# What preprocess found in the data; the report of a model tells it.
+QUALITY_FILE = "quality.json"
+_RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
+_PREPARED = "the prepared tables, written by pdm preprocess"
+
+STAGES: dict[str, Stage] = {
+    "preprocess": Stage(
+        command="preprocess",
+        work="pdm_cli.pipeline.preprocess:prepare",
+        inputs=(_RAW,),
+        sections=("columns", "preprocess", "features"),
+        folder="prepared",
+        summary=QUALITY_FILE,
+    ),
+    "detect-anomalies": Stage(
+        command="detect-anomalies",
+        work="pdm_cli.pipeline.detect:detect",
+        inputs=(Port("prepared", _PREPARED, (TELEMETRY,), made_by="preprocess"),),
+        sections=("detect",),
+        folder="anomalies",
+        summary="summary.json",
+    ),
+    "train": Stage(
+        command="train",
+        work="pdm_cli.pipeline.train:fit",
+        inputs=(
+            Port(
+                "prepared",
+                _PREPARED,
+                (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES),
+                files=(QUALITY_FILE,),
+                made_by="preprocess",
+            ),
+            Port(
+                "anomalies",
+                "the anomalies, written by pdm detect-anomalies",
+                (ANOMALIES,),
+                required=False,
+                made_by="detect-anomalies",
+            ),
+        ),
+        # A trial of the search is the same however many follow it, and alerts are chosen after the last one.
+        late=(
+            *("train.trials", "train.time_budget_seconds", "train.alert_rule", "train.merge_hours"),
+            "train.allow_suspicious",
+            *(f"costs.{item.name}" for item in fields(CostsParams)),
+        ),
+        sections=("labels", "train", "costs"),
+        folder="model",
+        summary="metrics.json",
+        has_report=True,
+        is_tracked=True,
+    ),
+    "predict": Stage(
+        command="predict",
+        work="pdm_cli.pipeline.predict:foretell",
+        inputs=(
+            _RAW,
+            Port("model", "the model, written by pdm train", files=("bundle.json", "member_*"), made_by="train"),
+        ),
+        sections=("columns", "preprocess", "predict"),
+        folder="predictions",
+        summary="predictions.json",
+        has_report=True,
+        completing="pdm_cli.pipeline.score:complete_settings",
+    ),
+}
+# What ``pdm run`` chains, in order.
+CHAIN = tuple(STAGES[command] for command in ("preprocess", "detect-anomalies", "train"))
+# The commands that ``pdm submit`` takes, and the stages that they come to.
+SUBMITTED: dict[str, tuple[Stage, ...]] = {**{command: (stage,) for command, stage in STAGES.items()}, "run": CHAIN}
+
+
+def list_sections(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """Return the sections of settings of all the stages, each once."""
+    return tuple(dict.fromkeys(section for stage in stages for section in stage.sections))

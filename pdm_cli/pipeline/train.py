@@ -1,0 +1,347 @@
+"""Train a model on prepared tables and evaluate it on held-out data."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import ModelError, TryAgain
+from pdm_cli.pipeline.progress import Progress
+from pdm_cli.settings.model import Settings
+from pdm_cli.text import show_count
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pdm_cli.evaluation.costs import Lives
+    from pdm_cli.evaluation.evaluate import PredictedSpan
+    from pdm_cli.features.table import FeatureTable
+    from pdm_cli.io.bundle import Bundle
+    from pdm_cli.models.ensemble import TrainedModel
+    from pdm_cli.pipeline.prepared import Made
+    from pdm_cli.pipeline.runner import Task
+    from pdm_cli.training.dataset import Problem
+    from pdm_cli.training.train import Training
+
+
+# Rows at which every feature is made anew with the future cut off.
+_SAMPLE = 24
+
+
+def fit(task: Task) -> dict[str, Any]:
+    """Write the bundle, the leaderboard, the held-out predictions and the evidence, and return the metrics."""
+    from pdm_cli.io import bundle
+    from pdm_cli.pipeline.prepared import read_sources
+    from pdm_cli.training.dataset import make_problem
+    from pdm_cli.training.splits import more_to_test_on
+    from pdm_cli.training.trials import leaderboard
+    from pdm_cli.training.validate_settings import check_choices
+
+    check_choices(task.settings.train)
+    clock = _Clock()
+    sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.screen.tell("train"))
+    problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
+    clock.lap("features")
+    _guard(problem, made)
+    clock.lap("guards")
+    training = _search(task, problem)
+    clock.lap("training")
+    table = problem.table_of(problem.split)
+    bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, made))
+    board = leaderboard(training.search)
+    (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
+    metrics = _test(task, problem, table, made)
+    if not metrics["events"]["failures"]:
+        task.screen.warn(
+            "no failure could be judged in the test, which then tells little of the model: "
+            f"{more_to_test_on(task.settings.train)}"
+        )
+    clock.lap("test")
+    return {
+        "schema": "pdm.train/1",
+        **metrics,
+        "split": _describe_split(problem),
+        "search": _describe_search(problem, training, board),
+        "seconds": clock.laps,
+    }
+
+
+def _test(task: Task, problem: Problem, table: FeatureTable, made: Made) -> dict[str, Any]:
+    """Write the held-out predictions and what the report shows beside them, and return the metrics."""
+    from pdm_cli.io import bundle, parquet
+    from pdm_cli.pipeline.evidence import EVIDENCE_FILE, gather
+    from pdm_cli.schema import PREDICTIONS
+
+    # Predict with what was written, not with what is in memory: a bundle that cannot be read back fails here.
+    model = bundle.load(task.out).model
+    probabilities = model.foretell(table)
+    alerts = model.alert(probabilities, problem.instants)
+    in_span = problem.test_span(problem.split)
+    parquet.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
+    span = _make_span(problem, probabilities, alerts)
+    evidence = gather(task.inputs["prepared"], problem, model, table, span, made)
+    text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
+    (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
+    return _judge(problem, model, span)
+
+
+class _Clock:
+    """Seconds of each part of the work."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now
+
+
+def _guard(problem: Problem, made: Made) -> None:
+    """Refuse what would make the metrics dishonest."""
+    import numpy as np
+
+    from pdm_cli.training import leakage_checks
+    from pdm_cli.training.lookahead_check import rebuild_cut
+
+    split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
+    trained, tested, horizon = problem.training_rows(split), problem.test_rows(split), problem.horizon_us
+    if problem.train.split != "machine":
+        leakage_checks.check_disjoint(trained, tested, instants.times, horizon_us=horizon, test_start=split.test_start)
+    known = np.where(problem.held_out[instants.codes, np.newaxis], np.nan, problem.labels)
+    leakage_checks.check_folds(
+        problem.folds, known, instants.times, components=problem.components, horizon_us=horizon, train=problem.train
+    )
+    sample = leakage_checks.choose_sample(
+        instants,
+        trained | tested,
+        before_failure=(problem.labels == 1).any(axis=1),
+        count=_SAMPLE,
+        seed=problem.train.seed,
+    )
+    cut = rebuild_cut(
+        problem.context,
+        sample,
+        table.names,
+        problem.states(split),
+        features=made.settings.features,
+        detect=made.settings.detect,
+    )
+    machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
+    leakage_checks.compare_cut(table.names, table.matrix(table.names, sample), cut, machines, times)
+    if not problem.train.allow_suspicious:
+        _refuse_separating(problem)
+
+
+def _refuse_separating(problem: Problem) -> None:
+    """Refuse a feature that tells failures all but perfectly, as only one that knows of the future does.
+
+    Raises
+    ------
+    ModelError
+        If there is one.
+    """
+    import numpy as np
+
+    from pdm_cli.training.leakage_checks import find_separating
+
+    # Not the families that learn from failures: each of their columns is a model, and a good one may well separate.
+    rows, names = np.flatnonzero(problem.training_rows(problem.split)), problem.table.names
+    if not names:
+        return
+    found = find_separating(problem.table.matrix(names, rows), problem.labels[rows], names, problem.components)
+    if found:
+        feature, component, auc = found[0]
+        raise ModelError(
+            f"features: {feature} alone tells failures of {component} (AUC {auc:.4f}), as a feature does that knows of "
+            "the future",
+            hint="find out where it comes from; --allow-suspicious trains with it all the same",
+        )
+
+
+def _search(task: Task, problem: Problem) -> Training:
+    from pdm_cli.io import output_folder
+    from pdm_cli.pipeline.study_storage import count_trials, open_search_log
+    from pdm_cli.training.train import train_model
+
+    note = task.screen.tell("train")
+    learn = functools.partial(
+        train_model, problem, clock=time.monotonic, note=note, follow=functools.partial(_follow, task.screen)
+    )
+    if problem.train.fast or problem.train.trials == 1:
+        # A single trial needs no Optuna, which takes longer to import than many a fit.
+        return learn(storage=None)
+    kept = output_folder.kept_folder(task.out, task.key)
+    storage = None
+    try:
+        storage = open_search_log(kept)
+        return learn(storage=storage)
+    except (KeyboardInterrupt, SystemExit):
+        # Whatever state the signal has left it in: telling must not stand in the way of leaving.
+        with suppress(Exception):
+            if storage is not None and (count := count_trials(storage)):
+                note(f"{show_count(count, 'finished trial')} kept: the same command goes on from there")
+        raise
+    except Exception as error:
+        # What failed would fail again; what was stopped, or had no room on the disk or in memory, is worth taking up.
+        if not isinstance(error, (TryAgain, OSError, MemoryError)):
+            shutil.rmtree(kept, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _follow(screen: Progress, trial: str, folds: int) -> Iterator[Callable[[int], None]]:
+    """Show a trial: a line, and on a terminal a bar of its folds below it."""
+    screen.say(f"train: {trial}")
+    if not screen.is_live:
+        yield lambda _: None
+        return
+    with screen.progress("folds", folds) as advance:
+        yield advance
+
+
+def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:
+    import numpy as np
+
+    from pdm_cli.evaluation.drift import take_fingerprint
+    from pdm_cli.features.build import tables_of
+    from pdm_cli.io.bundle import Bundle, Recipe
+    from pdm_cli.timestamps import show
+
+    sources, split = problem.context.sources, problem.split
+    names = list(dict.fromkeys(name for member in model.members for name in member.features))
+    rows = np.flatnonzero(problem.training_rows(split))
+    family_of = dict(zip(table.names, table.families, strict=True))
+    families = list(dict.fromkeys(family_of[name] for name in names))
+    recipe = Recipe(
+        sensors=problem.context.scores.sensors,
+        tables=tables_of(families, sources),
+        step_us=made.step_us,
+        phase_us=made.phase_us,
+        families=families,
+        vocabulary=problem.context.vocabulary,
+        categorical=table.categorical,
+        states=problem.states(split),
+        trained={
+            "cutoff": show(split.cutoff),
+            "test_start": show(split.test_start),
+            "machines": problem.instants.machines[~problem.held_out].tolist(),
+        },
+        settings=replace(made.settings, labels=settings.labels, train=settings.train, costs=settings.costs),
+    )
+    return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
+
+
+def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]) -> PredictedSpan:
+    """Return what is said of the test span and what came of it."""
+    import numpy as np
+
+    from pdm_cli.evaluation.evaluate import PredictedSpan
+    from pdm_cli.features.events import Instants
+    from pdm_cli.schema import MACHINE
+
+    instants, split = problem.instants, problem.split
+    rows = problem.test_span(split)
+    return PredictedSpan(
+        rows=Instants(instants.machines, instants.codes[rows], instants.times[rows]),
+        labels=np.where(problem.test_rows(split)[:, None], problem.labels, np.nan)[rows],
+        probabilities=probabilities[rows],
+        alerts=alerts[rows],
+        failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
+        ends_us=instants.ends(),
+    )
+
+
+def _judge(problem: Problem, model: TrainedModel, span: PredictedSpan) -> dict[str, Any]:
+    from pdm_cli.evaluation.evaluate import judge_span
+
+    return judge_span(
+        span,
+        problem.components,
+        model.rules,
+        lead=problem.lead,
+        costs=problem.costs,
+        lives=_find_lives(problem),
+        merge_hours=problem.train.merge_hours,
+        seed=problem.train.seed,
+    )
+
+
+def _find_lives(problem: Problem) -> dict[str, Lives]:
+    """Return how long parts of each component lasted in the training span."""
+    import numpy as np
+
+    from pdm_cli.evaluation.costs import find_lives
+
+    instants, split = problem.instants, problem.split
+    maint = problem.context.sources.events.get("maint")
+    return {
+        component: find_lives(
+            problem.failures[problem.failures["failure"] == component],
+            None if maint is None else maint[maint["kind"] == component],
+            instants.machines[~problem.held_out],
+            start_us=int(instants.times.min()),
+            ends_us=np.minimum(instants.ends(), split.cutoff)[~problem.held_out],
+        )
+        for component in problem.components
+    }
+
+
+def _describe_split(problem: Problem) -> dict[str, Any]:
+    from pdm_cli.timestamps import US_PER_HOUR, show
+
+    split = problem.split
+    return {
+        "kind": problem.train.split,
+        "cutoff": show(split.cutoff),
+        "test_start": show(split.test_start),
+        "test_end": show(split.test_end),
+        "gap_hours": (split.test_start - split.cutoff) / US_PER_HOUR if problem.train.split != "machine" else None,
+        "lead_time_hours": problem.lead.lead_time_hours,
+        "horizon_hours": problem.lead.horizon_hours,
+        "train_rows": int(problem.training_rows(split).sum()),
+        "fitted_rows": len(problem.fitting_rows(split)[0]),
+        "negative_share": problem.train.negative_share,
+        "test_rows": int(problem.test_rows(split).sum()),
+        "machines_held_out": problem.instants.machines[problem.held_out].tolist(),
+    }
+
+
+def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) -> dict[str, Any]:
+    """Return what was searched and chosen, and the leaderboard."""
+    search, members = training.search, training.model.members
+    return {
+        "metric": problem.train.metric,
+        "trials": len(search.trials),
+        "trials_wanted": search.wanted,
+        "cut_short": search.is_cut_short,
+        "resumed": search.resumed,
+        "chosen_trials": training.chosen,
+        "members": [{"algorithm": m.algorithm, "features": len(m.features)} for m in members],
+        "calibration": dict(zip(problem.components, (c.kind for c in training.model.calibrations), strict=True)),
+        "leaderboard": json.loads(board.to_json(orient="records")),
+    }
+
+
+def _predictions(
+    problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_], rows: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Return the held-out rows, one a machine, time and component."""
+    import numpy as np
+    import pandas as pd
+
+    from pdm_cli.scoring.worklist import list_predictions
+
+    predictions = list_predictions(problem.instants, probabilities, alerts, problem.components, rows=rows)
+    labels = problem.labels[rows].ravel()
+    predictions["label"] = pd.Series(np.where(np.isnan(labels), -1, labels), dtype="Int8").replace(-1, pd.NA)
+    return predictions

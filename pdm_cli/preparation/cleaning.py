@@ -1,0 +1,250 @@
+"""Telemetry made sound: duplicates, impossible readings, and a regular time grid, each change counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.preparation.quality import FIRST_ROWS, Finding
+from pdm_cli.schema import LARGEST_READING, MACHINE, TIME
+from pdm_cli.settings.model import PreprocessParams
+from pdm_cli.timestamps import US_PER_HOUR
+
+_PREPARED_BY = "pdm preprocess makes prepared tables"
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+def clean_telemetry(
+    frame: pd.DataFrame, findings: dict[str, Finding], *, step_us: int, params: PreprocessParams, phase_us: int = 0
+) -> pd.DataFrame:
+    """Clean telemetry of whole machines and put it on the grid of multiples of the step, plus the phase.
+
+    A reading moves to the grid stamp at or after its own, never before it: what stands at t was known at t. Several
+    readings in one step become their mean. Nothing is interpolated.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``machineID``, ``datetime`` (UTC, us) and float sensors, sorted by machine, then time.
+    findings : dict of Finding
+        Counts of :data:`pdm_cli.preparation.quality.TELEMETRY_FINDINGS`; added to.
+    step_us : int
+        Time between readings in microseconds.
+    phase_us : int
+        Where in the step the grid stands, in microseconds.
+    params : PreprocessParams
+        Policies. With ``refuse``, the first of the duplicates is kept here; the caller refuses by the count.
+
+    Returns
+    -------
+    DataFrame
+        The same columns; each machine's stamps are distinct, ascending and on the grid. Gaps up to the limit are
+        rows of missing readings, longer ones have no rows.
+    """
+    # Impossible readings first, so that no mean takes them in.
+    frame = _blank_impossible(frame, findings, params.ranges)
+    frame = _drop_duplicates(frame, findings["duplicates"], params.on_duplicate)
+    frame = _snap(frame, findings["off_grid"], step_us, phase_us)
+    _find_missing(frame, findings["missing_values"])
+    _find_frozen(frame, findings["frozen_sensors"], step_us, params)
+    _find_dead(frame, findings["dead_sensors"], params.frozen_hours)
+    return _fill_gaps(frame, findings, step_us, params.max_gap_hours)
+
+
+def same_machine_as_above(frame: pd.DataFrame) -> BoolArray:
+    """Return for each row whether the row above is of the same machine."""
+    machines = frame[MACHINE].to_numpy()
+    same = np.zeros(len(frame), bool)
+    same[1:] = machines[1:] == machines[:-1]
+    return same
+
+
+def to_microseconds(stamps: pd.Series) -> IntArray:
+    """Return stamps as whole microseconds since 1970."""
+    return stamps.to_numpy().astype("datetime64[us]").astype(np.int64)
+
+
+def sensors_of(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that are neither machine nor time."""
+    return [name for name in frame.columns if name not in (MACHINE, TIME)]
+
+
+def check_prepared(telemetry: pd.DataFrame, step_us: int) -> None:
+    """Refuse telemetry of whole machines that is not as :func:`clean_telemetry` leaves it.
+
+    Parameters
+    ----------
+    telemetry : DataFrame
+        ``machineID``, ``datetime`` and sensors.
+    step_us : int
+        Step in microseconds that it is said to have.
+
+    Raises
+    ------
+    SchemaError
+        If there is no sensor, or a sensor is not of floats, or the stamps are not such in UTC without a zone.
+    DataError
+        If a machine or stamp is missing, or the rows are not sorted by machine, the stamps of a machine rising by
+        whole steps.
+    """
+    _check_types(telemetry)
+    is_missing = (telemetry[MACHINE].isna() | telemetry[TIME].isna()).to_numpy()
+    same, stamps = same_machine_as_above(telemetry), to_microseconds(telemetry[TIME])
+    apart = np.diff(stamps, prepend=stamps[:1])
+    is_crooked = same & ((apart < 1) | (apart % step_us != 0))
+    is_repeated = ~same & telemetry[MACHINE].duplicated().to_numpy()
+    for is_wrong, what in (
+        (is_missing, "machine or stamp is missing"),
+        (is_crooked, f"does not rise by whole steps of {step_us / US_PER_HOUR:g} h"),
+        (is_repeated, "rows of the machine do not stand together"),
+    ):
+        if is_wrong.any():
+            first = int(is_wrong.argmax())
+            machine, stamp = telemetry[MACHINE].iloc[first], telemetry[TIME].iloc[first]
+            raise DataError(f"telemetry.parquet: machine {machine}, {str(stamp)[:16]}: {what}", hint=_PREPARED_BY)
+
+
+def _check_types(telemetry: pd.DataFrame) -> None:
+    if telemetry[TIME].dtype.kind != "M" or isinstance(telemetry[TIME].dtype, pd.DatetimeTZDtype):
+        raise SchemaError(
+            f"telemetry.parquet: column {TIME} is {telemetry[TIME].dtype}, wanted stamps in UTC without a zone",
+            hint=_PREPARED_BY,
+        )
+    if not sensors_of(telemetry):
+        raise SchemaError("telemetry.parquet: no sensor: no column beside machine and time", hint=_PREPARED_BY)
+    for sensor in sensors_of(telemetry):
+        if telemetry[sensor].dtype != np.float64:
+            raise SchemaError(
+                f"telemetry.parquet: column {sensor} is {telemetry[sensor].dtype}, wanted float64", hint=_PREPARED_BY
+            )
+
+
+def _drop_duplicates(frame: pd.DataFrame, finding: Finding, policy: str) -> pd.DataFrame:
+    stamps = to_microseconds(frame[TIME])
+    repeated = same_machine_as_above(frame)
+    repeated[1:] &= stamps[1:] == stamps[:-1]
+    if not repeated.any():
+        return frame
+    finding.add(int(repeated.sum()), frame.loc[repeated, [MACHINE, TIME]])
+    return _merge(frame, ~repeated) if policy == "mean" else frame[~repeated].reset_index(drop=True)
+
+
+def _merge(frame: pd.DataFrame, is_first: BoolArray) -> pd.DataFrame:
+    """Join each row that is no first one into the first above it: the mean of the readings that are there."""
+    starts = np.flatnonzero(is_first)
+    values = frame[sensors_of(frame)].to_numpy()
+    there = ~np.isnan(values)
+    sums = np.add.reduceat(np.where(there, values, 0.0), starts, axis=0)
+    counts = np.add.reduceat(there.astype(np.int64), starts, axis=0)
+    merged = frame.iloc[starts].reset_index(drop=True)
+    with np.errstate(invalid="ignore"):
+        merged[sensors_of(frame)] = sums / counts
+    return merged
+
+
+def _blank_impossible(
+    frame: pd.DataFrame, findings: dict[str, Finding], ranges: dict[str, tuple[float, float]]
+) -> pd.DataFrame:
+    blanked = {}
+    for sensor in sensors_of(frame):
+        values = frame[sensor].to_numpy()
+        low, high = ranges.get(sensor, (-np.inf, np.inf))
+        is_infinite = np.abs(values) > LARGEST_READING
+        is_outside = ~is_infinite & ((values < low) | (values > high))
+        for name, wrong in (("not_finite", is_infinite), ("out_of_range", is_outside)):
+            if wrong.any():
+                findings[name].add(int(wrong.sum()), _readings(frame, sensor, wrong))
+        if (is_infinite | is_outside).any():
+            blanked[sensor] = np.where(is_infinite | is_outside, np.nan, values)
+    return frame.assign(**blanked) if blanked else frame
+
+
+def _readings(frame: pd.DataFrame, sensor: str, wanted: BoolArray) -> pd.DataFrame:
+    rows = frame.loc[wanted, [MACHINE, TIME, sensor]].head(FIRST_ROWS)
+    return rows.rename(columns={sensor: "value"}).assign(sensor=sensor)
+
+
+def _snap(frame: pd.DataFrame, finding: Finding, step_us: int, phase_us: int) -> pd.DataFrame:
+    stamps = to_microseconds(frame[TIME]) - phase_us
+    is_off = stamps % step_us != 0
+    if not is_off.any():
+        return frame
+    finding.add(int(is_off.sum()), frame.loc[is_off, [MACHINE, TIME]])
+    cells = -(-stamps // step_us)
+    is_first = ~same_machine_as_above(frame)
+    is_first[1:] |= cells[1:] != cells[:-1]
+    snapped = frame.assign(**{TIME: (cells * step_us + phase_us).astype("datetime64[us]")})
+    return _merge(snapped, is_first)
+
+
+def _find_missing(frame: pd.DataFrame, finding: Finding) -> None:
+    for sensor in sensors_of(frame):
+        missing = np.isnan(frame[sensor].to_numpy())
+        if missing.any():
+            rows = frame.loc[missing, [MACHINE, TIME]].head(FIRST_ROWS).assign(sensor=sensor)
+            finding.add(int(missing.sum()), rows)
+
+
+def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, params: PreprocessParams) -> None:
+    same = same_machine_as_above(frame)
+    stamps = to_microseconds(frame[TIME])
+    # A gap that splits the series ends a span: nobody knows what the sensor did meanwhile.
+    same[1:] &= np.diff(stamps) - step_us <= params.max_gap_hours * US_PER_HOUR
+    for sensor in sensors_of(frame):
+        values = frame[sensor].to_numpy()
+        repeats = same.copy()
+        repeats[1:] &= values[1:] == values[:-1]
+        starts = np.flatnonzero(~repeats)
+        last = np.append(starts[1:], len(frame)) - 1
+        hours = (stamps[last] - stamps[starts] + step_us) / US_PER_HOUR
+        frozen = (hours >= params.frozen_hours) & (last > starts)
+        if frozen.any():
+            rows = frame.loc[starts[frozen], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[frozen])
+            finding.add(int(frozen.sum()), rows)
+
+
+def _find_dead(frame: pd.DataFrame, finding: Finding, least_hours: float) -> None:
+    """Find sensors whose last reading lies long before the machine's last row, or that have none at all."""
+    stamps, rows = to_microseconds(frame[TIME]), np.arange(len(frame))
+    starts = np.flatnonzero(~same_machine_as_above(frame))
+    ends = np.append(starts[1:], len(frame)) - 1
+    for sensor in sensors_of(frame):
+        last = np.maximum.reduceat(np.where(np.isnan(frame[sensor].to_numpy()), -1, rows), starts)
+        # Of none at all the machine's first row is told.
+        last = np.maximum(last, starts)
+        hours = (stamps[ends] - stamps[last]) / US_PER_HOUR
+        dead = hours >= least_hours
+        if dead.any():
+            found = frame.loc[last[dead], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[dead])
+            finding.add(int(dead.sum()), found)
+
+
+def _fill_gaps(frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, max_gap_hours: float) -> pd.DataFrame:
+    stamps = to_microseconds(frame[TIME])
+    missing = np.zeros(len(frame), np.int64)
+    missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(stamps) // step_us - 1, 0)
+    is_long = missing * step_us > max_gap_hours * US_PER_HOUR
+    for name, wanted in (("gaps", (missing > 0) & ~is_long), ("long_gaps", is_long)):
+        if wanted.any():
+            until = frame.loc[wanted, [MACHINE, TIME]].rename(columns={TIME: "until"})
+            findings[name].add(int(wanted.sum()), until.assign(hours=missing[wanted] * step_us / US_PER_HOUR))
+    added = np.where(is_long, 0, missing)
+    if not added.any():
+        return frame
+    return _with_empty_rows(frame, stamps, added, step_us)
+
+
+def _with_empty_rows(frame: pd.DataFrame, stamps: IntArray, added: IntArray, step_us: int) -> pd.DataFrame:
+    """Put ``added[i]`` rows of missing readings above row i."""
+    source = np.repeat(np.arange(len(frame)), added + 1)
+    last = np.cumsum(added + 1) - 1
+    back = last[source] - np.arange(len(source))
+    filled = frame.iloc[source].reset_index(drop=True)
+    filled[TIME] = (stamps[source] - back * step_us).astype("datetime64[us]")
+    filled.loc[back > 0, sensors_of(frame)] = np.nan
+    return filled

@@ -1,1 +1,0 @@
-"""Jobs of pdm on other machines: what they are, and how they are sent, watched and fetched."""

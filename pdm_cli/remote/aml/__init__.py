@@ -1,1 +1,0 @@
-"""Azure Machine Learning; nothing else in pdm imports ``azure``."""

@@ -1,0 +1,74 @@
+"""What no longer sends: machines whose telemetry ended before the others', and sensors that died."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.features.events import Instants
+from pdm_cli.preparation.cleaning import sensors_of
+from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.timestamps import US_PER_HOUR
+
+
+def is_silent(instants: Instants, horizon_hours: float) -> NDArray[np.bool_]:
+    """Return which machines, in the order of ``instants.machines``, have sent nothing for more than the horizon.
+
+    Parameters
+    ----------
+    instants : Instants
+        The rows, in any order; at least one of each machine.
+    horizon_hours : float
+        How far ahead predictions look.
+    """
+    newest = instants.times.max(initial=np.iinfo(np.int64).min)
+    return np.asarray(newest - instants.ends() > round(horizon_hours * US_PER_HOUR))
+
+
+def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
+    """Return the machines that have sent nothing for more than the horizon while others have.
+
+    What was foretold of them is over by now, whatever came of it.
+
+    Parameters
+    ----------
+    instants : Instants
+        The rows, in any order; at least one of each machine.
+    horizon_hours : float
+        How far ahead predictions look.
+
+    Returns
+    -------
+    DataFrame
+        ``machineID, datetime``: each such machine and its last row, in the order of ``instants.machines``.
+    """
+    silent = is_silent(instants, horizon_hours)
+    return pd.DataFrame({MACHINE: instants.machines[silent], TIME: instants.ends()[silent].astype("datetime64[us]")})
+
+
+def find_dead_sensors(telemetry: pd.DataFrame, *, horizon_hours: float) -> pd.DataFrame:
+    """Return the sensors without any reading for more than the horizon before the last row of a machine.
+
+    Parameters
+    ----------
+    telemetry : DataFrame
+        ``machineID``, ``datetime`` (UTC, us) and float sensors, NaN where a reading is missing; in any order.
+    horizon_hours : float
+        How far ahead predictions look.
+
+    Returns
+    -------
+    DataFrame
+        ``sensor``; ``machines``, on how many it is so; ``first``, the first of them; ``since``, the last reading there,
+        or the first row where there never was one. In the order of the columns.
+    """
+    rows, found = Instants.of(telemetry), []
+    for sensor in sensors_of(telemetry):
+        known = np.isfinite(telemetry[sensor].to_numpy(np.float64))
+        since = np.maximum(Instants(rows.machines, rows.codes[known], rows.times[known]).ends(), rows.starts())
+        dead = np.flatnonzero(rows.ends() - since > round(horizon_hours * US_PER_HOUR))
+        if len(dead):
+            first = rows.machines[dead].tolist()[0]
+            found.append((sensor, len(dead), first, since[dead[0]].astype("datetime64[us]")))
+    return pd.DataFrame(found, columns=["sensor", "machines", "first", "since"])

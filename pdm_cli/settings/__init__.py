@@ -1,0 +1,1 @@
+"""Settings: every setting once, and how its value is resolved."""

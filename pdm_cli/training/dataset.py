@@ -1,0 +1,310 @@
+"""The learning problem: features, labels, and which rows are for training, for the folds, and for the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.errors import DataError, NotEnoughData, SchemaError
+from pdm_cli.features.build import (
+    FEATURE_SETS,
+    FEATURES,
+    Context,
+    Sources,
+    build_features,
+    learn_states,
+    learn_vocabulary,
+    match_states,
+)
+from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import label_failures, last_stamps
+from pdm_cli.features.table import FeatureTable
+from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
+from pdm_cli.text import name_some
+from pdm_cli.timestamps import US_PER_HOUR, show
+from pdm_cli.training.splits import (
+    Split,
+    hold_out_machines,
+    more_to_test_on,
+    more_to_train_on,
+    split_by_time,
+    time_folds,
+    train_without,
+)
+from pdm_cli.training.validate_settings import least_gap_us
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IndexArray = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A labelled training table and how it is cut.
+
+    Attributes
+    ----------
+    context : Context
+        What features are made from.
+    table : FeatureTable
+        Features of the m rows that need no learning.
+    labels : (m, c) array
+        0, 1 or NaN where unknown.
+    components : list of str
+        The c components.
+    failures : DataFrame
+        ``machineID, datetime, failure``.
+    split : Split
+        Cutoff and test span.
+    folds : list of Split
+        Inside the training span, in order of time.
+    held_out : (machines,) bool array
+        Machines kept for the test, in the order of the instants' machines; all False where only time is held out.
+    lead : LabelsParams
+        Lead time and horizon.
+    train : TrainParams
+        Features, search and alerts.
+    costs : CostsParams
+        For alerts by cost.
+    """
+
+    context: Context
+    table: FeatureTable
+    labels: FloatArray
+    components: list[str]
+    failures: pd.DataFrame
+    split: Split
+    folds: list[Split]
+    held_out: BoolArray
+    lead: LabelsParams
+    train: TrainParams
+    costs: CostsParams
+    _learned: dict[int, tuple[dict[str, Any], FeatureTable]] = field(default_factory=dict)
+
+    @property
+    def instants(self) -> Instants:
+        """Machine and time of the m rows."""
+        return self.context.instants
+
+    @property
+    def horizon_us(self) -> int:
+        """Horizon in microseconds."""
+        return round(self.lead.horizon_hours * US_PER_HOUR)
+
+    def training_rows(self, split: Split) -> BoolArray:
+        """Return the labelled rows that a model of ``split`` may train on."""
+        rows = split.training_rows(self.instants.times, self.horizon_us) & ~np.isnan(self.labels[:, 0])
+        return np.asarray(rows & ~self.held_out[self.instants.codes])
+
+    def fitting_rows(self, split: Split) -> tuple[IndexArray, FloatArray]:
+        """Return the training rows that models are fitted on, and their weights.
+
+        All rows with a failure ahead, and a share of the others drawn at random. Rows of a machine three hours apart
+        are much alike, so little is lost; the weights of those kept make up for those left out.
+        """
+        share = self.train.negative_share
+        has_failure = (self.labels == 1).any(axis=1)
+        is_drawn = np.random.default_rng(self.train.seed).random(len(has_failure)) < share
+        rows = np.flatnonzero(self.training_rows(split) & (has_failure | is_drawn))
+        return rows, np.where(has_failure[rows], 1.0, 1 / share)
+
+    def test_rows(self, split: Split) -> BoolArray:
+        """Return the labelled rows that ``split`` tests on."""
+        known = split.test_rows(self.instants.times, self.horizon_us) & ~np.isnan(self.labels[:, 0])
+        return np.asarray(known & self.tested_machines(split)[self.instants.codes])
+
+    def test_span(self, split: Split) -> BoolArray:
+        """Return the rows of the test span, labelled or not."""
+        in_span = split.span(self.instants.times)
+        return np.asarray(in_span & self.tested_machines(split)[self.instants.codes])
+
+    def tested_machines(self, split: Split) -> BoolArray:
+        """Return which machines a split tests on; folds keep to those of the training."""
+        if split is not self.split:
+            return ~self.held_out
+        return self.held_out if self.held_out.any() else ~self.held_out
+
+    def states(self, split: Split) -> dict[str, Any]:
+        """Return what the learned families know at the cutoff of a split."""
+        return self._learn(split)[0]
+
+    def table_of(self, split: Split) -> FeatureTable:
+        """Return all features, those that are learned from what was known at the cutoff of a split."""
+        return self.table.beside(self._learn(split)[1])
+
+    def feature_sets(self) -> dict[str, tuple[str, ...]]:
+        """Return the sets of families that can be made here and differ in their columns; the first one first.
+
+        Where families were chosen, all of them together come first.
+        """
+        table = self.table_of(self.split)
+        sets = {"chosen": self.train.families, **FEATURE_SETS} if self.train.families else FEATURE_SETS
+        allowed = set(self.train.families) or {family for families in FEATURE_SETS.values() for family in families}
+        chosen: dict[str, tuple[str, ...]] = {}
+        seen: set[tuple[str, ...]] = set()
+        for name, families in sets.items():
+            columns = tuple(table.names_of(allowed.intersection(families)))
+            if columns and columns not in seen:
+                seen.add(columns)
+                chosen[name] = columns
+        return chosen
+
+    def _learn(self, split: Split) -> tuple[dict[str, Any], FeatureTable]:
+        # Folds and the outer split all have cutoffs of their own.
+        if split.cutoff not in self._learned:
+            families = self.train.families or tuple({f: None for names in FEATURE_SETS.values() for f in names})
+            states = learn_states(
+                self.context,
+                families,
+                components=self.components,
+                until_us=split.cutoff,
+                machines=~self.held_out,
+            )
+            self._learned[split.cutoff] = states, match_states(self.context, states)
+        return self._learned[split.cutoff]
+
+
+def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, costs: CostsParams) -> Problem:
+    """Make features and labels of prepared tables, and split them.
+
+    Parameters
+    ----------
+    sources : Sources
+        Prepared tables, with failures.
+    train, labels, costs
+        Settings.
+
+    Raises
+    ------
+    UsageError
+        If cutoff and test start do not go together.
+    DataError
+        If there are no failures, or too few to learn from and to test on.
+    """
+    instants = Instants.of(sources.rolling)
+    split = split_by_time(instants.times, train=train, labels=labels)
+    held_out = np.zeros(len(instants.machines), np.bool_)
+    if train.split != "time":
+        held_out = hold_out_machines(len(instants.machines), share=train.test_share, seed=train.seed)
+    failures = _read_failures(sources)
+    components = choose_components(failures["failure"], train)
+    context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
+    problem = Problem(
+        context=context,
+        table=build_features(context, _families(train.families)),
+        labels=label_failures(instants, failures, components, ends=last_stamps(sources.telemetry), params=labels),
+        components=components,
+        failures=failures,
+        split=split,
+        folds=time_folds(instants.times, split, folds=train.folds, gap_us=least_gap_us(train, labels)),
+        held_out=held_out,
+        lead=labels,
+        train=train,
+        costs=costs,
+    )
+    check_problem(problem)
+    return problem
+
+
+def _families(chosen: tuple[str, ...]) -> list[str]:
+    return [name for name in FEATURES if name in (chosen or FEATURES)]
+
+
+def _read_failures(sources: Sources) -> pd.DataFrame:
+    if "failures" not in sources.events:
+        raise SchemaError("failures.parquet: not in the prepared tables", hint="train learns from past failures")
+    return sources.events["failures"].rename(columns={"kind": "failure"})
+
+
+def choose_components(failed_ones: pd.Series, train: TrainParams) -> list[str]:
+    """Return the components to learn.
+
+    Parameters
+    ----------
+    failed_ones : Series of str
+        The component of each failure.
+    train : TrainParams
+        ``components``; all that failed where there are none.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is no failure.
+    DataError
+        If one that is asked for never failed.
+    """
+    failed = sorted(failed_ones.unique())
+    if not failed:
+        raise NotEnoughData("failures.parquet: the table is empty (0 rows)", hint="train learns from past failures")
+    unknown = [name for name in train.components if name not in failed]
+    if unknown:
+        raise DataError(
+            f"failures.parquet: no failures of {', '.join(unknown)}", hint=f"--components takes {', '.join(failed)}"
+        )
+    return list(dict.fromkeys(train.components)) or failed
+
+
+def check_problem(problem: Problem) -> None:
+    """Refuse a problem that cannot be learned.
+
+    Raises
+    ------
+    NotEnoughData
+        If a component has no failure that a training row can see, there is no labelled row to test on, or no feature.
+    """
+    if not problem.feature_sets():
+        raise NotEnoughData(
+            f"no table for the features of --families {','.join(problem.train.families)}",
+            hint="leave --families out, or give the log",
+        )
+    if not problem.test_rows(problem.split).any():
+        raise NotEnoughData(
+            f"no labelled row to test on from {show(problem.split.test_start)}",
+            hint=f"{more_to_test_on(problem.train)}, or a shorter --horizon-hours",
+        )
+    _refuse_untrainable(problem)
+
+
+def _refuse_untrainable(problem: Problem) -> None:
+    """Name all components that cannot be learned at once, so that one call tells what to leave out."""
+    labels, components = problem.labels, problem.components
+    missing = _never_failing(labels[problem.training_rows(problem.split)], components)
+    if not missing:
+        return
+    without = train_without(missing, components)
+    # The first cause that holds for one of them is told: the others may be mended by the same.
+    if outside := [name for name in missing if _is_outside(problem, name)]:
+        count = int(problem.failures["failure"].isin(outside).sum())
+        told = f"no failure of {name_some(outside)} ({count:,} in all) lies within the telemetry of its machine"
+        ways = ["make the telemetry whole, or the clocks the same (--timezone)"]
+    elif unlabelled := _never_failing(labels, components):
+        lead = problem.lead
+        told = (
+            f"no row lies {lead.lead_time_hours:g} to {lead.horizon_hours:g} h before a failure of "
+            f"{name_some(unlabelled)} and {lead.horizon_hours:g} h before the end of the telemetry"
+        )
+        ways = ["set another --lead-time-hours or --horizon-hours, or give telemetry of a longer time"]
+    else:
+        verb = "has" if len(missing) == 1 else "have"
+        cutoff = show(problem.split.cutoff)
+        told = f"{name_some(missing)} {verb} no failure to learn from before the cutoff {cutoff}"
+        ways = [more_to_train_on(problem.train)]
+    raise NotEnoughData(f"failures.parquet: {told}", hint=", or ".join([*ways, *without]), components=missing)
+
+
+def _never_failing(labels: FloatArray, components: list[str]) -> list[str]:
+    return [name for column, name in enumerate(components) if not (labels[:, column] == 1).any()]
+
+
+def _is_outside(problem: Problem, component: str) -> bool:
+    """Return whether all failures of a component lie outside the telemetry of their machine."""
+    spans = problem.context.sources.telemetry.groupby(MACHINE)[TIME].agg(["first", "last"])
+    failures = problem.failures[problem.failures["failure"] == component]
+    span = spans.reindex(failures[MACHINE])
+    stamps = failures[TIME].to_numpy()
+    return not ((stamps >= span["first"].to_numpy()) & (stamps <= span["last"].to_numpy())).any()

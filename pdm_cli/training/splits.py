@@ -1,0 +1,174 @@
+"""Splits: in time by a cutoff, a gap, then the test, never shuffled; by machine; or both."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm_cli.errors import NotEnoughData
+from pdm_cli.settings.model import LabelsParams, TrainParams
+from pdm_cli.text import MOST_NAMES, name_some
+from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
+from pdm_cli.training.validate_settings import check_gap, least_gap_us
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# Folds test on this last share of the training rows; the first one trains on all before it.
+_FOLDED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Split:
+    """One cutoff with its test span; stamps in microseconds since 1970, UTC.
+
+    Attributes
+    ----------
+    cutoff : int
+        Last instant the model may know of: label spans of training rows end here at the latest.
+    test_start, test_end : int
+        Rows with test_start <= t <= test_end are tested; label spans may not run past ``label_end``.
+    label_end : int
+        Last instant that labels of test rows may look at.
+    """
+
+    cutoff: int
+    test_start: int
+    test_end: int
+    label_end: int
+
+    def training_rows(self, times: IntArray, horizon_us: int) -> BoolArray:
+        """Return which rows may be trained on."""
+        return times + horizon_us <= self.cutoff
+
+    def test_rows(self, times: IntArray, horizon_us: int) -> BoolArray:
+        """Return which rows of the test span have a label that is known within it."""
+        return self.span(times) & (times + horizon_us <= self.label_end)
+
+    def span(self, times: IntArray) -> BoolArray:
+        """Return which rows lie in the test span, labelled or not."""
+        return (times >= self.test_start) & (times <= self.test_end)
+
+
+def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) -> Split:
+    """Return the split of a table: given cutoff and test start, or the last share of the time span.
+
+    Parameters
+    ----------
+    times : int array
+        Stamps of the rows, microseconds since 1970.
+    train : TrainParams
+        ``cutoff``, ``test_start``, ``test_share``, ``gap_hours``.
+    labels : LabelsParams
+        ``horizon_hours``, the least gap.
+
+    Raises
+    ------
+    UsageError
+        If the gap is shorter than the horizon.
+    NotEnoughData
+        If no row is left to train or to test on.
+    """
+    first, last = int(times.min()), int(times.max())
+    horizon = round(labels.horizon_hours * US_PER_HOUR)
+    check_gap(train, labels)
+    if train.split == "machine":
+        # Other machines are the test: nothing that the model learns from is theirs, whenever it was.
+        return Split(last, first, last, last)
+    if train.cutoff is not None:
+        cutoff = microseconds(train.cutoff)
+    else:
+        # By rows, not by the clock: one stray stamp of 1970 must not move it by decades.
+        midnight = 24 * US_PER_HOUR
+        cutoff = int(np.quantile(times, 1 - train.test_share, method="lower")) // midnight * midnight
+    gap = least_gap_us(train, labels)
+    test_start = microseconds(train.test_start) if train.test_start is not None else cutoff + gap
+    span = f"the telemetry spans {show(first)} to {show(last)}"
+    if first + horizon + gap + horizon > last:
+        raise NotEnoughData(
+            f"the telemetry is too short to train and test with a horizon of {labels.horizon_hours:g} h and a gap of "
+            f"{gap / US_PER_HOUR:g} h",
+            hint=f"{span}; give longer telemetry, or a shorter --horizon-hours",
+        )
+    if not np.any(times + horizon <= cutoff):
+        raise NotEnoughData(
+            f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; {more_to_train_on(train)}"
+        )
+    if not np.any((times >= test_start) & (times + horizon <= last)):
+        raise NotEnoughData(
+            f"no labelled row to test on from {show(test_start)}", hint=f"{span}; {more_to_test_on(train)}"
+        )
+    return Split(cutoff, test_start, last, last)
+
+
+def more_to_train_on(train: TrainParams) -> str:
+    """Return what to set for a longer training span, or for more machines in it."""
+    return "set a later --cutoff" if train.cutoff is not None else "set a smaller --test-share"
+
+
+def more_to_test_on(train: TrainParams) -> str:
+    """Return what to set for a longer test span, or for more machines in it."""
+    if train.test_start is not None:
+        return "set an earlier --test-start"
+    return "set an earlier --cutoff" if train.cutoff is not None else "set a larger --test-share"
+
+
+def train_without(missing: Collection[str], components: Sequence[str]) -> list[str]:
+    """Return how to train without some components, where others are left; else nothing."""
+    others = [name for name in components if name not in missing]
+    if not others:
+        return []
+    names = shlex.quote(",".join(others)) if len(others) <= MOST_NAMES else "…"
+    return [f"train without {name_some(sorted(missing))}: --components {names}"]
+
+
+def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:
+    """Cut the training span into folds, each trained on all before its own cutoff.
+
+    Parameters
+    ----------
+    times : int array
+        Stamps of the rows.
+    split : Split
+        The outer split; nothing after its cutoff is touched.
+    folds : int
+        Number of folds; their test spans share the last half of the training rows.
+    gap_us : int
+        Left out after each cutoff; at least the horizon.
+    """
+    shares = [1 - _FOLDED_SHARE + _FOLDED_SHARE * i / folds for i in range(folds)]
+    known = times[times <= split.cutoff]
+    ends = [*np.quantile(known, shares, method="nearest").tolist(), split.cutoff]
+    return [Split(start, start + gap_us, end, end) for start, end in pairwise(ends)]
+
+
+def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
+    """Choose machines for the test at random; the same ones for the same seed.
+
+    Parameters
+    ----------
+    count : int
+        Machines in all.
+    share : float
+        Share to hold out, in (0, 1); at least one machine, and never all.
+    seed : int
+        Seed of the choice.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is only one machine.
+    """
+    if count < 2:
+        raise NotEnoughData(
+            "one machine cannot be split into some to train on and some to test on", hint="--split time"
+        )
+    is_held_out = np.zeros(count, np.bool_)
+    wanted = min(max(1, round(share * count)), count - 1)
+    is_held_out[np.random.default_rng(seed).permutation(count)[:wanted]] = True
+    return is_held_out

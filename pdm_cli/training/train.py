@@ -1,0 +1,259 @@
+"""From a learning problem to a trained model: the search on the folds, calibration, alert rules, and the last fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm_cli.errors import ModelError
+from pdm_cli.evaluation.alerts import AlertRule
+from pdm_cli.evaluation.calibration import Calibration, fit_calibration
+from pdm_cli.features.events import Instants
+from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, Model, carry_on, unavailable
+from pdm_cli.models.ensemble import Member, TrainedModel, average
+from pdm_cli.settings.model import TrainParams
+from pdm_cli.timestamps import show
+from pdm_cli.training.alert_rules import HeldOut, choose_rule
+from pdm_cli.training.dataset import Problem
+from pdm_cli.training.search import search
+from pdm_cli.training.search_metrics import PRIMARY_METRICS
+from pdm_cli.training.splits import Split
+from pdm_cli.training.threshold_spec import parse_threshold
+from pdm_cli.training.trials import Candidate, FoldResult, Search, better_together
+
+FloatArray = NDArray[np.float64]
+Note = Callable[[str], None]
+Clock = Callable[[], float]
+# Shows a trial of so many folds while its context lasts; is told of the folds that are done.
+Follow = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+_MACHINE_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trained model and how it was come by.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        Fitted on all training rows.
+    search : Search
+        All trials.
+    chosen : list of int
+        Trials whose candidates are the members.
+    """
+
+    model: TrainedModel
+    search: Search
+    chosen: list[int]
+
+
+def choose_algorithms(params: TrainParams, note: Note) -> dict[str, Algorithm]:
+    """Return the algorithms to search, the first one first; those that do not load here are told and left out.
+
+    Raises
+    ------
+    ModelError
+        If none loads.
+    """
+    names = list(dict.fromkeys(params.algorithms)) or list(ESTIMATORS)
+    # With one trial only the first that loads is wanted, and others need not be imported to find out.
+    wanted = 1 if params.fast or params.trials == 1 else len(names)
+    chosen: dict[str, Algorithm] = {}
+    for name in names:
+        reason = unavailable(name) if len(chosen) < wanted else "not wanted"
+        if reason is None:
+            chosen[name] = _with_settings(name, params)
+        elif len(chosen) < wanted:
+            note(f"left out {reason}")
+    if not chosen:
+        raise ModelError("no learning algorithm can be loaded", hint="pip install --force-reinstall pdm-cli")
+    return chosen
+
+
+def _with_settings(name: str, params: TrainParams) -> Algorithm:
+    """Return the algorithm with the defaults of the settings, which are for XGBoost, the first one to rely on."""
+    algorithm = ESTIMATORS[name]
+    if name != "xgboost":
+        return algorithm
+    defaults = {key: getattr(params, key) for key in algorithm.defaults}
+    # The search starts from the defaults, so its space must hold them; a logarithmic span has no place for 0.
+    space = {
+        key: replace(span, low=min(span.low, defaults[key]), high=max(span.high, defaults[key]))
+        for key, span in algorithm.space.items()
+        if defaults[key] > 0 or not span.log
+    }
+    return replace(algorithm, defaults=defaults, space=space)
+
+
+def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note, follow: Follow) -> Training:
+    """Search on the folds, then calibrate, choose alert rules, and fit the best on all training rows.
+
+    Parameters
+    ----------
+    problem : Problem
+        Checked: every fold knows failures of every component.
+    storage : object
+        Where Optuna keeps the trials.
+    clock : callable
+        Seconds that only grow.
+    note : callable
+        Told one line at a time how it goes.
+    follow : callable
+        Shows a trial: takes a line on it and how many folds it has, and gives what is told of each fold done.
+    """
+    trials = 1 if problem.train.fast else problem.train.trials
+    algorithms = choose_algorithms(problem.train, note)
+    trainer = _Trainer(problem, algorithms, trials, clock, note, follow)
+    found = search(
+        trainer.evaluate,
+        algorithms=algorithms,
+        feature_sets=list(trainer.feature_sets),
+        trials=trials,
+        budget_seconds=problem.train.time_budget_seconds,
+        seed=problem.train.seed,
+        storage=storage,
+        clock=clock,
+        note=note,
+    )
+    ranked = [trial.number for trial in found.ranked()]
+    candidates = {trial.number: trial.candidate for trial in found.trials}
+    chosen = better_together(lambda numbers: trainer.score([candidates[n] for n in numbers]), ranked)
+    raw = trainer.hold_out([candidates[n] for n in chosen])
+    calibrations = [_calibrate(pieces) for pieces in raw]
+    held_out = [
+        [replace(piece, probabilities=calibration.apply(piece.probabilities)) for piece in pieces]
+        for calibration, pieces in zip(calibrations, raw, strict=True)
+    ]
+    rules = [_choose_rule(problem, *pair) for pair in zip(problem.components, held_out, strict=True)]
+    members = [trainer.fit_member(candidates[n]) for n in chosen]
+    return Training(TrainedModel(problem.components, members, calibrations, rules), found, chosen)
+
+
+class _Trainer:
+    """Fits candidates on the folds and at last on everything, and keeps what they foretold on the folds."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        algorithms: dict[str, Algorithm],
+        trials: int,
+        clock: Clock,
+        note: Note,
+        follow: Follow,
+    ) -> None:
+        self._problem, self._algorithms, self._trials = problem, algorithms, trials
+        self._clock, self._note, self._follow = clock, note, follow
+        self._spans = [np.flatnonzero(problem.test_span(fold)) for fold in problem.folds]
+        # Labels that a fold may look at, on the rows of its test span.
+        self._labels = [
+            np.where(problem.test_rows(fold)[rows, np.newaxis], problem.labels[rows], np.nan)
+            for fold, rows in zip(problem.folds, self._spans, strict=True)
+        ]
+        self._kept: dict[tuple[str, int], FloatArray] = {}
+        self.feature_sets = problem.feature_sets()
+
+    def evaluate(self, candidate: Candidate, trial: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
+        """Yield the result of each fold."""
+        folds = len(self._problem.folds)
+        which = f"trial {trial + 1} of {self._trials}"
+        with self._follow(f"{which}: trying {candidate.algorithm} on {candidate.feature_set} features", folds) as done:
+            for number in range(folds):
+                result = self._evaluate_fold(candidate, number, checkpoint)
+                done(1)
+                yield result
+
+    def score(self, candidates: Sequence[Candidate]) -> list[float]:
+        """Return the score on each fold of the mean of the candidates' predictions."""
+        return [self._score(number, self._predict(candidates, number)) for number in range(len(self._spans))]
+
+    def hold_out(self, candidates: Sequence[Candidate]) -> list[list[HeldOut]]:
+        """Return for each component what the mean of the candidates foretells on the folds."""
+        instants, folds = self._problem.instants, self._problem.folds
+        predictions = [self._predict(candidates, number) for number in range(len(folds))]
+        spans = [Instants(instants.machines, instants.codes[rows], instants.times[rows]) for rows in self._spans]
+        return [
+            [
+                HeldOut(span, labels[:, column], predicted[:, column], fold)
+                for span, labels, predicted, fold in zip(spans, self._labels, predictions, folds, strict=True)
+            ]
+            for column in range(len(self._problem.components))
+        ]
+
+    def fit_member(self, candidate: Candidate) -> Member:
+        """Fit a candidate on all training rows."""
+        split = self._problem.split
+        rows = self._problem.fitting_rows(split)[0]
+        self._note(f"fitting {candidate.algorithm} on {len(rows):,} rows up to {show(split.cutoff)}")
+        return Member(
+            candidate.algorithm, list(self.feature_sets[candidate.feature_set]), self._fit(candidate, split, carry_on)
+        )
+
+    def _predict(self, candidates: Sequence[Candidate], number: int) -> FloatArray:
+        for candidate in candidates:
+            if (candidate.key(), number) not in self._kept:
+                # Evaluated before a kill: the trial's score was kept, its predictions were not.
+                self._evaluate_fold(candidate, number, carry_on)
+        return average([self._kept[candidate.key(), number] for candidate in candidates])
+
+    def _evaluate_fold(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> FoldResult:
+        fold, rows, labels = self._problem.folds[number], self._spans[number], self._labels[number]
+        start = self._clock()
+        model = self._fit(candidate, fold, checkpoint)
+        fitted = self._clock()
+        matrix = self._problem.table_of(fold).matrix(self.feature_sets[candidate.feature_set], rows)
+        begun = self._clock()
+        predictions = self._kept[candidate.key(), number] = model.predict(matrix)
+        seconds = max(self._clock() - begun, 1e-9)
+        brier = float(np.nanmean((predictions - labels) ** 2))
+        return FoldResult(self._score(number, predictions), brier, fitted - start, len(rows) / seconds)
+
+    def _score(self, number: int, predictions: FloatArray) -> float:
+        is_known = ~np.isnan(self._labels[number][:, 0])
+        metric = PRIMARY_METRICS[self._problem.train.metric]
+        return metric(self._labels[number][is_known], predictions[is_known])
+
+    def _fit(self, candidate: Candidate, split: Split, checkpoint: Checkpoint) -> Model:
+        problem, table = self._problem, self._problem.table_of(split)
+        names = self.feature_sets[candidate.feature_set]
+        rows, weights = problem.fitting_rows(split)
+        return (
+            self._algorithms[candidate.algorithm]
+            .make()
+            .fit(
+                table.matrix(names, rows),
+                problem.labels[rows],
+                weights=weights,
+                categorical=[name in table.categorical for name in names],
+                hyper=candidate.hyper,
+                seed=problem.train.seed,
+                threads=problem.train.threads,
+                checkpoint=checkpoint,
+            )
+        )
+
+
+def _calibrate(pieces: Sequence[HeldOut]) -> Calibration:
+    labels = np.concatenate([piece.labels for piece in pieces])
+    probabilities = np.concatenate([piece.probabilities for piece in pieces])
+    groups = np.repeat(np.arange(len(pieces)), [len(piece.labels) for piece in pieces])
+    if len(pieces) == 1:
+        # One fold: its machines judge each other.
+        groups = pieces[0].rows.codes % _MACHINE_GROUPS
+    return fit_calibration(labels, probabilities, groups)
+
+
+def _choose_rule(problem: Problem, component: str, pieces: list[HeldOut]) -> AlertRule:
+    return choose_rule(
+        pieces,
+        problem.failures[problem.failures["failure"] == component],
+        parse_threshold(problem.train.alert_rule),
+        labels=problem.lead,
+        costs=problem.costs,
+        merge_hours=problem.train.merge_hours,
+    )

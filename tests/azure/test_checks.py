@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import signal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError
+
+from pdm_cli.azure import checks
+from pdm_cli.errors import ConfigError, PdmError, RemoteError, TryAgain
+from pdm_cli.settings.model import AzureParams
+
+
+class FakeBlob:
+    """A blob that may refuse to be written or deleted, before or after that took effect."""
+
+    blob_name = "pdm/.doctor-x"
+
+    def __init__(self, on_upload: BaseException | None, on_delete: BaseException | None, *, is_lost: bool) -> None:
+        self.on_upload, self.on_delete, self.is_lost = on_upload, on_delete, is_lost
+        self.is_there = False
+
+    def upload_blob(self, _: bytes, *, overwrite: bool) -> None:
+        assert overwrite
+        self.is_there = self.on_upload is None or self.is_lost
+        if self.on_upload is not None:
+            raise self.on_upload
+
+    def delete_blob(self) -> None:
+        if not self.is_there:
+            raise ResourceNotFoundError("The specified blob does not exist.")
+        if self.on_delete is not None:
+            raise self.on_delete
+        self.is_there = False
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def make(
+        on_upload: BaseException | None = None, on_delete: BaseException | None = None, *, is_lost: bool = False
+    ) -> FakeBlob:
+        blob = FakeBlob(on_upload, on_delete, is_lost=is_lost)
+        container = SimpleNamespace(get_blob_client=lambda _: blob, container_name="c")
+        monkeypatch.setattr(checks, "open_container", lambda *_: container)
+        return blob
+
+    return make
+
+
+SESSION: Any = SimpleNamespace(azure=AzureParams())
+
+
+def refusal(status: int) -> HttpResponseError:
+    error = HttpResponseError("This request is not authorized.")
+    error.status_code = status
+    return error
+
+
+def test_blob_is_gone_afterwards(probe: Any) -> None:
+    blob = probe()
+    assert checks.check_datastore(SESSION).text == "workspaceblobstore: container c can be written"
+    assert not blob.is_there
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(128 + signal.SIGTERM)])
+def test_interrupt_leaves_no_blob(error: BaseException, probe: Any) -> None:
+    blob = probe(error, is_lost=True)
+    with pytest.raises(type(error)):
+        checks.check_datastore(SESSION)
+    assert not blob.is_there
+
+
+def test_lost_answer_leaves_no_blob(probe: Any) -> None:
+    blob = probe(ServiceRequestError("Connection aborted."), is_lost=True)
+    with pytest.raises(TryAgain, match="writing a blob: Connection aborted"):
+        checks.check_datastore(SESSION)
+    assert not blob.is_there
+
+
+def test_refused_write_tells_the_role(probe: Any) -> None:
+    probe(refusal(403))
+    with pytest.raises(RemoteError, match="writing a blob: This request is not authorized") as caught:
+        checks.check_datastore(SESSION)
+    assert caught.value.hint == "the role Storage Blob Data Contributor on the storage account allows it"
+
+
+def test_refused_delete_names_the_blob(probe: Any) -> None:
+    probe(on_delete=refusal(409))
+    with pytest.raises(RemoteError, match=r"deleting pdm/\.doctor-x"):
+        checks.check_datastore(SESSION)
+
+
+def test_workspace_must_be_named_in_full() -> None:
+    assert checks.check_names(AzureParams()).state == "skipped"
+    # Set by other tools, too: alone it names no workspace.
+    assert checks.check_names(AzureParams(subscription_id="s")).state == "skipped"
+    with pytest.raises(ConfigError, match="no subscription_id and no resource_group"):
+        checks.check_names(AzureParams(workspace="w"))
+    assert checks.check_names(AzureParams("s", "g", "w")).text == "workspace w of resource group g"
+
+
+def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_PACKAGES", ("azure-ai-ml", "azure-nowhere"))
+    with pytest.raises(PdmError, match="azure-nowhere: not installed") as caught:
+        checks.check_packages()
+    assert caught.value.exit_code == 6
+
+
+def cluster(**facts: Any) -> Any:
+    return SimpleNamespace(
+        **{"provisioning_state": "Succeeded", "size": "D2", "min_instances": 0, "max_instances": 4, **facts}
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "text"),
+    [
+        (cluster(), "ok", "pdm-cluster: Succeeded, D2, 0 to 4 nodes"),
+        (cluster(min_instances=2), "warning", "pdm-cluster: Succeeded, D2, 2 to 4 nodes"),
+        (None, "ok", "pdm-cluster: missing: made on submit: STANDARD_D2_V2, 0 to 4 nodes"),
+    ],
+)
+def test_compute(found: Any, state: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "find_cluster", lambda _: found)
+    finding = checks.check_compute(SESSION)
+    assert (finding.state, finding.text) == (state, text)
+
+
+def test_cluster_that_could_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "find_cluster", lambda _: cluster(provisioning_state="Failed"))
+    with pytest.raises(RemoteError, match="compute pdm-cluster: could not be made"):
+        checks.check_compute(SESSION)

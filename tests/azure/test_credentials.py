@@ -1,0 +1,69 @@
+"""Programs that one may be signed in to: stand-ins of them on the path."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+
+from pdm_cli.azure.credentials import make_credential
+
+SCOPE = "https://management.azure.com/.default"
+GIVES = f"echo '{json.dumps({'accessToken': 'token-of-az', 'expires_on': 4102444800})}'"
+REFUSES = "echo 'Please run az login' >&2; exit 1"
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A path with a shell and ``sleep``, and the stand-ins that a test puts there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "sleep"):
+        (folder / name).symlink_to(Path("/bin") / name)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def put(folder: Path, **programs: str) -> None:
+    for name, script in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+
+def test_programs_are_asked_at_once_and_for_four_seconds_at_most(path: Path) -> None:
+    put(path, az=f"sleep 2; {REFUSES}", pwsh="sleep 20", azd="sleep 20")
+    way, credential = make_credential("default", {})
+    start = time.monotonic()
+    with pytest.raises(ClientAuthenticationError) as caught:
+        credential.get_token(SCOPE)
+    assert time.monotonic() - start < 4
+    assert way.startswith("Azure CLI, PowerShell or Developer CLI")
+    assert "PowerShell: no answer within 3.5 s" in str(caught.value)
+    assert "Azure CLI: " not in str(caught.value), "nobody is signed in to it"
+
+
+def test_the_first_that_gives_a_token_is_kept_to_and_no_other_waited_for(path: Path) -> None:
+    put(path, az=GIVES, pwsh="sleep 20", azd="sleep 20")
+    _, credential = make_credential("default", {})
+    start = time.monotonic()
+    for _ in range(2):
+        assert credential.get_token(SCOPE).token == "token-of-az"
+    assert time.monotonic() - start < 3
+    put(path, az="sleep 5; " + GIVES)
+    assert credential.get_token(SCOPE).token == "token-of-az", "a token is renewed with more patience"
+
+
+def test_what_a_program_that_one_was_signed_in_to_says_is_told(path: Path) -> None:
+    put(path, az="echo 'AADSTS700082: The refresh token has expired. az login' >&2; exit 1")
+    _, credential = make_credential("default", {})
+    with pytest.raises(ClientAuthenticationError, match=r"Azure CLI: .*AADSTS700082"):
+        credential.get_token(SCOPE)
+
+
+def test_where_there_is_none_that_is_said(path: Path) -> None:
+    assert not list(path.glob("a*"))
+    with pytest.raises(ClientAuthenticationError, match="none of them gives a token"):
+        make_credential("default", {})[1].get_token(SCOPE)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pdm_cli.azure.output_claims import is_lapsed
+from pdm_cli.azure.submit import Found
+
+NOW = datetime(2015, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("status", "lapsed"), [("Queued", False), ("Running", False), ("Completed", True)])
+def test_a_claim_holds_as_long_as_its_job(status: str, lapsed: bool) -> None:
+    holder = Found("", "", {}, status)
+    assert is_lapsed(holder, NOW - timedelta(days=30), NOW) == lapsed
+
+
+@pytest.mark.parametrize(("hours", "lapsed"), [(0, False), (23, False), (25, True)])
+def test_a_job_that_never_came_loses_its_claim_after_a_day(hours: int, lapsed: bool) -> None:
+    assert is_lapsed(None, NOW - timedelta(hours=hours), NOW) == lapsed

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from pdm_cli.azure.job_status import JobState, StepState
+from pdm_cli.azure.wait import Clock, Source, TellLine, wait
+from pdm_cli.cli.screen import Screen
+from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
+
+RUNNING = JobState("job-1", "Running")
+DONE = replace(RUNNING, status="Completed")
+FAILED = replace(RUNNING, status="Failed")
+
+
+@dataclass
+class Azure:
+    """Answers one after the other; the last one again and again. An answer that is an error is raised."""
+
+    answers: Iterable[JobState | BaseException]
+    log: bytes = b""
+    log_error: PdmError | None = None
+    now: float = 0.0
+    pauses: list[float] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rest: Iterator[JobState | BaseException] = iter(self.answers)
+        self._last: JobState | BaseException = RUNNING
+
+    def read_state(self, name: str) -> JobState:
+        assert name == "job-1"
+        self._last = next(self._rest, self._last)
+        if isinstance(self._last, BaseException):
+            raise self._last
+        return self._last
+
+    def read_log(self, run: str, offset: int) -> bytes:
+        assert run in ("job-1", "run-2")
+        self.reads.append(run)
+        if self.log_error:
+            raise self.log_error
+        return self.log[offset:]
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def wait(self, *, timeout: float | None = None, pause: float = 15.0, tell_line: TellLine | None = None) -> JobState:
+        clock = Clock(lambda: self.now, self.sleep)
+        source = Source(self.read_state, self.read_log)
+        screen = Screen()
+        return wait(source, "job-1", timeout=timeout, pause=pause, screen=screen, tell_line=tell_line, clock=clock)
+
+
+Told = Callable[[], list[str]]
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    return lambda: capsys.readouterr().err.splitlines()
+
+
+def test_waiting_ends_when_the_job_is_completed(told: Told) -> None:
+    azure = Azure([RUNNING, RUNNING, DONE], log=b"train: trained\nwrote it")
+    assert azure.wait() == DONE
+    assert told() == ["job-1: Running", "| train: trained", "job-1: Completed", "| wrote it"]
+
+
+def test_looks_become_rarer_up_to_the_longest_pause() -> None:
+    azure = Azure([RUNNING] * 10 + [DONE])
+    azure.wait(pause=5.0)
+    assert azure.pauses == [1.0, 1.5, 2.25, 3.375, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]
+
+
+def test_a_failure_is_told_in_the_jobs_own_words() -> None:
+    with pytest.raises(JobFailed) as caught:
+        Azure([RUNNING, FAILED], log=b"error: telemetry.parquet: no rows\nhint: give some\n").wait()
+    assert caught.value.message == "job job-1 failed: telemetry.parquet: no rows"
+    assert caught.value.hint == "give some"
+    assert caught.value.exit_code == 7
+
+
+def test_a_failure_without_words_points_to_the_log() -> None:
+    with pytest.raises(JobFailed) as caught:
+        Azure([FAILED], log=b"Killed\n").wait()
+    assert (caught.value.message, caught.value.hint) == ("job job-1 failed", "pdm jobs logs job-1")
+
+
+def test_the_failing_step_of_a_pipeline_is_named(told: Told) -> None:
+    steps = (StepState("preprocess", "run-1", "Completed", is_reused=True), StepState("train", "run-2", "Failed"))
+    with pytest.raises(JobFailed) as caught:
+        Azure([replace(FAILED, steps=steps)], log=b"error: too short\n").wait()
+    assert caught.value.message == "job job-1 failed: train: too short"
+    assert told() == [
+        "preprocess: unchanged, taken from an earlier job",
+        "train: Failed",
+        "job-1: Failed",
+        "train | error: too short",
+    ]
+
+
+def test_a_log_is_read_from_the_start_of_a_step_to_its_end() -> None:
+    looks = [
+        replace(RUNNING, steps=(StepState("train", "run-2", status),))
+        for status in ("NotStarted", "Queued", "Running", "Finalizing", "Completed", "Completed")
+    ]
+    azure = Azure([*looks, replace(DONE, steps=looks[-1].steps)], log=b"one\ntwo")
+    lines: list[tuple[str, str]] = []
+    azure.wait(tell_line=lambda step, line: lines.append((step, line)))
+    assert azure.reads == ["run-2"] * 3
+    assert lines == [("train", "one"), ("train", "two")]
+
+
+def test_lines_of_a_single_command_stand_in_no_steps_name(told: Told) -> None:
+    lines: list[tuple[str, str]] = []
+    Azure([DONE], log=b"one\n").wait(tell_line=lambda step, line: lines.append((step, line)))
+    assert lines == [("", "one")]
+    assert told() == ["job-1: Completed"]
+
+
+def test_a_job_that_is_lost_is_told_as_such() -> None:
+    with pytest.raises(JobFailed, match="job job-1 ended as NotResponding"):
+        Azure([replace(RUNNING, status="NotResponding")]).wait()
+
+
+def test_a_cancelled_job_is_told_as_such() -> None:
+    with pytest.raises(JobCancelled) as caught:
+        Azure([replace(RUNNING, status="Canceled")]).wait()
+    assert caught.value.exit_code == 8
+
+
+def test_the_time_can_be_limited() -> None:
+    azure = Azure([RUNNING])
+    with pytest.raises(JobNotFinished) as caught:
+        azure.wait(timeout=20.0)
+    assert azure.now == 20.0
+    assert caught.value.exit_code == 9
+    assert "--wait waits for it again" in str(caught.value.hint)
+
+
+def test_no_time_is_one_look() -> None:
+    azure = Azure([DONE])
+    assert azure.wait(timeout=0.0) == DONE
+    assert azure.pauses == []
+
+
+def test_errors_that_pass_are_borne_and_told_once(told: Told) -> None:
+    azure = Azure([RUNNING, TryAgain("no answer"), TryAgain("no answer"), AuthError("expired"), RUNNING, DONE])
+    azure.wait()
+    assert told() == [
+        "job-1: Running",
+        "warning: no answer; the job goes on, and so does the waiting",
+        "job-1: Completed",
+    ]
+
+
+def test_a_pause_that_azure_asks_for_is_kept_as_far_as_there_is_time() -> None:
+    busy = TryAgain("too many requests", retry_after_seconds=40.0)
+    azure = Azure([RUNNING, busy, RUNNING, DONE])
+    assert azure.wait() == DONE
+    assert azure.pauses == [1.0, 40.0, 2.25], "one look fails, and nothing is left of it after the next"
+    azure = Azure([busy])
+    with pytest.raises(JobNotFinished):
+        azure.wait(timeout=3.0)
+    assert azure.now == 3.0
+
+
+def test_each_look_is_given_the_time_that_is_left() -> None:
+    given: list[float] = []
+    azure = Azure([RUNNING])
+    source = Source(azure.read_state, azure.read_log, lambda seconds: nullcontext(given.append(seconds)))
+    clock = Clock(lambda: azure.now, azure.sleep)
+    with pytest.raises(JobNotFinished):
+        wait(source, "job-1", timeout=2.0, pause=15.0, screen=Screen(), clock=clock)
+    assert given == [2.0, 2.0, 1.0, 1.0, 0.0, 0.0], "for the status and for the log"
+
+
+def test_a_quarter_of_an_hour_of_errors_is_enough() -> None:
+    azure = Azure([TryAgain("no answer")])
+    with pytest.raises(TryAgain):
+        azure.wait()
+    assert 900 <= azure.now < 920
+
+
+def test_a_sign_in_that_is_refused_for_good_ends_the_waiting_soon() -> None:
+    azure = Azure([RUNNING, AuthError("the secret has expired")])
+    with pytest.raises(AuthError):
+        azure.wait()
+    assert azure.now < 10
+
+
+def test_what_is_wrong_for_good_ends_the_waiting_at_once() -> None:
+    from pdm_cli.errors import RemoteError
+
+    azure = Azure([RemoteError("job job-1: not found")])
+    with pytest.raises(RemoteError):
+        azure.wait()
+    assert azure.pauses == []
+
+
+def test_a_log_that_cannot_be_had_is_no_matter(told: Told) -> None:
+    assert Azure([RUNNING, DONE], log_error=TryAgain("no log")).wait() == DONE
+    assert told() == ["job-1: Running", "job-1: Completed"]
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupt_ends_the_waiting_and_not_the_job(interrupt: BaseException, told: Told) -> None:
+    with pytest.raises(type(interrupt)):
+        Azure([RUNNING, interrupt]).wait()
+    assert told()[-1].startswith("warning: detached: job-1 goes on; pdm fetch-results job-1 --out FOLDER --wait")
+
+
+@pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding", "Running"])
+def test_an_end_names_the_job_for_scripts(status: str) -> None:
+    with pytest.raises(PdmError) as caught:
+        Azure([replace(RUNNING, status=status)], log=b"error: x\n").wait(timeout=0.0)
+    assert caught.value.details == {"job": "job-1"}

@@ -1,0 +1,115 @@
+"""Bundles of a small model, edited or damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pdm_cli.errors import ModelError
+from pdm_cli.evaluation.alerts import AlertRule
+from pdm_cli.evaluation.calibration import Calibration
+from pdm_cli.evaluation.drift import take_fingerprint
+from pdm_cli.features.build import Vocabulary
+from pdm_cli.features.failure_template import FleetTemplate
+from pdm_cli.io import bundle
+from pdm_cli.io.bundle import Bundle, Recipe
+from pdm_cli.models import ESTIMATORS, Model
+from pdm_cli.models.ensemble import Member, TrainedModel
+from pdm_cli.settings.model import Settings, TrainParams
+from pdm_cli.training.alert_rules import NEVER
+
+NAMES = ["volt_mean_3h", "hours_since_error1", "model"]
+COMPONENTS = ["comp1", "pump/ä"]
+IS_CATEGORY = [False, False, True]
+Content = dict[str, Any]
+
+
+def sample(rows: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(rows, len(NAMES))).astype(np.float32)
+    values[:, 2] = rng.integers(0, 3, rows)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    return values
+
+
+def fitted(name: str) -> Model:
+    values, algorithm = sample(), ESTIMATORS[name]
+    labels = (np.nan_to_num(values[:, :2]) > 0.5).astype(float)
+    hyper = {key: min(value, 9) for key, value in algorithm.defaults.items()}
+    return algorithm.make().fit(values, labels, categorical=IS_CATEGORY, hyper=hyper, seed=0, threads=1)
+
+
+def template() -> FleetTemplate:
+    rng = np.random.default_rng(1)
+    return FleetTemplate(
+        COMPONENTS, ["volt"], ["error1"], rng.normal(size=(2, 9, 1)), rng.uniform(0.1, 0.9, (2, 9, 1)), np.array([0.3])
+    )
+
+
+def recipe() -> Recipe:
+    return Recipe(
+        sensors=["volt"],
+        families=["rolling", "hours_since", "attributes", "template"],
+        tables=["errors", "machines"],
+        step_us=3_600_000_000,
+        phase_us=0,
+        vocabulary=Vocabulary({"errors": ["error1"], "failures": []}, {"model": ["a", "b", "ü"]}, ["age"]),
+        categorical=["model"],
+        states={"template": template()},
+        trained={"cutoff": "2015-10-01T06:00", "test_start": "2015-10-15T00:00:30.500000", "machines": [1, 2, "Säge"]},
+        settings=Settings(train=TrainParams(cutoff=datetime(2015, 10, 1, 6, tzinfo=UTC), algorithms=("xgboost",))),
+    )
+
+
+def made_of(*members: tuple[str, Model]) -> Bundle:
+    model = TrainedModel(
+        COMPONENTS,
+        [Member(name, NAMES, fitted_model) for name, fitted_model in members],
+        [Calibration("isotonic", (0.0, 0.1 + 0.2, 1.0), (0.0, 0.5, 1.0)), Calibration("platt", slope=2.0)],
+        [AlertRule(0.1 + 0.2, 1 / 3 - 1 / 7), NEVER],
+    )
+    return Bundle(model, recipe(), take_fingerprint(sample(), NAMES, ["model"]))
+
+
+def read(folder: Path) -> Content:
+    content: Content = json.loads((folder / bundle.BUNDLE_FILE).read_text(encoding="utf-8"))
+    return content
+
+
+def edit(folder: Path, change: Callable[[Content], object]) -> None:
+    content = read(folder)
+    change(content)
+    (folder / bundle.BUNDLE_FILE).write_text(json.dumps(content), encoding="utf-8")
+
+
+def put(*path: str | int, value: Any) -> Callable[[Content], None]:
+    """Return a change of one place."""
+
+    def change(content: Any) -> None:
+        for step in path[:-1]:
+            content = content[step]
+        content[path[-1]] = value
+
+    return change
+
+
+def with_hash(folder: Path, name: str, content: bytes) -> None:
+    """Put bytes in place of a member's, and their hash in place of its."""
+    (folder / name).write_bytes(content)
+    edit(folder, put("members", 0, "files", name, value=hashlib.sha256(content).hexdigest()))
+
+
+def refused(folder: Path) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        bundle.load(folder)
+    assert caught.value.exit_code == 5
+    assert len(caught.value.message.splitlines()) == 1
+    assert caught.value.hint
+    return caught.value

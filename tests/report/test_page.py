@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+from rich.console import Console
+
+from pdm_cli.cli.render.forecast import draw_forecast
+from pdm_cli.report.html import render
+from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
+from pdm_cli.report.predictions_page import PredictionFacts, compose_predictions_page
+from pdm_cli.report.provenance import tell_making
+from pdm_cli.settings.model import LabelsParams, TrainParams
+
+HOSTILE = "<script>alert('x')</script>"
+MADE: dict[str, Any] = {
+    "command_line": ["/some/where/pdm", "train", "--prepared", "my data", "--fast"],
+    "versions": {"numpy": "2.0", "python": "3.11.1", "pdm-cli": "0.1"},
+    "code": "c0de",
+    "inputs": {"prepared": {f"part-{number:02}.parquet": {"bytes": 7, "sha256": "ab"} for number in range(40)}},
+}
+FIGURE = Figure('<svg role="img"></svg>', HOSTILE)
+
+
+SUMMARY: dict[str, Any] = {
+    **{"rows": 9, "machines": 60, "alerts": 1, "episodes": 12, "lead_time_hours": 3.0, "horizon_hours": 48.0},
+    **{"start": "2015-08-01T00:00", "end": "2015-09-01T06:00", "trained": {"cutoff": "2015-07-01T00:00"}},
+    **{
+        "silent": {"count": 0, "first": []},
+        "dead_sensors": [],
+        "worklist": [],
+        "nearest": [],
+        "drift_rows": 9_000,
+        "drift": [],
+    },
+}
+STAMP = "2015-08-28T04:00:00"
+
+
+def predictions_of(**changes: Any) -> Page:
+    return compose_predictions_page(PredictionFacts({**SUMMARY, **changes}, [], [], None, {}))
+
+
+def page_of(*sections: Section) -> Page:
+    return Page(HOSTILE, HOSTILE, [Tile(HOSTILE, HOSTILE, HOSTILE)], list(sections))
+
+
+def made_with(settings: dict[str, Any], made: Any = MADE) -> Section:
+    return tell_making(made, settings, {"bundle.json": "ff"})
+
+
+def test_whatever_names_hold_is_text() -> None:
+    grid = Grid(HOSTILE, make_columns(HOSTILE, ">n"), [[HOSTILE, HOSTILE]], HOSTILE, [0.5], HOSTILE)
+    html = render(page_of(Section("a", HOSTILE, [HOSTILE], [FIGURE], False, [grid], [HOSTILE])))
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 12
+
+
+def test_figures_stand_as_they_were_drawn() -> None:
+    assert FIGURE.svg in render(page_of(Section("a", "A", figures=[FIGURE])))
+
+
+def test_predictions_begin_with_what_is_amiss_in_the_data() -> None:
+    first = [{"machineID": f"P-{number}", "datetime": STAMP} for number in range(5)]
+    dead = {"sensor": "Druck", "machines": 60, "first": "P-1", "since": STAMP}
+    page = predictions_of(silent={"count": 7, "first": first}, dead_sensors=[dead])
+    assert [section.key for section in page.sections] == ["amiss", "work", "drift", "made"]
+    silent, sensors = page.sections[0].words
+    assert silent.startswith(
+        "Silent for more than 48 h before the newest reading: machines P-0 (since 2015-08-28 04:00),"
+    )
+    assert "P-4 (since 2015-08-28 04:00) and 2 more. What" in silent
+    assert sensors.startswith(
+        "No reading of Druck for more than 48 h on 60 machines, first P-1 (since 2015-08-28 04:00)."
+    )
+    (alone,) = predictions_of(silent={"count": 1, "first": first[:1]}).sections[0].words
+    assert ": machine P-0 (since 2015-08-28 04:00). What" in alone
+    assert predictions_of().sections[0].key == "work"
+
+
+def test_predictions_tell_which_time_their_runs_of_alerts_are_of() -> None:
+    tile = next(tile for tile in predictions_of().tiles if tile.label == "Runs of alerts")
+    assert (tile.value, tile.note) == ("12", "from 2015-08-01 00:00 on")
+
+
+def test_no_probability_is_shown_as_certain() -> None:
+    stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
+    row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.9999, "is_stale": False, "reasons": "x"}
+    near = {"machineID": 5, "component": "comp2", "probability": 0.0049, "threshold": 0.42}
+    page = predictions_of(worklist=[{**row, **stamps}], nearest=[near])
+    assert page.tiles[1].value == ">99%"
+    work, nearest = page.sections[0].grids
+    assert work.rows[0][3] == ">99%"
+    assert nearest.rows == [["5", "comp2", "<1%", "42%"]]
+    drawn = Console(width=200)
+    with drawn.capture() as capture:
+        for item in draw_forecast({**SUMMARY, "worklist": [{**row, **stamps}], "nearest": [near]}):
+            drawn.print(item)
+    assert ">99%" in capture.get()
+    assert "<1%" in capture.get()
+    assert "100%" not in capture.get()
+
+
+def test_a_line_does_not_end_inside_a_stamp() -> None:
+    html = render(page_of(Section("a", "A", ["from 2015-10-01 06:00 & on"])))
+    assert 'from <span class="stamp">2015-10-01 06:00</span> &amp; on' in html
+
+
+def test_settings_that_differ_come_before_the_others() -> None:
+    train = {**asdict(TrainParams()), "fast": True, "cutoff": "2015-10-01 00:00:00"}
+    section = made_with(json.loads(json.dumps({"train": train, "labels": asdict(LabelsParams())})))
+    changed, kept = section.grids[:2]
+    assert changed.rows == [["train.cutoff", "2015-10-01 00:00:00", "-"], ["train.fast", "yes", "no"]]
+    assert ["labels.horizon_hours", "48"] in kept.rows
+    assert kept.summary
+    assert not changed.summary
+
+
+def test_the_order_of_a_manifest_does_not_matter() -> None:
+    settings = {"train": {"trees": 20, "fast": True, "seed": 1}, "labels": {"horizon_hours": 24.0}}
+    turned = {"labels": settings["labels"], "train": dict(sorted(settings["train"].items()))}
+    made = {**MADE, "versions": dict(sorted(MADE["versions"].items())), "inputs": {"a": {}, **MADE["inputs"]}}
+    other = {**made, "inputs": {**MADE["inputs"], "a": {}}}
+    assert made_with(settings, made) == made_with(turned, other)
+
+
+def test_settings_as_a_manifest_has_them_are_known_as_defaults() -> None:
+    # Tuples become lists there.
+    section = made_with({"train": {"count_hours": [24.0, 48.0]}})
+    assert section.words == ["All settings have their defaults."]
+
+
+def test_the_command_is_what_was_typed_without_the_place_of_the_program() -> None:
+    assert made_with({}).command == ["pdm", "train", "--prepared", "'my data'", "--fast"]
+
+
+def test_of_many_files_the_first_are_listed() -> None:
+    read = next(grid for grid in made_with({}).grids if grid.caption == "Files read")
+    assert len(read.rows) == 30
+    assert read.summary == "Files read (40)"
+    assert read.note == "and 10 more in manifest.json"
+
+
+def test_without_a_manifest_it_is_said_so() -> None:
+    section = made_with({}, None)
+    assert section.command == []
+    assert "no manifest.json" in section.words[-1]
+
+
+def test_empty_sections_leave_no_empty_parts() -> None:
+    page = replace(page_of(Section("a", "A")), tiles=[])
+    html = render(page)
+    assert "<dl" not in html
+    assert 'class="figures' not in html
+    assert "<table" not in html

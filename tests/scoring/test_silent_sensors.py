@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdm_cli.scoring.silent_sensors import find_dead_sensors, find_silent
+from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of, rows_frame
+
+fast = settings(deadline=None, derandomize=True, max_examples=50)
+# Machine and hour to a reading of each of two sensors.
+Table = dict[tuple[Any, float], tuple[float, float]]
+
+fleets = st.sampled_from([(1, 2, 10), (7,), ("a", "B", "10")])
+readings = st.tuples(*[st.sampled_from([1.0, 2.0, math.nan, math.nan])] * 2)
+tables = fleets.flatmap(
+    lambda fleet: st.dictionaries(
+        st.tuples(st.sampled_from(fleet), st.integers(0, 40).map(lambda n: 3.0 * n)), readings, min_size=1, max_size=40
+    )
+)
+horizons = st.sampled_from([3.0, 12.0, 48.0])
+
+
+def telemetry_of(table: Table) -> pd.DataFrame:
+    values = np.array(list(table.values()), float).reshape(-1, 2)
+    return rows_frame(list(table)).assign(volt=values[:, 0], oil=values[:, 1])
+
+
+def hour_of(stamp: pd.Timestamp) -> float:
+    return (stamp.value // 1000 - EPOCH_US) / HOUR_US
+
+
+@fast
+@given(tables, horizons)
+def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table, horizon: float) -> None:
+    found = find_silent(instants_of(list(table)), horizon_hours=horizon)
+    lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
+    expected = [(machine, last) for machine, last in sorted(lasts.items()) if max(lasts.values()) - last > horizon]
+    assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
+
+
+@fast
+@given(tables, horizons)
+def test_dead_sensors_equal_a_look_at_the_last_hours_of_each_machine(table: Table, horizon: float) -> None:
+    expected = []
+    for column, sensor in enumerate(("volt", "oil")):
+        dead = {}
+        for machine in sorted({machine for machine, _ in table}):
+            own = sorted(hour for m, hour in table if m == machine)
+            known = [hour for hour in own if not math.isnan(table[machine, hour][column])]
+            is_late = own[-1] - own[0] > horizon
+            if is_late and all(hour < own[-1] - horizon for hour in known):
+                dead[machine] = known[-1] if known else own[0]
+        if dead:
+            expected.append((sensor, len(dead), *next(iter(dead.items()))))
+    found = find_dead_sensors(telemetry_of(table), horizon_hours=horizon)
+    assert list(found.columns) == ["sensor", "machines", "first", "since"]
+    assert [(*row[:3], hour_of(row[3])) for row in found.itertuples(index=False)] == expected
+
+
+def test_a_sensor_dies_when_the_horizon_is_over() -> None:
+    table = {("b", 48.0): (1.0, math.nan), ("b", 0.0): (1.0, 1.0), ("a", 48.0): (1.0, 1.0), ("a", 0.0): (1.0, 1.0)}
+    assert find_dead_sensors(telemetry_of(table), horizon_hours=48).empty
+    found = find_dead_sensors(telemetry_of({**table, ("b", 49.0): (1.0, math.nan)}), horizon_hours=48)
+    assert found[["sensor", "machines", "first"]].to_numpy().tolist() == [["oil", 1, "b"]]
+    assert hour_of(found["since"][0]) == 0

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdm_cli.text import hide_signatures, plain
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("größe 5 µm", "größe 5 µm"),
+        ("a\tb", "a\tb"),
+        ("\x1b[31merror\x1b[0m: x", "error: x"),
+        ("\x1b[>4;2mx", "x"),
+        ("\x9b2Jx", "x"),
+        ("\x1bcx", "x"),
+        ("\x1b(Bx", "x"),
+        ("\x1b]0;title\x07x", "x"),
+        ("\x1b]8;;https://evil\x1b\\x", "x"),
+        ("\x9d0;title\x9cx", "x"),
+        ("\x1bPq#0\x1b\\x", "x"),
+        ("\x90q\x9cx", "x"),
+        ("\x1b]0;not ended", "0;not ended"),
+        ("\x1b\x00[2Jx", "[2Jx"),
+        ("x\x1b", "x"),
+        ("\u202egnp.exe\u2066\u200b", "gnp.exe"),
+        ("a\nb\r\x7f", "ab"),
+    ],
+)
+def test_orders_to_a_terminal_and_what_is_not_seen_are_left_out(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(st.text(st.sampled_from("\x00\x07\x1b\x80\x90\x9b\x9c\x9d\u202e[]P\\;20mJ \t") | st.characters(), max_size=20))
+def test_nothing_is_left_that_is_not_seen(text: str) -> None:
+    shown = plain(text)
+    assert not [letter for letter in shown if unicodedata.category(letter) in ("Cc", "Cf") and letter != "\t"]
+    assert plain(shown) == shown
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.text(st.characters(exclude_categories=("Cc", "Cf"))))
+def test_what_is_seen_stays(text: str) -> None:
+    assert plain(text) == text
+
+
+def test_a_long_line_of_beginnings_takes_no_time() -> None:
+    assert plain("\x9d" * 200_000 + "\x1b]" * 200_000) == ""
+
+
+def test_signatures_are_hidden() -> None:
+    assert (
+        hide_signatures("no 'https://s/c?sv=1&sig=a%3D&se=2' or ?sig=b") == "no 'https://s/c?sv=1&sig=…&se=2' or ?sig=…"
+    )

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdm_cli.evaluation.alerts import AlertRule
+from pdm_cli.evaluation.exposure import HOURS_PER_MONTH
+from pdm_cli.evaluation.metrics import f1_threshold
+from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import label_failures
+from pdm_cli.settings.model import CostsParams, LabelsParams
+from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
+from pdm_cli.training.splits import Split
+from pdm_cli.training.threshold_spec import Threshold, parse_threshold
+from tests.builders.alerts import levels, slow_switch, us
+from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
+
+# Long enough for warnings of more than a day, and twice of it fits into a fold.
+LABELS = LabelsParams(3.0, 27.0)
+MERGE_HOURS = 6.0
+STEP = 3
+ROWS = 32
+FLEET = (1, 2)
+
+
+# Folds: two pieces, one after the other, of two machines with a row every three hours.
+
+
+def make_pieces(probabilities: list[float], failures: list[Event]) -> list[HeldOut]:
+    """Cut the rows of a fleet into two folds; labels as the labelled table has them."""
+    log = log_frame([replace(event, kind="comp1") for event in failures], "failure")
+    pieces = []
+    for number, chunk in enumerate(np.array_split(np.array(probabilities), 2)):
+        first = number * ROWS * STEP
+        hours = first + np.tile(np.arange(ROWS) * STEP, len(FLEET))
+        times = np.array([us(hour) for hour in hours], np.int64)
+        instants = Instants(pd.Index(FLEET), np.repeat(np.arange(len(FLEET)), ROWS), times)
+        end = int(times.max())
+        ends = pd.Series(pd.Timestamp(end, unit="us"), index=pd.Index(FLEET)).astype("datetime64[us]")
+        labels = label_failures(instants, log, ["comp1"], ends=ends, params=LABELS)[:, 0]
+        pieces.append(HeldOut(instants, labels, chunk, Split(us(first - 48), us(first), end, end)))
+    return pieces
+
+
+def choose(probabilities: list[float], failures: list[Event], text: str, costs: CostsParams | None = None) -> AlertRule:
+    return choose_rule(
+        make_pieces(probabilities, failures),
+        log_frame(failures, "failure"),
+        parse_threshold(text),
+        labels=LABELS,
+        costs=costs or CostsParams(),
+        merge_hours=MERGE_HOURS,
+    )
+
+
+class SlowTrial:
+    """F1, warnings, alarms and false alarms of a rule, by plain loops."""
+
+    def __init__(self, pieces: list[HeldOut], failures: list[Event], rule: AlertRule) -> None:
+        self.warnings: list[float] = []
+        self.alarms = self.false_alarms = hits = alerted = positives = 0
+        for piece in pieces:
+            hours = ((piece.rows.times - EPOCH_US) / HOUR_US).tolist()
+            codes = piece.rows.codes.tolist()
+            is_on = slow_switch(piece.probabilities.tolist(), codes, hours, rule)
+            hits += sum(on and label == 1 for on, label in zip(is_on, piece.labels, strict=True))
+            alerted += sum(on and not math.isnan(label) for on, label in zip(is_on, piece.labels, strict=True))
+            positives += int((piece.labels == 1).sum())
+            start, end = hours[0], max(hours)
+            for code, machine in enumerate(FLEET):
+                alerts = [hour for hour, c, on in zip(hours, codes, is_on, strict=True) if on and c == code]
+                failed = [event.hour for event in failures if event.machine == machine and event.hour <= end]
+                self._warn(alerts, [hour for hour in failed if hour - LABELS.horizon_hours >= start])
+                self._alarm(alerts, failed, end)
+        self.f1 = 2 * hits / (alerted + positives)
+
+    def _warn(self, alerts: list[float], failed: list[float]) -> None:
+        for hour in failed:
+            ahead = [hour - alert for alert in alerts if LABELS.lead_time_hours <= hour - alert <= LABELS.horizon_hours]
+            self.warnings.append(max(ahead, default=math.nan))
+
+    def _alarm(self, alerts: list[float], failed: list[float], end: float) -> None:
+        episodes: list[list[list[float]]] = []
+        for hour in alerts:
+            if not episodes or hour - episodes[-1][-1][-1] > MERGE_HOURS:
+                episodes.append([[hour]])
+                continue
+            pieces = (hour - episodes[-1][0][0]) // (2 * LABELS.horizon_hours)
+            before = (episodes[-1][-1][-1] - episodes[-1][0][0]) // (2 * LABELS.horizon_hours)
+            if pieces == before:
+                episodes[-1][-1].append(hour)
+            else:
+                episodes[-1].append([hour])
+        for alarm in [piece for episode in episodes for piece in episode]:
+            until = alarm[-1] + LABELS.horizon_hours
+            self.alarms += 1
+            self.false_alarms += until <= end and not any(alarm[0] <= hour <= until for hour in failed)
+
+    def caught(self, least: float) -> int:
+        return sum(hours >= least for hours in self.warnings)
+
+
+def slow_rules(pieces: list[HeldOut]) -> tuple[list[AlertRule], AlertRule]:
+    """All pairs of the levels tried, and the single threshold with the best F1."""
+    labels = np.concatenate([piece.labels for piece in pieces])
+    probabilities = np.concatenate([piece.probabilities for piece in pieces])
+    known = ~np.isnan(labels) & ~np.isnan(probabilities)
+    best = f1_threshold(labels[known], probabilities[known])
+    ordered = sorted(probabilities[known].tolist(), reverse=True)
+    positives = int((labels[known] == 1).sum())
+    tried = {best}
+    for exponent in np.linspace(-2, 3, 60):
+        rows = round(positives * 2**exponent)
+        tried.add(ordered[min(max(rows, 1), len(ordered)) - 1])
+    return [AlertRule(on, off) for on in tried for off in tried if off <= on], AlertRule(best, best)
+
+
+@st.composite
+def folds(draw: st.DrawFn) -> tuple[list[float], list[Event]]:
+    """Probabilities that mostly rise before failures."""
+    failures = draw(
+        st.lists(
+            st.builds(
+                Event, st.sampled_from(FLEET), st.integers(30, 2 * ROWS * STEP + 10).map(float), st.just("comp1")
+            ),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    noise = draw(st.lists(levels | st.just(math.nan), min_size=2 * 2 * ROWS, max_size=2 * 2 * ROWS))
+    labels = np.concatenate([piece.labels for piece in make_pieces(noise, failures)])
+    return [p if label != 1 else (p + 2) / 3 for p, label in zip(noise, labels, strict=True)], failures
+
+
+def is_known_failure(pieces: list[HeldOut]) -> bool:
+    return any(bool(np.any((piece.labels == 1) & ~np.isnan(piece.probabilities))) for piece in pieces)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(folds())
+def test_hysteresis_has_the_fewest_false_alarms_of_rules_as_good_as_f1(case: tuple[list[float], list[Event]]) -> None:
+    probabilities, failures = case
+    pieces = make_pieces(probabilities, failures)
+    if not is_known_failure(pieces):
+        return
+    found = SlowTrial(pieces, failures, choose(probabilities, failures, "hysteresis"))
+    rules, single = slow_rules(pieces)
+    bar = SlowTrial(pieces, failures, single)
+    trials = [SlowTrial(pieces, failures, rule) for rule in rules]
+    good = [
+        trial
+        for trial in [*trials, found]
+        if trial.f1 >= bar.f1 - 0.01 and all(trial.caught(least) >= bar.caught(least) for least in (0.0, 24.0))
+    ]
+    assert found in good
+    assert (found.false_alarms, -found.f1) == min((trial.false_alarms, -trial.f1) for trial in good)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    folds(),
+    st.sampled_from([CostsParams(), CostsParams(3.0, 4.0, 1.0), CostsParams(5.0, 1.0, 2.0, least_warning_hours=9.0)]),
+    st.sampled_from([None, 0.0, 12.0]),
+)
+def test_no_rule_within_the_limit_costs_less(
+    case: tuple[list[float], list[Event]], costs: CostsParams, limit: float | None
+) -> None:
+    probabilities, failures = case
+    pieces = make_pieces(probabilities, failures)
+    if not is_known_failure(pieces):
+        return
+    costs = replace(costs, max_alarms_per_machine_month=limit)
+    found = SlowTrial(pieces, failures, choose(probabilities, failures, "cost", costs))
+    months = 2 * len(FLEET) * (ROWS - 1) * STEP / HOURS_PER_MONTH
+
+    def cost(trial: SlowTrial) -> float:
+        caught = trial.caught(costs.least_warning_hours or 0.0)
+        missed = len(trial.warnings) - caught
+        return missed * costs.missed_failure + caught * costs.planned_repair + trial.false_alarms * costs.false_alarm
+
+    trials = [SlowTrial(pieces, failures, rule) for rule in [*slow_rules(pieces)[0], NEVER]]
+    allowed = [trial for trial in trials if limit is None or trial.alarms <= limit * months]
+    assert limit is None or found.alarms <= limit * months
+    assert cost(found) == pytest.approx(min(cost(trial) for trial in allowed))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(folds(), st.sampled_from([0.05, 0.5, 0.8, 0.95, 1.0]))
+def test_recall_is_reached_by_the_highest_threshold(case: tuple[list[float], list[Event]], recall: float) -> None:
+    probabilities, failures = case
+    pieces = make_pieces(probabilities, failures)
+    if not is_known_failure(pieces):
+        return
+    rule = choose(probabilities, failures, f"recall={recall}")
+    positives = [
+        p
+        for piece in pieces
+        for p, label in zip(piece.probabilities, piece.labels, strict=True)
+        if label == 1 and not math.isnan(p)
+    ]
+
+    def reached(threshold: float) -> bool:
+        return sum(p >= threshold for p in positives) >= recall * len(positives) - 1e-9
+
+    assert rule.on == rule.off
+    assert reached(rule.on)
+    assert not any(reached(p) for p in positives if p > rule.on)
+
+
+def quiet_with(spans: dict[tuple[int, int], list[tuple[int, int, float]]]) -> list[float]:
+    """Rows at .01 save for spans (first row, last row, probability) of each (fold, machine)."""
+    rows = np.full((2, len(FLEET), ROWS), 0.01)
+    for (fold, machine), pieces in spans.items():
+        for first, last, p in pieces:
+            rows[fold, machine, first : last + 1] = p
+    return rows.ravel().tolist()
+
+
+# Failures of machine 1, at hour 60 of the first fold and of the second.
+TWO_FAILURES = [Event(1, 60.0, "comp1"), Event(1, ROWS * STEP + 60.0, "comp1")]
+# Rows 11 to 19 lie 27 to 3 h before them.
+CLEAR = [(11, 19, 0.9)]
+
+
+def test_hysteresis_bridges_a_dip_and_passes_over_a_weak_decoy() -> None:
+    # The first warning dips to the level of a decoy: a single threshold must take both or neither.
+    dip = [(11, 12, 0.9), (13, 15, 0.4), (16, 19, 0.9)]
+    rows = quiet_with({(0, 0): dip, (1, 0): CLEAR, (1, 1): [(4, 4, 0.4)]})
+    assert choose(rows, TWO_FAILURES, "f1") == AlertRule(0.4, 0.4)
+    assert choose(rows, TWO_FAILURES, "hysteresis") == AlertRule(0.9, 0.4)
+
+
+def test_hysteresis_keeps_warnings_of_a_day() -> None:
+    # Only rows 11 and 12 warn 24 h ahead of the first failure. Without them and two decoys F1 is .941 instead of .947.
+    late = [(11, 12, 0.4), (13, 19, 0.9)]
+    rows = quiet_with({(0, 0): late, (1, 0): CLEAR, (1, 1): [(4, 4, 0.4), (12, 12, 0.4)]})
+    assert choose(rows, TWO_FAILURES, "hysteresis") == AlertRule(0.4, 0.4)
+
+
+def test_a_recall_is_reached_whatever_its_binary_fraction() -> None:
+    # .28 of 25 rows are 7, though as numbers of the machine they come out a hair above.
+    rows = Instants(pd.Index([1]), np.zeros(25, np.int64), np.arange(25))
+    piece = HeldOut(rows, np.ones(25), np.arange(25) / 25, Split(0, 0, 25, 25))
+    threshold = Threshold("recall", 0.28)
+    rule = choose_rule([piece], log_frame([]), threshold, labels=LABELS, costs=CostsParams(), merge_hours=MERGE_HOURS)
+    assert rule == AlertRule(18 / 25, 18 / 25)
+
+
+def test_an_alert_that_never_ends_is_not_cheap() -> None:
+    # The first warning is no clearer than noise on the other machine, which as one alarm up to the end of the fold
+    # would never be false. Its first 54 h are: on one fold they cost less than the failure, on two they cost more.
+    noise = [(0, ROWS - 1, 0.4)]
+    rows = quiet_with({(0, 0): [(15, 15, 0.4)], (1, 0): CLEAR, (0, 1): noise})
+    assert choose(rows, TWO_FAILURES, "cost", CostsParams(10.0, 7.0, 2.0)).on == 0.4
+    rows = quiet_with({(0, 0): [(15, 15, 0.4)], (1, 0): CLEAR, (0, 1): noise, (1, 1): noise})
+    assert choose(rows, TWO_FAILURES, "cost", CostsParams(10.0, 7.0, 2.0)).on == 0.9
+
+
+@pytest.mark.parametrize(("false_alarm", "is_worth_it"), [(7.5, True), (7.8, False)])
+def test_alarms_and_failures_cost_by_the_months_in_which_they_are_judged(false_alarm: float, is_worth_it: bool) -> None:
+    # Two machines: a failure that is warned of, and a false alarm. Alarms are judged for 66 h each; failures, which are
+    # logged for 3 h more, for 69 h. Alerts are worth it where 2 / 69 + cost / 66 < 10 / 69, that is below 7.65.
+    fold = make_pieces(quiet_with({(0, 0): [(11, 19, 0.4)], (0, 1): [(2, 2, 0.4)]}), TWO_FAILURES)[0]
+    fold = replace(fold, split=replace(fold.split, label_end=fold.split.label_end + 3 * HOUR_US))
+    rule = choose_rule(
+        [fold],
+        log_frame(TWO_FAILURES[:1], "failure"),
+        Threshold("cost"),
+        labels=LABELS,
+        costs=CostsParams(10.0, false_alarm, 2.0),
+        merge_hours=MERGE_HOURS,
+    )
+    assert (rule != NEVER) == is_worth_it
+
+
+def test_where_repairs_cost_more_than_failures_no_alert_is_worth_it() -> None:
+    rows = quiet_with({(0, 0): CLEAR, (1, 0): CLEAR})
+    assert choose(rows, TWO_FAILURES, "cost", CostsParams(1.0, 1.0, 2.0)) == NEVER
+
+
+def test_failures_after_the_fold_are_not_looked_at() -> None:
+    rows = quiet_with({(0, 0): CLEAR, (1, 0): [*CLEAR, (ROWS - 9, ROWS - 9, 0.8)]})
+    # Two hours after the last row; the alert at .8 would warn of it.
+    late = [*TWO_FAILURES, Event(1, (2 * ROWS - 1) * STEP + 2.0, "comp1")]
+    pieces = make_pieces(rows, TWO_FAILURES)
+    for how in ("hysteresis", "cost"):
+        first, second = (
+            choose_rule(
+                pieces,
+                log_frame(failures, "failure"),
+                Threshold(how),  # type: ignore[arg-type]
+                labels=LABELS,
+                costs=CostsParams(),
+                merge_hours=MERGE_HOURS,
+            )
+            for failures in (TWO_FAILURES, late)
+        )
+        assert first == second
+
+
+@pytest.mark.parametrize("text", ["hysteresis", "f1", "cost", "recall=0.9"])
+def test_without_a_failure_in_the_folds_there_is_nothing_to_choose_on(text: str) -> None:
+    with pytest.raises(ValueError, match="no held-out row lies before a failure"):
+        choose(quiet_with({}), [], text)

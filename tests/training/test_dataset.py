@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+from pdm_cli.errors import DataError, NotEnoughData, SchemaError
+from pdm_cli.features.build import FEATURE_SETS, Sources
+from pdm_cli.preparation.cleaning import to_microseconds
+from pdm_cli.settings.model import LabelsParams
+from pdm_cli.timestamps import show
+from pdm_cli.training.dataset import Problem
+from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
+from tests.builders.problems import LABELS, TRAIN, problem_of, simulated, without
+
+HORIZON_US = 48 * HOUR_US
+SPLITS = ("time", "machine", "both")
+COMPONENTS = ("comp1", "comp2")
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Sources:
+    return simulated(machines=8, days=120, seed=3)
+
+
+@pytest.fixture(scope="module")
+def problems(fleet: Sources) -> dict[str, Problem]:
+    return {kind: problem_of(fleet, train=replace(TRAIN, split=kind)) for kind in SPLITS}
+
+
+def machines_of(problem: Problem, rows: Any) -> set[int]:
+    return set(problem.instants.machines[problem.instants.codes[rows]].tolist())
+
+
+def held_out(problem: Problem) -> set[int]:
+    return set(problem.instants.machines[problem.held_out].tolist())
+
+
+def test_by_time_all_machines_are_trained_on_before_and_tested_on_after_the_cutoff(
+    problems: dict[str, Problem],
+) -> None:
+    problem = problems["time"]
+    split, times = problem.split, problem.instants.times
+    trained, tested = problem.training_rows(split), problem.test_rows(split)
+    assert not problem.held_out.any()
+    assert machines_of(problem, trained) == machines_of(problem, tested) == set(range(1, 9))
+    assert_array_equal(trained, times + HORIZON_US <= split.cutoff)
+    assert_array_equal(tested, (times >= split.test_start) & (times + HORIZON_US <= split.test_end))
+    assert split.test_start - split.cutoff == HORIZON_US
+    assert_array_equal(problem.test_span(split), times >= split.test_start)
+
+
+def test_by_machine_others_are_tested_at_all_times(problems: dict[str, Problem]) -> None:
+    problem = problems["machine"]
+    split = problem.split
+    assert problem.held_out.sum() == 2
+    assert machines_of(problem, problem.training_rows(split)) == set(range(1, 9)) - held_out(problem)
+    is_theirs = problem.held_out[problem.instants.codes]
+    assert_array_equal(problem.test_rows(split), is_theirs & ~np.isnan(problem.labels[:, 0]))
+    assert_array_equal(problem.test_span(split), is_theirs)
+    assert_array_equal(problem.training_rows(split), ~is_theirs & ~np.isnan(problem.labels[:, 0]))
+
+
+def test_by_both_others_are_tested_at_later_times(problems: dict[str, Problem]) -> None:
+    by_time, problem = problems["time"], problems["both"]
+    split = problem.split
+    assert split == by_time.split
+    is_theirs = problem.held_out[problem.instants.codes]
+    assert_array_equal(problem.training_rows(split), by_time.training_rows(split) & ~is_theirs)
+    assert_array_equal(problem.test_rows(split), by_time.test_rows(split) & is_theirs)
+    assert problem.test_rows(split).any()
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_folds_keep_to_the_machines_of_the_training(problems: dict[str, Problem], kind: str) -> None:
+    problem = problems[kind]
+    for fold in problem.folds:
+        for rows in (problem.training_rows(fold), problem.test_rows(fold), problem.test_span(fold)):
+            assert machines_of(problem, rows) == set(range(1, 9)) - held_out(problem)
+        assert fold.label_end <= problem.split.cutoff
+        assert not np.any(problem.training_rows(fold) & problem.test_rows(fold))
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_unlabelled_rows_are_neither_trained_nor_tested_on(problems: dict[str, Problem], kind: str) -> None:
+    problem = problems[kind]
+    labels = problem.labels.copy()
+    is_gone = problem.instants.codes % 3 == 0
+    labels[is_gone] = np.nan
+    shortened = replace(problem, labels=labels)
+    for rows in (shortened.training_rows(problem.split), shortened.test_rows(problem.split)):
+        assert rows.any()
+        assert not rows[is_gone].any()
+    assert_array_equal(shortened.test_span(problem.split), problem.test_span(problem.split))
+
+
+@pytest.mark.parametrize("kind", ["machine", "both"])
+def test_nothing_is_learned_from_machines_held_out(fleet: Sources, problems: dict[str, Problem], kind: str) -> None:
+    problem = problems[kind]
+    failures = fleet.events["failures"]
+    quiet = {**fleet.events, "failures": failures[~failures["machineID"].isin(held_out(problem))]}
+    other = problem_of(replace(fleet, events=quiet), train=problem.train)
+    assert_array_equal(other.held_out, problem.held_out)
+    for split in (problem.split, *problem.folds):
+        found, expected = other.states(split)["template"], problem.states(split)["template"]
+        assert found.to_json() == expected.to_json()
+    # Without them it is another template: they did have something to teach.
+    everyone = replace(problem, held_out=np.zeros(8, bool), _learned={})
+    assert everyone.states(problem.split)["template"].to_json() != problem.states(problem.split)["template"].to_json()
+
+
+def test_each_fold_knows_only_what_was_known_at_its_cutoff(fleet: Sources, problems: dict[str, Problem]) -> None:
+    problem = problems["time"]
+    fold = problem.folds[0]
+    failures = fleet.events["failures"]
+    past = {**fleet.events, "failures": failures[to_microseconds(failures["datetime"]) <= fold.cutoff]}
+    earlier = problem_of(replace(fleet, events=past), train=TRAIN)
+    assert earlier.states(fold)["template"].to_json() == problem.states(fold)["template"].to_json()
+    assert problem.states(fold)["template"].to_json() != problem.states(problem.split)["template"].to_json()
+    tables = [problem.table_of(split) for split in (fold, problem.split)]
+    assert tables[0].names == tables[1].names
+    plain = problem.table.names
+    assert tables[0].names[: len(plain)] == plain
+    assert_array_equal(tables[0].matrix(plain), tables[1].matrix(plain))
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_all_failing_rows_and_a_share_of_the_others_are_fitted_on(problems: dict[str, Problem], kind: str) -> None:
+    problem = problems[kind]
+    for split in (problem.split, *problem.folds):
+        rows, weights = problem.fitting_rows(split)
+        allowed = problem.training_rows(split)
+        is_failing = (problem.labels == 1).any(axis=1)
+        assert allowed[rows].all()
+        assert np.all(np.diff(rows) > 0)
+        assert_array_equal(rows[is_failing[rows]], np.flatnonzero(allowed & is_failing))
+        assert_array_equal(weights, np.where(is_failing[rows], 1.0, 2.5))
+        others = np.count_nonzero(allowed & ~is_failing)
+        # Five standard deviations of a draw of four in ten.
+        assert abs(np.count_nonzero(~is_failing[rows]) - 0.4 * others) < 5 * (0.24 * others) ** 0.5
+        assert weights.sum() == pytest.approx(np.count_nonzero(allowed), rel=0.1)
+
+
+def test_the_draw_is_that_of_the_seed(problems: dict[str, Problem]) -> None:
+    problem = problems["time"]
+    rows = problem.fitting_rows(problem.split)[0]
+    assert_array_equal(problem.fitting_rows(problem.split)[0], rows)
+    # A row is drawn or not, whatever split asks.
+    assert set(problem.fitting_rows(problem.folds[0])[0].tolist()) <= set(rows.tolist())
+    other = replace(problem, train=replace(TRAIN, seed=1)).fitting_rows(problem.split)[0]
+    assert not np.array_equal(other, rows)
+
+
+def test_a_share_of_one_is_every_row(problems: dict[str, Problem]) -> None:
+    problem = replace(problems["time"], train=replace(TRAIN, negative_share=1.0))
+    rows, weights = problem.fitting_rows(problem.split)
+    assert_array_equal(rows, np.flatnonzero(problem.training_rows(problem.split)))
+    assert set(weights.tolist()) == {1.0}
+
+
+def test_feature_sets_are_those_of_the_registry_where_all_tables_are_there(problems: dict[str, Problem]) -> None:
+    problem = problems["time"]
+    found, table = problem.feature_sets(), problem.table_of(problem.split)
+    assert list(found) == list(FEATURE_SETS)
+    for name, columns in found.items():
+        assert list(columns) == table.names_of(FEATURE_SETS[name])
+    assert set(found["anomalies"]) == set(table.names)
+
+
+def test_sets_of_equal_columns_are_tried_once(fleet: Sources) -> None:
+    quiet = problem_of(without(fleet, "anomalies"))
+    # Without anomalies to look at, the set with them is the full one.
+    assert list(quiet.feature_sets()) == ["full", "template", "plain"]
+
+
+def test_the_families_asked_for_are_the_only_set(fleet: Sources) -> None:
+    problem = problem_of(fleet, train=replace(TRAIN, families=("visits", "template")))
+    assert problem.feature_sets() == {"chosen": tuple(problem.table_of(problem.split).names)}
+    assert set(problem.table_of(problem.split).families) == {"visits", "template"}
+    rolling = problem_of(fleet, train=replace(TRAIN, families=("rolling",)))
+    assert rolling.feature_sets() == {"chosen": tuple(fleet.rolling.columns[2:])}
+    assert problem_of(fleet, train=replace(TRAIN, families=("visits",))).states(problem.split) == {}
+
+
+def with_failures(fleet: Sources, *events: Event) -> Sources:
+    log = pd.concat([fleet.events["failures"], log_frame(list(events))], ignore_index=True)
+    return replace(fleet, events={**fleet.events, "failures": log})
+
+
+def test_a_component_that_did_not_fail_before_the_cutoff_is_refused_by_name(fleet: Sources) -> None:
+    late = with_failures(fleet, Event(1, 24 * 110.0, "comp9"))
+    with pytest.raises(NotEnoughData, match="comp9 has no failure to learn from before the cutoff") as caught:
+        problem_of(late, components=("comp1", "comp9", "comp2"))
+    assert caught.value.exit_code == 4
+    assert "--components comp1,comp2" in (caught.value.hint or "")
+
+
+def test_a_failure_seen_only_through_the_gap_does_not_count_as_learned(fleet: Sources) -> None:
+    cutoff_hour = (problem_of(fleet).split.cutoff - EPOCH_US) / HOUR_US
+    problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
+    late = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"))
+    with pytest.raises(NotEnoughData, match="comp9") as caught:
+        problem_of(late, components=("comp9",))
+    # There is none other to train instead.
+    assert "--components" not in (caught.value.hint or "")
+
+
+def test_a_component_that_failed_on_machines_held_out_alone_is_refused(
+    fleet: Sources, problems: dict[str, Problem]
+) -> None:
+    sources = with_failures(fleet, Event(min(held_out(problems["machine"])), 24 * 50.0, "comp9"))
+    problem_of(sources, components=("comp9",))
+    with pytest.raises(NotEnoughData, match="comp9"):
+        problem_of(sources, train=problems["machine"].train, components=("comp9",))
+
+
+def test_the_components_are_those_asked_for_or_all_that_failed(fleet: Sources) -> None:
+    assert problem_of(fleet, components=("comp2", "comp1", "comp2")).components == ["comp2", "comp1"]
+    assert problem_of(fleet, components=()).components == ["comp1", "comp2", "comp3", "comp4"]
+    with pytest.raises(DataError, match="no failures of comp9") as caught:
+        problem_of(fleet, components=("comp1", "comp9"))
+    assert "comp1, comp2, comp3, comp4" in (caught.value.hint or "")
+
+
+def test_without_failures_there_is_nothing_to_learn(fleet: Sources) -> None:
+    with pytest.raises(SchemaError, match=r"failures\.parquet: not in the prepared tables"):
+        problem_of(without(fleet, "failures"))
+    none = fleet.events["failures"].iloc[:0]
+    with pytest.raises(NotEnoughData, match="the table is empty"):
+        problem_of(replace(fleet, events={**fleet.events, "failures": none}))
+
+
+def test_without_a_table_for_the_families_they_are_named(fleet: Sources) -> None:
+    with pytest.raises(NotEnoughData, match="no table for the features of --families anomalies"):
+        problem_of(without(fleet, "anomalies"), train=replace(TRAIN, families=("anomalies",)))
+
+
+def test_without_a_labelled_row_to_test_on_the_start_of_the_test_is_named(
+    fleet: Sources, problems: dict[str, Problem]
+) -> None:
+    problem = problems["both"]
+    ended = pd.Timestamp(problem.split.cutoff, unit="us")
+
+    def known(table: pd.DataFrame) -> pd.DataFrame:
+        is_theirs = table["machineID"].isin(held_out(problem))
+        return table[~is_theirs | (table["datetime"] < ended)].reset_index(drop=True)
+
+    train = replace(problem.train, cutoff=ended.to_pydatetime())
+    with pytest.raises(NotEnoughData, match="no labelled row to test on from " + show(problem.split.test_start)):
+        problem_of(replace(fleet, rolling=known(fleet.rolling), telemetry=known(fleet.telemetry)), train=train)
+
+
+def test_the_horizon_moves_what_may_be_trained_on(fleet: Sources) -> None:
+    short = problem_of(fleet, labels=LabelsParams(3.0, 24.0))
+    assert short.horizon_us == 24 * HOUR_US
+    assert short.split.test_start - short.split.cutoff == 24 * HOUR_US
+    longer = problem_of(fleet, labels=LABELS)
+    assert short.training_rows(short.split).sum() > longer.training_rows(longer.split).sum()

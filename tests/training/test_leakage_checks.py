@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdm_cli.errors import ModelError, NotEnoughData
+from pdm_cli.settings.model import LabelsParams, TrainParams
+from pdm_cli.training import leakage_checks
+from pdm_cli.training.leakage_checks import check_disjoint, check_folds, choose_sample, compare_cut, find_separating
+from pdm_cli.training.splits import Split, split_by_time, time_folds
+from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
+
+fast = settings(deadline=None, derandomize=True, max_examples=40)
+HORIZON_US = 48 * HOUR_US
+COMPONENTS = ["comp1", "comp2"]
+
+numbers = st.sampled_from([-1.0, 0.0, 0.5, 2.0, math.nan])
+# Two features, two labels; unknown labels are unknown for all components.
+known_rows = st.tuples(numbers, numbers, st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0]))
+labelled_rows = st.lists(st.one_of(known_rows, st.tuples(numbers, numbers, *[st.just(math.nan)] * 2)), min_size=1)
+
+
+def at(*hours: float) -> np.ndarray:
+    return np.array([EPOCH_US + round(hour * HOUR_US) for hour in hours], np.int64)
+
+
+def separating(rows: Any, *, limit: float = 0.0) -> dict[tuple[str, str], float]:
+    table = np.array(rows, float)
+    found = find_separating(table[:, :2].astype(np.float32), table[:, 2:], ["a", "b"], COMPONENTS, limit=limit)
+    assert [auc for _, _, auc in found] == sorted((auc for _, _, auc in found), reverse=True)
+    return {(name, component): auc for name, component, auc in found}
+
+
+def slow_auc(values: list[float], labels: list[float]) -> float | None:
+    """Count the pairs of a failing and another row in which the failing one has the higher value."""
+    found = []
+    for stand_in in (-math.inf, math.inf):
+        filled = [stand_in if math.isnan(value) else value for value in values]
+        failing = [v for v, label in zip(filled, labels, strict=True) if label == 1]
+        others = [v for v, label in zip(filled, labels, strict=True) if label == 0]
+        if not failing or not others:
+            return None
+        won = sum((v > w) + (v == w) / 2 for v in failing for w in others) / (len(failing) * len(others))
+        found += [won, 1 - won]
+    return max(found)
+
+
+def slow_separating(rows: list[tuple[float, ...]]) -> dict[tuple[str, str], float]:
+    columns = list(zip(*rows, strict=True))
+    aucs = {
+        (name, component): slow_auc(columns[feature], columns[2 + number])
+        for feature, name in enumerate("ab")
+        for number, component in enumerate(COMPONENTS)
+    }
+    return {key: auc for key, auc in aucs.items() if auc is not None}
+
+
+@fast
+@given(labelled_rows)
+def test_auc_equals_counting_pairs(rows: list[tuple[float, ...]]) -> None:
+    assert separating(rows) == pytest.approx(slow_separating(rows), abs=1e-12)
+
+
+@fast
+@given(labelled_rows, st.integers(1, 5))
+def test_a_sample_of_negatives_stands_for_all_of_them(rows: list[tuple[float, ...]], times: int) -> None:
+    # Equal rows follow one another, so an even sample takes one of each: the AUC is as exact as from all.
+    negatives = [row for row in rows if row[2:] == (0.0, 0.0)]
+    repeated = [row for row in rows if row[2:] != (0.0, 0.0)] + [row for row in negatives for _ in range(times)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leakage_checks, "_MOST_NEGATIVES", max(len(negatives), 1))
+        assert separating(repeated) == pytest.approx(slow_separating(repeated), abs=1e-12)
+
+
+def test_an_auc_worked_by_hand() -> None:
+    # Failing 2 and 3 against 1, 2: pairs 2>1, 2=2, 3>1, 3>2 make 3.5 of 4; b falls where a rises.
+    rows = [(1, -1, 0, 0), (2, -2, 0, 0), (2, -2, 1, 0), (3, -3, 1, 0)]
+    assert separating(rows) == {("a", "comp1"): 0.875, ("b", "comp1"): 0.875}
+
+
+def test_only_features_above_the_limit_are_named() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((4000, 2)) < 0.05).astype(float)
+    noise = rng.normal(size=4000)
+    # Told by being missing, which is the lowest value: here "a" is known only after comp2 failed.
+    rows = np.column_stack([np.where(labels[:, 1] == 1, noise, math.nan), noise + 2 * labels[:, 0], labels])
+    assert list(separating(rows, limit=0.999)) == [("a", "comp2")]
+    assert list(separating(rows, limit=0.85)) == [("a", "comp2"), ("b", "comp1")]
+    turned = np.column_stack([-noise, np.where(labels[:, 1] == 1, math.nan, noise), labels])
+    assert separating(turned, limit=0.999) == {("b", "comp2"): 1.0}
+
+
+def test_a_component_without_failures_is_not_judged() -> None:
+    assert separating([(1, 2, 0, 1), (2, 1, 0, 0)]).keys() == {("a", "comp2"), ("b", "comp2")}
+    assert separating([(1, 2, 1, 1), (2, 1, 1, 1)]) == {}
+    assert separating([(1, 2, math.nan, math.nan)]) == {}
+
+
+def disjoint(training: list[float], test: list[float], *, test_start: float = 100.0) -> None:
+    times = at(*training, *test)
+    is_training = np.arange(len(times)) < len(training)
+    check_disjoint(is_training, ~is_training, times, horizon_us=HORIZON_US, test_start=int(at(test_start)[0]))
+
+
+def test_a_split_that_knows_nothing_of_its_test_passes() -> None:
+    disjoint([0, 48, 51.99], [100, 300])
+    disjoint([], [100])
+    disjoint([0], [])
+
+
+def test_a_label_that_looks_into_the_test_span_is_refused() -> None:
+    with pytest.raises(ModelError, match="2015-01-03T04:00 is trained on, but its label looks into the test span from"):
+        disjoint([0, 52, 53], [100])
+
+
+def test_a_test_row_before_its_span_is_refused() -> None:
+    with pytest.raises(ModelError, match="2015-01-05T03:00 is tested on, but lies before the test span"):
+        disjoint([0], [99, 100])
+
+
+def test_a_row_in_both_is_refused_and_rows_are_counted() -> None:
+    both = np.array([True, True, False])
+    with pytest.raises(ModelError, match="2015-01-01T00:00 is both trained and tested on") as caught:
+        check_disjoint(both, both, at(0, 3, 6), horizon_us=HORIZON_US, test_start=int(at(0)[0]))
+    assert caught.value.exit_code == 5
+    assert caught.value.details == {"rows": 2}
+    assert "--test-start" in (caught.value.hint or "")
+
+
+@fast
+@given(st.floats(0.1, 0.6), st.integers(1, 4), st.floats(0, 100))
+def test_every_split_and_fold_we_make_is_disjoint(share: float, folds: int, gap_hours: float) -> None:
+    times = np.tile(at(*np.arange(0, 1500, 3)), 2)
+    train, labels = TrainParams(test_share=share, gap_hours=gap_hours), LabelsParams(3.0, 48.0)
+    split = split_by_time(times, train=train, labels=labels)
+    gap = round(max(gap_hours, 48) * HOUR_US)
+    for part in [split, *time_folds(times, split, folds=folds, gap_us=gap)]:
+        rows = part.training_rows(times, HORIZON_US), part.test_rows(times, HORIZON_US)
+        check_disjoint(*rows, times, horizon_us=HORIZON_US, test_start=part.test_start)
+
+
+# Trained until hour 100 (rows to 52), tested from 148 to 300 (rows to 252); and the same 200 h later.
+FOLDS = [Split(*at(100, 148, 300, 300).tolist()), Split(*at(300, 348, 500, 500).tolist())]
+ALWAYS = [0.0, 52.0, 148.0, 252.0, 348.0, 452.0]
+
+
+def folds_with(
+    failing: dict[str, list[float]],
+    components: list[str] = COMPONENTS,
+    folds: list[Split] = FOLDS,
+    train: TrainParams = TrainParams(),  # noqa: B008 - frozen
+) -> None:
+    hours = np.arange(0, 504, 4.0)
+    labels = np.stack([np.isin(hours, failing[name]) for name in components], axis=1).astype(float)
+    check_folds(folds, labels, at(*hours), components=components, horizon_us=HORIZON_US, train=train)
+
+
+def test_folds_in_which_every_component_fails_pass() -> None:
+    folds_with({"comp1": ALWAYS, "comp2": [52.0, 252.0, 348.0]})
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [
+        ([56.0, 148.0, 348.0], "comp2 has no failure to learn from in fold 1 of 2, until 2015-01-05T04:00"),
+        ([52.0, 144.0, 256.0, 348.0], "to test on in fold 1 of 2, from 2015-01-07T04:00 to 2015-01-13T12:00"),
+        ([52.0, 148.0, 344.0, 456.0], "to test on in fold 2 of 2, from 2015-01-15T12:00 to 2015-01-21T20:00"),
+    ],
+)
+def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: list[float], words: str) -> None:
+    with pytest.raises(NotEnoughData, match=words) as caught:
+        folds_with({"comp1": ALWAYS, "comp2": failing})
+    assert caught.value.hint == (
+        "train without comp2: --components comp1, or set fewer --folds, or set a smaller --test-share"
+    )
+    assert caught.value.details["components"] == ["comp2"]
+
+
+def test_one_hint_leaves_out_what_is_lacking_in_any_fold() -> None:
+    lacking_first, lacking_second = [56.0, 148.0, 348.0], [52.0, 148.0, 344.0, 456.0]
+    failing = {"comp1": ALWAYS, "comp2": lacking_second, "comp3": lacking_first}
+    with pytest.raises(NotEnoughData, match="comp3 has no failure to learn from in fold 1 of 2") as caught:
+        folds_with(failing, list(failing))
+    assert (caught.value.hint or "").startswith("train without comp2, comp3: --components comp1, or ")
+    assert caught.value.details["components"] == ["comp2", "comp3"]
+
+
+def test_a_fold_shorter_than_gap_and_horizon_is_told_as_such() -> None:
+    short = Split(*at(100, 148, 148 + HORIZON_US // HOUR_US - 1, 148 + HORIZON_US // HOUR_US - 1).tolist())
+    hours = np.arange(0, 504, 4.0)
+    with pytest.raises(NotEnoughData, match="fold 2 of 2 is too short: its 95 h from 2015-01-05T04:00 on") as caught:
+        folds_with({"comp1": hours.tolist()}, ["comp1"], [FOLDS[0], short])
+    assert caught.value.hint == "set fewer --folds, or set a smaller --test-share"
+    with pytest.raises(NotEnoughData) as caught:
+        folds_with({"comp1": hours.tolist()}, ["comp1"], [short], TrainParams(split="machine"))
+    assert caught.value.hint == "give longer telemetry"
+
+
+@pytest.mark.parametrize(
+    ("train", "folds", "hint"),
+    [
+        (TrainParams(split="machine"), FOLDS, "set fewer --folds, or set a smaller --test-share"),
+        (TrainParams(split="machine"), FOLDS[:1], "set a smaller --test-share"),
+        (TrainParams(split="both", cutoff=datetime(2015, 1, 22)), FOLDS, "set fewer --folds, or set a later --cutoff"),
+    ],
+)
+def test_the_way_out_is_one_that_the_kind_of_split_takes(train: TrainParams, folds: list[Split], hint: str) -> None:
+    with pytest.raises(NotEnoughData) as caught:
+        folds_with({"comp1": [52.0]}, ["comp1"], folds, train)
+    assert caught.value.hint == hint
+
+
+def test_the_only_component_is_not_told_to_be_left_out() -> None:
+    with pytest.raises(NotEnoughData) as caught:
+        folds_with({"comp9": []}, ["comp9"])
+    assert "--components" not in (caught.value.hint or "")
+
+
+def test_unknown_labels_are_no_failures() -> None:
+    labels = np.full((126, 1), np.nan)
+    with pytest.raises(NotEnoughData):
+        check_folds(
+            FOLDS,
+            labels,
+            at(*np.arange(0, 504, 4.0)),
+            components=["comp1"],
+            horizon_us=HORIZON_US,
+            train=TrainParams(),
+        )
+
+
+grids = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=1, max_size=40, unique=True)
+
+
+@fast
+@given(grids, st.integers(1, 15), st.integers(0, 3), st.data())
+def test_a_sample_is_few_times_and_repeatable(grid: list[Any], count: int, seed: int, data: st.DataObject) -> None:
+    instants = instants_of(grid)
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(grid), max_size=len(grid))), bool)
+    before = np.array(data.draw(st.lists(st.booleans(), min_size=len(grid), max_size=len(grid))), bool)
+    found = choose_sample(instants, allowed, before_failure=before, count=count, seed=seed)
+    assert found.tolist() == choose_sample(instants, allowed, before_failure=before, count=count, seed=seed).tolist()
+    assert found.tolist() == sorted(set(found.tolist()))
+    assert allowed[found].all()
+    assert len(found) <= count
+    assert len(set(instants.times[found].tolist())) <= 6
+    assert len(found) > 0 or not allowed.any()
+
+
+def test_a_full_grid_is_sampled_at_six_times_of_two_machines() -> None:
+    instants = instants_of([(machine, hour) for machine in range(20) for hour in range(0, 300, 3)])
+    every = np.ones(len(instants.times), bool)
+    found = choose_sample(instants, every, before_failure=~every, seed=0)
+    assert np.unique(instants.times[found], return_counts=True)[1].tolist() == [2] * 6
+    assert len(set(instants.codes[found].tolist())) > 4
+    assert found.tolist() != choose_sample(instants, every, before_failure=~every, seed=1).tolist()
+
+
+def test_half_of_the_times_have_a_machine_that_is_about_to_fail() -> None:
+    instants = instants_of([(machine, hour) for machine in range(20) for hour in range(0, 3000, 3)])
+    rare = (instants.codes == 7) & (instants.times % (500 * HOUR_US) < 9 * HOUR_US)
+    for seed in range(10):
+        found = choose_sample(instants, np.ones(len(rare), bool), before_failure=rare, seed=seed)
+        assert len(set(instants.times[found[rare[found]]].tolist())) >= 3
+
+
+def compare(whole: Any, cut: Any) -> None:
+    tables = np.array(whole, np.float32), np.array(cut, np.float32)
+    compare_cut(["volt", "age"], *tables, machines=np.array([7, 8]), times=at(0, 3))
+
+
+def test_equal_features_pass_and_missing_equals_missing() -> None:
+    compare([[1, math.nan], [math.inf, 0]], [[1, math.nan], [math.inf, 0]])
+
+
+@pytest.mark.parametrize(("whole", "cut"), [(2.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (1.0, 1 + 2.0**-23)])
+def test_the_first_value_that_looks_ahead_is_named(whole: float, cut: float) -> None:
+    with pytest.raises(ModelError, match="feature age of machine 8 at 2015-01-01T03:00 looks ahead") as caught:
+        compare([[1, 2], [3, whole]], [[1, 2], [3, cut]])
+    assert caught.value.details == {"features": ["age"]}
+    shown = f"it is {np.float32(whole)}, but {np.float32(cut)} without"
+    assert shown in caught.value.message
+    assert str(np.float32(whole)) != str(np.float32(cut))
+
+
+def test_all_features_that_look_ahead_are_listed() -> None:
+    with pytest.raises(ModelError, match="feature volt of machine 8") as caught:
+        compare([[1, 2], [3, 4]], [[1, 2], [5, 6]])
+    assert caught.value.details == {"features": ["volt", "age"]}
+
+
+def test_tables_of_different_shape_are_a_wrong_call() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        compare([[1, 2], [3, 4]], [[1, 2]])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_missing_value_among_the_failing_rows_hides_no_leak(sign: float) -> None:
+    labels = np.zeros((4000, 1))
+    labels[:200] = 1.0
+    leak = np.where(labels[:, 0] == 1, sign * 5.0, 0.0).astype(np.float32)
+    leak[:3] = np.nan
+    found = find_separating(leak[:, None], labels, ["leak"], ["comp1"])
+    assert found == [("leak", "comp1", pytest.approx(1.0))]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from pdm_cli.errors import UsageError
+from pdm_cli.features.build import FEATURES, LEARNED
+from pdm_cli.models import ESTIMATORS
+from pdm_cli.settings.model import TrainParams
+from pdm_cli.training.validate_settings import check_choices
+
+
+@pytest.mark.parametrize("rule", ["hysteresis", "f1", "recall=0.95", "cost"])
+def test_all_that_is_known_may_be_chosen(rule: str) -> None:
+    check_choices(TrainParams(families=(*FEATURES, *LEARNED), algorithms=tuple(ESTIMATORS), alert_rule=rule))
+
+
+@pytest.mark.parametrize(
+    ("params", "message", "known"),
+    [
+        (TrainParams(families=("rolling", "x")), "--families: unknown family 'x'", "template"),
+        (TrainParams(algorithms=("xgboost", "oracle")), "--algorithms: unknown algorithm 'oracle'", "extra_trees"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_those_that_are_known(params: TrainParams, message: str, known: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        check_choices(params)
+    assert known in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("rule", ["", "F1", "recall", "recall=0", "recall=1.5", "recall=nan", "cost=1"])
+def test_an_alert_rule_that_is_none_is_refused(rule: str) -> None:
+    with pytest.raises(UsageError, match=r"--alert-rule \(or --threshold of pdm train\): (wanted|recall needs)"):
+        check_choices(TrainParams(alert_rule=rule))
+
+
+def test_algorithms_of_which_none_loads_are_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(UsageError, match="--algorithms: lightgbm: lightgbm cannot be loaded") as caught:
+        check_choices(TrainParams(algorithms=("lightgbm",)))
+    assert (caught.value.hint or "").startswith("pip install 'lightgbm>=4.3'")
+    assert "pip" not in caught.value.message
+    check_choices(TrainParams(algorithms=("lightgbm", "logistic_regression")))
+    check_choices(TrainParams())
