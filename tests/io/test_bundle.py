@@ -141,7 +141,7 @@ _LOAD = """
 import sys
 from pathlib import Path
 import numpy as np
-from pdm_cli import bundle
+from pdm_cli.io import bundle
 from pdm_cli.errors import ModelError
 for folder in sys.argv[1:]:
     try:

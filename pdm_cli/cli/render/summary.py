@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 # ``module:function`` below this package; imported when a summary is shown.
-_DRAWINGS = {
+DRAWINGS = {
     "preprocess": "results:draw_quality",
     "detect-anomalies": "results:draw_anomalies",
     "train": "results:draw_metrics",
@@ -21,6 +21,6 @@ _DRAWINGS = {
 
 def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
     """Draw a stage's summary."""
-    module, _, function = _DRAWINGS[stage.command].partition(":")
+    module, _, function = DRAWINGS[stage.command].partition(":")
     drawn: list[RenderableType] = getattr(import_module(f"pdm_cli.cli.render.{module}"), function)(summary)
     return drawn
