@@ -1,5 +1,7 @@
 # Developer commands: `just` lists them. They need the development environment of CONTRIBUTING.md.
 
+set positional-arguments
+
 python := ".venv/bin/python"
 
 _default:
@@ -12,11 +14,11 @@ setup:
 
 # Run the fast tests: the ones to run while you work
 fast *ARGS:
-    {{ python }} -m pytest --quiet -m "not slow and not azure and not browser" {{ ARGS }}
+    {{ python }} -m pytest --quiet -m "not slow and not azure and not browser" "$@"
 
 # Run all tests
 test *ARGS:
-    {{ python }} -m pytest --quiet {{ ARGS }}
+    {{ python }} -m pytest --quiet "$@"
 
 # Check style and import contracts
 lint:

@@ -1,4 +1,4 @@
-"""Anomaly detection as whole processes, beside the roads it replaced on a sample: python -m benchmarks.detection."""
+"""Whole-process anomaly detection, against statsmodels on a sample: ``python -m benchmarks.detection``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERIES, SAMPLE, RUNS, LARGER = 400, 4, 5, 10
 
 
 def naive_esd(residuals: np.ndarray, k: int) -> None:
-    """Recompute median and MAD at each of k steps; accept nothing, for the time alone counts."""
+    """Run a naive ESD: recompute median and MAD at each of k steps, for timing only."""
     rest = residuals.copy()
     for _ in range(k):
         middle = np.median(rest)
@@ -32,7 +32,7 @@ def naive_esd(residuals: np.ndarray, k: int) -> None:
 
 
 def seconds_of_references(path: Path) -> tuple[float, float]:
-    """Return how many seconds statsmodels' STL and naive ESD would take for all series, by the time of a sample."""
+    """Return the seconds statsmodels' STL and a naive ESD would take for all series, extrapolated from a sample."""
     frame = parquet.read_row_group(path, 0)
     machine = frame[frame["machineID"] == frame["machineID"].iloc[0]]
     stl = esd = 0.0
@@ -47,7 +47,7 @@ def seconds_of_references(path: Path) -> tuple[float, float]:
 
 
 def replicate(path: Path, out: Path, times: int) -> None:
-    """Write a fleet so many times as large, each copy with machines of its own."""
+    """Write a fleet several times as large: copies with their own machine IDs."""
     machines = 1 + max(int(parquet.read_row_group(path, i)["machineID"].max()) for i in range(_groups(path)))
     with parquet.TableWriter(out, parquet.read_metadata(path)) as writer:
         for copy in range(times):
@@ -66,7 +66,7 @@ def main() -> None:
         measure("preprocess", "--data", raw_folder(), "--out", prepared)
         words = ("detect-anomalies", "--prepared", prepared, "--out", out, "--overwrite", "--mode")
         walls: dict[str, float] = {}
-        print(f"median of {RUNS} runs; MB: the largest single process, of the command and its workers")
+        print(f"median of {RUNS} runs; MB: largest single process, command or worker")
         for mode in ("batch", "causal"):
             for jobs in (1, 2):
                 runs = [measure(*words, mode, "--jobs", jobs) for _ in range(RUNS)]

@@ -1,4 +1,4 @@
-"""Raw tables to measure on: the reference set where PDM_CLI_REFERENCE names it, else a simulated fleet of its size."""
+"""Raw tables for benchmarks: the reference set if PDM_CLI_REFERENCE is set, else a simulated fleet of that size."""
 
 from __future__ import annotations
 

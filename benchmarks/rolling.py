@@ -1,4 +1,4 @@
-"""Rolling features against pandas' groupby.rolling on the same columns: python -m benchmarks.rolling."""
+"""Rolling features against pandas' groupby.rolling on the same columns: ``python -m benchmarks.rolling``."""
 
 from __future__ import annotations
 

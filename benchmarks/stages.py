@@ -1,4 +1,4 @@
-"""Seconds and peak memory of each stage as a whole process: python -m benchmarks.stages."""
+"""Wall time and peak memory of each stage as a whole process: ``python -m benchmarks.stages``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPLIT = ("--cutoff", "2015-10-01", "--test-start", "2015-10-15")
 
 
 def measure(*words: object) -> tuple[float, float]:
-    """Return wall seconds and peak memory in MB of the process, the largest of it and its workers."""
+    """Return wall seconds and peak memory in MB of the largest single process, command or worker."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "pdm_cli", *map(str, words), "--quiet"], stdout=subprocess.DEVNULL

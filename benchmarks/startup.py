@@ -1,4 +1,4 @@
-"""How long pdm --help takes, beside a bare Python and one that imports Typer: python -m benchmarks.startup."""
+"""Time of pdm --help, compared with bare Python and with importing Typer: ``python -m benchmarks.startup``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def seconds(words: tuple[str, ...]) -> float:
 
 
 def main() -> None:
-    # In turn, so that all meet the same machine.
+    # Interleaved, so that load on the machine affects all of them alike.
     rounds = [{name: seconds(words) for name, words in COMMANDS.items()} for _ in range(RUNS + 1)][1:]
     for name in COMMANDS:
         runs = [one[name] for one in rounds]
-        print(f"{name:13}{statistics.median(runs):7.3f} s median of {RUNS}{min(runs):7.3f} s least")
+        print(f"{name:13}{statistics.median(runs):7.3f} s median of {RUNS}{min(runs):7.3f} s minimum")
     ratio = statistics.median(one["pdm --help"] / one["import typer"] for one in rounds)
     print(f"pdm --help takes {ratio:.1f} times as long as importing Typer")
 

@@ -1,4 +1,4 @@
-"""How good and how quick training is, beside plain references, as whole processes: python -m benchmarks.training."""
+"""Quality and time of whole-process training, compared with plain baselines: ``python -m benchmarks.training``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from benchmarks.reference import raw_folder
 from benchmarks.stages import SPLIT, measure
 
-# All families but the template that is learned from past failures.
+# All families except the template, which is estimated from past failures.
 WITHOUT_TEMPLATE = "rolling,hours_since,counts,attributes,visits,cycle_places,shifts"
-# What the older pipeline looks at: rolling means and deviations, and hours since each kind of event.
+# The features of the older pipeline: rolling means and deviations, and hours since each type of event.
 OLDER = "rolling,hours_since"
 
 RUNS: dict[str, tuple[str, ...]] = {
@@ -24,8 +24,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "--fast, horizon 24 h": ("--fast", "--horizon-hours", "24"),
     "--fast, horizon 168 h": ("--fast", "--horizon-hours", "168"),
 }
-# On the reference set with this split and 48 h: what training must reach, and a near-Bayes filter that knows how
-# the data were made.
+# On the reference set with this split and 48 h: the required scores, and those of a near-Bayes filter that knows the
+# process that generated the data.
 KNOWN = (
     ("bar", ">=.980", "", ">=.930", "<=.0011", "all", "all", "<=.10", "--fast <= 45"),
     ("ceiling", ".992", ".9999", ".953", ".0007", "", "", ".17", ""),
@@ -46,7 +46,7 @@ def show(cells: tuple[str, ...]) -> None:
 
 
 def main() -> None:
-    print(f"{' '.join(SPLIT)}, horizon 48 h unless said otherwise; * false alarms per machine and month")
+    print(f"{' '.join(SPLIT)}, horizon 48 h unless stated otherwise; * false alarms per machine-month")
     for cells in (NAMES, *KNOWN):
         show(cells)
     with tempfile.TemporaryDirectory(prefix="pdm-benchmark-") as folder:

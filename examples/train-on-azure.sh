@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Train on Azure ML, fetch the model, and act on how it went.
+# Train on Azure ML, fetch the model, and act on the exit code.
 #
 #     examples/train-on-azure.sh RAW_FOLDER MODEL_FOLDER
 #
 # The workspace comes from the environment (AZURE_SUBSCRIPTION_ID, AZURE_RESOURCE_GROUP, AZUREML_WORKSPACE_NAME) or
-# from pdm-cli.toml; one is signed in by az login, or by the variables of a service principal.
+# from pdm-cli.toml. Sign in with az login, or with the variables of a service principal.
 set -euo pipefail
 
 [ $# -eq 2 ] || { echo "usage: $0 RAW_FOLDER MODEL_FOLDER" >&2; exit 2; }
@@ -12,7 +12,7 @@ raw=$1
 out=$2
 pdm=(python -m pdm_cli)
 
-# The name of the job is all that goes to stdout, at once; the job goes on even if this script ends here.
+# submit prints only the job's name to stdout; the job continues even if this script is stopped.
 job=$("${pdm[@]}" submit --job-file job.json run --data "$raw")
 echo "submitted $job"
 
@@ -24,6 +24,6 @@ case $status in
     7) echo "the job failed; its log is in $out/logs" >&2 ;;
     8) echo "the job was cancelled" >&2 ;;
     9) echo "not finished after two hours; come back with: pdm fetch-results $job --out $out --wait" >&2 ;;
-    75) echo "Azure was out of reach; the job goes on" >&2 ;;
+    75) echo "Azure could not be reached; the job continues" >&2 ;;
 esac
 exit "$status"

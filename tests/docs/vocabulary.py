@@ -14,6 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "commands.md"),
+    *sorted((ROOT / "docs").glob("*.py")),
+    *sorted((ROOT / "benchmarks").glob("*.py")),
+    *sorted((ROOT / "examples").iterdir()),
+    *(ROOT / name for name in (".ci/run", ".github/workflows/ci.yml", "justfile", "pyproject.toml")),
 ]
 # docs/commands.md has the help of every command.
 PACKAGE = [ROOT / "docs/commands.md", ROOT / "sample_config.toml", *sorted((ROOT / "pdm_cli").rglob("*.py"))]
