@@ -1,0 +1,21 @@
+"""Files that the documents name exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+_MODULE = re.compile(r"`((?:\w+/)+(?:\w+\.py)?)`")
+# Where a page may leave the beginning of a path out.
+BASES = [ROOT, ROOT / "pdm_cli"]
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_modules_named_for_developers_exist(name: str) -> None:
+    modules = _MODULE.findall((ROOT / name).read_text(encoding="utf-8"))
+    assert modules
+    missing = [module for module in modules if not any((base / module).exists() for base in BASES)]
+    assert set(missing) <= {"prepared/", "anomalies/"}
