@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
 
 from tests.azure.emulator import Emulator
-from tests.azure.jobs import Job
+from tests.azure.emulator.jobs import Job
 
 STORE = "workspaceblobstore"
 SENDER = """

@@ -7,7 +7,7 @@ from typing import Any
 from tests import outcome
 from tests.azure import processes
 from tests.azure.emulator import CLUSTER, Emulator
-from tests.azure.wire import ARM
+from tests.azure.emulator.wire import ARM
 
 LOCAL = ["python", "libraries", "command", "machine", "config"]
 REMOTE = ["azure", "azure packages", "sign-in", "workspace", "compute", "datastore"]

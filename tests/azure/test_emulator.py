@@ -18,9 +18,9 @@ from azure.ai.ml.entities import AmlCompute, Data, Environment, Model
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 
-from tests.azure.azurite import FOLDER_VARIABLE, install
 from tests.azure.clients import STORE, command_job, connect, open_store, submit
 from tests.azure.emulator import CLUSTER, Emulator
+from tests.azure.emulator.azurite import FOLDER_VARIABLE, install
 
 
 @pytest.mark.usefixtures("in_azure")

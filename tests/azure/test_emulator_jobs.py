@@ -14,8 +14,8 @@ from azure.core.exceptions import HttpResponseError
 from tests.azure.clients import STORE, command_job, doubling_job, doubling_pipeline, submit
 from tests.azure.conftest import SCRIPT
 from tests.azure.emulator import Emulator
-from tests.azure.pipelines import order_of
-from tests.azure.runner import fill_in
+from tests.azure.emulator.pipelines import order_of
+from tests.azure.emulator.runner import fill_in
 
 
 def read(emulator: Emulator, blob: str) -> str:

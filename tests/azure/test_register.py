@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.azure.emulator import Emulator
-from tests.azure.jobs import Job
+from tests.azure.emulator.jobs import Job
+from tests.azure.emulator.wire import ARM
 from tests.azure.processes import PROGRAM, Outcome, run
-from tests.azure.wire import ARM
 
 STORE = "azureml://datastores/workspaceblobstore/paths/"
 SCORES = {"roc_auc": 0.99, "average_precision": 0.9548689261974153, "brier": 0.0028, "f1": 0.8}

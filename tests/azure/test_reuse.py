@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from tests.azure.emulator import Emulator
+from tests.azure.emulator.workspace import system_data
 from tests.azure.job_builders import STORE, container_of
 from tests.azure.processes import Pdm
-from tests.azure.workspace import system_data
 
 QUICK = ("--jobs", "1", "--fast", "--trees", "20")
 

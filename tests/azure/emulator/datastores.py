@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tests.azure.azurite import Azurite
-from tests.azure.wire import Json, Reply, Request, Router, not_found
-from tests.azure.workspace import Workspace
+from tests.azure.emulator.azurite import Azurite
+from tests.azure.emulator.wire import Json, Reply, Request, Router, not_found
+from tests.azure.emulator.workspace import Workspace
 
 Credentials = Literal["AccountKey", "Sas", "None"]
 

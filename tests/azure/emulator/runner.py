@@ -17,11 +17,11 @@ from pathlib import Path
 
 from azure.storage.blob import BlobServiceClient
 
-from tests.azure.assets import Assets
-from tests.azure.blob_folders import BlobFolders
-from tests.azure.jobs import Job
-from tests.azure.wire import Json, ServiceError
-from tests.azure.workspace import Workspace
+from tests.azure.emulator.assets import Assets
+from tests.azure.emulator.blob_folders import BlobFolders
+from tests.azure.emulator.jobs import Job
+from tests.azure.emulator.wire import Json, ServiceError
+from tests.azure.emulator.workspace import Workspace
 
 LOG_EVERY_S = 0.3
 # A process that does not end at the first signal is ended.

@@ -8,9 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from azure.storage.blob import BlobServiceClient
 
-from tests.azure.assets import Assets
-from tests.azure.wire import ServiceError, not_found
-from tests.azure.workspace import Workspace
+from tests.azure.emulator.assets import Assets
+from tests.azure.emulator.wire import ServiceError, not_found
+from tests.azure.emulator.workspace import Workspace
 
 DATASTORE = re.compile(r"azureml:/+(?:subscriptions/.+/)?datastores/(?P<store>[^/]+)/paths/(?P<path>.*)")
 SHORT_ASSET = re.compile(r"azureml:(?P<name>[^/:@]+)(?::(?P<version>[^/:@]+)|@(?P<label>latest))")

@@ -13,10 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import IO
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.azure.blob_gate import BlobGate
-from tests.azure.certificates import Authority
-from tests.azure.faults import Fault, Faults
-from tests.azure.wire import Exchange, Reply, Request, ServiceError
+from tests.azure.emulator.blob_gate import BlobGate
+from tests.azure.emulator.certificates import Authority
+from tests.azure.emulator.faults import Fault, Faults
+from tests.azure.emulator.wire import Exchange, Reply, Request, ServiceError
 
 CHUNK_BYTES = 1 << 16
 # They speak of one connection only, and there are two.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tests.azure.wire import Reply, ServiceError
+from tests.azure.emulator.wire import Reply, ServiceError
 
 Drop = Literal["", "before", "after", "middle"]
 

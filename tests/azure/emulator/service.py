@@ -1,4 +1,4 @@
-"""The emulator put together."""
+"""The emulator: all parts of the service behind one proxy."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from urllib.parse import quote
 
 from azure.storage.blob import BlobServiceClient
 
-from tests.azure.assets import Assets
-from tests.azure.azurite import Azurite
-from tests.azure.blob_folders import BlobFolders
-from tests.azure.blob_gate import BlobGate
-from tests.azure.certificates import Authority
-from tests.azure.computes import Computes
-from tests.azure.control_plane import ControlPlane
-from tests.azure.datastores import Datastores
-from tests.azure.faults import Faults
-from tests.azure.jobs import FINAL, Job, Jobs
-from tests.azure.pipelines import Pipelines
-from tests.azure.proxy import Proxy
-from tests.azure.run_history import RunHistory
-from tests.azure.runner import Runner
-from tests.azure.tokens import Principal, Tokens
-from tests.azure.wire import ARM, LOGIN, Exchange
-from tests.azure.workspace import Workspace
+from tests.azure.emulator.assets import Assets
+from tests.azure.emulator.azurite import Azurite
+from tests.azure.emulator.blob_folders import BlobFolders
+from tests.azure.emulator.blob_gate import BlobGate
+from tests.azure.emulator.certificates import Authority
+from tests.azure.emulator.computes import Computes
+from tests.azure.emulator.control_plane import ControlPlane
+from tests.azure.emulator.datastores import Datastores
+from tests.azure.emulator.faults import Faults
+from tests.azure.emulator.jobs import FINAL, Job, Jobs
+from tests.azure.emulator.pipelines import Pipelines
+from tests.azure.emulator.proxy import Proxy
+from tests.azure.emulator.run_history import RunHistory
+from tests.azure.emulator.runner import Runner
+from tests.azure.emulator.tokens import Principal, Tokens
+from tests.azure.emulator.wire import ARM, LOGIN, Exchange
+from tests.azure.emulator.workspace import Workspace
 
 CLUSTER = "cpu-cluster"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Emulator:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from email.message import Message
 from typing import IO
 
-from tests.azure.azurite import Azurite
-from tests.azure.tokens import Tokens
-from tests.azure.wire import ServiceError
+from tests.azure.emulator.azurite import Azurite
+from tests.azure.emulator.tokens import Tokens
+from tests.azure.emulator.wire import ServiceError
 
 STORAGE = "https://storage.azure.com"
 CHUNK_BYTES = 1 << 16

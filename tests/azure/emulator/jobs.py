@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.azure.assets import Assets
-from tests.azure.computes import Computes
-from tests.azure.tokens import ML_AUDIENCE, Tokens
-from tests.azure.wire import Json, Reply, Request, Router, ServiceError, not_found
-from tests.azure.workspace import Workspace, arm_url, system_data, utc
+from tests.azure.emulator.assets import Assets
+from tests.azure.emulator.computes import Computes
+from tests.azure.emulator.tokens import ML_AUDIENCE, Tokens
+from tests.azure.emulator.wire import Json, Reply, Request, Router, ServiceError, not_found
+from tests.azure.emulator.workspace import Workspace, arm_url, system_data, utc
 
 FINAL = ("Completed", "Failed", "Canceled")
 # It needs no cluster; the client sends the name as it is, or nothing at all.

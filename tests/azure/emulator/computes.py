@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-from tests.azure.wire import Json, Reply, Request, Router, ServiceError
-from tests.azure.workspace import Workspace, arm_url, utc
+from tests.azure.emulator.wire import Json, Reply, Request, Router, ServiceError
+from tests.azure.emulator.workspace import Workspace, arm_url, utc
 
 
 class Computes(dict[str, Json]):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qs
 
-from tests.azure.wire import LOGIN, Json, Reply, Request, ServiceError
+from tests.azure.emulator.wire import LOGIN, Json, Reply, Request, ServiceError
 
 ML_AUDIENCE = "https://ml.azure.com"
 

@@ -7,11 +7,11 @@ import re
 import threading
 import uuid
 
-from tests.azure.assets import Assets
-from tests.azure.blob_folders import BlobFolders
-from tests.azure.jobs import Job, Jobs
-from tests.azure.runner import Runner, Work, default_place
-from tests.azure.wire import Json, ServiceError
+from tests.azure.emulator.assets import Assets
+from tests.azure.emulator.blob_folders import BlobFolders
+from tests.azure.emulator.jobs import Job, Jobs
+from tests.azure.emulator.runner import Runner, Work, default_place
+from tests.azure.emulator.wire import Json, ServiceError
 
 PARENT_INPUT = re.compile(r"\$\{\{\s*parent\.inputs\.(\w+)\s*\}\}")
 PARENT_OUTPUT = re.compile(r"\$\{\{\s*parent\.outputs\.(\w+)\s*\}\}")

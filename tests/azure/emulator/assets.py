@@ -6,9 +6,9 @@ import threading
 import time
 import uuid
 
-from tests.azure.azurite import Azurite
-from tests.azure.wire import Json, Reply, Request, Router, ServiceError, not_found
-from tests.azure.workspace import Workspace, system_data
+from tests.azure.emulator.azurite import Azurite
+from tests.azure.emulator.wire import Json, Reply, Request, Router, ServiceError, not_found
+from tests.azure.emulator.workspace import Workspace, system_data
 
 # What the reply of each kind holds beyond what was sent.
 EXTRAS: dict[str, Json] = {

@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from tests.azure.wire import ARM, Json, Reply, Request, Router
+from tests.azure.emulator.wire import ARM, Json, Reply, Request, Router
 
 PROVIDER = "Microsoft.MachineLearningServices"
 

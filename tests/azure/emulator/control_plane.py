@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from tests.azure.tokens import ML_AUDIENCE, Principal, Tokens
-from tests.azure.wire import ARM, Reply, Request, Router, ServiceError
-from tests.azure.workspace import PROVIDER, Workspace
+from tests.azure.emulator.tokens import ML_AUDIENCE, Principal, Tokens
+from tests.azure.emulator.wire import ARM, Reply, Request, Router, ServiceError
+from tests.azure.emulator.workspace import PROVIDER, Workspace
 
 ARM_AUDIENCES = (f"https://{ARM}", "https://management.core.windows.net")
 SCOPE = re.compile(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.azure.jobs import Job, Jobs, run_record
-from tests.azure.wire import Json, Reply, Request, Router, not_found
-from tests.azure.workspace import Workspace, utc
+from tests.azure.emulator.jobs import Job, Jobs, run_record
+from tests.azure.emulator.wire import Json, Reply, Request, Router, not_found
+from tests.azure.emulator.workspace import Workspace, utc
 
 # So the service spells them; the client's newest versions look for ``uri_folder`` and find nothing.
 FOLDER = "UriFolder"
