@@ -3,7 +3,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.text import hide_signatures, plain
@@ -35,7 +35,6 @@ def test_orders_to_a_terminal_and_what_is_not_seen_are_left_out(text: str, shown
     assert plain(text) == shown
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.text(st.sampled_from("\x00\x07\x1b\x80\x90\x9b\x9c\x9d\u202e[]P\\;20mJ \t") | st.characters(), max_size=20))
 def test_nothing_is_left_that_is_not_seen(text: str) -> None:
     shown = plain(text)
@@ -43,7 +42,6 @@ def test_nothing_is_left_that_is_not_seen(text: str) -> None:
     assert plain(shown) == shown
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
 @given(st.text(st.characters(exclude_categories=("Cc", "Cf"))))
 def test_what_is_seen_stays(text: str) -> None:
     assert plain(text) == text

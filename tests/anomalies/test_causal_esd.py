@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.anomalies.causal_esd import Judgments, causal_esd
@@ -138,7 +138,6 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(series(), OPTIONS)
 def test_judgments_equal_those_of_a_loop_over_readings(drawn: tuple[np.ndarray, np.ndarray], options: Any) -> None:
     values, times = drawn
@@ -150,7 +149,6 @@ def test_judgments_equal_those_of_a_loop_over_readings(drawn: tuple[np.ndarray, 
     np.testing.assert_allclose(judged.score, score, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
 @given(series(), OPTIONS, st.data())
 def test_cutting_the_future_off_leaves_every_bit_of_the_past(
     drawn: tuple[np.ndarray, np.ndarray], options: Any, data: st.DataObject
@@ -162,7 +160,6 @@ def test_cutting_the_future_off_leaves_every_bit_of_the_past(
     assert same(part(whole, slice(cut)), past)
 
 
-@settings(max_examples=60, deadline=None)
 @given(series(), OPTIONS, st.data())
 def test_cutting_off_what_no_window_reaches_leaves_every_bit(
     drawn: tuple[np.ndarray, np.ndarray], options: Any, data: st.DataObject
@@ -176,7 +173,6 @@ def test_cutting_off_what_no_window_reaches_leaves_every_bit(
     assert same(part(part(whole, slice(cut, None)), late), part(rest, late))
 
 
-@settings(max_examples=40, deadline=None)
 @given(series(), OPTIONS, st.integers(2, 5), st.data())
 def test_a_series_is_judged_alike_alone_and_in_any_batch(
     drawn: tuple[np.ndarray, np.ndarray], options: Any, count: int, data: st.DataObject

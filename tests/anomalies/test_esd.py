@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
@@ -45,7 +45,6 @@ def naive_critical_value(n, i, *, alpha, one_tailed):
     return quantile * (n - i) / np.sqrt((n - i - 1 + quantile**2) * (n - i + 1))
 
 
-@settings(max_examples=1000, deadline=None)
 @given(residuals=RESIDUALS, direction=DIRECTIONS, share=st.floats(0, 1), alpha=st.sampled_from([0.001, 0.05, 0.5]))
 def test_fast_test_equals_the_definition(
     residuals: np.ndarray, direction: Direction, share: float, alpha: float
@@ -74,7 +73,6 @@ def test_fast_test_equals_the_definition_on_a_long_series(direction: Direction) 
     np.testing.assert_allclose(found.test_statistics, statistics, rtol=1e-12)
 
 
-@settings(deadline=None)
 @given(residuals=RESIDUALS, direction=DIRECTIONS, shift=st.integers(-(2**40), 2**40), power=st.integers(-30, 30))
 def test_shift_and_positive_scale_change_nothing(
     residuals: np.ndarray, direction: Direction, shift: int, power: int
@@ -88,7 +86,6 @@ def test_shift_and_positive_scale_change_nothing(
     assert moved.test_statistics.tolist() == plain.test_statistics.tolist()
 
 
-@settings(deadline=None)
 @given(residuals=RESIDUALS)
 def test_mirrored_residuals_swap_the_sides(residuals: np.ndarray) -> None:
     arguments = {"max_count": (residuals.size - 2) // 2, "alpha": 0.05}

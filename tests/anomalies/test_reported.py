@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.anomalies.detectors import keep_high, keep_last
@@ -82,7 +82,6 @@ def test_missing_readings_are_no_maxima_and_days_without_readings_do_not_count()
     assert keep_high(index, values, hourly(96), threshold="med_max").tolist() == [False, True, True]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     values=st.lists(st.integers(-5, 5) | st.just(None), min_size=1, max_size=120).filter(
         lambda v: any(x is not None for x in v)

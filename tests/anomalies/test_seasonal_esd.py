@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.anomalies.seasonal_esd import Anomalies, judge, pieces, seasonal_hybrid_esd, seasonal_hybrid_esd_batch
@@ -69,7 +69,6 @@ def test_max_anoms_caps_the_count_and_always_allows_one() -> None:
     assert seasonal_hybrid_esd(values, period=24, max_anoms=0.0001).index.size == 1
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     values=st.lists(st.integers(-50, 50) | st.integers(-(10**6), 10**6), min_size=6, max_size=80),
     direction=st.sampled_from(["both", "pos", "neg"]),
@@ -83,7 +82,6 @@ def test_anomalies_come_in_row_order_with_scores_above_one(values: list[int], di
     assert set(found.direction.tolist()) <= {"both": {1, -1}, "pos": {1}, "neg": {-1}}[direction]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     values=st.lists(st.integers(-50, 50) | st.integers(-(10**6), 10**6), min_size=6, max_size=80),
     shift=st.integers(-1000, 1000),

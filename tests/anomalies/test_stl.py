@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.anomalies import stl
@@ -136,7 +136,6 @@ def test_batch_equals_stl_by_the_book_for_odd_periods_too(period: int, extra: in
     assert farthest(periodic_robust_stl_of_one(values, period=period), seasonal, trend, values) < TOLERANCE
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     period=st.sampled_from([4, 6, 12, 24]),
     share=st.floats(0.01, 6),
@@ -199,7 +198,6 @@ def test_blocks_of_any_width_give_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert farthest(cut, whole.seasonal, whole.trend, values) < 1e-12
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     shift=st.floats(-1e3, 1e3),

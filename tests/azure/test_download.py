@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pdm_cli.azure.download import Blob, Wanted, find_copy, list_wanted, name_files, store, tell_names
@@ -58,7 +58,6 @@ def test_a_plain_name_is_taken_as_it_is(name: str) -> None:
     assert name_files([blob(f"p/{name}")], "p/") == {name: blob(f"p/{name}")}
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.text(string.ascii_letters + "./\\: 0\x00~-", max_size=12))
 @example("a/b")
 def test_whatever_is_taken_stays_in_the_folder_on_every_system(name: str) -> None:

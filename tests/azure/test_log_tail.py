@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.azure.log_tail import Tail, clean, last_error
@@ -9,7 +9,6 @@ from pdm_cli.azure.log_tail import Tail, clean, last_error
 _TEXT = st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp"))
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
 @given(
     lines=st.lists(st.text(_TEXT, max_size=12), max_size=8),
     cuts=st.lists(st.integers(0, 120), max_size=6),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.cli.job_command import _write_out, parse_call
@@ -204,7 +204,6 @@ def test_a_job_knows_which_ways_to_prepare_were_given_and_which_are_the_models(
     assert "--on-duplicate" not in command
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
 @given(
     detect=st.sampled_from(
         [DetectParams(), DetectParams(mode="batch", only_last="day"), DetectParams(window_days=7.5, strict=True)]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -61,7 +61,6 @@ def fleets_of_rows(draw: st.DrawFn) -> tuple[list[float], list[int], list[float]
     return probabilities, codes, hours
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(fleets_of_rows(), levels, levels, st.sampled_from([0.0, 3.0, 24.0]))
 def test_alerts_equal_brute_force(
     rows: tuple[list[float], list[int], list[float]], one: float, other: float, reset_hours: float
@@ -73,7 +72,6 @@ def test_alerts_equal_brute_force(
     assert found.tolist() == slow_switch(probabilities, codes, hours, rule, reset_hours)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(fleets_of_rows(), st.integers(0, 200))
 def test_alerts_never_see_the_future(rows: tuple[list[float], list[int], list[float]], until: int) -> None:
     probabilities, codes = np.array(rows[0]), np.array(rows[1], np.int64)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from sklearn.metrics import average_precision_score
@@ -68,7 +68,6 @@ def slow_bootstrap(
     return {name: np.quantile(values[name], ends).tolist() if values[name] else None for name in METRICS}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(outcomes, min_size=1, max_size=2),
     st.lists(st.sampled_from([0.0, 0.5, 2.0]), min_size=MACHINES, max_size=MACHINES),
@@ -142,7 +141,6 @@ def slow_precision(rows: list[tuple[int, float, float]], resamples: int, seed: i
 
 
 @given(ranked_rows)
-@settings(deadline=None, derandomize=True, max_examples=40)
 def test_interval_of_the_average_precision_is_that_of_fleets_written_out(rows: list[tuple[int, float, float]]) -> None:
     codes, labels, levels = (np.array(column) for column in zip(*rows, strict=True))
     found = bootstrap_precision(labels[:, None], levels[:, None], codes, resamples=30, seed=7)["average_precision"]

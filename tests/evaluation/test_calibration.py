@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import average_precision_score
@@ -97,7 +97,6 @@ def test_rows_without_label_or_probability_are_left_out() -> None:
     assert np.isnan(found.apply(np.array([math.nan, 0.5]))).tolist() == [True, False]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(scored_rows, st.integers(2, 4))
 # Here Platt's curve is the best on held-out groups, but falls where it is fitted on all rows.
 @example([(0.0, 0.0), (0.0, 0.0), (0.0, 0.001), (0.0, 0.001), (1.0, 0.0), (1.0, 0.001)], 2)
@@ -119,7 +118,6 @@ def test_the_choice_has_the_best_brier_out_of_sample(rows: list[Row], count: int
         assert squares[found.kind] <= min(squares.values()) + 1e-9
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(scored_rows)
 def test_isotonic_steps_equal_pooled_blocks(rows: list[Row]) -> None:
     # Twice the rows in two equal groups: what is best on a copy of the rows it was fitted to is isotonic.
@@ -132,7 +130,6 @@ def test_isotonic_steps_equal_pooled_blocks(rows: list[Row]) -> None:
         assert_allclose(found.apply(levels), expected, rtol=0, atol=1e-9)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(scored_rows, st.lists(st.floats(0, 1), max_size=20))
 def test_order_is_kept_and_so_is_average_precision(rows: list[Row], others: list[float]) -> None:
     labels, stated = columns([*rows, (0.0, 0.2), (1.0, 0.7)])
@@ -161,7 +158,6 @@ def test_there_is_no_calibration_error_of_nothing() -> None:
     assert calibration_error(np.array([math.nan]), np.array([0.5])) is None
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(scored_rows, st.sampled_from([1, 2, 8, 10]))
 def test_bins_equal_brute_force(rows: list[Row], bins: int) -> None:
     labels, stated = columns(rows)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -97,7 +97,6 @@ def test_survival_by_hand() -> None:
     assert_allclose(share, [4 / 5, 4 / 5, 4 / 5 * 2 / 3, 4 / 5 * 2 / 3])
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(ended_lives)
 def test_survival_equals_redistribution_to_the_right(ended: list[Ended]) -> None:
     ages, share = survival(lives_of(ended))
@@ -106,7 +105,6 @@ def test_survival_equals_redistribution_to_the_right(ended: list[Ended]) -> None
         assert alive == pytest.approx(1 - failed, abs=1e-12)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(ended_lives)
 def test_no_interval_is_cheaper(ended: list[Ended]) -> None:
     policy = best_interval(lives_of(ended), COSTS)
@@ -161,7 +159,6 @@ def slow_lives(
 event_lists = st.lists(st.builds(Event, st.sampled_from([*FLEET, 99]), hours(0, 20), st.just("comp1")), max_size=12)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(event_lists, st.none() | event_lists, hours(0, 6), st.tuples(*[hours(0, 24)] * len(FLEET)))
 def test_lives_equal_brute_force(
     failures: list[Event], replaced: list[Event] | None, start: float, ends: tuple[float, ...]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.evaluation.curves import alert_point, count_warnings, precision_recall
@@ -22,7 +22,6 @@ def test_precision_at_each_recall_of_a_hand_worked_ranking() -> None:
 
 
 @given(scored)
-@settings(deadline=None, derandomize=True, max_examples=80)
 def test_curve_is_that_of_every_level_tried_one_by_one(rows: list[tuple[float, float]]) -> None:
     labels, probabilities = (np.array(column) for column in zip(*rows, strict=True))
     curve = precision_recall(labels, probabilities, most=1000)

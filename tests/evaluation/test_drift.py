@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.evaluation import drift
 from pdm_cli.evaluation.drift import DIFFERENT, MOVED, Fingerprint, population_stability, take_fingerprint, tell_drift
 
-fast = settings(deadline=None, derandomize=True, max_examples=60)
 # Few distinct numbers, so that atoms, ties with an edge and missing columns are met often.
 numbers = st.sampled_from([-7.5, -1.0, 0.0, 0.1, 1.0, 2.0, 3.0, 1e20, math.nan, math.inf])
 columns = st.lists(st.one_of(numbers, st.integers(-30, 30).map(float)), min_size=1, max_size=60)
@@ -122,7 +121,6 @@ def test_a_feature_without_any_value_is_told_apart_from_one_that_has_some() -> N
     assert fingerprint_of([math.nan], categorical=True).edges == [[]]
 
 
-@fast
 @given(columns, columns)
 def test_shares_and_index_equal_counting(before: list[float], now: list[float]) -> None:
     found, edges = fingerprint_of(before), slow_edges(before)
@@ -133,7 +131,6 @@ def test_shares_and_index_equal_counting(before: list[float], now: list[float]) 
     assert stability(before, now) == pytest.approx(expected, abs=1e-12)
 
 
-@fast
 @given(positions, positions)
 def test_categorical_index_equals_counting(before: list[float], now: list[float]) -> None:
     seen = max((value for value in before if not math.isnan(value)), default=-1)
@@ -146,7 +143,6 @@ def test_categorical_index_equals_counting(before: list[float], now: list[float]
     assert stability(before, now, categorical=True) == pytest.approx(slow_stability(shares(before), shares(now)))
 
 
-@fast
 @given(columns, st.randoms(use_true_random=False))
 def test_neither_the_order_of_rows_nor_other_features_matter(column: list[float], random: Any) -> None:
     shuffled = random.sample(column, len(column))
@@ -155,7 +151,6 @@ def test_neither_the_order_of_rows_nor_other_features_matter(column: list[float]
     assert together.shares[0] == together.shares[1] == fingerprint_of(column).shares[0]
 
 
-@fast
 @given(columns)
 def test_json_knows_no_nan_and_brings_everything_back(column: list[float]) -> None:
     found = take_fingerprint(matrix(column, [math.nan] * len(column)), ["x", "model"], ["model"])

@@ -15,6 +15,7 @@ from pdm_cli.evaluation.evaluate import PredictedSpan, judge_span, list_warnings
 from pdm_cli.evaluation.exposure import HOURS_PER_MONTH
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from pdm_cli.training.alert_rules import NEVER
+from tests.builders.examples import FEW
 from tests.builders.fleets import EPOCH, EPOCH_US, HOUR_US, Event, instants_of, log_frame
 
 COMPONENTS = ["comp1", "comp2"]
@@ -103,7 +104,7 @@ def test_failures_that_are_not_judged_are_counted_by_reason(found: dict[str, Any
     assert judged(trial(), lead=LabelsParams(3.0, 20.0))["events"]["not_judged"] == {"early": 0, "no_telemetry": 1}
 
 
-@settings(deadline=None, derandomize=True, max_examples=15)
+@settings(max_examples=FEW)
 @given(
     st.lists(st.builds(Event, st.integers(1, 3), st.integers(-30, 230), st.sampled_from([*COMPONENTS, "other"]))),
     st.sampled_from([(0.0, 3.0), (3.0, 24.0), (24.0, 96.0)]),

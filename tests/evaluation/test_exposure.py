@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.evaluation.alerts import AlertRule
@@ -60,7 +60,6 @@ def test_spans_add_up() -> None:
     assert (both.alarm_months, both.failure_months) == (3.5, 7.25)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     hours(0, 60),
     hours(0, 120),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -109,7 +109,6 @@ failure_lists = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     alerts=alert_lists,
     failures=failure_lists,
@@ -132,7 +131,6 @@ def test_event_metrics_equal_brute_force(
     assert found.false_alarms == false_alarms
 
 
-@settings(max_examples=80, deadline=None)
 @given(alert_lists, st.sampled_from([0.0, 0.5, 3.0, 24.0]))
 def test_episodes_equal_brute_force(alerts: Alerts, merge_hours: float) -> None:
     instants = instants_of_fleet(alerts)
@@ -213,7 +211,6 @@ def test_a_failure_before_the_judged_span_still_makes_an_alert_true() -> None:
     assert judge([(1, 20)], [failure(40)]).false_alarms == 0
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(alert_lists, failure_lists, st.lists(st.booleans(), min_size=30, max_size=30))
 def test_one_judge_of_all_rows_equals_judging_the_alerts_alone(
     rows: Alerts, failures: list[Event], is_alert: list[bool]
@@ -248,7 +245,6 @@ def test_a_long_episode_is_cut_into_pieces_counted_from_its_first_alert() -> Non
     assert (first.tolist(), last.tolist()) == ([0, 2, 4, 5], [1, 3, 4, 6])
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(alert_lists, st.sampled_from([0.5, 3.0, 24.0]), st.sampled_from([1.0, 6.0, 30.0]))
 def test_pieces_of_episodes_equal_brute_force(alerts: Alerts, merge_hours: float, longest_hours: float) -> None:
     instants = instants_of_fleet(alerts)
@@ -320,7 +316,6 @@ scored_rows = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(scored_rows)
 def test_no_threshold_has_a_better_f1(rows: list[tuple[float, float]]) -> None:
     labels, probabilities = [label for label, _ in rows] + [1.0], [p for _, p in rows] + [0.5]
@@ -329,7 +324,6 @@ def test_no_threshold_has_a_better_f1(rows: list[tuple[float, float]]) -> None:
     assert slow_f1(labels, probabilities, threshold) == pytest.approx(best, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
 @given(scored_rows, st.integers(0, 2**42 - 1))
 def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], alerts: int) -> None:
     rows = [*rows, (0.0, 0.25), (1.0, 0.75)]

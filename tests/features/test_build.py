@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -241,7 +241,6 @@ def test_a_horizon_too_short_for_the_template_has_no_columns_of_it(fleet: Source
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(sources=made_sources(), now=hours(24, 200))
 def test_cutting_the_future_off_leaves_past_rows_bit_identical(family: str, sources: Sources, now: float) -> None:
     now_us = microseconds(now)
@@ -265,7 +264,6 @@ def rows_by_key(context: Context, table: FeatureTable) -> dict[tuple[Any, int], 
     return {key: row.tobytes() for key, row in zip(keys, rows, strict=True)}
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
 @given(made_sources(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_and_of_log_lines_does_not_matter(sources: Sources, random: Any) -> None:
     def shuffled(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -13,7 +13,6 @@ from pdm_cli.features.events import EventLog
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame, rows_and_log
 
 Rows = list[tuple[Any, float]]
-thorough = settings(max_examples=80, deadline=None)
 
 
 def hours_since(rows: Rows, events: list[Event]) -> list[float]:
@@ -40,21 +39,18 @@ def slow_counts(rows: Rows, events: list[Event], window: float) -> list[float]:
     ]
 
 
-@thorough
 @given(rows_and_log())
 def test_hours_since_the_last_event_equal_brute_force(case: tuple[Rows, list[Event]]) -> None:
     rows, events = case
     assert_array_equal(hours_since(rows, events), slow_hours_since(rows, events))
 
 
-@thorough
 @given(rows_and_log(), st.sampled_from([0.5, 1.0, 24.0, 36.5, 1000.0]))
 def test_counts_in_a_trailing_window_equal_brute_force(case: tuple[Rows, list[Event]], window: float) -> None:
     rows, events = case
     assert counts(rows, events, window) == slow_counts(rows, events, window)
 
 
-@thorough
 @given(rows_and_log())
 def test_the_next_event_equals_brute_force(case: tuple[Rows, list[Event]]) -> None:
     rows, events = case
@@ -66,7 +62,6 @@ def test_the_next_event_equals_brute_force(case: tuple[Rows, list[Event]]) -> No
         assert not later or stamp == EPOCH_US + min(later) * HOUR_US
 
 
-@thorough
 @given(rows_and_log(), hours())
 def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, list[Event]], now: float) -> None:
     rows, events = case
@@ -78,7 +73,6 @@ def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, list[Eve
     assert counts(past_rows, events, 24.0) == counts(past_rows, past_events, 24.0)
 
 
-@thorough
 @given(rows_and_log())
 def test_other_machines_change_nothing(case: tuple[Rows, list[Event]]) -> None:
     rows, events = case

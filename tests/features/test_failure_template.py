@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -30,11 +30,9 @@ from tests.builders.templates import (
     templates,
 )
 
-thorough = settings(max_examples=60, deadline=None, derandomize=True)
 NO_EVENTS: list[Event] = []
 
 
-@thorough
 @given(fleets(), templates(), rows_asked, st.integers(1, 3), st.data())
 def test_matches_equal_plain_loops(
     fleet: Fleet, template: FleetTemplate, rows: list[tuple[int, float]], step: int, data: st.DataObject
@@ -50,7 +48,6 @@ def test_matches_equal_plain_loops(
             assert_allclose(columns, expected, rtol=1e-9, atol=1e-9)
 
 
-@thorough
 @given(fleets(), st.integers(1, 9))
 def test_what_is_learned_equals_plain_loops(fleet: Fleet, hours: int) -> None:
     learned = learn(fleet, hours=hours)
@@ -63,7 +60,6 @@ def test_what_is_learned_equals_plain_loops(fleet: Fleet, hours: int) -> None:
             assert_allclose(learned.error_share[c, :, k], slow_shares(fleet, component, kind, hours))
 
 
-@thorough
 @given(fleets(), half_hours)
 def test_learning_looks_at_nothing_later(fleet: Fleet, now: float) -> None:
     past = fleet.until(now)
@@ -73,7 +69,6 @@ def test_learning_looks_at_nothing_later(fleet: Fleet, now: float) -> None:
     assert with_future.to_json() == without.to_json()
 
 
-@thorough
 @given(fleets(), templates(), rows_asked, half_hours)
 def test_cutting_the_future_off_changes_no_past_match(
     fleet: Fleet, template: FleetTemplate, rows: list[tuple[int, float]], now: float

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
 
 Readings = dict[float, float]
 half_hours = st.integers(-4, 40).map(lambda n: n / 2)
-thorough = settings(max_examples=60, deadline=None, derandomize=True)
 
 
 def hours_back(readings: Readings, errors: list[Event], ends: list[float], hours: int) -> list[NDArray[np.float64]]:
@@ -40,7 +39,6 @@ def test_three_hours_by_hand() -> None:
     assert known[..., 0].tolist() == [[1, 1, 0], [1, 1, 1]]
 
 
-@thorough
 @given(
     st.dictionaries(half_hours, st.sampled_from([math.nan, -1.0, 0.0, 2.0]), max_size=30),
     st.lists(st.builds(Event, st.sampled_from([0, 1, 7]), half_hours, st.sampled_from("xyz")), max_size=15),
@@ -62,7 +60,6 @@ def test_hours_back_equal_plain_loops(readings: Readings, errors: list[Event], e
                 assert seen[i, hour, k] == (said and is_known)
 
 
-@thorough
 @given(
     st.dictionaries(half_hours, st.sampled_from([math.nan, -1.0, 0.1, 2.3]), max_size=30),
     st.lists(st.builds(Event, st.just(1), half_hours, st.sampled_from("xy")), max_size=15),

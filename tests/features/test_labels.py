@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -46,7 +46,6 @@ def slow_label(
     return 0.0
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     case=rows_and_log(kinds=("comp1", "comp2", "comp3"), most_events=15),
     lead_and_horizon=st.sampled_from([(3.0, 48.0), (0.0, 24.0), (0.5, 1.5), (6.0, 6.0)]),

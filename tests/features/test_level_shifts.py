@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, places_in_cycle
 from pdm_cli.features.robust_z import ZScores, standardise
+from tests.builders.examples import FEW
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
 from tests.builders.scores import broken_scores, first_rows, instants_among, scores_of
 from tests.builders.tables import machine_telemetry
@@ -110,7 +111,7 @@ def test_scores_are_left_as_they_were() -> None:
     assert_array_equal(scores.z, kept)
 
 
-@settings(deadline=None, derandomize=True, max_examples=15)
+@settings(max_examples=FEW)
 @given(broken=broken_scores(most_rows=30, steps=[0.5, 0.75, 1.0, 3.0]))
 def test_any_scores_give_the_shifts_of_slow_loops(broken: tuple[ZScores, float]) -> None:
     scores, step_hours = broken
@@ -128,7 +129,6 @@ def test_any_scores_give_the_shifts_of_slow_loops(broken: tuple[ZScores, float])
         assert_allclose(found.step[row, sensor], statistic / sqrt(age / step_hours), atol=1e-12)
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
 @given(broken=broken_scores(), share=st.floats(0, 1))
 def test_cutting_the_future_off_changes_no_past_shift(broken: tuple[ZScores, float], share: float) -> None:
     scores, _ = broken
@@ -154,7 +154,6 @@ def test_without_rows_every_instant_is_unknown() -> None:
     assert_array_equal(at_instants(scores, scores.z, instants_of([(1, 0)])), [[nan]])
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
 @given(data=st.data(), broken=broken_scores(most_rows=30, steps=[0.5, 1.0, 3.0]))
 def test_any_instant_has_the_value_of_a_slow_search(data: st.DataObject, broken: tuple[ZScores, float]) -> None:
     scores, _ = broken
@@ -167,7 +166,6 @@ def test_any_instant_has_the_value_of_a_slow_search(data: st.DataObject, broken:
         assert_array_equal(found[row], scores.z[seen[-1]] if is_fresh else [nan, nan])
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
 @given(data=st.data(), broken=broken_scores(most_rows=30))
 def test_cutting_the_future_off_changes_no_past_instant(data: st.DataObject, broken: tuple[ZScores, float]) -> None:
     scores, _ = broken

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -21,7 +21,6 @@ Visits = list[tuple[Any, float]]
 DAY = 24
 SPAN_HOURS = 150 * DAY
 EPOCH_HOURS = EPOCH_US // HOUR_US
-thorough = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def cycle_of(rows: Rows, visits: Visits) -> VisitCycle:
@@ -99,14 +98,12 @@ def rows_and_visits(draw: st.DrawFn) -> tuple[Rows, Visits]:
     return sorted({*rows, *at_visits}, key=str), draw(st.permutations(visits + repeated))
 
 
-@thorough
 @given(rows_and_visits())
 def test_the_cycle_equals_plain_loops(case: tuple[Rows, Visits]) -> None:
     rows, visits = case
     assert_array_equal(values_of(cycle_of(rows, visits)), slow_cycle(rows, visits))
 
 
-@thorough
 @given(rows_and_visits(), half_hours(0, SPAN_HOURS))
 @example(([(1, 50.0 * DAY)], [(2, 10.0 * DAY * k) for k in range(9)]), 50.0 * DAY)
 def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, Visits], now: float) -> None:
@@ -119,7 +116,6 @@ def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, Visits],
     assert_array_equal(cut, [whole[row] for row in past])
 
 
-@thorough
 @given(rows_and_visits())
 def test_a_period_of_its_own_depends_on_no_other_machine(case: tuple[Rows, Visits]) -> None:
     rows, visits = case
@@ -133,7 +129,6 @@ def test_a_period_of_its_own_depends_on_no_other_machine(case: tuple[Rows, Visit
                 assert_array_equal(together[row], alone)
 
 
-@thorough
 @given(rows_and_visits())
 def test_phase_and_hours_to_next_keep_their_ranges(case: tuple[Rows, Visits]) -> None:
     cycle = cycle_of(*case)

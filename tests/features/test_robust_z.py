@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pdm_cli.features.robust_z import ZScores, standardise
+from tests.builders.examples import FEW
 from tests.builders.scores import broken_scores, telemetry_of
 from tests.builders.tables import HOUR_US, fleet_telemetry, machine_telemetry
 
@@ -116,7 +117,7 @@ def test_many_long_windows_equal_slow_ones() -> None:
     assert_allclose(found.z[48:, 0], ((volt - before.median()) / (1.4826 * mad)).clip(-6, 6)[48:])
 
 
-@settings(deadline=None, derandomize=True, max_examples=15)
+@settings(max_examples=FEW)
 @given(broken=broken_scores(most_rows=40, steps=[0.5, 1.0, 3.0]))
 def test_any_telemetry_gives_the_z_of_slow_loops(broken: tuple[ZScores, float]) -> None:
     telemetry = telemetry_of(broken[0])
@@ -124,7 +125,6 @@ def test_any_telemetry_gives_the_z_of_slow_loops(broken: tuple[ZScores, float]) 
     assert_allclose(found.z, slow_z(telemetry, step_hours=broken[1], **SHORT), atol=1e-12)
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
 @given(broken=broken_scores(), share=st.floats(0, 1))
 def test_cutting_the_future_off_changes_no_past_z(broken: tuple[ZScores, float], share: float) -> None:
     telemetry = telemetry_of(broken[0])
@@ -134,7 +134,6 @@ def test_cutting_the_future_off_changes_no_past_z(broken: tuple[ZScores, float],
     assert early.z.tobytes() == z_of(telemetry, **SHORT).z[is_past].tobytes()
 
 
-@settings(deadline=None, derandomize=True, max_examples=30)
 @given(broken=broken_scores())
 def test_a_machine_does_not_see_its_neighbours(broken: tuple[ZScores, float]) -> None:
     scores, telemetry = broken[0], telemetry_of(broken[0])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
@@ -201,7 +201,6 @@ def raw_series(draw: st.DrawFn) -> tuple[pd.DataFrame, float]:
     return pd.concat(frames, ignore_index=True), step_hours
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     series=raw_series(),
     share=st.floats(0.0, 1.0),
@@ -230,7 +229,6 @@ def test_cutting_the_future_off_changes_no_past_row(
     assert_frame_equal(features(raw[raw["datetime"] <= cut].reset_index(drop=True)), features(raw), check_exact=True)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     series=raw_series(), grid_hours=st.sampled_from([2.0, 3.0, 5.0, 24.0]), min_share=st.sampled_from([0.1, 0.5, 1.0])
 )

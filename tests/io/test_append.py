@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.io import append as appending
@@ -58,7 +58,6 @@ def at(key: tuple[int, int], values: list[Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize("is_new_kept", [False, True])
-@settings(deadline=None, derandomize=True, max_examples=60)
 @given(rows, rows)
 def test_each_key_has_the_old_rows_or_the_new_ones(is_new_kept: bool, old: list[Row], new: list[Row]) -> None:
     found = append_rows(old, new, is_new_kept)
@@ -75,7 +74,6 @@ def test_each_key_has_the_old_rows_or_the_new_ones(is_new_kept: bool, old: list[
         assert set(new) <= set(found)
 
 
-@settings(deadline=None, derandomize=True, max_examples=40)
 @given(rows, rows, st.booleans())
 def test_rows_stay_in_order_the_old_ones_first(old: list[Row], new: list[Row], is_new_kept: bool) -> None:
     left = iter(old + new)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.io.append import find_overlaps
@@ -15,7 +15,6 @@ def frame(values: list[tuple[int, int, float]]) -> pd.DataFrame:
     return pd.DataFrame(values, columns=list(columns)).astype(columns)
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
 @given(rows, rows)
 def test_pairs_are_those_of_a_double_loop(new: list[tuple[int, int, float]], old: list[tuple[int, int, float]]) -> None:
     found = find_overlaps(frame(new), frame(old), key=["machineID", "datetime"])

@@ -120,7 +120,7 @@ def test_a_machine_larger_than_a_batch_stays_whole(tmp_path: Path) -> None:
         assert [batch["machineID"].unique().tolist() for batch in batches] == [[1], [2]]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(1, 60), min_size=1, max_size=8),
     seed=st.integers(0, 100),

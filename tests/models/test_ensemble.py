@@ -18,6 +18,7 @@ from pdm_cli.models import ESTIMATORS, Model, unavailable
 from pdm_cli.models import ensemble as module
 from pdm_cli.models.ensemble import Member, TrainedModel, average
 from pdm_cli.training.alert_rules import NEVER
+from tests.builders.examples import FEW
 from tests.builders.fleets import instants_of
 
 NAMES = ["volt", "rotate", "model", "age", "unused"]
@@ -109,7 +110,7 @@ def test_a_lacking_column_is_named() -> None:
         by_hand(Member("x", ["a", "c"], Weighted(1.0))).foretell(small_table())
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=FEW)
 @given(rows=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=40), block=st.integers(1, 50))
 def test_a_rows_probabilities_do_not_depend_on_its_neighbours_or_on_blocks(
     trained: TrainedModel, rows: list[int], block: int

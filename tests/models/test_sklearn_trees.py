@@ -14,6 +14,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from pdm_cli.models import ESTIMATORS, base, sklearn_trees, unavailable
 from pdm_cli.models.base import fit_side_by_side
 from pdm_cli.models.xgboost import BoosterModel
+from tests.builders.examples import FEW
 
 
 def sample(seed: int, rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, values + np.float32(0.05), np.full((1, 4), np.nan, np.float32)])
 
 
-@settings(deadline=None, derandomize=True, max_examples=8)
+@settings(max_examples=FEW)
 @given(st.integers(0, 1000))
 def test_boosted_trees_answer_as_in_scikit_learn(seed: int) -> None:
     values, labels = sample(seed)
@@ -40,7 +41,7 @@ def test_boosted_trees_answer_as_in_scikit_learn(seed: int) -> None:
     np.testing.assert_allclose(found[:, 0], own.predict_proba(rounded(values))[:, 1], atol=1e-6)
 
 
-@settings(deadline=None, derandomize=True, max_examples=8)
+@settings(max_examples=FEW)
 @given(st.integers(0, 1000))
 def test_random_trees_answer_as_in_scikit_learn(seed: int) -> None:
     values, labels = sample(seed)
@@ -75,7 +76,6 @@ def test_shapley_values_of_a_tree_by_hand() -> None:
     np.testing.assert_allclose(model.predict(rows)[:, 0], 1 / (1 + np.exp([-2.0, -8.0])), rtol=1e-6)
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
 @given(
     st.floats(-1e6, 1e6),
     st.floats(-1e6, 1e6, width=32),
@@ -92,7 +92,7 @@ def test_an_endless_threshold_lets_all_numbers_left() -> None:
     assert np.float32(1e30) < bound
 
 
-@settings(deadline=None, derandomize=True, max_examples=8)
+@settings(max_examples=FEW)
 @given(st.integers(0, 1000), st.sampled_from([3, 40, 254, 255, 256, 900]))
 def test_trees_grown_on_bins_answer_as_scikit_learn_on_the_bins(seed: int, distinct: int) -> None:
     rng = np.random.default_rng(seed)

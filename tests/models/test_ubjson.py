@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -36,13 +36,11 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
 @given(documents)
 def test_what_was_written_is_read_back(document: Any) -> None:
     assert plain(ubjson.decode(ubjson.encode(document))) == plain(document)
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
 @given(documents, st.floats(0, 1, exclude_max=True))
 def test_what_is_cut_short_is_refused(document: Any, share: float) -> None:
     content = ubjson.encode(document)
@@ -50,7 +48,6 @@ def test_what_is_cut_short_is_refused(document: Any, share: float) -> None:
         ubjson.decode(content[: int(len(content) * share)])
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
 @given(st.binary(max_size=40))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.models import ubjson
@@ -119,7 +119,6 @@ def test_what_leads_out_of_the_model_is_refused(change: Callable[[dict[str, Any]
         check(with_change(change))
 
 
-@settings(deadline=None, derandomize=True, max_examples=200)
 @given(st.integers(0, len(dumped()) - 1), st.binary(min_size=1, max_size=8))
 def test_changed_bytes_are_refused_by_value_error_or_harmless(at: int, new: bytes) -> None:
     content = bytearray(dumped())

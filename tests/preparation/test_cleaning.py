@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
@@ -241,7 +241,6 @@ POLICIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(raw=raw_machine(), policies=POLICIES)
 def test_the_grid_is_regular_and_each_cell_is_the_mean_of_its_own_readings(
     raw: pd.DataFrame, policies: dict[str, Any]
@@ -257,7 +256,6 @@ def test_the_grid_is_regular_and_each_cell_is_the_mean_of_its_own_readings(
     assert set(expected.index) <= set(found["datetime"])
 
 
-@settings(max_examples=50, deadline=None)
 @given(raw=raw_machine(), policies=POLICIES)
 def test_nothing_is_interpolated_and_no_reading_moved_before_its_time(
     raw: pd.DataFrame, policies: dict[str, Any]
@@ -271,7 +269,6 @@ def test_nothing_is_interpolated_and_no_reading_moved_before_its_time(
             assert within.min() <= value <= within.max()
 
 
-@settings(max_examples=30, deadline=None)
 @given(raw=raw_machine(), policies=POLICIES)
 def test_cleaning_clean_telemetry_changes_nothing(raw: pd.DataFrame, policies: dict[str, Any]) -> None:
     once, _ = clean(raw, **policies)

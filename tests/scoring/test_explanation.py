@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -19,7 +19,6 @@ from pdm_cli.scoring.explanation import alert_start, mean_by_span, row_until, us
 from pdm_cli.scoring.worklist import Reason, top_reasons
 
 HOUR = 3_600_000_000
-quickly = settings(deadline=None, derandomize=True, max_examples=60)
 
 
 def test_usual_values_are_the_deciles_of_the_training_rows() -> None:
@@ -32,7 +31,6 @@ def test_usual_values_are_the_deciles_of_the_training_rows() -> None:
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=60))
-@quickly
 def test_usual_values_agree_with_sorting(readings: list[int]) -> None:
     usual = usual_values(take_fingerprint(np.array(readings, np.float32)[:, None], ["x"], ()))["x"]
     ordered = sorted(readings)
@@ -79,7 +77,6 @@ def test_means_are_of_spans_that_end_with_the_time() -> None:
 
 
 @given(st.lists(st.floats(-9, 9) | st.just(math.nan), min_size=1, max_size=40), st.integers(0, 45))
-@quickly
 def test_means_agree_with_a_loop_and_see_nothing_later(readings: list[float], until: int) -> None:
     values, times = np.array(readings), np.arange(len(readings))
     found = mean_by_span(values, times, until_us=until, span_us=3, count=5)

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.scoring.silent_sensors import find_dead_sensors, find_silent
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of, rows_frame
 
-fast = settings(deadline=None, derandomize=True, max_examples=50)
 # Machine and hour to a reading of each of two sensors.
 Table = dict[tuple[Any, float], tuple[float, float]]
 
@@ -34,7 +33,6 @@ def hour_of(stamp: pd.Timestamp) -> float:
     return (stamp.value // 1000 - EPOCH_US) / HOUR_US
 
 
-@fast
 @given(tables, horizons)
 def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table, horizon: float) -> None:
     found = find_silent(instants_of(list(table)), horizon_hours=horizon)
@@ -43,7 +41,6 @@ def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table,
     assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
 
 
-@fast
 @given(tables, horizons)
 def test_dead_sensors_equal_a_look_at_the_last_hours_of_each_machine(table: Table, horizon: float) -> None:
     expected = []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -20,7 +20,6 @@ from pdm_cli.scoring.worklist import Reason, find_alert_episodes, find_nearest, 
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame, rows_frame, stamps
 from tests.builders.problems import FOREVER, TRAIN, context_of, simulated
 
-fast = settings(deadline=None, derandomize=True, max_examples=30)
 COMPONENTS = ["comp1", "comp2"]
 # Machine and hour to whether the alert of each component is on, and its probability.
 Table = dict[tuple[Any, float], tuple[tuple[bool, bool], tuple[float, float]]]
@@ -122,13 +121,11 @@ def slow_work(
     return sorted(found, key=lambda work: (-work[2], work[4], work[0], work[1]))
 
 
-@fast
 @given(tables, st.sampled_from([0.0, 3.0, 7.5]))
 def test_episodes_equal_a_walk_over_the_rows(table: Table, merge_hours: float) -> None:
     assert episodes_of(table, merge_hours) == slow_episodes(table, merge_hours)
 
 
-@fast
 @given(tables, logs, logs, st.sampled_from([0.0, 3.0, 7.5]), st.sampled_from([12.0, 48.0]))
 def test_the_work_list_equals_a_walk_back_from_the_last_row(
     table: Table, replaced: list[Event], failed: list[Event], lead: float, horizon: float
@@ -145,7 +142,6 @@ def test_the_work_list_equals_a_walk_back_from_the_last_row(
     assert found["rank"].tolist() == list(range(1, len(expected) + 1))
 
 
-@fast
 @given(tables, logs, logs, st.integers(0, 40).map(lambda n: 3.0 * n))
 def test_events_to_come_leave_the_work_list_as_it_is(
     table: Table, replaced: list[Event], failed: list[Event], now: float
@@ -157,7 +153,6 @@ def test_events_to_come_leave_the_work_list_as_it_is(
     pd.testing.assert_frame_equal(work_of(past, *known), work_of(past, replaced, failed), check_exact=True)
 
 
-@fast
 @given(tables, st.integers(0, 40).map(lambda n: 3.0 * n))
 def test_cutting_the_future_off_only_ends_episodes_early(table: Table, now: float) -> None:
     past = {row: reading for row, reading in table.items() if row[1] <= now}
@@ -173,7 +168,6 @@ def test_cutting_the_future_off_only_ends_episodes_early(table: Table, now: floa
     assert all(early[3] <= late[3] for early, late in zip(found, before, strict=True))
 
 
-@fast
 @given(tables)
 def test_the_order_of_rows_changes_nothing(table: Table) -> None:
     turned = dict(reversed(table.items()))
@@ -230,7 +224,6 @@ def test_a_machine_that_fell_silent_is_listed_as_stale() -> None:
     assert work_of(table)["is_stale"].tolist() == [True]
 
 
-@fast
 @given(tables, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3))
 def test_nearest_to_an_alert_is_what_is_most_probable_of_the_rest(
     table: Table, thresholds: tuple[float, float], most: int
@@ -306,7 +299,6 @@ def test_features_about_other_things_never_stand_for_one_another(one: str, other
     assert topic_of(one) != topic_of(other)
 
 
-@fast
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), max_size=5), st.integers(1, 5))
 def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None:
     contributions = np.array(rows, float).reshape(-1, 4)

@@ -19,6 +19,7 @@ from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
 from pdm_cli.training.splits import Split
 from pdm_cli.training.threshold_spec import Threshold, parse_threshold
 from tests.builders.alerts import levels, slow_switch, us
+from tests.builders.examples import FEW
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
 
 # Long enough for warnings of more than a day, and twice of it fits into a fold.
@@ -142,7 +143,7 @@ def is_known_failure(pieces: list[HeldOut]) -> bool:
     return any(bool(np.any((piece.labels == 1) & ~np.isnan(piece.probabilities))) for piece in pieces)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=FEW)
 @given(folds())
 def test_hysteresis_has_the_fewest_false_alarms_of_rules_as_good_as_f1(case: tuple[list[float], list[Event]]) -> None:
     probabilities, failures = case
@@ -162,7 +163,7 @@ def test_hysteresis_has_the_fewest_false_alarms_of_rules_as_good_as_f1(case: tup
     assert (found.false_alarms, -found.f1) == min((trial.false_alarms, -trial.f1) for trial in good)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=FEW)
 @given(
     folds(),
     st.sampled_from([CostsParams(), CostsParams(3.0, 4.0, 1.0), CostsParams(5.0, 1.0, 2.0, least_warning_hours=9.0)]),
@@ -190,7 +191,6 @@ def test_no_rule_within_the_limit_costs_less(
     assert cost(found) == pytest.approx(min(cost(trial) for trial in allowed))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
 @given(folds(), st.sampled_from([0.05, 0.5, 0.8, 0.95, 1.0]))
 def test_recall_is_reached_by_the_highest_threshold(case: tuple[list[float], list[Event]], recall: float) -> None:
     probabilities, failures = case

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.errors import ModelError, NotEnoughData
@@ -16,7 +16,6 @@ from pdm_cli.training.leakage_checks import check_disjoint, check_folds, choose_
 from pdm_cli.training.splits import Split, split_by_time, time_folds
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
 
-fast = settings(deadline=None, derandomize=True, max_examples=40)
 HORIZON_US = 48 * HOUR_US
 COMPONENTS = ["comp1", "comp2"]
 
@@ -61,13 +60,11 @@ def slow_separating(rows: list[tuple[float, ...]]) -> dict[tuple[str, str], floa
     return {key: auc for key, auc in aucs.items() if auc is not None}
 
 
-@fast
 @given(labelled_rows)
 def test_auc_equals_counting_pairs(rows: list[tuple[float, ...]]) -> None:
     assert separating(rows) == pytest.approx(slow_separating(rows), abs=1e-12)
 
 
-@fast
 @given(labelled_rows, st.integers(1, 5))
 def test_a_sample_of_negatives_stands_for_all_of_them(rows: list[tuple[float, ...]], times: int) -> None:
     # Equal rows follow one another, so an even sample takes one of each: the AUC is as exact as from all.
@@ -133,7 +130,6 @@ def test_a_row_in_both_is_refused_and_rows_are_counted() -> None:
     assert "--test-start" in (caught.value.hint or "")
 
 
-@fast
 @given(st.floats(0.1, 0.6), st.integers(1, 4), st.floats(0, 100))
 def test_every_split_and_fold_we_make_is_disjoint(share: float, folds: int, gap_hours: float) -> None:
     times = np.tile(at(*np.arange(0, 1500, 3)), 2)
@@ -238,7 +234,6 @@ def test_unknown_labels_are_no_failures() -> None:
 grids = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=1, max_size=40, unique=True)
 
 
-@fast
 @given(grids, st.integers(1, 15), st.integers(0, 3), st.data())
 def test_a_sample_is_few_times_and_repeatable(grid: list[Any], count: int, seed: int, data: st.DataObject) -> None:
     instants = instants_of(grid)

@@ -16,6 +16,7 @@ from pdm_cli.settings.model import DetectParams, FeaturesParams
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.leakage_checks import choose_sample, compare_cut
 from pdm_cli.training.lookahead_check import rebuild_cut
+from tests.builders.examples import FEW
 from tests.builders.problems import (
     DETECT,
     FEATURES_PARAMS,
@@ -73,7 +74,7 @@ def test_our_own_features_of_a_fleet_see_no_future(context: Context) -> None:
     check(context, sample_of(context))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=FEW)
 @given(made_sources(), st.integers(0, 3))
 def test_our_own_features_of_any_tables_see_no_future(sources: Any, seed: int) -> None:
     # Anomalies are found anew in what is cut, so that those made up have no place here.

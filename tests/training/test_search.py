@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pdm_cli.errors import ModelError
 from pdm_cli.training.trials import Candidate, FoldResult
+from tests.builders.examples import FEW
 from tests.builders.searches import BASE, FEATURES, FOLDS, TREES, Algorithm, Fake, journal, timeless
 
 
@@ -110,7 +111,7 @@ def test_one_trial_is_the_first_of_many() -> None:
     assert timeless(Fake().search(trials=1).trials) == timeless(Fake().search(trials=2).trials[:1])
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=FEW)
 @given(st.integers(0, 2**31), st.integers(1, 8))
 def test_more_trials_change_no_earlier_one(seed: int, trials: int) -> None:
     longer = Fake().search(seed=seed, trials=trials + 2)

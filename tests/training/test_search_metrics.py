@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.errors import NotEnoughData
@@ -41,7 +41,6 @@ def slow_precision(labels: list[float], probabilities: list[float]) -> float:
 cells = st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 8).map(lambda n: n / 8))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(1, 3).flatmap(lambda c: st.lists(st.lists(cells, min_size=c, max_size=c), min_size=2, max_size=20)))
 def test_the_metrics_equal_their_definitions(rows: list[list[tuple[float, float]]]) -> None:
     labels = np.array([[label for label, _ in row] for row in rows])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pdm_cli.errors import NotEnoughData, UsageError
@@ -127,7 +127,6 @@ def test_an_outage_over_all_rows_that_could_be_tested_is_refused() -> None:
         split(times, cutoff=datetime(2015, 1, 25, tzinfo=UTC))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     hours=st.lists(st.integers(0, 1200), min_size=2, max_size=80),
     share=st.floats(0.05, 0.9),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.training.trials import Candidate, FoldResult, Search, State, Trial, better_together, leaderboard
@@ -93,7 +93,6 @@ def test_a_model_alone_stays_alone() -> None:
 fold_scores = st.lists(st.integers(0, 40).map(lambda n: n / 40), min_size=2, max_size=2)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
 @given(st.lists(fold_scores, min_size=4, max_size=4), st.integers(1, 4))
 def test_the_ensemble_is_the_longest_start_of_the_ranking_that_gains_at_each_step(
     joint: list[list[float]], most: int

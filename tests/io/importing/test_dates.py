@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.io.importing.dates import Seen, StampEvidence, carries_zone, parse_format, parse_stamps
@@ -46,7 +46,6 @@ FORMS = {
 }
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
 @given(st.lists(moments, min_size=1, max_size=20))
 @pytest.mark.parametrize("form", FORMS)
 def test_stamps_come_back_from_each_form(form: str, values: list[datetime]) -> None:
@@ -55,7 +54,6 @@ def test_stamps_come_back_from_each_form(form: str, values: list[datetime]) -> N
     assert found.tolist() == values
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
 @given(moments, st.integers(-14 * 60, 14 * 60))
 def test_zones_become_utc(moment: datetime, minutes: int) -> None:
     local = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
@@ -64,7 +62,6 @@ def test_zones_become_utc(moment: datetime, minutes: int) -> None:
     assert parse_stamps(texts(f"{local:%Y-%m-%d %H:%M:%S %z}"), "year-first").tolist() == [wanted]
 
 
-@settings(deadline=None, derandomize=True, max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=30),
     st.integers(13, 28),
