@@ -21,9 +21,9 @@ from pdm_cli.azure.retry import insist
 from pdm_cli.azure.wait import describe_end
 from pdm_cli.errors import DataError, JobNotFinished, RemoteError, UsageError
 from pdm_cli.io import manifest, output_folder
-from pdm_cli.pipeline.progress import Progress
 from pdm_cli.pipeline.runner import local_folder, read_summary
 from pdm_cli.pipeline.stages import STAGES
+from pdm_cli.progress import Progress
 
 if TYPE_CHECKING:
     from threading import Event
@@ -170,7 +170,7 @@ def _receive(found: Sequence[Output], *, overwrite: bool, screen: Progress) -> d
     lacking = [one for one in found if not one.is_here()]
     for one in found:
         if one not in lacking:
-            screen.say(f"fetch-results: {one.folder} is complete, nothing to fetch")
+            screen.info(f"fetch-results: {one.folder} is complete, nothing to fetch")
     for one in lacking:
         # What is there of the same result may be completed; anything else has to be free or given up.
         output_folder.check_free(one.folder, overwrite=overwrite or one.is_begun(), by=one.content.get("command"))
@@ -189,7 +189,7 @@ def _receive(found: Sequence[Output], *, overwrite: bool, screen: Progress) -> d
             fetched[one.name] = len(files)
     for one in lacking:
         told = f"fetched {fetched[one.name]:,} of {len(one.wanted):,} files to {one.folder}"
-        screen.say(f"fetch-results: {told} in {time.monotonic() - start:.1f} s")
+        screen.info(f"fetch-results: {told} in {time.monotonic() - start:.1f} s")
     return fetched
 
 
@@ -233,7 +233,7 @@ def _take_what_is_here(one: Output, kept: Path) -> list[download.Wanted]:
 def _download(batches: Sequence[tuple[Output, Path, list[download.Wanted]]], screen: Progress) -> None:
     """Fetch the missing files of all outputs, several at once."""
     total = sum(file.blob.bytes for _, _, missing in batches for file in missing)
-    with screen.progress("fetch-results: MB", total // download.MEGABYTE) as advance:
+    with screen.track("fetch-results: MB", total // download.MEGABYTE) as advance:
         meter = download.Meter(advance)
         download.run_all(
             [

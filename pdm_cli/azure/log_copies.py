@@ -11,7 +11,7 @@ from pdm_cli.azure.job_status import JobState
 from pdm_cli.azure.retry import insist
 from pdm_cli.errors import PdmError
 from pdm_cli.io import manifest, output_folder
-from pdm_cli.pipeline.progress import Progress
+from pdm_cli.progress import Progress
 
 # The end of a log, where its error is.
 _END_BYTES = 64 * 2**10

@@ -21,8 +21,8 @@ from pdm_cli.azure.wait import describe_end
 from pdm_cli.errors import DataError, GateNotMet, JobNotFinished, RemoteError, UsageError
 from pdm_cli.evaluation.gates import read_metric
 from pdm_cli.io import manifest
-from pdm_cli.pipeline.progress import Progress
 from pdm_cli.pipeline.stages import STAGES
+from pdm_cli.progress import Progress
 
 SCHEMA = "pdm.registration/1"
 _TRAIN = STAGES["train"]
@@ -77,9 +77,9 @@ def register_job(
     registration = insist(partial(_register, session, wish, address), warn=screen.warn)
     version = f"{name}:{registration['version']}"
     if registration["registered"]:
-        screen.say(f"register: {job} is registered as {version}{_tell(registration['compared'])}")
+        screen.info(f"register: {job} is registered as {version}{_tell(registration['compared'])}")
     else:
-        screen.say(f"register: {job} is registered already, as {version}: nothing is done")
+        screen.info(f"register: {job} is registered already, as {version}: nothing is done")
     return registration
 
 

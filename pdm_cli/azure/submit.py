@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,11 @@ from pdm_cli.azure.job_spec import CONTENT_TAG, SERVERLESS
 from pdm_cli.azure.jobs import tell_status
 from pdm_cli.azure.upload import Upload
 from pdm_cli.errors import RemoteError
+from pdm_cli.progress import Progress
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import AmlCompute
 
-Note = Callable[[str], None]
 _LATEST = "@latest"
 
 
@@ -57,7 +57,7 @@ def require_datastore(session: Session) -> None:
         session.client.datastores.get(name)
 
 
-def require_compute(session: Session, note: Note, *, may_create: bool) -> None:
+def require_compute(session: Session, progress: Progress, *, may_create: bool) -> None:
     """Look the cluster up, and make it when missing, if that is allowed.
 
     Raises
@@ -70,7 +70,7 @@ def require_compute(session: Session, note: Note, *, may_create: bool) -> None:
         return
     if not may_create:
         raise RemoteError(f"compute {name}: not found", hint="without --no-create-compute it is made; or serverless")
-    _make_cluster(session, note)
+    _make_cluster(session, progress)
 
 
 def find_cluster(session: Session) -> AmlCompute | None:
@@ -95,13 +95,13 @@ def find_cluster(session: Session) -> AmlCompute | None:
     return found
 
 
-def _make_cluster(session: Session, note: Note) -> None:
+def _make_cluster(session: Session, progress: Progress) -> None:
     from azure.ai.ml.entities import AmlCompute
 
     azure = session.azure
-    note(
-        f"compute {azure.compute}: missing, making it: {azure.vm_size}, {azure.min_nodes} to {azure.max_nodes} nodes, "
-        f"idle {azure.idle_seconds} s"
+    progress.info(
+        f"submit: compute {azure.compute}: missing, making it: {azure.vm_size}, {azure.min_nodes} to "
+        f"{azure.max_nodes} nodes, idle {azure.idle_seconds} s"
     )
     cluster = AmlCompute(
         name=azure.compute,
@@ -114,7 +114,7 @@ def _make_cluster(session: Session, note: Note) -> None:
         session.client.compute.begin_create_or_update(cluster).result()
 
 
-def require_environment(session: Session, wanted: Environment, note: Note) -> str:
+def require_environment(session: Session, wanted: Environment, progress: Progress) -> str:
     """Look the environment up, make it when missing, and return its address."""
     from azure.ai.ml import load_environment
     from azure.core.exceptions import ResourceNotFoundError
@@ -124,7 +124,7 @@ def require_environment(session: Session, wanted: Environment, note: Note) -> st
         try:
             session.client.environments.get(environment.NAME, version=wanted.version)
         except ResourceNotFoundError:
-            note(f"environment {environment.NAME}:{wanted.version}: missing, making it")
+            progress.info(f"submit: environment {environment.NAME}:{wanted.version}: missing, making it")
             definition = {"name": environment.NAME, "version": wanted.version, **wanted.definition()}
             session.client.environments.create_or_update(load_environment(_as_file(definition)))
     return address

@@ -14,7 +14,7 @@ from pdm_cli.azure.job_status import CANCELLED, COMPLETED, FAILED, JobState, Ste
 from pdm_cli.azure.log_tail import Tail, last_error
 from pdm_cli.azure.retry import PATIENCE_SECONDS, RETRY_AFTER
 from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
-from pdm_cli.pipeline.progress import Progress
+from pdm_cli.progress import Progress
 
 if TYPE_CHECKING:
     from pdm_cli.azure.client import Session
@@ -154,7 +154,7 @@ def describe_end(state: JobState, ends: dict[str, str]) -> PdmError:
 
 
 def _tell_on(screen: Progress) -> TellLine:
-    return lambda step, line: screen.say(f"{step} | {line}" if step else f"| {line}")
+    return lambda step, line: screen.info(f"{step} | {line}" if step else f"| {line}")
 
 
 class _Watch:
@@ -230,7 +230,7 @@ class _Watch:
     def _tell_status(self, key: str, line: str) -> None:
         if self._told.get(key) != line:
             self._told[key] = line
-            self._screen.say(line)
+            self._screen.info(line)
 
     def _tell_log(self, part: StepState, *, is_step: bool) -> None:
         tail = self._tails.setdefault(part.name, Tail())

@@ -69,7 +69,7 @@ def _learn_and_foretell(folder: Path, *, settings: Settings, screen: Screen) -> 
 
     data, model, predictions = (str(folder / name) for name in ("data", "model", "predictions"))
     try:
-        metrics = run_stages(data, str(folder), settings=settings, screen=screen)
+        metrics = run_stages(data, str(folder), settings=settings, progress=screen)
     except NotEnoughData as error:
         # Few failures fell on this fleet: another one is easier to come by than other settings.
         error.hint = "give more --machines or --days, or another --fleet-seed"
@@ -78,7 +78,7 @@ def _learn_and_foretell(folder: Path, *, settings: Settings, screen: Screen) -> 
     since = datetime.fromisoformat(metrics["split"]["test_start"])
     settings = replace(settings, predict=PredictParams(since=since))
     stage = STAGES["predict"]
-    run_stage(stage, {"data": data, "model": model}, predictions, settings=settings, screen=screen)
+    run_stage(stage, {"data": data, "model": model}, predictions, settings=settings, progress=screen)
     return metrics, read_summary(stage, Path(predictions))
 
 
@@ -122,7 +122,7 @@ def make_data(folder: Path, *, machines: int, days: int, seed: int, screen: Scre
     from pdm_cli.pipeline.simulate import fleet_recipe, simulate_into
 
     if not manifest.reasons_to_redo(folder, fleet_recipe(machines=machines, days=days, seed=seed)):
-        screen.say(f"simulate: unchanged, kept {folder}")
+        screen.info(f"simulate: unchanged, kept {folder}")
         return
     output_folder.check_free(folder, overwrite=True, by="simulate")
-    simulate_into(folder, machines=machines, days=days, seed=seed, screen=screen)
+    simulate_into(folder, machines=machines, days=days, seed=seed, progress=screen)

@@ -34,7 +34,7 @@ def detect_anomalies(
     from pdm_cli.cli.render.summary import draw_summary
     from pdm_cli.pipeline.runner import execute
 
-    summary = execute(_STAGE, {"prepared": prepared}, out, settings=settings, screen=screen, overwrite=overwrite)
+    summary = execute(_STAGE, {"prepared": prepared}, out, settings=settings, progress=screen, overwrite=overwrite)
     payload = {**summary, "schema": "pdm.detect-anomalies/1", "out": out}
     screen.result(payload, lambda: [*draw_summary(_STAGE, summary), out])
     if summary["causal"]:

@@ -40,12 +40,12 @@ def evaluate(
     folders = check_inputs(STAGES["predict"], {"data": data, "model": model})
     loaded = bundle.load(folders["model"])
     with tempfile.TemporaryDirectory(prefix="pdm-evaluate-") as work:
-        forecast = make_forecast(loaded, folders["data"], Path(work), settings=settings, screen=screen)
+        forecast = make_forecast(loaded, folders["data"], Path(work), settings=settings, progress=screen)
         metrics = _score(loaded, forecast, screen)
     failing = [gate for gate in gates if gate.fails(metrics)]
     for gate in gates:
         if gate not in failing:
-            screen.say(f"evaluate: passes --fail-on {_tell(gate, metrics)}")
+            screen.info(f"evaluate: passes --fail-on {_tell(gate, metrics)}")
     # With --json stdout is one object: that of the error, which then holds the metrics.
     if not (failing and screen.as_json):
         screen.result(metrics, lambda: draw_metrics(metrics))

@@ -69,7 +69,7 @@ def explain(
         known = ", ".join(loaded.model.components)
         raise DataError(f"--component {component}: not in the model", hint=f"the model knows {known}")
     with tempfile.TemporaryDirectory(prefix="pdm-explain-") as work:
-        forecast = make_forecast(loaded, folders["data"], Path(work), settings=settings, screen=screen)
+        forecast = make_forecast(loaded, folders["data"], Path(work), settings=settings, progress=screen)
     row = _find_row(loaded, forecast, machine, time_us, screen)
     payload = {
         "schema": "pdm.explain/1",

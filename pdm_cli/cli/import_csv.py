@@ -108,7 +108,7 @@ def import_csv(
         summary = work.run(partial)
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / SUMMARY).write_text(text + "\n", encoding="utf-8")
-    screen.say(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
+    screen.info(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
     warn_of_lacks(target, settings, screen)
     screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
     if list_files(target, TELEMETRY) and list_files(target, FAILURES):
@@ -180,7 +180,7 @@ class _Import:
                 order = find_order(survey, self._surveys)
             has_zone = bool(survey.time) and find_zone(survey)
             if has_zone:
-                self._screen.say(f"import: {survey.name}: stamps carry a time zone and are converted to UTC")
+                self._screen.info(f"import: {survey.name}: stamps carry a time zone and are converted to UTC")
             numbers = set(survey.numbers())
             self._warn_of_mixed(survey)
             if (old := self._old.get(survey.table.name)) is not None:
@@ -296,7 +296,7 @@ class _Meter:
 @contextmanager
 def _progress(screen: Screen, what: str, surveys: Sequence[TableSurvey]) -> Iterator[Callable[[int], None]]:
     total = sum(file.path.stat().st_size for survey in surveys for file in survey.files)
-    with screen.progress(what, total // _MEGABYTE) as advance:
+    with screen.track(what, total // _MEGABYTE) as advance:
         yield _Meter(advance)
 
 

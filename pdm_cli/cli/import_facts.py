@@ -30,8 +30,8 @@ def warn_of_lacks(target: Path, settings: Settings, screen: Screen) -> None:
         f'{name} = "{value}"' for name, value in asdict(settings.columns).items() if value not in (plain[name], ())
     ]
     if named and find_config(None, os.environ, Path()) is None:
-        screen.say("import: the other commands need these names, too; in pdm-cli.toml they are there for all of them:")
-        screen.say("\n".join(["[columns]", *named]))
+        screen.info("import: the other commands need these names, too; in pdm-cli.toml they are there for all of them:")
+        screen.info("\n".join(["[columns]", *named]))
 
 
 def describe_table(

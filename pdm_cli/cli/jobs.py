@@ -120,7 +120,7 @@ def logs(
         state = wait_for(session, job, timeout=None, screen=screen)
     texts = _steady(partial(_read_logs, session, state, step), screen)
     if not any(texts.values()):
-        screen.say(f"{job}: {state.status}, nothing printed")
+        screen.info(f"{job}: {state.status}, nothing printed")
     payload = {"schema": "pdm.logs/1", "name": job, "status": state.status, "logs": texts}
     with_names = bool(state.steps) and not step
     screen.result(payload, lambda: _draw_logs(texts, with_names=with_names))

@@ -35,7 +35,7 @@ def predict(
 
     check_wanted(settings.predict)
     inputs = {"data": data, "model": model}
-    summary = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
+    summary = execute(_STAGE, inputs, out, settings=settings, progress=screen, overwrite=overwrite)
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
     if summary["worklist"]:
         first = summary["worklist"][0]

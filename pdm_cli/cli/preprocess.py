@@ -31,6 +31,6 @@ def preprocess(
     from pdm_cli.cli.render.summary import draw_summary
     from pdm_cli.pipeline.runner import execute
 
-    quality = execute(_STAGE, {"data": data}, out, settings=settings, screen=screen, overwrite=overwrite)
+    quality = execute(_STAGE, {"data": data}, out, settings=settings, progress=screen, overwrite=overwrite)
     screen.result({**quality, "schema": "pdm.preprocess/1", "out": out}, lambda: [*draw_summary(_STAGE, quality), out])
     screen.suggest("pdm", "detect-anomalies", "--prepared", out, "--out", "anomalies")

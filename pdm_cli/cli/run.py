@@ -37,7 +37,7 @@ def run(
     """
     from pdm_cli.cli.render.results import draw_metrics
 
-    metrics = run_stages(data, out, settings=settings, screen=screen, force=force)
+    metrics = run_stages(data, out, settings=settings, progress=screen, force=force)
     model = str(Path(out) / STAGES["train"].folder)
     screen.result({**metrics, "out": model}, lambda: [*draw_metrics(metrics), model])
     screen.suggest("pdm", "predict", "--data", data, "--model", model, "--out", "predictions")

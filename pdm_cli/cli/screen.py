@@ -57,14 +57,10 @@ class Screen:
         """Return a screen that does what either was asked to."""
         return Screen(*(mine or its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Tell what is going on."""
         if not self.quiet:
             self._print_error_line(text)
-
-    def tell(self, command: str) -> Callable[[str], None]:
-        """Return a function that says lines in a command's name."""
-        return lambda text: self.say(f"{command}: {text}")
 
     def detail(self, text: str) -> None:
         """Tell what only ``-v`` wants to know."""
@@ -74,7 +70,7 @@ class Screen:
     def suggest(self, *words: object) -> None:
         """Tell a user at a terminal the command that usually comes next; scripts know by themselves."""
         if self.is_live:
-            self.say(f"next: {shlex.join(map(str, words))}")
+            self.info(f"next: {shlex.join(map(str, words))}")
 
     def warn(self, text: str) -> None:
         """Tell what the user should know but need not act on."""
@@ -123,13 +119,13 @@ class Screen:
         print(text, flush=True)  # noqa: T201 - the one printer
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show how far long work has come: a bar on a terminal, now and then a line elsewhere.
 
         Parameters
         ----------
-        what : str
-            What is being done.
+        label : str
+            Name of the work.
         total : int
             Units of work.
 
@@ -139,13 +135,13 @@ class Screen:
             To be called with the units just done.
         """
         if not self.is_live:
-            yield self._plain_progress(what, total)
+            yield self._plain_progress(label, total)
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=_console(sys.stderr), transient=True) as bar:
-            task = bar.add_task(what, total=total)
+            task = bar.add_task(label, total=total)
             yield lambda done: bar.advance(task, done)
 
     def _plain_progress(self, what: str, total: int) -> Callable[[int], None]:
@@ -157,7 +153,7 @@ class Screen:
             finished += done
             if finished < total and time.monotonic() - told >= _SECONDS_BETWEEN_LINES:
                 told = time.monotonic()
-                self.say(f"{what}: {finished:,} of {total:,}")
+                self.info(f"{what}: {finished:,} of {total:,}")
 
         return advance
 

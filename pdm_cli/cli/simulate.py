@@ -45,7 +45,7 @@ def simulate(
 
     target = local_folder("out", out)
     output_folder.check_free(target, overwrite=overwrite, by="simulate")
-    summary = simulate_into(target, machines=machines, days=days, seed=seed, screen=screen)
+    summary = simulate_into(target, machines=machines, days=days, seed=seed, progress=screen)
     screen.result({**summary, "out": out}, lambda: [*_draw(summary), out])
     screen.suggest("pdm", "run", "--data", out, "--out", "work")
 

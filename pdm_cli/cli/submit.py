@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,7 +164,7 @@ class _After:
             # At once: a script that is ended while it waits still knows the name.
             screen.result(facts, lambda: [job.name])
         if not self.is_waiting:
-            screen.say(f"submitted; pdm fetch-results {job.name} --out {call.out or 'FOLDER'} --wait gets the results")
+            screen.info(f"submitted; pdm fetch-results {job.name} --out {call.out or 'FOLDER'} --wait gets the results")
             return
         from pdm_cli.azure.fetch import fetch_job
         from pdm_cli.azure.register import register_job
@@ -174,7 +174,7 @@ class _After:
         with suppress(JobFailed, JobCancelled) if call.out else nullcontext():
             wait_for(session, job.name, timeout=self.timeout, screen=screen, out=call.out)
         if not call.out:
-            screen.say(f"completed; pdm fetch-results {job.name} --out FOLDER gets the results")
+            screen.info(f"completed; pdm fetch-results {job.name} --out FOLDER gets the results")
         if call.out:
             fetch_job(session, job.name, call.out, overwrite=call.overwrite, screen=screen)
         if self.register:
@@ -202,7 +202,7 @@ def _submit(
     elif found.content == job.content():
         if not fetches:
             _refuse_ended(job.name, found.status)
-        screen.say(f"submit: {job.name} was submitted before with the same content: nothing is sent")
+        screen.info(f"submit: {job.name} was submitted before with the same content: nothing is sent")
         url, outputs = found.url, {name: found.outputs.get(name, "") for name in job.outputs()}
     else:
         raise UsageError(
@@ -254,23 +254,24 @@ def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_creat
     from pdm_cli.azure.submit import require_compute, require_datastore, require_environment, send
     from pdm_cli.azure.upload import staged
 
-    note = screen.tell("submit")
     require_datastore(session)
-    require_compute(session, note, may_create=may_create)
-    environment = require_environment(session, order.environment, note)
-    job = _claim_places(session, job, note)
+    require_compute(session, screen, may_create=may_create)
+    environment = require_environment(session, order.environment, screen)
+    job = _claim_places(session, job, screen)
     uploads = order.uploads()
     for port, upload in uploads.items():
-        note(f"--{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there")
+        screen.info(
+            f"submit: --{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there"
+        )
     with staged(uploads) as folders:
         code = _stage_code()
         document = make_document(job, paths=order.paths(folders), code=code, environment=environment)
         url = send(session, document)
-    note(f"{job.name}: {url}")
+    screen.info(f"submit: {job.name}: {url}")
     return url, job.outputs()
 
 
-def _claim_places(session: Session, job: Job, note: Callable[[str], None]) -> Job:
+def _claim_places(session: Session, job: Job, screen: Screen) -> Job:
     """Return the job with places to write to that no other job writes to meanwhile."""
     from pdm_cli.azure.output_claims import claim
 
@@ -283,7 +284,7 @@ def _claim_places(session: Session, job: Job, note: Callable[[str], None]) -> Jo
         holder, reason = "", error.message
     if holder is None:
         return job
-    note(f"no step is reused, and the results get a place of their own: {reason}")
+    screen.info(f"submit: no step is reused, and the results get a place of their own: {reason}")
     return replace(job, has_own_place=True)
 
 
@@ -327,5 +328,5 @@ def _show_plan(order: Order, screen: Screen) -> None:
         if upload.has_others():
             screen.warn(f"--{port}: az ml job create -f sends all of {upload.folder}; pdm submit only what is listed")
     for line in tell_plan(plan):
-        screen.say(line)
+        screen.info(line)
     screen.result({"schema": "pdm.submit-plan/1", "job": document, **plan}, lambda: [draw_document(document)])

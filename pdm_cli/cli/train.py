@@ -37,5 +37,5 @@ def train(
     from pdm_cli.pipeline.runner import execute
 
     inputs = {"prepared": prepared, "anomalies": anomalies}
-    metrics = execute(_STAGE, inputs, out, settings=settings, screen=screen, overwrite=overwrite)
+    metrics = execute(_STAGE, inputs, out, settings=settings, progress=screen, overwrite=overwrite)
     screen.result({**metrics, "out": out}, lambda: [*draw_summary(_STAGE, metrics), out])

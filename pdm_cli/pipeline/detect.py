@@ -67,7 +67,7 @@ def _write(
     with (
         parquet.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
         parquet.TableWriter(task.out / UNJUDGED.file) as rest,
-        task.screen.progress("detect-anomalies: machines", _count_machines(path)) as advance,
+        task.progress.track("detect-anomalies: machines", _count_machines(path)) as advance,
     ):
         for anomalies, unjudged, found in results:
             _refuse_unjudged(found, strict=params.strict)

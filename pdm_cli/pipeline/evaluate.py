@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import NotEnoughData
-from pdm_cli.pipeline.progress import Progress
+from pdm_cli.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pdm_cli.pipeline.score import Forecast
 
 
-def _score(loaded: Bundle, forecast: Forecast, screen: Progress) -> dict[str, Any]:
+def _score(loaded: Bundle, forecast: Forecast, progress: Progress) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli.evaluation.evaluate import PredictedSpan, judge_span
@@ -30,8 +30,8 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Progress) -> dict[str, An
 
     recipe, context, components = loaded.recipe, forecast.context, loaded.model.components
     instants = context.instants
-    failures = _find_failures(context.sources, components, screen)
-    rows = _unseen_rows(loaded, instants, screen)
+    failures = _find_failures(context.sources, components, progress)
+    rows = _unseen_rows(loaded, instants, progress)
     lead, ends = recipe.settings.labels, last_stamps(context.sources.telemetry)
     labels = label_failures(instants, failures, components, ends=ends, params=lead)
     if np.isnan(labels[rows]).all():
@@ -60,13 +60,13 @@ def _score(loaded: Bundle, forecast: Forecast, screen: Progress) -> dict[str, An
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, span)}
 
 
-def _find_failures(sources: Sources, components: Sequence[str], screen: Progress) -> pd.DataFrame:
+def _find_failures(sources: Sources, components: Sequence[str], progress: Progress) -> pd.DataFrame:
     if "failures" not in sources.events:
         raise NotEnoughData("failures.parquet: evaluate needs the failures that came", hint="give their log")
     failures = sources.events["failures"].rename(columns={"kind": "failure"})
     strangers = sorted(set(failures["failure"]) - set(components))
     if strangers:
-        screen.say(f"evaluate: failures of {', '.join(strangers)} are left out: the model does not know of them")
+        progress.info(f"evaluate: ignoring failures of {', '.join(strangers)}, which the model does not predict")
     return failures
 
 
@@ -86,7 +86,7 @@ def _describe_split(loaded: Bundle, span: PredictedSpan) -> dict[str, Any]:
     }
 
 
-def _unseen_rows(loaded: Bundle, instants: Any, screen: Progress) -> NDArray[np.bool_]:
+def _unseen_rows(loaded: Bundle, instants: Any, progress: Progress) -> NDArray[np.bool_]:
     """Return the rows that the model has not learned from."""
     import numpy as np
 
@@ -100,11 +100,12 @@ def _unseen_rows(loaded: Bundle, instants: Any, screen: Progress) -> NDArray[np.
     rows = np.ones(len(instants.times), np.bool_)
     if is_trained.any() and not is_trained.all() and split != "time":
         rows = ~is_trained[instants.codes] & (is_later if split == "both" else True)
-        screen.say(f"evaluate: only the {(~is_trained).sum():,} machines that the model was not trained on are scored")
+        count = int((~is_trained).sum())
+        progress.info(f"evaluate: scoring only the {count:,} machines that the model was not trained on")
     elif is_trained.any():
         rows = is_later
         since = trained["test_start"] if start > cutoff else trained["cutoff"]
-        screen.say(f"evaluate: machines of the training are in the data: only rows from {since} UTC on are scored")
+        progress.info(f"evaluate: the data includes machines of the training: scoring only rows from {since} UTC on")
     if not rows.any():
         raise NotEnoughData(
             "telemetry.parquet: no row that the model has not seen: it knows its machines up to "

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError
-from pdm_cli.pipeline.progress import Progress
+from pdm_cli.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ _SPAN_HOURS = 6
 _MOST_MACHINES = 5
 
 
-def _find_row(loaded: Bundle, forecast: Forecast, machine: str, time_us: int | None, screen: Progress) -> int:
+def _find_row(loaded: Bundle, forecast: Forecast, machine: str, time_us: int | None, progress: Progress) -> int:
     """Return the machine's last row until a time, or of all, and say so where the time lies between rows."""
     from pdm_cli.scoring.explanation import row_until
     from pdm_cli.timestamps import US_PER_HOUR, show
@@ -45,7 +45,7 @@ def _find_row(loaded: Bundle, forecast: Forecast, machine: str, time_us: int | N
         )
     taken = int(instants.times[row])
     if taken != wanted:
-        screen.say(f"explain: nothing is foretold at {show(wanted)}; the last before it, {show(taken)} UTC, is taken")
+        progress.info(f"explain: no prediction at {show(wanted)}; using the last one before it, {show(taken)} UTC")
     return row
 
 

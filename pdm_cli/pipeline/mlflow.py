@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pdm_cli.pipeline.progress import Progress
+from pdm_cli.progress import Progress
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 # The second one only for workspaces of Azure ML.
@@ -33,7 +33,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.\- :/]")
 _LONGEST_REASON = 200
 
 
-def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping[str, Any], screen: Progress) -> None:
+def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping[str, Any], progress: Progress) -> None:
     """Log parameters, metrics and files of a finished training; whatever goes wrong is a warning.
 
     Parameters
@@ -44,7 +44,7 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
         As in ``metrics.json``.
     parameters : mapping
         Section to its settings.
-    screen : Progress
+    progress : Progress
         For the warning.
     """
     if not os.environ.get(VARIABLE):
@@ -53,7 +53,7 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
     if lacking:
         # In a job the packages are those of the machine that it was submitted from.
         place = "" if lacking == _PACKAGES[:1] else " where jobs are submitted"
-        screen.warn(f"{VARIABLE} is set, but not logged to: MLflow is missing; pip install {' '.join(lacking)}{place}")
+        progress.warn(f"{VARIABLE} is set, but MLflow is not installed: pip install {' '.join(lacking)}{place}")
         return
     for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
@@ -65,7 +65,7 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
         with _quietly():
             _log(given, numbers, files)
     except Exception as error:  # noqa: BLE001 - a server's trouble, of whatever kind, must not cost a training
-        screen.warn(_not_logged(error))
+        progress.warn(_not_logged(error))
 
 
 def _lacking(address: str) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def foretell(task: Task) -> dict[str, Any]:
         "end": show(int(times.max())),
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": episodes,
-        **find_amiss(loaded, forecast, task.screen),
+        **find_amiss(loaded, forecast, task.progress),
         "worklist": as_records(worklist),
         "nearest": as_records(look_nearest(loaded, forecast, worklist)),
         "drift_rows": len(looked_at),
@@ -67,13 +67,13 @@ def _make_forecast(task: Task, loaded: Bundle) -> Forecast:
 
     work, until = task.out / "work", task.settings.predict.until
     work.mkdir()
-    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, screen=task.screen)
+    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, progress=task.progress)
     shutil.rmtree(work)
     if until is None:
         return forecast
     end = int(forecast.context.instants.times.max())
     if microseconds(until) > end:
-        task.screen.warn(
+        task.progress.warn(
             f"--until {show(microseconds(until))}: the telemetry ends {show(end)}; the work list is of then"
         )
     return cut_forecast(forecast, microseconds(until))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ class Made:
     phase_us: int
 
 
-def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], None]) -> tuple[Sources, Made]:
+def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> tuple[Sources, Made]:
     """Read all tables that are there.
 
     Parameters
     ----------
     prepared, anomalies : Path
         Output folders of ``pdm preprocess`` and ``pdm detect-anomalies``.
-    note : callable
-        Told in one line if the anomalies are of no use as features.
+    progress : Progress
+        Gets a line if the anomalies cannot become features.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], N
         if (prepared / table.file).is_file()
     }
     if anomalies is not None:
-        found, detect = _read_anomalies(anomalies, prepared, note)
+        found, detect = _read_anomalies(anomalies, prepared, progress)
         if found is not None:
             events["anomalies"] = found
             sections["detect"] = detect
@@ -81,7 +81,7 @@ def read_sources(prepared: Path, anomalies: Path | None, note: Callable[[str], N
 
 
 def _read_anomalies(
-    folder: Path, prepared: Path, note: Callable[[str], None]
+    folder: Path, prepared: Path, progress: Progress
 ) -> tuple[Any, dict[str, Any]] | tuple[None, dict[str, Any]]:
     from pdm_cli.io import manifest, parquet
     from pdm_cli.schema import ANOMALIES, TELEMETRY
@@ -97,6 +97,6 @@ def _read_anomalies(
             )
     metadata = parquet.read_metadata(path)
     if metadata.get("causal") != "true":
-        note("the anomalies were found with the whole series in view; they are not features")
+        progress.info("anomalies.parquet: found with the whole series in view, so not used as features")
         return None, {}
     return parquet.read_frame(path).rename(columns={"sensor": "kind"}), json.loads(metadata.get("settings", "{}"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, UsageError
-from pdm_cli.pipeline.progress import Progress
+from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import show_count
 
@@ -34,11 +34,11 @@ def prepare(task: Task) -> dict[str, Any]:
     raw = RawTelemetry(task.inputs["data"], settings.columns, settings.preprocess)
     check_ranges(raw, settings)
     raw.check_texts()
-    _warn_of_others(task.inputs["data"], task.screen)
+    _warn_of_others(task.inputs["data"], task.progress)
     quality = prepare_scanned(task, raw, raw.scan())
     # Not where a model foretells: it learns from none of them.
-    _warn_of_lookalikes(quality["components"], task.screen)
-    _warn_of_unseen(quality, task.screen)
+    _warn_of_lookalikes(quality["components"], task.progress)
+    _warn_of_unseen(quality, task.progress)
     return quality
 
 
@@ -77,7 +77,7 @@ def _warn_of_texts(task: Task, raw: RawTelemetry) -> None:
     """Name columns of text that nobody chose to leave out: a sensor may be lost for a single word in it."""
     texts = [name for name in raw.ignored if raw.type_of(name) == "a text"]
     if texts and not task.settings.columns.sensors:
-        task.screen.warn(
+        task.progress.warn(
             f"telemetry.parquet: no sensors, for they hold text: {', '.join(texts)}; if one is a sensor, make it a "
             "number, e.g. pandas.to_numeric(…); --sensors names those to use"
         )
@@ -110,7 +110,7 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     with (
         TableWriter(task.out / TELEMETRY.file, metadata) as telemetry,
         TableWriter(task.out / FEATURES.file, metadata) as features,
-        task.screen.progress("preprocess: machines", len(scan.rows)) as advance,
+        task.progress.track("preprocess: machines", len(scan.rows)) as advance,
     ):
         for batch in raw.batches(scan, task.out):
             clean = clean_telemetry(
@@ -158,21 +158,21 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
     return written
 
 
-def _warn_of_lookalikes(components: dict[str, int], screen: Progress) -> None:
+def _warn_of_lookalikes(components: dict[str, int], progress: Progress) -> None:
     """Tell components that may be one and the same: nobody else would, and each would be learned by itself."""
     from pdm_cli.preparation.spelling import find_lookalikes
 
     found = find_lookalikes(components)
     for rare, common in found[:_MOST_LOOKALIKES]:
-        screen.warn(
+        progress.warn(
             f"failures.parquet: {rare!r} ({show_count(components[rare], 'failure')}) and {common!r} "
             f"({components[common]:,}) are taken as two components; if they are one, give it one name"
         )
     if len(found) > _MOST_LOOKALIKES:
-        screen.warn(f"failures.parquet: {len(found) - _MOST_LOOKALIKES:,} pairs more like these")
+        progress.warn(f"failures.parquet: {len(found) - _MOST_LOOKALIKES:,} pairs more like these")
 
 
-def _warn_of_unseen(quality: dict[str, Any], screen: Progress) -> None:
+def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
     """Tell failures that no reading leads up to: a model can learn nothing from them."""
     from pdm_cli.preparation.quality import Finding
 
@@ -181,13 +181,13 @@ def _warn_of_unseen(quality: dict[str, Any], screen: Progress) -> None:
         finding = Finding(**quality["findings"][f"failures_{side}_telemetry"])
         if finding.count:
             told = finding.told(f"of {total:,} failures {side} the machine's telemetry")
-            screen.warn(
+            progress.warn(
                 f"failures.parquet: {told}: nothing can be learned from them; is the telemetry whole, and do both "
                 "go by the same clock?"
             )
 
 
-def _warn_of_others(folder: Path, screen: Progress) -> None:
+def _warn_of_others(folder: Path, progress: Progress) -> None:
     """Tell files whose names are nearly those of tables that are not there: nobody else would."""
     from difflib import get_close_matches
 
@@ -199,7 +199,7 @@ def _warn_of_others(folder: Path, screen: Progress) -> None:
         near = get_close_matches(path.stem.lower(), lacking, n=1, cutoff=0.75)
         if near and path.suffix in (".parquet", ".csv"):
             way_out = f"did you mean {near[0]}.parquet?" if path.suffix == ".parquet" else "pdm import reads CSV files"
-            screen.warn(f"not read: {path.name} ({way_out})")
+            progress.warn(f"not read: {path.name} ({way_out})")
 
 
 def _warn_of_mixed_zones(task: Task) -> None:
@@ -208,7 +208,7 @@ def _warn_of_mixed_zones(task: Task) -> None:
     carrying, without = tables_by_zone(task.inputs["data"], task.settings.columns)
     if carrying and without:
         zone = task.settings.preprocess.timezone
-        task.screen.warn(
+        task.progress.warn(
             f"stamps of {', '.join(carrying)} carry a time zone, those of {', '.join(without)} do not: "
             f"they are taken as {zone} (--timezone)"
         )
@@ -266,4 +266,4 @@ def _refuse_unknown(
         hint = f"{way_out}--on-unknown-machine drop leaves them out"
         raise DataError(f"{file}: {told}", hint=hint, **unknown.as_dict())
     if not is_known.any():
-        task.screen.warn(f"{file}: {told}; all events are left out")
+        task.progress.warn(f"{file}: {told}; all events are left out")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pdm_cli.errors import UsageError
-from pdm_cli.pipeline.progress import Progress
 from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage
+from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
 
 
-def run_stages(data: str, out: str, *, settings: Settings, screen: Progress, force: bool = False) -> dict[str, Any]:
+def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, force: bool = False) -> dict[str, Any]:
     """Run or keep each stage and return the summary of the last, the metrics.
 
     Parameters
@@ -22,7 +22,7 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Progress, for
         Folder of raw tables.
     out : str
         Folder that gets one folder a stage.
-    settings, screen
+    settings, progress
         As for a single stage.
     force : bool
         Keep nothing.
@@ -42,11 +42,11 @@ def run_stages(data: str, out: str, *, settings: Settings, screen: Progress, for
     for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
         # With --force nothing that is finished now would be kept.
-        with _tell_finished([] if force else [name for name in folders if name != "data"], screen):
-            run_stage(stage, folders, target, settings=settings, screen=screen, force=force)
+        with _tell_finished([] if force else [name for name in folders if name != "data"], progress):
+            run_stage(stage, folders, target, settings=settings, progress=progress, force=force)
         folders[stage.folder] = target
         if stage.command == "preprocess":
-            _tell_findings(read_summary(stage, Path(target)), target, screen)
+            _tell_findings(read_summary(stage, Path(target)), target, progress)
     return read_summary(STAGES["train"], Path(folders["model"]))
 
 
@@ -70,13 +70,13 @@ def check_parent(out: str) -> None:
 
 
 @contextmanager
-def _tell_finished(finished: list[str], screen: Progress) -> Iterator[None]:
+def _tell_finished(finished: list[str], progress: Progress) -> Iterator[None]:
     """Say, where a signal ends a stage, which ones need not run again."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         if finished:
-            screen.say(f"{' and '.join(finished)} finished: the same command goes on from there")
+            progress.info(f"{' and '.join(finished)} finished; run the same command again to resume")
         raise
 
 
@@ -98,12 +98,12 @@ def _check_early(data: str, settings: Settings) -> None:
         choose_components(failures["failure"], settings.train)
 
 
-def _tell_findings(quality: dict[str, Any], target: str, screen: Progress) -> None:
+def _tell_findings(quality: dict[str, Any], target: str, progress: Progress) -> None:
     from pdm_cli.report.wording import tell_findings
 
     for line in tell_findings(quality):
-        screen.say(f"preprocess: {line}")
-    screen.detail(f"preprocess: all findings are in {target}/{STAGES['preprocess'].summary}")
+        progress.info(f"preprocess: {line}")
+    progress.detail(f"preprocess: all findings are in {target}/{STAGES['preprocess'].summary}")
 
 
 def run_stage(
@@ -112,7 +112,7 @@ def run_stage(
     target: str,
     *,
     settings: Settings,
-    screen: Progress,
+    progress: Progress,
     force: bool = False,
 ) -> None:
     """Run one stage, unless its output folder holds what it would make.
@@ -125,7 +125,7 @@ def run_stage(
         Port to folder.
     target : str
         Output folder.
-    settings, screen, force
+    settings, progress, force
         As in :func:`run_stages`.
     """
     from pdm_cli.io import manifest
@@ -136,8 +136,8 @@ def run_stage(
     recipe = make_recipe(stage, checked, complete_settings(stage, checked, settings))
     reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), recipe)
     if not reasons:
-        screen.say(f"{stage.command}: unchanged, kept {target}")
+        progress.info(f"{stage.command}: unchanged, kept {target}")
         return
-    screen.say(f"{stage.command}: {', '.join(reasons)}")
+    progress.info(f"{stage.command}: {', '.join(reasons)}")
     # What this stage wrote before is its own to replace.
-    execute(stage, inputs, target, settings=settings, screen=screen, overwrite=True)
+    execute(stage, inputs, target, settings=settings, progress=progress, overwrite=True)

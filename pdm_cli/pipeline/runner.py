@@ -15,8 +15,8 @@ from pdm_cli.io import manifest
 from pdm_cli.io.folders import list_files
 from pdm_cli.pipeline.mlflow import track_training
 from pdm_cli.pipeline.ports import check_port
-from pdm_cli.pipeline.progress import Progress
 from pdm_cli.pipeline.stages import Port, Stage
+from pdm_cli.progress import Progress
 from pdm_cli.settings.load import has_effect
 from pdm_cli.settings.model import Settings
 
@@ -33,7 +33,7 @@ class Task:
         Empty folder to write in.
     settings : Settings
         All settings.
-    screen : Progress
+    progress : Progress
         For progress and warnings.
     key : str
         The same for the same inputs, versions, code and settings, save the late ones of the stage.
@@ -42,7 +42,7 @@ class Task:
     inputs: dict[str, Path]
     out: Path
     settings: Settings
-    screen: Progress
+    progress: Progress
     key: str = ""
 
 
@@ -52,7 +52,7 @@ def execute(
     out: str,
     *,
     settings: Settings,
-    screen: Progress,
+    progress: Progress,
     overwrite: bool,
 ) -> dict[str, Any]:
     """Run a stage and return its summary, which is also in the output folder.
@@ -65,7 +65,7 @@ def execute(
         Port to folder; ``None`` where a port that can be done without is not given.
     out : str
         Output folder.
-    settings, screen
+    settings, progress
         Passed on to the work.
     overwrite : bool
         Replace what pdm wrote there before.
@@ -89,15 +89,15 @@ def execute(
     work = _find(stage.work)
     start = time.monotonic()
     with output_folder.output_folder(target, recipe) as partial:
-        summary: dict[str, Any] = work(Task(folders, partial, settings, screen, recipe.key(but_for=stage.late)))
+        summary: dict[str, Any] = work(Task(folders, partial, settings, progress, recipe.key(but_for=stage.late)))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
         if stage.has_report:
             _write_report(partial, recipe)
     if stage.is_tracked:
-        track_training(target, summary, recipe.parameters, screen)
+        track_training(target, summary, recipe.parameters, progress)
     seen = f", with {REPORT_FILE} to look at" if stage.has_report else ""
-    screen.say(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s{seen}")
+    progress.info(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s{seen}")
     return summary
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pdm_cli.io.bundle import Bundle, Recipe
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.io.scan import TelemetryScan
-    from pdm_cli.pipeline.progress import Progress
+    from pdm_cli.progress import Progress
 
 # Of more kinds of event than this only the first are named.
 _MOST_NAMES = 5
@@ -48,7 +48,7 @@ class Forecast:
     alerts: NDArray[np.bool_]
 
 
-def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings, screen: Progress) -> Forecast:
+def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progress: Progress) -> Forecast:
     """Prepare the raw tables, find anomalies and make the features as for the training, and foretell.
 
     Parameters
@@ -61,7 +61,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
         Empty folder for what is made on the way.
     settings : Settings
         Names of columns, and as far as the user gave it, how bad data is dealt with.
-    screen : Progress
+    progress : Progress
         For progress.
 
     Raises
@@ -87,11 +87,11 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     _check_step(recipe, scan)
     prepared, anomalies = work / "prepared", work / "anomalies"
     prepared.mkdir()
-    prepare_scanned(Task({"data": data}, prepared, as_trained, screen), raw, scan)
+    prepare_scanned(Task({"data": data}, prepared, as_trained, progress), raw, scan)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
-        detect(Task({"prepared": prepared}, anomalies, as_trained, screen))
-    sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, screen.tell("predict"))
+        detect(Task({"prepared": prepared}, anomalies, as_trained, progress))
+    sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, progress)
     # Tables that the model has not seen tell it nothing.
     known = {name: events for name, events in sources.events.items() if name in recipe.tables}
     machines = sources.machines if "machines" in recipe.tables else None
@@ -99,7 +99,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     telemetry = sources.telemetry[[MACHINE, TIME, *recipe.sensors]]
     sources = replace(sources, telemetry=telemetry, events=known, machines=machines)
     _check_attributes(recipe, machines)
-    _warn_of_strangers(recipe, sources, screen)
+    _warn_of_strangers(recipe, sources, progress)
     context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
     table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
     probabilities = bundle.model.foretell(table)
@@ -253,7 +253,7 @@ def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
             )
 
 
-def _warn_of_strangers(recipe: Recipe, sources: Sources, screen: Progress) -> None:
+def _warn_of_strangers(recipe: Recipe, sources: Sources, progress: Progress) -> None:
     """Tell kinds of event and categories that the model never saw, so that it has no feature of theirs."""
     from pdm_cli.schema import EVENT_TABLES, MACHINES
 
@@ -270,7 +270,7 @@ def _warn_of_strangers(recipe: Recipe, sources: Sources, screen: Progress) -> No
         ]
     told = [f"{_few(names)} in {place}" for place, names in strange if names]
     if told:
-        screen.warn(f"never seen in the training, so the model cannot tell them apart: {'; '.join(told)}")
+        progress.warn(f"never seen in the training, so the model cannot tell them apart: {'; '.join(told)}")
 
 
 def _few(names: Sequence[str]) -> str:

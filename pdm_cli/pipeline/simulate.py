@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pdm_cli.pipeline.progress import Progress
+from pdm_cli.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,18 +30,20 @@ def fleet_recipe(*, machines: int, days: int, seed: int) -> Recipe:
     return manifest.Recipe("simulate", parameters, {}, manifest.library_versions(), manifest.code_hash())
 
 
-def simulate_into(folder: Path, *, machines: int, days: int, seed: int, screen: Progress) -> dict[str, Any]:
+def simulate_into(folder: Path, *, machines: int, days: int, seed: int, progress: Progress) -> dict[str, Any]:
     """Write a fleet and its manifest in the place of what pdm wrote to ``folder`` before, and return the summary."""
     from pdm_cli.io import output_folder
     from pdm_cli.text import show_count
 
     start = time.monotonic()
-    screen.say(f"simulate: {show_count(machines, 'machine')} for {show_count(days, 'day')}")
+    progress.info(f"simulate: {show_count(machines, 'machine')} for {show_count(days, 'day')}")
     recipe = fleet_recipe(machines=machines, days=days, seed=seed)
-    progress = screen.progress("simulate: machines", machines)
-    with output_folder.output_folder(folder, recipe) as partial, progress as advance:
+    with (
+        output_folder.output_folder(folder, recipe) as partial,
+        progress.track("simulate: machines", machines) as advance,
+    ):
         written = write_fleets(simulate_blocks(machines=machines, days=days, seed=seed), partial, advance=advance)
-    screen.say(f"simulate: wrote {folder} in {time.monotonic() - start:.1f} s")
+    progress.info(f"simulate: wrote {folder} in {time.monotonic() - start:.1f} s")
     return {"schema": "pdm.simulate/1", "machines": machines, "days": days, "seed": seed, **written}
 
 

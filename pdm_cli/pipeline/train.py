@@ -6,13 +6,11 @@ import functools
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError, TryAgain
-from pdm_cli.pipeline.progress import Progress
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import show_count
 
@@ -46,8 +44,8 @@ def fit(task: Task) -> dict[str, Any]:
     from pdm_cli.training.validate_settings import check_choices
 
     check_choices(task.settings.train)
-    clock = _Clock()
-    sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.screen.tell("train"))
+    clock = _StageTimer()
+    sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.progress)
     problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
     clock.lap("features")
     _guard(problem, made)
@@ -60,7 +58,7 @@ def fit(task: Task) -> dict[str, Any]:
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
     metrics = _test(task, problem, table, made)
     if not metrics["events"]["failures"]:
-        task.screen.warn(
+        task.progress.warn(
             "no failure could be judged in the test, which then tells little of the model: "
             f"{more_to_test_on(task.settings.train)}"
         )
@@ -93,7 +91,7 @@ def _test(task: Task, problem: Problem, table: FeatureTable, made: Made) -> dict
     return _judge(problem, model, span)
 
 
-class _Clock:
+class _StageTimer:
     """Seconds of each part of the work."""
 
     def __init__(self) -> None:
@@ -173,10 +171,7 @@ def _search(task: Task, problem: Problem) -> Training:
     from pdm_cli.pipeline.study_storage import count_trials, open_search_log
     from pdm_cli.training.train import train_model
 
-    note = task.screen.tell("train")
-    learn = functools.partial(
-        train_model, problem, clock=time.monotonic, note=note, follow=functools.partial(_follow, task.screen)
-    )
+    learn = functools.partial(train_model, problem, clock=time.monotonic, progress=task.progress)
     if problem.train.fast or problem.train.trials == 1:
         # A single trial needs no Optuna, which takes longer to import than many a fit.
         return learn(storage=None)
@@ -189,24 +184,14 @@ def _search(task: Task, problem: Problem) -> Training:
         # Whatever state the signal has left it in: telling must not stand in the way of leaving.
         with suppress(Exception):
             if storage is not None and (count := count_trials(storage)):
-                note(f"{show_count(count, 'finished trial')} kept: the same command goes on from there")
+                kept_trials = show_count(count, "finished trial")
+                task.progress.info(f"train: {kept_trials} kept; run the same command again to resume")
         raise
     except Exception as error:
         # What failed would fail again; what was stopped, or had no room on the disk or in memory, is worth taking up.
         if not isinstance(error, (TryAgain, OSError, MemoryError)):
             shutil.rmtree(kept, ignore_errors=True)
         raise
-
-
-@contextmanager
-def _follow(screen: Progress, trial: str, folds: int) -> Iterator[Callable[[int], None]]:
-    """Show a trial: a line, and on a terminal a bar of its folds below it."""
-    screen.say(f"train: {trial}")
-    if not screen.is_live:
-        yield lambda _: None
-        return
-    with screen.progress("folds", folds) as advance:
-        yield advance
 
 
 def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError
 from pdm_cli.models import Checkpoint, carry_on
+from pdm_cli.progress import Progress
 from pdm_cli.training.trials import Candidate, FoldResult, Search, State, Trial
 
 if TYPE_CHECKING:
     import optuna
 
-    from pdm_cli.models import Algorithm, Range
+    from pdm_cli.progress import Progress
+from pdm_cli.models import Algorithm, Range
 
-Note = Callable[[str], None]
 # Candidate, number of the trial and a checkpoint -> one result a fold.
 Evaluate = Callable[[Candidate, int, Checkpoint], Iterator[FoldResult]]
 
@@ -43,7 +44,7 @@ def search(
     seed: int,
     storage: Any,
     clock: Callable[[], float],
-    note: Note,
+    progress: Progress,
 ) -> Search:
     """Try candidates until there are enough trials or the time is over.
 
@@ -76,8 +77,8 @@ def search(
         not looked at for a single trial. It is for the caller to see that the data behind it are the same.
     clock : callable
         Returns seconds that never go back.
-    note : callable
-        Takes lines for the user.
+    progress : Progress
+        Gets a line where the search is resumed or cut short, or an algorithm fails.
 
     Raises
     ------
@@ -91,12 +92,12 @@ def search(
     if trials == 1:
         # Importing Optuna takes longer than many a fit.
         plain = _candidate(algorithms, next(iter(algorithms)), feature_sets[0])
-        return _result([_try(evaluate, plain, [], carry_on, lambda _: False, clock, note)], wanted=1, resumed=0)
+        return _result([_try(evaluate, plain, [], carry_on, lambda _: False, clock, progress)], wanted=1, resumed=0)
     study = _Study(algorithms, feature_sets, seed=seed, storage=storage)
     done = study.finished()[:trials]
     resumed = len(done)
     if resumed:
-        note(f"search resumed after {resumed} of {trials} trials")
+        progress.info(f"train: search resumed after {resumed} of {trials} trials")
     started = clock() - sum(trial.seconds for trial in done)
 
     def stop_if_spent() -> None:
@@ -108,11 +109,12 @@ def search(
             stop_if_spent()
             asked, candidate = study.ask(len(done))
             is_hopeless = _judge(asked, _first_complete(done), stop_if_spent)
-            trial = _try(evaluate, candidate, done, stop_if_spent, is_hopeless, clock, note)
+            trial = _try(evaluate, candidate, done, stop_if_spent, is_hopeless, clock, progress)
             done.append(trial)
             study.keep(asked, trial, gains=_gains(trial.folds, _first_complete(done)))
     except _BudgetSpent:
-        note(f"search cut short by --time-budget {budget_seconds:g} s after {len(done)} of {trials} trials")
+        after = f"after {len(done)} of {trials} trials"
+        progress.info(f"train: search cut short by --time-budget {budget_seconds:g} s {after}")
     return _result(done, wanted=trials, resumed=resumed)
 
 
@@ -130,7 +132,7 @@ def _try(
     checkpoint: Checkpoint,
     is_hopeless: Callable[[list[FoldResult]], bool],
     clock: Callable[[], float],
-    note: Note,
+    progress: Progress,
 ) -> Trial:
     begun = clock()
     folds: list[FoldResult] = []
@@ -146,7 +148,7 @@ def _try(
     except ModelError as exc:
         state, reason = "failed", exc.message
         if reason not in {trial.reason for trial in done}:
-            note(f"{candidate.algorithm} failed: {reason}")
+            progress.info(f"train: {candidate.algorithm} failed: {reason}")
     finally:
         if isinstance(results, Generator):
             results.close()

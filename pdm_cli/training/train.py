@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +15,7 @@ from pdm_cli.evaluation.calibration import Calibration, fit_calibration
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, Model, carry_on, unavailable
 from pdm_cli.models.ensemble import Member, TrainedModel, average
+from pdm_cli.progress import Progress
 from pdm_cli.settings.model import TrainParams
 from pdm_cli.timestamps import show
 from pdm_cli.training.alert_rules import HeldOut, choose_rule
@@ -27,10 +27,7 @@ from pdm_cli.training.threshold_spec import parse_threshold
 from pdm_cli.training.trials import Candidate, FoldResult, Search, better_together
 
 FloatArray = NDArray[np.float64]
-Note = Callable[[str], None]
 Clock = Callable[[], float]
-# Shows a trial of so many folds while its context lasts; is told of the folds that are done.
-Follow = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 _MACHINE_GROUPS = 5
 
 
@@ -53,7 +50,7 @@ class Training:
     chosen: list[int]
 
 
-def choose_algorithms(params: TrainParams, note: Note) -> dict[str, Algorithm]:
+def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algorithm]:
     """Return the algorithms to search, the first one first; those that do not load here are told and left out.
 
     Raises
@@ -70,7 +67,7 @@ def choose_algorithms(params: TrainParams, note: Note) -> dict[str, Algorithm]:
         if reason is None:
             chosen[name] = _with_settings(name, params)
         elif len(chosen) < wanted:
-            note(f"left out {reason}")
+            progress.info(f"train: left out {reason}")
     if not chosen:
         raise ModelError("no learning algorithm can be loaded", hint="pip install --force-reinstall pdm-cli")
     return chosen
@@ -91,7 +88,7 @@ def _with_settings(name: str, params: TrainParams) -> Algorithm:
     return replace(algorithm, defaults=defaults, space=space)
 
 
-def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note, follow: Follow) -> Training:
+def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progress) -> Training:
     """Search on the folds, then calibrate, choose alert rules, and fit the best on all training rows.
 
     Parameters
@@ -102,14 +99,12 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note, fol
         Where Optuna keeps the trials.
     clock : callable
         Seconds that only grow.
-    note : callable
-        Told one line at a time how it goes.
-    follow : callable
-        Shows a trial: takes a line on it and how many folds it has, and gives what is told of each fold done.
+    progress : Progress
+        Gets a line per trial and fit, and the folds of each trial.
     """
     trials = 1 if problem.train.fast else problem.train.trials
-    algorithms = choose_algorithms(problem.train, note)
-    trainer = _Trainer(problem, algorithms, trials, clock, note, follow)
+    algorithms = choose_algorithms(problem.train, progress)
+    trainer = _Trainer(problem, algorithms, trials, clock, progress)
     found = search(
         trainer.evaluate,
         algorithms=algorithms,
@@ -119,7 +114,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, note: Note, fol
         seed=problem.train.seed,
         storage=storage,
         clock=clock,
-        note=note,
+        progress=progress,
     )
     ranked = [trial.number for trial in found.ranked()]
     candidates = {trial.number: trial.candidate for trial in found.trials}
@@ -144,11 +139,10 @@ class _Trainer:
         algorithms: dict[str, Algorithm],
         trials: int,
         clock: Clock,
-        note: Note,
-        follow: Follow,
+        progress: Progress,
     ) -> None:
         self._problem, self._algorithms, self._trials = problem, algorithms, trials
-        self._clock, self._note, self._follow = clock, note, follow
+        self._clock, self._progress = clock, progress
         self._spans = [np.flatnonzero(problem.test_span(fold)) for fold in problem.folds]
         # Labels that a fold may look at, on the rows of its test span.
         self._labels = [
@@ -162,10 +156,11 @@ class _Trainer:
         """Yield the result of each fold."""
         folds = len(self._problem.folds)
         which = f"trial {trial + 1} of {self._trials}"
-        with self._follow(f"{which}: trying {candidate.algorithm} on {candidate.feature_set} features", folds) as done:
+        self._progress.info(f"train: {which}: trying {candidate.algorithm} on {candidate.feature_set} features")
+        with self._progress.track("train: folds", folds) as advance:
             for number in range(folds):
                 result = self._evaluate_fold(candidate, number, checkpoint)
-                done(1)
+                advance(1)
                 yield result
 
     def score(self, candidates: Sequence[Candidate]) -> list[float]:
@@ -189,7 +184,7 @@ class _Trainer:
         """Fit a candidate on all training rows."""
         split = self._problem.split
         rows = self._problem.fitting_rows(split)[0]
-        self._note(f"fitting {candidate.algorithm} on {len(rows):,} rows up to {show(split.cutoff)}")
+        self._progress.info(f"train: fitting {candidate.algorithm} on {len(rows):,} rows up to {show(split.cutoff)}")
         return Member(
             candidate.algorithm, list(self.feature_sets[candidate.feature_set]), self._fit(candidate, split, carry_on)
         )

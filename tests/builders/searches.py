@@ -15,6 +15,7 @@ from pdm_cli.errors import ModelError
 from pdm_cli.models import Checkpoint
 from pdm_cli.training.search import search
 from pdm_cli.training.trials import Candidate, FoldResult, Search, Trial
+from tests.builders.progress import Recorder
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Fake:
     folds: int = 0
     closed: int = 0
     now: float = 1000.0
-    notes: list[str] = field(default_factory=list)
+    progress: Recorder = field(default_factory=Recorder)
 
     def evaluate(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
         self.asked.append(candidate)
@@ -94,7 +95,7 @@ class Fake:
             "seed": 3,
             "storage": None,
             "clock": lambda: self.now,
-            "note": self.notes.append,
+            "progress": self.progress,
         }
         how.update(changes)
         if how["storage"] is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from pdm_cli.progress import Progress, Silent
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.train import Training, train_model
 from tests.builders.problems import TRAIN
@@ -27,23 +27,14 @@ def ticks() -> Callable[[], float]:
     return itertools.count().__next__
 
 
-def silent(_: str) -> None:
-    pass
-
-
-@contextmanager
-def unseen(_trial: str, _folds: int) -> Iterator[Callable[[int], None]]:
-    yield lambda _: None
-
-
 def storage() -> Any:
     from optuna.storages import InMemoryStorage
 
     return InMemoryStorage()
 
 
-def train(problem: Problem, *, keep: Any = None, note: Callable[[str], None] = silent) -> Training:
-    return train_model(problem, storage=keep or storage(), clock=ticks(), note=note, follow=unseen)
+def train(problem: Problem, *, keep: Any = None, progress: Progress | None = None) -> Training:
+    return train_model(problem, storage=keep or storage(), clock=ticks(), progress=progress or Silent())
 
 
 def content(trained: Training) -> Any:

@@ -67,9 +67,9 @@ def test_a_signal_tells_what_is_kept_of_a_run_and_of_its_search(work: Path, flee
     process.send_signal(signal.SIGINT)
     *_, trials, stages, warning = process.stderr.read().splitlines()
     assert process.wait(timeout=30) == 130
-    kept = re.fullmatch(r"train: (\d) finished trials? kept: the same command goes on from there", trials)
+    kept = re.fullmatch(r"train: (\d) finished trials? kept; run the same command again to resume", trials)
     assert kept is not None, trials
-    assert stages == "prepared and anomalies finished: the same command goes on from there"
+    assert stages == "prepared and anomalies finished; run the same command again to resume"
     assert warning.startswith("warning: interrupted")
     count = int(kept[1])
     (log,) = (out / "model").glob(".pdm-partial-kept-*/search.log")

@@ -56,7 +56,7 @@ def test_resuming_is_said() -> None:
     Fake().search(trials=4, storage=storage)
     fake = Fake()
     fake.search(trials=9, storage=storage)
-    assert fake.notes == ["search resumed after 4 of 9 trials"]
+    assert fake.progress.lines == ["train: search resumed after 4 of 9 trials"]
 
 
 def test_trials_keep_every_bit_in_the_storage(tmp_path: Path) -> None:

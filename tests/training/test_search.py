@@ -32,7 +32,7 @@ def test_the_defaults_of_each_algorithm_come_first() -> None:
     ]
     assert [trial.number for trial in found.trials] == fake.numbers == list(range(9))
     assert (found.wanted, found.is_cut_short, found.resumed) == (9, False, 0)
-    assert fake.notes == []
+    assert fake.progress.lines == []
 
 
 def test_suggestions_lie_in_their_space_over_the_defaults() -> None:
@@ -96,11 +96,12 @@ def test_one_trial_needs_neither_optuna_nor_a_storage() -> None:
     code = (
         "import sys\n"
         "from types import SimpleNamespace as Named\n"
+        "from pdm_cli.progress import Silent\n"
         "from pdm_cli.training.search import search\n"
         "from pdm_cli.training.trials import FoldResult\n"
         "found = search(lambda *_: iter([FoldResult(1.0, 0.0, 1.0, 1.0)]), "
         "algorithms={'a': Named(defaults={}, space={})}, feature_sets=['f'], trials=1, budget_seconds=0, seed=0, "
-        "storage=None, clock=lambda: 0.0, note=print)\n"
+        "storage=None, clock=lambda: 0.0, progress=Silent())\n"
         "assert found.trials[0].score == 1.0\n"
         "assert 'optuna' not in sys.modules\n"
     )
@@ -129,7 +130,7 @@ def test_without_time_the_first_trial_is_still_complete() -> None:
     assert [trial.state for trial in found.trials] == ["complete"]
     assert len(found.trials[0].folds) == len(FOLDS)
     assert found.is_cut_short
-    assert fake.notes == ["search cut short by --time-budget 0 s after 1 of 9 trials"]
+    assert fake.progress.lines == ["train: search cut short by --time-budget 0 s after 1 of 9 trials"]
 
 
 @pytest.mark.parametrize(("budget", "done", "folds"), [(3, 1, 3), (3.5, 1, 4), (5, 1, 5), (6, 2, 6), (8.5, 3, 9)])
@@ -139,8 +140,8 @@ def test_the_budget_is_looked_at_before_each_trial_and_between_folds(budget: flo
     # Where the last fold of the last trial ends too late there is nothing left to save: the trial counts.
     assert (len(found.trials), fake.folds) == (done, folds)
     assert found.is_cut_short == (done < 3)
-    note = f"search cut short by --time-budget {budget:g} s after {done} of 3 trials"
-    assert fake.notes == ([note] if done < 3 else [])
+    note = f"train: search cut short by --time-budget {budget:g} s after {done} of 3 trials"
+    assert fake.progress.lines == ([note] if done < 3 else [])
     assert timeless(found.trials) == timeless(Fake().search(trials=3).trials[:done])
     assert fake.closed == len(fake.asked)
 
@@ -165,7 +166,10 @@ def test_a_failing_algorithm_is_noted_once_and_the_search_goes_on() -> None:
     failed = [trial for trial in found.trials if trial.state == "failed"]
     assert {trial.reason for trial in failed} == {"libgomp is missing", "too few rows"}
     assert len(failed) > 2
-    assert fake.notes == ["boost failed: libgomp is missing", "line failed: too few rows"]
+    assert fake.progress.lines == [
+        "train: boost failed: libgomp is missing",
+        "train: line failed: too few rows",
+    ]
     assert len(found.trials) == 15
     assert {trial.candidate.algorithm for trial in found.ranked()} == {"forest"}
 

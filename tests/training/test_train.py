@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +14,7 @@ from pdm_cli.evaluation.calibration import fit_calibration
 from pdm_cli.features.build import Sources
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS
+from pdm_cli.progress import Silent
 from pdm_cli.training import train as training
 from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
 from pdm_cli.training.dataset import Problem
@@ -24,7 +23,8 @@ from pdm_cli.training.threshold_spec import parse_threshold
 from pdm_cli.training.train import Training, train_model
 from pdm_cli.training.trials import Candidate
 from tests.builders.problems import COSTS, TRAIN, problem_of, simulated, without
-from tests.builders.trainings import SEARCH, content, silent, storage, ticks, train, unseen
+from tests.builders.progress import Recorder
+from tests.builders.trainings import SEARCH, content, storage, ticks, train
 
 
 @pytest.fixture(scope="module")
@@ -268,46 +268,43 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(fleet: 
         return clock()
 
     with pytest.raises(Killed):
-        train_model(problem_of(fleet, train=SEARCH), storage=kept, clock=killing, note=silent, follow=unseen)
-    lines: list[str] = []
-    resumed = train(problem_of(fleet, train=SEARCH), keep=kept, note=lines.append)
+        train_model(problem_of(fleet, train=SEARCH), storage=kept, clock=killing, progress=Silent())
+    progress = Recorder()
+    resumed = train(problem_of(fleet, train=SEARCH), keep=kept, progress=progress)
     assert resumed.search.resumed > 0
-    assert lines[0] == f"search resumed after {resumed.search.resumed} of 3 trials"
+    assert progress.lines[0] == f"train: search resumed after {resumed.search.resumed} of 3 trials"
     assert content(resumed) == content(searched)
     assert resumed.chosen == searched.chosen
 
 
 def test_the_user_is_told_what_is_fitted(problem: Problem) -> None:
-    lines: list[str] = []
-    train(problem, note=lines.append)
+    progress = Recorder()
+    train(problem, progress=progress)
     rows = len(problem.fitting_rows(problem.split)[0])
-    assert lines == [f"fitting xgboost on {rows:,} rows up to 2015-04-23T00:00"]
+    assert progress.lines == [
+        "train: trial 1 of 1: trying xgboost on full features",
+        f"train: fitting xgboost on {rows:,} rows up to 2015-04-23T00:00",
+    ]
 
 
 def test_each_trial_is_followed_fold_by_fold(fleet: Sources) -> None:
-    seen: list[Any] = []
-
-    @contextmanager
-    def follow(trial: str, folds: int) -> Iterator[Callable[[int], None]]:
-        seen.append((trial, folds))
-        yield seen.append
-        seen.append("end")
-
+    progress = Recorder()
     problem = problem_of(fleet, train=replace(SEARCH, trials=2))
-    train_model(problem, storage=storage(), clock=ticks(), note=silent, follow=follow)
+    train_model(problem, storage=storage(), clock=ticks(), progress=progress)
     names = ("xgboost on chosen", "logistic_regression on chosen")
-    trials = [(f"trial {number} of 2: trying {name} features", 2) for number, name in enumerate(names, start=1)]
-    assert seen == [trials[0], 1, 1, "end", trials[1], 1, 1, "end"]
+    trials = [f"train: trial {number} of 2: trying {name} features" for number, name in enumerate(names, start=1)]
+    assert progress.lines[:2] == trials
+    assert progress.tracked == [("train: folds", 2, 2)] * 2
 
 
 def test_a_trial_without_time_ends_within_a_fold(fleet: Sources, plain: Training) -> None:
     """The clock strikes with every tree of the second trial."""
     params = replace(TRAIN, trials=2, algorithms=("xgboost",), time_budget_seconds=20.0)
-    lines: list[str] = []
+    progress = Recorder()
     problem = problem_of(fleet, train=params)
     now = itertools.count()
-    found = train_model(problem, storage=storage(), clock=now.__next__, note=lines.append, follow=unseen)
-    assert lines[0] == "search cut short by --time-budget 20 s after 1 of 2 trials"
+    found = train_model(problem, storage=storage(), clock=now.__next__, progress=progress)
+    assert progress.lines[2] == "train: search cut short by --time-budget 20 s after 1 of 2 trials"
     assert found.search.is_cut_short
     assert content(found) == content(plain)
     # A fold has 24 trees, 12 a component.
