@@ -77,7 +77,7 @@ def test_append_to_what_another_command_wrote_is_refused(command: str, logs: Pat
     path.write_text(path.read_text().replace('"command": "import"', f'"command": "{command}"'))
     outcome = append(pdm, logs)
     assert outcome.code == 2
-    assert f"holds what pdm {command} wrote" in outcome.stderr
+    assert f"contains the output of pdm {command}, not raw tables" in outcome.stderr
 
 
 def test_files_of_others_are_never_taken_over(logs: Path, pdm: Pdm) -> None:

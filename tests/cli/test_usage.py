@@ -138,7 +138,7 @@ def test_a_gate_of_a_config_is_the_config_s(config: Config, work: Path, fleet: P
 
 def test_a_folder_of_another_command_in_the_output_folder_is_told_as_such(work: Path, fleet: Path, pdm: Pdm) -> None:
     outcome = pdm("predict", "--data", fleet, "--model", work / "model", "--out", work, "--overwrite")
-    assert_clear(outcome, 2, f"{work}: holds anomalies, which pdm detect-anomalies wrote", "--out names a folder")
+    assert_clear(outcome, 2, f"{work}: contains anomalies, the output of pdm detect-anomalies", "--out")
     outcome = pdm("demo", "--out", work / "model")
     assert_clear(outcome, 2, "holds what pdm train wrote", "--out names the folder above")
     assert not (work / "model" / "data").exists()
@@ -152,7 +152,7 @@ def test_output_folder_that_is_not_empty_needs_overwrite(work: Path, fleet: Path
 def test_output_folder_with_files_of_others_is_never_replaced(fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     outcome = pdm("preprocess", "--data", fleet, "--out", tmp_path, "--overwrite")
-    assert_clear(outcome, 2, "not empty, and not written by pdm", "new or empty folder")
+    assert_clear(outcome, 2, "not empty, contains files not written by pdm", "new or empty folder")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -160,14 +160,13 @@ def test_what_another_command_wrote_is_not_replaced(work: Path, fleet: Path, pdm
     words = ("--data", fleet, "--overwrite")
     model = Path(shutil.copytree(work / "model", tmp_path / "model"))
     outcome = pdm("preprocess", *words, "--out", model)
-    assert_clear(outcome, 2, "holds what pdm train wrote", "--out names a folder of its own")
-    assert_clear(
-        pdm("predict", *words, "--model", work / "model", "--out", model), 2, "holds what pdm train wrote", "--out"
-    )
-    assert_clear(pdm("simulate", "--out", model, "--overwrite"), 2, "holds what pdm train wrote", "--out")
+    assert_clear(outcome, 2, "contains the output of pdm train", "choose another folder with --out")
+    outcome = pdm("predict", *words, "--model", work / "model", "--out", model)
+    assert_clear(outcome, 2, "contains the output of pdm train", "--out")
+    assert_clear(pdm("simulate", "--out", model, "--overwrite"), 2, "contains the output of pdm train", "--out")
     Path(shutil.copytree(work / "model", tmp_path / "work/prepared"))
     outcome = pdm("run", *words, "--out", tmp_path / "work")
-    assert_clear(outcome, 2, "prepared: holds what pdm train wrote", "--out")
+    assert_clear(outcome, 2, "prepared: contains the output of pdm train", "--out")
     assert content(model) == content(tmp_path / "work/prepared") == content(work / "model")
 
 

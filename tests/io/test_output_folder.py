@@ -185,7 +185,7 @@ def test_a_file_that_comes_where_an_output_goes_is_not_written_over(tmp_path: Pa
             (partial / "table.parquet").write_text("two")
             (folder / "table.parquet").write_text("mine")
 
-    with pytest.raises(UsageError, match=r"table\.parquet: came while pdm worked"):
+    with pytest.raises(UsageError, match=r"table\.parquet: appeared while pdm was running"):
         write_beside_another()
     assert content_of(folder) == {"table.parquet": b"mine"}
 

@@ -1,18 +1,20 @@
-"""Folders that hold what is not to be lost: neither replaced nor added to."""
+"""Output folders whose content pdm must not replace or append to."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pdm_cli.errors import TryAgain, UsageError
 from pdm_cli.io.manifest import Recipe
-from pdm_cli.io.output_folder import LOGS_COMMAND, check_free, check_growable, output_folder
+from pdm_cli.io.output_folder import LOGS_COMMAND, check_free, check_growable, output_folder, swapped_folder
 from tests.builders.outputs import assert_whole, content_of, write_output
 
 
@@ -37,7 +39,7 @@ def test_an_output_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path, name: str, overwrite: bool) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text('{"schema": "other"}')
-    assert_refused(tmp_path / "out", overwrite=overwrite, message="not written by pdm", hint="--out")
+    assert_refused(tmp_path / "out", overwrite=overwrite, message="contains files not written by pdm", hint="--out")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "parts/notes.txt"])
@@ -75,7 +77,69 @@ def test_a_folder_whose_manifest_is_damaged_says_so(tmp_path: Path) -> None:
     write_output(tmp_path / "out")
     manifest_file = tmp_path / "out/manifest.json"
     manifest_file.write_bytes(manifest_file.read_bytes()[:-20])
-    assert_refused(tmp_path / "out", overwrite=True, message="manifest.json: damaged", hint="--out")
+    assert_refused(tmp_path / "out", overwrite=True, message="manifest.json: manifest is corrupt", hint="--out")
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from pdm_cli.io.manifest import Recipe
+from pdm_cli.io.output_folder import output_folder
+with output_folder(Path(sys.argv[1]), Recipe("preprocess", {}, {}, {}, "")) as partial:
+    (partial / "features.parquet").write_text("half")
+    print(partial, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that is writing to ``out``."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip()
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("write", [write_output, lambda folder: check_free(folder, overwrite=True), check_growable])
+def test_output_folder_in_use_by_another_process_is_a_temporary_error(
+    tmp_path: Path, writer: subprocess.Popen[str], write: Callable[[Path], None]
+) -> None:
+    with pytest.raises(TryAgain, match="out: another pdm is writing to this folder") as caught:
+        write(tmp_path / "out")
+    assert caught.value.exit_code == 75
+    writer.communicate("\n")
+    assert writer.returncode == 0
+    assert set(content_of(tmp_path / "out")) == {"features.parquet", "manifest.json"}
+
+
+def test_output_folder_of_a_killed_process_is_free(tmp_path: Path, writer: subprocess.Popen[str]) -> None:
+    writer.kill()
+    # Not waited for: the process is a zombie, as in a container whose first process collects no children.
+    os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)
+    assert list((tmp_path / "out").glob(".pdm-partial-*/features.parquet"))
+    check_free(tmp_path / "out", overwrite=False)
+    write_output(tmp_path / "out")
+    assert_whole(tmp_path / "out", "one")
+    assert not list((tmp_path / "out").glob(".pdm-partial-*"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_output_folder_without_locks_in_the_file_system_is_still_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with swapped_folder(tmp_path / "out") as partial:
+        (partial / "table.parquet").write_text("one")
+        with pytest.raises(TryAgain, match="another pdm"):
+            check_free(tmp_path / "out", overwrite=True)
+    assert set(content_of(tmp_path / "out")) == {"table.parquet"}
 
 
 def partial_of(folder: Path, writer: str) -> Path:
@@ -85,42 +149,14 @@ def partial_of(folder: Path, writer: str) -> Path:
     return partial
 
 
-@pytest.fixture
-def neighbour() -> Iterator[str]:
-    """Name of another process that is alive."""
-    code = "from pdm_cli.io.writers import name_writer; print(name_writer(), flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as one:
-        assert one.stdout is not None
-        yield one.stdout.readline().strip()
-        one.communicate("\n")
-
-
-def test_a_folder_that_another_process_writes_to_is_left_to_it(tmp_path: Path, neighbour: str) -> None:
-    partial_of(tmp_path / "out", neighbour)
-    with pytest.raises(TryAgain, match="another pdm") as caught:
-        check_free(tmp_path / "out", overwrite=True)
-    assert caught.value.exit_code == 75
-
-
-def test_what_a_process_with_a_number_that_was_given_anew_left_is_cleared_away(tmp_path: Path, neighbour: str) -> None:
-    process, _, machine, _ = neighbour.split("-")
-    left = partial_of(tmp_path / "out", f"{process}-1-{machine}-")
-    check_free(tmp_path / "out", overwrite=True)
-    write_output(tmp_path / "out")
-    assert not left.exists()
-
-
-def test_what_another_machine_writes_is_no_matter_of_numbers_here(tmp_path: Path) -> None:
+def test_partial_folder_of_another_host_is_deleted_after_a_day(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    fresh = partial_of(folder, f"{os.getppid()}-1-0123abcd-")
-    stale = partial_of(folder, "1-1-fedc3210-")
+    fresh, stale = partial_of(folder, "0123abcd-"), partial_of(folder, "fedc3210-")
     for path in (stale / "features.parquet", stale):
         os.utime(path, (0, 0))
     check_free(folder, overwrite=True)
     write_output(folder)
-    # It may still be at work: only what was not touched for a day is given up.
+    # The other host may still be writing, and its locks may not be visible here.
     assert fresh.exists()
     assert not stale.exists()
 
@@ -145,7 +181,8 @@ def test_fetched_logs_do_not_make_a_folder_foreign(tmp_path: Path, has_results: 
 
 def test_logs_of_someone_else_are_kept(tmp_path: Path) -> None:
     write_logs(tmp_path / "other", command="preprocess")
-    assert_refused(tmp_path / "other", overwrite=True, message="holds logs, which pdm preprocess wrote", hint="--out")
+    message = "contains logs, the output of pdm preprocess"
+    assert_refused(tmp_path / "other", overwrite=True, message=message, hint="--out")
     write_logs(tmp_path / "out")
     (tmp_path / "out/logs/mine.txt").write_text("what I saw")
     assert_refused(tmp_path / "out", overwrite=True, message="not written by pdm: logs/mine.txt", hint="--out")
@@ -169,19 +206,19 @@ def test_raw_tables_can_be_added_to(command: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["preprocess", "train"])
 def test_other_folders_of_pdm_are_not_added_to(command: str, tmp_path: Path) -> None:
     write_raw(tmp_path, command)
-    with pytest.raises(UsageError, match=f"holds what pdm {command} wrote") as caught:
+    with pytest.raises(UsageError, match=f"contains the output of pdm {command}, not raw tables") as caught:
         check_growable(tmp_path)
     assert "--out" in str(caught.value.hint)
 
 
 def test_a_folder_of_something_else_is_not_added_to(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"holds more than raw tables: letter\.txt"):
+    with pytest.raises(UsageError, match=r"contains files other than raw tables: letter\.txt"):
         check_growable(tmp_path)
 
 
 def test_a_folder_whose_manifest_cannot_be_read_is_not_added_to(tmp_path: Path) -> None:
     write_raw(tmp_path, "import")
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(UsageError, match="cannot be told whose"):
+    with pytest.raises(UsageError, match="cannot tell whether pdm created"):
         check_growable(tmp_path)
