@@ -1,8 +1,8 @@
-"""Causal ESD: every reading is judged from the readings before it, never from those that came later.
+"""Causal ESD: every reading is compared with earlier readings only.
 
-At instants on the clock a trailing window gives the seasonal profile, the level and the scale of a series, all by
-medians; until the next instant each reading is held against them, with the critical value of the ESD test for its
-first outlier. Windows are sorted anew each time: nothing remembers a glitch once it has left the window.
+At fixed clock times, medians over a trailing window give the seasonal profile, level and scale of a series. Until the
+next refit, each reading is tested against them with the critical value of the ESD test for its first outlier. Windows
+are sorted afresh at each refit, so a glitch has no effect once it has left the window.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pdm_cli.anomalies.esd import Direction, critical_values
 from pdm_cli.anomalies.seasonal_esd import ROUNDING
-from pdm_cli.errors import DataError
+from pdm_cli.anomalies.windows import DetectWindows
+from pdm_cli.features.robust_z import MAD_TO_SIGMA, Windows, window_mads, window_medians
 from pdm_cli.features.rolling import WHOLE_SHARE, readings_wanted
-from pdm_cli.features.rolling_median import MAD_TO_SIGMA, Windows, window_mads, window_medians
 from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-# Fewest readings of a phase that make a profile value; with fewer their spread says nothing about its error.
+# Fewest readings per phase for a profile value: the spread of fewer does not estimate its error.
 FEWEST_CYCLES = 3
 
-# Of normal values: variance of a median over that of a mean, interquartile range over standard deviation.
+# For normal values: variance of a median over that of a mean, interquartile range over standard deviation.
 _MEDIAN_VARIANCE, _IQR_OF_SIGMA = math.pi / 2, 1.349
 
-# Readings of all windows in hand at once (2 MB): a sort stays within the cache, and memory flat.
+# Readings of all windows processed at once (2 MB): sorting stays in the cache and memory bounded.
 _BLOCK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judgments:
-    """What each reading was found to be; shape (B, n) each, or (n,) for one series.
+class CausalScores:
+    """Result per reading, shape (B, n) each, or (n,) for one series.
 
     Attributes
     ----------
     value : numpy.ndarray of float64
-        The reading that was judged, smoothed if asked for; NaN where there is none.
+        The reading that was tested, smoothed if requested; NaN where missing.
     expected : numpy.ndarray of float64
-        Level + seasonal, in the unit of the readings; NaN where not judged.
+        Level + seasonal, in the unit of the readings; NaN where not tested.
     score : numpy.ndarray of float64
-        Test statistic over critical value; dimensionless. Not negative for direction ``both``; else negative on
-        the side that is not asked for. NaN where not judged.
+        Test statistic over critical value; dimensionless. Not negative for direction ``both``; otherwise negative on
+        the side that is ignored. NaN where not tested.
     """
 
     value: FloatArray
@@ -58,8 +58,8 @@ class Judgments:
     score: FloatArray
 
     @property
-    def is_judged(self) -> BoolArray:
-        """Whether there was enough to judge the reading by."""
+    def is_scored(self) -> BoolArray:
+        """Whether there was enough history to test the reading."""
         return ~np.isnan(self.score)
 
     @property
@@ -70,7 +70,7 @@ class Judgments:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """The settings, lengths in rows of the grid save for the refit, which is kept by the clock."""
+    """The settings; lengths in rows of the grid except for the refit, which follows the clock."""
 
     step_us: int
     refit_us: int
@@ -85,10 +85,10 @@ class _Rules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Grid:
-    """A batch on a regular grid without holes, with a window's length of nothing before it.
+    """A batch on a regular grid without gaps, preceded by one window of missing readings.
 
-    ``readings`` is (B, m); ``cells`` (n,) says where the batch's rows stand in it; ``fit_of_row`` (n,) numbers the
-    fit that judges each row, ``ends`` (f,) is the first cell after the window of each fit.
+    ``readings`` is (B, m); ``cells`` (n,) are the positions of the rows in it; ``fit_of_row`` (n,) is the number of the
+    fit that applies to each row, ``ends`` (f,) the first cell after the window of each fit.
     """
 
     readings: FloatArray
@@ -99,7 +99,7 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Phases:
-    """Of the last readings of a cell's own phase, at each cell: how many, their median, and their spread."""
+    """Of the last readings at each cell's own phase: count, median and spread."""
 
     count: IntArray
     median: FloatArray
@@ -108,7 +108,7 @@ class _Phases:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fits:
-    """Level and sigma (f,), and the seasonal profile (f, p) that begins at the end of the window, of f windows."""
+    """Level and sigma (f,), and the seasonal profile (f, p) starting at the end of the window, of f windows."""
 
     count: IntArray
     level: FloatArray
@@ -117,73 +117,59 @@ class _Fits:
 
 
 def fewest_readings(window: int, min_share: float) -> int:
-    """Return the readings that a window of so many rows needs; the test itself needs three."""
+    """Return the fewest readings that a window of this many rows needs; the test itself needs three."""
     return max(3, readings_wanted(window, min_share))
 
 
 def causal_esd(
     values: npt.ArrayLike,
     times_us: npt.ArrayLike,
+    windows: DetectWindows,
     *,
-    step_us: int,
-    period_hours: float = 24.0,
-    window_days: float = 28.0,
     refit_hours: float = 24.0,
-    smooth_hours: float = 24.0,
-    settle_hours: float = 24.0,
     min_share: float = 0.5,
     alpha: float = 0.005,
     direction: Direction = "both",
-) -> Judgments:
-    """Judge every reading of one or several series by readings with a stamp not after its own.
+) -> CausalScores:
+    """Score every reading of one or several series against the readings before it.
 
-    For the reading at t, profile, level and scale come from the readings in [r - window, r), where r <= t is the
-    latest multiple of ``refit_hours`` since 1970 UTC. It is not judged if it is missing or infinite, if the window,
-    or the span it is smoothed over, lacks too many readings (so in the first window of a series), shortly after a
-    gap, at a phase the window does not know, and if the window has no spread.
+    For the reading at t, profile, level and scale come from the readings in [r - window, r), where r <= t is the latest
+    multiple of ``refit_hours`` since 1970 UTC. There is no score for readings that are missing or infinite; where the
+    window, or the smoothing span, lacks too many readings (as in the first window of a series); shortly after a gap; at
+    a phase missing from the window; or where the window has no spread.
 
     Parameters
     ----------
     values : array_like of float, shape (n,) or (B, n)
         Readings in time order, any unit; NaN or infinite where missing.
     times_us : array_like of int, shape (n,)
-        Stamps of the rows, microseconds since 1970 UTC, rising by whole steps. Rows may be absent.
-    step_us : int
-        Time between readings in microseconds.
-    period_hours : float
-        Length of the season, two or more whole steps; 0: no season.
-    window_days : float
-        Length of the trailing window; rounded to whole seasons (without a season to whole steps), at least one.
+        Times of the rows, microseconds since 1970 UTC, increasing by whole steps. Rows may be absent.
+    windows : DetectWindows
+        Step, smoothing, season, trailing window and settling time. Smoothed readings are autocorrelated, so ``alpha``
+        is then no longer a false-alarm rate.
     refit_hours : float
         Time between refits, > 0. Below one step every row has its own.
-    smooth_hours : float
-        Judge the mean of the readings in (t - smooth, t]; 0: the reading itself. Smoothed readings hang together,
-        so ``alpha`` is then no longer a false-alarm rate.
-    settle_hours : float
-        After a gap longer than this, readings are not judged for as long; 0: no such rest.
     min_share : float
-        Share of a window's readings that must be there, in (0, 1]; of those smoothed over it is ``WHOLE_SHARE``.
+        Share of a window's readings required, in (0, 1]; for the smoothing span it is ``WHOLE_SHARE``.
     alpha : float
         Significance level for one window of readings, in (0, 1).
     direction : {"both", "pos", "neg"}
-        Look for outliers on both sides, high ones only, or low ones only.
+        Detect outliers on both sides, high ones only, or low ones only.
 
     Returns
     -------
-    Judgments
-        One a reading, of the shape of ``values``.
+    CausalScores
+        One per reading, of the shape of ``values``.
 
     Raises
     ------
-    DataError
-        If the season is not two or more whole steps of the series.
     ValueError
-        If another argument is out of range, or the stamps do not rise by whole steps.
+        If an argument is out of range, or the times do not increase by whole steps.
 
     Notes
     -----
-    The profile is the median of each phase less the mean of these, shrunk towards none by the share of its variance
-    that chance explains (James and Stein's rule, [2]_): a series without a season gets little or no profile.
+    The profile is the median of each phase minus their mean, shrunk towards zero by the share of its variance that
+    chance explains (James and Stein's rule, [2]_): a series without a season gets little or no profile.
 
     References
     ----------
@@ -194,16 +180,19 @@ def causal_esd(
     --------
     >>> readings = np.tile([0.0, 1.0, 5.0, 2.0], 42) + np.sin(np.arange(168.0))
     >>> readings[150] += 30
-    >>> hourly = np.arange(168) * 3_600_000_000
-    >>> judged = causal_esd(readings, hourly, step_us=3_600_000_000, period_hours=4, window_days=4, smooth_hours=0)
-    >>> np.flatnonzero(judged.is_anomaly).tolist(), int(judged.is_judged.argmax())
+    >>> hour = 3_600_000_000
+    >>> scores = causal_esd(readings, np.arange(168) * hour, DetectWindows(hour, smooth=1, period=4, window=96))
+    >>> np.flatnonzero(scores.is_anomaly).tolist(), int(scores.is_scored.argmax())
     ([150], 48)
     """
-    readings, times = _checked(values, times_us, step_us)
+    readings, times = _checked(values, times_us, windows.step_us)
     rules = _Rules(
-        step_us=step_us,
+        step_us=windows.step_us,
         refit_us=round(refit_hours * US_PER_HOUR),
-        **_lengths_in_rows(step_us, period_hours, window_days, smooth_hours, settle_hours),
+        window=windows.window,
+        period=windows.period,
+        smooth=windows.smooth if windows.smooth > 1 else 0,
+        settle=windows.settle,
         min_share=min_share,
         alpha=alpha,
         direction=direction,
@@ -211,46 +200,31 @@ def causal_esd(
     _check(rules)
     batch = np.atleast_2d(readings)
     value, expected, score = (np.full(batch.shape, np.nan) for _ in range(3))
-    # Sums and differences of readings beyond 1e308 become infinite; such rows are not judged.
+    # Sums and differences of readings beyond 1e308 become infinite; such rows get no score.
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for rows in _pieces(times, rules):
             grid, is_settled = _lay_out(batch[:, rows], times[rows], rules)
             value[:, rows] = grid.readings[:, grid.cells]
             for b, series in enumerate(grid.readings):
-                expected[b, rows], score[b, rows] = _judge(series, is_settled[b], grid, rules)
-    return Judgments(*(array.reshape(readings.shape) for array in (value, expected, score)))
+                expected[b, rows], score[b, rows] = _score_series(series, is_settled[b], grid, rules)
+    return CausalScores(*(array.reshape(readings.shape) for array in (value, expected, score)))
 
 
 def _checked(values: npt.ArrayLike, times_us: npt.ArrayLike, step_us: int) -> tuple[FloatArray, IntArray]:
     readings, times = np.asarray(values, dtype=np.float64), np.asarray(times_us, dtype=np.int64)
     if readings.ndim not in (1, 2) or times.shape != readings.shape[-1:]:
-        raise ValueError(f"values of shape {readings.shape} do not go with stamps of shape {times.shape}")
+        raise ValueError(f"values of shape {readings.shape} do not match times of shape {times.shape}")
     apart = np.diff(times)
     if step_us < 1 or np.any(apart < 1) or np.any(apart % step_us):
-        raise ValueError(f"the stamps must rise by whole steps of {step_us} microseconds")
+        raise ValueError(f"times must increase by whole steps of {step_us} microseconds")
     return readings, times
 
 
-def _lengths_in_rows(
-    step_us: int, period_hours: float, window_days: float, smooth_hours: float, settle_hours: float
-) -> dict[str, int]:
-    steps_an_hour = US_PER_HOUR / step_us
-    period = round(period_hours * steps_an_hour)
-    if period_hours and (period < 2 or abs(period - period_hours * steps_an_hour) > 1e-9 * period):
-        raise DataError(f"a period of {period_hours:g} h is not two or more whole steps of the telemetry")
-    # Whole seasons, so that every phase has as many readings as the others.
-    unit = period or 1
-    return {
-        "period": period,
-        "window": unit * max(1, round(window_days * 24 * steps_an_hour / unit)),
-        "smooth": round(smooth_hours * steps_an_hour),
-        "settle": round(settle_hours * steps_an_hour),
-    }
-
-
 def _check(rules: _Rules) -> None:
-    if rules.refit_us < 1 or min(rules.smooth, rules.settle) < 0:
-        raise ValueError("refit_hours must be more than 0, smooth_hours and settle_hours not negative")
+    if rules.refit_us < 1:
+        raise ValueError("refit_hours must be more than 0")
+    if rules.window < 1 or rules.period < 0 or rules.period == 1 or min(rules.smooth, rules.settle) < 0:
+        raise ValueError(f"windows of {rules.window} rows, period {rules.period}, settle {rules.settle} are invalid")
     if not (0 < rules.min_share <= 1 and 0 < rules.alpha < 1):
         raise ValueError(f"min_share must lie in (0, 1] and alpha in (0, 1), got {rules.min_share} and {rules.alpha}")
     if rules.direction not in get_args(Direction):
@@ -258,7 +232,7 @@ def _check(rules: _Rules) -> None:
 
 
 def _pieces(times: IntArray, rules: _Rules) -> Iterator[slice]:
-    """Cut where no window can reach across, so that a year without readings takes no memory."""
+    """Split where no window reaches across, so that a year without readings takes no memory."""
     reach = rules.window + rules.smooth + rules.settle
     starts = np.flatnonzero(np.diff(times, prepend=times[:1]) > reach * rules.step_us)
     bounds = [0, *starts.tolist(), len(times)]
@@ -266,7 +240,7 @@ def _pieces(times: IntArray, rules: _Rules) -> Iterator[slice]:
 
 
 def _lay_out(batch: FloatArray, times: IntArray, rules: _Rules) -> tuple[_Grid, BoolArray]:
-    """Put the rows on their grid, smooth them, and say which are far enough from the last gap."""
+    """Put the rows on their grid, smooth them, and return which are far enough from the last gap."""
     cells = rules.window + (times - times[0]) // rules.step_us
     dense = np.full((len(batch), int(cells[-1]) + 1), np.nan)
     dense[:, cells] = np.where(np.isfinite(batch), batch, np.nan)
@@ -279,7 +253,7 @@ def _lay_out(batch: FloatArray, times: IntArray, rules: _Rules) -> tuple[_Grid, 
 
 
 def _settled(there: BoolArray, rest: int) -> BoolArray:
-    """Return where the readings have lasted ``rest`` rows since the last gap of more rows than that."""
+    """Return where readings have lasted ``rest`` rows since the last gap longer than that."""
     if not rest:
         return there
     positions = np.arange(there.shape[1])
@@ -292,7 +266,7 @@ def _settled(there: BoolArray, rest: int) -> BoolArray:
 
 
 def _smooth(dense: FloatArray, rules: _Rules) -> FloatArray:
-    """Return trailing means, each summed anew; NaN where the row's own reading or too many others are missing."""
+    """Return trailing means, each from its own sum; NaN where the row's own reading or too many others are missing."""
     there = np.isfinite(dense)
     zeroed = np.where(there, dense, 0.0)
     total, count = zeroed.copy(), there.astype(np.int32)
@@ -303,8 +277,10 @@ def _smooth(dense: FloatArray, rules: _Rules) -> FloatArray:
     return np.where(is_known, total / count, np.nan)
 
 
-def _judge(series: FloatArray, is_settled: BoolArray, grid: _Grid, rules: _Rules) -> tuple[FloatArray, FloatArray]:
-    """Return expected value and score of each row of one series, shape (n,) each; NaN where not judged."""
+def _score_series(
+    series: FloatArray, is_settled: BoolArray, grid: _Grid, rules: _Rules
+) -> tuple[FloatArray, FloatArray]:
+    """Return expected value and score of each row of one series, shape (n,) each; NaN where not tested."""
     expected, score = np.full((2, len(grid.cells)), np.nan)
     present = np.append(0, np.cumsum(~np.isnan(series)))
     counts = present[grid.ends] - present[grid.ends - rules.window]
@@ -317,15 +293,15 @@ def _judge(series: FloatArray, is_settled: BoolArray, grid: _Grid, rules: _Rules
         fits = _fit(series, counts[chosen], grid.ends[chosen], phases, rules)
         rows = np.arange(first[chosen[0]], first[chosen[-1] + 1])
         own = np.searchsorted(chosen, grid.fit_of_row[rows])
-        # Between useful windows there may be rows of others: these stay not judged.
+        # Rows between useful windows belong to other windows and stay NaN.
         is_ours = chosen[own] == grid.fit_of_row[rows]
         rows, own = rows[is_ours], own[is_ours]
         cells = grid.cells[rows]
         phase = (cells - grid.ends[chosen[own]]) % max(rules.period, 1)
         expected[rows] = fits.level[own] + fits.profile[own, phase]
         score[rows] = _scores(series[cells] - expected[rows], fits, own, rules)
-    is_judged = is_settled & np.isfinite(score)
-    return np.where(is_judged, expected, np.nan), np.where(is_judged, score, np.nan)
+    is_scored = is_settled & np.isfinite(score)
+    return np.where(is_scored, expected, np.nan), np.where(is_scored, score, np.nan)
 
 
 def _scores(residuals: FloatArray, fits: _Fits, own: IntArray, rules: _Rules) -> FloatArray:
@@ -337,9 +313,9 @@ def _scores(residuals: FloatArray, fits: _Fits, own: IntArray, rules: _Rules) ->
 
 
 def _phase_statistics(series: FloatArray, ends: IntArray, rules: _Rules) -> _Phases:
-    """Sort, for each cell in the last period of a window, the window's readings at its phase."""
+    """Return statistics of the window's readings at the phase of each cell in the last period of a window."""
     span = rules.window - rules.period + 1
-    # Up where the last period of a window begins, down where it ends: above zero in between.
+    # +1 where the last period of a window begins, -1 where it ends: positive in between.
     begun, ended = (np.bincount(cells, minlength=len(series)) for cells in (ends - rules.period, ends))
     wanted = np.flatnonzero(np.cumsum(begun - ended) > 0)
     count, median, variance = np.zeros(len(series), np.int64), *np.full((2, len(series)), np.nan)
@@ -356,7 +332,7 @@ def _phase_statistics(series: FloatArray, ends: IntArray, rules: _Rules) -> _Pha
 
 
 def _middle(ordered: FloatArray, count: IntArray) -> FloatArray:
-    """Return the median of the first ``count`` values of each row, which are sorted."""
+    """Return the median of the first ``count`` values of each sorted row."""
     row = np.arange(len(ordered))
     return np.asarray((ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, count // 2 % ordered.shape[1]]) / 2)
 
@@ -367,21 +343,21 @@ def _fit(series: FloatArray, counts: IntArray, ends: IntArray, phases: _Phases |
     profile = np.zeros((len(ends), 1)) if phases is None else _profiles(phases, ends, rules)
     if profile.any():
         windows = (windows.reshape(len(ends), -1, profile.shape[1]) - profile[:, None]).reshape(windows.shape)
-    # Missing readings, and those at unknown phases, are sorted behind the others.
+    # Missing readings, and those at unknown phases, are sorted last.
     windows.sort(axis=1)
     count = (~np.isnan(windows)).sum(axis=1)
     low = np.arange(len(ends)) * rules.window
     bounds = Windows(low=low, high=low + np.maximum(count, 1) - 1, from_above=np.empty(0, np.bool_))
     level = window_medians(windows.ravel(), bounds)
     sigma = MAD_TO_SIGMA * window_mads(windows.ravel(), bounds, level)
-    # The largest reading would be the measure in a batch; here a glitch must not pass for rounding.
+    # Unlike in batch mode, compare with the level and not the largest reading: a glitch must not hide the spread.
     is_spread = sigma > ROUNDING * (np.abs(level) + np.abs(np.nan_to_num(profile)).max(axis=1))
     is_known = is_spread & np.isfinite(sigma) & (count >= fewest_readings(rules.window, rules.min_share))
     return _Fits(np.where(is_known, count, counts), level, np.where(is_known, sigma, np.nan), profile)
 
 
 def _profiles(phases: _Phases, ends: IntArray, rules: _Rules) -> FloatArray:
-    """Return the seasonal profile of each window, shape (f, p); NaN at phases that it does not know."""
+    """Return the seasonal profile of each window, shape (f, p); NaN at phases with too few readings."""
     begins = ends - rules.period
     count = sliding_window_view(phases.count, rules.period)[begins]
     median, variance = (sliding_window_view(a, rules.period)[begins] for a in (phases.median, phases.variance))
@@ -390,7 +366,7 @@ def _profiles(phases: _Phases, ends: IntArray, rules: _Rules) -> FloatArray:
     centred = median - (_sum(median, is_known) / known)[:, None]
     within = np.sort(np.where(is_known, variance, np.nan), axis=1)
     noise = _MEDIAN_VARIANCE * _middle(within, is_known.sum(axis=1))[:, None] / np.maximum(count, 1)
-    # Between-phase variance beyond what chance gives to medians; negative where there is no season.
+    # Between-phase variance in excess of that of the medians by chance; negative without a season.
     season = (_sum(centred**2, is_known) - _sum(noise, is_known)) / known
     season = np.where(is_known.sum(axis=1) >= 2, season, 0.0)[:, None]
     with_season = np.where(is_known, centred * (season / (season + noise)), np.nan)

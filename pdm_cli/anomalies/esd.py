@@ -1,8 +1,8 @@
 """Generalized extreme studentized deviate test with median and MAD, in O(n log n + k log n).
 
-Each step of the test removes the survivor farthest from the median, which is always an end of the sorted values. So
-the survivors are one contiguous window of one sorted array: the median of a step is an index look-up, and the MADs
-of all steps come from one binary search that runs over all windows at once.
+Each step of the test removes the remaining value farthest from the median, which is always an end of the sorted
+values. So the remaining values are one contiguous window of one sorted array: the median of a step is an index
+lookup, and the MADs of all steps come from one binary search over all windows at once.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from pdm_cli.features.rolling_median import MAD_TO_SIGMA, Windows, _medians_between, window_mads, window_medians
+from pdm_cli.features.robust_z import MAD_TO_SIGMA, Windows, medians_between, window_mads, window_medians
 
 Direction = Literal["both", "pos", "neg"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtremeDeviates:
-    """What the test removed, in order of removal, and how many of these it accepted.
+    """The values removed by the test, in order of removal.
 
     Attributes
     ----------
     positions : numpy.ndarray of intp, shape (m,)
-        Positions in the residuals, m <= max_count; fewer when the spread of the survivors became zero.
+        Positions in the residuals, m <= max_count; fewer if the spread of the remaining values became zero.
     from_above : numpy.ndarray of bool, shape (m,)
-        True where the value removed lay above the median of its step.
+        True where the value removed was above the median of its step.
     test_statistics : numpy.ndarray of float64, shape (m,)
         R_i, distance from the median in robust standard deviations; dimensionless.
     critical_values : numpy.ndarray of float64, shape (m,)
         lambda_i, same scale.
     n_accepted : int
-        The first so many positions are outliers, 0 to m: the largest i with R_i > lambda_i. Steps before it may
-        have failed; that is how the test sees through outliers that mask each other.
+        Number of leading positions that are outliers, 0 to m: the largest i with R_i > lambda_i. Earlier steps may have
+        failed; this is how the test detects outliers that mask each other.
     """
 
     positions: npt.NDArray[np.intp]
@@ -58,7 +58,7 @@ def critical_values(n: int, k: int, *, alpha: float, one_tailed: bool) -> npt.ND
     alpha : float
         Significance level of the whole test, in (0, 1).
     one_tailed : bool
-        True if only high or only low values are sought.
+        True if only high or only low values count.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def critical_values(n: int, k: int, *, alpha: float, one_tailed: bool) -> npt.ND
 
     survivors = n - np.arange(k, dtype=np.float64)
     tail = alpha / (survivors if one_tailed else 2 * survivors)
-    # The lower tail with its sign turned: 1 - tail would lose digits for a small alpha.
+    # The negated lower tail: 1 - tail would lose digits for a small alpha.
     quantile = -stdtrit(survivors - 2, tail)
     values = np.asarray(quantile * (survivors - 1) / np.sqrt((survivors - 2 + quantile**2) * survivors))
     values.setflags(write=False)
@@ -110,13 +110,13 @@ def extreme_deviates(
     residuals : numpy.ndarray of float64, shape (n,)
         Finite values, n >= 3; any unit.
     max_count : int
-        Most outliers to look for (k), 0 to n - 2.
+        Maximum number of outliers (k), 0 to n - 2.
     alpha : float
         Significance level of the whole test, in (0, 1).
     direction : {"both", "pos", "neg"}
-        Look for outliers on both sides, above the median only, or below it only.
+        Detect outliers on both sides, above the median only, or below it only.
     zero_sigma : float
-        Spread, in the unit of the residuals, at or below which the survivors count as all equal and the test ends.
+        Spread, in the unit of the residuals, at or below which the remaining values count as equal and the test ends.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def extreme_deviates(
     if direction not in get_args(Direction):
         raise ValueError(f"direction must be one of {', '.join(get_args(Direction))}, got {direction!r}")
     if residuals.ndim != 1 or residuals.size < 3 or not np.isfinite(residuals).all():
-        raise ValueError("residuals must be one row of at least three finite values")
+        raise ValueError("residuals must be one-dimensional with at least three finite values")
     limits = critical_values(residuals.size, max_count, alpha=alpha, one_tailed=direction != "both")
 
     ordered = np.sort(residuals)
@@ -159,7 +159,7 @@ def extreme_deviates(
     statistics = np.abs(ordered[np.where(above, high, low)] - medians[:steps]) / sigmas[:steps]
     passed = np.flatnonzero(statistics > limits[:steps])
     return ExtremeDeviates(
-        # Read from the list of its own end, for equal values leave either end in row order.
+        # Each from the list of its own end, because equal values leave either end in row order.
         positions=np.where(above, falling[residuals.size - 1 - high], rising[low]),
         from_above=above,
         test_statistics=statistics,
@@ -171,9 +171,9 @@ def extreme_deviates(
 def _end_positions(
     residuals: npt.NDArray[np.float64], ordered: npt.NDArray[np.float64], *, count: int
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Positions of (at least) the ``count + 1`` smallest values, rising, and largest, falling; equal ones in row order.
+    """Return the positions of at least the ``count + 1`` smallest (increasing) and largest (decreasing) values.
 
-    Only these can be removed, and to sort all values without their positions is several times faster.
+    Equal values are in row order. Only these can be removed, and sorting all values without positions is much faster.
     """
     low = np.flatnonzero(residuals <= ordered[count])
     high = np.flatnonzero(residuals >= ordered[-count - 1])
@@ -188,12 +188,12 @@ def _removals(
     count: int,
     direction: Direction,
 ) -> Windows:
-    """Decide which end leaves at each step; this needs the medians but not the MADs."""
+    """Return the window of each step: decide which end is removed, which needs the medians but not the MADs."""
     if direction == "both":
         above = _ends_removed(ordered, rising, falling, count=count)
     else:
         above = np.full(count, direction == "pos")
-    # Step i starts with the removals of steps 0 .. i - 1 behind it.
+    # Step i follows the removals of steps 0 .. i - 1.
     removed_above = np.cumsum(above, dtype=np.intp) - above
     low = np.arange(count, dtype=np.intp) - removed_above
     return Windows(low=low, high=ordered.size - 1 - removed_above, from_above=above)
@@ -202,10 +202,10 @@ def _removals(
 def _ends_removed(
     ordered: npt.NDArray[np.float64], rising: npt.NDArray[np.intp], falling: npt.NDArray[np.intp], *, count: int
 ) -> npt.NDArray[np.bool_]:
-    # Plain lists: each step depends on the one before, and a list look-up costs a third of an array look-up. The median
-    # is that of the bounds' sum, which goes up by one with each removal from below and down with each from above.
+    # Lists, because each step depends on the previous one and a list lookup costs a third of an array lookup. The
+    # median follows from the sum of the bounds: +1 for each removal from below, -1 for each from above.
     last = ordered.size - 1
-    medians = _medians_between(ordered, np.arange(last - count, last + count + 1)).tolist()
+    medians = medians_between(ordered, np.arange(last - count, last + count + 1)).tolist()
     lows, highs = ordered[: count + 1].tolist(), ordered[: -count - 2 : -1].tolist()
     low, high, middle = 0, 0, count
     above = []

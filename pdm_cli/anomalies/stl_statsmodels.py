@@ -1,74 +1,41 @@
-"""Split a series into a periodic seasonal part and a slowly moving trend."""
+"""STL by statsmodels, the reference implementation: ``--stl statsmodels`` and the oracle of the tests."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-# Inner and outer passes of a robust STL, as R's ``stl(robust = TRUE)`` sets them.
-INNER_PASSES = 1
-OUTER_PASSES = 15
+from pdm_cli.anomalies.stl import INNER_PASSES, OUTER_PASSES, Decomposition, next_odd
+
+Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decomposition:
-    """The two smooth parts of a series; what is left over is the caller's to compute.
+def statsmodels_stl(values: Floats, *, period: int) -> Decomposition:
+    """Decompose one series with robust STL and a strictly periodic seasonal part.
 
-    Attributes
-    ----------
-    seasonal : numpy.ndarray of float64, shape (n,), or (n, n_series) of a batch
-        Repeats exactly every period; unit of the values.
-    trend : numpy.ndarray of float64, of the same shape
-        Level without the seasonal part; unit of the values.
-    """
-
-    seasonal: npt.NDArray[np.float64]
-    trend: npt.NDArray[np.float64]
-
-
-class Decompose(Protocol):
-    """A road from values to their decomposition.
-
-    :func:`periodic_robust_stl` is one; anything of this shape may stand in for it.
-    """
-
-    def __call__(self, values: npt.NDArray[np.float64], *, period: int) -> Decomposition:
-        """Decompose ``values`` (shape (n,), or (n, n_series) for a batch; finite, n > 2 * period)."""
-
-
-def periodic_robust_stl(values: npt.NDArray[np.float64], *, period: int) -> Decomposition:
-    """Decompose with robust STL whose seasonal part is strictly periodic.
-
-    Same numbers as R's ``stl(s.window = "periodic", robust = TRUE)`` up to rounding, with two exceptions:
-    for an even number of values R's robustness scale is now and then up to 2 % off the median, and for an odd
-    period the low-pass window is two rows longer here (see Notes).
+    Equal to R's ``stl(s.window = "periodic", robust = TRUE)`` up to rounding, with two exceptions: for an even number
+    of values, R's robustness scale is occasionally up to 2 % off the median; and for an odd period, statsmodels
+    requires a low-pass window of ``period + 2`` rows where R takes ``period`` (2 of 43 anomalies differ in the one
+    reference case affected).
 
     Parameters
     ----------
     values : numpy.ndarray of float64, shape (n,)
-        Equally spaced readings, finite, n > 2 * period; any unit.
+        Equally spaced finite readings, n > 2 * period; any unit.
     period : int
-        Rows in one season, at least 2.
+        Rows per season, at least 2.
 
     Returns
     -------
     Decomposition
-        ``seasonal`` and ``trend``, each of shape (n,), in the unit of the values.
+        Seasonal part and trend, shape (n,) each, in the unit of the values.
 
     Raises
     ------
     ValueError
         If ``period`` is below 2 or there are not more than two periods of values.
-
-    Notes
-    -----
-    The low-pass window must be odd. R takes the next odd number from ``period`` on, which for an odd period is the
-    period itself; statsmodels insists on more than one period, so an odd period gets ``period + 2`` here. The effect
-    on the anomalies found is slight (2 rows of 43 in the one reference case that differs).
 
     References
     ----------
@@ -77,7 +44,7 @@ def periodic_robust_stl(values: npt.NDArray[np.float64], *, period: int) -> Deco
 
     Examples
     --------
-    >>> parts = periodic_robust_stl(np.tile([0.0, 1.0, 5.0, 4.0], 6), period=4)
+    >>> parts = statsmodels_stl(np.tile([0.0, 1.0, 5.0, 4.0], 6), period=4)
     >>> parts.seasonal[:4].round(6).tolist()
     [-2.5, -1.5, 2.5, 1.5]
     """
@@ -86,10 +53,10 @@ def periodic_robust_stl(values: npt.NDArray[np.float64], *, period: int) -> Deco
         raise ValueError(f"period must be at least 2 rows, got {period}")
     if n <= 2 * period:
         raise ValueError(f"STL needs more than {2 * period} values (two periods), got {n}")
-    # Slow to import (about 2 s): only those who decompose pay for it.
+    # Takes about 2 s to import.
     from statsmodels.tsa.seasonal import STL
 
-    # A window of ten times the series with degree 0 is R's "periodic": a robust mean of each phase.
+    # R's "periodic" is a window of ten times the series with degree 0: a robust mean per phase.
     seasonal_window = 10 * n + 1
     trend_window = next_odd(ceil(1.5 * period / (1 - 1.5 / seasonal_window)))
     low_pass_window = period + 1 if period % 2 == 0 else period + 2
@@ -107,26 +74,14 @@ def periodic_robust_stl(values: npt.NDArray[np.float64], *, period: int) -> Deco
         low_pass_jump=ceil(low_pass_window / 10),
         robust=True,
     ).fit(inner_iter=INNER_PASSES, outer_iter=OUTER_PASSES)
-    return Decomposition(
-        seasonal=_mean_by_phase(np.asarray(fit.seasonal, dtype=np.float64), period=period),
-        trend=np.asarray(fit.trend, dtype=np.float64),
-    )
+    phase = np.arange(n) % period
+    means = np.bincount(phase, weights=np.asarray(fit.seasonal, dtype=np.float64)) / np.bincount(phase)
+    return Decomposition(seasonal=means[phase], trend=np.asarray(fit.trend, dtype=np.float64))
 
 
-def next_odd(window: int) -> int:
-    """Return the window itself where it is odd, else one more: loess windows have a middle."""
-    return window if window % 2 else window + 1
-
-
-def _mean_by_phase(seasonal: npt.NDArray[np.float64], *, period: int) -> npt.NDArray[np.float64]:
-    phase = np.arange(seasonal.size) % period
-    means = np.bincount(phase, weights=seasonal) / np.bincount(phase)
-    return means[phase]
-
-
-def one_by_one(values: npt.NDArray[np.float64], *, period: int) -> Decomposition:
-    """Decompose each column of ``values``, shape (n, n_series), with :func:`periodic_robust_stl`."""
-    parts = [periodic_robust_stl(column, period=period) for column in values.T]
+def statsmodels_stl_batch(values: Floats, *, period: int) -> Decomposition:
+    """Decompose each column of ``values``, shape (n, n_series), with :func:`statsmodels_stl`."""
+    parts = [statsmodels_stl(column, period=period) for column in values.T]
     return Decomposition(
         np.column_stack([part.seasonal for part in parts]), np.column_stack([part.trend for part in parts])
     )

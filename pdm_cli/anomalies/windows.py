@@ -1,4 +1,4 @@
-"""How long the smoothing, the season and the window of detection are, in steps of the telemetry."""
+"""Window sizes of anomaly detection: smoothing, season, trailing window and pieces, in telemetry steps."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from pdm_cli.timestamps import US_PER_HOUR
 
 _US_PER_DAY = 24 * US_PER_HOUR
 
-# The window where none is given: four weeks, but of a long season enough to tell it from noise.
+# Default window: four weeks, or enough of a longer season to separate it from noise.
 _DAYS, _SEASONS = 28, 12
-# Fewer seasons show no pattern, and the spread of fewer readings is anyone's guess.
+# Fewer seasons show no pattern, and fewer readings give no reliable spread.
 _FEWEST_SEASONS, _FEWEST_READINGS = 3, 24
-# The longest window that the setting takes.
+# Upper bound of the setting.
 _MOST_DAYS = 366
 
 
 @dataclass(frozen=True)
-class Lengths:
-    """Lengths as used, in steps of the telemetry.
+class DetectWindows:
+    """Window sizes in telemetry steps.
 
     Attributes
     ----------
     step_us : int
         The step in microseconds.
     smooth : int
-        Readings smoothed over; 1: the reading itself.
+        Readings per smoothing window; 1: no smoothing.
     period : int
         The season; 0: none.
     window : int
         The trailing window; 0 in batch mode.
     settle : int
-        The rest after a longer gap; 0 in batch mode.
+        Readings skipped after a longer gap; 0 in batch mode.
     piece : int
-        The pieces of batch mode; 0: the series at once.
+        Length of the pieces of batch mode; 0: the whole series at once.
     """
 
     step_us: int
@@ -47,7 +47,7 @@ class Lengths:
 
     @property
     def smooth_hours(self) -> float:
-        """Hours smoothed over; 0: the reading itself."""
+        """Hours of smoothing; 0: none."""
         return self.hours(self.smooth) if self.smooth > 1 else 0.0
 
     @property
@@ -62,28 +62,28 @@ class Lengths:
 
     @property
     def reach(self) -> int:
-        """Steps for which a gap keeps the readings after it from being judged."""
+        """Steps after a gap for which readings are not tested."""
         return max(self.smooth, self.settle)
 
     def hours(self, steps: int) -> float:
-        """Return the length of so many steps in hours."""
+        """Return a number of steps in hours."""
         return steps * self.step_us / US_PER_HOUR
 
 
-def find_lengths(step_us: int, params: DetectParams) -> Lengths:
-    """Return the lengths that telemetry of a step is judged with.
+def choose_windows(step_us: int, params: DetectParams) -> DetectWindows:
+    """Return the window sizes for telemetry with the given step.
 
     Parameters
     ----------
     step_us : int
         Time between readings in microseconds.
     params : DetectParams
-        Settings; what they leave open follows from the step.
+        Settings; defaults follow from the step.
 
     Raises
     ------
     DataError
-        If the season is not two or more whole steps, batch mode finds none, or the window is too short for it.
+        If the season is not two or more whole steps, batch mode finds none, or the window is too short.
     UsageError
         If the pieces of batch mode are not longer than two seasons.
     """
@@ -91,17 +91,17 @@ def find_lengths(step_us: int, params: DetectParams) -> Lengths:
     period = _period(step_us, params)
     if params.mode == "causal":
         settle = round(params.settle_hours * US_PER_HOUR / step_us)
-        return Lengths(step_us, smooth, period, window=_window(step_us, period, params), settle=settle)
+        return DetectWindows(step_us, smooth, period, window=_window(step_us, period, params), settle=settle)
     if not period:
         raise DataError(
             f"telemetry: neither a day nor a week is two or more whole steps of {step_us / US_PER_HOUR:g} h",
-            hint="--period-hours takes the season, two or more steps; --mode causal does without",
+            hint="give the season (two or more steps) with --period-hours, or use --mode causal",
         )
-    return Lengths(step_us, smooth, period, piece=_piece(step_us, period, params))
+    return DetectWindows(step_us, smooth, period, piece=_piece(step_us, period, params))
 
 
 def _period(step_us: int, params: DetectParams) -> int:
-    """Return the season as given, else a day, or a week where a day has fewer than two steps; 0 where it has none."""
+    """Return the season in steps: as set, or a day, or a week where a day has fewer than two steps; 0 for none."""
     if params.period_hours is None:
         return _usual_period(step_us)
     steps = params.period_hours * US_PER_HOUR / step_us
@@ -109,7 +109,7 @@ def _period(step_us: int, params: DetectParams) -> int:
         raise DataError(
             f"telemetry: a period of {params.period_hours:g} h is not two or more whole steps of "
             f"{step_us / US_PER_HOUR:g} h",
-            hint="--period-hours takes two or more steps of the telemetry",
+            hint="give a multiple of the telemetry step with --period-hours",
         )
     return round(steps)
 
@@ -117,7 +117,7 @@ def _period(step_us: int, params: DetectParams) -> int:
 def _usual_period(step_us: int) -> int:
     """Return a day in steps, or a week, whichever is first two or more whole steps; 0 if neither is.
 
-    A season that is nearly a day drifts against the true one: within weeks it would average morning with evening.
+    A season of nearly a day drifts against the true one: within weeks it would average morning with evening.
     """
     for season in (_US_PER_DAY, 7 * _US_PER_DAY):
         if season % step_us == 0 and season > step_us:
@@ -131,16 +131,16 @@ def _window(step_us: int, period: int, params: DetectParams) -> int:
         days = max(_DAYS, _SEASONS * period * step_us / _US_PER_DAY)
     steps, least = days * _US_PER_DAY / step_us, max(_FEWEST_READINGS, _FEWEST_SEASONS * period)
     if steps < least * (1 - 1e-9):
-        readings = f"{int(steps)} readings, wanted {_FEWEST_READINGS} or more"
+        readings = f"{int(steps)} readings; at least {_FEWEST_READINGS} are needed"
         seasons = f"less than {_FEWEST_SEASONS} seasons of {period * step_us / US_PER_HOUR:g} h"
         least_days = least * step_us / _US_PER_DAY
         raise DataError(
-            f"telemetry: a window of {days:g} days holds {readings if least == _FEWEST_READINGS else seasons}",
+            f"telemetry: a window of {days:g} days has {readings if least == _FEWEST_READINGS else seasons}",
             hint=f"--window-days {least_days:g} or more"
             if least_days <= _MOST_DAYS
-            else "--mode batch judges by the whole series",
+            else "--mode batch uses the whole series",
         )
-    # Whole seasons, so that every phase has as many readings as the others.
+    # Whole seasons, so that every phase has the same number of readings.
     unit = period or 1
     return unit * max(1, round(steps / unit))
 
@@ -150,6 +150,6 @@ def _piece(step_us: int, period: int, params: DetectParams) -> int:
     if 0 < steps <= 2 * period:
         raise UsageError(
             f"--longterm-days {params.longterm_days:g}: a piece must be longer than two periods",
-            hint=f"--longterm-days takes more than {2 * period * step_us / _US_PER_DAY:g} days",
+            hint=f"--longterm-days must be more than {2 * period * step_us / _US_PER_DAY:g}",
         )
     return steps

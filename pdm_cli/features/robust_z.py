@@ -16,9 +16,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pdm_cli.features.events import Instants
-from pdm_cli.features.rolling_median import MAD_TO_SIGMA, Windows, window_mads, window_medians
 from pdm_cli.preparation.cleaning import sensors_of
 from pdm_cli.timestamps import US_PER_HOUR
+
+# Makes the median absolute deviation of normal values estimate their standard deviation; R's mad() rounds it so.
+MAD_TO_SIGMA = 1.4826
 
 # Readings of all windows in hand at once (2 MB): the work stays within the cache, and memory flat.
 _BATCH = 1 << 18
@@ -58,6 +60,15 @@ class ZScores:
         rows = is_wanted[self.codes]
         codes = (np.cumsum(is_wanted) - 1)[self.codes[rows]]
         return ZScores(self.machines[is_wanted], codes, self.times[rows], self.sensors, self.z[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Survivors of each step as bounds, both inclusive, into the sorted values; shape (k,) each."""
+
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]
+    from_above: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -177,3 +188,41 @@ def _window_spreads(readings: FloatArray, blocks: _Blocks, counts: IntArray) -> 
         medians[batch] = window_medians(values, windows)
         mads[batch] = window_mads(values, windows, medians[batch])
     return medians, mads
+
+
+def window_medians(ordered: NDArray[np.float64], windows: Windows) -> NDArray[np.float64]:
+    """Return the median of every window of the sorted values, shape (k,)."""
+    return medians_between(ordered, windows.low + windows.high)
+
+
+def medians_between(ordered: NDArray[np.float64], sums: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the medians of windows, given the sums of their bounds."""
+    return np.asarray((ordered[sums // 2] + ordered[(sums + 1) // 2]) / 2)
+
+
+def window_mads(ordered: NDArray[np.float64], windows: Windows, medians: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Median absolute deviation of every window at once.
+
+    Seen from the centre of a window the distances to its median form two rising runs. The nearest half of the
+    survivors takes ``a`` from the run below and ``half - a`` from the run above; bisection finds ``a`` bit by bit.
+    """
+    size = windows.high - windows.low + 1
+    half = size // 2
+    centre = windows.low + half
+    end = centre + half
+    a = np.zeros_like(half)
+    for bit in reversed(range(int(half.max(initial=0)).bit_length())):
+        more = a + (1 << bit)
+        # Of more than the half there may be no such rows: a look-up from the other end then, and not used.
+        enough = medians - ordered.take(centre - more) >= ordered.take(end - more) - medians
+        a = np.where(enough | (more > half), a, more)
+    b = half - a
+    taken = np.maximum(
+        np.where(a > 0, medians - ordered[centre - a], 0.0),
+        np.where(b > 0, ordered[centre + b - 1] - medians, 0.0),
+    )
+    left = np.minimum(
+        np.where(a < half, medians - ordered[np.maximum(centre - 1 - a, 0)], np.inf),
+        np.where(b < size - half, ordered[np.minimum(centre + b, ordered.size - 1)] - medians, np.inf),
+    )
+    return np.where(size % 2 == 1, left, (taken + left) / 2)

@@ -16,8 +16,8 @@ from pdm_cli.settings.model import DetectParams
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pdm_cli.anomalies.detectors import Found
-    from pdm_cli.anomalies.windows import Lengths
+    from pdm_cli.anomalies.detectors import SeriesResult
+    from pdm_cli.anomalies.windows import DetectWindows
     from pdm_cli.pipeline.runner import Task
 
 
@@ -49,16 +49,16 @@ def detect(task: Task) -> dict[str, Any]:
 
 
 def _write(
-    task: Task, path: Path, step_us: int, results: Iterable[tuple[pd.DataFrame, pd.DataFrame, list[Found]]]
+    task: Task, path: Path, step_us: int, results: Iterable[tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]]
 ) -> dict[str, Any]:
     from pdm_cli.anomalies.detectors import DETECTORS
-    from pdm_cli.anomalies.windows import find_lengths
+    from pdm_cli.anomalies.windows import choose_windows
     from pdm_cli.io import parquet
     from pdm_cli.pipeline.runner import kept_settings
     from pdm_cli.schema import ANOMALIES, UNJUDGED
 
     params = task.settings.detect
-    judged_by = _judged_by(params, find_lengths(step_us, params))
+    judged_by = _judged_by(params, choose_windows(step_us, params))
     is_causal = DETECTORS[params.mode].is_causal
     # What a model needs to find anomalies in new data in the same way goes with them.
     settings = json.dumps(kept_settings(task.settings, "detect"))
@@ -77,10 +77,10 @@ def _write(
     return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **judged_by, **tally.summary()}
 
 
-def _judged_by(params: DetectParams, lengths: Lengths) -> dict[str, float]:
+def _judged_by(params: DetectParams, windows: DetectWindows) -> dict[str, float]:
     """Return what the settings came to, where they leave it to the data."""
-    common = {"smooth_hours": lengths.smooth_hours, "period_hours": lengths.period_hours}
-    own = {"window_days": lengths.window_days} if params.mode == "causal" else {"max_anoms": params.max_anoms}
+    common = {"smooth_hours": windows.smooth_hours, "period_hours": windows.period_hours}
+    own = {"window_days": windows.window_days} if params.mode == "causal" else {"max_anoms": params.max_anoms}
     return {**common, **own}
 
 
@@ -93,11 +93,11 @@ def _count_worthwhile(path: Path) -> int:
     return max(1, min(os.cpu_count() or 1, size // _BYTES_A_WORKER))
 
 
-def _refuse_unjudged(found: list[Found], *, strict: bool) -> None:
+def _refuse_unjudged(found: list[SeriesResult], *, strict: bool) -> None:
     for item in found:
         if strict and item.reason is not None:
             raise DataError(
-                f"telemetry.parquet: machine {item.machine}, {item.sensor}: not judged: {item.reason}",
+                f"telemetry.parquet: machine {item.machine}, {item.sensor}: not tested: {item.reason}",
                 hint="without --strict the others go on",
             )
 
@@ -135,7 +135,7 @@ class _Tally:
         self._machines: Counter[Any] = Counter()
         self._skipped: list[dict[str, Any]] = []
 
-    def add(self, found: list[Found]) -> int:
+    def add(self, found: list[SeriesResult]) -> int:
         """Count a row group's series and return its number of machines."""
         for item in found:
             facts = self._sensors.setdefault(item.sensor, dict.fromkeys(_COUNTS, 0))

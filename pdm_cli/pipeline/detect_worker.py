@@ -10,7 +10,7 @@ from pdm_cli.settings.model import DetectParams
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pdm_cli.anomalies.detectors import Found
+    from pdm_cli.anomalies.detectors import SeriesResult
 
 
 def warm_up() -> None:
@@ -19,7 +19,7 @@ def warm_up() -> None:
 
 def judge_row_group(
     path: Path, step_us: int, params: DetectParams, group: int
-) -> tuple[pd.DataFrame, pd.DataFrame, list[Found]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]:
     """Return the anomalies of a row group, the spans not judged, and what became of each series.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdm_cli.anomalies.detectors import DETECTORS, Found, find_anomalies, list_unjudged
+from pdm_cli.anomalies.detectors import DETECTORS, SeriesResult, find_anomalies, list_unjudged
 from pdm_cli.errors import DataError
 from pdm_cli.schema import ANOMALIES, UNJUDGED
 from pdm_cli.settings.model import DetectParams
@@ -35,7 +35,7 @@ def raw(name: str, **changes: Any) -> DetectParams:
     return DetectParams(mode=name, smooth_hours=0.0, window_days=7.0, **changes)
 
 
-def find(volt: np.ndarray, params: DetectParams) -> tuple[pd.DataFrame, Found]:
+def find(volt: np.ndarray, params: DetectParams) -> tuple[pd.DataFrame, SeriesResult]:
     """The anomalies of one machine's volt, and what became of the series."""
     found, series = find_anomalies(machine(1, volt).drop(columns="rotate"), step_us=HOUR_US, params=params)
     return found, series[0]
@@ -117,10 +117,10 @@ def test_only_a_batch_that_reaches_max_anoms_is_capped(name: str) -> None:
 
 
 def test_reasons_have_times_and_numbers() -> None:
-    assert find(seasonal(40), raw("causal"))[1].reason == "40 readings, a window needs 84"
-    assert find(seasonal(40), raw("batch"))[1].reason == "40 readings, more than 48 (two seasons) are needed"
+    assert find(seasonal(40), raw("causal"))[1].reason == "40 readings; a window needs at least 84"
+    assert find(seasonal(40), raw("batch"))[1].reason == "40 readings; more than 48 (two seasons) are needed"
     assert find(_exactly_periodic(), raw("causal"))[1].reason == (
-        "no window of 7 days has 84 readings and a spread to judge by"
+        "no window of 7 days has at least 84 readings and a spread"
     )
     assert "more than half of the readings are exactly as expected" in str(
         find(_mostly_alike(), raw("batch"))[1].reason
@@ -128,10 +128,10 @@ def test_reasons_have_times_and_numbers() -> None:
     values = seasonal()
     values[[10, 100, 101, 102]] = np.nan
     smooth = DetectParams(mode="batch", smooth_hours=3.0)
-    told = "3 missing readings between others, the first at 2015-01-05 10:00; --smooth-hours bridges short gaps"
-    assert find(values, smooth)[1].reason == told
+    expected = "3 missing readings within the series, first at 2015-01-05 10:00; --smooth-hours bridges short gaps"
+    assert find(values, smooth)[1].reason == expected
     values[101] = np.inf
-    assert str(find(values, smooth)[1].reason).startswith("3 missing or infinite readings between others, the first at")
+    assert str(find(values, smooth)[1].reason).startswith("3 missing or infinite readings within the series, first at")
     assert find(values, replace(smooth, smooth_hours=4.0))[1].reason is None
 
 
@@ -180,7 +180,7 @@ def test_daily_readings_have_a_week_for_a_season(name: str) -> None:
     assert stamps[150] in found["datetime"].to_numpy()
 
 
-def test_a_season_that_is_no_whole_number_of_steps_is_told(name: str) -> None:
+def test_a_season_of_a_fraction_of_steps_fails(name: str) -> None:
     with pytest.raises(DataError, match=r"a period of 7\.5 h is not two or more whole steps"):
         find(seasonal(), raw(name, period_hours=7.5))
 

@@ -151,7 +151,7 @@ def test_spread_below_zero_sigma_counts_as_none() -> None:
         ({"max_count": 9}, "remove"),
         ({"direction": "up"}, "direction"),
         ({"residuals": np.array([1.0, np.nan, 2, 3, 4])}, "finite"),
-        ({"residuals": np.zeros((5, 2))}, "one row"),
+        ({"residuals": np.zeros((5, 2))}, "one-dimensional"),
         ({"residuals": np.zeros(2), "max_count": 0}, "three"),
     ],
 )

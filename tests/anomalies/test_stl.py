@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.anomalies import stl
-from pdm_cli.anomalies.stl import periodic_robust_stl_batch, periodic_robust_stl_of_one
-from pdm_cli.anomalies.stl_statsmodels import Decomposition, periodic_robust_stl
+from pdm_cli.anomalies.stl import Decomposition, periodic_robust_stl
+from pdm_cli.anomalies.stl_statsmodels import statsmodels_stl
 from pdm_cli.settings.model import DetectParams
+from tests.builders.anomalies import single_stl
 
 REFERENCE = os.environ.get("PDM_CLI_REFERENCE")
 FOREIGN = Path(REFERENCE) / "golden" / "sesd" if REFERENCE else None
@@ -111,9 +112,9 @@ def slow_stl(values: np.ndarray, *, period: int) -> tuple[np.ndarray, np.ndarray
 @pytest.mark.parametrize("cycles", [2, 5, 12])
 def test_batch_equals_statsmodels_on_odd_and_even_lengths(period: int, cycles: int, extra: int) -> None:
     values = noisy(cycles * period + extra, 3, period=period, seed=cycles)
-    ours = periodic_robust_stl_batch(values, period=period)
+    ours = periodic_robust_stl(values, period=period)
     for column in range(3):
-        wanted = periodic_robust_stl(values[:, column], period=period)
+        wanted = statsmodels_stl(values[:, column], period=period)
         one = Decomposition(seasonal=ours.seasonal[:, column], trend=ours.trend[:, column])
         assert farthest(one, wanted.seasonal, wanted.trend, values[:, column]) < TOLERANCE
 
@@ -122,7 +123,7 @@ def test_batch_equals_statsmodels_on_odd_and_even_lengths(period: int, cycles: i
 def test_for_odd_periods_statsmodels_may_give_something_else_as_the_help_says(period: int, is_other: bool) -> None:
     # With two cycles and wild readings weights of a whole phase fall to nothing, and the low pass matters.
     wild = np.random.default_rng(0).exponential(5, size=(2 * period + 1, 20)) ** 2
-    parts = [(periodic_robust_stl_of_one(v, period=period), periodic_robust_stl(v, period=period), v) for v in wild.T]
+    parts = [(single_stl(v, period=period), statsmodels_stl(v, period=period), v) for v in wild.T]
     apart = max(farthest(ours, other.seasonal, other.trend, values) for ours, other, values in parts)
     assert (apart > 1e3 * TOLERANCE) == is_other
     assert "for even periods" in {item.name: item.metadata["help"] for item in fields(DetectParams)}["stl"]
@@ -133,7 +134,7 @@ def test_for_odd_periods_statsmodels_may_give_something_else_as_the_help_says(pe
 def test_batch_equals_stl_by_the_book_for_odd_periods_too(period: int, extra: int) -> None:
     values = noisy(5 * period + extra, 1, period=period, seed=period)[:, 0]
     seasonal, trend, _ = slow_stl(values, period=period)
-    assert farthest(periodic_robust_stl_of_one(values, period=period), seasonal, trend, values) < TOLERANCE
+    assert farthest(single_stl(values, period=period), seasonal, trend, values) < TOLERANCE
 
 
 @given(
@@ -148,10 +149,10 @@ def test_batch_equals_statsmodels_on_any_series(period: int, share: float, seed:
     values = noisy(2 * period + ceil(share * period), 1, period=period, seed=seed)[:, 0]
     if levels:
         values = np.round(values * levels / 20)
-    wanted = periodic_robust_stl(values, period=period)
+    wanted = statsmodels_stl(values, period=period)
     residuals = np.abs(values - wanted.seasonal - wanted.trend)
     if np.median(residuals) > 1e-6 * np.ptp(values):
-        ours = periodic_robust_stl_of_one(values, period=period)
+        ours = single_stl(values, period=period)
         assert farthest(ours, wanted.seasonal, wanted.trend, values) < TOLERANCE
 
 
@@ -162,9 +163,9 @@ def test_phase_without_any_weight_keeps_its_own_readings() -> None:
     values[2::period] += 500 * np.array([1, -1, 1, -1])
     seasonal, trend, weights = slow_stl(values, period=period)
     assert (weights[-1, 2::period] == 0).all()
-    ours = periodic_robust_stl_of_one(values, period=period)
+    ours = single_stl(values, period=period)
     assert farthest(ours, seasonal, trend, values) < TOLERANCE
-    wanted = periodic_robust_stl(values, period=period)
+    wanted = statsmodels_stl(values, period=period)
     assert farthest(ours, wanted.seasonal, wanted.trend, values) < TOLERANCE
 
 
@@ -176,25 +177,25 @@ def test_stretch_without_any_weight_keeps_its_own_level() -> None:
     seasonal, trend, weights = slow_stl(values, period=period)
     neighbourhoods = np.lib.stride_tricks.sliding_window_view(weights, 5, axis=1)
     assert (neighbourhoods == 0).all(axis=2).any()
-    assert farthest(periodic_robust_stl_of_one(values, period=period), seasonal, trend, values) < TOLERANCE
+    assert farthest(single_stl(values, period=period), seasonal, trend, values) < TOLERANCE
 
 
 @pytest.mark.parametrize("n", [49, 400, 2001])
 def test_column_does_not_depend_on_its_neighbours(n: int) -> None:
     values = noisy(n, 70, period=24, seed=8)
     values[:, 1] *= 1e6
-    together = periodic_robust_stl_batch(values, period=24)
+    together = periodic_robust_stl(values, period=24)
     for column in (0, 1, 2, 69):
-        alone = periodic_robust_stl_of_one(values[:, column], period=24)
+        alone = single_stl(values[:, column], period=24)
         one = Decomposition(seasonal=together.seasonal[:, column], trend=together.trend[:, column])
         assert farthest(one, alone.seasonal, alone.trend, values[:, column]) < 1e-12
 
 
 def test_blocks_of_any_width_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     values = noisy(300, 7, period=12, seed=9)
-    whole = periodic_robust_stl_batch(values, period=12)
-    monkeypatch.setattr(stl, "BLOCK_READINGS", 600)
-    cut = periodic_robust_stl_batch(values, period=12)
+    whole = periodic_robust_stl(values, period=12)
+    monkeypatch.setattr(stl, "_BLOCK_READINGS", 600)
+    cut = periodic_robust_stl(values, period=12)
     assert farthest(cut, whole.seasonal, whole.trend, values) < 1e-12
 
 
@@ -206,8 +207,8 @@ def test_blocks_of_any_width_give_the_same(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_parts_move_with_shift_and_scale(seed: int, shift: float, scale: float, period: int) -> None:
     values = noisy(9 * period + 2, 1, period=period, seed=seed)[:, 0]
-    plain = periodic_robust_stl_of_one(values, period=period)
-    moved = periodic_robust_stl_of_one(scale * values + shift, period=period)
+    plain = single_stl(values, period=period)
+    moved = single_stl(scale * values + shift, period=period)
     unit = scale * np.ptp(values) + abs(shift)
     np.testing.assert_allclose(moved.seasonal, scale * plain.seasonal, rtol=0, atol=TOLERANCE * unit)
     np.testing.assert_allclose(moved.trend, scale * plain.trend + shift, rtol=0, atol=TOLERANCE * unit)
@@ -215,13 +216,13 @@ def test_parts_move_with_shift_and_scale(seed: int, shift: float, scale: float, 
 
 @pytest.mark.parametrize("period", [2, 7, 24])
 def test_seasonal_part_repeats_exactly(period: int) -> None:
-    seasonal = periodic_robust_stl_batch(noisy(10 * period + 1, 2, period=period, seed=10), period=period).seasonal
+    seasonal = periodic_robust_stl(noisy(10 * period + 1, 2, period=period, seed=10), period=period).seasonal
     assert (seasonal[period:] == seasonal[:-period]).all()
 
 
 @pytest.mark.parametrize("level", [0.0, -3.0, 1e9])
 def test_constant_series_is_all_trend(level: float) -> None:
-    parts = periodic_robust_stl_of_one(np.full(101, level), period=24)
+    parts = single_stl(np.full(101, level), period=24)
     np.testing.assert_allclose(parts.trend, level, rtol=1e-14)
     np.testing.assert_allclose(parts.seasonal, 0, atol=1e-14 * abs(level))
 
@@ -229,9 +230,9 @@ def test_constant_series_is_all_trend(level: float) -> None:
 @pytest.mark.parametrize("broken", [np.nan, np.inf, 1e308])
 def test_reading_that_cannot_be_used_spoils_its_own_column_only(broken: float) -> None:
     values = noisy(200, 3, period=12, seed=11)
-    clean = periodic_robust_stl_batch(values, period=12)
+    clean = periodic_robust_stl(values, period=12)
     values[50:60, 1] = broken
-    parts = periodic_robust_stl_batch(values, period=12)
+    parts = periodic_robust_stl(values, period=12)
     np.testing.assert_allclose(parts.trend[:, [0, 2]], clean.trend[:, [0, 2]], rtol=1e-12)
     np.testing.assert_allclose(parts.seasonal[:, [0, 2]], clean.seasonal[:, [0, 2]], atol=1e-12)
     if not np.isfinite(broken):
@@ -241,8 +242,8 @@ def test_reading_that_cannot_be_used_spoils_its_own_column_only(broken: float) -
 def test_input_is_left_as_it_was_in_either_order() -> None:
     values = noisy(100, 4, period=7, seed=12)
     before = values.copy()
-    rows = periodic_robust_stl_batch(values, period=7)
-    columns = periodic_robust_stl_batch(np.asfortranarray(values), period=7)
+    rows = periodic_robust_stl(values, period=7)
+    columns = periodic_robust_stl(np.asfortranarray(values), period=7)
     assert (values == before).all()
     assert (rows.trend == columns.trend).all()
 
@@ -259,7 +260,7 @@ def test_operators_take_no_more_memory_while_they_are_made_than_is_said(period: 
 
 
 def test_no_series_give_no_parts() -> None:
-    assert periodic_robust_stl_batch(np.empty((100, 0)), period=7).trend.shape == (100, 0)
+    assert periodic_robust_stl(np.empty((100, 0)), period=7).trend.shape == (100, 0)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_no_series_give_no_parts() -> None:
 )
 def test_values_it_cannot_decompose_are_refused(shape: tuple[int, ...], period: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        periodic_robust_stl_batch(np.zeros(shape), period=period)
+        periodic_robust_stl(np.zeros(shape), period=period)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8])
@@ -284,8 +285,8 @@ def test_middle_is_found_whatever_range_is_looked_at_first(n: int) -> None:
 def test_reference_series_equal_statsmodels() -> None:
     paths = sorted((FOREIGN / "series").glob("azpdm_m1_*.parquet"))
     values = np.column_stack([pd.read_parquet(path)["value"].to_numpy(dtype=float) for path in paths])
-    ours = periodic_robust_stl_batch(values, period=24)
+    ours = periodic_robust_stl(values, period=24)
     for column in range(0, values.shape[1], 3):
-        wanted = periodic_robust_stl(values[:, column], period=24)
+        wanted = statsmodels_stl(values[:, column], period=24)
         one = Decomposition(seasonal=ours.seasonal[:, column], trend=ours.trend[:, column])
         assert farthest(one, wanted.seasonal, wanted.trend, values[:, column]) < TOLERANCE

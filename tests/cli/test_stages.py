@@ -221,7 +221,7 @@ def test_strict_refuses_the_first_series_that_cannot_be_judged(raw: Path, pdm: P
     words = ("detect-anomalies", "--prepared", tmp_path / "prepared", "--out", tmp_path / "a")
     outcome = pdm(*words, "--strict")
     assert outcome.code == 4
-    assert "telemetry.parquet: machine 2, rotate: not judged: the series is constant" in outcome.stderr
+    assert "telemetry.parquet: machine 2, rotate: not tested: the series is constant" in outcome.stderr
     assert not (tmp_path / "a").exists()
     assert pdm(*words, "--json").json["skipped"] == [
         {"machineID": 2, "sensor": "rotate", "readings": 150 * 24 + 1, "reason": "the series is constant"}
