@@ -1,4 +1,4 @@
-"""A model folder: fitted members in files of their own and one JSON recipe; data only, nothing that runs on load."""
+"""Model folders: one file per fitted model and a JSON recipe. Data only: no code is run on load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pdm_cli.evaluation.drift import Fingerprint
 from pdm_cli.features.build import FEATURES, LEARNED, Vocabulary
 from pdm_cli.io import manifest
 from pdm_cli.io.folders import find_below
-from pdm_cli.models import ESTIMATORS
+from pdm_cli.models import ESTIMATORS, load_retired
 from pdm_cli.models.ensemble import Member, TrainedModel
 from pdm_cli.schema import ANOMALIES, EVENT_TABLES, MACHINES
 from pdm_cli.settings import load as config
@@ -29,7 +29,9 @@ from pdm_cli.settings.model import Settings
 from pdm_cli.timestamps import read_stamp
 
 BUNDLE_FILE = "bundle.json"
-SCHEMA = "pdm.bundle/3"
+SCHEMA = "pdm.bundle/4"
+# Differs only in the format of the boosters: universal binary JSON.
+_PREVIOUS_SCHEMA = "pdm.bundle/3"
 SECTIONS = ("preprocess", "features", "detect", "labels", "train", "costs")
 _AGAIN = "train or fetch the model again"
 _MEMBER_FILE = re.compile(r"member_\d+_\d+\.[a-z]+")
@@ -37,28 +39,28 @@ _MEMBER_FILE = re.compile(r"member_\d+_\d+\.[a-z]+")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What it takes to turn raw tables into the features of a model.
+    """How to turn raw tables into the features of a model.
 
     Attributes
     ----------
     sensors : list of str
         Sensor columns of the telemetry, floats in the sensor's own unit.
     families : list of str
-        Families of features that the model looks at.
+        Feature families of the model.
     tables : list of str
-        Event tables and attributes that the features are made from; ``anomalies`` are found in the telemetry.
+        Event tables and attributes that the features use; ``anomalies`` are detected in the telemetry.
     step_us, phase_us : int
-        Step of the telemetry, and where in it the readings stand, in microseconds.
+        Step of the telemetry and offset of the readings within it, in microseconds.
     vocabulary : Vocabulary
-        Kinds of event and categories that the columns are made for.
+        Event types and categories that have columns.
     categorical : list of str
         Columns that are positions in a list of categories.
     states : dict
-        What learned families of features know: family to state.
+        Family to state of the feature families that are fitted.
     trained : dict
-        ``cutoff`` and ``test_start`` as text, and the ``machines`` learned from.
+        ``cutoff`` and ``test_start`` as strings, and the ``machines`` trained on.
     settings : Settings
-        All that decides features, labels and alerts.
+        Every setting that affects features, labels and alerts.
     """
 
     sensors: list[str]
@@ -75,17 +77,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model and its recipe.
-
-    Attributes
-    ----------
-    model : TrainedModel
-        Members, calibrations and alert rules.
-    recipe : Recipe
-        From raw tables to features.
-    fingerprint : Fingerprint
-        How the features of the training rows were spread, to tell drift by.
-    """
+    """A model, its recipe, and the distribution of the training features (to detect drift)."""
 
     model: TrainedModel
     recipe: Recipe
@@ -108,11 +100,11 @@ class _StoredTraining:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What ``bundle.json`` must hold, each key of its type, and no other key."""
+    """Content of ``bundle.json``: exactly these keys, each of its type."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
-    schema: Literal["pdm.bundle/3"]
+    schema: Literal["pdm.bundle/3", "pdm.bundle/4"]
     components: list[str]
     members: list[_StoredMember]
     calibrations: list[Calibration]
@@ -131,7 +123,7 @@ class _Stored:
 
 
 def save(folder: Path, bundle: Bundle) -> None:
-    """Write the members' files and ``bundle.json`` into ``folder``."""
+    """Write the model files and ``bundle.json`` into ``folder``."""
     model, recipe = bundle.model, bundle.recipe
     content = {
         "schema": SCHEMA,
@@ -142,7 +134,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         **{item.name: getattr(recipe, item.name) for item in fields(recipe)},
         "vocabulary": asdict(recipe.vocabulary),
         "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
-        "settings": {section: _lasting(getattr(recipe.settings, section)) for section in SECTIONS},
+        "settings": {section: _reproducible(getattr(recipe.settings, section)) for section in SECTIONS},
         "fingerprint": asdict(bundle.fingerprint),
     }
     text = json.dumps(content, indent=1, default=str, ensure_ascii=False, allow_nan=False)
@@ -150,20 +142,15 @@ def save(folder: Path, bundle: Bundle) -> None:
 
 
 def load(folder: Path) -> Bundle:
-    """Read a model folder back.
-
-    Parameters
-    ----------
-    folder : Path
-        Written by :func:`save`.
+    """Read a model folder that :func:`save` wrote.
 
     Raises
     ------
     ModelError
-        If a file is missing or is not what it should be. Whatever the files hold, nothing in them runs.
+        If a file is missing or invalid. Code in a file is never run.
     """
     path = folder / BUNDLE_FILE
-    with _refusing(path):
+    with _rejecting(path):
         stored = _read_recipe(path)
         model = TrainedModel(
             stored.components,
@@ -176,37 +163,37 @@ def load(folder: Path) -> Bundle:
 
 
 def load_recipe(folder: Path) -> Recipe:
-    """Read the recipe of a model folder alone, without the members; raises as :func:`load`."""
+    """Read only the recipe of a model folder; raises like :func:`load`."""
     path = folder / BUNDLE_FILE
-    with _refusing(path):
+    with _rejecting(path):
         stored = _read_recipe(path)
         _check_parts(stored)
         return _load_recipe(stored, path)
 
 
 @contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Turn whatever a wrong bundle raises into one error that names it."""
+def _rejecting(path: Path) -> Iterator[None]:
+    """Turn every exception that an invalid bundle causes into a ModelError that names it."""
     try:
         yield
     except FileNotFoundError as exc:
         below = find_below(path.parent, lambda child: (child / BUNDLE_FILE).is_file())
-        hint = f"did you mean {below}?" if below else "--model names a folder written by pdm train"
+        hint = f"did you mean {below}?" if below else "--model expects a folder written by pdm train"
         raise ModelError(f"{exc.filename}: no such file", hint=hint) from exc
     except KeyError as exc:
         raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
     except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as exc:
-        raise ModelError(f"{path}: not a bundle of pdm: {_first_line(exc)}", hint=_AGAIN) from exc
+        raise ModelError(f"{path}: not a valid model bundle: {_first_line(exc)}", hint=_AGAIN) from exc
 
 
-def _lasting(section: Section) -> dict[str, Any]:
-    """Return the settings that bear on the result: a model is the same however many threads made it."""
+def _reproducible(section: Section) -> dict[str, Any]:
+    """Return the settings that affect the result (the number of threads, say, does not)."""
     return {item.name: getattr(section, item.name) for item in fields(section) if item.metadata["changes_result"]}
 
 
 def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
     files = {}
-    # Numbered, because a component may have a name that no file can have.
+    # Numbered, because not every component name is a valid file name.
     for component, dump in enumerate(member.model.dump(), start=1):
         path = folder / f"member_{number}_{component}{ESTIMATORS[member.algorithm].suffix}"
         path.write_bytes(dump)
@@ -218,30 +205,33 @@ def _read_recipe(path: Path) -> _Stored:
     from pydantic import TypeAdapter, ValidationError
 
     content = path.read_bytes()
-    made = manifest.read(path.parent)
-    listed = made["outputs"].get(BUNDLE_FILE) if made is not None else None
+    found = manifest.read(path.parent)
+    listed = found["outputs"].get(BUNDLE_FILE) if found is not None else None
     if listed is not None and listed != manifest.hash_bytes(content):
-        raise ModelError(f"{path}: damaged or edited: not the file that {manifest.MANIFEST_FILE} lists", hint=_AGAIN)
+        raise ModelError(f"{path}: corrupt or edited: sha256 differs from {manifest.MANIFEST_FILE}", hint=_AGAIN)
     try:
         return TypeAdapter(_Stored).validate_json(content)
     except ValidationError as exc:
         first = exc.errors()[0]
-        found = first["input"]
-        if first["loc"] == ("schema",) and isinstance(found, str):
-            raise ModelError(f"{path}: schema {found!r}, wanted {SCHEMA!r}", hint="train the model again") from exc
-        where = ".".join(str(step) for step in first["loc"])
-        # A name in the file is part of the message, and it may hold anything.
-        told = f"{where!r}: {first['msg']}" if where else first["msg"]
-        raise ModelError(f"{path}: not a bundle of pdm: {told}", hint=_AGAIN) from exc
+        schema = first["input"]
+        if first["loc"] == ("schema",) and isinstance(schema, str):
+            raise ModelError(
+                f"{path}: schema {schema!r}, expected {SCHEMA!r} or {_PREVIOUS_SCHEMA!r}", hint="train the model again"
+            ) from exc
+        place = ".".join(str(step) for step in first["loc"])
+        # The place may contain any name from the file: quote it.
+        reason = f"{place!r}: {first['msg']}" if place else first["msg"]
+        raise ModelError(f"{path}: not a valid model bundle: {reason}", hint=_AGAIN) from exc
 
 
 def _load_member(folder: Path, stored: _StoredMember, categorical: list[str]) -> Member:
-    algorithm = ESTIMATORS[stored.algorithm]
     dumps = [_read_file(folder, name, sha256) for name, sha256 in stored.files.items()]
-    is_category = [name in categorical for name in stored.features]
     try:
-        model = algorithm.make().load(dumps, categorical=is_category)
-    # LightGBM raises OSError where its shared library needs one that the system lacks.
+        if (retired := load_retired(stored.algorithm, dumps, features=len(stored.features))) is not None:
+            return Member(stored.algorithm, stored.features, retired)
+        algorithm = ESTIMATORS[stored.algorithm]
+        model = algorithm.make().load(dumps, categorical=[name in categorical for name in stored.features])
+    # LightGBM raises OSError if a system library is missing.
     except (ImportError, OSError) as exc:
         raise ModelError(
             f"{folder}: the model needs {algorithm.package}, which cannot be loaded ({_first_line(exc)})",
@@ -264,14 +254,13 @@ def _load_recipe(stored: _Stored, path: Path) -> Recipe:
 
 
 def _check_parts(stored: _Stored) -> None:
-    """Refuse parts that do not belong together."""
-    wanted = len(stored.components)
+    """Reject parts that do not match."""
+    expected = len(stored.components)
     counts = {"calibrations": [len(stored.calibrations)], "alert rules": [len(stored.rules)]}
-    counts["files of a member"] = [len(member.files) for member in stored.members]
-    wrong = [f"{count} {name}" for name, own in counts.items() for count in own if count != wanted]
-    if not wanted or not stored.members or wrong:
-        told = wrong[0] if wrong else f"{len(stored.members)} members"
-        raise ValueError(f"{wanted} components, but {told}")
+    counts["model files of a member"] = [len(member.files) for member in stored.members]
+    wrong = [f"{count} {name}" for name, own in counts.items() for count in own if count != expected]
+    if not expected or not stored.members or wrong:
+        raise ValueError(f"{expected} components, but {wrong[0] if wrong else f'{len(stored.members)} members'}")
     _check_names(stored)
     _check_fingerprint(stored)
     if not 0 <= stored.phase_us < stored.step_us:
@@ -281,62 +270,62 @@ def _check_parts(stored: _Stored) -> None:
 
 
 def _check_names(stored: _Stored) -> None:
-    """Refuse a name that stands twice where each stands once, that nothing is known of, or that others contradict."""
+    """Reject duplicate, unknown and inconsistent names."""
     kinds, categories = stored.vocabulary.kinds, stored.vocabulary.categories
     once = {name: getattr(stored, name) for name in ("components", "sensors", "families", "tables", "categorical")}
     once |= {f"features of member {number}": member.features for number, member in enumerate(stored.members, start=1)}
     once |= {"attributes": stored.vocabulary.attributes, **kinds, **categories}
     for place, names in once.items():
         if len(set(names)) < len(names):
-            raise ValueError(f"{place}: a name stands there twice")
+            raise ValueError(f"{place}: duplicate name")
     events = {*(table.name for table in EVENT_TABLES), ANOMALIES.name}
     known = (
         ("families", stored.families, {*FEATURES, *LEARNED}),
         ("families", set(stored.families) & set(LEARNED), stored.states),
         ("tables", stored.tables, events | {MACHINES.name}),
-        ("kinds", kinds, events),
-        ("tables with kinds", set(stored.tables) & events, kinds),
-        ("kinds of anomalies", kinds.get(ANOMALIES.name, ()), stored.sensors),
+        ("vocabulary.kinds", kinds, events),
+        ("tables with event types", set(stored.tables) & events, kinds),
+        ("sensors of anomalies", kinds.get(ANOMALIES.name, ()), stored.sensors),
         ("categorical", stored.categorical, categories),
     )
     for place, names, allowed in known:
-        strange = sorted(set(names) - set(allowed))
-        if strange:
-            raise ValueError(f"{place}: nothing else in the bundle knows {strange[0]!r}")
-    # What a learned family knows stands by position.
+        unknown = sorted(set(names) - set(allowed))
+        if unknown:
+            raise ValueError(f"{place}: unknown name {unknown[0]!r}")
+    # The arrays of a fitted family are in the order of these names.
     by_position = {"components": stored.components, "sensors": stored.sensors, "kinds": kinds.get("errors", [])}
     for family, state in stored.states.items():
-        for name, wanted in by_position.items():
-            if state.get(name, wanted) != wanted:
-                raise ValueError(f"states.{family}.{name}: not those of the bundle, or in another order")
+        for name, expected in by_position.items():
+            if state.get(name, expected) != expected:
+                raise ValueError(f"states.{family}.{name}: differs from the bundle, or in its order")
 
 
 def _check_fingerprint(stored: _Stored) -> None:
-    """Refuse a fingerprint that is none, or not one of the model's features."""
+    """Reject an invalid fingerprint, or one of other features."""
     seen = stored.fingerprint
     if seen.features != list(dict.fromkeys(name for member in stored.members for name in member.features)):
-        raise ValueError("its fingerprint is of other features than the members look at")
+        raise ValueError("fingerprint.features: not the features of the members")
     if {len(seen.edges), len(seen.shares)} != {len(seen.features)} or any(
         len(shares) != len(edges) + 2 for edges, shares in zip(seen.edges, seen.shares, strict=True)
     ):
-        raise ValueError("the parts of its fingerprint are not of one length")
+        raise ValueError("fingerprint: parts of different length")
     for name, edges, shares in zip(seen.features, seen.edges, seen.shares, strict=True):
         if any(low >= high for low, high in pairwise(edges)):
-            raise ValueError(f"fingerprint: the edges of {name} do not rise")
+            raise ValueError(f"fingerprint.edges: not increasing for {name}")
         if min(shares) < 0 or not math.isclose(sum(shares), 1, abs_tol=1e-6):
-            raise ValueError(f"fingerprint: the shares of {name} are not those of a whole")
-        # Each category that was seen in the training has a bin.
+            raise ValueError(f"fingerprint.shares: do not add up to 1 for {name}")
+        # Each category seen in training has a bin.
         if name in stored.categorical and len(edges) > len(stored.vocabulary.categories[name]):
-            raise ValueError(f"vocabulary.categories.{name}: fewer than the training had")
+            raise ValueError(f"vocabulary.categories.{name}: fewer than in the fingerprint")
 
 
 def _read_file(folder: Path, name: str, sha256: str) -> bytes:
-    """Return a member's bytes, as they were written."""
+    """Return the content of a model file, verified by its sha256."""
     if not _MEMBER_FILE.fullmatch(name):
-        raise ModelError(f"{folder / BUNDLE_FILE}: {name!r} is no file of a model", hint="do not use this model")
+        raise ModelError(f"{folder / BUNDLE_FILE}: {name!r} is not a model file", hint="do not use this model")
     content = (folder / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ModelError(f"{folder / name}: damaged: sha256 differs", hint=_AGAIN)
+        raise ModelError(f"{folder / name}: corrupt: sha256 differs", hint=_AGAIN)
     return content
 
 

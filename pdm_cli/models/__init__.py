@@ -1,30 +1,42 @@
-"""Learning algorithms: one model a component, saved as data only. One registry line each."""
+"""Learning algorithms: one model per component, stored as data only. ESTIMATORS has one entry per algorithm."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 
-from pdm_cli.models.base import Algorithm, Checkpoint, Estimator, Model, Range, carry_on
+from pdm_cli.models.base import Algorithm, Checkpoint, Estimator, FitOptions, Model, Range, no_checkpoint
+from pdm_cli.models.extra_trees import ExtraTrees
 from pdm_cli.models.lightgbm import LightGBM
 from pdm_cli.models.logistic import LogisticRegression
-from pdm_cli.models.sklearn_trees import ExtraTrees, HistGradientBoosting
 from pdm_cli.models.xgboost import XGBoost
 from pdm_cli.settings.model import TrainParams
 
-__all__ = ["ESTIMATORS", "Algorithm", "Checkpoint", "Estimator", "Model", "Range", "carry_on", "unavailable"]
+__all__ = [
+    "ESTIMATORS",
+    "Algorithm",
+    "Checkpoint",
+    "Estimator",
+    "FitOptions",
+    "Model",
+    "Range",
+    "find_load_error",
+    "load_retired",
+    "no_checkpoint",
+]
 
 _CORE = "pip install --force-reinstall pdm-cli"
-# Narrow enough that no setting takes much longer than a few of the defaults.
+# Narrow enough that no candidate takes much longer than a few of the defaults.
 _BOOSTER_SPACE = {
+    "trees": Range(100, 300, log=True, integer=True),
     "learning_rate": Range(0.03, 0.2, log=True),
     "max_leaves": Range(8, 63, log=True, integer=True),
     "l2": Range(0.1, 30, log=True),
     "column_share": Range(0.2, 0.8),
+    "min_child_weight": Range(0.1, 10, log=True),
 }
-_TREES = Range(100, 300, log=True, integer=True)
-_SPACE_BY_HESSIAN = {"trees": _TREES, **_BOOSTER_SPACE, "min_child_weight": Range(0.1, 10, log=True)}
 
-# In the order in which a search tries them: the one to rely on first, then the quick ones.
+# In search order: the most reliable first, then the fast ones.
 ESTIMATORS: dict[str, Algorithm] = {
     "xgboost": Algorithm(
         make=XGBoost,
@@ -36,10 +48,10 @@ ESTIMATORS: dict[str, Algorithm] = {
             "l2": TrainParams.l2,
             "column_share": TrainParams.column_share,
         },
-        space=_SPACE_BY_HESSIAN,
+        space=_BOOSTER_SPACE,
         package="xgboost",
         install=_CORE,
-        suffix=".ubj",
+        suffix=".json",
     ),
     "lightgbm": Algorithm(
         make=LightGBM,
@@ -51,7 +63,7 @@ ESTIMATORS: dict[str, Algorithm] = {
             "l2": 1.0,
             "column_share": 0.5,
         },
-        space=_SPACE_BY_HESSIAN,
+        space=_BOOSTER_SPACE,
         package="lightgbm",
         install="pip install 'lightgbm>=4.3', and the system's libgomp1",
         suffix=".txt",
@@ -64,25 +76,6 @@ ESTIMATORS: dict[str, Algorithm] = {
         install=_CORE,
         suffix=".json",
     ),
-    "hist_gradient_boosting": Algorithm(
-        make=HistGradientBoosting,
-        defaults={
-            "trees": 100,
-            "learning_rate": 0.08,
-            "max_leaves": 15,
-            "min_leaf_rows": 10,
-            "l2": 10.0,
-            "column_share": 0.3,
-        },
-        space={
-            "trees": Range(50, 150, log=True, integer=True),
-            **_BOOSTER_SPACE,
-            "min_leaf_rows": Range(5, 100, log=True, integer=True),
-        },
-        package="sklearn",
-        install=_CORE,
-        suffix=".ubj",
-    ),
     "extra_trees": Algorithm(
         make=ExtraTrees,
         defaults={"trees": 70, "max_leaves": 256, "min_leaf_rows": 2, "column_share": 0.7},
@@ -93,13 +86,35 @@ ESTIMATORS: dict[str, Algorithm] = {
         },
         package="sklearn",
         install=_CORE,
-        suffix=".ubj",
+        suffix=".json",
     ),
 }
+# No longer trained. Their models were stored as XGBoost boosters without categorical splits and can still be loaded.
+_RETIRED = ("hist_gradient_boosting",)
 
 
-def unavailable(name: str) -> str | None:
-    """Return why an algorithm cannot be used here and what to install; None if it can.
+def load_retired(name: str, dumps: Sequence[bytes], *, features: int) -> Model | None:
+    """Return a model of an algorithm that earlier versions trained; None if it is not one of these.
+
+    Parameters
+    ----------
+    name : str
+        Algorithm in the bundle.
+    dumps : sequence of bytes
+        One booster per component.
+    features : int
+        Features the model was fitted on.
+
+    Raises
+    ------
+    ModelError
+        If a dump is not such a booster.
+    """
+    return XGBoost().load(dumps, categorical=[False] * features) if name in _RETIRED else None
+
+
+def find_load_error(name: str) -> str | None:
+    """Return why an algorithm's library cannot be loaded and what to install; None if it can.
 
     Parameters
     ----------
@@ -109,8 +124,8 @@ def unavailable(name: str) -> str | None:
     algorithm = ESTIMATORS[name]
     try:
         importlib.import_module(algorithm.package)
-    # LightGBM raises OSError where its shared library needs one that the system lacks.
+    # LightGBM raises OSError if a system library is missing.
     except (ImportError, OSError) as exc:
-        why = (str(exc).splitlines() or [type(exc).__name__])[0]
-        return f"{name}: {algorithm.package} cannot be loaded ({why}): {algorithm.install}"
+        reason = (str(exc).splitlines() or [type(exc).__name__])[0]
+        return f"{name}: {algorithm.package} cannot be loaded ({reason}): {algorithm.install}"
     return None

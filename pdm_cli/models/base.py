@@ -1,4 +1,4 @@
-"""What a learning algorithm is to the rest of pdm: how it fits, how its models are kept, what may be searched."""
+"""Interfaces of learning algorithms and their models, and the parallel fit of components."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pdm_cli.errors import ModelError, NotEnoughData
 Matrix = NDArray[np.float32]
 FloatArray = NDArray[np.float64]
 Fitted = TypeVar("Fitted")
-# Called at every step of long work; raises where the work is to end.
+# Called at every step of a long computation; raises to end it.
 Checkpoint = Callable[[], None]
 
 
-def carry_on() -> None:
-    """Let work go on: the checkpoint of work that nothing ends."""
+def no_checkpoint() -> None:
+    """Never end the computation."""
 
 
 class Model(Protocol):
@@ -32,51 +32,64 @@ class Model(Protocol):
         """Return probabilities, shape (m, c), for features of shape (m, f)."""
 
     def dump(self) -> list[bytes]:
-        """Return one byte string a component; data, nothing that runs."""
+        """Return one byte string per component: data, never code."""
 
     def contributions(self, values: Matrix) -> FloatArray:
-        """Return what each feature adds to the log-odds, shape (m, c, f).
+        """Return the contribution of each feature to the log-odds, shape (m, c, f).
 
-        With a constant of the component they add up to the log-odds of :meth:`predict`.
+        Together with a constant per component they add up to the log-odds of :meth:`predict`.
         """
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """How to fit a model.
+
+    Attributes
+    ----------
+    hyper : mapping
+        A value for each of the algorithm's hyper-parameters.
+    seed : int
+        Random seed.
+    threads : int
+        Components fitted in parallel, 0 for one per core; does not change the model.
+    checkpoint : callable
+        Called in the fitting thread before each tree (of models without trees: each component). An exception it
+        raises ends the fit and is passed on.
+    """
+
+    hyper: Mapping[str, float]
+    seed: int
+    threads: int = 1
+    checkpoint: Checkpoint = no_checkpoint
+
+
 class Estimator(Protocol):
-    """An algorithm that can be fitted, and whose models can be read back."""
+    """An algorithm that fits models and reads them back."""
 
     def fit(
         self,
         values: Matrix,
         labels: FloatArray,
+        options: FitOptions,
         *,
-        weights: FloatArray | None = None,
         categorical: Sequence[bool],
-        hyper: Mapping[str, float],
-        seed: int,
-        threads: int,
-        checkpoint: Checkpoint = carry_on,
+        weights: FloatArray | None = None,
     ) -> Model:
-        """Fit one model a column of ``labels``.
+        """Fit one model per column of ``labels``.
 
         Parameters
         ----------
         values : (m, f) float32 array
-            Features; NaN where unknown.
+            Features; NaN where missing.
         labels : (m, c) array
             0 or 1, both in every column.
-        weights : (m,) array, optional
-            How many rows each row stands for; default: itself.
+        options : FitOptions
+            Hyper-parameters, seed, threads and checkpoint.
         categorical : sequence of bool
             Which of the f features are positions in a list of categories.
-        hyper : mapping
-            A value for each of the algorithm's hyper-parameters.
-        seed : int
-            Seed of everything random.
-        threads : int
-            Components fitted at the same time, 0 for one a core; changes no byte of the model.
-        checkpoint : callable
-            Called before each tree, or each component where there are no trees, on the thread that fits it. What it
-            raises ends the fit and is raised from it.
+        weights : (m,) array, optional
+            Row weights; default 1.
 
         Raises
         ------
@@ -85,29 +98,18 @@ class Estimator(Protocol):
         """
 
     def load(self, dumps: Sequence[bytes], *, categorical: Sequence[bool]) -> Model:
-        """Return the model whose :meth:`Model.dump` gave ``dumps``.
+        """Return the model that :meth:`Model.dump` wrote.
 
         Raises
         ------
         ModelError
-            If a dump is not of this algorithm, is damaged, or is of another number of features. Whatever it holds,
-            nothing in it runs.
+            If a dump is from another algorithm, is corrupt, or has another number of features. No code in it is run.
         """
 
 
 @dataclass(frozen=True)
 class Range:
-    """Span of a hyper-parameter, both ends in it.
-
-    Attributes
-    ----------
-    low, high : float
-        Ends.
-    log : bool
-        Whether equal ratios, not equal differences, are equally likely.
-    integer : bool
-        Whether only whole numbers are meant.
-    """
+    """Search range of a hyper-parameter, both ends included; ``log``: uniform in the logarithm."""
 
     low: float
     high: float
@@ -117,22 +119,22 @@ class Range:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """A learning algorithm and what a search has to know of it.
+    """A learning algorithm and its search space.
 
     Attributes
     ----------
     make : callable
         Returns the estimator; imports nothing heavy.
     defaults : dict
-        Every hyper-parameter, with a good plain value.
+        Default of every hyper-parameter.
     space : dict
-        Those a search may change.
+        Hyper-parameters that a search may change.
     package : str
-        Import name that must load before a fit.
+        Package that must be importable.
     install : str
-        What to install where it does not load.
+        How to install it.
     suffix : str
-        Of the files that keep its models.
+        Suffix of its model files.
     """
 
     make: Callable[[], Estimator]
@@ -143,52 +145,33 @@ class Algorithm:
     suffix: str
 
 
-def fit_side_by_side(
-    fit_component: Callable[[FloatArray, Checkpoint], Fitted],
-    labels: FloatArray,
-    *,
-    threads: int,
-    checkpoint: Checkpoint = carry_on,
+def fit_components(
+    fit_component: Callable[[FloatArray, Checkpoint], Fitted], labels: FloatArray, options: FitOptions
 ) -> list[Fitted]:
-    """Fit every column of ``labels``, each on one thread.
+    """Fit every column of ``labels`` in parallel, each in a single thread.
 
-    One thread a component gives the same bytes however many there are, and none of the busy waiting that threads
-    inside one fit do after every step.
-
-    Parameters
-    ----------
-    fit_component : callable
-        Column of labels, and a checkpoint to call at every step -> what was fitted.
-    labels : (m, c) array
-        0 or 1.
-    threads : int
-        Columns at the same time; 0: one a core.
-    checkpoint : callable
-        Raises where the fits are to end; called in their threads.
-
-    Raises
-    ------
-    NotEnoughData
-        If a column is all 0 or all 1.
+    One thread per component makes the result independent of their number, and avoids the busy waiting of threads
+    within one fit. ``fit_component`` takes a column and a checkpoint that it must call at every step.
     """
     for number, column in enumerate(labels.T, start=1):
         if np.all(column == column[:1]):
-            raise NotEnoughData(f"component {number}: all {len(column)} labels are alike, so there is nothing to learn")
+            raise NotEnoughData(f"component {number}: all {len(column)} labels are equal, nothing to train on")
     stop = threading.Event()
 
-    def heed() -> None:
+    def checkpoint() -> None:
         if stop.is_set():
             raise InterruptedError
-        checkpoint()
+        options.checkpoint()
 
-    with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, labels.shape[1])) as executor:
+    with ThreadPoolExecutor(min(options.threads or os.cpu_count() or 1, labels.shape[1])) as executor:
         try:
-            return list(executor.map(lambda column: fit_component(column, heed), labels.T))
+            return list(executor.map(lambda column: fit_component(column, checkpoint), labels.T))
         finally:
-            # After Ctrl-C the executor waits for its threads: let them end with the step they are at.
+            # After Ctrl-C the executor waits for its threads: end them at their next step.
             stop.set()
 
 
-def unreadable(number: int, why: str) -> ModelError:
-    """Return the error for the dump of the ``number``-th component, from 1."""
-    return ModelError(f"booster {number} of the model cannot be read: {why}", hint="train or fetch it again")
+def unreadable(number: int, error: Exception) -> ModelError:
+    """Return the error for the dump of the ``number``-th component, counted from 1."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return ModelError(f"booster {number} of the model cannot be read: {reason}", hint="train or fetch the model again")

@@ -1,4 +1,4 @@
-"""A trained model: members that foretell, a calibration and an alert rule for each component."""
+"""A trained model: an ensemble of members, with a calibration and an alert rule per component."""
 
 from __future__ import annotations
 
@@ -16,23 +16,13 @@ from pdm_cli.models import Model
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-# Rows foretold at once, so that copies of the features stay small however large the fleet.
+# Rows predicted at a time, so that copies of the features stay small for large fleets.
 _BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class Member:
-    """One fitted algorithm and the columns it looks at.
-
-    Attributes
-    ----------
-    algorithm : str
-        Name in the registry of estimators.
-    features : list of str
-        Columns in the order it was fitted on.
-    model : Model
-        All components.
-    """
+    """A fitted algorithm and its feature columns, in the order it was fitted on."""
 
     algorithm: str
     features: list[str]
@@ -41,7 +31,7 @@ class Member:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """Members whose mean is calibrated and turned into alerts.
+    """An ensemble: the mean of its members, calibrated, and alert rules.
 
     Attributes
     ----------
@@ -50,7 +40,7 @@ class TrainedModel:
     members : list of Member
         One or more.
     calibrations, rules : list
-        One a component.
+        One per component.
     """
 
     components: list[str]
@@ -58,35 +48,35 @@ class TrainedModel:
     calibrations: list[Calibration]
     rules: list[AlertRule]
 
-    def foretell(self, table: FeatureTable, rows: BoolArray | None = None) -> FloatArray:
+    def predict(self, table: FeatureTable, rows: BoolArray | None = None) -> FloatArray:
         """Return calibrated probabilities, shape (m, c).
 
-        A row's probabilities do not depend on the rows beside it, to the last bit.
+        The probabilities of a row do not depend on other rows, to the last bit.
 
         Parameters
         ----------
         table : FeatureTable
-            Features of m rows; columns that no member looks at may be there.
+            Features of m rows; further columns are ignored.
         rows : (m,) bool array, optional
-            Rows wanted; the others are NaN.
+            Rows to predict; the others are NaN.
 
         Raises
         ------
         FeatureMismatch
-            If a column is lacking.
+            If a column is missing.
         """
         count = len(table.columns[0])
-        wanted = np.arange(count) if rows is None else np.flatnonzero(rows)
+        positions = np.arange(count) if rows is None else np.flatnonzero(rows)
         probabilities = np.full((count, len(self.components)), np.nan)
-        for start in range(0, len(wanted), _BLOCK_ROWS):
-            block = wanted[start : start + _BLOCK_ROWS]
+        for start in range(0, len(positions), _BLOCK_ROWS):
+            block = positions[start : start + _BLOCK_ROWS]
             raw = average([member.model.predict(table.matrix(member.features, block)) for member in self.members])
             for column, calibration in enumerate(self.calibrations):
                 probabilities[block, column] = calibration.apply(raw[:, column])
         return probabilities
 
     def alert(self, probabilities: FloatArray, instants: Instants) -> BoolArray:
-        """Return where each component's alert is on, shape (m, c), given all rows sorted by machine, then time."""
+        """Return where each component's alert is on, shape (m, c), for all rows sorted by machine, then time."""
         columns = [
             switch_alerts(probabilities[:, column], instants.codes, instants.times, rule)
             for column, rule in enumerate(self.rules)
@@ -94,7 +84,7 @@ class TrainedModel:
         return np.stack(columns, axis=1)
 
     def explain(self, table: FeatureTable, rows: NDArray[np.intp]) -> FloatArray:
-        """Return what each column of the table adds to the log-odds of some rows, shape (r, c, f)."""
+        """Return the contribution of each column of the table to the log-odds of some rows, shape (r, c, f)."""
         total = np.zeros((len(rows), len(self.components), len(table.names)))
         for member in self.members:
             columns = [table.names.index(name) for name in member.features]
@@ -103,5 +93,5 @@ class TrainedModel:
 
 
 def average(predictions: Sequence[FloatArray]) -> FloatArray:
-    """Return the mean of the members' predictions, shape (m, c); of one member its own, to the last bit."""
+    """Return the mean of the members' predictions, shape (m, c); with one member its own, to the last bit."""
     return np.asarray(sum(predictions[1:], start=predictions[0]) / len(predictions))

@@ -1,60 +1,50 @@
-"""Logistic regression: a plain model to hold the others against, kept as numbers in JSON."""
+"""Logistic regression: a baseline for the other models, stored as numbers in JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.models.base import Checkpoint, FloatArray, Matrix, carry_on, fit_side_by_side, unreadable
+from pdm_cli.models.base import Checkpoint, FitOptions, FloatArray, Matrix, fit_components, unreadable
 
 FORMAT = "pdm.logistic/1"
-_MOST_STEPS = 100
+_MAX_ITERATIONS = 100
 
 
 @dataclass(frozen=True)
 class LinearLogOdds:
-    """Log-odds as a constant and one term a feature, which is 0 on average over the training rows.
-
-    Attributes
-    ----------
-    constant : float
-        Log-odds of an average row.
-    typical : list of float
-        Median of each feature, taken where a number is missing.
-    mean : list of float
-        What is taken off a number, or off the effect of a category.
-    weight : list of float
-        Log-odds a unit of each feature; 0 for categories.
-    effects : list of list of float
-        Log-odds of each category, by position; empty for numbers. Others have effect 0.
-    """
+    """Log-odds: a constant plus one term per feature, whose mean over the training rows is 0."""
 
     constant: float
+    # Median of each feature, in place of missing numbers.
     typical: list[float]
+    # Subtracted from a number, or from the effect of a category.
     mean: list[float]
+    # Log-odds per unit of each feature; 0 for categories.
     weight: list[float]
+    # Log-odds of each category, by position; empty for numbers. Unknown categories have effect 0.
     effects: list[list[float]]
 
     def terms(self, values: Matrix) -> FloatArray:
-        """Return what each feature adds to the log-odds, shape (m, f)."""
+        """Return the contribution of each feature to the log-odds, shape (m, f)."""
         known = np.where(np.isnan(values), self.typical, values.astype(np.float64))
         terms = np.asarray(self.weight) * (known - self.mean)
         for column, effects in enumerate(self.effects):
             if effects:
-                # One more for what is missing or was not seen in training.
+                # One more, for values that are missing or were not seen in training.
                 table = np.array([*effects, 0.0])
                 terms[:, column] = table[_positions(values[:, column], len(effects))] - self.mean[column]
         return terms
 
 
 class LogisticModel:
-    """Linear log-odds, one a component."""
+    """Linear log-odds, one per component."""
 
     def __init__(self, components: Sequence[LinearLogOdds]) -> None:
         self._components = components
@@ -67,11 +57,11 @@ class LogisticModel:
         return np.asarray(expit(np.stack(log_odds, axis=1)))
 
     def dump(self) -> list[bytes]:
-        """Return the numbers of each component in JSON."""
+        """Return the numbers of each component as JSON."""
         return [json.dumps({"format": FORMAT, **asdict(item)}).encode() for item in self._components]
 
     def contributions(self, values: Matrix) -> FloatArray:
-        """Return weight times distance from the mean, shape (m, c, f)."""
+        """Return weight times deviation from the mean, shape (m, c, f)."""
         return np.stack([component.terms(values) for component in self._components], axis=1)
 
 
@@ -82,51 +72,43 @@ class LogisticRegression:
         self,
         values: Matrix,
         labels: FloatArray,
+        options: FitOptions,
         *,
-        weights: FloatArray | None = None,
         categorical: Sequence[bool],
-        hyper: Mapping[str, float],
-        seed: int,  # noqa: ARG002 - nothing here is random
-        threads: int,
-        checkpoint: Checkpoint = carry_on,
+        weights: FloatArray | None = None,
     ) -> LogisticModel:
-        """Fit one model a component."""
+        """Fit one model per component; nothing is random."""
         from sklearn import linear_model
         from threadpoolctl import threadpool_limits
 
         typical = [_median(column) for column in values.T]
         design = _Design(values, categorical, typical)
 
-        def fit_component(column: FloatArray, heed: Checkpoint) -> LinearLogOdds:
-            heed()
-            model = linear_model.LogisticRegression(C=1 / hyper["l2"], solver="newton-cholesky", max_iter=_MOST_STEPS)
+        def fit_component(column: FloatArray, checkpoint: Checkpoint) -> LinearLogOdds:
+            checkpoint()
+            model = linear_model.LogisticRegression(
+                C=1 / options.hyper["l2"], solver="newton-cholesky", max_iter=_MAX_ITERATIONS
+            )
             model.fit(design.matrix, column, sample_weight=weights)
             return design.unfold(model.coef_[0], float(model.intercept_[0]))
 
-        # Sums come out a bit differently on another number of threads.
+        # Sums differ in the last bits with the number of threads.
         with threadpool_limits(limits=1, user_api="blas"):
-            fitted = fit_side_by_side(fit_component, labels, threads=threads, checkpoint=checkpoint)
-        return LogisticModel(fitted)
+            return LogisticModel(fit_components(fit_component, labels, options))
 
     def load(self, dumps: Sequence[bytes], *, categorical: Sequence[bool]) -> LogisticModel:
-        """Return the model of ``dumps``.
-
-        Raises
-        ------
-        ModelError
-            If a dump is no such model of that many features.
-        """
+        """Return the model of ``dumps``; raises ModelError if one is not such a model with that many features."""
         components = []
         for number, dump in enumerate(dumps, start=1):
             try:
                 components.append(_read(dump, list(categorical)))
             except (ValueError, TypeError, KeyError, RecursionError) as exc:
-                raise unreadable(number, str(exc).splitlines()[0]) from exc
+                raise unreadable(number, exc) from exc
         return LogisticModel(components)
 
 
 class _Design:
-    """Features as regression takes them: standardised numbers, and one column a category."""
+    """Design matrix: standardised numbers, and one column per category."""
 
     def __init__(self, values: Matrix, categorical: Sequence[bool], typical: list[float]) -> None:
         self._typical = typical
@@ -141,7 +123,7 @@ class _Design:
         self.matrix = np.concatenate(parts, axis=1)
         self._mean = self.matrix.mean(axis=0)
         is_flag = np.repeat(self._categorical, [len(columns) for columns in self._columns])
-        # A column of one value tells nothing; its spread of 0 must not divide.
+        # Do not divide by the spread of a constant column, which is 0.
         is_constant = np.ptp(self.matrix, axis=0) == 0
         self._spread = np.where(is_flag | is_constant, 1.0, self.matrix.std(axis=0))
         self.matrix -= self._mean
@@ -149,7 +131,7 @@ class _Design:
         self.matrix[:, is_constant] = 0.0
 
     def unfold(self, weights: FloatArray, constant: float) -> LinearLogOdds:
-        """Return what was fitted, a term a feature instead of a column."""
+        """Return the fitted weights by feature instead of by column."""
         weights = weights / self._spread
         mean, weight, effects = [], [], []
         for is_category, columns in zip(self._categorical, self._columns, strict=True):
@@ -166,7 +148,7 @@ def _median(column: Matrix) -> float:
 
 
 def _positions(column: Matrix, count: int) -> NDArray[np.intp]:
-    """Return positions from 0 to ``count`` - 1; ``count`` for all others."""
+    """Return positions from 0 to ``count`` - 1; ``count`` for anything else."""
     is_known = (column >= 0) & (column < count)
     return np.where(is_known, column, count).astype(np.intp)
 
@@ -178,21 +160,21 @@ def _one_hot(column: Matrix) -> FloatArray:
 
 
 def _read(dump: bytes, categorical: list[bool]) -> LinearLogOdds:
-    content = json.loads(dump, parse_constant=_refuse)
+    content = json.loads(dump, parse_constant=_reject)
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise ValueError("it is a model of another kind")
+        raise ValueError("unexpected model type")
     found = LinearLogOdds(**content)
     if len(found.weight) != len(categorical):
-        raise ValueError(f"it was fitted on {len(found.weight)} features, the recipe lists {len(categorical)}")
+        raise ValueError(f"fitted on {len(found.weight)} features, but the recipe lists {len(categorical)}")
     rows = [[found.constant], found.typical, found.mean, found.weight, *found.effects]
     if any(type(number) is not float or not math.isfinite(number) for row in rows for number in row):
-        raise ValueError("it has what is no number")
+        raise ValueError("not all values are finite numbers")
     if {len(found.typical), len(found.mean), len(found.effects)} != {len(categorical)}:
-        raise ValueError("its parts do not belong together")
+        raise ValueError("parts of different length")
     if [bool(effects) for effects in found.effects] != categorical:
-        raise ValueError("its categories are not those of the recipe")
+        raise ValueError("categories differ from the recipe")
     return found
 
 
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number to work with")
+def _reject(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a finite number")

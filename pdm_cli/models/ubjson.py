@@ -1,7 +1,7 @@
-"""Universal binary JSON, the form that XGBoost keeps its models in: written, and read without trust.
+"""Reader of universal binary JSON, in which bundles up to ``pdm.bundle/3`` store XGBoost boosters.
 
-XGBoost believes what it reads: damaged bytes end the whole process. So they are read here first. Only what XGBoost
-writes is understood: lengths are of 64 bits, and every array says how long it is.
+Such files must be checked before XGBoost sees them, because it trusts them. Only the subset that XGBoost writes is
+supported: 64-bit lengths, and arrays with a length.
 
 References
 ----------
@@ -19,54 +19,24 @@ _LONG = struct.Struct(">q")
 _NUMBERS = {ord(mark): struct.Struct(f">{form}") for mark, form in zip("iUIlLdD", "bBhiqfd", strict=True)}
 _TYPES = {mark: np.dtype(form.format) for mark, form in _NUMBERS.items()}
 _OBJECT, _END, _ARRAY, _TYPE, _COUNT, _STRING, _LENGTH = b"{}[$#SL"
-_DEEPEST = 32
-
-
-def encode(value: Any) -> bytes:
-    """Return ``value`` as XGBoost would write it.
-
-    Parameters
-    ----------
-    value : dict, list, str, int or array
-        Arrays are of int32, int64, uint8 or float32.
-    """
-    if isinstance(value, dict):
-        return b"{" + b"".join(_length(key.encode()) + encode(item) for key, item in value.items()) + b"}"
-    if isinstance(value, list):
-        return b"[#L" + _LONG.pack(len(value)) + b"".join(encode(item) for item in value)
-    if isinstance(value, np.ndarray):
-        mark = {"i4": b"l", "i8": b"L", "u1": b"U", "f4": b"d"}[value.dtype.str[1:]]
-        return b"[$" + mark + b"#L" + _LONG.pack(len(value)) + value.astype(value.dtype.newbyteorder(">")).tobytes()
-    if isinstance(value, str):
-        return b"S" + _length(value.encode())
-    return b"L" + _LONG.pack(value)
-
-
-def _length(text: bytes) -> bytes:
-    return b"L" + _LONG.pack(len(text)) + text
+_MAX_DEPTH = 32
 
 
 def decode(content: bytes) -> Any:
-    """Return what ``content`` holds: dicts, lists, strings, numbers, and arrays where all items have one type.
-
-    Raises
-    ------
-    ValueError
-        If it is not one whole document.
-    """
+    """Return the document in ``content`` as dicts, lists, strings and numbers; raises ValueError if it is invalid."""
     try:
         value, at = _value(content, 0, 0)
     except (IndexError, struct.error) as exc:
-        raise ValueError("cut short") from exc
+        raise ValueError("truncated") from exc
     if at != len(content):
-        raise ValueError(f"{len(content) - at} bytes too many")
+        raise ValueError(f"{len(content) - at} extra bytes at the end")
     return value
 
 
 def _value(content: bytes, at: int, depth: int) -> tuple[Any, int]:
-    """Return the value at a place, and the place after it."""
+    """Return the value at an offset, and the offset after it."""
     mark = content[at]
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         raise ValueError("nested too deeply")
     if mark == _OBJECT:
         return _object(content, at + 1, depth)
@@ -75,7 +45,7 @@ def _value(content: bytes, at: int, depth: int) -> tuple[Any, int]:
     if mark == _STRING:
         return _text(content, at + 1)
     if mark not in _NUMBERS:
-        raise ValueError(f"unknown mark {mark:#04x}")
+        raise ValueError(f"unknown marker {mark:#04x}")
     return _NUMBERS[mark].unpack_from(content, at + 1)[0], at + 1 + _NUMBERS[mark].size
 
 
@@ -84,21 +54,21 @@ def _object(content: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
     while content[at] != _END:
         key, at = _text(content, at)
         if key in found:
-            raise ValueError(f"{key!r} twice")
+            raise ValueError(f"duplicate key {key!r}")
         found[key], at = _value(content, at, depth + 1)
     return found, at + 1
 
 
-def _array(content: bytes, at: int, depth: int) -> tuple[Any, int]:
+def _array(content: bytes, at: int, depth: int) -> tuple[list[Any], int]:
     if content[at] == _TYPE:
-        kind, sign = content[at + 1], content[at + 2]
+        mark, sign = content[at + 1], content[at + 2]
         count, at = _count(content, at + 3)
-        if sign != _COUNT or kind not in _TYPES:
-            raise ValueError("an array without type or length")
-        end = at + count * _TYPES[kind].itemsize
-        return np.frombuffer(content[at:end], _TYPES[kind], count), end
+        if sign != _COUNT or mark not in _TYPES:
+            raise ValueError("array without type or length")
+        end = at + count * _TYPES[mark].itemsize
+        return np.frombuffer(content[at:end], _TYPES[mark], count).tolist(), end
     if content[at] != _COUNT:
-        raise ValueError("an array without length")
+        raise ValueError("array without length")
     count, at = _count(content, at + 1)
     found = []
     for _ in range(count):
@@ -113,10 +83,10 @@ def _text(content: bytes, at: int) -> tuple[str, int]:
 
 
 def _count(content: bytes, at: int) -> tuple[int, int]:
-    """Return a length, and the place after it; there is at least that much to read."""
+    """Return a length that the content is long enough for, and the offset after it."""
     if content[at] != _LENGTH:
-        raise ValueError("a length of another type")
+        raise ValueError("length of an unexpected type")
     count: int = _LONG.unpack_from(content, at + 1)[0]
     if not 0 <= count <= len(content) - at:
-        raise ValueError("cut short")
+        raise ValueError("truncated")
     return count, at + 1 + _LONG.size

@@ -102,7 +102,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     _warn_of_strangers(recipe, sources, progress)
     context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
     table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
-    probabilities = bundle.model.foretell(table)
+    probabilities = bundle.model.predict(table)
     return Forecast(context, table, probabilities, bundle.model.alert(probabilities, context.instants))
 
 

@@ -80,7 +80,7 @@ def _test(task: Task, problem: Problem, table: FeatureTable, made: Made) -> dict
 
     # Predict with what was written, not with what is in memory: a bundle that cannot be read back fails here.
     model = bundle.load(task.out).model
-    probabilities = model.foretell(table)
+    probabilities = model.predict(table)
     alerts = model.alert(probabilities, problem.instants)
     in_span = problem.test_span(problem.split)
     parquet.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError
-from pdm_cli.models import Checkpoint, carry_on
+from pdm_cli.models import Checkpoint, no_checkpoint
 from pdm_cli.progress import Progress
 from pdm_cli.training.trials import Candidate, FoldResult, Search, State, Trial
 
@@ -92,7 +92,9 @@ def search(
     if trials == 1:
         # Importing Optuna takes longer than many a fit.
         plain = _candidate(algorithms, next(iter(algorithms)), feature_sets[0])
-        return _result([_try(evaluate, plain, [], carry_on, lambda _: False, clock, progress)], wanted=1, resumed=0)
+        return _result(
+            [_try(evaluate, plain, [], no_checkpoint, lambda _: False, clock, progress)], wanted=1, resumed=0
+        )
     study = _Study(algorithms, feature_sets, seed=seed, storage=storage)
     done = study.finished()[:trials]
     resumed = len(done)

@@ -13,7 +13,7 @@ from pdm_cli.errors import ModelError
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration, fit_calibration
 from pdm_cli.features.events import Instants
-from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, Model, carry_on, unavailable
+from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, FitOptions, Model, find_load_error, no_checkpoint
 from pdm_cli.models.ensemble import Member, TrainedModel, average
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import TrainParams
@@ -63,7 +63,7 @@ def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algo
     wanted = 1 if params.fast or params.trials == 1 else len(names)
     chosen: dict[str, Algorithm] = {}
     for name in names:
-        reason = unavailable(name) if len(chosen) < wanted else "not wanted"
+        reason = find_load_error(name) if len(chosen) < wanted else "not wanted"
         if reason is None:
             chosen[name] = _with_settings(name, params)
         elif len(chosen) < wanted:
@@ -185,15 +185,14 @@ class _Trainer:
         split = self._problem.split
         rows = self._problem.fitting_rows(split)[0]
         self._progress.info(f"train: fitting {candidate.algorithm} on {len(rows):,} rows up to {show(split.cutoff)}")
-        return Member(
-            candidate.algorithm, list(self.feature_sets[candidate.feature_set]), self._fit(candidate, split, carry_on)
-        )
+        features = list(self.feature_sets[candidate.feature_set])
+        return Member(candidate.algorithm, features, self._fit(candidate, split, no_checkpoint))
 
     def _predict(self, candidates: Sequence[Candidate], number: int) -> FloatArray:
         for candidate in candidates:
             if (candidate.key(), number) not in self._kept:
                 # Evaluated before a kill: the trial's score was kept, its predictions were not.
-                self._evaluate_fold(candidate, number, carry_on)
+                self._evaluate_fold(candidate, number, no_checkpoint)
         return average([self._kept[candidate.key(), number] for candidate in candidates])
 
     def _evaluate_fold(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> FoldResult:
@@ -223,12 +222,9 @@ class _Trainer:
             .fit(
                 table.matrix(names, rows),
                 problem.labels[rows],
-                weights=weights,
+                FitOptions(candidate.hyper, problem.train.seed, problem.train.threads, checkpoint),
                 categorical=[name in table.categorical for name in names],
-                hyper=candidate.hyper,
-                seed=problem.train.seed,
-                threads=problem.train.threads,
-                checkpoint=checkpoint,
+                weights=weights,
             )
         )
 

@@ -40,12 +40,12 @@ def _check_families(chosen: tuple[str, ...]) -> None:
 
 def _check_algorithms(chosen: tuple[str, ...]) -> None:
     """Refuse unknown algorithms, and those none of which loads here, with what to install for the first."""
-    from pdm_cli.models import ESTIMATORS, unavailable
+    from pdm_cli.models import ESTIMATORS, find_load_error
 
     _check_names("--algorithms", "algorithm", chosen, ESTIMATORS)
     reasons = []
     for name in chosen:
-        reason = unavailable(name)
+        reason = find_load_error(name)
         if reason is None:
             return
         reasons.append(reason)

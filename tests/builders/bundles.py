@@ -1,4 +1,4 @@
-"""Bundles of a small model, edited or damaged."""
+"""Bundles of a small model, edited or corrupt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pdm_cli.features.build import Vocabulary
 from pdm_cli.features.failure_template import FleetTemplate
 from pdm_cli.io import bundle
 from pdm_cli.io.bundle import Bundle, Recipe
-from pdm_cli.models import ESTIMATORS, Model
+from pdm_cli.models import ESTIMATORS, FitOptions, Model
 from pdm_cli.models.ensemble import Member, TrainedModel
 from pdm_cli.settings.model import Settings, TrainParams
 from pdm_cli.training.alert_rules import NEVER
@@ -43,7 +43,7 @@ def fitted(name: str) -> Model:
     values, algorithm = sample(), ESTIMATORS[name]
     labels = (np.nan_to_num(values[:, :2]) > 0.5).astype(float)
     hyper = {key: min(value, 9) for key, value in algorithm.defaults.items()}
-    return algorithm.make().fit(values, labels, categorical=IS_CATEGORY, hyper=hyper, seed=0, threads=1)
+    return algorithm.make().fit(values, labels, FitOptions(hyper, seed=0), categorical=IS_CATEGORY)
 
 
 def template() -> FleetTemplate:
@@ -68,7 +68,7 @@ def recipe() -> Recipe:
     )
 
 
-def made_of(*members: tuple[str, Model]) -> Bundle:
+def make_bundle(*members: tuple[str, Model]) -> Bundle:
     model = TrainedModel(
         COMPONENTS,
         [Member(name, NAMES, fitted_model) for name, fitted_model in members],
@@ -90,7 +90,7 @@ def edit(folder: Path, change: Callable[[Content], object]) -> None:
 
 
 def put(*path: str | int, value: Any) -> Callable[[Content], None]:
-    """Return a change of one place."""
+    """Return a function that sets one value."""
 
     def change(content: Any) -> None:
         for step in path[:-1]:
@@ -101,12 +101,12 @@ def put(*path: str | int, value: Any) -> Callable[[Content], None]:
 
 
 def with_hash(folder: Path, name: str, content: bytes) -> None:
-    """Put bytes in place of a member's, and their hash in place of its."""
+    """Replace the content of a model file, and its hash in the recipe."""
     (folder / name).write_bytes(content)
     edit(folder, put("members", 0, "files", name, value=hashlib.sha256(content).hexdigest()))
 
 
-def refused(folder: Path) -> ModelError:
+def rejection(folder: Path) -> ModelError:
     with pytest.raises(ModelError) as caught:
         bundle.load(folder)
     assert caught.value.exit_code == 5

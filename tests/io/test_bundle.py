@@ -1,10 +1,13 @@
-"""Bundles come back as they were saved, from data alone."""
+"""Bundles are loaded as they were saved, from data only."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import pickle
 import pickletools
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,17 +18,17 @@ import pytest
 
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.io import bundle
-from pdm_cli.models import ESTIMATORS, Model, unavailable
+from pdm_cli.models import ESTIMATORS, Model, find_load_error
 from pdm_cli.training.alert_rules import NEVER
 from tests.builders.bundles import (
     COMPONENTS,
     NAMES,
     edit,
     fitted,
-    made_of,
+    make_bundle,
     put,
     recipe,
-    refused,
+    rejection,
     sample,
     template,
     with_hash,
@@ -39,39 +42,39 @@ def model() -> Model:
 
 @pytest.fixture
 def folder(tmp_path: Path, model: Model) -> Path:
-    bundle.save(tmp_path, made_of(("xgboost", model)))
+    bundle.save(tmp_path, make_bundle(("xgboost", model)))
     return tmp_path
 
 
-def test_a_bundle_comes_back_equal_and_foretells_bit_identically(folder: Path, model: Model) -> None:
-    found, wanted = bundle.load(folder), made_of(("xgboost", model))
-    assert (found.model.components, found.model.calibrations) == (COMPONENTS, wanted.model.calibrations)
-    assert found.model.rules == wanted.model.rules
+def test_load_equals_saved_and_predicts_bit_identically(folder: Path, model: Model) -> None:
+    found, expected = bundle.load(folder), make_bundle(("xgboost", model))
+    assert (found.model.components, found.model.calibrations) == (COMPONENTS, expected.model.calibrations)
+    assert found.model.rules == expected.model.rules
     assert found.model.members[0].features == NAMES
     assert found.model.members[0].model.predict(sample()).tobytes() == model.predict(sample()).tobytes()
     assert replace(found.recipe, states={}) == replace(recipe(), states={})
     assert found.recipe.states["template"].to_json() == template().to_json()
-    assert found.fingerprint == wanted.fingerprint
+    assert found.fingerprint == expected.fingerprint
 
 
-def test_saving_again_what_was_loaded_gives_the_same_files(folder: Path, tmp_path: Path, model: Model) -> None:
+def test_save_of_loaded_bundle_writes_the_same_files(folder: Path, tmp_path: Path, model: Model) -> None:
     copies = [tmp_path / "loaded", tmp_path / "again"]
-    for copy, content in zip(copies, [bundle.load(folder), made_of(("xgboost", model))], strict=True):
+    for copy, content in zip(copies, [bundle.load(folder), make_bundle(("xgboost", model))], strict=True):
         copy.mkdir()
         bundle.save(copy, content)
         files = sorted(path.name for path in copy.iterdir())
-        assert files == ["bundle.json", "member_1_1.ubj", "member_1_2.ubj"]
+        assert files == ["bundle.json", "member_1_1.json", "member_1_2.json"]
         for name in files:
             assert (copy / name).read_bytes() == (folder / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_bundle_of_every_estimator_comes_back_from_data_only(name: str, tmp_path: Path) -> None:
-    reason = unavailable(name)
+def test_load_bundle_of_each_estimator_from_data_only(name: str, tmp_path: Path) -> None:
+    reason = find_load_error(name)
     if reason is not None:
         pytest.skip(reason)
     estimator = fitted(name)
-    bundle.save(tmp_path, made_of((name, estimator)))
+    bundle.save(tmp_path, make_bundle((name, estimator)))
     member = bundle.load(tmp_path).model.members[0]
     assert member.algorithm == name
     assert member.model.predict(sample()).tobytes() == estimator.predict(sample()).tobytes()
@@ -81,23 +84,23 @@ def test_a_bundle_of_every_estimator_comes_back_from_data_only(name: str, tmp_pa
             list(pickletools.genops(path.read_bytes()))
 
 
-def test_the_members_of_an_ensemble_come_back_in_their_order(tmp_path: Path, model: Model) -> None:
+def test_load_keeps_the_order_of_members(tmp_path: Path, model: Model) -> None:
     other = fitted("logistic_regression")
-    bundle.save(tmp_path, made_of(("logistic_regression", other), ("xgboost", model)))
+    bundle.save(tmp_path, make_bundle(("logistic_regression", other), ("xgboost", model)))
     members = bundle.load(tmp_path).model.members
     assert [member.algorithm for member in members] == ["logistic_regression", "xgboost"]
     assert members[0].model.predict(sample()).tobytes() == other.predict(sample()).tobytes()
 
 
-def test_what_is_no_number_is_not_written(tmp_path: Path, model: Model) -> None:
-    content = made_of(("xgboost", model))
+def test_save_non_finite_number_is_rejected(tmp_path: Path, model: Model) -> None:
+    content = make_bundle(("xgboost", model))
     broken = replace(content, model=replace(content.model, rules=[AlertRule(math.inf, 0.5), NEVER]))
     with pytest.raises(ValueError, match="JSON compliant"):
         bundle.save(tmp_path, broken)
 
 
 @pytest.mark.parametrize("error", ["OSError('libgomp.so.1: cannot open')", "ImportError('libgomp.so.1: not there')"])
-def test_a_bundle_whose_library_does_not_load_says_what_to_install(
+def test_load_with_broken_library_says_what_to_install(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
     (tmp_path / "lib" / "lightgbm").mkdir(parents=True)
@@ -105,13 +108,13 @@ def test_a_bundle_whose_library_does_not_load_says_what_to_install(
     monkeypatch.syspath_prepend(tmp_path / "lib")
     monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
     edit(folder, put("members", 0, "algorithm", value="lightgbm"))
-    found = refused(folder)
+    found = rejection(folder)
     assert "libgomp.so.1" in found.message
     assert "lightgbm>=4.3" in str(found.hint)
 
 
 class Bomb:
-    """Writes a file when it is read from a pickle."""
+    """Writes a file when unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -121,19 +124,19 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_pickle_in_place_of_a_member_does_not_run(folder: Path, tmp_path: Path, name: str) -> None:
-    if unavailable(name) is not None:
-        pytest.skip(str(unavailable(name)))
+def test_load_pickle_instead_of_member_does_not_run_it(folder: Path, tmp_path: Path, name: str) -> None:
+    if find_load_error(name) is not None:
+        pytest.skip(str(find_load_error(name)))
     mark = tmp_path / "it ran"
     bomb = pickle.dumps(Bomb(mark))
     pickle.loads(bomb)
     assert mark.exists()
     mark.unlink()
     edit(folder, put("members", 0, "algorithm", value=name))
-    with_hash(folder, "member_1_1.ubj", bomb)
-    assert "booster 1 of the model cannot be read" in refused(folder).message
+    with_hash(folder, "member_1_1.json", bomb)
+    assert "booster 1 of the model cannot be read" in rejection(folder).message
     (folder / bundle.BUNDLE_FILE).write_bytes(bomb)
-    refused(folder)
+    rejection(folder)
     assert not mark.exists()
 
 
@@ -153,22 +156,53 @@ for folder in sys.argv[1:]:
 """
 
 
-def test_a_damaged_member_of_the_right_hash_is_refused_or_harmless(tmp_path: Path, model: Model) -> None:
-    """Loaded in a process of its own: the library under a member may end the whole process on damaged input."""
+def test_load_corrupt_member_with_right_hash_is_rejected_or_harmless(tmp_path: Path, model: Model) -> None:
+    """In a process of its own, because a corrupt file could crash the library."""
     whole = model.dump()[0]
-    damaged = [b"", b"no booster", b"\x80\x04N.", b'{"learner":{}}', whole[: len(whole) // 2], whole[:-1]]
+    corrupt = [b"", b"no booster", b"\x80\x04N.", b'{"learner":{}}', whole[: len(whole) // 2], whole[:-1]]
     for share in (0.3, 0.6, 0.9):
         at = int(len(whole) * share)
-        damaged.append(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
-    folders = [tmp_path / str(number) for number in range(len(damaged))]
-    for folder, content in zip(folders, damaged, strict=True):
+        corrupt.append(whole[:at] + b"\xff" * 8 + whole[at + 8 :])
+    folders = [tmp_path / str(number) for number in range(len(corrupt))]
+    for folder, content in zip(folders, corrupt, strict=True):
         folder.mkdir()
-        bundle.save(folder, made_of(("xgboost", model)))
-        with_hash(folder, "member_1_1.ubj", content)
+        bundle.save(folder, make_bundle(("xgboost", model)))
+        with_hash(folder, "member_1_1.json", content)
     command = [sys.executable, "-c", _LOAD, *map(str, folders)]
     done = subprocess.run(command, timeout=60, capture_output=True, check=False, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    told = done.stdout.splitlines()
-    assert len(told) == len(damaged)
-    assert all(line == "a model" or "booster 1 of the model cannot be read" in line for line in told)
-    assert "a model" not in told[:6]
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(corrupt)
+    assert all(line == "a model" or "booster 1 of the model cannot be read" in line for line in lines)
+    assert "a model" not in lines[:6]
+
+
+PREVIOUS = Path(__file__).parents[1] / "data" / "bundle_3"
+
+
+def test_load_previous_version_predicts_bit_identically() -> None:
+    """Boosters in universal binary JSON, one of them of an algorithm that is no longer trained."""
+    expected = json.loads((PREVIOUS / "predictions.json").read_text(encoding="utf-8"))
+    members = bundle.load(PREVIOUS).model.members
+    assert [member.algorithm for member in members] == ["xgboost", "extra_trees", "hist_gradient_boosting"]
+    for member in members:
+        assert member.model.predict(sample(20)).tolist() == expected[member.algorithm]
+
+
+def test_load_previous_version_converts_to_equal_json_boosters() -> None:
+    for member in bundle.load(PREVIOUS).model.members[:2]:
+        dumps = member.model.dump()
+        assert all(dump.startswith(b'{"learner"') for dump in dumps)
+        converted = ESTIMATORS[member.algorithm].make().load(dumps, categorical=[False, False, True])
+        assert converted.predict(sample()).tobytes() == member.model.predict(sample()).tobytes()
+
+
+@pytest.mark.parametrize("name", ["member_1_1.ubj", "member_2_2.ubj", "member_3_1.ubj"])
+def test_load_previous_version_with_pickle_does_not_run_it(tmp_path: Path, name: str) -> None:
+    shutil.copytree(PREVIOUS, tmp_path / "model")
+    bomb = pickle.dumps(Bomb(tmp_path / "it ran"))
+    (tmp_path / "model" / name).write_bytes(bomb)
+    place = ("members", int(name[7]) - 1, "files", name)
+    edit(tmp_path / "model", put(*place, value=hashlib.sha256(bomb).hexdigest()))
+    assert "cannot be read: unknown marker" in rejection(tmp_path / "model").message
+    assert not (tmp_path / "it ran").exists()

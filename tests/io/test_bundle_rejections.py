@@ -1,4 +1,4 @@
-"""Bundles with something missing, strange or changed: all are refused."""
+"""Bundles with missing, unknown or changed parts are rejected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pdm_cli.errors import ModelError
 from pdm_cli.io import bundle, manifest
 from pdm_cli.models import Model
 from pdm_cli.models.ensemble import Member
-from tests.builders.bundles import NAMES, Content, edit, fitted, made_of, put, read, recipe, refused
+from tests.builders.bundles import NAMES, Content, edit, fitted, make_bundle, put, read, recipe, rejection
 from tests.builders.tables import refusal
 
 
@@ -28,22 +28,22 @@ def model() -> Model:
 
 @pytest.fixture
 def folder(tmp_path: Path, model: Model) -> Path:
-    bundle.save(tmp_path, made_of(("xgboost", model)))
+    bundle.save(tmp_path, make_bundle(("xgboost", model)))
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "member_1_2.ubj"])
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["bundle.json", "member_1_2.json"])
+def test_load_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    assert f"{folder / name}: no such file" in refused(folder).message
+    assert f"{folder / name}: no such file" in rejection(folder).message
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    assert "nowhere" in refused(tmp_path / "nowhere").message
+def test_load_missing_folder_is_named(tmp_path: Path) -> None:
+    assert "nowhere" in rejection(tmp_path / "nowhere").message
 
 
-def test_a_file_in_place_of_the_folder_is_refused(folder: Path) -> None:
-    assert "bundle.json" in refused(folder / "bundle.json").message
+def test_load_file_instead_of_folder_is_rejected(folder: Path) -> None:
+    assert "bundle.json" in rejection(folder / "bundle.json").message
 
 
 GARBAGE = [
@@ -53,14 +53,14 @@ GARBAGE = [
 
 
 @pytest.mark.parametrize("content", GARBAGE, ids=range(len(GARBAGE)))
-def test_what_is_not_a_bundle_is_refused_by_name(folder: Path, content: bytes) -> None:
+def test_load_garbage_is_rejected_with_its_path(folder: Path, content: bytes) -> None:
     (folder / bundle.BUNDLE_FILE).write_bytes(content)
-    assert str(folder / bundle.BUNDLE_FILE) in refused(folder).message
+    assert str(folder / bundle.BUNDLE_FILE) in rejection(folder).message
 
 
-def test_another_schema_is_refused_with_both_names(folder: Path) -> None:
+def test_load_other_schema_is_rejected_with_known_ones(folder: Path) -> None:
     edit(folder, put("schema", value="pdm.bundle/1"))
-    message = refused(folder).message
+    message = rejection(folder).message
     assert "pdm.bundle/1" in message
     assert bundle.SCHEMA in message
 
@@ -68,55 +68,56 @@ def test_another_schema_is_refused_with_both_names(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "../x.ubj",
+        "../x.json",
         "..",
         "",
         ".",
-        "sub/x.ubj",
+        "sub/x.json",
         "/etc/hostname",
         "x\0y",
         "two\nlines",
         "bundle.json",
-        "C:x.ubj",
+        "C:x.json",
         "member_1_1",
     ],
 )
-def test_a_file_that_is_none_of_a_member_is_refused_before_it_is_opened(folder: Path, name: str) -> None:
-    content = (folder / "member_1_1.ubj").read_bytes()
-    (folder.parent / "x.ubj").write_bytes(content)
+def test_load_other_file_name_is_rejected_before_reading(folder: Path, name: str) -> None:
+    content = (folder / "member_1_1.json").read_bytes()
+    (folder.parent / "x.json").write_bytes(content)
     files = {name: hashlib.sha256(content).hexdigest(), **read(folder)["members"][0]["files"]}
     edit(folder, put("members", 0, "files", value=files))
-    assert "no file of a model" in refused(folder).message
+    assert "is not a model file" in rejection(folder).message
 
 
 @pytest.mark.parametrize("key", [*asdict(recipe()), "components", "members", "calibrations", "rules", "fingerprint"])
-def test_a_missing_part_is_named(folder: Path, key: str) -> None:
+def test_load_missing_key_is_named(folder: Path, key: str) -> None:
     edit(folder, lambda content: content.pop(key))
-    assert key in refused(folder).message
+    assert key in rejection(folder).message
 
 
-# Of another kind than any part of a bundle, as far as a part does not allow it.
-STRANGERS: list[Any] = [None, 7, "text", [[1]], {"a": {"b": 1}}]
+# Of another type than any value of a bundle.
+OTHER_TYPES: list[Any] = [None, 7, "text", [[1]], {"a": {"b": 1}}]
 
 
-def places(content: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """Return the way to every part of the content, of lists the first item alone."""
+def list_places(content: Any, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Return the place of every value in the content; of lists only the first item."""
     items = (
         content.items() if isinstance(content, dict) else enumerate(content[:1]) if isinstance(content, list) else ()
     )
-    return [way for key, item in items for way in [(*path, key), *places(item, (*path, key))]]
+    return [found for key, item in items for found in [(*place, key), *list_places(item, (*place, key))]]
 
 
-def test_whatever_stands_in_any_place_is_a_bundle_or_is_refused(folder: Path) -> None:
+def test_load_any_value_of_another_type_is_valid_or_rejected(folder: Path) -> None:
     whole, path = (folder / bundle.BUNDLE_FILE).read_text(encoding="utf-8"), folder / bundle.BUNDLE_FILE
-    ways = places(json.loads(whole))
-    # One setting stands for all of them: they are checked in one way.
-    ways = [way for way in ways if way[0] != "settings" or len(way) < 3 or way[2] in ("step_minutes", "windows_hours")]
+    places = list_places(json.loads(whole))
+    # Two settings are enough: all are checked alike.
+    kept = ("step_minutes", "windows_hours")
+    places = [place for place in places if place[0] != "settings" or len(place) < 3 or place[2] in kept]
     refusals = 0
-    for way in ways:
-        for stranger in STRANGERS:
+    for place in places:
+        for other in OTHER_TYPES:
             content = json.loads(whole)
-            put(*way, value=stranger)(content)
+            put(*place, value=other)(content)
             path.write_text(json.dumps(content), encoding="utf-8")
             error = refusal(lambda: bundle.load(folder))
             if error is not None:
@@ -124,7 +125,7 @@ def test_whatever_stands_in_any_place_is_a_bundle_or_is_refused(folder: Path) ->
                 assert len(error.message.splitlines()) == 1
                 assert error.hint
                 refusals += 1
-    assert refusals > 3 * len(ways)
+    assert refusals > 3 * len(places)
 
 
 @pytest.mark.parametrize(
@@ -208,30 +209,30 @@ def test_whatever_stands_in_any_place_is_a_bundle_or_is_refused(folder: Path) ->
         put("fingerprint", "edges", 0, value=["x"]),
     ],
 )
-def test_parts_that_are_not_what_they_should_be_are_refused(folder: Path, change: Callable[[Content], object]) -> None:
+def test_load_invalid_part_is_rejected(folder: Path, change: Callable[[Content], object]) -> None:
     edit(folder, change)
-    assert str(folder) in refused(folder).message
+    assert str(folder) in rejection(folder).message
 
 
-def test_a_recipe_changed_after_it_was_written_is_refused(folder: Path) -> None:
+def test_load_edited_recipe_is_rejected(folder: Path) -> None:
     manifest.write(folder, manifest.Recipe("train", {}, {}, {}, ""))
     assert bundle.load_recipe(folder).sensors == ["volt"]
     edit(folder, put("rules", 0, value={"on": 0.9, "off": 0.1}))
     for load in (bundle.load, bundle.load_recipe):
-        with pytest.raises(ModelError, match=r"bundle\.json: damaged or edited: .* manifest\.json lists"):
+        with pytest.raises(ModelError, match=r"bundle\.json: corrupt or edited: .* manifest\.json"):
             load(folder)
     manifest.note_output(folder, "bundle.json")
     assert bundle.load(folder).model.rules[0].on == 0.9
 
 
-def test_a_member_changed_after_it_was_written_is_refused(folder: Path) -> None:
-    path = folder / "member_1_2.ubj"
+def test_load_edited_member_is_rejected(folder: Path) -> None:
+    path = folder / "member_1_2.json"
     path.write_bytes(path.read_bytes() + b" ")
-    assert f"{path}: damaged: sha256 differs" in refused(folder).message
+    assert f"{path}: corrupt: sha256 differs" in rejection(folder).message
 
 
-def test_boosters_of_another_number_of_features_are_refused(tmp_path: Path, model: Model) -> None:
-    content = made_of(("xgboost", model))
+def test_load_boosters_with_other_number_of_features_is_rejected(tmp_path: Path, model: Model) -> None:
+    content = make_bundle(("xgboost", model))
     members = [Member("xgboost", [*NAMES, "one more"], model)]
     bundle.save(tmp_path, replace(content, model=replace(content.model, members=members)))
-    assert "3 features, the recipe lists 4" in refused(tmp_path).message
+    assert "3 features, but the recipe lists 4" in rejection(tmp_path).message

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.models import ESTIMATORS, unavailable
-from pdm_cli.models.lightgbm_check import check_text
+from pdm_cli.models import ESTIMATORS, FitOptions, find_load_error
+from pdm_cli.models.lightgbm import check_text
 
-if (reason := unavailable("lightgbm")) is not None:
-    pytest.skip(reason, allow_module_level=True)
+if (load_error := find_load_error("lightgbm")) is not None:
+    pytest.skip(load_error, allow_module_level=True)
 
 CATEGORICAL = [False, True]
 
@@ -24,11 +24,11 @@ def dumped() -> str:
     labels = (np.isin(values[:, 1], (1, 3, 6)) & (values[:, 0] > 0)).astype(float)[:, None]
     algorithm = ESTIMATORS["lightgbm"]
     hyper = algorithm.defaults | {"trees": 3, "max_leaves": 6, "column_share": 1.0}
-    model = algorithm.make().fit(values, labels, categorical=CATEGORICAL, hyper=hyper, seed=0, threads=1)
+    model = algorithm.make().fit(values, labels, FitOptions(hyper, seed=0), categorical=CATEGORICAL)
     return model.dump()[0].decode()
 
 
-def test_a_model_passes_and_holds_nothing_but_head_and_trees() -> None:
+def test_dump_has_only_head_and_trees() -> None:
     text = dumped()
     check_text(text, features=2)
     assert "cat_threshold=" in text
@@ -36,40 +36,40 @@ def test_a_model_passes_and_holds_nothing_but_head_and_trees() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
+    ("old", "new", "reason"),
     [
-        ("\nleft_child=", "\nleft_child=9", "leads nowhere"),
+        ("\nleft_child=", "\nleft_child=9", "invalid child index"),
         ("\nleft_child=", "\nleft_child=99999999999999999999", "too large"),
-        ("\nsplit_feature=", "\nsplit_feature=9", "not there"),
+        ("\nsplit_feature=", "\nsplit_feature=9", "unknown feature"),
         ("\nsplit_feature=", "\nsplit_feature=--", "int"),
-        ("\nthreshold=", "\nthreshold=9", "without their categories"),
-        ("\ndecision_type=", "\ndecision_type=9", "not there"),
-        ("\ncat_boundaries=0", "\ncat_boundaries=1", "categories that are not there"),
-        ("\ncat_threshold=", "\ncat_threshold=1 ", "categories that are not there"),
+        ("\nthreshold=", "\nthreshold=9", "without categories"),
+        ("\ndecision_type=", "\ndecision_type=9", "unknown feature"),
+        ("\ncat_boundaries=0", "\ncat_boundaries=1", "invalid list of categories"),
+        ("\ncat_threshold=", "\ncat_threshold=1 ", "invalid list of categories"),
         ("\nleaf_value=", "\nleaf_value=1 ", "wrong length"),
         ("\nnum_leaves=", "\nnum_leaves=1", "wrong length"),
-        ("\nis_linear=0", "\nis_linear=1", "another kind"),
+        ("\nis_linear=0", "\nis_linear=1", "unexpected (model|tree) type"),
         ("\nis_linear=0\n", "\n", "is_linear"),
-        ("\nis_linear=0\n", "\nis_linear=0\nis_linear=0\n", "twice"),
-        ("\nis_linear=0\n", "\nis_linear=0\nsurprise=0\n", "wrong length or none"),
-        ("\nleaf_value=", "\nleaf_value=nan ", "not one of a tree"),
-        ("\nleaf_value=", "\nleaf_value=inf ", "not one of a tree"),
-        ("\nTree=1", "\nTree=7", "not one of a tree"),
-        ("num_class=1", "num_class=3", "another kind"),
-        ("sigmoid:1", "sigmoid:x", "another kind"),
-        ("\nfeature_names=", "\nfeature_names=one_more ", "its features"),
-        ("\nversion=v4\n", "\nversion=v4\ntree_sizes=1 2\n", "another kind"),
+        ("\nis_linear=0\n", "\nis_linear=0\nis_linear=0\n", "duplicate"),
+        ("\nis_linear=0\n", "\nis_linear=0\nsurprise=0\n", "unknown tree array"),
+        ("\nleaf_value=", "\nleaf_value=nan ", "unexpected line"),
+        ("\nleaf_value=", "\nleaf_value=inf ", "unexpected line"),
+        ("\nTree=1", "\nTree=7", "unexpected line"),
+        ("num_class=1", "num_class=3", "unexpected (model|tree) type"),
+        ("sigmoid:1", "sigmoid:x", "unexpected (model|tree) type"),
+        ("\nfeature_names=", "\nfeature_names=one_more ", "feature names"),
+        ("\nversion=v4\n", "\nversion=v4\ntree_sizes=1 2\n", "unexpected (model|tree) type"),
         ("\nlabel_index=0", "\nlabel_index=0=0", "without a name"),
     ],
 )
-def test_what_leads_out_of_the_model_is_refused(old: str, new: str, why: str) -> None:
+def test_check_text_with_invalid_part_is_rejected(old: str, new: str, reason: str) -> None:
     assert old in dumped()
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(ValueError, match=reason):
         check_text(dumped().replace(old, new, 1), features=2)
 
 
 @given(st.integers(0, len(dumped()) - 1), st.text("0189-. \n=ea", max_size=6))
-def test_changed_text_is_refused_by_value_error_or_harmless(at: int, new: str) -> None:
+def test_check_text_with_changed_text_is_rejected_or_harmless(at: int, new: str) -> None:
     text = dumped()[:at] + new + dumped()[at + len(new) :]
     try:
         check_text(text, features=2)

@@ -12,11 +12,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from pdm_cli.errors import ModelError
-from pdm_cli.models import ESTIMATORS
+from pdm_cli.models import ESTIMATORS, FitOptions
 from pdm_cli.models.logistic import LinearLogOdds, LogisticModel
 
 CATEGORICAL = [False, True, False]
-# Two features: a number with weight 2 a unit about a mean of 1.5, and a category.
+# Two features: a number with weight 2 per unit and mean 1.5, and a category.
 BY_HAND = LinearLogOdds(-1.0, [3.0, 0.0], [1.5, 0.25], [2.0, 0.0], [[], [0.5, -0.5]])
 
 
@@ -31,19 +31,19 @@ def sample() -> tuple[np.ndarray, np.ndarray]:
 
 def fit(values: np.ndarray, labels: np.ndarray, l2: float = 2.0) -> Any:
     algorithm = ESTIMATORS["logistic_regression"]
-    return algorithm.make().fit(values, labels, categorical=CATEGORICAL, hyper={"l2": l2}, seed=0, threads=1)
+    return algorithm.make().fit(values, labels, FitOptions({"l2": l2}, seed=0), categorical=CATEGORICAL)
 
 
 def test_terms_by_hand() -> None:
     values = np.array([[2.0, 0], [np.nan, 1], [1.5, np.nan], [1.5, 7]], np.float32)
-    wanted = [[1.0, 0.25], [3.0, -0.75], [0.0, -0.25], [0.0, -0.25]]
-    np.testing.assert_array_equal(BY_HAND.terms(values), wanted)
-    np.testing.assert_array_equal(LogisticModel([BY_HAND]).contributions(values)[:, 0], wanted)
+    expected = [[1.0, 0.25], [3.0, -0.75], [0.0, -0.25], [0.0, -0.25]]
+    np.testing.assert_array_equal(BY_HAND.terms(values), expected)
+    np.testing.assert_array_equal(LogisticModel([BY_HAND]).contributions(values)[:, 0], expected)
     probabilities = LogisticModel([BY_HAND]).predict(values)[:, 0]
-    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(1 - np.sum(wanted, axis=1))))
+    np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(1 - np.sum(expected, axis=1))))
 
 
-def test_it_is_the_regression_that_scikit_learn_fits_on_the_same_columns() -> None:
+def test_fit_equals_scikit_learn_on_the_same_columns() -> None:
     values, labels = sample()
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     one_hot = OneHotEncoder(categories=[[0.0, 1.0, 2.0]], handle_unknown="ignore", sparse_output=False)
@@ -52,44 +52,44 @@ def test_it_is_the_regression_that_scikit_learn_fits_on_the_same_columns() -> No
     np.testing.assert_allclose(fit(values, labels).predict(values)[:, 0], oracle.predict_proba(values)[:, 1], atol=1e-4)
 
 
-def test_terms_are_zero_on_average_over_the_training_rows() -> None:
+def test_contributions_have_mean_zero_over_training_rows() -> None:
     values, labels = sample()
     np.testing.assert_allclose(fit(values, labels).contributions(values).mean(axis=0), 0, atol=1e-6)
 
 
-def test_a_heavier_penalty_gives_smaller_weights() -> None:
+def test_fit_larger_penalty_gives_smaller_weights() -> None:
     values, labels = sample()
     light, heavy = (np.abs(fit(values, labels, l2).contributions(values)).sum() for l2 in (0.1, 100))
     assert heavy < light
 
 
-def refused(dump: bytes, categorical: list[bool]) -> str:
+def rejection(dump: bytes, categorical: list[bool]) -> str:
     with pytest.raises(ModelError) as caught:
         ESTIMATORS["logistic_regression"].make().load([dump], categorical=categorical)
     return caught.value.message
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "reason"),
     [
-        ({"format": "pdm.logistic/2"}, "another kind"),
+        ({"format": "pdm.logistic/2"}, "unexpected model type"),
         ({"constant": float("nan")}, "NaN"),
         ({"constant": float("inf")}, "Infinity"),
-        ({"constant": True}, "no number"),
-        ({"constant": "1.0"}, "no number"),
-        ({"typical": [1.0]}, "belong together"),
-        ({"mean": [1.0, [2.0]]}, "no number"),
+        ({"constant": True}, "finite numbers"),
+        ({"constant": "1.0"}, "finite numbers"),
+        ({"typical": [1.0]}, "different length"),
+        ({"mean": [1.0, [2.0]]}, "finite numbers"),
         ({"effects": [[], []]}, "categories"),
-        ({"effects": [[], {"__class__": 1.0}]}, "no number"),
+        ({"effects": [[], {"__class__": 1.0}]}, "finite numbers"),
         ({"weight": None}, "NoneType"),
         ({"surprise": 1}, "surprise"),
     ],
     ids=str,
 )
-def test_numbers_that_do_not_fit_are_refused(changes: dict[str, Any], why: str) -> None:
+def test_load_inconsistent_numbers_is_rejected(changes: dict[str, Any], reason: str) -> None:
     content = json.loads(LogisticModel([BY_HAND]).dump()[0])
-    assert why in refused(json.dumps(content | changes).encode(), [False, True])
+    assert reason in rejection(json.dumps(content | changes).encode(), [False, True])
 
 
-def test_deep_nesting_is_refused() -> None:
-    refused(b"[" * 100_000, [False])
+def test_load_deep_nesting_is_rejected() -> None:
+    rejection(b"[" * 100_000, [False])

@@ -1,5 +1,3 @@
-"""The algorithms that a training tries, and where their search starts."""
-
 from __future__ import annotations
 
 from dataclasses import replace
@@ -16,31 +14,31 @@ from tests.builders.progress import Recorder
 from tests.builders.trainings import SEARCH
 
 
-def test_the_algorithms_are_those_asked_for_in_their_order() -> None:
+def test_choose_algorithms_keeps_the_given_order() -> None:
     params = replace(SEARCH, algorithms=("extra_trees", "xgboost", "extra_trees"))
     assert list(choose_algorithms(params, Silent())) == ["extra_trees", "xgboost"]
 
 
-def test_the_settings_are_the_first_trial_of_xgboost_alone() -> None:
-    params = TrainParams(trees=7, l2=9.0, algorithms=("xgboost", "hist_gradient_boosting"))
+def test_choose_algorithms_applies_settings_to_xgboost_only() -> None:
+    params = TrainParams(trees=7, l2=9.0, algorithms=("xgboost", "extra_trees"))
     found = choose_algorithms(params, Silent())
     assert found["xgboost"].defaults == {**ESTIMATORS["xgboost"].defaults, "trees": 7, "l2": 9.0}
-    assert found["hist_gradient_boosting"] == ESTIMATORS["hist_gradient_boosting"]
+    assert found["extra_trees"] == ESTIMATORS["extra_trees"]
 
 
-def test_the_search_starts_from_settings_outside_of_its_usual_space() -> None:
+def test_choose_algorithms_widens_the_space_to_the_settings() -> None:
     params = TrainParams(trees=7, learning_rate=0.9, l2=0.0, trials=2, algorithms=("xgboost",))
     space, usual = choose_algorithms(params, Silent())["xgboost"].space, ESTIMATORS["xgboost"].space
     assert (space["trees"].low, space["trees"].high) == (7, usual["trees"].high)
     assert (space["learning_rate"].low, space["learning_rate"].high) == (usual["learning_rate"].low, 0.9)
     assert space["max_leaves"] == usual["max_leaves"]
-    # On its logarithmic scale there is no 0.
+    # A logarithmic scale has no 0.
     assert set(space) == set(usual) - {"l2"}
 
 
-def test_algorithms_that_do_not_load_are_told_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choose_algorithms_skips_those_that_do_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        train, "unavailable", lambda name: f"{name}: needs libgomp" if name in ("xgboost", "lightgbm") else None
+        train, "find_load_error", lambda name: f"{name}: needs libgomp" if name in ("xgboost", "lightgbm") else None
     )
     progress = Recorder()
     found = choose_algorithms(TrainParams(), progress)
@@ -49,21 +47,23 @@ def test_algorithms_that_do_not_load_are_told_and_left_out(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("params", [TrainParams(fast=True), TrainParams(trials=1)])
-def test_one_trial_asks_only_for_the_first_that_loads(monkeypatch: pytest.MonkeyPatch, params: TrainParams) -> None:
-    asked: list[str] = []
+def test_choose_algorithms_for_one_trial_stops_at_the_first_that_loads(
+    monkeypatch: pytest.MonkeyPatch, params: TrainParams
+) -> None:
+    checked: list[str] = []
 
-    def unavailable(name: str) -> str | None:
-        asked.append(name)
+    def find_load_error(name: str) -> str | None:
+        checked.append(name)
         return "xgboost: not there" if name == "xgboost" else None
 
-    monkeypatch.setattr(train, "unavailable", unavailable)
+    monkeypatch.setattr(train, "find_load_error", find_load_error)
     progress = Recorder()
     assert list(choose_algorithms(params, progress)) == ["lightgbm"]
-    assert asked == ["xgboost", "lightgbm"]
+    assert checked == ["xgboost", "lightgbm"]
     assert progress.lines == ["train: left out xgboost: not there"]
 
 
-def test_where_no_algorithm_loads_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "unavailable", lambda name: f"{name}: broken")
+def test_choose_algorithms_none_loads_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "find_load_error", lambda name: f"{name}: broken")
     with pytest.raises(ModelError, match="no learning algorithm can be loaded"):
         choose_algorithms(TrainParams(), Silent())

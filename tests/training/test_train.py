@@ -13,7 +13,7 @@ from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import fit_calibration
 from pdm_cli.features.build import Sources
 from pdm_cli.features.events import Instants
-from pdm_cli.models import ESTIMATORS
+from pdm_cli.models import ESTIMATORS, FitOptions
 from pdm_cli.progress import Silent
 from pdm_cli.training import train as training
 from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
@@ -118,11 +118,9 @@ def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
         .fit(
             table.matrix(names, rows),
             problem.labels[rows],
-            weights=weights,
+            FitOptions(candidate.hyper, seed=0),
             categorical=[name == "model" for name in names],
-            hyper=candidate.hyper,
-            seed=0,
-            threads=1,
+            weights=weights,
         )
     )
 

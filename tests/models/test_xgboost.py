@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdm_cli.models.xgboost import check_booster
+
+OBJECTIVE = "binary:logistic"
+
+
+@cache
+def booster() -> xgboost.Booster:
+    """Two trees over a number and a category, with a split by category in each."""
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.normal(size=300), rng.integers(0, 4, 300)], axis=1).astype(np.float32)
+    labels = np.isin(values[:, 1], (1, 3)) & (values[:, 0] > 0)
+    data = xgboost.QuantileDMatrix(values, labels, feature_types=["q", "c"])
+    return xgboost.train({"objective": OBJECTIVE, "max_depth": 3, "max_cat_to_onehot": 1}, data, 2)
+
+
+@cache
+def dumped(raw_format: str = "json") -> bytes:
+    return bytes(booster().save_raw(raw_format))
+
+
+def check(dump: bytes) -> None:
+    check_booster(dump, features=2, objective=OBJECTIVE)
+
+
+def with_change(change: Callable[[dict[str, Any]], object]) -> bytes:
+    document = json.loads(dumped())
+    change(document["learner"])
+    # XGBoost writes no spaces.
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def trees(learner: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = learner["gradient_booster"]["model"]["trees"]
+    return found
+
+
+def set_item(array: str, place: int, value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda learner: trees(learner)[1][array].__setitem__(place, value)
+
+
+def set_array(name: str, value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda learner: trees(learner)[1].__setitem__(name, value)
+
+
+def set_shape(name: str, value: str) -> Callable[[dict[str, Any]], object]:
+    return lambda learner: learner["learner_model_param"].__setitem__(name, value)
+
+
+@pytest.mark.parametrize("raw_format", ["json", "ubj"])
+def test_check_booster_of_xgboost_passes(raw_format: str) -> None:
+    check(dumped(raw_format))
+
+
+def test_sample_has_splits_by_category() -> None:
+    check(with_change(lambda _: None))
+    assert any(any(tree["split_type"]) for tree in trees(json.loads(dumped())["learner"]))
+
+
+CHANGES = {
+    "a child outside": (set_item("left_children", 0, 10_000), "invalid child index"),
+    "a child that is its parent": (set_item("left_children", 0, 0), "invalid child index"),
+    "children apart": (set_item("right_children", 0, 1), "invalid child index"),
+    "a leaf with a child": (set_item("right_children", -1, 1), "invalid child index"),
+    "a parent outside": (set_item("parents", 1, 10_000), "invalid parent index"),
+    "a root with a parent": (set_item("parents", 0, 0), "invalid parent index"),
+    "a feature outside": (set_item("split_indices", 0, 2), "unknown feature"),
+    "a feature below": (set_item("split_indices", 0, -1), "unknown feature"),
+    "a leaf that is not finite": (set_item("split_conditions", -1, np.nan), "invalid leaf value or weight"),
+    "a negative weight": (set_item("sum_hessian", 0, -1), "invalid leaf value or weight"),
+    "a category too high": (set_item("categories", 0, 2**24), "out of range"),
+    "a leaf beyond float32": (set_item("split_conditions", -1, 1e300), "invalid leaf value or weight"),
+    "a category below": (set_item("categories", 0, -1), "out of range"),
+    "a list outside": (set_item("categories_segments", 0, 2**62), "invalid list of categories"),
+    "a list too long": (set_item("categories_sizes", 0, 2**62), "invalid list of categories"),
+    "an empty list": (set_item("categories_sizes", 0, 0), "invalid list of categories"),
+    "a list of another node": (set_item("categories_nodes", 0, 10_000), "without categories"),
+    "no list": (set_array("categories_nodes", []), "without categories"),
+    "an array too short": (set_array("default_left", [0]), "wrong length"),
+    "a fraction for an index": (set_item("left_children", 0, 1.5), "wrong type"),
+    "a string for an index": (set_item("left_children", 0, "1"), "wrong type"),
+    "a list for an index": (set_item("left_children", 0, [1]), "."),
+    "an index beyond 64 bits": (set_item("left_children", 0, 2**64), "wrong type"),
+    "an object for an array": (set_array("parents", {}), "wrong length"),
+    "another count of nodes": (set_array("tree_param", {"num_nodes": "1", "size_leaf_vector": "1"}), "wrong length"),
+    "leaves of two numbers": (set_array("tree_param", {"num_nodes": "1", "size_leaf_vector": "2"}), "vector leaves"),
+    "no tree": (lambda learner: trees(learner).clear(), "wrong number of trees"),
+    "rounds of more trees": (
+        lambda learner: learner["gradient_booster"]["model"].__setitem__("iteration_indptr", [0, 9]),
+        "rounds",
+    ),
+    "trees of another class": (
+        lambda learner: learner["gradient_booster"]["model"].__setitem__("tree_info", [0, 7]),
+        "wrong number of trees",
+    ),
+    "categories by name": (
+        lambda learner: learner["gradient_booster"]["model"].__setitem__("cats", {"enc": ["a"]}),
+        "named categories",
+    ),
+    "two numbers a row": (set_shape("num_class", "2"), "more than one prediction"),
+    "a start that is not finite": (set_shape("base_score", "[NaN]"), "base_score"),
+    "another objective": (lambda learner: learner.__setitem__("objective", {"name": "reg:x"}), "unexpected model type"),
+    "another booster": (
+        lambda learner: learner["gradient_booster"].__setitem__("name", "dart"),
+        "unexpected model type",
+    ),
+    "no objective": (lambda learner: learner.pop("objective"), "not a booster"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), CHANGES.values(), ids=CHANGES)
+def test_check_booster_with_invalid_part_is_rejected(change: Callable[[dict[str, Any]], object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        check(with_change(change))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b'"id":0', b'"id":0,"id":0', "duplicate key"),
+        (b'"id":0', b'"i\\u0064":0', "escaped"),
+        (b'"id":0', '"ïd":0'.encode(), "non-ASCII"),
+        (b'"version"', b'"deep":' + b"[" * 5000, "not a booster"),
+        (b'"version":[3,', b'"version":[' + b"9" * 5000 + b",", "."),
+        (b'"num_trees":"2"', b'"num_trees":"0_2"', "not a count"),
+        (b'"num_trees":"2"', b'"num_trees":" 2"', "not a count"),
+    ],
+)
+def test_check_booster_with_ambiguous_json_is_rejected(old: bytes, new: bytes, reason: str) -> None:
+    assert old in dumped()
+    with pytest.raises(ValueError, match=reason):
+        check(dumped().replace(old, new, 1))
+
+
+@given(
+    st.sampled_from(["json", "ubj"]),
+    st.floats(0, 1, exclude_max=True),
+    st.binary(min_size=1, max_size=8) | st.text('0189-. ,[]E{}":', min_size=1, max_size=6).map(str.encode),
+)
+def test_check_booster_with_changed_bytes_is_rejected_or_harmless(raw_format: str, share: float, new: bytes) -> None:
+    content = bytearray(dumped(raw_format))
+    at = int(len(content) * share)
+    content[at : at + len(new)] = new
+    try:
+        check(bytes(content))
+    except ValueError:
+        return
+    loaded = xgboost.Booster({"nthread": 1})
+    try:
+        loaded.load_model(content)
+    except xgboost.core.XGBoostError:
+        return
+    loaded.predict(xgboost.DMatrix(np.zeros((2, 2), np.float32), feature_types=["q", "c"]))
