@@ -21,7 +21,7 @@ from pdm_cli.anomalies.esd import Direction, critical_values
 from pdm_cli.anomalies.seasonal_esd import ROUNDING
 from pdm_cli.anomalies.windows import DetectWindows
 from pdm_cli.features.robust_z import MAD_TO_SIGMA, Windows, window_mads, window_medians
-from pdm_cli.features.rolling import WHOLE_SHARE, readings_wanted
+from pdm_cli.features.rolling import WHOLE_SHARE, required_readings
 from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = npt.NDArray[np.float64]
@@ -118,7 +118,7 @@ class _Fits:
 
 def fewest_readings(window: int, min_share: float) -> int:
     """Return the fewest readings that a window of this many rows needs; the test itself needs three."""
-    return max(3, readings_wanted(window, min_share))
+    return max(3, required_readings(window, min_share))
 
 
 def causal_esd(
@@ -273,7 +273,7 @@ def _smooth(dense: FloatArray, rules: _Rules) -> FloatArray:
     for lag in range(1, min(rules.smooth, dense.shape[1])):
         total[:, lag:] += zeroed[:, :-lag]
         count[:, lag:] += there[:, :-lag]
-    is_known = there & (count >= readings_wanted(rules.smooth, WHOLE_SHARE)) & np.isfinite(total)
+    is_known = there & (count >= required_readings(rules.smooth, WHOLE_SHARE)) & np.isfinite(total)
     return np.where(is_known, total / count, np.nan)
 
 

@@ -1,8 +1,8 @@
-"""The training table: which columns a model sees at each instant, one registry line a family of features.
+"""The feature table: the columns that a model sees at each instant, one registry line per family of features.
 
-Every family looks at readings and events with stamp <= t only, and falls away by itself where its table is missing.
-Most families are the same whatever is trained; those in :data:`LEARNED` learn from past failures, so they are made
-anew for each cutoff.
+Every family uses readings and events up to t only, and is skipped where its table is missing. Most families do not
+depend on the training data; those in :data:`LEARNED` are estimated from past failures, so they are rebuilt for each
+cutoff.
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 
 from pdm_cli.errors import DataError
 from pdm_cli.features.events import EventLog, Instants
-from pdm_cli.features.failure_template import FleetTemplate, learn_template, match_template, template_hours
-from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, places_in_cycle
+from pdm_cli.features.failure_template import (
+    FleetTemplate,
+    TemplateScope,
+    learn_template,
+    match_template,
+    template_hours,
+)
+from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, shift_hours_to_visit
 from pdm_cli.features.maintenance_cycle import VisitCycle, find_visit_cycle, hours_from_error_to_visit
 from pdm_cli.features.robust_z import ZScores, standardise
 from pdm_cli.features.table import FeatureTable
@@ -32,22 +38,16 @@ FloatArray = NDArray[np.float64]
 Columns = Iterator[tuple[str, FloatArray]]
 
 _NO_EVENTS = pd.DataFrame({MACHINE: [], TIME: pd.Series([], dtype="datetime64[us]"), "kind": []})
-# A template goes back in steps of three hours; it has nothing to say of a shorter horizon.
+# A template has steps of three hours, too coarse for a shorter horizon.
 _LEAST_TEMPLATE_HOURS = 6
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Kinds of event and categories known at the cutoff; they fix the columns of a model.
+    """Event types and categories known at the cutoff; they determine the columns of a model.
 
-    Attributes
-    ----------
-    kinds : dict
-        Event table to its kinds, sorted; the sensors for anomalies.
-    categories : dict
-        Text attribute of the machines to its values, sorted; a column holds positions in the list.
-    attributes : list of str
-        Numeric attributes of the machines.
+    ``kinds`` maps each event table to its sorted types (the sensors for anomalies), ``categories`` each text attribute
+    of the machines to its sorted values, of which columns hold the positions; ``attributes`` are the numeric ones.
     """
 
     kinds: dict[str, list[str]] = field(default_factory=dict)
@@ -57,18 +57,18 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Sources:
-    """Prepared tables that features are made from.
+    """Prepared tables that features are computed from.
 
     Attributes
     ----------
     rolling : DataFrame
-        ``machineID, datetime`` and rolling features; one row an instant.
+        ``machineID, datetime`` and rolling features; one row per instant.
     telemetry : DataFrame
         ``machineID, datetime`` and the sensors, sorted by machine, then time.
     step_us : int
         Time between readings in microseconds.
     events : dict
-        Event table to ``machineID, datetime, kind``; missing tables are not in it.
+        Event table to its ``machineID``, ``datetime`` and ``kind``; missing tables are absent.
     machines : DataFrame or None
         Attributes by ``machineID``.
     """
@@ -82,21 +82,10 @@ class Sources:
 
 @dataclass(frozen=True)
 class Context:
-    """All that a family of features may look at, and what several of them share.
-
-    Attributes
-    ----------
-    sources : Sources
-        Prepared tables.
-    vocabulary : Vocabulary
-        Kinds and categories the columns are for; others are not seen.
-    params : TrainParams
-        Windows of the features.
-    labels : LabelsParams
-        Horizon, as far as templates of failures look.
-    """
+    """Input of all feature families, with the intermediate results that several of them share."""
 
     sources: Sources
+    # Other event types and categories are ignored.
     vocabulary: Vocabulary
     params: TrainParams
     labels: LabelsParams
@@ -127,13 +116,13 @@ class Context:
         return None if maint is None else find_visit_cycle(maint, self.instants)
 
     def log_of(self, table: str, kind: str | None = None) -> EventLog:
-        """Return the events of a table, or those of one kind."""
+        """Return the events of a table, or those of one type."""
         events = self.sources.events[table]
         return EventLog(events if kind is None else events[events["kind"] == kind], self.instants.machines)
 
 
 def learn_vocabulary(sources: Sources, *, until_us: int) -> Vocabulary:
-    """Return the kinds and categories seen up to ``until_us``, so that no column comes from the future."""
+    """Return the event types and categories seen up to ``until_us``, so that no column comes from the future."""
     kinds = {}
     for table, events in sources.events.items():
         known = events.loc[to_microseconds(events[TIME]) <= until_us, "kind"]
@@ -147,14 +136,14 @@ def learn_vocabulary(sources: Sources, *, until_us: int) -> Vocabulary:
 
 
 def build_features(context: Context, families: Iterable[str]) -> FeatureTable:
-    """Put together those of the families that need no learning.
+    """Return the columns of the families that are not learned.
 
     Parameters
     ----------
     context : Context
         Tables and windows.
     families : iterable of str
-        Names in :data:`FEATURES`; others are passed over.
+        Names in :data:`FEATURES`; others are ignored.
     """
     named = [
         (name, family, column)
@@ -168,48 +157,46 @@ def build_features(context: Context, families: Iterable[str]) -> FeatureTable:
 def learn_states(
     context: Context, families: Iterable[str], *, components: list[str], until_us: int, machines: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Return what the learned families know at a cutoff: family to its state.
+    """Return the state of the learned families at a cutoff: family to state.
 
     Parameters
     ----------
     context : Context
         Tables and windows.
     families : iterable of str
-        Names in :data:`LEARNED`; others are passed over.
+        Names in :data:`LEARNED`; others are ignored.
     components : list of str
-        Components whose failures are learned from.
+        Components whose failures are used.
     until_us : int
-        Nothing later is looked at.
+        Later records are not used.
     machines : bool array
-        Machines that may be learned from, in the order of ``context.instants.machines``.
+        Machines to train on, in the order of ``context.instants.machines``.
     """
     chosen = context.instants.machines[machines]
     return {name: LEARNED[name].learn(context, components, until_us, chosen) for name in families if name in LEARNED}
 
 
 def match_states(context: Context, states: Mapping[str, Any]) -> FeatureTable:
-    """Return the columns of learned families, given what they know."""
+    """Return the columns of learned families, given their states."""
     named = [(name, f, column) for f, state in states.items() for name, column in LEARNED[f].columns(context, state)]
     return _table(named, context)
 
 
 def tables_of(families: Iterable[str], sources: Sources) -> list[str]:
-    """Return the tables that are there and that some of the families read."""
-    there = [*sources.events, *(["machines"] if sources.machines is not None else [])]
+    """Return the existing tables that some of the families read."""
+    existing = [*sources.events, *(["machines"] if sources.machines is not None else [])]
     registry: dict[str, Family | LearnedFamily] = {**FEATURES, **LEARNED}
-    wanted = {table for family in families for table in registry[family].tables}
-    return [table for table in there if table in wanted]
+    read = {table for family in families for table in registry[family].tables}
+    return [table for table in existing if table in read]
 
 
 def _table(named: list[tuple[str, str, FloatArray]], context: Context) -> FeatureTable:
     twice = [name for name, count in Counter(name for name, _, _ in named).items() if count > 1]
     if twice:
-        raise DataError(
-            f"features: two columns would be named {twice[0]!r}", hint="rename the kind of event or attribute"
-        )
+        raise DataError(f"features: duplicate column {twice[0]!r}", hint="rename the event type or the attribute")
     names = [name for name, _, _ in named]
     categorical = [name for name in context.vocabulary.categories if name in names]
-    # Numbers beyond the range of float32 become infinite, which is as large as a tree wants to know.
+    # Numbers beyond the range of float32 become infinite, which trees can split on.
     with np.errstate(over="ignore"):
         columns = [feature.astype(np.float32) for _, _, feature in named]
     return FeatureTable(names, [family for _, family, _ in named], categorical, columns)
@@ -222,7 +209,7 @@ def _rolling(context: Context) -> Columns:
             yield name, rolling[name].to_numpy()
 
 
-# How a feature of an event table is worded.
+# Name patterns of the features of an event table.
 _EVENT_NAMES = {
     "errors": ("{kind}", "any_error"),
     "maint": ("{kind}_replaced", "any_maint"),
@@ -238,10 +225,10 @@ def _hours_since(context: Context) -> Columns:
 
 
 def _hours_since_events(context: Context, table: str) -> Columns:
-    word, any_word = _EVENT_NAMES[table]
+    pattern, any_name = _EVENT_NAMES[table]
     for kind in context.vocabulary.kinds[table]:
-        yield f"hours_since_{word.format(kind=kind)}", context.log_of(table, kind).last_until(context.instants)
-    yield f"hours_since_{any_word}", context.log_of(table).last_until(context.instants)
+        yield f"hours_since_{pattern.format(kind=kind)}", context.log_of(table, kind).last_until(context.instants)
+    yield f"hours_since_{any_name}", context.log_of(table).last_until(context.instants)
 
 
 def _counts(context: Context, table: str = "errors") -> Columns:
@@ -255,7 +242,7 @@ def _counts(context: Context, table: str = "errors") -> Columns:
 
 
 def _anomalies(context: Context) -> Columns:
-    """Hours since and counts of the anomalies of each sensor, and the score of the latest."""
+    """Yield hours since and counts of the anomalies of each sensor, and the score of the latest."""
     if "anomalies" not in context.sources.events:
         return
     yield from _hours_since_events(context, "anomalies")
@@ -294,11 +281,11 @@ def _visits(context: Context) -> Columns:
 
 
 def _cycle_places(context: Context) -> Columns:
-    """Where in the visit cycle a shift or an error came."""
+    """Yield when in the visit cycle a shift or an error occurred."""
     if context.visits is None:
         return
     to_visit = context.visits.hours_to_next
-    places = places_in_cycle(context.shifts.statistic, context.shifts.age_hours, to_visit)
+    places = shift_hours_to_visit(context.shifts.statistic, context.shifts.age_hours, to_visit)
     for column, sensor in enumerate(context.scores.sensors):
         yield f"{sensor}_shift_to_visit", places[:, column]
     for kind in context.vocabulary.kinds.get("errors", []):
@@ -312,11 +299,13 @@ def _learn_template(context: Context, components: list[str], until_us: int, mach
         context.scores.only(machines),
         errors[errors[MACHINE].isin(machines)],
         failures[failures[MACHINE].isin(machines)].rename(columns={"kind": "failure"}),
-        components=components,
-        kinds=context.vocabulary.kinds.get("errors", []),
+        TemplateScope(
+            components,
+            context.vocabulary.kinds.get("errors", []),
+            template_hours(context.labels.horizon_hours),
+        ),
         until_us=until_us,
         step_us=context.sources.step_us,
-        hours=template_hours(context.labels.horizon_hours),
     )
 
 
@@ -335,14 +324,9 @@ def _match_template(context: Context, template: FleetTemplate) -> Columns:
 
 @dataclass(frozen=True)
 class Family:
-    """A family that is the same whatever is trained.
+    """A family that does not depend on the training data.
 
-    Attributes
-    ----------
-    columns : callable
-        Context -> columns.
-    tables : tuple of str
-        Tables beside the telemetry that it reads; those that are not there fall away.
+    ``columns`` takes the context; ``tables`` are those it reads besides the telemetry; missing ones are skipped.
     """
 
     columns: Callable[[Context], Columns]
@@ -351,12 +335,12 @@ class Family:
 
 @dataclass(frozen=True)
 class LearnedFamily:
-    """A family that learns from past failures.
+    """A family estimated from past failures.
 
     Attributes
     ----------
     learn : callable
-        (context, components, last instant, machines to learn from) -> state.
+        (context, components, last instant, machines to train on) -> state.
     columns : callable
         (context, state) -> columns.
     dump, load : callable
@@ -372,7 +356,7 @@ class LearnedFamily:
     tables: tuple[str, ...] = ()
 
 
-# One line a family; their order fixes the columns of the matrix.
+# One line per family; their order determines the columns of the matrix.
 FEATURES: dict[str, Family] = {
     "rolling": Family(_rolling),
     "hours_since": Family(_hours_since, ("errors", "maint", "failures")),
@@ -390,7 +374,7 @@ LEARNED: dict[str, LearnedFamily] = {
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 
-# Sets of families that the search chooses from; the first one, the best on the folds of the reference set, first.
+# Sets of families for the search to choose from; the best one on the folds of the reference set first.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "full": (*_PLAIN, "visits", "cycle_places", "shifts", "template"),
     "template": (*_PLAIN, "visits", "cycle_places", "template"),

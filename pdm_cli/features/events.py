@@ -1,4 +1,4 @@
-"""What the logs knew at time t: hours since the last event, and counts of events in trailing windows."""
+"""Event logs as known at time t: hours since the last event, and counts of events in trailing windows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Instants:
-    """Machines and times at which features and labels are wanted.
+    """Machines and times at which features and labels are computed.
 
     Attributes
     ----------
@@ -55,23 +55,21 @@ class Instants:
 
 
 class EventLog:
-    """Events of one kind, sorted so that all instants are answered at once by binary search.
-
-    Events of machines that are not asked for are left out.
+    """Events of one type, sorted so that all instants are answered at once by binary search.
 
     Parameters
     ----------
     events : DataFrame
         ``machineID`` and ``datetime``; any order.
     machines : Index
-        The machines asked for.
+        Events of other machines are ignored.
     """
 
     def __init__(self, events: pd.DataFrame, machines: pd.Index) -> None:
         codes = machines.get_indexer(pd.Index(events[MACHINE])).astype(np.int64)
         times = to_microseconds(events[TIME])
         order = np.lexsort((times, codes))
-        # Rows of the events in this order; machines not asked for have code -1 and stand first.
+        # Rows of the events in this order; other machines have code -1 and come first.
         self._rows = order[np.count_nonzero(codes < 0) :]
         self.codes, self.times = codes[self._rows], times[self._rows]
         # Ranks instead of times keep the joint key of machine and time small, however many machines there are.
@@ -79,7 +77,7 @@ class EventLog:
         self._keys = self.codes * (len(self._instants) + 1) + ranks
 
     def position(self, codes: IntArray, times: IntArray, side: Literal["left", "right"]) -> IntArray:
-        """Return how many events, over all machines in order, lie before each machine and time.
+        """Return how many events, over all machines in order, precede each machine and time.
 
         An event exactly at the time counts with ``side="right"``.
         """
@@ -87,7 +85,7 @@ class EventLog:
         return np.searchsorted(self._keys, codes * (len(self._instants) + 1) + ranks)
 
     def last_until(self, instants: Instants) -> FloatArray:
-        """Return hours since the machine's last event with stamp <= t; NaN before its first."""
+        """Return hours since the machine's last event at or before t; NaN before its first."""
         index = self.position(instants.codes, instants.times, "right") - 1
         hours = np.full(len(index), np.nan)
         known = index >= 0
@@ -96,9 +94,9 @@ class EventLog:
         return hours
 
     def latest(self, instants: Instants, values: FloatArray) -> FloatArray:
-        """Return the value of the machine's last event with stamp <= t, given one value an event; NaN before its first.
+        """Return the value of the machine's last event at or before t; NaN before its first.
 
-        ``values`` are in the order of the events given.
+        ``values`` has one value per event, in the order of the original table.
         """
         index = self.position(instants.codes, instants.times, "right") - 1
         found = np.full(len(index), np.nan)
@@ -108,7 +106,7 @@ class EventLog:
         return found
 
     def next_from(self, codes: IntArray, times: IntArray) -> FloatArray:
-        """Return the microseconds since 1970 of the machine's first event with stamp >= t; NaN after its last."""
+        """Return the microseconds since 1970 of the machine's first event at or after each time; NaN after its last."""
         index = self.position(codes, times, "left")
         following = np.full(len(index), np.nan)
         known = index < len(self.codes)

@@ -1,4 +1,4 @@
-"""Labels: whether a component fails within [t + lead time, t + horizon], and after t in any case."""
+"""Labels: whether a component fails within [t + lead time, t + horizon], and later than t."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def label_failures(
     components : list of str
         The c components, in the order of the columns.
     ends : Series
-        Last telemetry stamp of each machine, indexed by ``machineID``.
+        Last telemetry time of each machine, indexed by ``machineID``.
     params : LabelsParams
         Lead time and horizon.
 
     Returns
     -------
     (m, c) array
-        1 if the component fails within [t + lead time, t + horizon], both ends included, 0 if not, and NaN where
-        t + horizon lies past the machine's last telemetry: nobody knows yet. With a lead time of 0 the span begins
-        after t: features know of a failure at t itself.
+        1 if the component fails within [t + lead time, t + horizon], both ends included, 0 if not, and NaN (unknown)
+        where t + horizon is after the machine's last telemetry. With a lead time of 0 the span begins after t, because
+        features at t include a failure at t.
     """
     lead = lead_us(params)
     horizon = round(params.horizon_hours * US_PER_HOUR)
@@ -51,10 +51,10 @@ def label_failures(
 
 
 def lead_us(params: LabelsParams) -> int:
-    """Return the lead time in microseconds; at least one, since a failure at the time of a row is not foretold."""
+    """Return the lead time in microseconds; at least one, since a failure at the time of a row is already known."""
     return max(round(params.lead_time_hours * US_PER_HOUR), 1)
 
 
-def last_stamps(telemetry: pd.DataFrame) -> pd.Series:
-    """Return the last stamp of each machine; the table is sorted by machine, then time."""
+def last_times(telemetry: pd.DataFrame) -> pd.Series:
+    """Return the last time of each machine; the table is sorted by machine, then time."""
     return telemetry.groupby(MACHINE, sort=True)[TIME].last()

@@ -1,7 +1,7 @@
-"""Shifts of a sensor's level: at every row, the most striking step that may have happened in the last hours.
+"""Level shifts of a sensor: at every row, the most significant step within the last hours.
 
-The generalised likelihood ratio test for a step of unknown size and age: under normal running the sum of the last n
-values of z over sqrt(n) is standard normal for every n, and a step that is n rows old makes this n stand out.
+The generalised likelihood ratio test for a step of unknown size and age: in normal operation the sum of the last n
+values of z over sqrt(n) is standard normal for every n, and a step that is n rows old makes it largest for this n.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pdm_cli.features.events import Instants
 from pdm_cli.features.robust_z import ZScores
 from pdm_cli.timestamps import US_PER_HOUR
 
-# Youngest shift looked for: a single reading is no level.
+# Shortest shift; a single reading is not a level.
 _SHORTEST_HOURS = 2
 
-# A row older than this says nothing about its machine any more.
+# Older rows do not show the current state of their machine.
 _STALE_HOURS = 24
 
-# |statistic| above which there is a shift to speak of; of pure noise, one row in a thousand gets there.
-_STRIKING = 4.0
+# |statistic| of a clear shift; pure noise exceeds it in one row in a thousand.
+_CLEAR = 4.0
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -31,15 +31,15 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shifts:
-    """The most striking shift at every row and sensor; NaN where no stretch of rows is long enough.
+    """The most significant shift at every row and sensor; NaN where no stretch of rows is long enough.
 
     Attributes
     ----------
     statistic : (n, s) array
-        Generalised likelihood ratio, with the sign of the shift; about a standard normal's extreme under normal
-        running.
+        Generalised likelihood ratio, with the sign of the shift; in normal operation about the extreme of a standard
+        normal.
     age_hours : (n, s) array
-        Length of the stretch from the shift to the row, its own step included.
+        Length of the stretch from the shift to the row, including its own step.
     step : (n, s) array
         Mean z of that stretch, in robust standard deviations.
     """
@@ -50,11 +50,11 @@ class Shifts:
 
 
 def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72) -> Shifts:
-    """Return, at every row and sensor, the stretch up to the row for which |sum of z| / sqrt(rows) is largest.
+    """Return, at every row and sensor, the stretch up to the row that maximises |sum of z| / sqrt(rows).
 
-    Stretches (t - a, t] of a = 2, 3 .. ``longest_hours`` hours are tried; the shortest wins a tie. Missing readings
-    add nothing to a sum but count as rows. A stretch neither begins before the machine's first row nor reaches over
-    rows that are not there. Each sum is made anew from its own rows, so it forgets all others.
+    Candidates are (t - a, t] for a = 2, 3 .. ``longest_hours`` hours; the shortest wins a tie. Missing readings add
+    nothing to a sum but count as rows. A stretch neither begins before the machine's first row nor crosses missing
+    rows. Each sum is computed from its own rows only.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72) -> 
     step_us : int
         Step of the telemetry in microseconds.
     longest_hours : float
-        Oldest shift looked for, 2 or more.
+        Longest shift considered, 2 or more.
 
     Raises
     ------
@@ -76,12 +76,12 @@ def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72) -> 
     """
     if longest_hours < _SHORTEST_HOURS:
         raise ValueError(f"longest_hours must be {_SHORTEST_HOURS} or more, got {longest_hours}")
-    # As many rows as have a stamp in (t - a, t].
+    # Numbers of rows with a time in (t - a, t].
     lengths = {-(-hours * US_PER_HOUR // step_us) for hours in range(_SHORTEST_HOURS, int(longest_hours) + 1)}
-    reach = _rows_at_hand(scores, step_us)
+    reach = _contiguous_rows(scores, step_us)
     signed, rows = np.empty(scores.z.shape), np.empty(scores.z.shape)
     bounds = np.searchsorted(scores.codes, np.arange(len(scores.machines) + 1))
-    # A machine at a time, so that the arrays of the inner loop stay within the cache.
+    # One machine at a time, so that the arrays of the inner loop stay in the cache.
     for first, stop in pairwise(bounds.tolist()):
         z = np.ascontiguousarray(np.nan_to_num(scores.z[first:stop], nan=0.0).T)
         total, length = _best_stretch(z, reach[first:stop], lengths)
@@ -90,29 +90,16 @@ def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72) -> 
 
 
 def at_instants(scores: ZScores, values: FloatArray, instants: Instants) -> FloatArray:
-    """Return the values of the machine's last row with stamp <= t.
+    """Return the values (n, s), given per row of the scores, of the machine's last row at or before each of m instants.
 
     NaN before the first row, where that row is more than 24 hours old, and for machines without rows.
-
-    Parameters
-    ----------
-    scores : ZScores
-        Whose n rows the values are for.
-    values : (n, s) array
-        One row a row of the scores.
-    instants : Instants
-        The m machines and times asked for; any order.
-
-    Returns
-    -------
-    (m, s) array
     """
     codes = scores.machines.get_indexer(instants.machines)[instants.codes]
     # Ranks instead of times keep the joint key of machine and time small, however many machines there are.
-    stamps, ranks = np.unique(scores.times, return_inverse=True)
-    keys = scores.codes * (len(stamps) + 1) + ranks
-    wanted = codes * (len(stamps) + 1) + np.searchsorted(stamps, instants.times, side="right")
-    row = np.searchsorted(keys, wanted) - 1
+    times, ranks = np.unique(scores.times, return_inverse=True)
+    keys = scores.codes * (len(times) + 1) + ranks
+    sought = codes * (len(times) + 1) + np.searchsorted(times, instants.times, side="right")
+    row = np.searchsorted(keys, sought) - 1
     found = np.full((len(row), values.shape[1]), np.nan)
     is_known = row >= 0
     is_known[is_known] = scores.codes[row[is_known]] == codes[is_known]
@@ -121,28 +108,17 @@ def at_instants(scores: ZScores, values: FloatArray, instants: Instants) -> Floa
     return found
 
 
-def places_in_cycle(statistic: FloatArray, age_hours: FloatArray, hours_to_visit: FloatArray) -> FloatArray:
-    """Return how long before the next expected visit each shift began, in hours.
+def shift_hours_to_visit(statistic: FloatArray, age_hours: FloatArray, hours_to_visit: FloatArray) -> FloatArray:
+    """Return how long before the next expected visit each shift began, in hours, shape (m, s).
 
-    A failure announces itself a certain time ahead and, where failures coincide with visits, so long before a visit.
-
-    Parameters
-    ----------
-    statistic, age_hours : (m, s) array
-        Of :class:`Shifts`, at m instants.
-    hours_to_visit : (m,) array
-        Hours to the machine's next expected visit; NaN where unknown.
-
-    Returns
-    -------
-    (m, s) array
-        NaN where no shift is striking (|statistic| <= 4) or no visit is expected.
+    A failure has a typical lead time; where failures coincide with visits, shifts therefore precede the visit by it.
+    NaN where no shift is clear (|statistic| <= 4) or no visit is expected.
     """
-    return np.where(np.abs(statistic) > _STRIKING, age_hours + hours_to_visit[:, None], np.nan)
+    return np.where(np.abs(statistic) > _CLEAR, age_hours + hours_to_visit[:, None], np.nan)
 
 
-def _rows_at_hand(scores: ZScores, step_us: int) -> IntArray:
-    """Return how many rows stand one after the other without a break up to each row, itself included; shape (n,)."""
+def _contiguous_rows(scores: ZScores, step_us: int) -> IntArray:
+    """Return the number of rows without a gap up to each row, including itself; shape (n,)."""
     row = np.arange(len(scores.times))
     is_start = np.ones(len(row), np.bool_)
     is_start[1:] = (np.diff(scores.codes) != 0) | (np.diff(scores.times) > step_us)
@@ -152,7 +128,7 @@ def _rows_at_hand(scores: ZScores, step_us: int) -> IntArray:
 def _best_stretch(z: FloatArray, reach: IntArray, lengths: set[int]) -> tuple[FloatArray, FloatArray]:
     """Return the sum and the number of rows of the best stretch, shape (s, n) each; NaN where no stretch fits.
 
-    Sums over longer and longer stretches grow by one row a turn, for all rows at once.
+    Sums grow by one row per iteration, for all rows at once.
     """
     total, best = np.zeros(z.shape), np.full(z.shape, -1.0)
     best_total, best_length = np.full((2, *z.shape), np.nan)
@@ -161,7 +137,7 @@ def _best_stretch(z: FloatArray, reach: IntArray, lengths: set[int]) -> tuple[Fl
         total[:, length - 1 :] += z[:, : z.shape[1] - length + 1]
         if length not in lengths:
             continue
-        # The square of the statistic is as good for comparing, and needs no root.
+        # Comparing squares of the statistic avoids the root.
         np.multiply(total, total, out=square)
         square *= 1 / length
         np.greater(square, best, out=is_better)

@@ -1,7 +1,7 @@
-"""When maintenance comes round: the base period of a machine's visits, and where in it each instant lies.
+"""The maintenance cycle: the base period of a machine's visits, and the position of each instant in it.
 
-Planned visits stand on a grid of which some points are skipped, so the hours between two visits are a whole number of
-base periods. The period is found anew after each visit, from what was known then.
+Planned visits follow a grid of which some points are skipped, so the hours between two visits are a whole number of
+base periods. The period is estimated afresh after each visit, from the visits known by then.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ IntArray = NDArray[np.int64]
 # Visits closer together than this are parts of one job; several entries of one time are one visit.
 _SHORTEST_HOURS = 12.0
 _FEWEST_INTERVALS = 3
-# How far an interval may be from a whole number of periods, in periods.
+# Largest deviation of an interval from a whole number of periods, in periods.
 _TOLERANCE = 0.03
-# The grid is sought at the commonest intervals, and at these parts of them: every one may skip a point.
-_COMMONEST = 8
+# Candidates are the most common intervals and these fractions of them, as an interval may skip a grid point.
+_MOST_COMMON = 8
 _DIVISORS = (1, 2, 3)
-# A machine's own latest intervals, and the share of them that must lie on the grid. The window is no wider than the
-# number of commonest intervals, so each of its intervals is tried.
-_OWN_INTERVALS = _COMMONEST
+# The machine's own latest intervals, and the share of them that must fit. There are no more of them than candidates,
+# so each interval is tried.
+_OWN_INTERVALS = _MOST_COMMON
 _OWN_SHARE = 0.75
-# The same for the intervals of all machines; the bound keeps a long log from costing more with every week.
+# The same for the intervals of all machines, bounded so that the cost does not grow with the log.
 _FLEET_INTERVALS = 2000
 _FLEET_SHARE = 0.6
 _REFRESH_US = 7 * 24 * US_PER_HOUR
@@ -40,14 +40,14 @@ _REFRESH_US = 7 * 24 * US_PER_HOUR
 
 @dataclass(frozen=True)
 class VisitCycle:
-    """Where each of m instants lies in the cycle of visits.
+    """Position of each of m instants in the cycle of visits.
 
     Attributes
     ----------
     period_hours : (m,) array
         Base period of the machine's visits, or else of the fleet's; NaN where neither is known.
     phase : (m,) array
-        Share of the period gone by since the latest grid point, in [0, 1); NaN also before the machine's first visit.
+        Elapsed share of the period since the latest grid point, in [0, 1); NaN also before the machine's first visit.
     hours_to_next : (m,) array
         Hours to the next grid point, in (0, period]; NaN where the phase is.
     """
@@ -58,12 +58,12 @@ class VisitCycle:
 
 
 def find_visit_cycle(maint: pd.DataFrame, instants: Instants) -> VisitCycle:
-    """Find the base period of visits as known at each instant, and the place of the instant in it.
+    """Estimate the base period of visits as known at each instant, and the position of the instant in it.
 
-    The visits of a machine are the distinct times of its maintenance with stamp <= t. Candidates of the period are
-    the commonest intervals, in whole hours, and their halves and thirds, the largest first. The first T for which
-    enough intervals are within 3 % of T from a multiple kT is taken, and refined to the median of interval / k.
-    Where a machine's latest intervals have no period, those of all machines that ended by the latest week stand in.
+    The visits of a machine are the distinct times of its maintenance up to t. Candidates of the period are the most
+    common intervals, in whole hours, and their halves and thirds, in descending order. The first T for which enough
+    intervals are within 3 % of T from a multiple kT is refined to the median of interval / k. Where a machine's latest
+    intervals have no period, those of all machines that ended by the latest week are used.
 
     Parameters
     ----------
@@ -78,28 +78,16 @@ def find_visit_cycle(maint: pd.DataFrame, instants: Instants) -> VisitCycle:
     period = log.latest(instants, _own_periods(intervals))
     unknown = np.isnan(period)
     period[unknown] = _fleet_periods(intervals, instants.times[unknown])
-    gone_by = np.mod(log.last_until(instants), period)
-    return VisitCycle(period, gone_by / period, period - gone_by)
+    elapsed = np.mod(log.last_until(instants), period)
+    return VisitCycle(period, elapsed / period, period - elapsed)
 
 
 def hours_from_error_to_visit(
     hours_since_error: FloatArray, hours_to_next: FloatArray, *, longest_hours: float = 72
 ) -> FloatArray:
-    """Return how long before the next expected visit the latest error came.
+    """Return how long before the next expected visit the latest error occurred, shape (m,).
 
-    Parameters
-    ----------
-    hours_since_error : (m,) array
-        Hours since the latest error; NaN before the first.
-    hours_to_next : (m,) array
-        Hours to the next expected visit; NaN where unknown.
-    longest_hours : float
-        Errors longer ago than this say nothing about the next visit.
-
-    Returns
-    -------
-    (m,) array
-        Hours; NaN where the error is too long ago or either is unknown.
+    NaN where the error is longer ago than ``longest_hours`` or either is unknown.
 
     Examples
     --------
@@ -111,16 +99,16 @@ def hours_from_error_to_visit(
 
 @dataclass(frozen=True)
 class _Intervals:
-    """The i intervals between consecutive visits of a machine that are long enough, by machine, then time.
+    """The i sufficiently long intervals between consecutive visits of a machine, by machine, then time.
 
     Attributes
     ----------
     hours : (i,) array
         Lengths.
     ends : (i,) int array
-        Microseconds since 1970 at which each was complete.
+        Microseconds since 1970 at which each ended.
     first, until : (v,) int arrays
-        For each visit, its machine's intervals up to it are those from ``first`` to just before ``until``.
+        The intervals of a visit's machine up to it are those from ``first`` to just before ``until``.
     """
 
     hours: FloatArray
@@ -130,19 +118,19 @@ class _Intervals:
 
     @classmethod
     def between(cls, visits: pd.DataFrame) -> _Intervals:
-        """Take the intervals from visits, sorted by machine, then time."""
+        """Return the intervals between visits, sorted by machine, then time."""
         times = to_microseconds(visits[TIME])
         same_machine = same_machine_as_above(visits)
         hours = np.diff(times, prepend=times[:1]) / US_PER_HOUR
         counts = same_machine & (hours >= _SHORTEST_HOURS)
         until = np.cumsum(counts, dtype=np.int64)
-        # The first visit of a machine ends no interval, so what was counted until it belongs to other machines.
+        # The first visit of a machine ends no interval, so the count up to it belongs to other machines.
         machine = np.cumsum(~same_machine) - 1
         return cls(hours[counts], times[counts], until[~same_machine][machine], until)
 
 
 def _own_periods(intervals: _Intervals) -> FloatArray:
-    """Return the period by the machine's own latest intervals as known at each visit, shape (v,)."""
+    """Return the period from the machine's own latest intervals as known at each visit, shape (v,)."""
     latest = intervals.until[:, None] - np.arange(1, _OWN_INTERVALS + 1)
     hours = np.full(latest.shape, np.nan)
     there = latest >= intervals.first[:, None]
@@ -151,8 +139,8 @@ def _own_periods(intervals: _Intervals) -> FloatArray:
 
 
 def _fleet_periods(intervals: _Intervals, times: IntArray) -> FloatArray:
-    """Return the period by all machines' intervals as known at the start of the week of each time, shape (m,)."""
-    # Intervals that end together stay in the order of the machines.
+    """Return the period from all machines' intervals as known at the start of the week of each time, shape (m,)."""
+    # Intervals with the same end stay in the order of the machines.
     order = np.argsort(intervals.ends, kind="stable")
     hours, ends = intervals.hours[order], intervals.ends[order]
     known = np.searchsorted(ends, times // _REFRESH_US * _REFRESH_US, side="right")
@@ -162,28 +150,22 @@ def _fleet_periods(intervals: _Intervals, times: IntArray) -> FloatArray:
     for week, until in enumerate(distinct):
         pooled = hours[max(0, until - _FLEET_INTERVALS) : until]
         whole, counts = np.unique(np.rint(pooled), return_counts=True)
-        commonest = whole[np.lexsort((-whole, -counts))[:_COMMONEST]]
-        periods[week] = _base_periods(pooled[None], commonest[None], share=_FLEET_SHARE)[0]
+        most_common = whole[np.lexsort((-whole, -counts))[:_MOST_COMMON]]
+        periods[week] = _base_periods(pooled[None], most_common[None], share=_FLEET_SHARE)[0]
     return periods[weeks]
 
 
 def _base_periods(hours: FloatArray, units: FloatArray, *, share: float) -> FloatArray:
-    """Return the base period of each row of intervals; NaN where there are too few or no candidate fits.
+    """Return the base period of each row of intervals; NaN with too few intervals or no fitting candidate.
 
-    Parameters
-    ----------
-    hours : (n, w) array
-        Intervals; NaN where a row has fewer.
-    units : (n, c) array
-        Intervals in whole hours, of which and of whose parts the period is sought; NaN where a row has fewer.
-    share : float
-        Least share of a row's intervals that must fit, in (0, 1].
+    ``hours`` (n, w) are the intervals and ``units`` (n, c) the intervals in whole hours that give the candidates, NaN
+    where a row has fewer; at least ``share`` of a row's intervals must fit.
     """
     candidates = -np.sort(-np.hstack([units / divisor for divisor in _DIVISORS]), axis=1)
     there = np.count_nonzero(~np.isnan(hours), axis=1)
     periods = np.full(len(hours), np.nan)
     rows = np.flatnonzero(there >= _FEWEST_INTERVALS)
-    # One candidate of all rows at a time, for the rows that have none yet: memory stays that of the intervals.
+    # One candidate at a time for all rows without a period yet, so memory stays that of the intervals.
     for candidate in candidates.T:
         ratio = hours[rows] / candidate[rows, None]
         multiple = np.rint(ratio)
@@ -196,7 +178,7 @@ def _base_periods(hours: FloatArray, units: FloatArray, *, share: float) -> Floa
 
 
 def _median(values: FloatArray) -> FloatArray:
-    """Return the median of each row's values, NaN left out; each row has at least one."""
+    """Return the median of each row's values, ignoring NaN; each row has at least one."""
     ranked = np.sort(values, axis=1)
     count = np.count_nonzero(~np.isnan(values), axis=1)
     rows = np.arange(len(values))

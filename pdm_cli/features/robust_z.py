@@ -1,7 +1,7 @@
-"""Robust z of every sensor: how far a reading lies from what its machine showed before, in robust standard deviations.
+"""Robust z of every sensor: distance of a reading from its machine's own history, in robust standard deviations.
 
-Median and median absolute deviation come from a trailing window that ends where the current block of the clock began,
-so a shift stands out for the length of a window, before it becomes the new normal.
+Median and median absolute deviation (MAD) come from a trailing window that ends where the current block of the clock
+began, so a shift remains visible for the length of a window before it becomes the new normal.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pdm_cli.features.events import Instants
 from pdm_cli.preparation.cleaning import sensors_of
 from pdm_cli.timestamps import US_PER_HOUR
 
-# Makes the median absolute deviation of normal values estimate their standard deviation; R's mad() rounds it so.
+# Scales the median absolute deviation of normal values to their standard deviation; same rounding as R's mad().
 MAD_TO_SIGMA = 1.4826
 
-# Readings of all windows in hand at once (2 MB): the work stays within the cache, and memory flat.
+# Readings of all windows processed at once (2 MB): the work stays in the cache and memory bounded.
 _BATCH = 1 << 18
 
 IntArray = NDArray[np.int64]
@@ -38,14 +38,14 @@ class ZScores:
     machines : Index
         The distinct machines, sorted; codes are positions in it.
     codes : (n,) int array
-        Machine of each row, rising.
+        Machine of each row, ascending.
     times : (n,) int array
-        Microseconds since 1970, UTC; rising within a machine.
+        Microseconds since 1970, UTC; ascending within a machine.
     sensors : list of str
         The s sensors.
     z : (n, s) array
-        Robust standard deviations from the median, within the clip; 0 until there is enough history, NaN where the
-        reading is missing.
+        Robust standard deviations from the median, clipped; 0 until there is enough history, NaN where the reading is
+        missing.
     """
 
     machines: pd.Index
@@ -64,7 +64,7 @@ class ZScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """Survivors of each step as bounds, both inclusive, into the sorted values; shape (k,) each."""
+    """Bounds of k windows, both inclusive, in sorted values, shape (k,) each; ``from_above`` is for the ESD test."""
 
     low: NDArray[np.intp]
     high: NDArray[np.intp]
@@ -73,7 +73,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Stretches of the clock of one machine, each judged by one window: its rows low to high, high excluded."""
+    """Blocks of clock time of one machine; the window of each covers the rows from low to high, high excluded."""
 
     of_row: IntArray
     low: IntArray
@@ -95,15 +95,15 @@ def standardise(
     least_hours: float = 48,
     clip: float = 6,
 ) -> ZScores:
-    """Return the robust z of all readings, (x - median) / (1.4826 MAD), each machine and sensor by itself.
+    """Return the robust z of all readings, (x - median) / (1.4826 MAD), per machine and sensor.
 
-    A block begins at each multiple b of the refresh on the clock; its median and MAD are those of the readings with
-    stamp in [b - window, b), so a reading is never judged by itself or by later ones.
+    A block begins at each multiple b of the refresh on the clock; its median and MAD are those of the readings in
+    [b - window, b), so a reading is never compared with itself or with later ones.
 
     Parameters
     ----------
     telemetry : DataFrame
-        ``machineID``, ``datetime`` (UTC, us) and float sensors; sorted by machine, then time; stamps are distinct.
+        ``machineID``, ``datetime`` (UTC, us) and float sensors; sorted by machine, then time; times are distinct.
     step_us : int
         Step of the telemetry in microseconds.
     window_hours : float
@@ -111,14 +111,14 @@ def standardise(
     refresh_hours : float
         Length of a block.
     least_hours : float
-        Shortest time from a machine's first row to the block; the window must hold half as many readings as fit in.
+        Shortest history before the block; the window must hold half as many readings as fit in it.
     clip : float
-        Largest z; a glitch counts for no more.
+        Largest |z|, which limits the effect of a glitch.
 
     Returns
     -------
     ZScores
-        One row a row of the telemetry. z is 0 without enough history and where the MAD is 0.
+        One row per telemetry row. z is 0 without enough history and where the MAD is 0.
     """
     instants, sensors = Instants.of(telemetry), sensors_of(telemetry)
     readings = telemetry[sensors].to_numpy(np.float64)
@@ -152,24 +152,24 @@ def _standardise_series(readings: FloatArray, blocks: _Blocks, fewest: int) -> F
     counts = seen[blocks.high] - seen[blocks.low]
     medians, mads = _window_spreads(readings, blocks, counts)
     is_known = blocks.has_history & (counts >= fewest) & (mads > 0)
-    # By an infinite sigma every reading that is there becomes 0, and a missing one stays missing.
+    # An infinite sigma turns every reading into 0, while missing ones stay missing.
     sigmas = np.where(is_known, MAD_TO_SIGMA * mads, np.inf)
-    # Next to a vanishing spread a reading may be infinitely far away; the clip takes care of it.
+    # With a vanishing spread z may be infinite; it is clipped later.
     with np.errstate(over="ignore"):
         z = (readings - np.where(is_known, medians, 0.0)[blocks.of_row]) / sigmas[blocks.of_row]
-    # Of a median of 0.0 and -0.0 chance picks one: a zero is given no sign.
+    # The median of 0.0 and -0.0 may be either: remove the sign of zero.
     return z + 0.0
 
 
 def _window_spreads(readings: FloatArray, blocks: _Blocks, counts: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Return median and MAD of each window, given how many readings it holds; NaN where none.
+    """Return median and MAD of each window, given its number of readings; NaN where none.
 
-    The windows of a series share most of their readings. So the series is sorted once, and the windows sort small
-    whole numbers, the ranks in it, which takes a third of the time.
+    The windows of a series overlap, so the series is sorted once, and each window sorts the ranks in it: small
+    integers, which takes a third of the time.
     """
     n, width = len(readings), blocks.width
     rising = np.argsort(readings)
-    # Missing readings come last; the one after the last stands for rows that are not in the window.
+    # Missing readings come last; the extra one represents rows outside the window.
     ordered = np.append(readings[rising], np.nan)
     ranks = np.full(width + n, n, np.min_scalar_type(n))
     ranks[width + rising] = np.arange(n)
@@ -201,10 +201,10 @@ def medians_between(ordered: NDArray[np.float64], sums: NDArray[np.intp]) -> NDA
 
 
 def window_mads(ordered: NDArray[np.float64], windows: Windows, medians: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Median absolute deviation of every window at once.
+    """Return the median absolute deviation of every window at once.
 
-    Seen from the centre of a window the distances to its median form two rising runs. The nearest half of the
-    survivors takes ``a`` from the run below and ``half - a`` from the run above; bisection finds ``a`` bit by bit.
+    From the centre of a window, the distances to its median form two ascending runs. The nearest half of the values
+    takes ``a`` from the run below and ``half - a`` from the run above; bisection finds ``a`` bit by bit.
     """
     size = windows.high - windows.low + 1
     half = size // 2
@@ -213,7 +213,7 @@ def window_mads(ordered: NDArray[np.float64], windows: Windows, medians: NDArray
     a = np.zeros_like(half)
     for bit in reversed(range(int(half.max(initial=0)).bit_length())):
         more = a + (1 << bit)
-        # Of more than the half there may be no such rows: a look-up from the other end then, and not used.
+        # Beyond half the rows may not exist: take() then reads from the other end, and the result is unused.
         enough = medians - ordered.take(centre - more) >= ordered.take(end - more) - medians
         a = np.where(enough | (more > half), a, more)
     b = half - a

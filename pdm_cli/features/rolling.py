@@ -1,8 +1,8 @@
 """Trailing window statistics per machine and sensor, on the feature grid.
 
-Each window is summed anew from its own readings, so a missing reading or a glitch of any size is gone as soon as it
-has left the window: there is no running sum that remembers. The sums run over the lags of a window, for all rows of a
-batch at once, and visit only the stamps of the feature grid.
+Each window is summed from its own readings, so a missing reading or a glitch has no effect once it has left the window;
+a running sum would keep its rounding errors. The sums run over the lags of a window, for all rows of a batch at once,
+and visit only the times of the feature grid.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import FeaturesParams
 from pdm_cli.timestamps import US_PER_HOUR
 
-# Share of the readings smoothed over that must be there for their mean to be judged. With a season in the readings the
-# mean of part of a day lies high or low by itself: of a season of 10, half a day is off by 6, two hours of 24 by 0.9.
+# Share of a smoothing window required for its mean to be tested. With a seasonal pattern the mean of part of a day is
+# biased: with an amplitude of 10, the mean of half a day is off by 6, that of 22 of 24 hours by 0.9.
 WHOLE_SHARE = 0.9
 
 IntArray = NDArray[np.int64]
@@ -33,29 +33,29 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Window:
-    """A trailing window: its length in hours for the name, in steps of the telemetry for the sum."""
+    """A trailing window: hours for the name, steps of the telemetry for the sum."""
 
     hours: float
     steps: int
 
     @property
     def label(self) -> str:
-        """Name used in features: whole hours as ``12h``, others in minutes as ``90min``."""
+        """Name used in features: whole hours as ``12h``, otherwise minutes as ``90min``."""
         minutes = self.hours * 60
         return f"{self.hours:.0f}h" if self.hours == round(self.hours) else f"{minutes:g}min"
 
 
 class Blocks:
-    """Readings of a batch summed up in short blocks, from which every window is put together anew.
+    """Readings of a batch summed up in short blocks, from which every window is combined.
 
-    A block is the longest run of steps of which the feature grid and every window consist. The deviations of a
-    block's readings from a window's mean follow from the block's own count, mean and sum of squares [1]_.
+    A block is the longest run of steps that divides the feature grid and every window. The deviations of a block's
+    readings from a window's mean follow from the block's own count, mean and sum of squares [1]_.
 
     Parameters
     ----------
     dense : (S, B, r, m) array
-        Readings of S sensors up to each of B feature rows: r blocks of m steps, the last step being the row's own;
-        NaN where missing.
+        Readings of S sensors up to each of B feature rows: r blocks of m steps, the last step being the row's own; NaN
+        where missing.
 
     References
     ----------
@@ -64,7 +64,7 @@ class Blocks:
 
     def __init__(self, dense: FloatArray) -> None:
         self._steps = dense.shape[-1]
-        # Lag first and rows last: what stands so many blocks before every row is one contiguous slice.
+        # Lag first and rows last: the blocks at a given lag before every row are one contiguous slice.
         self._readings = [np.ascontiguousarray(dense[..., step].transpose(2, 0, 1)) for step in range(self._steps)]
         there = [np.isfinite(readings) for readings in self._readings]
         zeroed = [np.where(t, readings, 0.0) for t, readings in zip(there, self._readings, strict=True)]
@@ -80,7 +80,7 @@ class Blocks:
         return self._sum.shape[1], self._sum.shape[2]
 
     def prepare(self, windows: Sequence[int]) -> None:
-        """Sum up windows of the given numbers of steps; each is a whole number of blocks."""
+        """Sum up windows of the given numbers of steps; each must be a whole number of blocks."""
         ends = {steps // self._steps: steps for steps in windows}
         total, count, squares = (np.zeros(self.shape) for _ in range(3))
         for lag in range(max(ends)):
@@ -113,7 +113,7 @@ class Blocks:
         return np.sqrt(squares / (count - 1))
 
     def extreme(self, steps: int, pick: Callable[..., FloatArray]) -> FloatArray:
-        """Return the least or greatest reading of the window; ``pick`` is ``np.fmin`` or ``np.fmax``."""
+        """Return the smallest or largest reading of the window; ``pick`` is ``np.fmin`` or ``np.fmax``."""
         best = np.full(self.shape, np.nan)
         for lag in range(steps // self._steps):
             for readings in self._readings:
@@ -122,7 +122,7 @@ class Blocks:
         return best
 
     def _at(self, blocks: FloatArray, lag: int) -> tuple[FloatArray, int]:
-        """Return the blocks that end ``lag`` blocks before each row, and how many first rows have none."""
+        """Return the blocks that end ``lag`` blocks before each row, and the number of first rows without one."""
         per_row = blocks.shape[0]
         late = lag // per_row
         return blocks[per_row - 1 - lag % per_row, :, : blocks.shape[2] - late], late
@@ -132,7 +132,7 @@ def _add(arrays: Iterable[FloatArray]) -> FloatArray:
     return reduce(np.add, arrays)
 
 
-# Statistic name to its value for a window of so many steps, and the fewest readings it is defined for.
+# Statistic name to its function of blocks and steps, and the fewest readings it is defined for.
 STATISTICS: dict[str, tuple[Callable[[Blocks, int], FloatArray], int]] = {
     "mean": (Blocks.mean, 1),
     "std": (Blocks.std, 2),
@@ -142,17 +142,17 @@ STATISTICS: dict[str, tuple[Callable[[Blocks, int], FloatArray], int]] = {
 
 
 def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesParams) -> pd.DataFrame:
-    """Return trailing window statistics of whole machines at the stamps of the feature grid.
+    """Return trailing window statistics of whole machines at the times of the feature grid.
 
-    The window (t - w, t] is one of time: readings missing from it are missing, and a feature is missing where fewer
-    than the minimum share of its readings are there. A row stands at each multiple t of the grid whose latest
-    telemetry stamp has a reading, so whether a row exists depends on the past alone, too.
+    The window (t - w, t] is defined by time: a feature is missing where fewer than the minimum share of its readings
+    exist. There is a row at each multiple t of the grid whose latest telemetry row has a reading, so the existence of a
+    row also depends on the past alone.
 
     Parameters
     ----------
     telemetry : DataFrame
-        ``machineID``, ``datetime`` (UTC, us) and float sensors; sorted by machine, then time; stamps are distinct
-        and a whole number of steps apart.
+        ``machineID``, ``datetime`` (UTC, us) and float sensors; sorted by machine, then time; times are distinct and a
+        whole number of steps apart.
     step_us : int
         Step of the telemetry in microseconds.
     params : FeaturesParams
@@ -161,34 +161,34 @@ def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesP
     Returns
     -------
     DataFrame
-        ``machineID``, ``datetime`` and one float column a sensor, window and statistic, such as ``volt_mean_12h``, in
-        the sensor's unit.
+        ``machineID``, ``datetime`` and one float column per sensor, window and statistic, such as ``volt_mean_12h``, in
+        the unit of the sensor.
 
     Raises
     ------
     DataError
-        If the grid is finer than the telemetry, or a window is no whole number of steps.
+        If the grid is finer than the telemetry, or a window is not a whole number of steps.
     """
     windows, statistics = _windows(step_us, params), tuple(dict.fromkeys(params.statistics))
     grid_us = round(params.grid_hours * US_PER_HOUR)
     sensors = sensors_of(telemetry)
-    telemetry_stamps = to_microseconds(telemetry[TIME])
-    stamps, rows = _feature_rows(telemetry, telemetry_stamps, step_us, grid_us)
-    # Rounded up: the last cell at or before a stamp of the feature grid then has a number that the stride divides,
-    # also where telemetry stands between the multiples of its step.
-    cells = -(-telemetry_stamps // step_us)
-    # Where the step divides the grid, feature rows stand at every so many positions; else any position may be one.
+    telemetry_times = to_microseconds(telemetry[TIME])
+    times, rows = _feature_rows(telemetry, telemetry_times, step_us, grid_us)
+    # Rounded up, so that the last cell at or before a time of the feature grid is a multiple of the stride, also where
+    # telemetry is between the multiples of its step.
+    cells = -(-telemetry_times // step_us)
+    # Where the step divides the grid, feature rows are at multiples of the stride; otherwise at any position.
     stride = grid_us // step_us if grid_us % step_us == 0 else 1
     positions, length = _positions(telemetry, cells, stride, max(window.steps for window in windows))
     size = math.gcd(stride, *(window.steps for window in windows))
-    # A reading too large to be squared makes its windows missing, without a word from numpy.
+    # A reading too large to be squared makes its windows missing; suppress the warnings of NumPy.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         blocks = Blocks(_arrange(telemetry[sensors].to_numpy(), positions, length, stride, size))
         values = _evaluate(blocks, windows, statistics, params.min_share, positions[rows] // stride)
     names = [f"{sensor}_{stat}_{w.label}" for sensor in sensors for w in windows for stat in statistics]
     features = pd.DataFrame(values.T, columns=names)
     features.insert(0, MACHINE, telemetry[MACHINE].to_numpy()[rows])
-    features.insert(1, TIME, stamps.astype("datetime64[us]"))
+    features.insert(1, TIME, times.astype("datetime64[us]"))
     return features
 
 
@@ -196,7 +196,7 @@ def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
     step_hours = step_us / US_PER_HOUR
     if params.grid_hours < step_hours:
         raise DataError(
-            f"telemetry: readings come every {step_hours:g} h, less often than feature rows ({params.grid_hours:g} h)",
+            f"telemetry: the step of {step_hours:g} h is longer than the feature grid of {params.grid_hours:g} h",
             hint=f"--grid-hours {step_hours:g} or more",
         )
     windows = []
@@ -204,34 +204,34 @@ def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
         steps = round(hours / step_hours)
         if steps < 1 or abs(steps * step_hours - hours) > 1e-9 * hours:
             raise DataError(
-                f"telemetry: a window of {hours:g} h is no whole number of steps of {step_hours:g} h",
-                hint="--windows-hours takes multiples of the telemetry's step",
+                f"telemetry: a window of {hours:g} h is not a whole number of steps of {step_hours:g} h",
+                hint="give multiples of the telemetry step with --windows-hours",
             )
         windows.append(Window(hours, steps))
     return windows
 
 
 def _feature_rows(telemetry: pd.DataFrame, times: IntArray, step_us: int, grid_us: int) -> tuple[IntArray, IntArray]:
-    """Return the stamps of the feature rows, and for each the telemetry row that is the latest at that time."""
-    stamps = -(-times // grid_us) * grid_us
-    rows = np.flatnonzero(stamps < times + step_us)
+    """Return the times of the feature rows, and for each the latest telemetry row at that time."""
+    grid_times = -(-times // grid_us) * grid_us
+    rows = np.flatnonzero(grid_times < times + step_us)
     has_reading = np.zeros(len(rows), bool)
     for sensor in sensors_of(telemetry):
         has_reading |= np.isfinite(telemetry[sensor].to_numpy()[rows])
     rows = rows[has_reading]
-    return stamps[rows], rows
+    return grid_times[rows], rows
 
 
 def _positions(telemetry: pd.DataFrame, cells: IntArray, stride: int, longest: int) -> tuple[IntArray, int]:
-    """Place the rows on one dense axis: machines, and pieces further apart than any window, never share a window.
+    """Place the rows on one dense axis; machines, and pieces further apart than any window, never share a window.
 
-    Feature rows come to stand at the last of every ``stride`` positions.
+    Feature rows are at the last of every ``stride`` positions.
     """
     is_start = ~same_machine_as_above(telemetry)
     is_start[1:] |= np.diff(cells) > longest
     starts = np.flatnonzero(is_start)
     stops = np.append(starts[1:], len(cells)) - 1
-    # Keep a window's length free before each piece, and begin it just after a stamp of the grid.
+    # Leave one window free before each piece, and begin it just after a time of the grid.
     pad = -(-longest // stride) * stride
     first = (cells[starts] - 1) // stride * stride + 1
     rows = (cells[stops] - first) // stride + 1
@@ -258,7 +258,7 @@ def _evaluate(
         count = blocks.count(window.steps)
         for s, statistic in enumerate(statistics):
             compute, fewest = STATISTICS[statistic]
-            needed = max(fewest, readings_wanted(window.steps, min_share))
+            needed = max(fewest, required_readings(window.steps, min_share))
             values = compute(blocks, window.steps)
             values[(count < needed) | ~np.isfinite(values)] = np.nan
             np.take(values, rows, axis=1, out=features[:, w, s], mode="clip")
@@ -266,17 +266,16 @@ def _evaluate(
 
 
 def trailing_mean(values: FloatArray, steps: int) -> FloatArray:
-    """Return the mean of the readings that are there in each window of ``steps``, shape (n,).
+    """Return the mean of the existing readings in each window of ``steps``, shape (n,).
 
-    At the start of a series the window is what there is of it. NaN where no reading is in the window. Each window
-    is summed anew.
+    At the start of a series the window is shorter. NaN where the window has no reading. Each window has its own sum.
 
     Parameters
     ----------
     values : (n,) array
         Equally spaced readings, NaN where missing.
     steps : int
-        Readings in a window, 1 or more.
+        Readings per window, 1 or more.
     """
     there = np.isfinite(values)
     zeroed = np.where(there, values, 0.0)
@@ -289,26 +288,18 @@ def trailing_mean(values: FloatArray, steps: int) -> FloatArray:
 
 
 def has_whole_window(values: FloatArray, steps: int) -> BoolArray:
-    """Return where a reading and nearly all others of its trailing window are there, shape (n,).
+    """Return which readings exist along with :data:`WHOLE_SHARE` of their trailing window, shape (n,).
 
-    The window must lie within the series, so the first ``steps - 1`` readings have none.
-
-    Elsewhere the trailing mean stands for another part of the season than that of its neighbours.
-
-    Parameters
-    ----------
-    values : (n,) array
-        Equally spaced readings, NaN where missing.
-    steps : int
-        Readings in a window, 1 or more; :data:`WHOLE_SHARE` of them must be there.
+    Elsewhere the trailing mean covers another part of the season than its neighbours. The window must be within the
+    series, so the first ``steps - 1`` readings have none.
     """
     there = np.isfinite(values)
     until = np.concatenate([np.zeros(steps, np.int64), np.cumsum(there)])
-    is_whole = there & (until[steps:] - until[:-steps] >= readings_wanted(steps, WHOLE_SHARE))
+    is_whole = there & (until[steps:] - until[:-steps] >= required_readings(steps, WHOLE_SHARE))
     is_whole[: steps - 1] = False
     return np.asarray(is_whole)
 
 
-def readings_wanted(steps: int, share: float) -> int:
-    """Return the readings that make up a share of a window, which may be a hair above a whole number."""
+def required_readings(steps: int, share: float) -> int:
+    """Return the number of readings in a share of a window, allowing for rounding just above a whole number."""
     return math.ceil(share * steps - 1e-9)

@@ -1,4 +1,4 @@
-"""A table of features: columns with the family each belongs to."""
+"""A table of features: columns with the family of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pdm_cli.errors import FeatureMismatch
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Features at every instant, a column an array, so that tables are put side by side without a copy.
+    """Features at every instant, one array per column, so that tables are joined without a copy.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class FeatureTable:
     categorical: list[str]
     columns: list[NDArray[np.float32]]
 
-    def beside(self, other: FeatureTable) -> FeatureTable:
+    def join(self, other: FeatureTable) -> FeatureTable:
         """Return one table of the columns of both."""
         return FeatureTable(
             self.names + other.names,
@@ -43,9 +43,9 @@ class FeatureTable:
         )
 
     def names_of(self, families: Iterable[str]) -> list[str]:
-        """Return the columns that belong to some families, in the order of the table."""
-        wanted = set(families)
-        return [name for name, family in zip(self.names, self.families, strict=True) if family in wanted]
+        """Return the columns of some families, in the order of the table."""
+        chosen = set(families)
+        return [name for name, family in zip(self.names, self.families, strict=True) if family in chosen]
 
     def matrix(self, names: Sequence[str], rows: NDArray[Any] | slice = slice(None)) -> NDArray[np.float32]:
         """Return the named columns of some rows, shape (r, len(names)).
@@ -56,15 +56,15 @@ class FeatureTable:
             If a column is not in the table.
         """
         position = {name: column for column, name in enumerate(self.names)}
-        lacking = [name for name in names if name not in position]
-        if lacking:
+        missing = [name for name in names if name not in position]
+        if missing:
             raise FeatureMismatch(
-                f"features: {len(lacking)} that the model looks at cannot be made, the first is {lacking[0]!r}",
-                hint="give the tables that the model was trained with",
+                f"{len(missing)} features of the model cannot be computed, first {missing[0]!r}",
+                hint="provide the tables that the model was trained with",
             )
         columns = [self.columns[position[name]][rows] for name in names]
         if not columns:
-            # NumPy stacks no empty list. A table without any column does not know how many rows it has.
+            # NumPy cannot stack an empty list. A table without columns has an unknown number of rows.
             first = self.columns[0][rows] if self.columns else np.empty(0 if isinstance(rows, slice) else len(rows))
             return np.empty((len(first), 0), np.float32)
         return np.stack(columns, axis=1)

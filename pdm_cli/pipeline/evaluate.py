@@ -25,14 +25,14 @@ def _score(loaded: Bundle, forecast: Forecast, progress: Progress) -> dict[str, 
 
     from pdm_cli.evaluation.evaluate import PredictedSpan, judge_span
     from pdm_cli.features.events import Instants
-    from pdm_cli.features.labels import label_failures, last_stamps
+    from pdm_cli.features.labels import label_failures, last_times
     from pdm_cli.schema import MACHINE
 
     recipe, context, components = loaded.recipe, forecast.context, loaded.model.components
     instants = context.instants
     failures = _find_failures(context.sources, components, progress)
     rows = _unseen_rows(loaded, instants, progress)
-    lead, ends = recipe.settings.labels, last_stamps(context.sources.telemetry)
+    lead, ends = recipe.settings.labels, last_times(context.sources.telemetry)
     labels = label_failures(instants, failures, components, ends=ends, params=lead)
     if np.isnan(labels[rows]).all():
         told = f"telemetry.parquet: no row with a horizon of {lead.horizon_hours:g} h of data after it"

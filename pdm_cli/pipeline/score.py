@@ -101,7 +101,7 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     _check_attributes(recipe, machines)
     _warn_of_strangers(recipe, sources, progress)
     context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
-    table = build_features(context, recipe.families).beside(match_states(context, recipe.states))
+    table = build_features(context, recipe.families).join(match_states(context, recipe.states))
     probabilities = bundle.model.predict(table)
     return Forecast(context, table, probabilities, bundle.model.alert(probabilities, context.instants))
 

@@ -51,7 +51,7 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.features.describe import describe_feature, topic_of
+    from pdm_cli.features.describe import describe_feature, feature_topic
     from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.schema import MACHINE, TIME
     from pdm_cli.scoring.explanation import row_until, usual_values
@@ -64,9 +64,11 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
     columns = [loaded.model.components.index(name) for name in worklist["component"]]
     added = loaded.model.explain(table, rows)[np.arange(len(rows)), columns]
     values = table.matrix(table.names, rows)
-    reasons = top_reasons(added, table.names, values, categories=loaded.recipe.vocabulary.categories, topic_of=topic_of)
+    reasons = top_reasons(
+        added, table.names, values, categories=loaded.recipe.vocabulary.categories, topic_of=feature_topic
+    )
     usual = usual_values(loaded.fingerprint, loaded.recipe.categorical)
     return [
-        "; ".join(describe_feature(each.name, each.value, usual=usual[each.name].told) for each in row)
+        "; ".join(describe_feature(each.name, each.value, typical=usual[each.name].told) for each in row)
         for row in reasons
     ]

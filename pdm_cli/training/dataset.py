@@ -21,7 +21,7 @@ from pdm_cli.features.build import (
     match_states,
 )
 from pdm_cli.features.events import Instants
-from pdm_cli.features.labels import label_failures, last_stamps
+from pdm_cli.features.labels import label_failures, last_times
 from pdm_cli.features.table import FeatureTable
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
@@ -135,7 +135,7 @@ class Problem:
 
     def table_of(self, split: Split) -> FeatureTable:
         """Return all features, those that are learned from what was known at the cutoff of a split."""
-        return self.table.beside(self._learn(split)[1])
+        return self.table.join(self._learn(split)[1])
 
     def feature_sets(self) -> dict[str, tuple[str, ...]]:
         """Return the sets of families that can be made here and differ in their columns; the first one first.
@@ -197,7 +197,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     problem = Problem(
         context=context,
         table=build_features(context, _families(train.families)),
-        labels=label_failures(instants, failures, components, ends=last_stamps(sources.telemetry), params=labels),
+        labels=label_failures(instants, failures, components, ends=last_times(sources.telemetry), params=labels),
         components=components,
         failures=failures,
         split=split,

@@ -54,7 +54,7 @@ def rebuild_cut(
         asked = np.flatnonzero(times == time)
         machines = instants.machines[instants.codes[positions[asked]]]
         cut = _cut(context, machines, time, features=features, detect=detect)
-        table = build_features(cut, FEATURES).beside(match_states(cut, states))
+        table = build_features(cut, FEATURES).join(match_states(cut, states))
         values[asked] = table.matrix(names)[cut.instants.machines.get_indexer(machines)]
     return values
 

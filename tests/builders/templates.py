@@ -12,7 +12,7 @@ import pandas as pd
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pdm_cli.features.failure_template import FleetTemplate, learn_template, match_template
+from pdm_cli.features.failure_template import FleetTemplate, TemplateScope, learn_template, match_template
 from pdm_cli.features.robust_z import ZScores
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, instants_of, log_frame
 
@@ -57,11 +57,9 @@ def learn(fleet: Fleet, *, hours: int, until: float = 1e6, kinds: Sequence[str] 
         scores_of(fleet.readings),
         log_frame(fleet.errors),
         log_frame(fleet.failures, "failure"),
-        components=COMPONENTS,
-        kinds=list(kinds),
+        TemplateScope(COMPONENTS, list(kinds), hours),
         until_us=EPOCH_US + round(until * HOUR_US),
         step_us=round(fleet.step * HOUR_US),
-        hours=hours,
     )
 
 

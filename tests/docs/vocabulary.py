@@ -63,7 +63,7 @@ BANNED = {
     r"\b(?:there|here)(?:of|by|in|upon)\b": "of it, by it, in it",
 }
 # Code in Markdown and docstrings, and fields of f-strings, are names and not prose.
-_NAMES = re.compile(r"`[^`\n]*`|\{[^{}]*\}|\(https?:[^)]*\)")
+_NAMES = re.compile(r"``[^`\n]+``|`[^`\n]*`|\{[^{}]*\}|\(https?:[^)]*\)")
 
 
 def find_banned(text: str) -> Iterator[tuple[int, str, str]]:

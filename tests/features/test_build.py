@@ -63,7 +63,7 @@ def fleet() -> Sources:
 @pytest.fixture(scope="module")
 def whole(fleet: Sources) -> FeatureTable:
     context = context_of(fleet)
-    return build_features(context, FAMILIES).beside(match_states(context, states_of(context, COMPONENTS)))
+    return build_features(context, FAMILIES).join(match_states(context, states_of(context, COMPONENTS)))
 
 
 def test_the_plain_families_have_the_52_columns_of_cy(fleet: Sources) -> None:
@@ -125,7 +125,7 @@ def test_a_family_falls_away_by_itself_where_its_table_is_missing(
     fleet: Sources, whole: FeatureTable, missing: str, lost: dict[str, int]
 ) -> None:
     context = context_of(without(fleet, missing))
-    table = build_features(context, FAMILIES).beside(match_states(context, states_of(context, COMPONENTS)))
+    table = build_features(context, FAMILIES).join(match_states(context, states_of(context, COMPONENTS)))
     for family in FAMILIES:
         assert len(table.names_of([family])) == len(whole.names_of([family])) - lost.get(family, 0)
     assert table.names == [name for name in whole.names if name in table.names]
@@ -136,7 +136,7 @@ def test_a_family_falls_away_by_itself_where_its_table_is_missing(
 @pytest.mark.parametrize("missing", ["errors", "maint", "failures", "anomalies", "machines"])
 def test_the_line_of_a_family_names_just_the_tables_it_reads(fleet: Sources, whole: FeatureTable, missing: str) -> None:
     context, states = context_of(without(fleet, missing)), states_of(context_of(fleet), COMPONENTS)
-    table = build_features(context, FAMILIES).beside(match_states(context, states))
+    table = build_features(context, FAMILIES).join(match_states(context, states))
     names = {family: whole.names_of([family]) for family in FAMILIES}
     differ = {
         family
@@ -251,7 +251,7 @@ def test_cutting_the_future_off_leaves_past_rows_bit_identical(family: str, sour
     full, cut = (Context(tables, vocabulary, SHORT, LABELS) for tables in (sources, past))
     # What was learned stays as it is, be it from the future: columns are made with it, not from its tables.
     states = states_of(full, ["c1", "c2"]) if family in LEARNED else {}
-    tables = [build_features(c, [family]).beside(match_states(c, states)) for c in (full, cut)]
+    tables = [build_features(c, [family]).join(match_states(c, states)) for c in (full, cut)]
     assert tables[0].names == tables[1].names
     expected = {key: row for key, row in rows_by_key(full, tables[0]).items() if key[1] <= now_us}
     assert rows_by_key(cut, tables[1]) == expected
@@ -283,5 +283,5 @@ def test_the_order_of_rows_and_of_log_lines_does_not_matter(sources: Sources, ra
     for tables in (sources, other):
         context = context_of(tables, train=SHORT)
         states = states_of(context, ["c1", "c2"])
-        found.append(rows_by_key(context, build_features(context, FAMILIES).beside(match_states(context, states))))
+        found.append(rows_by_key(context, build_features(context, FAMILIES).join(match_states(context, states))))
     assert found[0] == found[1]

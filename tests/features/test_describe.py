@@ -18,16 +18,16 @@ from tests.builders.problems import FOREVER, LABELS, TRAIN, simulated
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("volt_std_12h", "volt, standard deviation of 12 h"),
-        ("volt_max_30min", "volt, max of 30 min"),
+        ("volt_std_12h", "volt, standard deviation over 12 h"),
+        ("volt_max_30min", "volt, max over 30 min"),
         ("hours_since_any_maint", "hours since any maintenance"),
         ("hours_since_error1", "hours since error1"),
-        ("hours_since_volt_anomaly", "hours since an anomaly of volt"),
+        ("hours_since_volt_anomaly", "hours since a volt anomaly"),
         ("volt_anomaly_count_24h", "volt, anomalies in 24 h"),
-        ("error1_count_24h", "error1, how often in 24 h"),
+        ("error1_count_24h", "error1, count in 24 h"),
         ("volt_shift_to_visit", "volt, hours from its shift to the next visit"),
-        ("error2_to_visit", "error2, hours from it to the next visit"),
-        ("comp1_match_hours", "hours to a failure of comp1, going by earlier ones"),
+        ("error2_to_visit", "hours from error2 to the next visit"),
+        ("comp1_match_hours", "hours to a comp1 failure, from past failures"),
         ("age", "age"),
     ],
 )
@@ -40,6 +40,6 @@ def test_only_attributes_of_machines_keep_their_names() -> None:
     context = Context(sources, learn_vocabulary(sources, until_us=FOREVER), TRAIN, LABELS)
     machines = context.instants.machines
     states = learn_states(context, LEARNED, components=["comp1"], until_us=FOREVER, machines=machines == machines)
-    names = build_features(context, FEATURES).beside(match_states(context, states)).names
+    names = build_features(context, FEATURES).join(match_states(context, states)).names
     assert {name for name in names if name_feature(name) == name} == {"model", "age"}
     assert len({name_feature(name) for name in names}) == len(names)

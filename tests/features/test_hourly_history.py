@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from pdm_cli.features.hourly_history import Histories
+from pdm_cli.features.failure_template import HourlyHistory
 from pdm_cli.features.robust_z import ZScores
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
 
@@ -19,13 +19,13 @@ half_hours = st.integers(-4, 40).map(lambda n: n / 2)
 
 
 def hours_back(readings: Readings, errors: list[Event], ends: list[float], hours: int) -> list[NDArray[np.float64]]:
-    """Return z, whether there is one, errors of kinds x and y, and whether known, of machine 1."""
+    """Return z, whether it exists, errors of types x and y, and whether known, of machine 1."""
     times = np.array([EPOCH_US + round(hour * HOUR_US) for hour in sorted(readings)], np.int64)
     z = np.array([[readings[hour]] for hour in sorted(readings)], np.float64).reshape(-1, 1)
     scores = ZScores(pd.Index([1]), np.zeros(len(times), np.int64), times, ["volt"], z)
-    histories = Histories(scores, log_frame(errors), pd.Index([0, 1]), ["x", "y"])
+    history = HourlyHistory(scores, log_frame(errors), pd.Index([0, 1]), ["x", "y"])
     ends_us = np.array([EPOCH_US + round(end * HOUR_US) for end in ends], np.int64)
-    return histories.split(histories.hours_back(1, ends_us, hours))
+    return history.split(history.hours_back(1, ends_us, hours))
 
 
 def test_three_hours_by_hand() -> None:
@@ -65,7 +65,7 @@ def test_hours_back_equal_plain_loops(readings: Readings, errors: list[Event], e
     st.lists(st.builds(Event, st.just(1), half_hours, st.sampled_from("xy")), max_size=15),
     half_hours,
 )
-def test_what_comes_after_an_end_changes_nothing(readings: Readings, errors: list[Event], now: float) -> None:
+def test_hours_back_records_after_the_end_change_nothing(readings: Readings, errors: list[Event], now: float) -> None:
     past = {hour: value for hour, value in readings.items() if hour <= now}
     found = hours_back(readings, errors, [now], 6)
     for part, expected in zip(hours_back(past, [e for e in errors if e.hour <= now], [now], 6), found, strict=True):

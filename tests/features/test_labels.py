@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from pdm_cli.features.labels import label_failures, last_stamps
+from pdm_cli.features.labels import label_failures, last_times
 from pdm_cli.settings.model import LabelsParams
 from tests.builders.fleets import HOUR_US, Event, instants_of, log_frame, rows_and_log, rows_frame, stamps
 
@@ -110,4 +110,4 @@ def test_a_failure_of_another_machine_labels_nothing() -> None:
 
 def test_last_stamps_are_each_machines_own() -> None:
     telemetry = rows_frame([("a", 1), ("a", 9), ("b", 2), ("b", 5)])
-    assert last_stamps(telemetry).to_dict() == {"a": stamps([9])[0], "b": stamps([5])[0]}
+    assert last_times(telemetry).to_dict() == {"a": stamps([9])[0], "b": stamps([5])[0]}

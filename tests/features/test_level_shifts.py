@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, places_in_cycle
+from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, shift_hours_to_visit
 from pdm_cli.features.robust_z import ZScores, standardise
 from tests.builders.examples import FEW
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
@@ -179,7 +179,7 @@ def test_cutting_the_future_off_changes_no_past_instant(data: st.DataObject, bro
 def test_a_striking_shift_has_a_place_in_the_cycle() -> None:
     statistic = np.array([[4.1, -5.0, 4.0], [9.0, nan, -9.0], [9.0, -9.0, 0.0]])
     age = np.array([[20.0, 30.0, 40.0], [10.0, 10.0, 72.0], [1.0, 2.0, 3.0]])
-    found = places_in_cycle(statistic, age, np.array([28.0, 360.0, nan]))
+    found = shift_hours_to_visit(statistic, age, np.array([28.0, 360.0, nan]))
     assert_array_equal(found, [[48, 58, nan], [370, nan, 432], [nan, nan, nan]])
 
 

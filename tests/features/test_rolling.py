@@ -255,8 +255,8 @@ def test_a_window_of_no_whole_number_of_steps_is_refused(step_hours: float, wind
     assert caught.value.exit_code == 4
 
 
-def test_a_grid_finer_than_the_readings_is_refused() -> None:
-    with pytest.raises(DataError, match="readings come every 6 h") as caught:
+def test_a_grid_finer_than_the_readings_fails() -> None:
+    with pytest.raises(DataError, match="the step of 6 h is longer than the feature grid of 3 h") as caught:
         features_of(fleet_telemetry(step_hours=6), step_hours=6, params=FeaturesParams(windows_hours=(12.0,)))
     assert "--grid-hours 6" in str(caught.value.hint)
 

@@ -23,10 +23,8 @@ from tests.builders.problems import FOREVER
         ({"maint": log_frame([])}, pd.DataFrame({"machineID": [1], "visit_phase": ["x"]}), "visit_phase"),
     ],
 )
-def test_two_columns_of_one_name_are_refused(
-    events: dict[str, pd.DataFrame], machines: pd.DataFrame | None, name: str
-) -> None:
-    with pytest.raises(DataError, match=f"two columns would be named '{name}'"):
+def test_duplicate_columns_fail(events: dict[str, pd.DataFrame], machines: pd.DataFrame | None, name: str) -> None:
+    with pytest.raises(DataError, match=f"duplicate column '{name}'"):
         build(tables_of([(1, 0.0)], events, machines))
 
 
@@ -37,16 +35,16 @@ def test_a_matrix_has_the_columns_asked_for_in_their_order() -> None:
     assert table.matrix(["a"], np.array([False, True, False])).tolist() == [[2]]
 
 
-def test_a_column_that_is_not_there_is_named() -> None:
+def test_matrix_missing_columns_fail() -> None:
     table = FeatureTable(["a"], ["f"], [], [np.float32([1])])
-    with pytest.raises(FeatureMismatch, match="2 that the model looks at cannot be made, the first is 'x'"):
+    with pytest.raises(FeatureMismatch, match="2 features of the model cannot be computed, first 'x'"):
         table.matrix(["a", "x", "y"])
 
 
-def test_tables_are_put_side_by_side() -> None:
+def test_join_has_the_columns_of_both() -> None:
     left = FeatureTable(["a"], ["f"], ["a"], [np.float32([1])])
     right = FeatureTable(["b", "c"], ["g", "f"], ["c"], [np.float32([2]), np.float32([3])])
-    both = left.beside(right)
+    both = left.join(right)
     assert (both.names, both.families, both.categorical) == (["a", "b", "c"], ["f", "g", "f"], ["a", "c"])
     assert both.matrix(both.names).tolist() == [[1, 2, 3]]
     assert both.names_of(["f"]) == ["a", "c"]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pdm_cli.cli.render.explanation import Sparkline
 from pdm_cli.evaluation.drift import take_fingerprint
-from pdm_cli.features.describe import tell_value
+from pdm_cli.features.describe import format_value
 from pdm_cli.features.events import Instants
 from pdm_cli.scoring.explanation import alert_start, mean_by_span, row_until, usual_values
 from pdm_cli.scoring.worklist import Reason, top_reasons
@@ -108,7 +108,7 @@ def test_reasons_go_both_ways_where_asked() -> None:
     ],
 )
 def test_values_are_told_in_their_unit(name: str, value: float | str | None, told: str) -> None:
-    assert tell_value(name, value) == told
+    assert format_value(name, value) == told
 
 
 def test_sparklines_rise_with_the_values() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from pdm_cli.features.build import FEATURES, LEARNED, build_features, learn_states, match_states
-from pdm_cli.features.describe import describe_feature, topic_of
+from pdm_cli.features.describe import describe_feature, feature_topic
 from pdm_cli.features.events import Instants
 from pdm_cli.scoring.worklist import Reason, find_alert_episodes, find_nearest, rank_work, top_reasons
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame, rows_frame, stamps
@@ -282,7 +282,7 @@ def test_the_largest_positive_contributions_are_the_reasons() -> None:
 
 def test_of_reasons_about_the_same_only_the_largest_is_told() -> None:
     names = ["volt_mean_24h", "volt_mean_12h", "volt_std_24h", "hours_since_error1", "error1_count_24h"]
-    found = top_reasons(np.array([[1.0, 4.0, 2.0, 0.5, 0.7]]), names, np.zeros((1, 5)), topic_of=topic_of)
+    found = top_reasons(np.array([[1.0, 4.0, 2.0, 0.5, 0.7]]), names, np.zeros((1, 5)), topic_of=feature_topic)
     assert [reason.name for reason in found[0]] == ["volt_mean_12h", "volt_std_24h", "error1_count_24h"]
 
 
@@ -296,7 +296,7 @@ def test_of_reasons_about_the_same_only_the_largest_is_told() -> None:
     ],
 )
 def test_features_about_other_things_never_stand_for_one_another(one: str, other: str) -> None:
-    assert topic_of(one) != topic_of(other)
+    assert feature_topic(one) != feature_topic(other)
 
 
 @given(st.lists(st.lists(st.integers(-3, 3), min_size=4, max_size=4), max_size=5), st.integers(1, 5))
@@ -311,34 +311,34 @@ def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("volt_mean_24h", 201.43, "volt mean of 24 h is 201.4"),
-        ("oil_temp_max_90min", 12345.6, "oil_temp max of 90 min is 12,346"),
-        ("volt_std_3h", 0.0, "volt standard deviation of 3 h is 0"),
-        ("volt_min_3h", None, "volt min of 3 h unknown"),
+        ("volt_mean_24h", 201.43, "volt mean over 24 h is 201.4"),
+        ("oil_temp_max_90min", 12345.6, "oil_temp max over 90 min is 12,346"),
+        ("volt_std_3h", 0.0, "volt standard deviation over 3 h is 0"),
+        ("volt_min_3h", None, "volt min over 3 h unknown"),
         ("hours_since_error1", 21.0, "error1 21 h ago"),
         ("hours_since_error1", None, "no error1 yet"),
         ("hours_since_comp2_replaced", 432.0, "comp2 replaced 18 days ago"),
         ("hours_since_comp2_failed", 71.5, "comp2 failed 71.5 h ago"),
         ("hours_since_volt_anomaly", None, "no volt anomaly yet"),
-        ("hours_since_any_maint", 72.0, "last maintenance of any kind 3 days ago"),
-        ("hours_since_any_error", 1.0, "last error of any kind 1 h ago"),
-        ("error2_count_24h", 4.0, "4 of error2 in 24 h"),
-        ("volt_anomaly_count_48h", 2.0, "2 of volt anomaly in 48 h"),
-        ("volt_anomaly_score", 1.83, "last volt anomaly has score 1.83"),
-        ("volt_shift", -6.123, "test statistic of a volt shift is -6.123"),
+        ("hours_since_any_maint", 72.0, "last maintenance of any type 3 days ago"),
+        ("hours_since_any_error", 1.0, "last error of any type 1 h ago"),
+        ("error2_count_24h", 4.0, "error2 count in 24 h is 4"),
+        ("volt_anomaly_count_48h", 2.0, "2 volt anomalies in 48 h"),
+        ("volt_anomaly_score", 1.83, "latest volt anomaly has score 1.83"),
+        ("volt_shift", -6.123, "volt shift has test statistic -6.123"),
         ("volt_shift_age", 30.0, "volt shift began 30 h ago"),
         ("volt_shift_step", 1.84, "volt shifted by +1.8 standard deviations"),
         ("visit_period", 360.0, "maintenance visits every 15 days"),
-        ("visit_phase", 0.451, "45% of the time to the next visit gone by"),
+        ("visit_phase", 0.451, "45% of the maintenance interval elapsed"),
         ("hours_to_visit", 30.0, "next maintenance visit in 30 h"),
-        ("comp1_match", 12.0, "looks like the time before earlier failures of comp1"),
-        ("comp2_match", -3.0, "does not look like the time before earlier failures of comp2"),
-        ("comp1_match_hours", 24.4, "comp1 would fail in 24.4 h, as earlier ones did"),
-        ("comp1_match_visit", 5.0, "looks like comp1 fails at the next visit"),
-        ("comp1_match_lag", -5.0, "comp1 would fail 5 h before the next visit"),
-        ("comp1_match_lag", 0.0007, "comp1 would fail at the next visit"),
-        ("comp1_match_lag", 100.0, "comp1 would fail 4 days after the next visit"),
-        ("comp1_match_visit", None, "next maintenance visit unknown, or too far ahead"),
+        ("comp1_match", 12.0, "resembles the hours before past comp1 failures"),
+        ("comp2_match", -3.0, "does not resemble the hours before past comp2 failures"),
+        ("comp1_match_hours", 24.4, "comp1 failure in 24.4 h according to past failures"),
+        ("comp1_match_visit", 5.0, "resembles a comp1 failure at the next visit"),
+        ("comp1_match_lag", -5.0, "comp1 failure expected 5 h before the next visit"),
+        ("comp1_match_lag", 0.0007, "comp1 failure expected at the next visit"),
+        ("comp1_match_lag", 100.0, "comp1 failure expected 4 days after the next visit"),
+        ("comp1_match_visit", None, "next maintenance visit unknown or too far ahead"),
         ("age", 18.0, "age = 18"),
         ("age", None, "age unknown"),
         ("model", "model3", "model = model3"),
@@ -353,21 +353,21 @@ def test_reasons_read_as_plain_english(name: str, value: float | str | None, wor
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("volt_mean_24h", 146.7, "volt mean of 24 h is 146.7 (usually 170.2)"),
-        ("volt_std_3h", 12.0, "volt standard deviation of 3 h is 12 (usually 170.2)"),
-        ("error2_count_24h", 4.0, "4 of error2 in 24 h (usually 170.2)"),
-        ("age", 18.0, "age = 18 (usually 170.2)"),
+        ("volt_mean_24h", 146.7, "volt mean over 24 h is 146.7 (typical: 170.2)"),
+        ("volt_std_3h", 12.0, "volt standard deviation over 3 h is 12 (typical: 170.2)"),
+        ("error2_count_24h", 4.0, "error2 count in 24 h is 4 (typical: 170.2)"),
+        ("age", 18.0, "age = 18 (typical: 170.2)"),
         ("model", "model3", "model = model3"),
-        ("volt_mean_24h", None, "volt mean of 24 h unknown"),
+        ("volt_mean_24h", None, "volt mean over 24 h unknown"),
         ("hours_since_error1", 21.0, "error1 21 h ago"),
-        ("volt_shift", -6.123, "test statistic of a volt shift is -6.123"),
+        ("volt_shift", -6.123, "volt shift has test statistic -6.123"),
         ("volt_shift_step", 1.84, "volt shifted by +1.8 standard deviations"),
-        ("comp1_match", 12.0, "looks like the time before earlier failures of comp1"),
-        ("visit_phase", 0.451, "45% of the time to the next visit gone by"),
+        ("comp1_match", 12.0, "resembles the hours before past comp1 failures"),
+        ("visit_phase", 0.451, "45% of the maintenance interval elapsed"),
     ],
 )
-def test_the_usual_value_stands_beside_a_plain_number(name: str, value: float | str | None, words: str) -> None:
-    assert describe_feature(name, value, usual=170.2) == words
+def test_describe_feature_adds_the_typical_value_to_plain_numbers(name: str, value: float | str | None, words: str) -> None:
+    assert describe_feature(name, value, typical=170.2) == words
 
 
 def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
@@ -375,7 +375,7 @@ def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
     context = context_of(sources, train=replace(TRAIN, count_hours=(24.0, 1.5)))
     everyone = np.ones(5, bool)
     states = learn_states(context, LEARNED, components=["comp1"], until_us=FOREVER, machines=everyone)
-    table = build_features(context, FEATURES).beside(match_states(context, states))
+    table = build_features(context, FEATURES).join(match_states(context, states))
     for value in (1.0, None):
         plain = [name for name in table.names if describe_feature(name, value).startswith(name)]
         assert_array_equal(plain, ["age", "model"])

@@ -53,7 +53,7 @@ def check(
 ) -> None:
     """Compare the features of some instants with those made without what came later."""
     states, instants = states_of(context), context.instants
-    table = build_features(context, FEATURES).beside(match_states(context, states))
+    table = build_features(context, FEATURES).join(match_states(context, states))
     cut = rebuild_cut(context, positions, table.names, states, features=features, detect=detect)
     machines = instants.machines[instants.codes[positions]].tolist()
     compare_cut(table.names, table.matrix(table.names, positions), cut, machines, instants.times[positions])
@@ -86,7 +86,7 @@ def test_our_own_features_of_any_tables_see_no_future(sources: Any, seed: int) -
 def test_rows_come_in_the_order_they_were_asked_for(context: Context) -> None:
     states, names = states_of(context), ["volt_mean_3h", "volt_shift", "hours_since_any_maint", "comp1_match"]
     positions = np.array([300, 20, 301, 700, 299])
-    table = build_features(context, FEATURES).beside(match_states(context, states))
+    table = build_features(context, FEATURES).join(match_states(context, states))
     cut = rebuild_cut(context, positions, names, states, features=FEATURES_PARAMS, detect=DETECT)
     assert cut.tobytes() == table.matrix(names, positions).tobytes()
 

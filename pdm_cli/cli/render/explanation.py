@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.results import make_table
-from pdm_cli.features.describe import tell_value
+from pdm_cli.features.describe import format_value
 from pdm_cli.text import Prose, show_probability, show_stamp
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _draw_sensors(before: dict[str, Any]) -> RenderableType:
 def _tell_usual(name: str, usual: dict[str, Any]) -> str:
     if usual["middle"] is None or usual["missing_share"] > 0.5:
         return "-"
-    low, middle, high = (tell_value(name, usual[key]) for key in ("low", "middle", "high"))
+    low, middle, high = (format_value(name, usual[key]) for key in ("low", "middle", "high"))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
