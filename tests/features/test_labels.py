@@ -108,6 +108,6 @@ def test_a_failure_of_another_machine_labels_nothing() -> None:
     assert label([(1, 100), (3, 100)], [Event(2, 110, "comp1")], ["comp1"]).tolist() == [[0.0], [0.0]]
 
 
-def test_last_stamps_are_each_machines_own() -> None:
+def test_last_times_are_per_machine() -> None:
     telemetry = rows_frame([("a", 1), ("a", 9), ("b", 2), ("b", 5)])
     assert last_times(telemetry).to_dict() == {"a": stamps([9])[0], "b": stamps([5])[0]}

@@ -366,7 +366,7 @@ def test_reasons_read_as_plain_english(name: str, value: float | str | None, wor
         ("visit_phase", 0.451, "45% of the maintenance interval elapsed"),
     ],
 )
-def test_describe_feature_adds_the_typical_value_to_plain_numbers(name: str, value: float | str | None, words: str) -> None:
+def test_describe_feature_adds_typical_value_to_numbers(name: str, value: float | str | None, words: str) -> None:
     assert describe_feature(name, value, typical=170.2) == words
 
 
