@@ -1,21 +1,21 @@
-"""What jobs need of Azure ML, looked at piece by piece."""
+"""Checks of ``pdm doctor``: a list of checks that depend on one another, and those of an Azure ML workspace."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import metadata
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pdm_cli.azure.blobs import open_container
-from pdm_cli.azure.checklist import Check, Finding
 from pdm_cli.azure.client import Session, connect, require_names, status_of, translated
 from pdm_cli.azure.job_spec import SERVERLESS
 from pdm_cli.azure.submit import find_cluster
-from pdm_cli.errors import RemoteError
+from pdm_cli.errors import PdmError, RemoteError
 from pdm_cli.settings.model import AzureParams
 
 if TYPE_CHECKING:
@@ -24,15 +24,68 @@ if TYPE_CHECKING:
 _PACKAGES = ("azure-ai-ml", "azure-identity", "azure-storage-blob")
 
 
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check that did not fail; ``skipped`` means that there is nothing to check."""
+
+    text: str
+    state: Literal["ok", "warning", "skipped"] = "ok"
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """A named check, which returns a finding or raises a ``PdmError``, and the earlier checks that it needs."""
+
+    name: str
+    find: Callable[[], Finding]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a check, and the exit code of its error (0 if there is none)."""
+
+    name: str
+    state: Literal["ok", "warning", "failed", "skipped"]
+    text: str
+    hint: str | None = None
+    exit_code: int = 0
+
+
+def run_checks(checks: Iterable[Check]) -> list[Result]:
+    """Run checks in order; those that need a failed or skipped one are skipped."""
+    # Failed or skipped check to the text for the checks that need it.
+    blocked: dict[str, str] = {}
+    results = []
+    for check in checks:
+        reason = next((blocked[name] for name in check.needs if name in blocked), None)
+        result = _run(check) if reason is None else Result(check.name, "skipped", reason)
+        if result.state == "failed":
+            blocked[check.name] = f"skipped: {check.name} failed"
+        elif result.state == "skipped":
+            blocked[check.name] = result.text
+        results.append(result)
+    return results
+
+
+def _run(check: Check) -> Result:
+    try:
+        found = check.find()
+    except PdmError as error:
+        return Result(check.name, "failed", error.message, error.hint, error.exit_code)
+    return Result(check.name, found.state, found.text, found.hint)
+
+
 def list_checks(read_settings: Callable[[], AzureParams], *, needs: tuple[str, ...] = ()) -> list[Check]:
-    """Return the checks of a workspace, from the settings to the datastore.
+    """Return the checks of a workspace.
 
     Parameters
     ----------
     read_settings : callable
-        Returns the settings of section azure; called once ``needs`` are fulfilled.
+        Returns the settings of section azure; called after the checks in ``needs``.
     needs : tuple of str
-        Names of the checks that the settings rest on.
+        Checks that the settings need.
     """
 
     @functools.cache
@@ -42,7 +95,7 @@ def list_checks(read_settings: Callable[[], AzureParams], *, needs: tuple[str, .
     return [
         Check("azure", lambda: check_names(read_settings()), needs),
         Check("azure packages", check_packages, ("azure",)),
-        Check("sign-in", lambda: Finding(f"signed in by {session().way}"), ("azure packages",)),
+        Check("sign-in", lambda: Finding(f"signed in by {session().auth_method}"), ("azure packages",)),
         Check("workspace", lambda: check_workspace(session()), ("sign-in",)),
         Check("compute", lambda: check_compute(session()), ("workspace",)),
         Check("datastore", lambda: check_datastore(session()), ("workspace",)),
@@ -50,7 +103,7 @@ def list_checks(read_settings: Callable[[], AzureParams], *, needs: tuple[str, .
 
 
 def check_names(azure: AzureParams) -> Finding:
-    """See whether there is a workspace to look at."""
+    """Check that the settings name a workspace, if Azure is set up at all."""
     if not azure.workspace:
         return Finding(
             "not set up",
@@ -58,11 +111,11 @@ def check_names(azure: AzureParams) -> Finding:
             "to submit jobs, set subscription_id, resource_group and workspace in section [azure] of pdm-cli.toml",
         )
     require_names(azure)
-    return Finding(f"workspace {azure.workspace} of resource group {azure.resource_group}")
+    return Finding(f"workspace {azure.workspace} in resource group {azure.resource_group}")
 
 
 def check_packages() -> Finding:
-    """See whether Azure's packages are installed."""
+    """Check that the Azure packages are installed."""
     found = []
     for name in _PACKAGES:
         try:
@@ -73,7 +126,7 @@ def check_packages() -> Finding:
 
 
 def check_workspace(session: Session) -> Finding:
-    """See whether the workspace is there and may be read."""
+    """Check that the workspace exists and may be read."""
     name = session.azure.workspace
     try:
         with translated(f"workspace {name}"):
@@ -86,31 +139,32 @@ def check_workspace(session: Session) -> Finding:
 
 
 def check_compute(session: Session) -> Finding:
-    """See what the jobs would run on."""
+    """Check the compute that jobs would run on."""
     azure = session.azure
     if azure.compute == SERVERLESS:
         return Finding(f"serverless: {azure.vm_size}, no cluster needed")
     found = find_cluster(session)
     if found is None:
         scale = f"{azure.vm_size}, {azure.min_nodes} to {azure.max_nodes} nodes"
-        return _mind_cost(f"{azure.compute}: missing: made on submit: {scale}", azure.min_nodes)
+        return _warn_cost(f"{azure.compute}: not found; pdm submit creates it: {scale}", azure.min_nodes)
     state = getattr(found.provisioning_state, "value", found.provisioning_state)
     if state == "Failed":
         raise RemoteError(
-            f"compute {azure.compute}: could not be made", hint="its page in the studio says why; or another --compute"
+            f"compute {azure.compute}: creation failed",
+            hint="its page in the studio shows the reason; or choose another --compute",
         )
-    least = int(found.min_instances or 0)
-    return _mind_cost(f"{azure.compute}: {state}, {found.size}, {least} to {found.max_instances} nodes", least)
+    minimum = int(found.min_instances or 0)
+    return _warn_cost(f"{azure.compute}: {state}, {found.size}, {minimum} to {found.max_instances} nodes", minimum)
 
 
-def _mind_cost(text: str, least: int) -> Finding:
-    if not least:
+def _warn_cost(text: str, minimum: int) -> Finding:
+    if not minimum:
         return Finding(text)
-    return Finding(text, "warning", f"{least} of its nodes cost money while they do nothing: set its minimum to 0")
+    return Finding(text, "warning", f"{minimum} nodes are billed even when idle: set the minimum to 0")
 
 
 def check_datastore(session: Session) -> Finding:
-    """See whether outputs can be written; what is written to find out is deleted at once."""
+    """Check that outputs can be written, by writing and deleting a blob."""
     from azure.core.exceptions import AzureError
 
     name = session.azure.datastore
@@ -119,24 +173,24 @@ def check_datastore(session: Session) -> Finding:
     try:
         with translated(f"datastore {name}: writing a blob"):
             try:
-                # Sent again after a lost answer, it finds itself.
+                # A request repeated after a lost response finds its own blob.
                 probe.upload_blob(b"", overwrite=True)
             except BaseException:
-                # It may be there all the same, if only the answer was lost.
+                # If only the response was lost, the blob exists.
                 with suppress(AzureError):
                     probe.delete_blob()
                 raise
         _delete(probe, name)
     except RemoteError as error:
         if status_of(error) == HTTPStatus.FORBIDDEN:
-            error.hint = "the role Storage Blob Data Contributor on the storage account allows it"
+            error.hint = "writing needs the role Storage Blob Data Contributor on the storage account"
         raise
-    return Finding(f"{name}: container {container.container_name} can be written")
+    return Finding(f"{name}: container {container.container_name} is writable")
 
 
 def _delete(probe: BlobClient, datastore: str) -> None:
     from azure.core.exceptions import ResourceNotFoundError
 
-    # Asked again after a lost answer, it is gone already.
+    # A request repeated after a lost response finds the blob deleted.
     with translated(f"datastore {datastore}: deleting {probe.blob_name}"), suppress(ResourceNotFoundError):
         probe.delete_blob()

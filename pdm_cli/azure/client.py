@@ -1,217 +1,166 @@
-"""A workspace of Azure ML that one is signed in to, and Azure's errors in our words."""
+"""The connection to an Azure ML workspace: sign-in, timeouts, retries, and Azure's errors as pdm's own."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pdm_cli.azure.credentials import make_credential
-from pdm_cli.azure.retry import RETRY_AFTER
-from pdm_cli.azure.timeouts import Haste
-from pdm_cli.errors import AuthError, ConfigError, RemoteError, TryAgain
+from pdm_cli.errors import AuthError, ConfigError, PdmError, RemoteError, TryAgain
 from pdm_cli.settings.model import AzureParams
 from pdm_cli.text import hide_signatures, plain
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
     from azure.core.exceptions import HttpResponseError
+    from tenacity import RetryCallState
 
-# What a token is asked for that ARM and the workspace's own services take.
+# Token scope that ARM and the workspace's own services accept.
 MANAGEMENT = "https://management.azure.com/.default"
-# What a moment later may work: too many requests, and servers in trouble.
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
-_SIGN_IN = (
-    "az login; in CI set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with OIDC; on a machine "
-    "in Azure --auth managed"
-)
+# Seconds of uninterrupted errors after which pdm gives up.
+PATIENCE_SECONDS = 15 * 60.0
+# Key in the details of a temporary error: the seconds that Azure asked to wait.
+_RETRY_AFTER = "retry_after_seconds"
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
+# Under a deadline every request still gets a few seconds; above the other limit the client's own timeouts do.
+_MIN_REQUEST_SECONDS = 5.0
+_MAX_REQUEST_SECONDS = 30.0
+# HTTP statuses of temporary errors: too many requests, and server errors.
+_TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
+# The same in the message of a sign-in error, where nothing but the text of the response is left.
+_TEMPORARY_TEXT = re.compile(r"\bHTTP (?:error|status): (?:408|429|5\d\d)\b", re.IGNORECASE)
 _REQUEST = re.compile(r" with url: \S+")
-# What is left of an answer of the sign-in service where an error has taken over nothing but its text.
-_TROUBLE = re.compile(r"\bHTTP (?:error|status): (?:408|429|5\d\d)\b", re.IGNORECASE)
-_NO_SERVICE = "no connection to the sign-in service, or it is in trouble"
-_NO_NETWORK = "is there a network? behind a proxy set HTTPS_PROXY"
-_REFUSED = {
-    401: "check who is signed in: pdm doctor",
-    403: "the role AzureML Data Scientist on the workspace allows all that pdm does; to make a cluster, "
-    "AzureML Compute Operator too",
+_SIGN_IN = (
+    "az login; in CI set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with OIDC; "
+    "on an Azure VM --auth managed"
+)
+_SIGN_IN_UNAVAILABLE = "the sign-in service is unreachable or unavailable"
+_CHECK_NETWORK = "check the network connection; behind a proxy set HTTPS_PROXY"
+_HINTS = {
+    401: "check which account is signed in: pdm doctor",
+    403: "the role AzureML Data Scientist on the workspace covers everything pdm does; creating a cluster also needs "
+    "AzureML Compute Operator",
 }
+
+_Result = TypeVar("_Result")
+
+
+class RequestLimits:
+    """Per-request timeouts of a session's Azure clients."""
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Send each request once with this timeout; ``inf`` keeps the clients' own timeouts."""
+        self._seconds = max(seconds, _MIN_REQUEST_SECONDS)
+        try:
+            yield
+        finally:
+            self._seconds = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the current azure-core options of a request: its timeouts, and no retries by ``RetryPolicy``."""
+        if self._seconds is None:
+            return {}
+        timeouts = {"connection_timeout": self._seconds, "read_timeout": self._seconds}
+        return {"retry_total": 0, **(timeouts if self._seconds < _MAX_REQUEST_SECONDS else {})}
+
+    def as_policy(self) -> Any:
+        """Return an azure-core policy that sets these options on every request."""
+        from azure.core.pipeline.policies import SansIOHTTPPolicy
+
+        options = self.options
+
+        class _Policy(SansIOHTTPPolicy[Any, Any]):
+            def on_request(self, request: Any) -> None:
+                request.context.options.update(options())
+
+        return _Policy()
 
 
 @dataclass(frozen=True)
 class Session:
-    """A workspace that one is signed in to.
-
-    Attributes
-    ----------
-    azure : AzureParams
-        Where it is, and how jobs are run there.
-    way : str
-        How one signed in.
-    credential : object
-        An Azure credential; renews its tokens by itself.
-    client : MLClient
-        The client of the workspace.
-    shows_uploads : bool
-        Whether it draws bars on stderr while it uploads.
-    haste : Haste
-        How long requests may take.
-    """
+    """A signed-in connection to a workspace; the credential renews its tokens by itself."""
 
     azure: AzureParams
-    way: str
+    auth_method: str
     credential: Any
     client: MLClient
+    # Whether the client draws progress bars on stderr while it uploads.
     shows_uploads: bool = False
-    haste: Haste = field(default_factory=Haste)
+    limits: RequestLimits = field(default_factory=RequestLimits)
 
 
 def connect(azure: AzureParams, *, show_uploads: bool = False) -> Session:
-    """Sign in.
+    """Sign in to a workspace.
 
     Parameters
     ----------
     azure : AzureParams
-        Where the workspace is, and how to sign in.
+        Names of the workspace, and the sign-in method.
     show_uploads : bool
-        Let the client draw bars on stderr while it uploads.
+        Draw progress bars on stderr while uploading.
 
     Raises
     ------
     ConfigError
-        If the workspace is not named.
+        If the names of the workspace are missing.
     AuthError
-        If there is no credential, or it is refused.
+        If there is no credential, or Azure rejects it.
     RemoteError
-        If the packages of Azure are not installed.
+        If the Azure packages are not installed.
     """
     require_names(azure)
     _silence()
     try:
-        way, credential = _sign_in(azure)
+        method, credential = _sign_in(azure)
         from azure.ai.ml import MLClient
     except ImportError as exc:
         raise RemoteError(f"{exc.name}: not installed", hint="pip install azure-ai-ml azure-identity") from exc
-    place = (azure.subscription_id, azure.resource_group, azure.workspace)
-    haste = Haste()
+    limits = RequestLimits()
     client = MLClient(
         credential,
-        *place,
+        azure.subscription_id,
+        azure.resource_group,
+        azure.workspace,
         enable_telemetry=False,
-        # Without its bars the client never learns that an upload has failed, and waits for the rest for ever: where
-        # they are not wanted they are drawn to nowhere.
+        # Without progress bars the client does not notice a failed upload and hangs. Unwanted bars go to a null stream.
         show_progress=True,
-        per_call_policies=haste.as_policy(),
+        per_call_policies=limits.as_policy(),
     )
-    # Again: loading the client has set up loggers of its own.
+    # Again: importing the client configures its own loggers.
     _silence()
-    return Session(azure, way, credential, client, show_uploads, haste)
+    return Session(azure, method, credential, client, show_uploads, limits)
 
 
 def _sign_in(azure: AzureParams) -> tuple[str, Any]:
-    """Get a first token: what is wrong with signing in shows at once, before the client takes its time to load."""
+    """Get a first token, so that sign-in errors show before the slow import of the client."""
     from azure.core.exceptions import AzureError, ClientAuthenticationError
 
-    way, credential = make_credential(azure.auth, os.environ)
+    method, credential = make_credential(azure.auth, os.environ)
     try:
         credential.get_token(MANAGEMENT)
     except ClientAuthenticationError as exc:
-        if _may_pass(exc):
-            raise TryAgain(f"signing in to Azure by {way}: {_NO_SERVICE}", hint=_NO_NETWORK) from exc
-        raise AuthError(f"not signed in to Azure by {way}: {first_line(exc)}", hint=_SIGN_IN) from exc
+        if _is_temporary(exc):
+            raise TryAgain(f"sign-in to Azure by {method}: {_SIGN_IN_UNAVAILABLE}", hint=_CHECK_NETWORK) from exc
+        raise AuthError(f"not signed in to Azure by {method}: {first_line(exc)}", hint=_SIGN_IN) from exc
     except AzureError as exc:
-        raise TryAgain(f"signing in to Azure by {way}: {first_line(exc)}", hint=_NO_NETWORK) from exc
-    return way, credential
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn the errors of Azure's packages into ours.
-
-    Parameters
-    ----------
-    what : str
-        What is being done, such as ``compute pdm-cluster``; the message begins with it.
-
-    Raises
-    ------
-    AuthError
-        If signing in failed.
-    RemoteError
-        If Azure refuses or does not know what was asked for.
-    TryAgain
-        If Azure cannot be reached or is in trouble.
-    """
-    from azure.ai.ml.exceptions import MlException
-    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, IncompleteReadError
-
-    try:
-        yield
-    except ClientAuthenticationError as exc:
-        if _may_pass(exc):
-            raise TryAgain(f"{what}: signing in: {_NO_SERVICE}", hint=_NO_NETWORK) from exc
-        raise AuthError(f"{what}: {first_line(exc)}", hint=_SIGN_IN) from exc
-    except MlException as exc:
-        # What the client itself finds wrong, or an upload that it could not finish.
-        if _may_pass(exc):
-            raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
-        raise RemoteError(f"{what}: {first_line(exc)}") from exc
-    except HttpResponseError as exc:
-        # A connection that breaks within an answer counts for an answer in Azure's packages.
-        if exc.status_code in _PASSING or isinstance(exc, IncompleteReadError):
-            told = f"{what}: {first_line(exc)}"
-            raise TryAgain(told, hint="Azure is in trouble: try again", **_read_pause(exc)) from exc
-        raise RemoteError(f"{what}: {first_line(exc)}", hint=_REFUSED.get(exc.status_code or 0)) from exc
-    except AzureError as exc:
-        raise TryAgain(f"{what}: {first_line(exc)}", hint=_NO_NETWORK) from exc
-
-
-def _read_pause(error: HttpResponseError) -> dict[str, float]:
-    """Return the seconds after which Azure wants to be asked again, where it says so."""
-    # An error that a client found by itself has no response.
-    text: str = getattr(error.response, "headers", {}).get("Retry-After", "")
-    return {RETRY_AFTER: float(text)} if text.isascii() and text.isdecimal() else {}
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Return whether a connection or a server in trouble is behind an error, however often it was wrapped."""
-    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
-
-    connection = (ServiceRequestError, ServiceResponseError, ConnectionError, TimeoutError)
-    status = getattr(error, "status_code", None)
-    if isinstance(error, connection) or status in _PASSING or _TROUBLE.search(str(error)):
-        return True
-    cause = error.__cause__ or error.__context__
-    return cause is not None and _may_pass(cause)
-
-
-def status_of(error: RemoteError) -> int | None:
-    """Return the HTTP status of the refusal behind an error; ``None`` if there is none."""
-    status: int | None = getattr(error.__cause__, "status_code", None)
-    return status
-
-
-def first_line(error: BaseException) -> str:
-    """Return what Azure says in one line: the message proper, without codes, addresses of requests and advice.
-
-    Of an error without words those of its cause are told, or its type.
-    """
-    # The address of a request to a store may carry its shared access signature.
-    text = hide_signatures(_REQUEST.sub("", str(getattr(error, "message", None) or error)))
-    lines = [line for line in (plain(line).strip() for line in text.splitlines()) if line]
-    told = lines[0].removeprefix("(UserError) ") if lines else ""
-    if told:
-        return told
-    cause = error.__cause__ or error.__context__
-    return first_line(cause) if cause else type(error).__name__
+        raise TryAgain(f"sign-in to Azure by {method}: {first_line(exc)}", hint=_CHECK_NETWORK) from exc
+    return method, credential
 
 
 def require_names(azure: AzureParams) -> None:
-    """Refuse settings that do not say which workspace.
+    """Check that the settings name a workspace.
 
     Raises
     ------
@@ -222,13 +171,151 @@ def require_names(azure: AzureParams) -> None:
     if missing:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise ConfigError(
-            f"no {' and no '.join(missing)} of Azure ML given",
-            hint=f"section [azure] of pdm-cli.toml, the environment, or {options}",
+            f"[azure]: {', '.join(missing)} not set",
+            hint=f"set in section [azure] of pdm-cli.toml, in the environment, or with {options}",
         )
 
 
 def _silence() -> None:
-    """Keep Azure's packages from writing to the screen: what matters comes as an exception."""
+    """Keep the Azure packages from writing to the terminal; errors arrive as exceptions."""
     warnings.filterwarnings("ignore", module=r"azure\.")
     for name in ("azure", "azure.ai.ml", "azure.identity", "azure.core", "msrest", "opentelemetry"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Translate exceptions of the Azure packages into pdm's.
+
+    Parameters
+    ----------
+    what : str
+        Start of the message, such as ``compute pdm-cluster``.
+
+    Raises
+    ------
+    AuthError
+        If sign-in failed.
+    RemoteError
+        If Azure rejects the request, or something does not exist.
+    TryAgain
+        If Azure is unreachable or temporarily unavailable.
+    """
+    from azure.ai.ml.exceptions import MlException
+    from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, IncompleteReadError
+
+    try:
+        yield
+    except ClientAuthenticationError as exc:
+        if _is_temporary(exc):
+            raise TryAgain(f"{what}: {_SIGN_IN_UNAVAILABLE}", hint=_CHECK_NETWORK) from exc
+        raise AuthError(f"{what}: {first_line(exc)}", hint=_SIGN_IN) from exc
+    except MlException as exc:
+        # The client's own validation, or an upload that it could not finish.
+        if _is_temporary(exc):
+            raise TryAgain(f"{what}: {first_line(exc)}", hint=_CHECK_NETWORK) from exc
+        raise RemoteError(f"{what}: {first_line(exc)}") from exc
+    except HttpResponseError as exc:
+        # azure-core reports a connection that breaks within a response as a response.
+        if exc.status_code in _TEMPORARY or isinstance(exc, IncompleteReadError):
+            hint = "Azure is busy or temporarily unavailable; try again"
+            raise TryAgain(f"{what}: {first_line(exc)}", hint=hint, **_read_retry_after(exc)) from exc
+        raise RemoteError(f"{what}: {first_line(exc)}", hint=_HINTS.get(exc.status_code or 0)) from exc
+    except AzureError as exc:
+        raise TryAgain(f"{what}: {first_line(exc)}", hint=_CHECK_NETWORK) from exc
+
+
+def _read_retry_after(error: HttpResponseError) -> dict[str, float]:
+    """Return the seconds of the Retry-After header as details of an error."""
+    # Errors that a client raises by itself have no response.
+    text: str = getattr(error.response, "headers", {}).get("Retry-After", "")
+    return {_RETRY_AFTER: float(text)} if text.isascii() and text.isdecimal() else {}
+
+
+def _is_temporary(error: BaseException) -> bool:
+    """Return whether a connection or server error is the cause, however deeply it is wrapped."""
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+    connection = (ServiceRequestError, ServiceResponseError, ConnectionError, TimeoutError)
+    status = getattr(error, "status_code", None)
+    if isinstance(error, connection) or status in _TEMPORARY or _TEMPORARY_TEXT.search(str(error)):
+        return True
+    cause = error.__cause__ or error.__context__
+    return cause is not None and _is_temporary(cause)
+
+
+def status_of(error: RemoteError) -> int | None:
+    """Return the HTTP status that caused an error, if there is one."""
+    status: int | None = getattr(error.__cause__, "status_code", None)
+    return status
+
+
+def first_line(error: BaseException) -> str:
+    """Return the message of an Azure exception in one line, without codes and addresses of requests.
+
+    An exception without a message gives that of its cause, or its type.
+    """
+    # The address of a storage request may contain its shared access signature.
+    text = hide_signatures(_REQUEST.sub("", str(getattr(error, "message", None) or error)))
+    lines = [line for line in (plain(line).strip() for line in text.splitlines()) if line]
+    message = lines[0].removeprefix("(UserError) ") if lines else ""
+    if message:
+        return message
+    cause = error.__cause__ or error.__context__
+    return first_line(cause) if cause else type(error).__name__
+
+
+def retry(
+    call: Callable[[], _Result],
+    *,
+    warn: Callable[[str], None],
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> _Result:
+    """Call a function, and retry temporary errors with exponential backoff for up to 15 minutes.
+
+    Parameters
+    ----------
+    call : callable
+        Without arguments; safe to repeat.
+    warn : callable
+        Takes a message at the first error.
+    sleep, clock : callable
+        In seconds.
+
+    Raises
+    ------
+    TryAgain
+        The last error, after 15 minutes of nothing but errors.
+    """
+    from tenacity import Retrying, retry_if_exception_type, wait_exponential
+
+    start = clock()
+    backoff = wait_exponential(_FIRST_PAUSE, max=_LONGEST_PAUSE)
+
+    def pause(seconds: float) -> None:
+        sleep(seconds)
+
+    def report(state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            warn(f"{_error_of(state)}; retrying")
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(TryAgain),
+        wait=lambda state: max(backoff(state), requested_pause(_error_of(state))),
+        stop=lambda state: clock() - start + state.upcoming_sleep >= PATIENCE_SECONDS,
+        before_sleep=report,
+        sleep=pause,
+        reraise=True,
+    )
+    return retrying(call)
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def requested_pause(error: BaseException | None) -> float:
+    """Return the seconds that Azure asked to wait before the next request, at most 15 minutes."""
+    seconds = error.details.get(_RETRY_AFTER) if isinstance(error, PdmError) else None
+    return min(seconds, PATIENCE_SECONDS) if isinstance(seconds, float) else 0.0

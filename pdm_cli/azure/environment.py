@@ -1,4 +1,4 @@
-"""The environment of jobs: this machine's own versions of the libraries, on an image of Azure ML."""
+"""The environment of jobs: the local versions of the libraries, on an image of Azure ML."""
 
 from __future__ import annotations
 
@@ -12,29 +12,19 @@ from typing import Any
 from pdm_cli.io.manifest import RECORDED_LIBRARIES
 
 NAME = "pdm-cli"
-# Beside the libraries that compute, what the command line and reports need; Azure's packages stay here.
+# The numeric libraries, and those of the command line and reports; the Azure packages are not needed in a job.
 _LIBRARIES = (
     *RECORDED_LIBRARIES,
     *("annotated-types", "jinja2", "matplotlib", "platformdirs"),
     *("pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
-    # By these a job tells its workspace what it trained.
+    # With these a job logs its training to the workspace.
     *("mlflow", "mlflow-skinny", "azureml-mlflow"),
 )
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A container image and the Python put into it.
-
-    Attributes
-    ----------
-    image : str
-        Address of the image.
-    python : str
-        Version, such as ``3.11``.
-    packages : tuple of str
-        Requirements, each with its exact version.
-    """
+    """A container image, a Python version, and requirements with exact versions."""
 
     image: str
     python: str
@@ -42,7 +32,7 @@ class Environment:
 
     @property
     def version(self) -> str:
-        """The same for the same content."""
+        """Hash of the content."""
         return hashlib.sha256(json.dumps(self.definition(), sort_keys=True).encode()).hexdigest()[:16]
 
     def definition(self) -> dict[str, Any]:
@@ -52,14 +42,14 @@ class Environment:
 
 
 def describe_environment(image: str) -> Environment:
-    """Return the environment that has this machine's versions, so that jobs give the very same bytes."""
+    """Return the environment with the local library versions, so that jobs write the same bytes."""
     packages = [f"{name}=={version}" for name in _LIBRARIES if (version := _find_version(name))]
     return Environment(image, f"{sys.version_info.major}.{sys.version_info.minor}", tuple(sorted(packages)))
 
 
 def _find_version(name: str) -> str | None:
     try:
-        # A local version, such as 1.2+cpu, is on no index.
+        # A local version, such as 1.2+cpu, is not on any index.
         return metadata.version(name).partition("+")[0]
     except metadata.PackageNotFoundError:
         return None

@@ -9,35 +9,26 @@ from dataclasses import dataclass
 from typing import Any
 
 _SCHEMAS = "https://azuremlschemas.azureedge.net/latest"
-# What the older tools of Azure ML write for "machines of the service, no cluster".
+# Compute managed by Azure ML, without a cluster.
 SERVERLESS = "serverless"
 OUTPUT = "out"
 CONTENT_TAG = "pdm_content"
 COMMAND_TAG = "pdm_command"
 VERSION_TAG = "pdm_version"
-# Tells a step nothing; without a prefix of pdm's settings.
+# Has no effect on the step itself; without the prefix of pdm's settings.
 _PLACE_VARIABLE = "PDM_PLACE"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command of pdm as a job or as a part of a pipeline.
-
-    Attributes
-    ----------
-    command : str
-        Sub-command, such as ``detect-anomalies``.
-    words : tuple of str
-        Its options but for the ports, each as the shell is to read it.
-    ports : dict of str to str or None
-        Input port to the folder of the earlier step that feeds it; ``None``: an input of the job.
-    folder : str
-        Name of its output in a pipeline.
-    """
+    """One command of pdm, as a job or as a step of a pipeline."""
 
     command: str
+    # Its options other than ports, quoted for the shell.
     words: tuple[str, ...]
+    # Input port to the folder of the step that produces it; None: an input of the job.
     ports: dict[str, str | None]
+    # Name of its output in a pipeline.
     folder: str
 
     @property
@@ -47,8 +38,8 @@ class Step:
 
     @property
     def command_line(self) -> str:
-        """Return the shell command, with places of Azure ML in its ports."""
-        # What a killed run left in the place of the output is not in the way.
+        """Shell command with placeholders of Azure ML for its ports."""
+        # A killed run may have left files at the output's path.
         ports = [f'--{port} "${{{{inputs.{port}}}}}"' for port in self.ports]
         ports += [f'--out "${{{{outputs.{OUTPUT}}}}}"', "--overwrite"]
         return " ".join(["python -m pdm_cli", self.command, *ports, *self.words])
@@ -56,91 +47,64 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """What is submitted.
-
-    Attributes
-    ----------
-    name : str
-        Name of the job; unique in the workspace.
-    command : str
-        The command after ``pdm submit``.
-    steps : tuple of Step
-        One, or those of a pipeline.
-    inputs : dict of str to str
-        Port to a fingerprint of what is behind it: a hash of local files, or an address with one of its files.
-    code : str
-        Fingerprint of the code.
-    environment : str
-        Name and version of the environment.
-    compute : str
-        Name of a cluster, or ``serverless``.
-    vm_size : str
-        Machine to ask for without a cluster.
-    datastore : str
-        Gets the outputs.
-    experiment, display_name : str
-        As listed.
-    tags : dict of str to str
-        The user's.
-    force_rerun : bool
-        Run every step of a pipeline, also unchanged ones.
-    has_own_place : bool
-        Keep the outputs of a pipeline apart from those of others that are made from the same.
-    version : str
-        Version of pdm.
-    """
+    """A job to submit: a single command, or a pipeline of steps."""
 
     name: str
     command: str
     steps: tuple[Step, ...]
+    # Input port to a fingerprint of its content: a hash of local files, or an address with a hash of its listing.
     inputs: dict[str, str]
+    # Fingerprint of the code.
     code: str
+    # Name and version of the environment.
     environment: str
+    # Name of a cluster, or serverless with this VM size.
     compute: str
     vm_size: str
     datastore: str
     experiment: str
     display_name: str
     tags: dict[str, str]
+    # Run all steps of a pipeline, unchanged ones too.
     force_rerun: bool
     version: str
-    has_own_place: bool = False
+    # Keep the outputs of a pipeline apart from those of pipelines with the same content.
+    has_own_outputs: bool = False
 
     @property
     def is_pipeline(self) -> bool:
-        """Whether the steps hand their folders on."""
+        """Whether there are several steps."""
         return len(self.steps) > 1
 
     @property
-    def shares_places(self) -> bool:
-        """Whether its outputs are where those of others that are made from the same would be, to be reused."""
-        return self.is_pipeline and not (self.force_rerun or self.has_own_place)
+    def shares_outputs(self) -> bool:
+        """Whether its outputs are at the paths that pipelines with the same content use, so that they are reused."""
+        return self.is_pipeline and not (self.force_rerun or self.has_own_outputs)
 
     def content(self) -> str:
-        """Return one SHA-256 over what decides the result: not the name, nor where it runs."""
+        """Return the SHA-256 of everything that determines the result: not the name, nor the compute."""
         return self.keys()[self.steps[-1].folder]
 
     def all_tags(self) -> dict[str, str]:
-        """Return the user's tags and ours."""
+        """Return the user's tags and pdm's."""
         return {**self.tags, COMMAND_TAG: self.command, VERSION_TAG: self.version, CONTENT_TAG: self.content()}
 
     def outputs(self) -> dict[str, str]:
         """Return the address of each output.
 
-        Those of a pipeline are named after what they are made from: a step that is not run again, for nothing has
-        changed, has left its output in the very place.
+        Those of a pipeline are named by their content: a reused step has left its output at that very path.
         """
         root = f"azureml://datastores/{self.datastore}/paths/pdm"
-        if self.shares_places:
+        if self.shares_outputs:
             return {folder: f"{root}/steps/{key}/{folder}/" for folder, key in self.keys().items()}
         folders = [step.folder for step in self.steps] if self.is_pipeline else [OUTPUT]
         return {folder: f"{root}/{self.name}/{folder}/" for folder in folders}
 
     def keys(self) -> dict[str, str]:
-        """Return for each step one SHA-256 over its command, code, environment and all that goes in."""
+        """Return for each output the SHA-256 of its step's command, code, environment and inputs."""
         keys: dict[str, str] = {}
         for step in self.steps:
-            sources = {port: keys[maker] if maker else self.inputs[port] for port, maker in step.ports.items()}
+            sources = {port: keys[folder] if folder else self.inputs[port] for port, folder in step.ports.items()}
             text = json.dumps([step.command_line, sources, self.code, self.environment], sort_keys=True)
             keys[step.folder] = hashlib.sha256(text.encode()).hexdigest()
         return keys
@@ -154,7 +118,7 @@ def make_document(
     Parameters
     ----------
     job : Job
-        What to submit.
+        The job.
     paths : mapping
         Input port to a local folder or an address of Azure ML.
     code : str
@@ -162,35 +126,32 @@ def make_document(
     environment : str or mapping
         Address of an environment, or its definition.
     """
-    outputs = {name: {"type": "uri_folder", "path": path} for name, path in job.outputs().items()}
     common = {
         "name": job.name,
         "display_name": job.display_name,
         "experiment_name": job.experiment,
         "tags": job.all_tags(),
         "inputs": {port: {"type": "uri_folder", "path": path} for port, path in paths.items()},
-        "outputs": outputs,
+        "outputs": {name: {"type": "uri_folder", "path": path} for name, path in job.outputs().items()},
     }
     if job.is_pipeline:
         settings = {"default_compute": _compute_address(job), "force_rerun": job.force_rerun}
         steps = {step.name: _describe_step(job, step, code, environment) for step in job.steps}
-        kind = {"$schema": f"{_SCHEMAS}/pipelineJob.schema.json", "type": "pipeline"}
-        return {**kind, **common, "settings": settings, "jobs": steps}
+        header = {"$schema": f"{_SCHEMAS}/pipelineJob.schema.json", "type": "pipeline"}
+        return {**header, **common, "settings": settings, "jobs": steps}
     (step,) = job.steps
-    machine = {"resources": {"instance_type": job.vm_size}} if job.compute == SERVERLESS else {}
     compute = {} if job.compute == SERVERLESS else {"compute": _compute_address(job)}
-    kind = {"$schema": f"{_SCHEMAS}/commandJob.schema.json", "type": "command"}
+    header = {"$schema": f"{_SCHEMAS}/commandJob.schema.json", "type": "command"}
     run = {"command": step.command_line, "code": code, "environment": environment}
-    return {**kind, **common, **compute, **machine, **run}
+    return {**header, **common, **compute, **_resources(job), **run}
 
 
 def _describe_step(job: Job, step: Step, code: str, environment: str | Mapping[str, Any]) -> dict[str, Any]:
-    makers = {other.folder: other.name for other in job.steps}
+    sources = {other.folder: other.name for other in job.steps}
     inputs = {
-        port: f"${{{{parent.jobs.{makers[maker]}.outputs.{OUTPUT}}}}}" if maker else f"${{{{parent.inputs.{port}}}}}"
-        for port, maker in step.ports.items()
+        port: f"${{{{parent.jobs.{sources[folder]}.outputs.{OUTPUT}}}}}" if folder else f"${{{{parent.inputs.{port}}}}}"
+        for port, folder in step.ports.items()
     }
-    machine = {"resources": {"instance_type": job.vm_size}} if job.compute == SERVERLESS else {}
     return {
         "type": "command",
         "command": step.command_line,
@@ -198,11 +159,15 @@ def _describe_step(job: Job, step: Step, code: str, environment: str | Mapping[s
         "environment": environment,
         "inputs": inputs,
         "outputs": {OUTPUT: f"${{{{parent.outputs.{step.folder}}}}}"},
-        # The service does not look behind addresses: it reuses a step by its own definition, and this is a part of it
-        # that changes with the data.
+        # The service does not look at the data behind an address. It reuses a step by the step's definition, so the
+        # definition must change with the data.
         "environment_variables": {_PLACE_VARIABLE: job.outputs()[step.folder]},
-        **machine,
+        **_resources(job),
     }
+
+
+def _resources(job: Job) -> dict[str, Any]:
+    return {"resources": {"instance_type": job.vm_size}} if job.compute == SERVERLESS else {}
 
 
 def _compute_address(job: Job) -> str:

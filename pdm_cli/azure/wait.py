@@ -1,110 +1,92 @@
-"""Waiting for a job: its status is the truth, its log is told as far as it can be had."""
+"""Wait for a job: poll its status and stream its log."""
 
 from __future__ import annotations
 
+import codecs
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from pdm_cli.azure.job_status import CANCELLED, COMPLETED, FAILED, JobState, StepState
-from pdm_cli.azure.log_tail import Tail, last_error
-from pdm_cli.azure.retry import PATIENCE_SECONDS, RETRY_AFTER
+from pdm_cli.azure.client import PATIENCE_SECONDS, requested_pause
+from pdm_cli.azure.jobs import CANCELLED, COMPLETED, FAILED, JobState, StepState, read_log, read_state
 from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
 from pdm_cli.progress import Progress
+from pdm_cli.text import plain
 
 if TYPE_CHECKING:
     from pdm_cli.azure.client import Session
 
 _FIRST_PAUSE = 1.0
 _GROWTH = 1.5
-# An expired token is renewed in between; a secret that has expired for good is not.
-_MOST_REFUSALS = 3
+# The credential renews an expired token by itself, but an expired secret fails for good.
+_MAX_AUTH_ERRORS = 3
+# Lines of a log that are kept to find its last error.
+_KEPT_LINES = 20
+_ERROR = "error: "
+_HINT = "hint: "
 
-# Takes a step of a pipeline, nothing for a single command, and a line that it has printed.
-TellLine = Callable[[str, str], object]
+# Takes a step of a pipeline (empty for a single command), and a line that it printed.
+OnLine = Callable[[str, str], object]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a job can be looked at.
-
-    Attributes
-    ----------
-    read_state : callable
-        Name of a job to how it stands.
-    read_log : callable
-        Name of a command job or step, and a byte, to what it has printed from there on.
-    within : callable
-        Seconds to a context in which each of the two asks once, and waits no longer than that.
-    """
+    """Access to a job: its status, and the log of a run from a byte on."""
 
     read_state: Callable[[str], JobState]
     read_log: Callable[[str, int], bytes]
+    # Takes seconds; in this context each request is sent once, with that timeout.
     within: Callable[[float], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Time in seconds, and waiting."""
+    """Time and sleep, in seconds."""
 
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
 
 
-def wait_for(
-    session: Session,
-    name: str,
-    *,
-    timeout: float | None,
-    screen: Progress,
-    tell_line: TellLine | None = None,
-    out: str | None = None,
-) -> JobState:
-    """Wait for the end of a job of a workspace; see :func:`wait`."""
-    from functools import partial
+@dataclass(frozen=True)
+class WaitOptions:
+    """How to wait for a job."""
 
-    from pdm_cli.azure.jobs import read_log, read_state
-
-    source = Source(partial(read_state, session), partial(read_log, session), session.haste.within)
-    pause = session.azure.poll_seconds
-    return wait(source, name, timeout=timeout, pause=pause, screen=screen, tell_line=tell_line, out=out)
+    # Seconds; None: without limit.
+    timeout: float | None = None
+    # Longest time between two polls.
+    poll_seconds: float = 15.0
+    # Receives the lines of the log; None: the screen does.
+    on_line: OnLine | None = None
+    # The folder for the results, for the hint how to resume.
+    out: str | None = None
+    clock: Clock = Clock()
 
 
-def wait(
-    source: Source,
-    name: str,
-    *,
-    timeout: float | None,
-    pause: float,
-    screen: Progress,
-    tell_line: TellLine | None = None,
-    out: str | None = None,
-    clock: Clock | None = None,
-) -> JobState:
-    """Wait for the end of a job, and tell what it prints.
+def wait_for(session: Session, name: str, screen: Progress, options: WaitOptions | None = None) -> JobState:
+    """Wait for a job of a workspace; see :func:`wait`."""
+    source = Source(partial(read_state, session), partial(read_log, session), session.limits.within)
+    return wait(source, name, screen, replace(options or WaitOptions(), poll_seconds=session.azure.poll_seconds))
+
+
+def wait(source: Source, name: str, screen: Progress, options: WaitOptions) -> JobState:
+    """Wait until a job has completed, and stream its log.
 
     Parameters
     ----------
     source : Source
-        Where to look.
+        Access to the job.
     name : str
         The job.
-    timeout : float or None
-        Seconds to wait; ``None``: as long as it takes.
-    pause : float
-        Longest time between two looks, in seconds.
     screen : Progress
-        For how the job stands, and for warnings.
-    tell_line : callable, optional
-        Takes what the job prints; the screen does if not given.
-    out : str, optional
-        Folder that is to get the results, for the hint that tells how to wait again.
-    clock : Clock, optional
-        The machine's own if not given.
+        Receives status changes and warnings.
+    options : WaitOptions
+        How to wait.
 
     Returns
     -------
@@ -114,152 +96,181 @@ def wait(
     Raises
     ------
     JobFailed, JobCancelled
-        As it ended; a failure in the job's own words.
+        If it ended so; a failure with the error in its log.
     JobNotFinished
-        If the time is over.
+        After the timeout.
     TryAgain
-        If Azure was out of reach for a quarter of an hour.
+        If Azure was unreachable for 15 minutes.
     """
-    again = f"pdm fetch-results {name} --out {quote(out or 'FOLDER')} --wait"
-    watch = _Watch(source, name, screen, tell_line or _tell_on(screen), clock or Clock(), again)
-    with _detaching(name, screen, again):
-        state = watch.follow(timeout, pause)
+    watch = _Watch(source, name, screen, options)
+    with _detaching(name, screen, watch.resume):
+        state = watch.follow()
     if state.status == COMPLETED:
         return state
-    raise describe_end(state, watch.ends)
+    raise describe_end(state, watch.log_ends)
 
 
-def describe_end(state: JobState, ends: dict[str, str]) -> PdmError:
-    """Return how a job ended that did not complete.
-
-    Parameters
-    ----------
-    state : JobState
-        Finished.
-    ends : dict of str to str
-        Step to the end of what it printed.
-    """
+def describe_end(state: JobState, log_ends: dict[str, str]) -> PdmError:
+    """Return the error for a finished job that did not complete; ``log_ends`` maps steps to the ends of their logs."""
     hint = f"pdm jobs logs {state.name}"
     if state.status == CANCELLED:
         return JobCancelled(f"job {state.name} was cancelled", hint=hint, job=state.name)
     if state.status != FAILED:
         return JobFailed(f"job {state.name} ended as {state.status}", hint=hint, job=state.name)
     for step in [part.name for part in state.parts() if part.has_failed]:
-        told = last_error(ends.get(step, ""))
-        if told is not None:
+        error = last_error(log_ends.get(step, ""))
+        if error is not None:
             place = f"{step}: " if state.steps else ""
-            return JobFailed(f"job {state.name} failed: {place}{told[0]}", hint=told[1] or hint, job=state.name)
+            return JobFailed(f"job {state.name} failed: {place}{error[0]}", hint=error[1] or hint, job=state.name)
     reason = f": {state.error}" if state.error else ""
     return JobFailed(f"job {state.name} failed{reason}", hint=hint, job=state.name)
 
 
-def _tell_on(screen: Progress) -> TellLine:
-    return lambda step, line: screen.info(f"{step} | {line}" if step else f"| {line}")
-
-
 class _Watch:
-    """One job that is waited for."""
+    """Polls one job until it is finished."""
 
-    def __init__(
-        self, source: Source, name: str, screen: Progress, tell_line: TellLine, clock: Clock, again: str
-    ) -> None:
-        self._source, self._name, self._screen, self._clock = source, name, screen, clock
-        self._tell_line, self._again = tell_line, again
-        self._tails: dict[str, Tail] = {}
-        self._read_out: set[str] = set()
-        self._told: dict[str, str] = {}
-        self._fails_since: float | None = None
-        self._refusals = 0
-        # Seconds that Azure wants to be left in peace for.
-        self._peace = 0.0
-        # The last lines of each step: what went wrong stands there.
-        self.ends: dict[str, str] = {}
+    def __init__(self, source: Source, name: str, screen: Progress, options: WaitOptions) -> None:
+        self._source, self._name, self._screen = source, name, screen
+        self._timeout, self._longest_pause, self._clock = options.timeout, options.poll_seconds, options.clock
+        self._on_line = options.on_line or self._print_line
+        self.resume = f"pdm fetch-results {name} --out {quote(options.out or 'FOLDER')} --wait"
+        self._tails: dict[str, LogTail] = {}
+        self._fully_read: set[str] = set()
+        self._reported: dict[str, str] = {}
+        self._failing_since: float | None = None
+        self._auth_errors = 0
+        # Seconds that Azure asked to wait.
+        self._requested_pause = 0.0
+        # The last lines of each step, which contain its error.
+        self.log_ends: dict[str, str] = {}
 
-    def follow(self, timeout: float | None, longest: float) -> JobState:
-        """Look until the job is finished."""
-        end = math.inf if timeout is None else self._clock.now() + timeout
-        pause = min(_FIRST_PAUSE, longest)
+    def follow(self) -> JobState:
+        """Poll until the job is finished."""
+        end = math.inf if self._timeout is None else self._clock.now() + self._timeout
+        pause = min(_FIRST_PAUSE, self._longest_pause)
         while True:
-            state = self._look(end)
+            state = self._poll(end)
             if state is not None and state.is_finished:
-                # Now that the end is known, the last lines are worth any time.
-                self._tell(state)
+                # The result is known: reading the rest of the log may take longer than the timeout.
+                self._report(state)
                 return state
             if state is not None:
                 with self._source.within(end - self._clock.now()):
-                    self._tell(state)
-            left = end - self._clock.now()
-            if left <= 0:
-                raise self._not_finished(state, timeout or 0.0)
-            self._clock.sleep(min(max(pause, self._peace), left))
-            pause = min(_GROWTH * pause, longest)
+                    self._report(state)
+            remaining = end - self._clock.now()
+            if remaining <= 0:
+                raise self._not_finished(state)
+            self._clock.sleep(min(max(pause, self._requested_pause), remaining))
+            pause = min(_GROWTH * pause, self._longest_pause)
 
-    def _look(self, end: float) -> JobState | None:
-        """Return how the job stands; ``None`` if it cannot be told just now."""
+    def _poll(self, end: float) -> JobState | None:
+        """Return the state of the job; ``None`` after a temporary error."""
         try:
-            # What goes wrong is borne here, and a pause that Azure asks for is kept here, as far as there is time.
+            # No retries here: this loop retries by itself, and keeps Retry-After within the timeout.
             with self._source.within(end - self._clock.now()):
                 state = self._source.read_state(self._name)
         except (TryAgain, AuthError) as error:
-            self._bear(error)
+            self._tolerate(error)
             return None
-        self._fails_since, self._refusals, self._peace = None, 0, 0.0
+        self._failing_since, self._auth_errors, self._requested_pause = None, 0, 0.0
         return state
 
-    def _bear(self, error: PdmError) -> None:
+    def _tolerate(self, error: PdmError) -> None:
+        """Warn at the first error, and raise it after 15 minutes or when sign-in keeps failing."""
         now = self._clock.now()
-        asked = error.details.get(RETRY_AFTER)
-        self._peace = min(asked, PATIENCE_SECONDS) if isinstance(asked, float) else 0.0
-        if self._fails_since is None:
-            self._fails_since = now
-            self._screen.warn(f"{error.message}; the job goes on, and so does the waiting")
-        self._refusals = self._refusals + 1 if isinstance(error, AuthError) else 0
-        if self._refusals >= _MOST_REFUSALS or now - self._fails_since >= PATIENCE_SECONDS:
+        self._requested_pause = requested_pause(error)
+        if self._failing_since is None:
+            self._failing_since = now
+            self._screen.warn(f"{error.message}; job still running; still waiting")
+        self._auth_errors = self._auth_errors + 1 if isinstance(error, AuthError) else 0
+        if self._auth_errors >= _MAX_AUTH_ERRORS or now - self._failing_since >= PATIENCE_SECONDS:
             raise error
 
-    def _tell(self, state: JobState) -> None:
-        """Tell how the job and its steps stand, where that has changed, and what they have printed since."""
+    def _report(self, state: JobState) -> None:
+        """Report changes of status, and new lines of the logs."""
         for step in state.steps:
-            status = "unchanged, taken from an earlier job" if step.is_reused else step.status
-            self._tell_status(step.name, f"{step.name}: {status}")
-        self._tell_status(state.name, f"{state.name}: {state.status}")
+            status = "unchanged, reused from an earlier job" if step.is_reused else step.status
+            self._report_status(step.name, f"{step.name}: {status}")
+        self._report_status(state.name, f"{state.name}: {state.status}")
         for part in state.parts():
-            if part.has_log and part.name not in self._read_out:
-                self._tell_log(part, is_step=bool(state.steps))
+            if part.has_log and part.name not in self._fully_read:
+                self._report_log(part, is_step=bool(state.steps))
 
-    def _tell_status(self, key: str, line: str) -> None:
-        if self._told.get(key) != line:
-            self._told[key] = line
+    def _report_status(self, key: str, line: str) -> None:
+        if self._reported.get(key) != line:
+            self._reported[key] = line
             self._screen.info(line)
 
-    def _tell_log(self, part: StepState, *, is_step: bool) -> None:
-        tail = self._tails.setdefault(part.name, Tail())
+    def _report_log(self, part: StepState, *, is_step: bool) -> None:
+        tail = self._tails.setdefault(part.name, LogTail())
         try:
             new = self._source.read_log(part.job, tail.offset)
         except PdmError as error:
-            # The log is told as far as it can be had; the status decides.
+            # Logs are best effort; the status decides.
             self._screen.detail(error.message)
             return
         if part.is_finished:
-            self._read_out.add(part.name)
+            self._fully_read.add(part.name)
         for line in tail.feed(new, is_last=part.is_finished):
-            self.ends[part.name] = "\n".join([*self.ends.get(part.name, "").splitlines()[-20:], line])
-            self._tell_line(part.name if is_step else "", line)
+            kept = self.log_ends.get(part.name, "").splitlines()[-_KEPT_LINES:]
+            self.log_ends[part.name] = "\n".join([*kept, line])
+            self._on_line(part.name if is_step else "", line)
 
-    def _not_finished(self, state: JobState | None, timeout: float) -> JobNotFinished:
-        status = state.status if state else "not to be told just now"
+    def _print_line(self, step: str, line: str) -> None:
+        self._screen.info(f"{step} | {line}" if step else f"| {line}")
+
+    def _not_finished(self, state: JobState | None) -> JobNotFinished:
+        status = state.status if state else "status unknown"
         return JobNotFinished(
-            f"job {self._name}: {status} after {timeout:g} s, not finished",
-            hint=f"it goes on; {self._again} waits for it again",
+            f"job {self._name}: {status}, not finished after {self._timeout or 0:g} s",
+            hint=f"it continues on Azure; {self.resume} resumes waiting",
             job=self._name,
         )
 
 
 @contextmanager
-def _detaching(name: str, screen: Progress, again: str) -> Iterator[None]:
-    """Say, where the waiting is interrupted, that the job is not."""
+def _detaching(name: str, screen: Progress, resume: str) -> Iterator[None]:
+    """Say, when waiting is interrupted, that the job continues."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        screen.warn(f"detached: {name} goes on; {again} waits for it again, pdm jobs cancel {name} ends it")
+        screen.warn(f"detached: {name} continues; {resume} resumes waiting, pdm jobs cancel {name} cancels it")
         raise
+
+
+class LogTail:
+    """Splits a growing log into lines, each returned once."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, new: bytes, *, is_last: bool = False) -> list[str]:
+        """Take the bytes from ``offset`` on, and return the complete lines; with ``is_last`` the rest is one, too."""
+        self.offset += len(new)
+        text = self._rest + self._decoder.decode(new, is_last)
+        *lines, self._rest = text.replace("\r\n", "\n").split("\n")
+        if is_last and self._rest:
+            lines, self._rest = [*lines, self._rest], ""
+        return [clean_line(line) for line in lines]
+
+
+def clean_line(line: str) -> str:
+    """Return a line as a terminal shows it in the end, without what a progress bar has overwritten."""
+    return plain(line.rstrip("\r").rpartition("\r")[2]).rstrip()
+
+
+def last_error(text: str) -> tuple[str, str | None] | None:
+    r"""Return the last error that pdm printed in a log, and its hint.
+
+    Examples
+    --------
+    >>> last_error("train: …\nerror: telemetry.parquet: empty\nhint: give another\n")
+    ('telemetry.parquet: empty', 'give another')
+    """
+    lines = [clean_line(line) for line in text.splitlines()]
+    for line, after in reversed(list(pairwise([*lines, ""]))):
+        if line.startswith(_ERROR):
+            return line.removeprefix(_ERROR), after.removeprefix(_HINT) if after.startswith(_HINT) else None
+    return None

@@ -20,7 +20,7 @@ from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pdm_cli.azure.checklist import Check, Finding
+    from pdm_cli.azure.checks import Check, Finding
     from pdm_cli.settings.model import AzureParams
 
 _NEEDED = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "optuna")
@@ -39,7 +39,7 @@ def doctor(**values: Any) -> None:
 
     Example: pdm doctor
     """
-    from pdm_cli.azure.checklist import run_checks
+    from pdm_cli.azure.checks import run_checks
     from pdm_cli.cli.render.checks import CheckLines
 
     # Wrong settings are what this command is to find, so they are read by a check.
@@ -52,8 +52,7 @@ def doctor(**values: Any) -> None:
 
 
 def _list_checks(values: Mapping[str, Any]) -> list[Check]:
-    from pdm_cli.azure.checklist import Check
-    from pdm_cli.azure.checks import list_checks
+    from pdm_cli.azure.checks import Check, list_checks
 
     @functools.cache
     def read_settings() -> AzureParams:
@@ -77,14 +76,14 @@ def _list_checks(values: Mapping[str, Any]) -> list[Check]:
 def check_python() -> Finding:
     """Tell the versions of Python and pdm."""
     from pdm_cli import __version__
-    from pdm_cli.azure.checklist import Finding
+    from pdm_cli.azure.checks import Finding
 
     return Finding(f"Python {platform.python_version()} ({sys.executable}), pdm-cli {__version__}")
 
 
 def check_libraries() -> Finding:
     """See whether the libraries that compute are there."""
-    from pdm_cli.azure.checklist import Finding
+    from pdm_cli.azure.checks import Finding
     from pdm_cli.io.manifest import library_versions
 
     found = {name: version for name, version in library_versions().items() if name not in ("python", "pdm-cli")}
@@ -101,7 +100,7 @@ def check_command(search_path: str | None) -> Finding:
 
     No program is started to find out: ours lies with the scripts of this installation, and imports our package.
     """
-    from pdm_cli.azure.checklist import Finding
+    from pdm_cli.azure.checks import Finding
 
     found = shutil.which("pdm", path=search_path)
     hint = "python -m pdm_cli starts ours"
@@ -125,7 +124,7 @@ def _is_ours(script: Path) -> bool:
 
 def check_machine() -> Finding:
     """Tell cores, memory, and free disk in the current folder."""
-    from pdm_cli.azure.checklist import Finding
+    from pdm_cli.azure.checks import Finding
 
     free = shutil.disk_usage(Path.cwd()).free
     memory = _memory_bytes()
@@ -146,7 +145,7 @@ def _memory_bytes() -> int | None:
 
 def check_config(named: str | None) -> Finding:
     """Tell which config file is read; its settings were found to be right."""
-    from pdm_cli.azure.checklist import Finding
+    from pdm_cli.azure.checks import Finding
     from pdm_cli.settings.load import CONFIG_FILE, find_config
 
     path = find_config(named, os.environ, Path())

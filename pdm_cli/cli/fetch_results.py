@@ -1,4 +1,4 @@
-"""``pdm fetch-results``: what a job on Azure ML made, in a folder of this machine."""
+"""``pdm fetch-results``: fetch the outputs and logs of a job on Azure ML into a local folder."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pdm_cli.settings.model import Settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Job = Annotated[str, typer.Argument(help="The job, as pdm submit names it.", metavar="JOB", rich_help_panel=None)]
+Job = Annotated[
+    str, typer.Argument(help="Name of the job, as pdm submit prints it.", metavar="JOB", rich_help_panel=None)
+]
 Only = Annotated[
     list[str] | None,
-    typer.Option(
-        "--output", help="Only this output; may be given again.", metavar="NAME", rich_help_panel=OUTPUT_PANEL
-    ),
+    typer.Option("--output", help="Only this output; repeatable.", metavar="NAME", rich_help_panel=OUTPUT_PANEL),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job is finished.", rich_help_panel=OUTPUT_PANEL)]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", min=0, help="Longest to wait.", metavar="SECONDS", rich_help_panel=OUTPUT_PANEL),
+    typer.Option("--timeout", min=0, help="Seconds to wait.", metavar="SECONDS", rich_help_panel=OUTPUT_PANEL),
 ]
 
 
@@ -43,9 +43,9 @@ def fetch_results(
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Fetch the outputs and the logs of a finished job, and show its result as the command that ran would.
+    """Fetch the outputs and logs of a finished job, and print its result as the command itself would.
 
-    Files that are here already are not fetched again; all are checked against the manifest that the job wrote.
+    Files that exist locally are not fetched again; all are verified against the manifest that the job wrote.
 
     Example: pdm fetch-results pdm-train-20261123-101500-a1b2c3 --out model
     """
@@ -53,20 +53,20 @@ def fetch_results(
     from pdm_cli.azure.fetch import fetch_job
 
     if timeout is not None and not wait:
-        raise UsageError("--timeout: nothing is waited for", hint="give --wait too")
+        raise UsageError("--timeout: has no effect without --wait", hint="add --wait")
     session = connect(settings.azure)
     if wait:
-        from pdm_cli.azure.wait import wait_for
+        from pdm_cli.azure.wait import WaitOptions, wait_for
 
-        # How it ended is told again below, with its logs.
+        # fetch_job raises these again after fetching the logs.
         with suppress(JobFailed, JobCancelled):
-            wait_for(session, job, timeout=timeout, screen=screen, out=out)
+            wait_for(session, job, screen, WaitOptions(timeout, out=out))
     result = fetch_job(session, job, out, only=output or (), overwrite=overwrite, screen=screen)
     screen.result(result, lambda: _draw(result))
 
 
 def _draw(result: Mapping[str, Any]) -> list[RenderableType]:
-    """Draw the result as the command that ran would show it."""
+    """Draw the result as the command itself would."""
     from pdm_cli.cli.render.summary import draw_summary
     from pdm_cli.pipeline.stages import STAGES
 

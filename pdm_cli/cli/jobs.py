@@ -1,16 +1,15 @@
-"""``pdm jobs``: the jobs of a workspace listed, shown, read, cancelled and registered."""
+"""``pdm jobs``: list, show, logs, cancel and register jobs of a workspace."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from pdm_cli.azure.retry import insist
-from pdm_cli.cli import register
+from pdm_cli.azure.client import retry
 from pdm_cli.cli.help import HelpfulApp, HelpfulGroup
 from pdm_cli.cli.options import with_settings
 from pdm_cli.cli.panels import OUTPUT_PANEL
@@ -22,18 +21,27 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pdm_cli.azure.client import Session
-    from pdm_cli.azure.job_status import JobState
+    from pdm_cli.azure.jobs import JobState
 
 _Result = TypeVar("_Result")
 
-Job = Annotated[str, typer.Argument(metavar="JOB", help="Name of the job.", rich_help_panel=None)]
+
+def _option(name: str, text: str, **extra: Any) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=OUTPUT_PANEL, **extra)
+
+
+def _argument(name: str, text: str) -> Any:
+    return typer.Argument(metavar=name, help=text, rich_help_panel=None)
+
+
+Job = Annotated[str, _argument("JOB", "Name of the job.")]
 
 app = HelpfulApp(cls=HelpfulGroup, help="Jobs on Azure ML: list, show, logs, cancel, register.")
 
 
 @app.callback(invoke_without_command=True)
 def _jobs(context: typer.Context) -> None:
-    """Show the help where no command follows."""
+    """Print the help if there is no command."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(UsageError.exit_code)
@@ -43,12 +51,8 @@ def _jobs(context: typer.Context) -> None:
 @with_settings("azure", is_submitting=False)
 def list_jobs(
     *,
-    most: Annotated[
-        int, typer.Option("--max", help="Most jobs to list.", min=1, max=1000, rich_help_panel=OUTPUT_PANEL)
-    ] = 20,
-    are_all: Annotated[
-        bool, typer.Option("--all", help="Also jobs that pdm did not submit.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    limit: Annotated[int, _option("--max", "Maximum number of jobs.", min=1, max=1000)] = 20,
+    include_all: Annotated[bool, _option("--all", "Include jobs that pdm did not submit.")] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
@@ -61,8 +65,8 @@ def list_jobs(
     from pdm_cli.cli.render.jobs import describe_job, draw_jobs
 
     session = connect(settings.azure)
-    states = _steady(lambda: jobs.list_jobs(session, most, are_all=are_all), screen)
-    states = _with_times(session, states, screen)
+    states = _retry(lambda: jobs.list_jobs(session, limit, include_all=include_all), screen)
+    states = _add_times(session, states, screen)
     payload = {"schema": "pdm.jobs/1", "jobs": [describe_job(state) for state in states]}
     screen.result(payload, lambda: draw_jobs(states))
 
@@ -70,7 +74,7 @@ def list_jobs(
 @app.command("show")
 @with_settings("azure", is_submitting=False)
 def show(*, job: Job, settings: Settings, screen: Screen) -> None:
-    """Show one job: how it stands, its steps, and where its outputs are.
+    """Show the status, steps and outputs of a job.
 
     Example: pdm jobs show pdm-run-20261123-101500-a1b2c3
     """
@@ -79,7 +83,7 @@ def show(*, job: Job, settings: Settings, screen: Screen) -> None:
     from pdm_cli.cli.render.jobs import describe_job, draw_job
 
     session = connect(settings.azure)
-    [state] = _with_times(session, [_steady(partial(read_state, session, job), screen)], screen)
+    [state] = _add_times(session, [_retry(partial(read_state, session, job), screen)], screen)
     screen.result({"schema": "pdm.job/1", **describe_job(state)}, lambda: draw_job(state))
 
 
@@ -88,37 +92,28 @@ def show(*, job: Job, settings: Settings, screen: Screen) -> None:
 def logs(
     *,
     job: Job,
-    step: Annotated[
-        str, typer.Option("--step", help="Only this step of a pipeline.", metavar="NAME", rich_help_panel=OUTPUT_PANEL)
-    ] = "",
-    follow: Annotated[
-        bool,
-        typer.Option(
-            "--follow",
-            help="Go on until the end of the job, and fail if it does.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = False,
+    step: Annotated[str, _option("--step", "Only this step of a pipeline.", metavar="NAME")] = "",
+    follow: Annotated[bool, _option("--follow", "Follow the job to its end; the exit code is its result.")] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Print what a job has printed, step by step.
+    """Print the log of a job, step by step.
 
     Example: pdm jobs logs pdm-run-20261123-101500-a1b2c3 --step train
     """
     from pdm_cli.azure.client import connect
     from pdm_cli.azure.jobs import read_state
-    from pdm_cli.azure.wait import wait_for
+    from pdm_cli.azure.wait import WaitOptions, wait_for
 
     session = connect(settings.azure)
-    state = _steady(partial(read_state, session, job), screen)
+    state = _retry(partial(read_state, session, job), screen)
     _check_step(state, step)
     if follow and not screen.as_json:
-        wait_for(session, job, timeout=None, screen=screen, tell_line=_print_lines(step, screen))
+        wait_for(session, job, screen, WaitOptions(on_line=_print_lines(step, screen)))
         return
     if follow:
-        state = wait_for(session, job, timeout=None, screen=screen)
-    texts = _steady(partial(_read_logs, session, state, step), screen)
+        state = wait_for(session, job, screen)
+    texts = _retry(partial(_read_logs, session, state, step), screen)
     if not any(texts.values()):
         screen.info(f"{job}: {state.status}, nothing printed")
     payload = {"schema": "pdm.logs/1", "name": job, "status": state.status, "logs": texts}
@@ -133,12 +128,12 @@ def _check_step(state: JobState, step: str) -> None:
 
 
 def _read_logs(session: Session, state: JobState, step: str) -> dict[str, str]:
-    """Return what each step has printed so far, or the one that is wanted."""
+    """Return the logs of all steps so far, or of the selected one."""
     from pdm_cli.azure.jobs import read_log
-    from pdm_cli.azure.log_tail import Tail
+    from pdm_cli.azure.wait import LogTail
 
     parts = [part for part in state.parts() if (part.name == step if step else part.has_log)]
-    return {part.name: "\n".join(Tail().feed(read_log(session, part.job, 0), is_last=True)) for part in parts}
+    return {part.name: "\n".join(LogTail().feed(read_log(session, part.job, 0), is_last=True)) for part in parts}
 
 
 def _draw_logs(texts: dict[str, str], *, with_names: bool) -> list[RenderableType]:
@@ -147,17 +142,17 @@ def _draw_logs(texts: dict[str, str], *, with_names: bool) -> list[RenderableTyp
 
 
 def _print_lines(step: str, screen: Screen) -> Callable[[str, str], None]:
-    """Return what prints the lines of all steps, in their name, or of the one that is wanted as they are."""
+    """Return a function that prints log lines: all with the names of their steps, or only those of the selected one."""
 
-    def tell(name: str, line: str) -> None:
+    def print_line(name: str, line: str) -> None:
         if not step or name in (step, ""):
             screen.line(f"{name} | {line}" if name and not step else line)
 
-    return tell
+    return print_line
 
 
-def _with_times(session: Session, states: list[JobState], screen: Screen) -> list[JobState]:
-    """Add when the jobs ran, if that can be had."""
+def _add_times(session: Session, states: list[JobState], screen: Screen) -> list[JobState]:
+    """Add start and end times, if the run history is available."""
     from pdm_cli.azure.jobs import add_history
 
     try:
@@ -167,8 +162,8 @@ def _with_times(session: Session, states: list[JobState], screen: Screen) -> lis
         return states
 
 
-def _steady(call: Callable[[], _Result], screen: Screen) -> _Result:
-    return insist(call, warn=screen.warn)
+def _retry(call: Callable[[], _Result], screen: Screen) -> _Result:
+    return retry(call, warn=screen.warn)
 
 
 @app.command("cancel")
@@ -176,13 +171,11 @@ def _steady(call: Callable[[], _Result], screen: Screen) -> _Result:
 def cancel(
     *,
     job: Job,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until the job has ended.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    wait: Annotated[bool, _option("--wait", "Wait until the job has ended.")] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """End a job; one that is finished stays as it is.
+    """Cancel a job; a finished job is not changed.
 
     Example: pdm jobs cancel pdm-train-20261123-101500-a1b2c3
     """
@@ -190,28 +183,59 @@ def cancel(
     from pdm_cli.azure.jobs import read_state
 
     session = connect(settings.azure)
-    before = _steady(partial(read_state, session, job), screen)
-    after = before if before.is_finished else _end(session, job, screen, is_waiting=wait)
-    told = f"{job}: was {before.status} already" if before.is_finished else f"{job}: {after.status}"
-    screen.result({"schema": "pdm.cancel/1", "name": job, "status": after.status}, lambda: [told])
+    before = _retry(partial(read_state, session, job), screen)
+    after = before if before.is_finished else _cancel(session, job, screen, is_waiting=wait)
+    line = f"{job}: {after.status}{' already' if before.is_finished else ''}"
+    screen.result({"schema": "pdm.cancel/1", "name": job, "status": after.status}, lambda: [line])
 
 
-def _end(session: Session, job: str, screen: Screen, *, is_waiting: bool) -> JobState:
+def _cancel(session: Session, job: str, screen: Screen, *, is_waiting: bool) -> JobState:
     from pdm_cli.azure import jobs
     from pdm_cli.azure.wait import wait_for
 
-    look = partial(jobs.read_state, session, job)
+    read_state = partial(jobs.read_state, session, job)
     try:
-        _steady(partial(jobs.cancel, session, job), screen)
+        _retry(partial(jobs.cancel, session, job), screen)
     except RemoteError:
-        # It may have finished just now.
-        if not _steady(look, screen).is_finished:
+        # It may have finished meanwhile.
+        if not _retry(read_state, screen).is_finished:
             raise
     if is_waiting:
-        # What it prints, and how it ends, does not matter any more.
+        # Its log and result are no longer of interest.
         with suppress(JobCancelled, JobFailed):
-            wait_for(session, job, timeout=None, screen=screen.merge(Screen(quiet=True)))
-    return _steady(look, screen)
+            wait_for(session, job, screen.merge(Screen(quiet=True)))
+    return _retry(read_state, screen)
 
 
-app.command("register")(register.register)
+@app.command("register")
+@with_settings("azure", is_submitting=False)
+def register(
+    *,
+    job: Annotated[str, _argument("JOB", "A finished job of train or run.")],
+    name: Annotated[str, _argument("NAME", "Name of the model.")],
+    if_better: Annotated[
+        str | None,
+        _option(
+            "--if-better",
+            "Only if better than the newest version by ap, auc, f1 or brier; else exit code 10.",
+            metavar="METRIC",
+        ),
+    ] = None,
+    settings: Settings,
+    screen: Screen,
+) -> None:
+    """Register the model of a job, tagged with its metrics, data, versions and job.
+
+    A job is registered once under a name. The first version is registered regardless of --if-better.
+
+    Example: pdm jobs register pdm-run-20261123-101500-a1b2c3 pumps --if-better ap
+    """
+    from pdm_cli.azure.client import connect
+    from pdm_cli.azure.models import check_model_name, find_metric, register_job
+
+    # Before connecting to Azure.
+    check_model_name(name)
+    if if_better:
+        find_metric(if_better)
+    result = register_job(connect(settings.azure), job, name, if_better=if_better, screen=screen)
+    screen.result(result, lambda: [f"{result['model']}:{result['version']}"])

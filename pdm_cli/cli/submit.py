@@ -1,4 +1,4 @@
-"""``pdm submit``: any stage, or all of them, as a job on Azure Machine Learning."""
+"""``pdm submit``: run a stage, or all of them, as a job on Azure Machine Learning."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import typer
 from pdm_cli.cli.options import bind, with_settings
 from pdm_cli.cli.panels import AZURE_PANEL, OUTPUT_PANEL
 from pdm_cli.cli.screen import Screen
-from pdm_cli.errors import EXIT_INTERRUPTED, DataError, JobCancelled, JobFailed, PdmError, RemoteError, UsageError
+from pdm_cli.errors import EXIT_INTERRUPTED, JobCancelled, JobFailed, PdmError, UsageError
 
 if TYPE_CHECKING:
     from pdm_cli.azure.client import Session
-    from pdm_cli.azure.job_spec import Job
-    from pdm_cli.cli.job_command import Call, Order
+    from pdm_cli.azure.submit import Order, Submitted
+    from pdm_cli.cli.job_command import Call
+    from pdm_cli.settings.model import AzureParams
 
 
 def _option(name: str, text: str, *, panel: str = AZURE_PANEL, **extra: Any) -> Any:
@@ -34,21 +35,19 @@ def submit(
         list[str],
         typer.Argument(metavar="COMMAND [OPTIONS]", help="preprocess, detect-anomalies, train, predict or run."),
     ],
-    dry_run: Annotated[bool, _option("--dry-run", "Show what would be sent; needs no network.")] = False,
-    wait: Annotated[bool, _option("--wait", "Wait for the end of the job; the exit code tells how it went.")] = False,
+    dry_run: Annotated[bool, _option("--dry-run", "Print the job without submitting it; works offline.")] = False,
+    wait: Annotated[bool, _option("--wait", "Wait for the job; the exit code reports its result.")] = False,
     timeout: Annotated[
         float | None,
-        _option("--timeout", "Seconds to wait; then exit code 9, and the job goes on.", min=0, metavar="SECONDS"),
+        _option("--timeout", "Seconds to wait; then exit code 9, and the job continues.", min=0, metavar="SECONDS"),
     ] = None,
     name: Annotated[
-        str, _option("--name", "Name of the job. The same command under the same name is sent only once.")
+        str, _option("--name", "Name of the job. The same command under the same name is submitted once.")
     ] = "",
-    display_name: Annotated[str, _option("--display-name", "Name that the studio shows.")] = "",
-    tag: Annotated[list[str] | None, _option("--tag", "Tag of the job; may be repeated.", metavar="KEY=VALUE")] = None,
-    force_rerun: Annotated[bool, _option("--force-rerun", "With run: run unchanged steps, too.")] = False,
-    no_create_compute: Annotated[
-        bool, _option("--no-create-compute", "Refuse to make the cluster where it is missing.")
-    ] = False,
+    display_name: Annotated[str, _option("--display-name", "Name to show in the studio.")] = "",
+    tag: Annotated[list[str] | None, _option("--tag", "Tag of the job; repeatable.", metavar="KEY=VALUE")] = None,
+    force_rerun: Annotated[bool, _option("--force-rerun", "With run: also run unchanged steps.")] = False,
+    no_create_compute: Annotated[bool, _option("--no-create-compute", "Fail if the cluster does not exist.")] = False,
     register: Annotated[
         str, _option("--register", "With train or run: wait, then register the model under this name.")
     ] = "",
@@ -56,72 +55,55 @@ def submit(
         str, _option("--if-better", "Register only if better than the newest version by ap, auc, f1 or brier.")
     ] = "",
     job_file: Annotated[
-        str, _option("--job-file", "Write the job's name and address to this file, as JSON.", panel=OUTPUT_PANEL)
+        str, _option("--job-file", "Write the job's name and addresses to this JSON file.", panel=OUTPUT_PANEL)
     ] = "",
     **values: Any,
 ) -> None:
-    """Run a command on Azure Machine Learning: the same options, the same files.
+    """Run a command on Azure Machine Learning, with the same options and the same output files.
 
-    Options of the job stand before the command, the command's own after it. Input folders are uploaded, once for the
+    Options of the job come before the command, the command's own after it. Input folders are uploaded once for the
     same content; an input may also be an address (azureml://…) or a data asset (azureml:NAME:VERSION, NAME@latest).
-    With --wait, the command's --out gets the results.
+    With --wait, the results are fetched into the command's --out.
 
     Example: pdm submit --wait run --data raw --out work
     """
-    from pdm_cli.azure.environment import describe_environment
-    from pdm_cli.cli.job_command import Order, check_out, find_inputs, read_tags
+    from pdm_cli.azure.client import connect
+    from pdm_cli.azure.submit import submit_order
+    from pdm_cli.cli.job_command import check_out, make_order, read_tags
 
-    after = _After(wait or bool(register), timeout, register, if_better)
-    after.check(words[0])
+    follow_up = _FollowUp(wait or bool(register), timeout, register, if_better)
+    follow_up.check(words[0])
     call = _parse(words, values)
     bound = bind(("azure",), {**values, "config": values["config"] or call.config})
     azure, screen = bound["settings"].azure, bound["screen"].merge(call.screen)
     if azure.min_nodes > 0:
-        screen.warn(f"--min-nodes {azure.min_nodes}: a cluster made with it costs money while it does nothing")
-    order = Order(
-        call,
-        find_inputs(call),
-        azure,
-        describe_environment(azure.image),
-        name=name,
-        display_name=display_name,
-        tags=read_tags(tag or []),
-        force_rerun=force_rerun,
-    )
+        screen.warn(f"--min-nodes {azure.min_nodes}: a new cluster keeps these nodes, which are billed even when idle")
+    order = make_order(call, azure, name=name, display_name=display_name, tags=read_tags(tag or []))
+    order = replace(order, force_rerun=force_rerun or call.is_forced)
     if dry_run:
-        _show_plan(order, screen)
+        _print_plan(order, screen)
         return
-    from pdm_cli.azure.client import connect
-
-    if after.is_waiting and not name:
-        # With a name, the job may have been submitted before, and its results be here already.
+    if follow_up.is_waiting and not name:
+        # A named job may have been submitted before, and its results may be in the folder.
         check_out(call)
     if job_file and not Path(job_file).absolute().parent.is_dir():
-        raise UsageError(f"--job-file {job_file}: no such folder", hint="make the folder, or name another")
+        raise UsageError(f"--job-file {job_file}: no such folder", hint="create the folder, or choose another")
     session = connect(azure, show_uploads=screen.is_live)
-    job, facts = _submit(session, order, screen, may_create=not no_create_compute, fetches=after.is_waiting)
+    check = (lambda: check_out(call)) if follow_up.is_waiting else (lambda: None)
+    submitted = submit_order(session, order, screen, create_compute=not no_create_compute, before_sending=check)
+    facts = _describe(submitted, azure)
+    if not follow_up.is_waiting:
+        _check_earlier(submitted)
+    if submitted.earlier_status:
+        screen.info(f"submit: {submitted.job.name} exists with the same content; not submitted again")
     if job_file:
         Path(job_file).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    with _naming(job.name, screen) if after.is_waiting else nullcontext():
-        after.follow(session, job, facts, call, screen)
-
-
-@contextmanager
-def _naming(name: str, screen: Screen) -> Iterator[None]:
-    """Let whatever ends the waiting tell the job's name: with ``--json`` nothing was printed before."""
-    try:
-        yield
-    except PdmError as error:
-        error.details.setdefault("job", name)
-        raise
-    except (KeyboardInterrupt, SystemExit) as end:
-        code = end.code if isinstance(end, SystemExit) else EXIT_INTERRUPTED
-        screen.stop(code if isinstance(code, int) else 1, f"interrupted; job {name} is left as it is", job=name)
-        raise
+    with _naming(submitted.job.name, screen) if follow_up.is_waiting else nullcontext():
+        follow_up.run(session, facts, call, screen)
 
 
 def _parse(words: list[str], values: dict[str, Any]) -> Call:
-    """Read the command; an option of the job that stands behind it is told by name."""
+    """Parse the command, and report options of the job that come after it."""
     from pdm_cli.cli.job_command import parse_call
 
     try:
@@ -130,13 +112,52 @@ def _parse(words: list[str], values: dict[str, Any]) -> Call:
         option = str(getattr(exc, "option_name", ""))
         if option.removeprefix("--").replace("-", "_") not in inspect.signature(submit).parameters:
             raise
-        right = f"pdm submit {option} … {words[0]} …"
-        raise UsageError(f"{option}: options of the job stand before the command", hint=right) from exc
+        correct = f"pdm submit {option} … {words[0]} …"
+        raise UsageError(f"{option}: options of the job come before the command", hint=correct) from exc
+
+
+def _describe(submitted: Submitted, azure: AzureParams) -> dict[str, Any]:
+    """Return the JSON object of a submitted job."""
+    return {
+        "schema": "pdm.submit/1",
+        "name": submitted.job.name,
+        "command": submitted.job.command,
+        "subscription_id": azure.subscription_id,
+        "resource_group": azure.resource_group,
+        "workspace": azure.workspace,
+        "studio_url": submitted.url,
+        "outputs": submitted.outputs,
+    }
+
+
+def _check_earlier(submitted: Submitted) -> None:
+    """Fail if the job was submitted before and did not complete, since nothing else would report it."""
+    from pdm_cli.azure.jobs import CANCELLED, COMPLETED, FINISHED
+
+    job, status = submitted.job.name, submitted.earlier_status
+    if status in FINISHED - {COMPLETED}:
+        error = JobCancelled if status == CANCELLED else JobFailed
+        hint = f"pdm jobs logs {job} shows why; choose another --name to run it again"
+        raise error(f"job {job} was submitted before, and ended as {status}", hint=hint, job=job)
+
+
+@contextmanager
+def _naming(job: str, screen: Screen) -> Iterator[None]:
+    """Put the job's name into the JSON object of an error or interrupt: nothing else has printed it."""
+    try:
+        yield
+    except PdmError as error:
+        error.details.setdefault("job", job)
+        raise
+    except (KeyboardInterrupt, SystemExit) as end:
+        code = end.code if isinstance(end, SystemExit) else EXIT_INTERRUPTED
+        screen.stop(code if isinstance(code, int) else 1, f"interrupted; job {job} was not changed", job=job)
+        raise
 
 
 @dataclass(frozen=True)
-class _After:
-    """What is to happen once the job is submitted."""
+class _FollowUp:
+    """What to do after the job is submitted: wait, fetch its results, register its model."""
 
     is_waiting: bool
     timeout: float | None
@@ -144,174 +165,58 @@ class _After:
     if_better: str
 
     def check(self, command: str) -> None:
-        """Refuse options that would do nothing, or could not be followed once the job is finished."""
-        from pdm_cli.azure.model_tags import check_name, find_metric
+        """Reject options that have no effect, or would fail after the job."""
+        from pdm_cli.azure.models import check_model_name, find_metric
 
         if self.timeout is not None and not self.is_waiting:
             raise UsageError("--timeout: has no effect without --wait", hint="add --wait")
         if self.if_better and not self.register:
-            raise UsageError("--if-better: has no effect without --register", hint="--register NAME")
+            raise UsageError("--if-better: has no effect without --register", hint="add --register NAME")
         if self.register and command not in ("train", "run"):
-            raise UsageError(f"--register: {command} makes no model", hint="with train or run")
+            raise UsageError(f"--register: {command} does not train a model", hint="use it with train or run")
         if self.register:
-            check_name(self.register)
+            check_model_name(self.register)
         if self.if_better:
             find_metric(self.if_better)
 
-    def follow(self, session: Session, job: Job, facts: dict[str, Any], call: Call, screen: Screen) -> None:
-        """Tell the job's name, and do what is wanted once it is finished."""
+    def run(self, session: Session, facts: dict[str, Any], call: Call, screen: Screen) -> None:
+        """Print the job's name, and carry out the follow-up."""
+        job = facts["name"]
         if not (self.is_waiting and screen.as_json):
-            # At once: a script that is ended while it waits still knows the name.
-            screen.result(facts, lambda: [job.name])
+            # At once, so that a script that is killed while waiting knows the name.
+            screen.result(facts, lambda: [job])
         if not self.is_waiting:
-            screen.info(f"submitted; pdm fetch-results {job.name} --out {call.out or 'FOLDER'} --wait gets the results")
+            screen.info(
+                f"submitted; fetch the results with pdm fetch-results {job} --out {call.out or 'FOLDER'} --wait"
+            )
             return
         from pdm_cli.azure.fetch import fetch_job
-        from pdm_cli.azure.register import register_job
-        from pdm_cli.azure.wait import wait_for
+        from pdm_cli.azure.models import register_job
+        from pdm_cli.azure.wait import WaitOptions, wait_for
 
-        # With a folder for the results the logs of a job that failed are fetched first, and how it ended told then.
+        # With an output folder, fetch_job raises these again after fetching the logs.
         with suppress(JobFailed, JobCancelled) if call.out else nullcontext():
-            wait_for(session, job.name, timeout=self.timeout, screen=screen, out=call.out)
-        if not call.out:
-            screen.info(f"completed; pdm fetch-results {job.name} --out FOLDER gets the results")
+            wait_for(session, job, screen, WaitOptions(self.timeout, out=call.out))
         if call.out:
-            fetch_job(session, job.name, call.out, overwrite=call.overwrite, screen=screen)
+            fetch_job(session, job, call.out, overwrite=call.overwrite, screen=screen)
+        else:
+            screen.info(f"completed; fetch the results with pdm fetch-results {job} --out FOLDER")
         if self.register:
-            facts |= register_job(session, job.name, self.register, if_better=self.if_better or None, screen=screen)
+            facts |= register_job(session, job, self.register, if_better=self.if_better or None, screen=screen)
         if screen.as_json:
             screen.result({**facts, "schema": "pdm.submit/1", "status": "Completed", "out": call.out}, list)
 
 
-def _submit(
-    session: Session, order: Order, screen: Screen, *, may_create: bool, fetches: bool
-) -> tuple[Job, dict[str, Any]]:
-    """Submit the job, unless it is there already, and return it with what a script wants to know of it."""
-    from pdm_cli.azure.submit import find_job, require_workspace, resolve_asset
-    from pdm_cli.cli.job_command import check_out
-
-    require_workspace(session)
-    order = replace(order, sources={port: resolve_asset(session, source) for port, source in order.sources.items()})
-    order = replace(order, contents=_find_contents(session, order, screen))
-    job = order.make_job()
-    found = find_job(session, order.name) if order.name else None
-    if found is None:
-        if fetches:
-            check_out(order.call)
-        url, outputs = _send(session, order, job, screen, may_create=may_create)
-    elif found.content == job.content():
-        if not fetches:
-            _refuse_ended(job.name, found.status)
-        screen.info(f"submit: {job.name} was submitted before with the same content: nothing is sent")
-        url, outputs = found.url, {name: found.outputs.get(name, "") for name in job.outputs()}
-    else:
-        raise UsageError(
-            f"--name {job.name}: there is such a job, made of other data, settings or code", hint="give another --name"
-        )
-    azure = order.azure
-    place = {name: getattr(azure, name) for name in ("subscription_id", "resource_group", "workspace")}
-    return job, {
-        "schema": "pdm.submit/1",
-        "name": job.name,
-        "command": job.command,
-        **place,
-        "studio_url": url,
-        "outputs": outputs,
-    }
-
-
-def _find_contents(session: Session, order: Order, screen: Screen) -> dict[str, str]:
-    """Return for each input on Azure a fingerprint of what is there now."""
-    from secrets import token_hex
-
-    from pdm_cli.azure.blobs import fingerprint_address
-
-    contents = {}
-    for port, source in order.sources.items():
-        if isinstance(source, str):
-            try:
-                contents[port] = fingerprint_address(session, source)
-            except (DataError, RemoteError) as error:
-                # Like no other: every step that reads it runs, and writes to a place where nothing else is.
-                contents[port] = f"unknown {token_hex(16)}"
-                screen.warn(f"--{port} {source}: taken for changed, for what is there cannot be told: {error.message}")
-    return contents
-
-
-def _refuse_ended(name: str, status: str) -> None:
-    """Say of a job that was submitted before, and that nobody waits for, that it will come to nothing."""
-    from pdm_cli.azure.job_status import CANCELLED, COMPLETED, FINISHED
-
-    if status in FINISHED - {COMPLETED}:
-        kind = JobCancelled if status == CANCELLED else JobFailed
-        hint = f"pdm jobs logs {name} tells why; another --name runs it again"
-        raise kind(f"job {name} was submitted before, and ended as {status}", hint=hint, job=name)
-
-
-def _send(session: Session, order: Order, job: Job, screen: Screen, *, may_create: bool) -> tuple[str, dict[str, str]]:
-    """Look up or make what the job needs, upload, submit, and return the addresses of its page and its outputs."""
+def _print_plan(order: Order, screen: Screen) -> None:
+    """Print the job as a document, and a summary of its inputs, compute and outputs."""
     from pdm_cli.azure.job_spec import make_document
-    from pdm_cli.azure.submit import require_compute, require_datastore, require_environment, send
-    from pdm_cli.azure.upload import staged
-
-    require_datastore(session)
-    require_compute(session, screen, may_create=may_create)
-    environment = require_environment(session, order.environment, screen)
-    job = _claim_places(session, job, screen)
-    uploads = order.uploads()
-    for port, upload in uploads.items():
-        screen.info(
-            f"submit: --{port}: {len(upload.files)} files, {upload.size / 1e6:.1f} MB, uploaded unless they are there"
-        )
-    with staged(uploads) as folders:
-        code = _stage_code()
-        document = make_document(job, paths=order.paths(folders), code=code, environment=environment)
-        url = send(session, document)
-    screen.info(f"submit: {job.name}: {url}")
-    return url, job.outputs()
-
-
-def _claim_places(session: Session, job: Job, screen: Screen) -> Job:
-    """Return the job with places to write to that no other job writes to meanwhile."""
-    from pdm_cli.azure.output_claims import claim
-
-    if not job.shares_places:
-        return job
-    try:
-        holder = claim(session, job.datastore, job.keys().values(), job.name)
-        reason = f"{holder}, made from the same, is under way"
-    except RemoteError as error:
-        holder, reason = "", error.message
-    if holder is None:
-        return job
-    screen.info(f"submit: no step is reused, and the results get a place of their own: {reason}")
-    return replace(job, has_own_place=True)
-
-
-def _stage_code() -> str:
-    """Return a folder with the code to send: kept in the user's cache, or else made anew."""
-    import tempfile
-
-    from platformdirs import user_cache_path
-
-    from pdm_cli.azure.upload import stage_code
-
-    try:
-        return str(stage_code(user_cache_path("pdm-cli")))
-    except OSError:
-        return str(stage_code(Path(tempfile.mkdtemp(prefix="pdm-code-"))))
-
-
-def _show_plan(order: Order, screen: Screen) -> None:
-    """Print the job as a document, and what it comes to."""
-    from pdm_cli.azure.job_spec import make_document
-    from pdm_cli.azure.upload import find_code
-    from pdm_cli.cli.render.job_plan import draw_document, tell_plan
+    from pdm_cli.azure.upload import find_code, find_staged_code
+    from pdm_cli.cli.render.job_plan import describe_plan, draw_document
 
     job, uploads = order.make_job(), order.uploads()
     paths = order.paths({port: str(upload.folder) for port, upload in uploads.items()})
-    code = _stage_code()
-    document = make_document(job, paths=paths, code=code, environment=order.environment.definition())
+    definition = order.environment.definition()
+    document = make_document(job, paths=paths, code=find_staged_code(), environment=definition)
     plan = {
         "inputs": {
             port: {"files": upload.names(), "bytes": upload.size}
@@ -326,7 +231,9 @@ def _show_plan(order: Order, screen: Screen) -> None:
     }
     for port, upload in uploads.items():
         if upload.has_others():
-            screen.warn(f"--{port}: az ml job create -f sends all of {upload.folder}; pdm submit only what is listed")
-    for line in tell_plan(plan):
+            screen.warn(
+                f"--{port}: az ml job create -f would upload all of {upload.folder}; pdm submit only the files below"
+            )
+    for line in describe_plan(plan):
         screen.info(line)
     screen.result({"schema": "pdm.submit-plan/1", "job": document, **plan}, lambda: [draw_document(document)])

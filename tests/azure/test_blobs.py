@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pdm_cli.azure.blobs import Address, log_address, parse_address
+from pdm_cli.azure.blobs import Address, log_name, parse_address
 from pdm_cli.azure.client import first_line
 from pdm_cli.errors import DataError
 
@@ -35,7 +35,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_the_log_of_a_run_has_its_place() -> None:
-    assert log_address("step-1") == "ExperimentRun/dcid.step-1/user_logs/std_log.txt"
+    assert log_name("step-1") == "ExperimentRun/dcid.step-1/user_logs/std_log.txt"
 
 
 def test_no_signature_of_a_store_is_told() -> None:

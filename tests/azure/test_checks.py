@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import signal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError
 
 from pdm_cli.azure import checks
+from pdm_cli.azure.checks import Check, Finding, Result, run_checks
 from pdm_cli.errors import ConfigError, PdmError, RemoteError, TryAgain
 from pdm_cli.settings.model import AzureParams
 
 
 class FakeBlob:
-    """A blob that may refuse to be written or deleted, before or after that took effect."""
+    """A blob whose writing or deleting may fail, before or after it took effect."""
 
     blob_name = "pdm/.doctor-x"
 
@@ -51,7 +52,7 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Any:
 SESSION: Any = SimpleNamespace(azure=AzureParams())
 
 
-def refusal(status: int) -> HttpResponseError:
+def rejection(status: int) -> HttpResponseError:
     error = HttpResponseError("This request is not authorized.")
     error.status_code = status
     return error
@@ -59,7 +60,7 @@ def refusal(status: int) -> HttpResponseError:
 
 def test_blob_is_gone_afterwards(probe: Any) -> None:
     blob = probe()
-    assert checks.check_datastore(SESSION).text == "workspaceblobstore: container c can be written"
+    assert checks.check_datastore(SESSION).text == "workspaceblobstore: container c is writable"
     assert not blob.is_there
 
 
@@ -79,25 +80,25 @@ def test_lost_answer_leaves_no_blob(probe: Any) -> None:
 
 
 def test_refused_write_tells_the_role(probe: Any) -> None:
-    probe(refusal(403))
+    probe(rejection(403))
     with pytest.raises(RemoteError, match="writing a blob: This request is not authorized") as caught:
         checks.check_datastore(SESSION)
-    assert caught.value.hint == "the role Storage Blob Data Contributor on the storage account allows it"
+    assert caught.value.hint == "writing needs the role Storage Blob Data Contributor on the storage account"
 
 
 def test_refused_delete_names_the_blob(probe: Any) -> None:
-    probe(on_delete=refusal(409))
+    probe(on_delete=rejection(409))
     with pytest.raises(RemoteError, match=r"deleting pdm/\.doctor-x"):
         checks.check_datastore(SESSION)
 
 
 def test_workspace_must_be_named_in_full() -> None:
     assert checks.check_names(AzureParams()).state == "skipped"
-    # Set by other tools, too: alone it names no workspace.
+    # Other tools set it, too; by itself it does not name a workspace.
     assert checks.check_names(AzureParams(subscription_id="s")).state == "skipped"
-    with pytest.raises(ConfigError, match="no subscription_id and no resource_group"):
+    with pytest.raises(ConfigError, match="subscription_id, resource_group not set"):
         checks.check_names(AzureParams(workspace="w"))
-    assert checks.check_names(AzureParams("s", "g", "w")).text == "workspace w of resource group g"
+    assert checks.check_names(AzureParams("s", "g", "w")).text == "workspace w in resource group g"
 
 
 def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +119,7 @@ def cluster(**facts: Any) -> Any:
     [
         (cluster(), "ok", "pdm-cluster: Succeeded, D2, 0 to 4 nodes"),
         (cluster(min_instances=2), "warning", "pdm-cluster: Succeeded, D2, 2 to 4 nodes"),
-        (None, "ok", "pdm-cluster: missing: made on submit: STANDARD_D2_V2, 0 to 4 nodes"),
+        (None, "ok", "pdm-cluster: not found; pdm submit creates it: STANDARD_D2_V2, 0 to 4 nodes"),
     ],
 )
 def test_compute(found: Any, state: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,5 +130,54 @@ def test_compute(found: Any, state: str, text: str, monkeypatch: pytest.MonkeyPa
 
 def test_cluster_that_could_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_cluster", lambda _: cluster(provisioning_state="Failed"))
-    with pytest.raises(RemoteError, match="compute pdm-cluster: could not be made"):
+    with pytest.raises(RemoteError, match="compute pdm-cluster: creation failed"):
         checks.check_compute(SESSION)
+
+
+def succeed() -> Finding:
+    return Finding("fine")
+
+
+def fail() -> NoReturn:
+    raise RemoteError("workspace w: not found", hint="check --workspace")
+
+
+def fail_config() -> NoReturn:
+    raise ConfigError("no such key")
+
+
+def never() -> NoReturn:
+    raise AssertionError("needs a failed check")
+
+
+def test_findings_are_told_in_order() -> None:
+    results = run_checks([Check("a", succeed), Check("b", lambda: Finding("almost", "warning", "fix it"), ("a",))])
+    assert results == [Result("a", "ok", "fine"), Result("b", "warning", "almost", "fix it")]
+
+
+def test_what_rests_on_a_failed_check_is_skipped() -> None:
+    checks = [
+        Check("a", fail),
+        Check("b", never, ("a",)),
+        Check("c", never, ("b",)),
+        Check("d", fail_config),
+        Check("e", succeed),
+    ]
+    assert run_checks(checks) == [
+        Result("a", "failed", "workspace w: not found", "check --workspace", 6),
+        Result("b", "skipped", "skipped: a failed"),
+        Result("c", "skipped", "skipped: a failed"),
+        Result("d", "failed", "no such key", None, 3),
+        Result("e", "ok", "fine"),
+    ]
+
+
+def test_a_warning_holds_nothing_up() -> None:
+    results = run_checks([Check("a", lambda: Finding("almost", "warning")), Check("b", succeed, ("a",))])
+    assert [result.state for result in results] == ["warning", "ok"]
+
+
+def test_what_rests_on_nothing_set_up_says_so() -> None:
+    results = run_checks([Check("a", lambda: Finding("not set up", "skipped", "set it")), Check("b", never, ("a",))])
+    assert results[1] == Result("b", "skipped", "not set up")
+    assert not any(result.exit_code for result in results)

@@ -1,4 +1,4 @@
-"""Programs that one may be signed in to: stand-ins of them on the path."""
+"""Sign-in with programs such as the Azure CLI; fake ones are on the path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFUSES = "echo 'Please run az login' >&2; exit 1"
 
 @pytest.fixture(autouse=True)
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A path with a shell and ``sleep``, and the stand-ins that a test puts there."""
+    """A path with a shell, ``sleep``, and the fake programs that a test puts there."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("sh", "sleep"):
@@ -35,14 +35,14 @@ def put(folder: Path, **programs: str) -> None:
 
 def test_programs_are_asked_at_once_and_for_four_seconds_at_most(path: Path) -> None:
     put(path, az=f"sleep 2; {REFUSES}", pwsh="sleep 20", azd="sleep 20")
-    way, credential = make_credential("default", {})
+    method, credential = make_credential("default", {})
     start = time.monotonic()
     with pytest.raises(ClientAuthenticationError) as caught:
         credential.get_token(SCOPE)
     assert time.monotonic() - start < 4
-    assert way.startswith("Azure CLI, PowerShell or Developer CLI")
+    assert method.startswith("Azure CLI, PowerShell or Developer CLI")
     assert "PowerShell: no answer within 3.5 s" in str(caught.value)
-    assert "Azure CLI: " not in str(caught.value), "nobody is signed in to it"
+    assert "Azure CLI: " not in str(caught.value), "not signed in"
 
 
 def test_the_first_that_gives_a_token_is_kept_to_and_no_other_waited_for(path: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_first_that_gives_a_token_is_kept_to_and_no_other_waited_for(path: P
         assert credential.get_token(SCOPE).token == "token-of-az"
     assert time.monotonic() - start < 3
     put(path, az="sleep 5; " + GIVES)
-    assert credential.get_token(SCOPE).token == "token-of-az", "a token is renewed with more patience"
+    assert credential.get_token(SCOPE).token == "token-of-az", "renewal has a longer timeout"
 
 
 def test_what_a_program_that_one_was_signed_in_to_says_is_told(path: Path) -> None:
@@ -65,5 +65,5 @@ def test_what_a_program_that_one_was_signed_in_to_says_is_told(path: Path) -> No
 
 def test_where_there_is_none_that_is_said(path: Path) -> None:
     assert not list(path.glob("a*"))
-    with pytest.raises(ClientAuthenticationError, match="none of them gives a token"):
+    with pytest.raises(ClientAuthenticationError, match="none of them is signed in"):
         make_credential("default", {})[1].get_token(SCOPE)

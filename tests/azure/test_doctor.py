@@ -24,7 +24,7 @@ class Outcome(outcome.Outcome):
 
 
 def doctor(environment: Mapping[str, str], *words: str) -> Outcome:
-    # In the home: no config file lies there.
+    # In the home folder, which has no config file.
     done = processes.run([*processes.PROGRAM, "doctor", *words], environment, Path(environment["HOME"]))
     return Outcome(done.code, done.stdout, done.stderr)
 
@@ -101,13 +101,13 @@ def test_missing_compute_is_made_on_submit(emulator: Emulator, azure_env: dict[s
     emulator.datastores.credentials = "Sas"
     outcome = doctor(azure_env, "--json", "--compute", "not-yet", "--min-nodes", "1")
     assert outcome.code == 0
-    text = "not-yet: missing: made on submit: STANDARD_D2_V2, 1 to 4 nodes"
+    text = "not-yet: not found; pdm submit creates it: STANDARD_D2_V2, 1 to 4 nodes"
     assert (outcome.checks["compute"]["state"], outcome.checks["compute"]["text"]) == ("warning", text)
     assert outcome.checks["datastore"]["state"] == "ok"
 
 
 def test_serverless_needs_no_cluster(emulator: Emulator, azure_env: dict[str, str]) -> None:
-    # The datastore without a secret: written as who is signed in.
+    # Without a secret in the datastore, the signed-in user writes.
     emulator.datastores.credentials = "None"
     outcome = doctor(azure_env, "--json", "--compute", "serverless")
     assert outcome.code == 0
@@ -121,7 +121,7 @@ def test_nodes_that_are_always_there_are_warned_of(emulator: Emulator, azure_env
     assert outcome.code == 6
     assert outcome.states == [*["ok"] * 4, "warning", "failed"]
     assert outcome.checks["compute"]["text"] == "eager: Succeeded, STANDARD_DS3_V2, 2 to 4 nodes"
-    assert "cost money" in outcome.checks["compute"]["hint"]
+    assert "billed even when idle" in outcome.checks["compute"]["hint"]
     assert outcome.checks["datastore"]["text"].startswith("datastore nostore: ")
 
 

@@ -1,4 +1,4 @@
-"""``pdm fetch-results`` as a process of its own, against jobs that have ended."""
+"""``pdm fetch-results`` as a separate process, on jobs that have ended."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.azure.job_builders import (
 from tests.azure.processes import Outcome, Pdm, until
 
 Files = dict[str, bytes]
-# Runs pdm and tells on the last line of stderr how many kB of memory it took at most. What getrusage tells would be
-# that of the tests if it is more: the kernel keeps the highest number of a process when it becomes another program.
+# Runs pdm and prints its peak memory in kB on the last line of stderr. getrusage would report that of the tests if it
+# is higher: the kernel keeps the peak of a process when it becomes another program.
 MEASURED = """
 import atexit, pathlib, re, sys
 from pdm_cli.__main__ import main
@@ -66,13 +66,13 @@ def make_result(folder: Path, files: Files) -> Files:
 
 
 def content_of(folder: Path) -> Files:
-    """All files but logs and what a killed run has left."""
+    """All files except logs and leftovers of killed runs."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: path.read_bytes() for name, path in files.items() if not name.startswith(("logs/", ".pdm-partial"))}
 
 
 def fetched(emulator: Emulator, job: str) -> list[str]:
-    """Return the files of the job's outputs whose bytes were sent since the last call."""
+    """Return the files of the job's outputs that were downloaded since the last call."""
     asked = [each.path.partition(f"/{job}/")[2] for each in list(emulator.requests) if each.method == "GET"]
     emulator.requests.clear()
     names = [name.partition("/")[2] for name in asked if name.partition("/")[2]]
@@ -133,7 +133,7 @@ def test_a_pipeline_is_fetched_step_by_step(
     outcome = fetch(job, "--out", tmp_path / "model only", "--output", "model", "--json")
     assert outcome.code == 0, outcome.stderr
     assert content_of(tmp_path / "model only") == {f"model/{n}": c for n, c in content_of(work / "model").items()}
-    assert fetch(job, "--out", work / "prepared").code == 2, "its folders do not go among other files"
+    assert fetch(job, "--out", work / "prepared").code == 2, "not beside the files of a single command"
     outcome = fetch(job, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     for step, (folder, _) in steps.items():
@@ -159,9 +159,9 @@ def test_a_second_call_fetches_only_what_is_missing_or_differs(
     assert fetched(emulator, job) == []
     (out / "a.txt").unlink()
     (out / "c.txt").write_bytes(b"THREE")
-    mended = fetch(job, "--out", out)
-    assert mended.code == 0
-    assert f"warning: {out / 'c.txt'}: not as the job made it, so fetched again" in mended.stderr
+    again = fetch(job, "--out", out)
+    assert again.code == 0
+    assert f"warning: {out / 'c.txt'}: changed since it was fetched; fetching again" in again.stderr
     assert fetched(emulator, job) == ["a.txt", "c.txt"]
     assert content_of(out) == result
 
@@ -179,7 +179,7 @@ def test_a_killed_call_goes_on_where_it_was(
     assert content_of(out) == {}
     emulator.requests.clear()
     assert fetch(job, "--out", out).code == 0
-    # The killed call's own request may be answered, and listed, only now.
+    # The request of the killed call may be answered, and listed, only now.
     assert set(fetched(emulator, job)) == {"parts/b.txt"}
     assert content_of(out) == result
     assert not list(out.glob(".pdm-partial*"))
@@ -193,9 +193,9 @@ def test_a_blob_that_was_changed_is_named_and_nothing_is_replaced(
     job = put_job(emulator, {"out": {**result, "parts/b.txt": b"TWO" * 1000}})
     outcome = fetch(job, "--out", out, "--overwrite", "--json")
     assert outcome.code == 4
-    assert outcome.json["message"].startswith(f"output out of {job}: parts/b.txt: not the file that was made")
+    assert outcome.json["message"].startswith(f"output out of {job}: parts/b.txt: sha256 ")
     assert json.loads(result["manifest.json"])["outputs"]["parts/b.txt"]["sha256"][:12] in outcome.json["message"]
-    assert outcome.json["message"].endswith("; there are: a.txt, c.txt, manifest.json, parts/b.txt")
+    assert outcome.json["message"].endswith("; available: a.txt, c.txt, manifest.json, parts/b.txt")
     assert content_of(out) == before
     container_of(emulator).upload_blob(place_of(job, "out") + "parts/b.txt", result["parts/b.txt"], overwrite=True)
     assert fetch(job, "--out", out, "--overwrite").code == 0
@@ -224,7 +224,7 @@ def test_a_hostile_name_is_refused_and_nothing_is_written(
     put_blob_by_any_name(emulator, place_of(job, "out") + name, b"evil")
     outcome = fetch(job, "--out", tmp_path / "out")
     assert outcome.code == 4
-    assert "not a name that a file in a folder can have" in outcome.stderr
+    assert "not a valid file name" in outcome.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -267,8 +267,8 @@ def test_a_large_output_takes_little_memory(emulator: Emulator, fetch: Fetch, tm
     [
         ({}, 6, "no outputs; it has: none"),
         ({"out": {}}, 6, "output out of JOB: no files in pdm/JOB/out of datastore workspaceblobstore"),
-        ({"out": {"a.txt": b"one", "b": b""}}, 4, "no manifest.json, so no whole result of pdm; there are: a.txt, b"),
-        ({"out": {"manifest.json": b"{"}}, 4, "manifest.json: damaged"),
+        ({"out": {"a.txt": b"one", "b": b""}}, 4, "no manifest.json, so it is incomplete; available: a.txt, b"),
+        ({"out": {"manifest.json": b"{"}}, 4, "manifest.json: corrupt"),
     ],
 )
 def test_a_job_without_a_whole_result_is_told(
@@ -286,7 +286,7 @@ def test_a_missing_file_is_told(emulator: Emulator, fetch: Fetch, result: Files,
     job = put_job(emulator, {"out": result})
     outcome = fetch(job, "--out", tmp_path / "out")
     assert outcome.code == 4
-    assert f"output out of {job}: a.txt is missing; there are: c.txt, manifest.json, parts/b.txt" in outcome.stderr
+    assert f"output out of {job}: a.txt is missing; available: c.txt, manifest.json, parts/b.txt" in outcome.stderr
 
 
 def test_a_job_that_is_not_there_is_told(fetch: Fetch, tmp_path: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_job_that_is_not_there_is_told(fetch: Fetch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "message", "hint"),
     [
-        ("Running", 9, "Running, not finished", "--wait waits for it"),
+        ("Running", 9, "Running, not finished", "wait for it with --wait"),
         ("Failed", 7, "failed: failures.parquet: no failure", "give later telemetry"),
         ("Canceled", 8, "was cancelled", "pdm jobs logs"),
     ],
@@ -350,7 +350,7 @@ def test_a_job_is_waited_for(
     job = send_command(emulator, azure_env, work / "model", line)
     outcome = fetch(job, "--out", tmp_path / "out", "--wait", "--timeout", 2)
     assert outcome.code == 9
-    assert "--wait waits for it again" in outcome.hint
+    assert "--wait resumes waiting" in outcome.hint
     process = pdm.start("fetch-results", job, "--out", tmp_path / "out", "--wait")
     emulator.hold_jobs = False
     assert pdm.end(process).code == 0
@@ -365,11 +365,11 @@ def test_a_job_that_fails_while_it_is_waited_for_leaves_its_log(
     outcome = fetch(job, "--out", tmp_path / "out", "--wait")
     assert (outcome.code, outcome.error) == (7, f"error: job {job} failed: no failures")
     assert "error: no failures" in (tmp_path / f"out/logs/{job}.txt").read_text()
-    # What a failed job left is in nobody's way.
+    # The log of a failed job does not get in the way.
     job = put_job(emulator, {"out": content_of(work / "prepared")})
     assert fetch(job, "--out", tmp_path / "out").code == 0
 
 
 def test_a_time_to_wait_without_waiting_is_refused(fetch: Fetch, tmp_path: Path) -> None:
     outcome = fetch("job", "--out", tmp_path / "out", "--timeout", 5)
-    assert (outcome.code, outcome.hint) == (2, "hint: give --wait too")
+    assert (outcome.code, outcome.hint) == (2, "hint: add --wait")

@@ -118,8 +118,8 @@ def test_the_tags_of_pdm_cannot_be_taken() -> None:
 
 
 def test_the_service_is_told_of_other_content_in_the_definition_of_a_step() -> None:
-    # The address of the input may be the same.
-    jobs = (PIPELINE, replace(PIPELINE, inputs={"data": "e" * 64}), replace(PIPELINE, has_own_place=True))
-    told = [make_document(job, paths={"data": "raw"}, code="code", environment=ENVIRONMENT)["jobs"] for job in jobs]
+    # The address of the input does not change.
+    jobs = (PIPELINE, replace(PIPELINE, inputs={"data": "e" * 64}), replace(PIPELINE, has_own_outputs=True))
+    steps_of = [make_document(job, paths={"data": "raw"}, code="code", environment=ENVIRONMENT)["jobs"] for job in jobs]
     for step in ("preprocess", "detect_anomalies", "train"):
-        assert len({str(steps[step]["environment_variables"]) for steps in told}) == 3
+        assert len({str(steps[step]["environment_variables"]) for steps in steps_of}) == 3

@@ -26,10 +26,7 @@ def register(environment: Mapping[str, str], *words: str) -> Outcome:
 def put_job(
     emulator: Emulator, command: str = "train", *, status: str = "Completed", tail: bytes = b"", **scores: float | None
 ) -> str:
-    """Put a job of pdm that has ended, and the files of its model that are read, into the emulator.
-
-    ``tail`` is added to the metrics after the job.
-    """
+    """Create a finished job of pdm with the metrics, plus a later ``tail``, and the manifest of its model."""
     name = f"pdm-{command}-{uuid.uuid4().hex[:8]}"
     output = "model" if command == "run" else "out"
     path = f"pdm/{name}/{output}/"
@@ -83,7 +80,7 @@ def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[s
     }
     again = register(azure_env, job, "valves", "--if-better", "ap")
     assert (again.code, again.stdout) == (0, "valves:1\n")
-    assert "registered already, as valves:1" in again.stderr
+    assert "already registered as valves:1" in again.stderr
     assert list(versions_of(emulator, "valves")) == ["1"]
 
 
@@ -96,14 +93,14 @@ def test_only_a_better_model_is_registered(emulator: Emulator, azure_env: dict[s
     better = register(azure_env, put_job(emulator, brier=0.002, f1=None), "fans", "--if-better", "brier", "--json")
     assert better.code == 0
     assert better.json["compared"] == {"metric": "brier", "new": 0.002, "old": 0.0028, "old_version": "1"}
-    # The newest version is what counts now, not the first.
+    # The newest version counts, not the first.
     worse = register(azure_env, put_job(emulator, brier=0.0025), "fans", "--if-better", "brier", "--json")
     assert worse.code == 10
     assert worse.json["details"] == {"metric": "brier", "new": 0.0025, "old": 0.002, "old_version": "2"}
-    mute = register(azure_env, put_job(emulator), "fans", "--if-better", "f1")
-    assert mute.code == 6
-    assert "model fans:2: has no number in tag metric_f1" in mute.stderr
-    assert "once without --if-better" in mute.stderr
+    unknown = register(azure_env, put_job(emulator), "fans", "--if-better", "f1")
+    assert unknown.code == 6
+    assert "model fans:2: tag metric_f1 is not a number" in unknown.stderr
+    assert "once without --if-better" in unknown.stderr
     assert list(versions_of(emulator, "fans")) == ["1", "2"]
 
 
@@ -111,7 +108,7 @@ def test_only_a_better_model_is_registered(emulator: Emulator, azure_env: dict[s
     ("facts", "code", "words"),
     [
         ({"status": "Failed"}, 7, "failed\nhint: pdm jobs logs pdm-train-"),
-        ({"tail": b" "}, 4, "metrics.json: not the file that its manifest lists"),
+        ({"tail": b" "}, 4, "metrics.json: does not match the hash in its manifest"),
     ],
 )
 def test_only_a_whole_model_is_registered(

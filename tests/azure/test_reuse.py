@@ -1,4 +1,4 @@
-"""What pipelines take over from one another, and what they must not."""
+"""Which steps pipelines reuse, and which they must not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK = ("--jobs", "1", "--fast", "--trees", "20")
 @pytest.fixture
 def pdm(emulator: Emulator, azure_env: dict[str, str], tmp_path: Path) -> Iterator[Pdm]:
     yield Pdm(emulator, azure_env | {"PDM_CLI_POLL_SECONDS": "0.5"}, tmp_path)
-    # What is still held would run beside the next test.
+    # Held jobs would run during the next test.
     for job in list(emulator.jobs.values()):
         job.cancel()
 
@@ -39,7 +39,7 @@ def address_of(path: str) -> str:
 
 
 def register(emulator: Emulator, name: str, path: str) -> str:
-    """Make a path a data asset, and return how it is named."""
+    """Register a path as a data asset, and return its name."""
     address = f"azureml:/{emulator.workspace.path}/datastores/{STORE}/paths/{path}/"
     properties = {"dataUri": address, "dataType": "uri_folder", "isAnonymous": False, "tags": {}, "properties": {}}
     resource = emulator.workspace.resource("data", f"{name}/versions/1", properties)
@@ -48,14 +48,14 @@ def register(emulator: Emulator, name: str, path: str) -> str:
 
 
 def drop_errors(emulator: Emulator, path: str) -> None:
-    """Take 50 rows from the errors in the datastore."""
+    """Drop 50 rows of the errors in the datastore."""
     blob = container_of(emulator).get_blob_client(f"{path}/errors.parquet")
     errors = pd.read_parquet(io.BytesIO(blob.download_blob().readall()))
     blob.upload_blob(errors.iloc[:-50].to_parquet(), overwrite=True)
 
 
 def runs_of(emulator: Emulator, job: str) -> list[int]:
-    """Return how often each step of a pipeline was really run."""
+    """Return how often each step of a pipeline actually ran."""
     return [step.runs for step in emulator.jobs.find(job).children]
 
 
@@ -81,11 +81,11 @@ def test_a_name_is_not_taken_for_sent_when_the_data_behind_it_has_changed(
     words = ("submit", "--name", f"nightly-{kind}", "preprocess", "--data", source)
     first, again = pdm(*words), pdm(*words)
     assert (first.code, again.code) == (0, 0), first.stderr + again.stderr
-    assert "nothing is sent" in again.stderr
+    assert "not submitted again" in again.stderr
     drop_errors(emulator, raw)
     changed = pdm(*words)
     assert changed.code == 2, changed.stderr
-    assert "made of other data, settings or code" in changed.error
+    assert "exists with other data, settings or code" in changed.error
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_data_that_cannot_be_looked_at_is_taken_for_changed(
     first, second = pdm(*words), pdm(*words)
     assert (first.code, second.code) == (0, 0), first.stderr + second.stderr
     (warning,) = [line for line in second.stderr.splitlines() if line.startswith("warning: ")]
-    assert "taken for changed" in warning
+    assert "counts as changed" in warning
     assert reason in warning
     assert not set(first.json["outputs"].values()) & set(second.json["outputs"].values())
 
 
 def test_no_two_jobs_write_to_one_place(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
-    # No other test prepares data so: nothing is there to be used again.
+    # No other test uses these settings, so there is nothing to reuse.
     words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--max-gap-hours", "7.5", "--seed", "21")
-    # Two of the same at the same moment, and one that has but its first two steps in common with them.
+    # Two identical ones at the same time, and one that shares only its first two steps.
     outcomes = [pdm.end(process) for process in [pdm.start(*words), pdm.start(*words)]]
     outcomes.append(pdm(*words[:-1], "22"))
     assert [outcome.code for outcome in outcomes] == [0, 0, 0], [outcome.stderr for outcome in outcomes]
@@ -129,7 +129,7 @@ def test_no_two_jobs_write_to_one_place(pdm: Pdm, emulator: Emulator, work: Path
         assert fetched.code == 0, fetched.stderr
     again = pdm(*words)
     assert emulator.wait(again.json["name"]).status == "Completed"
-    assert runs_of(emulator, again.json["name"]) == [0, 0, 0], "what was under way is finished, so it is reused"
+    assert runs_of(emulator, again.json["name"]) == [0, 0, 0], "the running steps have finished, so they are reused"
 
 
 def test_a_place_is_free_again_when_its_job_has_ended(pdm: Pdm, emulator: Emulator, work: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_place_is_free_again_when_its_job_has_ended(pdm: Pdm, emulator: Emulat
     words = ("run", "--data", work / "raw", *QUICK, "--seed", "31")
     first = pdm("submit", "--json", *words).json
     busy = pdm("submit", "--json", *words)
-    assert f"{first['name']}, made from the same, is under way" in busy.stderr
+    assert f"{first['name']} with the same content is running" in busy.stderr
     for job in (first["name"], busy.json["name"]):
         emulator.jobs.find(job).cancel()
         emulator.wait(job)
@@ -154,7 +154,7 @@ def test_a_place_whose_job_is_not_there_yet_is_left_to_it(pdm: Pdm, emulator: Em
     for name in container.list_blob_names(name_starts_with="pdm/claims/"):
         container.upload_blob(name, b"still-uploading", overwrite=True)
     second = pdm(*words)
-    assert "still-uploading, made from the same, is under way" in second.stderr
+    assert "still-uploading with the same content is running" in second.stderr
     assert not set(first["outputs"].values()) & set(second.json["outputs"].values())
 
 
@@ -163,5 +163,5 @@ def test_where_no_place_can_be_claimed_the_job_gets_its_own(pdm: Pdm, emulator: 
     emulator.faults.add(method="PUT", path="/pdm/claims/", status=403)
     outcome = pdm("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "33")
     assert outcome.code == 0, outcome.stderr
-    assert "no step is reused, and the results get a place of their own: claim pdm/claims/" in outcome.stderr
+    assert "no step is reused, and the outputs get paths of their own: claim pdm/claims/" in outcome.stderr
     assert all(outcome.json["name"] in place for place in outcome.json["outputs"].values())

@@ -27,7 +27,7 @@ def pdm(emulator: Emulator, azure_env: dict[str, str], tmp_path: Path) -> Pdm:
 
 
 def runs_of(emulator: Emulator, job: str) -> dict[str, int]:
-    """Return how often each step of a pipeline was really run."""
+    """Return how often each step of a pipeline actually ran."""
     return {step.display_name: step.runs for step in emulator.jobs.find(job).children}
 
 
@@ -48,10 +48,10 @@ def test_a_job_gives_the_bytes_of_the_command_run_here(
     assert outcome.code == 0, outcome.stderr
     assert made(tmp_path / "out") == made(work / folder)
     job = outcome.stdout.strip()
-    assert job.startswith(f"pdm-{command}-"), "the bare name of the job is all there is on stdout"
-    assert f"| {command}: wrote" in outcome.stderr, "the job's own words are shown"
-    ours = ("submit: ", "| ", f"{job}: ", "fetch-results: ")
-    assert [line for line in outcome.stderr.splitlines() if not line.startswith(ours)] == []
+    assert job.startswith(f"pdm-{command}-"), "stdout is the bare name of the job"
+    assert f"| {command}: wrote" in outcome.stderr, "the log of the job is shown"
+    prefixes = ("submit: ", "| ", f"{job}: ", "fetch-results: ")
+    assert [line for line in outcome.stderr.splitlines() if not line.startswith(prefixes)] == []
     assert (tmp_path / "out/logs" / f"{job}.txt").is_file()
 
 
@@ -72,7 +72,7 @@ def test_a_pipeline_hands_its_folders_on_and_runs_again_only_what_has_changed(
     assert again.code == 0, again.stderr
     assert set(runs_of(emulator, again.stdout.strip()).values()) == {0}
     assert made(tmp_path / "again/model") == made(work / "model")
-    assert "train: unchanged, taken from an earlier job" in again.stderr
+    assert "train: unchanged, reused from an earlier job" in again.stderr
 
     other = pdm("submit", "--wait", *words, "--seed", "7")
     assert runs_of(emulator, other.stdout.strip()) == {"preprocess": 0, "detect_anomalies": 0, "train": 1}
@@ -83,17 +83,17 @@ def test_a_pipeline_hands_its_folders_on_and_runs_again_only_what_has_changed(
 
 
 @pytest.fixture
-def spoilt(work: Path, tmp_path: Path) -> Path:
-    """Raw tables with every reading given twice."""
-    raw = Path(shutil.copytree(work / "raw", tmp_path / "spoilt"))
+def duplicated(work: Path, tmp_path: Path) -> Path:
+    """Raw tables with every reading twice."""
+    raw = Path(shutil.copytree(work / "raw", tmp_path / "duplicated"))
     telemetry = pd.read_parquet(raw / "telemetry.parquet")
     pd.concat([telemetry, telemetry]).to_parquet(raw / "telemetry.parquet")
     return raw
 
 
 @pytest.mark.parametrize("command", ["preprocess", "run"])
-def test_a_failing_job_is_told_in_its_own_words(command: str, pdm: Pdm, spoilt: Path, tmp_path: Path) -> None:
-    outcome = pdm("submit", "--wait", command, "--data", spoilt, "--out", tmp_path / "out")
+def test_a_failing_job_is_told_in_its_own_words(command: str, pdm: Pdm, duplicated: Path, tmp_path: Path) -> None:
+    outcome = pdm("submit", "--wait", command, "--data", duplicated, "--out", tmp_path / "out")
     assert outcome.code == 7
     assert "duplicated (machineID, datetime) pairs" in outcome.error
     assert ("preprocess: " in outcome.error) == (command == "run")
@@ -114,11 +114,11 @@ def test_the_same_name_is_sent_once_and_other_content_refused(pdm: Pdm, emulator
     emulator.requests.clear()
     again = pdm("submit", "--name", job, "preprocess", "--data", work / "raw")
     assert (again.code, again.stdout.strip()) == (0, job)
-    assert "nothing is sent" in again.stderr
+    assert "not submitted again" in again.stderr
     assert not [each for each in emulator.requests if each.method == "PUT"]
     other = pdm("submit", "--name", job, "preprocess", "--data", work / "raw", "--max-gap-hours", "5")
     assert other.code == 2
-    assert "made of other data, settings or code" in other.error
+    assert "exists with other data, settings or code" in other.error
 
 
 def test_a_name_whose_job_ended_badly_is_not_taken_for_submitted(pdm: Pdm, emulator: Emulator, work: Path) -> None:
@@ -127,12 +127,12 @@ def test_a_name_whose_job_ended_badly_is_not_taken_for_submitted(pdm: Pdm, emula
     again = pdm("submit", "--name", job, "preprocess", "--data", work / "raw")
     assert again.code == 8, again.stderr
     assert "nightly-2 was submitted before, and ended as Canceled" in again.error
-    assert "another --name runs it again" in again.hint
+    assert "another --name to run it again" in again.hint
     assert not again.stdout
 
 
 def test_two_submissions_at_once_do_not_get_in_each_others_way(pdm: Pdm, work: Path, tmp_path: Path) -> None:
-    # Data that is not there yet, so that both upload it.
+    # Data that was not uploaded before, so that both upload it.
     raw = Path(shutil.copytree(work / "raw", tmp_path / "raw"))
     errors = pd.read_parquet(raw / "errors.parquet")
     errors.iloc[:-1].to_parquet(raw / "errors.parquet")
@@ -175,7 +175,7 @@ def test_serverless_needs_no_cluster(pdm: Pdm, emulator: Emulator, work: Path) -
     [
         ("contributor", ("--workspace", "nowhere"), "nowhere", "--workspace"),
         ("contributor", ("--compute", "none", "--no-create-compute"), "compute none: not found", "serverless"),
-        ("reader", ("--compute", "none"), "making compute none", "role"),
+        ("reader", ("--compute", "none"), "creating compute none", "role"),
         ("reader", (), "", "role"),
         ("none", (), "", "role"),
     ],
@@ -321,7 +321,7 @@ def test_without_any_credential_one_line_says_so(pdm: Pdm, work: Path, tmp_path:
         assert len(outcome.stderr.splitlines()) == 2
         assert "Azure CLI" in outcome.error
     assert seconds[0] < 5
-    assert seconds[1] - seconds[0] < 4, "what is slow is given up soon, however long pdm takes to start"
+    assert seconds[1] - seconds[0] < 4, "slow programs are given up soon, however long pdm takes to start"
 
 
 def test_the_cluster_of_the_tests_is_the_one_that_is_used(pdm: Pdm, emulator: Emulator, work: Path) -> None:

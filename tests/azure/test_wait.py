@@ -5,11 +5,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pdm_cli.azure.job_status import JobState, StepState
-from pdm_cli.azure.wait import Clock, Source, TellLine, wait
+from pdm_cli.azure.jobs import JobState, StepState
+from pdm_cli.azure.wait import Clock, LogTail, OnLine, Source, WaitOptions, clean_line, last_error, wait
 from pdm_cli.cli.screen import Screen
-from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, TryAgain
+from pdm_cli.errors import AuthError, JobCancelled, JobFailed, JobNotFinished, PdmError, RemoteError, TryAgain
 
 RUNNING = JobState("job-1", "Running")
 DONE = replace(RUNNING, status="Completed")
@@ -18,7 +20,7 @@ FAILED = replace(RUNNING, status="Failed")
 
 @dataclass
 class Azure:
-    """Answers one after the other; the last one again and again. An answer that is an error is raised."""
+    """Gives its answers in order, and repeats the last one; errors are raised."""
 
     answers: Iterable[JobState | BaseException]
     log: bytes = b""
@@ -49,25 +51,25 @@ class Azure:
         self.pauses.append(seconds)
         self.now += seconds
 
-    def wait(self, *, timeout: float | None = None, pause: float = 15.0, tell_line: TellLine | None = None) -> JobState:
+    def wait(self, *, timeout: float | None = None, pause: float = 15.0, on_line: OnLine | None = None) -> JobState:
         clock = Clock(lambda: self.now, self.sleep)
         source = Source(self.read_state, self.read_log)
-        screen = Screen()
-        return wait(source, "job-1", timeout=timeout, pause=pause, screen=screen, tell_line=tell_line, clock=clock)
+        options = WaitOptions(timeout, poll_seconds=pause, on_line=on_line, clock=clock)
+        return wait(source, "job-1", Screen(), options)
 
 
-Told = Callable[[], list[str]]
+Printed = Callable[[], list[str]]
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Told:
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
     return lambda: capsys.readouterr().err.splitlines()
 
 
-def test_waiting_ends_when_the_job_is_completed(told: Told) -> None:
+def test_waiting_ends_when_the_job_is_completed(printed: Printed) -> None:
     azure = Azure([RUNNING, RUNNING, DONE], log=b"train: trained\nwrote it")
     assert azure.wait() == DONE
-    assert told() == ["job-1: Running", "| train: trained", "job-1: Completed", "| wrote it"]
+    assert printed() == ["job-1: Running", "| train: trained", "job-1: Completed", "| wrote it"]
 
 
 def test_looks_become_rarer_up_to_the_longest_pause() -> None:
@@ -90,13 +92,13 @@ def test_a_failure_without_words_points_to_the_log() -> None:
     assert (caught.value.message, caught.value.hint) == ("job job-1 failed", "pdm jobs logs job-1")
 
 
-def test_the_failing_step_of_a_pipeline_is_named(told: Told) -> None:
+def test_the_failing_step_of_a_pipeline_is_named(printed: Printed) -> None:
     steps = (StepState("preprocess", "run-1", "Completed", is_reused=True), StepState("train", "run-2", "Failed"))
     with pytest.raises(JobFailed) as caught:
         Azure([replace(FAILED, steps=steps)], log=b"error: too short\n").wait()
     assert caught.value.message == "job job-1 failed: train: too short"
-    assert told() == [
-        "preprocess: unchanged, taken from an earlier job",
+    assert printed() == [
+        "preprocess: unchanged, reused from an earlier job",
         "train: Failed",
         "job-1: Failed",
         "train | error: too short",
@@ -110,16 +112,16 @@ def test_a_log_is_read_from_the_start_of_a_step_to_its_end() -> None:
     ]
     azure = Azure([*looks, replace(DONE, steps=looks[-1].steps)], log=b"one\ntwo")
     lines: list[tuple[str, str]] = []
-    azure.wait(tell_line=lambda step, line: lines.append((step, line)))
+    azure.wait(on_line=lambda step, line: lines.append((step, line)))
     assert azure.reads == ["run-2"] * 3
     assert lines == [("train", "one"), ("train", "two")]
 
 
-def test_lines_of_a_single_command_stand_in_no_steps_name(told: Told) -> None:
+def test_lines_of_a_single_command_stand_in_no_steps_name(printed: Printed) -> None:
     lines: list[tuple[str, str]] = []
-    Azure([DONE], log=b"one\n").wait(tell_line=lambda step, line: lines.append((step, line)))
+    Azure([DONE], log=b"one\n").wait(on_line=lambda step, line: lines.append((step, line)))
     assert lines == [("", "one")]
-    assert told() == ["job-1: Completed"]
+    assert printed() == ["job-1: Completed"]
 
 
 def test_a_job_that_is_lost_is_told_as_such() -> None:
@@ -139,7 +141,7 @@ def test_the_time_can_be_limited() -> None:
         azure.wait(timeout=20.0)
     assert azure.now == 20.0
     assert caught.value.exit_code == 9
-    assert "--wait waits for it again" in str(caught.value.hint)
+    assert "--wait resumes waiting" in str(caught.value.hint)
 
 
 def test_no_time_is_one_look() -> None:
@@ -148,12 +150,12 @@ def test_no_time_is_one_look() -> None:
     assert azure.pauses == []
 
 
-def test_errors_that_pass_are_borne_and_told_once(told: Told) -> None:
+def test_errors_that_pass_are_borne_and_told_once(printed: Printed) -> None:
     azure = Azure([RUNNING, TryAgain("no answer"), TryAgain("no answer"), AuthError("expired"), RUNNING, DONE])
     azure.wait()
-    assert told() == [
+    assert printed() == [
         "job-1: Running",
-        "warning: no answer; the job goes on, and so does the waiting",
+        "warning: no answer; job still running; still waiting",
         "job-1: Completed",
     ]
 
@@ -162,7 +164,7 @@ def test_a_pause_that_azure_asks_for_is_kept_as_far_as_there_is_time() -> None:
     busy = TryAgain("too many requests", retry_after_seconds=40.0)
     azure = Azure([RUNNING, busy, RUNNING, DONE])
     assert azure.wait() == DONE
-    assert azure.pauses == [1.0, 40.0, 2.25], "one look fails, and nothing is left of it after the next"
+    assert azure.pauses == [1.0, 40.0, 2.25], "only the pause after the failed poll"
     azure = Azure([busy])
     with pytest.raises(JobNotFinished):
         azure.wait(timeout=3.0)
@@ -175,8 +177,8 @@ def test_each_look_is_given_the_time_that_is_left() -> None:
     source = Source(azure.read_state, azure.read_log, lambda seconds: nullcontext(given.append(seconds)))
     clock = Clock(lambda: azure.now, azure.sleep)
     with pytest.raises(JobNotFinished):
-        wait(source, "job-1", timeout=2.0, pause=15.0, screen=Screen(), clock=clock)
-    assert given == [2.0, 2.0, 1.0, 1.0, 0.0, 0.0], "for the status and for the log"
+        wait(source, "job-1", Screen(), WaitOptions(timeout=2.0, clock=clock))
+    assert given == [2.0, 2.0, 1.0, 1.0, 0.0, 0.0], "for the status and the log"
 
 
 def test_a_quarter_of_an_hour_of_errors_is_enough() -> None:
@@ -194,24 +196,22 @@ def test_a_sign_in_that_is_refused_for_good_ends_the_waiting_soon() -> None:
 
 
 def test_what_is_wrong_for_good_ends_the_waiting_at_once() -> None:
-    from pdm_cli.errors import RemoteError
-
     azure = Azure([RemoteError("job job-1: not found")])
     with pytest.raises(RemoteError):
         azure.wait()
     assert azure.pauses == []
 
 
-def test_a_log_that_cannot_be_had_is_no_matter(told: Told) -> None:
+def test_a_log_that_cannot_be_had_is_no_matter(printed: Printed) -> None:
     assert Azure([RUNNING, DONE], log_error=TryAgain("no log")).wait() == DONE
-    assert told() == ["job-1: Running", "job-1: Completed"]
+    assert printed() == ["job-1: Running", "job-1: Completed"]
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(143)])
-def test_an_interrupt_ends_the_waiting_and_not_the_job(interrupt: BaseException, told: Told) -> None:
+def test_an_interrupt_ends_the_waiting_and_not_the_job(interrupt: BaseException, printed: Printed) -> None:
     with pytest.raises(type(interrupt)):
         Azure([RUNNING, interrupt]).wait()
-    assert told()[-1].startswith("warning: detached: job-1 goes on; pdm fetch-results job-1 --out FOLDER --wait")
+    assert printed()[-1].startswith("warning: detached: job-1 continues; pdm fetch-results job-1 --out FOLDER --wait")
 
 
 @pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding", "Running"])
@@ -219,3 +219,62 @@ def test_an_end_names_the_job_for_scripts(status: str) -> None:
     with pytest.raises(PdmError) as caught:
         Azure([replace(RUNNING, status=status)], log=b"error: x\n").wait(timeout=0.0)
     assert caught.value.details == {"job": "job-1"}
+
+
+_TEXT = st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp"))
+
+
+@given(
+    lines=st.lists(st.text(_TEXT, max_size=12), max_size=8),
+    cuts=st.lists(st.integers(0, 120), max_size=6),
+)
+def test_a_log_in_pieces_gives_the_lines_of_the_whole(lines: list[str], cuts: list[int]) -> None:
+    whole = "".join(line + "\n" for line in lines).encode()
+    ends = sorted({min(cut, len(whole)) for cut in cuts} | {len(whole)})
+    tail, found = LogTail(), []
+    for begin, end in zip([0, *ends], ends, strict=False):
+        assert tail.offset == begin
+        found += tail.feed(whole[begin:end])
+    found += tail.feed(b"", is_last=True)
+    assert found == [line.rstrip() for line in lines]
+
+
+def test_a_line_without_end_is_told_when_nothing_follows() -> None:
+    tail = LogTail()
+    assert tail.feed("Grü".encode()[:-1]) == []
+    assert tail.feed("Grü".encode()[-1:] + b"ezi") == []
+    assert tail.feed(b"", is_last=True) == ["Grüezi"]
+
+
+def test_what_is_no_text_is_marked() -> None:
+    assert LogTail().feed(b"a\xff\n") == ["a�"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("\x1b[31merror\x1b[0m: x", "error: x"),
+        ("10 %\r50 %\rdone", "done"),
+        ("done\r", "done"),
+        ("\x1b]0;title\x07text", "text"),
+        ("bell\x07", "bell"),
+    ],
+)
+def test_orders_to_a_terminal_are_left_out(line: str, shown: str) -> None:
+    assert clean_line(line) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", None),
+        ("all is well\n", None),
+        ("error: a\n", ("a", None)),
+        ("error: a\nhint: b\n", ("a", "b")),
+        ("error: a\nhint: b\nerror: c\nbye\n", ("c", None)),
+        ("| error: a\n", None),
+        ("\x1b[31merror: a\x1b[0m\r\nhint: b", ("a", "b")),
+    ],
+)
+def test_the_last_error_counts(text: str, error: tuple[str, str | None] | None) -> None:
+    assert last_error(text) == error

@@ -1,4 +1,4 @@
-"""``pdm jobs`` without a workspace: what is wrong with the words is told before anything is asked."""
+"""``pdm jobs`` without a workspace: usage errors are reported before connecting."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_wrong_words_are_refused(words: tuple[str, ...], message: str, pdm: Pdm)
     assert error.startswith("error: ")
     assert message in error
     assert hint.startswith(f"hint: pdm jobs{'' if words == ('nope',) else ' ' + words[0]} --help")
-    told = pdm("jobs", *words, "--json").json
-    assert (told["schema"], told["exit"]) == ("pdm.error/1", 2)
+    error_object = pdm("jobs", *words, "--json").json
+    assert (error_object["schema"], error_object["exit"]) == ("pdm.error/1", 2)
 
 
 @pytest.mark.parametrize("words", [("list",), ("show", "job-1"), ("logs", "job-1"), ("cancel", "job-1")])

@@ -1,4 +1,4 @@
-"""Folders given where another is wanted."""
+"""Folders of another stage given for a port."""
 
 from __future__ import annotations
 

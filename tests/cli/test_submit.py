@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.cli.job_command import _write_out, parse_call
+from pdm_cli.cli.job_command import parse_call, write_options
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.settings.model import (
     MOST_SEED,
@@ -63,7 +63,7 @@ def test_the_client_of_azure_reads_the_document(command: str, pdm: Pdm, fleet: P
     }
     outcome = pdm("submit", "--dry-run", "--name", "job-1", command, *options[command])
     assert outcome.code == 0, outcome.stderr
-    # In a process of its own: what the client imports warns of its own future.
+    # In a separate process, since importing the client prints deprecation warnings.
     script = "import sys; from azure.ai.ml import load_job; job = load_job(sys.stdin); print(job.type, job.name)"
     words = [sys.executable, "-W", "ignore", "-c", script]
     read = subprocess.run(words, input=outcome.stdout, capture_output=True, text=True, check=True).stdout
@@ -105,22 +105,22 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         ),
         (["train", "--prepared", "azureml:p:1", "--trees", "0"], "--trees: input should be greater than or equal to 1"),
         (["train", "--prepared", "azureml:p:1", "--algorithms", "magic"], "unknown algorithm 'magic'"),
-        (["train", "--prepared", "azureml:p:1", "--dry-run"], "options of the job stand before the command"),
+        (["train", "--prepared", "azureml:p:1", "--dry-run"], "options of the job come before the command"),
         (["train", "--prepared", "azureml:p:1", "--unit", "${{inputs.a}}"], "Azure ML would replace a part of it"),
         ([*PREDICT, "--since", "2015-02-01", "--latest"], "--since: has no meaning beside --latest"),
         ([*PREDICT, "--since", "2015-02-01", "--until", "2015-01-01"], "--since 2015-02-01T00:00 is after --until"),
         (["train", "--prepared", "/no/such/folder"], "no such folder"),
-        (["train", "--prepared", "azureml:p"], "no data asset"),
-        (["train", "--prepared", "azureml://p"], "no address"),
+        (["train", "--prepared", "azureml:p"], "not a valid data asset"),
+        (["train", "--prepared", "azureml://p"], "not a valid address"),
         (["train", "--prepared", ""], "the name of the folder is empty"),
-        (["--name", "a b", "train", "--prepared", "azureml:p:1"], "no name of a job"),
-        (["--tag", "a", "train", "--prepared", "azureml:p:1"], "not of the form KEY=VALUE"),
-        (["--tag", "pdm_content=1", "train", "--prepared", "azureml:p:1"], "not of the form KEY=VALUE"),
+        (["--name", "a b", "train", "--prepared", "azureml:p:1"], "not a valid job name"),
+        (["--tag", "a", "train", "--prepared", "azureml:p:1"], "not KEY=VALUE"),
+        (["--tag", "pdm_content=1", "train", "--prepared", "azureml:p:1"], "not KEY=VALUE"),
         (["--timeout", "3", "train", "--prepared", "azureml:p:1"], "no effect without --wait"),
         (["--if-better", "ap", "train", "--prepared", "azureml:p:1"], "no effect without --register"),
-        (["--register", "m", "preprocess", "--data", "azureml:p:1"], "preprocess makes no model"),
-        (["--register", "m m", "train", "--prepared", "azureml:p:1"], "no name of a model"),
-        (["--register", "m", "--if-better", "x", "train", "--prepared", "azureml:p:1"], "not compared by that"),
+        (["--register", "m", "preprocess", "--data", "azureml:p:1"], "preprocess does not train a model"),
+        (["--register", "m m", "train", "--prepared", "azureml:p:1"], "not a valid model name"),
+        (["--register", "m", "--if-better", "x", "train", "--prepared", "azureml:p:1"], "unknown metric"),
         (["--min-nodes", "5", "train", "--prepared", "azureml:p:1"], "min_nodes (5) must not exceed max_nodes (4)"),
     ],
 )
@@ -145,7 +145,7 @@ def test_an_empty_folder_is_not_uploaded(pdm: Pdm, tmp_path: Path) -> None:
 def test_a_workspace_that_is_not_named_is_asked_for(pdm: Pdm, fleet: Path) -> None:
     outcome = pdm("submit", "--workspace", "w", "preprocess", "--data", fleet)
     assert outcome.code == 3
-    assert outcome.stderr.splitlines()[0] == "error: no subscription_id and no resource_group of Azure ML given"
+    assert outcome.stderr.splitlines()[0] == "error: [azure]: subscription_id, resource_group not set"
 
 
 def test_names_of_azures_own_tools_are_understood(pdm: Pdm, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_a_job_knows_which_ways_to_prepare_were_given_and_which_are_the_models(
 def test_what_the_job_reads_is_what_was_set(
     detect: DetectParams, seed: int, rate: float, unit: str, cutoff: datetime | None
 ) -> None:
-    wanted = Settings(
+    expected = Settings(
         preprocess=PreprocessParams(ranges={"volt": (0.1, 4e2)}, timezone="Europe/Berlin", phase_minutes=30.0),
         detect=detect,
         labels=LabelsParams(horizon_hours=24.5),
@@ -224,10 +224,10 @@ def test_what_the_job_reads_is_what_was_set(
         costs=CostsParams(unit=unit),
     )
     for command, port in (("preprocess", "--data"), ("detect-anomalies", "--prepared"), ("train", "--prepared")):
-        words = shlex.split(" ".join(_write_out(STAGES[command], wanted)))
+        words = shlex.split(" ".join(write_options(STAGES[command], expected)))
         read = parse_call([command, port, "azureml:a:1", *words], config=None).settings
         for section in STAGES[command].sections:
-            assert getattr(read, section) == getattr(wanted, section)
+            assert getattr(read, section) == getattr(expected, section)
 
 
 def test_a_plan_as_json_is_one_object(pdm: Pdm, fleet: Path) -> None:

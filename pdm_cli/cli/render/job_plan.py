@@ -1,4 +1,4 @@
-"""What would be submitted: lines about it, and the document itself."""
+"""Render the job that ``pdm submit --dry-run`` would submit: a summary, and the document itself."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pdm_cli.text import show_count
+
 _WIDTH = 116
+# With more files than this, only their number is shown.
+_MAX_FILES = 6
 
 
-def tell_plan(plan: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what goes up, and where it runs, line by line."""
+def describe_plan(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines about the uploads, the compute and the outputs."""
     for port, facts in plan["inputs"].items():
-        yield f"input {port}: {facts.get('address') or _sum_up(facts)}"
+        yield f"input {port}: {facts.get('address') or _count_files(facts)}"
     code = plan["code"]
-    yield f"code: {_sum_up(code)}, sha256 {code['sha256'][:16]}, listed below"
-    yield f"environment: {plan['environment']}, made when missing"
+    yield f"code: {_count_files(code)}, sha256 {code['sha256'][:16]}, listed below"
+    yield f"environment: {plan['environment']}, created if missing"
     compute = plan["compute"]
-    made = f", made when missing: {compute['size']}, up to {compute['max_nodes']} nodes"
-    yield f"compute: {compute['name']}{'' if compute['name'] == 'serverless' else made}"
+    cluster = f", created if missing: {compute['size']}, up to {compute['max_nodes']} nodes"
+    yield f"compute: {compute['name']}{'' if compute['name'] == 'serverless' else cluster}"
     for name, address in plan["outputs"].items():
         yield f"output {name}: {address}"
     yield from textwrap.wrap(" ".join(code["files"]), _WIDTH, initial_indent="code: ", subsequent_indent="  ")
 
 
 def draw_document(document: Mapping[str, Any]) -> str:
-    """Return the job as YAML, in the order it was written."""
+    """Return the job as YAML in its own order."""
     import yaml
 
-    # By way of JSON, so that what several steps share is written out for each of them.
+    # A round trip through JSON, so that YAML repeats what several steps share instead of using anchors.
     plain = json.loads(json.dumps(document))
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=10_000)).rstrip()
 
 
-def _sum_up(facts: Mapping[str, Any]) -> str:
+def _count_files(facts: Mapping[str, Any]) -> str:
     files = facts["files"]
-    shown = f" ({', '.join(files)})" if len(files) <= 6 else ""
-    return f"{len(files)} files, {facts['bytes'] / 1e6:,.1f} MB{shown}"
+    names = f" ({', '.join(files)})" if len(files) <= _MAX_FILES else ""
+    return f"{show_count(len(files), 'file')}, {facts['bytes'] / 1e6:,.1f} MB{names}"

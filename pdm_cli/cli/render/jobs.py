@@ -1,4 +1,4 @@
-"""Jobs on Azure ML, drawn."""
+"""Render jobs on Azure ML."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from pdm_cli.azure.job_status import JobState
+    from pdm_cli.azure.jobs import JobState
 
-
-# In a list of the latest jobs it is the same in nearly all of them.
-_YEAR = slice(len("2026-"), None)
-_STAMPS = ("created", "started", "ended")
+# The year is left out of lists: it is the same in almost all of the latest jobs.
+_WITHOUT_YEAR = slice(len("2026-"), None)
+_TIMES = ("created", "started", "ended")
 
 
 def describe_job(state: JobState) -> dict[str, Any]:
-    """Return a job in JSON types."""
+    """Return a job as a JSON object."""
     return {
         "name": state.name,
         "command": state.command,
         "status": state.status,
-        **{name: stamp.isoformat() if (stamp := getattr(state, name)) else None for name in _STAMPS},
+        **{name: time.isoformat() if (time := getattr(state, name)) else None for name in _TIMES},
         "error": state.error or None,
         "experiment": state.experiment,
         "display_name": state.display_name,
@@ -39,16 +38,16 @@ def describe_job(state: JobState) -> dict[str, Any]:
 
 
 def draw_jobs(states: Sequence[JobState]) -> list[RenderableType]:
-    """Draw a list of jobs, the latest first."""
+    """Draw a list of jobs, latest first."""
     if not states:
         return ["no jobs of pdm in this workspace"]
     table = _table("job", "status", "sent (UTC)", "ran")
     table.pad_edge, table.collapse_padding = False, True
-    # A name holds the command, unless the user gave it; only one too long for the terminal is broken.
+    # Names usually contain the command; only a name that is too long for the terminal is wrapped.
     for column in table.columns[1:]:
         column.no_wrap = True
     for state in states:
-        table.add_row(state.name, state.status, _show_time(state.created)[_YEAR], _show_duration(state))
+        table.add_row(state.name, state.status, _show_time(state.created)[_WITHOUT_YEAR], _show_duration(state))
     return [table]
 
 
@@ -56,7 +55,7 @@ def draw_job(state: JobState) -> list[RenderableType]:
     """Draw one job with its steps and outputs."""
     facts = _table("job", state.name)
     rows = {
-        "command": state.command or "none of pdm",
+        "command": state.command or "not a pdm job",
         "status": state.status,
         "submitted (UTC)": _show_time(state.created),
         "started (UTC)": _show_time(state.started),
@@ -68,7 +67,7 @@ def draw_job(state: JobState) -> list[RenderableType]:
     }
     for name, value in rows.items():
         facts.add_row(name, value)
-    # An address stays whole, so that it can be opened.
+    # Outside the table the address is not wrapped, so that it can be opened.
     drawn: list[RenderableType] = [facts, *([state.studio_url] if state.studio_url else [])]
     if not state.steps:
         return drawn
@@ -78,16 +77,16 @@ def draw_job(state: JobState) -> list[RenderableType]:
     return [*drawn, steps]
 
 
-def _show_time(stamp: datetime | None) -> str:
-    return f"{stamp:%Y-%m-%d %H:%M}" if stamp else ""
+def _show_time(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M}" if time else ""
 
 
 def _show_duration(state: JobState) -> str:
     """Return how long a job ran, or has been running, as ``0:12:30``."""
     if state.started is None or (state.ended is None and state.is_finished):
         return ""
-    span = (state.ended or datetime.now(UTC)) - state.started
-    return str(timedelta(seconds=round(span.total_seconds())))
+    duration = (state.ended or datetime.now(UTC)) - state.started
+    return str(timedelta(seconds=round(duration.total_seconds())))
 
 
 def _table(*columns: str) -> Table:

@@ -5,7 +5,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from pdm_cli.azure.job_status import JobState
+from pdm_cli.azure.jobs import JobState
 from pdm_cli.cli.render.jobs import draw_jobs
 
 SUBMITTED = datetime(2026, 11, 28, 0, 31, tzinfo=UTC)

@@ -4,8 +4,10 @@ import math
 
 import pytest
 
-from pdm_cli.azure.model_tags import check_name, find_metric, is_better, make_tags, read_tag
-from pdm_cli.errors import UsageError
+from pdm_cli.azure.job_spec import COMMAND_TAG
+from pdm_cli.azure.jobs import JobState
+from pdm_cli.azure.models import check_model_name, find_metric, find_model, is_better, make_tags, read_tag
+from pdm_cli.errors import JobCancelled, JobFailed, JobNotFinished, PdmError, RemoteError, UsageError
 
 METRICS = {"macro": {"average_precision": 1 / 3, "roc_auc": None, "brier": 0.25, "f1": 1}}
 MANIFEST = {
@@ -71,12 +73,56 @@ def test_metrics_have_the_names_of_gates_and_of_the_file(given: str, metric: str
 
 @pytest.mark.parametrize("given", ["", "AP", "caught", "false_alarms"])
 def test_models_are_not_compared_by_anything_else(given: str) -> None:
-    with pytest.raises(UsageError, match="models are not compared by that"):
+    with pytest.raises(UsageError, match="unknown metric"):
         find_metric(given)
 
 
 def test_names_of_models() -> None:
-    assert check_name("pumps-2.v_1") == "pumps-2.v_1"
+    assert check_model_name("pumps-2.v_1") == "pumps-2.v_1"
     for name in ("", "-pumps", "pumps 2", "pumps:1", "pumpé", "p" * 256, "a/b", "pumps\n"):
-        with pytest.raises(UsageError, match="no name of a model"):
-            check_name(name)
+        with pytest.raises(UsageError, match="not a valid model name"):
+            check_model_name(name)
+
+
+OUTPUTS: dict[str, str | None] = {"out": "azureml://out", "model": "azureml://model", "prepared": "azureml://prepared"}
+
+
+def state(
+    command: str | None = "train", status: str = "Completed", outputs: dict[str, str | None] = OUTPUTS
+) -> JobState:
+    tags = {} if command is None else {COMMAND_TAG: command}
+    return JobState(name="job-1", status=status, steps=(), tags=tags, outputs=outputs)
+
+
+@pytest.mark.parametrize(("command", "address"), [("train", "azureml://out"), ("run", "azureml://model")])
+def test_model_is_the_output_of_train_and_one_of_those_of_run(command: str, address: str) -> None:
+    assert find_model(state(command)) == address
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        ("Failed", JobFailed, 7),
+        ("Canceled", JobCancelled, 8),
+        ("Running", JobNotFinished, 9),
+        ("CancelRequested", JobNotFinished, 9),
+    ],
+)
+def test_only_a_finished_job_has_a_model(status: str, error: type[PdmError], code: int) -> None:
+    with pytest.raises(error, match="job job-1") as caught:
+        find_model(state(status=status))
+    assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("predict", "runs pdm predict, which does not train a model"), (None, "was not submitted by pdm")],
+)
+def test_other_commands_make_no_model(command: str | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        find_model(state(command, status="Running"))
+
+
+def test_missing_output_is_told_with_what_there_is() -> None:
+    with pytest.raises(RemoteError, match="no output out; it has: default"):
+        find_model(state(outputs={"default": "azureml://logs"}))

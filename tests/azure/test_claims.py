@@ -4,15 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pdm_cli.azure.output_claims import is_lapsed
-from pdm_cli.azure.submit import Found
+from pdm_cli.azure.submit import FoundJob, is_lapsed
 
 NOW = datetime(2015, 1, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("status", "lapsed"), [("Queued", False), ("Running", False), ("Completed", True)])
 def test_a_claim_holds_as_long_as_its_job(status: str, lapsed: bool) -> None:
-    holder = Found("", "", {}, status)
+    holder = FoundJob("", "", {}, status)
     assert is_lapsed(holder, NOW - timedelta(days=30), NOW) == lapsed
 
 

@@ -1,4 +1,4 @@
-"""The waiting for a submitted job, and what ends it."""
+"""Waiting for a submitted job, and everything that ends it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_job_that_is_cancelled_ends_the_waiting(pdm: Pdm, emulator: Emulator, 
     outcome = pdm.end(waiting)
     assert outcome.code == 8, outcome.stderr
     assert outcome.error == f"error: job {job} was cancelled"
-    assert "was Canceled already" in pdm("jobs", "cancel", job).stdout
+    assert "Canceled already" in pdm("jobs", "cancel", job).stdout
 
 
 def test_waiting_ends_with_the_time_and_the_job_goes_on(
@@ -50,7 +50,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(pdm: Pdm, emulator: Emulator, w
     until(lambda: any(f"/jobs/{job}" in each.path and each.status == 200 for each in list(emulator.requests)[-3:]))
     outcome = pdm.interrupt(waiting)
     assert outcome.code == 130, outcome.stderr
-    assert f"detached: {job} goes on" in outcome.stderr
+    assert f"detached: {job} continues" in outcome.stderr
     emulator.hold_jobs = False
     assert emulator.wait(job).status == "Completed"
 
@@ -68,8 +68,8 @@ def test_a_signal_leaves_the_name_of_the_job_in_the_one_object(
     waiting.send_signal(number)
     outcome = pdm.end(waiting)
     assert outcome.code == code, outcome.stderr
-    told = {key: outcome.json[key] for key in ("schema", "code", "exit", "details")}
-    assert told == {"schema": "pdm.error/1", "code": "interrupted", "exit": code, "details": {"job": job}}
+    error = {key: outcome.json[key] for key in ("schema", "code", "exit", "details")}
+    assert error == {"schema": "pdm.error/1", "code": "interrupted", "exit": code, "details": {"job": job}}
 
 
 def test_whatever_ends_the_waiting_the_one_object_names_the_job(

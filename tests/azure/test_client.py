@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,17 +15,15 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from pdm_cli.azure import client as session
-from pdm_cli.azure import jobs
-from pdm_cli.azure import jobs as status
-from pdm_cli.azure.client import first_line, status_of, translated
-from pdm_cli.azure.job_status import JobState
+from pdm_cli.azure import client, jobs
+from pdm_cli.azure.client import PATIENCE_SECONDS, first_line, retry, status_of, translated
+from pdm_cli.azure.jobs import JobState
 from pdm_cli.errors import AuthError, PdmError, RemoteError, TryAgain
 from pdm_cli.settings.model import AzureParams
 
 
-def fail(error: Exception, cause: Exception | None = None) -> PdmError:
-    """Return what an error of Azure's packages becomes."""
+def translate(error: Exception, cause: Exception | None = None) -> PdmError:
+    """Return the translation of an Azure exception."""
     with pytest.raises(PdmError) as caught, translated("job x"):
         raise error from cause
     return caught.value
@@ -41,13 +40,13 @@ def ml(text: str, kind: type[MlException] = MlException) -> MlException:
 
 @pytest.mark.parametrize("kind", [MlException, UserErrorException])
 def test_what_the_client_itself_finds_wrong_is_no_matter_of_time(kind: type[MlException]) -> None:
-    error = fail(ml("Asset nope does not exist.", kind), ResourceNotFoundError("gone"))
+    error = translate(ml("Asset nope does not exist.", kind), ResourceNotFoundError("gone"))
     assert (type(error), error.message, error.hint) == (RemoteError, "job x: Asset nope does not exist.", None)
 
 
 def test_an_error_without_words_has_those_of_its_cause_or_its_name() -> None:
-    assert fail(ml(""), ResourceNotFoundError("no container")).message == "job x: no container"
-    assert fail(ml(" \n")).message == "job x: MlException"
+    assert translate(ml(""), ResourceNotFoundError("no container")).message == "job x: no container"
+    assert translate(ml(" \n")).message == "job x: MlException"
 
 
 @pytest.mark.parametrize(
@@ -62,8 +61,8 @@ def test_an_error_without_words_has_those_of_its_cause_or_its_name() -> None:
 def test_an_upload_that_breaks_off_may_be_done_again(cause: Exception) -> None:
     wrapped = MlException("upload failed", "")
     wrapped.__cause__ = cause
-    assert type(fail(wrapped, cause)) is TryAgain
-    assert type(fail(ml("job not made"), wrapped)) is TryAgain
+    assert type(translate(wrapped, cause)) is TryAgain
+    assert type(translate(ml("job not made"), wrapped)) is TryAgain
 
 
 @pytest.mark.parametrize(
@@ -80,36 +79,36 @@ def test_an_upload_that_breaks_off_may_be_done_again(cause: Exception) -> None:
 def test_a_sign_in_service_in_trouble_may_be_asked_again(
     error: Exception, cause: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert type(fail(error, cause)) is TryAgain
+    assert type(translate(error, cause)) is TryAgain
 
-    def refuse(_: str) -> None:
+    def reject(_: str) -> None:
         raise error from cause
 
-    monkeypatch.setattr(session, "make_credential", lambda *_: ("test", SimpleNamespace(get_token=refuse)))
-    with pytest.raises(TryAgain, match="signing in to Azure by test"):
-        session.connect(AzureParams("s", "g", "w"))
+    monkeypatch.setattr(client, "make_credential", lambda *_: ("test", SimpleNamespace(get_token=reject)))
+    with pytest.raises(TryAgain, match="sign-in to Azure by test"):
+        client.connect(AzureParams("s", "g", "w"))
 
 
 def test_an_answer_that_breaks_off_may_be_asked_for_again() -> None:
-    assert type(fail(IncompleteReadError("Connection broken: 1476 more expected"))) is TryAgain
+    assert type(translate(IncompleteReadError("Connection broken: 1476 more expected"))) is TryAgain
 
 
 @pytest.mark.parametrize(("given", "details"), [("40", {"retry_after_seconds": 40.0}), ("soon", {}), (None, {})])
 def test_the_pause_that_azure_asks_for_is_told(given: str | None, details: dict[str, float]) -> None:
     error = with_status(HttpResponseError("Too many requests."), 429)
     error.response = SimpleNamespace(headers={"Retry-After": given} if given else {})  # type: ignore[assignment]
-    assert fail(error).details == details
+    assert translate(error).details == details
 
 
 def test_a_sign_in_that_is_refused_stays_refused() -> None:
-    error = fail(with_status(ClientAuthenticationError("AADSTS7000222: expired."), 401))
+    error = translate(with_status(ClientAuthenticationError("AADSTS7000222: expired."), 401))
     assert (type(error), error.message) == (AuthError, "job x: AADSTS7000222: expired.")
 
 
 def test_no_signature_and_no_order_to_the_terminal_is_told() -> None:
     error = with_status(HttpResponseError("No \x1b[2Jaccess: https://s/c?sv=1&sig=SECRET&se=2\nmore"), 403)
     assert first_line(error) == "No access: https://s/c?sv=1&sig=…&se=2"
-    assert status_of(fail(error)) == 403  # type: ignore[arg-type]
+    assert status_of(translate(error)) == 403  # type: ignore[arg-type]
 
 
 HOSTILE = "\x1b]0;x\x07\u202epump\x9b2J"
@@ -127,8 +126,8 @@ def test_states_are_plain_text() -> None:
         display_name=HOSTILE,
         studio_url=HOSTILE,
     )
-    client = SimpleNamespace(jobs=SimpleNamespace(get=lambda _: job, list=lambda **_: [step]))
-    state = status.read_state(SimpleNamespace(client=client), "job-1")  # type: ignore[arg-type]
+    fake = SimpleNamespace(jobs=SimpleNamespace(get=lambda _: job, list=lambda **_: [step]))
+    state = jobs.read_state(SimpleNamespace(client=fake), "job-1")  # type: ignore[arg-type]
     assert (state.status, state.experiment, state.display_name, state.studio_url) == ("pump",) * 4
     assert (state.tags, state.outputs) == ({"pump": "pump"}, {"pump": "pump", "none": None})
     assert state.steps[0].name == "pump"
@@ -154,9 +153,9 @@ def read_history(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> JobState:
 
     monkeypatch.setattr(jobs, "_open", lambda *_: Client())
     place = SimpleNamespace(discovery_url="https://d", id="/w")
-    client = SimpleNamespace(workspaces=SimpleNamespace(get=lambda _: place))
+    fake = SimpleNamespace(workspaces=SimpleNamespace(get=lambda _: place))
     credential = SimpleNamespace(get_token=lambda *_: None)
-    here: Any = SimpleNamespace(client=client, azure=AzureParams("s", "g", "w"), credential=credential)
+    here: Any = SimpleNamespace(client=fake, azure=AzureParams("s", "g", "w"), credential=credential)
     return jobs.add_history(here, [JobState("job-1", "Failed")])[0]
 
 
@@ -180,5 +179,76 @@ def test_the_services_own_words_are_plain(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_history_of_another_form_is_a_refusal_and_no_bug(
     answers: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RemoteError, match="run history: an answer that is none of its own"):
+    with pytest.raises(RemoteError, match="unexpected response from the run history service"):
         read_history(monkeypatch, *answers)
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def read(self) -> float:
+        return self.now
+
+
+def fail_first(times: int) -> Callable[[], str]:
+    left = iter(range(times))
+
+    def call() -> str:
+        if next(left, None) is not None:
+            raise TryAgain("busy")
+        return "done"
+
+    return call
+
+
+def test_errors_that_pass_are_waited_out_and_told_once() -> None:
+    clock, warnings = FakeClock(), list[str]()
+    assert retry(fail_first(7), warn=warnings.append, sleep=clock.sleep, clock=clock.read) == "done"
+    assert clock.pauses == [1, 2, 4, 8, 16, 30, 30]
+    assert warnings == ["busy; retrying"]
+
+
+def test_a_quarter_of_an_hour_of_errors_is_enough() -> None:
+    clock = FakeClock()
+    with pytest.raises(TryAgain, match="busy"):
+        retry(fail_first(1000), warn=lambda _: None, sleep=clock.sleep, clock=clock.read)
+    assert PATIENCE_SECONDS - 31 < clock.now <= PATIENCE_SECONDS
+
+
+def test_other_errors_are_not_waited_out() -> None:
+    def reject() -> None:
+        raise RemoteError("not found")
+
+    clock = FakeClock()
+    with pytest.raises(RemoteError):
+        retry(reject, warn=lambda _: None, sleep=clock.sleep, clock=clock.read)
+    assert clock.pauses == []
+
+
+def test_retry_after_is_waited_for() -> None:
+    left = iter([TryAgain("busy", retry_after_seconds=40.0), TryAgain("busy")])
+
+    def call() -> str:
+        for error in left:
+            raise error
+        return "done"
+
+    clock = FakeClock()
+    assert retry(call, warn=lambda _: None, sleep=clock.sleep, clock=clock.read) == "done"
+    assert clock.pauses == [40, 2]
+
+
+def test_retry_after_beyond_the_patience_fails_at_once() -> None:
+    def call() -> None:
+        raise TryAgain("busy", retry_after_seconds=7200.0)
+
+    clock = FakeClock()
+    with pytest.raises(TryAgain):
+        retry(call, warn=lambda _: None, sleep=clock.sleep, clock=clock.read)
+    assert clock.pauses == []

@@ -1,4 +1,4 @@
-"""Jobs that are watched, listed, read and ended by another process than the one that sent them."""
+"""``pdm jobs`` as a separate process, on jobs that other processes have submitted."""
 
 from __future__ import annotations
 
@@ -142,14 +142,14 @@ def test_a_job_is_ended_and_its_end_waited_for(
     assert outcome.code == 0, outcome.stderr
     assert outcome.json == {"schema": "pdm.cancel/1", "name": job, "status": "Canceled"}
     again = pdm("jobs", "cancel", job, "--wait")
-    assert (again.code, again.stdout) == (0, f"{job}: was Canceled already\n")
+    assert (again.code, again.stdout) == (0, f"{job}: Canceled already\n")
 
 
 def test_a_job_that_finishes_before_it_is_ended_is_no_error(pdm: Pdm, emulator: Emulator) -> None:
     job = put_job(emulator, {}, status="Running")
-    refusal = emulator.faults.add(method="POST", path=f"/jobs/{job}/cancel", status=400, delay=2)
+    rejection = emulator.faults.add(method="POST", path=f"/jobs/{job}/cancel", status=400, delay=2)
     ending = pdm.start("jobs", "cancel", job)
-    until(lambda: refusal.times == 0)
+    until(lambda: rejection.times == 0)
     emulator.jobs[job].end("Completed")
     outcome = pdm.end(ending)
     assert (outcome.code, outcome.stdout) == (0, f"{job}: Completed\n"), outcome.stderr
@@ -184,7 +184,7 @@ def test_a_signal_ends_the_following_and_not_the_job(
     following.send_signal(number)
     outcome = pdm.end(following)
     assert outcome.code == code
-    assert f"warning: detached: {job} goes on; pdm fetch-results {job} --out FOLDER --wait" in outcome.stderr
+    assert f"warning: detached: {job} continues; pdm fetch-results {job} --out FOLDER --wait" in outcome.stderr
     assert not emulator.jobs[job].is_cancelled
     emulator.jobs[job].end("Completed")
 
@@ -207,9 +207,14 @@ def test_a_secret_that_is_not_good_any_more_ends_the_waiting(pdm: Pdm, emulator:
     job = put_job(emulator, {}, status="Running", log=b"one\n")
     following = pdm.start("jobs", "logs", job, "--follow")
     assert pdm.read_line(following) == "one\n"
-    refusal = json.dumps({"error": "invalid_client", "error_description": "AADSTS7000222: The secret has expired."})
+    error = json.dumps({"error": "invalid_client", "error_description": "AADSTS7000222: The secret has expired."})
     emulator.faults.add(
-        method="POST", host="login", status=401, body=refusal, headers={"Content-Type": "application/json"}, times=1000
+        method="POST",
+        host="login",
+        status=401,
+        body=error,
+        headers={"Content-Type": "application/json"},
+        times=1000,
     )
     outcome = pdm.end(following)
     assert outcome.code == 6, outcome.stderr
@@ -237,7 +242,7 @@ def test_the_time_to_wait_is_kept_whatever_azure_does(
     until(lambda: trouble.times < still)
     start = time.monotonic()
     outcome = pdm.end(waiting)
-    # A request under way is given five seconds at least; the rest is what a busy machine takes.
+    # A running request gets at least five seconds; the rest is for a busy machine.
     assert time.monotonic() - start < 3 + 5 + 4
     assert outcome.code == 9, outcome.stderr
     assert f"pdm fetch-results {job}" in outcome.hint
