@@ -171,8 +171,8 @@ def require_names(azure: AzureParams) -> None:
     if missing:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise ConfigError(
-            f"[azure]: {', '.join(missing)} not set",
-            hint=f"set in section [azure] of pdm-cli.toml, in the environment, or with {options}",
+            f"Azure ML: {', '.join(missing)} not set",
+            hint=f"section [azure] of pdm-cli.toml, the environment, or {options}",
         )
 
 

@@ -15,7 +15,7 @@ NAME = "pdm-cli"
 # The numeric libraries, and those of the command line and reports; the Azure packages are not needed in a job.
 _LIBRARIES = (
     *RECORDED_LIBRARIES,
-    *("annotated-types", "jinja2", "matplotlib", "platformdirs"),
+    *("annotated-types", "filelock", "jinja2", "matplotlib", "platformdirs"),
     *("pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
     # With these a job logs its training to the workspace.
     *("mlflow", "mlflow-skinny", "azureml-mlflow"),

@@ -145,7 +145,7 @@ def test_an_empty_folder_is_not_uploaded(pdm: Pdm, tmp_path: Path) -> None:
 def test_a_workspace_that_is_not_named_is_asked_for(pdm: Pdm, fleet: Path) -> None:
     outcome = pdm("submit", "--workspace", "w", "preprocess", "--data", fleet)
     assert outcome.code == 3
-    assert outcome.stderr.splitlines()[0] == "error: [azure]: subscription_id, resource_group not set"
+    assert outcome.stderr.splitlines()[0] == "error: Azure ML: subscription_id, resource_group not set"
 
 
 def test_names_of_azures_own_tools_are_understood(pdm: Pdm, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
