@@ -188,7 +188,9 @@ def read_step(path: Path) -> int:
     """
     step = read_metadata(path).get("step_us", "")
     if not step.isdecimal() or int(step) < 1:
-        raise SchemaError(f"{path.name}: not a prepared table: {path}", hint="pdm preprocess makes prepared tables")
+        raise SchemaError(
+            f"{path.name}: not a prepared table: {path}", hint="run pdm preprocess to create prepared tables"
+        )
     return int(step)
 
 

@@ -118,11 +118,12 @@ def _count_machines(path: Path) -> int:
     groups = (parquet.read_row_group(path, group, [MACHINE]) for group in range(parquet.count_row_groups(path)))
     machines = Counter(machine for group in groups for machine in group[MACHINE].unique().tolist())
     if not machines:
-        raise NotEnoughData(f"{path.name}: no rows", hint="pdm preprocess makes prepared tables")
+        raise NotEnoughData(f"{path.name}: no rows", hint="run pdm preprocess to create prepared tables")
     machine, count = machines.most_common(1)[0]
     if count > 1:
         raise DataError(
-            f"{path.name}: machine {machine} stands in {count} row groups", hint="pdm preprocess makes prepared tables"
+            f"{path.name}: machine {machine} stands in {count} row groups",
+            hint="run pdm preprocess to create prepared tables",
         )
     return len(machines)
 

@@ -136,8 +136,8 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
     """Check and write the event tables and machine attributes that are there."""
     from pdm_cli.io.parquet import write_frame
     from pdm_cli.io.raw import read_events, read_machines
+    from pdm_cli.preparation.label_check import count_labels
     from pdm_cli.preparation.quality import check_events, check_machines
-    from pdm_cli.preparation.spelling import count_kinds
     from pdm_cli.schema import EVENT_TABLES, FAILURES, MACHINES
 
     folder, settings = task.inputs["data"], task.settings
@@ -151,7 +151,7 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
         write_frame(task.out / table.file, kept)
         written.rows[table.name] = len(kept)
         if table is FAILURES:
-            written.components = count_kinds(kept["failure"])
+            written.components = count_labels(kept["failure"])
     machines = read_machines(folder, settings.columns)
     if machines is not None:
         write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
@@ -160,9 +160,9 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
 
 def _warn_of_lookalikes(components: dict[str, int], progress: Progress) -> None:
     """Tell components that may be one and the same: nobody else would, and each would be learned by itself."""
-    from pdm_cli.preparation.spelling import find_lookalikes
+    from pdm_cli.preparation.label_check import find_similar_labels
 
-    found = find_lookalikes(components)
+    found = find_similar_labels(components)
     for rare, common in found[:_MOST_LOOKALIKES]:
         progress.warn(
             f"failures.parquet: {rare!r} ({show_count(components[rare], 'failure')}) and {common!r} "
@@ -180,7 +180,7 @@ def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
     for side in ("before", "after"):
         finding = Finding(**quality["findings"][f"failures_{side}_telemetry"])
         if finding.count:
-            told = finding.told(f"of {total:,} failures {side} the machine's telemetry")
+            told = finding.summarize(f"of {total:,} failures {side} the machine's telemetry")
             progress.warn(
                 f"failures.parquet: {told}: nothing can be learned from them; is the telemetry whole, and do both "
                 "go by the same clock?"
@@ -244,7 +244,9 @@ def _refuse(findings: dict[str, Finding], settings: Settings) -> None:
         ),
     ):
         if findings[name].count and policy == "refuse":
-            raise DataError(f"telemetry.parquet: {findings[name].told(what)}", hint=hint, **findings[name].as_dict())
+            raise DataError(
+                f"telemetry.parquet: {findings[name].summarize(what)}", hint=hint, **findings[name].as_dict()
+            )
 
 
 def _refuse_unknown(
@@ -257,7 +259,7 @@ def _refuse_unknown(
     unknown, is_known = findings["events_without_telemetry"], events[MACHINE].isin(spans.index)
     if is_known.all():
         return
-    told = unknown.told("events of machines that have no telemetry")
+    told = unknown.summarize("events of machines that have no telemetry")
     if not is_known.any():
         here, there = (name_some([*map(str, names)]) for names in (events[MACHINE].unique(), spans.index))
         told = f"none of its machines has telemetry: here {here}, in the telemetry {there}"

@@ -1,1 +1,1 @@
-"""Raw tables to clean ones on a regular grid, and what was found in them."""
+"""Preparation of raw tables: cleaning, a regular time grid, and data-quality findings."""

@@ -1,4 +1,4 @@
-"""Telemetry made sound: duplicates, impossible readings, and a regular time grid, each change counted."""
+"""Cleaning of telemetry: duplicates, impossible readings, and a regular time grid, each change counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pdm_cli.schema import LARGEST_READING, MACHINE, TIME
 from pdm_cli.settings.model import PreprocessParams
 from pdm_cli.timestamps import US_PER_HOUR
 
-_PREPARED_BY = "pdm preprocess makes prepared tables"
+_PREPARE_HINT = "run pdm preprocess to create prepared tables"
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -24,7 +24,7 @@ def clean_telemetry(
 ) -> pd.DataFrame:
     """Clean telemetry of whole machines and put it on the grid of multiples of the step, plus the phase.
 
-    A reading moves to the grid stamp at or after its own, never before it: what stands at t was known at t. Several
+    A reading moves to the grid time at or after its own, never before, so that a row at t was known at t. Several
     readings in one step become their mean. Nothing is interpolated.
 
     Parameters
@@ -32,21 +32,21 @@ def clean_telemetry(
     frame : DataFrame
         ``machineID``, ``datetime`` (UTC, us) and float sensors, sorted by machine, then time.
     findings : dict of Finding
-        Counts of :data:`pdm_cli.preparation.quality.TELEMETRY_FINDINGS`; added to.
+        Counts of :data:`pdm_cli.preparation.quality.TELEMETRY_FINDINGS`; updated.
     step_us : int
         Time between readings in microseconds.
     phase_us : int
-        Where in the step the grid stands, in microseconds.
+        Offset of the grid, in microseconds.
     params : PreprocessParams
-        Policies. With ``refuse``, the first of the duplicates is kept here; the caller refuses by the count.
+        Policies. With ``refuse``, the first of the duplicates is kept here; the caller fails by the count.
 
     Returns
     -------
     DataFrame
-        The same columns; each machine's stamps are distinct, ascending and on the grid. Gaps up to the limit are
-        rows of missing readings, longer ones have no rows.
+        The same columns; each machine's times are distinct, ascending and on the grid. Gaps up to the limit are rows of
+        missing readings, longer ones have no rows.
     """
-    # Impossible readings first, so that no mean takes them in.
+    # Impossible readings first, so that means exclude them.
     frame = _blank_impossible(frame, findings, params.ranges)
     frame = _drop_duplicates(frame, findings["duplicates"], params.on_duplicate)
     frame = _snap(frame, findings["off_grid"], step_us, phase_us)
@@ -57,16 +57,16 @@ def clean_telemetry(
 
 
 def same_machine_as_above(frame: pd.DataFrame) -> BoolArray:
-    """Return for each row whether the row above is of the same machine."""
+    """Return which rows are of the same machine as the row above."""
     machines = frame[MACHINE].to_numpy()
     same = np.zeros(len(frame), bool)
     same[1:] = machines[1:] == machines[:-1]
     return same
 
 
-def to_microseconds(stamps: pd.Series) -> IntArray:
-    """Return stamps as whole microseconds since 1970."""
-    return stamps.to_numpy().astype("datetime64[us]").astype(np.int64)
+def to_microseconds(times: pd.Series) -> IntArray:
+    """Return times as whole microseconds since 1970."""
+    return times.to_numpy().astype("datetime64[us]").astype(np.int64)
 
 
 def sensors_of(frame: pd.DataFrame) -> list[str]:
@@ -75,59 +75,59 @@ def sensors_of(frame: pd.DataFrame) -> list[str]:
 
 
 def check_prepared(telemetry: pd.DataFrame, step_us: int) -> None:
-    """Refuse telemetry of whole machines that is not as :func:`clean_telemetry` leaves it.
+    """Check that telemetry of whole machines has the form of the output of :func:`clean_telemetry`.
 
     Parameters
     ----------
     telemetry : DataFrame
         ``machineID``, ``datetime`` and sensors.
     step_us : int
-        Step in microseconds that it is said to have.
+        Its step in microseconds.
 
     Raises
     ------
     SchemaError
-        If there is no sensor, or a sensor is not of floats, or the stamps are not such in UTC without a zone.
+        If there is no sensor, a sensor is not of type float64, or the times are not datetime64 without a time zone.
     DataError
-        If a machine or stamp is missing, or the rows are not sorted by machine, the stamps of a machine rising by
-        whole steps.
+        If a machine or time is missing, or the rows are not sorted by machine with times that increase by whole steps.
     """
     _check_types(telemetry)
     is_missing = (telemetry[MACHINE].isna() | telemetry[TIME].isna()).to_numpy()
-    same, stamps = same_machine_as_above(telemetry), to_microseconds(telemetry[TIME])
-    apart = np.diff(stamps, prepend=stamps[:1])
-    is_crooked = same & ((apart < 1) | (apart % step_us != 0))
+    same, times = same_machine_as_above(telemetry), to_microseconds(telemetry[TIME])
+    apart = np.diff(times, prepend=times[:1])
+    is_off_grid = same & ((apart < 1) | (apart % step_us != 0))
     is_repeated = ~same & telemetry[MACHINE].duplicated().to_numpy()
-    for is_wrong, what in (
-        (is_missing, "machine or stamp is missing"),
-        (is_crooked, f"does not rise by whole steps of {step_us / US_PER_HOUR:g} h"),
-        (is_repeated, "rows of the machine do not stand together"),
+    for is_wrong, problem in (
+        (is_missing, "machine or time is missing"),
+        (is_off_grid, f"not a whole number of steps of {step_us / US_PER_HOUR:g} h after the previous row"),
+        (is_repeated, "rows of the machine are not contiguous"),
     ):
         if is_wrong.any():
             first = int(is_wrong.argmax())
-            machine, stamp = telemetry[MACHINE].iloc[first], telemetry[TIME].iloc[first]
-            raise DataError(f"telemetry.parquet: machine {machine}, {str(stamp)[:16]}: {what}", hint=_PREPARED_BY)
+            machine, time = telemetry[MACHINE].iloc[first], telemetry[TIME].iloc[first]
+            raise DataError(f"telemetry.parquet: machine {machine}, {str(time)[:16]}: {problem}", hint=_PREPARE_HINT)
 
 
 def _check_types(telemetry: pd.DataFrame) -> None:
     if telemetry[TIME].dtype.kind != "M" or isinstance(telemetry[TIME].dtype, pd.DatetimeTZDtype):
         raise SchemaError(
-            f"telemetry.parquet: column {TIME} is {telemetry[TIME].dtype}, wanted stamps in UTC without a zone",
-            hint=_PREPARED_BY,
+            f"telemetry.parquet: column {TIME} is {telemetry[TIME].dtype}; "
+            "expected datetime64 in UTC without a time zone",
+            hint=_PREPARE_HINT,
         )
     if not sensors_of(telemetry):
-        raise SchemaError("telemetry.parquet: no sensor: no column beside machine and time", hint=_PREPARED_BY)
+        raise SchemaError("telemetry.parquet: no sensor columns", hint=_PREPARE_HINT)
     for sensor in sensors_of(telemetry):
         if telemetry[sensor].dtype != np.float64:
             raise SchemaError(
-                f"telemetry.parquet: column {sensor} is {telemetry[sensor].dtype}, wanted float64", hint=_PREPARED_BY
+                f"telemetry.parquet: column {sensor} is {telemetry[sensor].dtype}; expected float64", hint=_PREPARE_HINT
             )
 
 
 def _drop_duplicates(frame: pd.DataFrame, finding: Finding, policy: str) -> pd.DataFrame:
-    stamps = to_microseconds(frame[TIME])
+    times = to_microseconds(frame[TIME])
     repeated = same_machine_as_above(frame)
-    repeated[1:] &= stamps[1:] == stamps[:-1]
+    repeated[1:] &= times[1:] == times[:-1]
     if not repeated.any():
         return frame
     finding.add(int(repeated.sum()), frame.loc[repeated, [MACHINE, TIME]])
@@ -135,7 +135,7 @@ def _drop_duplicates(frame: pd.DataFrame, finding: Finding, policy: str) -> pd.D
 
 
 def _merge(frame: pd.DataFrame, is_first: BoolArray) -> pd.DataFrame:
-    """Join each row that is no first one into the first above it: the mean of the readings that are there."""
+    """Merge each row with ``is_first`` false into the first row above it: the mean of the existing readings."""
     starts = np.flatnonzero(is_first)
     values = frame[sensors_of(frame)].to_numpy()
     there = ~np.isnan(values)
@@ -164,18 +164,18 @@ def _blank_impossible(
     return frame.assign(**blanked) if blanked else frame
 
 
-def _readings(frame: pd.DataFrame, sensor: str, wanted: BoolArray) -> pd.DataFrame:
-    rows = frame.loc[wanted, [MACHINE, TIME, sensor]].head(FIRST_ROWS)
+def _readings(frame: pd.DataFrame, sensor: str, chosen: BoolArray) -> pd.DataFrame:
+    rows = frame.loc[chosen, [MACHINE, TIME, sensor]].head(FIRST_ROWS)
     return rows.rename(columns={sensor: "value"}).assign(sensor=sensor)
 
 
 def _snap(frame: pd.DataFrame, finding: Finding, step_us: int, phase_us: int) -> pd.DataFrame:
-    stamps = to_microseconds(frame[TIME]) - phase_us
-    is_off = stamps % step_us != 0
+    times = to_microseconds(frame[TIME]) - phase_us
+    is_off = times % step_us != 0
     if not is_off.any():
         return frame
     finding.add(int(is_off.sum()), frame.loc[is_off, [MACHINE, TIME]])
-    cells = -(-stamps // step_us)
+    cells = -(-times // step_us)
     is_first = ~same_machine_as_above(frame)
     is_first[1:] |= cells[1:] != cells[:-1]
     snapped = frame.assign(**{TIME: (cells * step_us + phase_us).astype("datetime64[us]")})
@@ -192,16 +192,16 @@ def _find_missing(frame: pd.DataFrame, finding: Finding) -> None:
 
 def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, params: PreprocessParams) -> None:
     same = same_machine_as_above(frame)
-    stamps = to_microseconds(frame[TIME])
-    # A gap that splits the series ends a span: nobody knows what the sensor did meanwhile.
-    same[1:] &= np.diff(stamps) - step_us <= params.max_gap_hours * US_PER_HOUR
+    times = to_microseconds(frame[TIME])
+    # A gap that splits the series ends a span, as the values in between are unknown.
+    same[1:] &= np.diff(times) - step_us <= params.max_gap_hours * US_PER_HOUR
     for sensor in sensors_of(frame):
         values = frame[sensor].to_numpy()
         repeats = same.copy()
         repeats[1:] &= values[1:] == values[:-1]
         starts = np.flatnonzero(~repeats)
         last = np.append(starts[1:], len(frame)) - 1
-        hours = (stamps[last] - stamps[starts] + step_us) / US_PER_HOUR
+        hours = (times[last] - times[starts] + step_us) / US_PER_HOUR
         frozen = (hours >= params.frozen_hours) & (last > starts)
         if frozen.any():
             rows = frame.loc[starts[frozen], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[frozen])
@@ -209,15 +209,15 @@ def _find_frozen(frame: pd.DataFrame, finding: Finding, step_us: int, params: Pr
 
 
 def _find_dead(frame: pd.DataFrame, finding: Finding, least_hours: float) -> None:
-    """Find sensors whose last reading lies long before the machine's last row, or that have none at all."""
-    stamps, rows = to_microseconds(frame[TIME]), np.arange(len(frame))
+    """Find sensors whose last reading is long before the machine's last row, or that have none at all."""
+    times, rows = to_microseconds(frame[TIME]), np.arange(len(frame))
     starts = np.flatnonzero(~same_machine_as_above(frame))
     ends = np.append(starts[1:], len(frame)) - 1
     for sensor in sensors_of(frame):
         last = np.maximum.reduceat(np.where(np.isnan(frame[sensor].to_numpy()), -1, rows), starts)
-        # Of none at all the machine's first row is told.
+        # Without any reading, report the first row of the machine.
         last = np.maximum(last, starts)
-        hours = (stamps[ends] - stamps[last]) / US_PER_HOUR
+        hours = (times[ends] - times[last]) / US_PER_HOUR
         dead = hours >= least_hours
         if dead.any():
             found = frame.loc[last[dead], [MACHINE, TIME]].assign(sensor=sensor, hours=hours[dead])
@@ -225,26 +225,26 @@ def _find_dead(frame: pd.DataFrame, finding: Finding, least_hours: float) -> Non
 
 
 def _fill_gaps(frame: pd.DataFrame, findings: dict[str, Finding], step_us: int, max_gap_hours: float) -> pd.DataFrame:
-    stamps = to_microseconds(frame[TIME])
+    times = to_microseconds(frame[TIME])
     missing = np.zeros(len(frame), np.int64)
-    missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(stamps) // step_us - 1, 0)
+    missing[1:] = np.where(same_machine_as_above(frame)[1:], np.diff(times) // step_us - 1, 0)
     is_long = missing * step_us > max_gap_hours * US_PER_HOUR
-    for name, wanted in (("gaps", (missing > 0) & ~is_long), ("long_gaps", is_long)):
-        if wanted.any():
-            until = frame.loc[wanted, [MACHINE, TIME]].rename(columns={TIME: "until"})
-            findings[name].add(int(wanted.sum()), until.assign(hours=missing[wanted] * step_us / US_PER_HOUR))
+    for name, is_gap in (("gaps", (missing > 0) & ~is_long), ("long_gaps", is_long)):
+        if is_gap.any():
+            until = frame.loc[is_gap, [MACHINE, TIME]].rename(columns={TIME: "until"})
+            findings[name].add(int(is_gap.sum()), until.assign(hours=missing[is_gap] * step_us / US_PER_HOUR))
     added = np.where(is_long, 0, missing)
     if not added.any():
         return frame
-    return _with_empty_rows(frame, stamps, added, step_us)
+    return _with_empty_rows(frame, times, added, step_us)
 
 
-def _with_empty_rows(frame: pd.DataFrame, stamps: IntArray, added: IntArray, step_us: int) -> pd.DataFrame:
-    """Put ``added[i]`` rows of missing readings above row i."""
+def _with_empty_rows(frame: pd.DataFrame, times: IntArray, added: IntArray, step_us: int) -> pd.DataFrame:
+    """Insert ``added[i]`` rows of missing readings above row i."""
     source = np.repeat(np.arange(len(frame)), added + 1)
     last = np.cumsum(added + 1) - 1
     back = last[source] - np.arange(len(source))
     filled = frame.iloc[source].reset_index(drop=True)
-    filled[TIME] = (stamps[source] - back * step_us).astype("datetime64[us]")
+    filled[TIME] = (times[source] - back * step_us).astype("datetime64[us]")
     filled.loc[back > 0, sensors_of(frame)] = np.nan
     return filled

@@ -1,9 +1,8 @@
-"""Fleets of machines whose failures announce themselves, drawn from a seed.
+"""Simulated fleets of machines with predictable failures, drawn from a seed.
 
-The tables have the raw form of real data. What leads to a failure: the component's sensor steps away from its level
-48 h before, its own error follows about a day before, and the failure falls on a planned visit, at which the
-component is replaced. What misleads: equal steps without a failure, and errors that mean nothing. An answer key
-tells which is which.
+The tables have the form of real raw data. Before a failure, the component's sensor shifts from its level 48 h ahead,
+its own error follows about a day ahead, and the failure falls on a planned visit, at which the component is replaced.
+Decoys are equal shifts without a failure, and meaningless errors. The ground truth records which is which.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-FIRST_STAMP = np.datetime64("2015-01-01T06:00", "us")
+FIRST_TIME = np.datetime64("2015-01-01T06:00", "us")
 
 SHIFT_HOURS = 48
 """Hours between the step of the sensor and the failure; the reading at the failure itself is still shifted."""
@@ -23,19 +22,19 @@ DECOYS_PER_SENSOR_YEAR = 5.0
 
 VISIT_INTERVAL_HOURS = 15 * 24
 HISTORY_VISITS = 14
-"""Places of the visit grid before the telemetry: 14 x 15 days, about half a year before."""
+"""Points of the visit grid before the telemetry: 14 x 15 days, about half a year."""
 VISIT_HELD_SHARE = 0.9
 HISTORY_VISIT_HELD_SHARE = 0.17
 SECOND_COMPONENT_SHARE = 0.3
 
-SOUND_SHARE = 0.02
+NEVER_FAILING_SHARE = 0.02
 """Share of the machines that never fail."""
 OLDEST_YEARS = 20
 
 ANNOUNCED_SHARE = 0.97
-"""Share of the failures that their own errors precede."""
+"""Share of the failures that are preceded by their own errors."""
 ERROR_LEAD_HOURS = (24, 30)
-"""Least and greatest hours between a failure and its own errors; the least is by far the commonest."""
+"""Shortest and longest hours between a failure and its own errors; the shortest is by far the most common."""
 LEAST_ERROR_LEAD_SHARE = 0.95
 
 _HOURS_PER_YEAR = 365.0 * 24.0
@@ -45,8 +44,8 @@ _HOURS_PER_YEAR = 365.0 * 24.0
 class Component:
     """A component, the sensor that shows its state and the errors it raises before it fails.
 
-    ``level``, ``noise`` (standard deviation) and ``step`` are in the unit of the sensor; ``failure_chance`` is the
-    mean probability of a failure at one place of the visit grid, in [0, 1].
+    ``level``, ``noise`` (standard deviation) and ``step`` are in the unit of the sensor; ``failure_chance`` is the mean
+    probability of a failure per visit of the grid, in [0, 1].
     """
 
     name: str
@@ -66,10 +65,10 @@ COMPONENTS = (
 )
 
 ERRORS_PER_YEAR = {"error1": 8.0, "error2": 7.0, "error3": 6.0, "error4": 6.0, "error5": 2.0}
-"""Errors of each kind per machine-year that announce nothing."""
+"""Errors of each type per machine-year that precede no failure."""
 
 MODELS = {"model1": (0.15, 1.4), "model2": (0.15, 1.3), "model3": (0.35, 0.8), "model4": (0.35, 0.9)}
-"""Model: its share of the fleet, and how often it fails beside the mean of the fleet."""
+"""Model: its share of the fleet, and its failure rate relative to the mean of the fleet."""
 
 SENSORS = tuple(component.sensor for component in COMPONENTS)
 # Sorted, so that rows of one hour stay in the order of their labels when sorted by code.
@@ -79,7 +78,7 @@ _ERROR_LABELS = np.array(sorted(ERRORS_PER_YEAR))
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The five raw tables of a fleet and their answer key, each sorted by machineID, then datetime.
+    """The five raw tables of a fleet and their ground truth, each sorted by machineID, then datetime.
 
     Attributes
     ----------
@@ -87,16 +86,16 @@ class Fleet:
         ``datetime`` (datetime64[us], hourly, no gaps), ``machineID`` (int32), ``volt``, ``rotate``, ``pressure``,
         ``vibration`` (float64).
     errors : pandas.DataFrame
-        ``datetime``, ``machineID``, ``errorID`` (error1 .. error5); no row twice.
+        ``datetime``, ``machineID``, ``errorID`` (error1 .. error5); no duplicates.
     maint : pandas.DataFrame
-        ``datetime``, ``machineID``, ``comp`` (comp1 .. comp4), the replacements; reaches back before the telemetry.
+        ``datetime``, ``machineID``, ``comp`` (comp1 .. comp4), the replacements; starts before the telemetry.
     failures : pandas.DataFrame
         ``datetime``, ``machineID``, ``failure`` (comp1 .. comp4); every row is in ``maint`` too.
     machines : pandas.DataFrame
-        ``machineID``, ``model`` (model1 .. model4), ``age`` (int32, years, 0 .. 20); one row a machine.
+        ``machineID``, ``model`` (model1 .. model4), ``age`` (int32, years, 0 .. 20); one row per machine.
     truth : pandas.DataFrame
-        One row a shift of a sensor, columns as in `pdm_cli.schema.TRUTH`; also of failures that come after the last
-        reading, up to two days, which are not in ``failures`` yet.
+        One row per shift of a sensor, columns as in `pdm_cli.schema.TRUTH`; includes failures up to two days after the
+        last reading, which are not in ``failures`` yet.
     """
 
     telemetry: pd.DataFrame
@@ -109,7 +108,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """What was drawn for one machine; events are rows of (hour, code), and shifts of (first hour, code, is real)."""
+    """One simulated machine; events are rows of (hour, code), and shifts of (first hour, code, is real)."""
 
     model: str
     age_years: int
@@ -121,26 +120,26 @@ class _Machine:
 
 
 def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
-    """Simulate a fleet; the same arguments give the same tables exactly.
+    """Simulate a fleet; the same arguments give exactly the same tables.
 
     Parameters
     ----------
     machines : int
         Number of machines, at least 1; they are numbered from 1.
     days : int
-        Length of the telemetry, at least 1: ``days * 24 + 1`` hourly rows a machine from 2015-01-01 06:00.
+        Length of the telemetry, at least 1: ``days * 24 + 1`` hourly rows per machine from 2015-01-01 06:00.
     seed : int
-        Start of the random streams, at least 0. A machine of a seed is the same in a fleet of any size.
+        Seed, at least 0. A machine of a seed is the same in a fleet of any size.
 
     Returns
     -------
     Fleet
-        All machines in memory, about 44 bytes a telemetry row; for large fleets stream `simulate_machines`.
+        All machines in memory, about 44 bytes per telemetry row; for large fleets stream `simulate_machines`.
 
     Raises
     ------
     ValueError
-        If an argument is below its least value.
+        If an argument is below its minimum.
 
     Examples
     --------
@@ -153,7 +152,7 @@ def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
 
 
 def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int) -> Fleet:
-    """Simulate some machines of a fleet; none depends on any other.
+    """Simulate some machines of a fleet, as in :func:`simulate_fleet`; machines are independent of each other.
 
     Parameters
     ----------
@@ -164,15 +163,10 @@ def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int) -> Fl
     seed : int
         Seed of the fleet, at least 0.
 
-    Returns
-    -------
-    Fleet
-        The rows of these machines in the tables of `simulate_fleet`.
-
     Raises
     ------
     ValueError
-        If an argument is below its least value.
+        If an argument is below its minimum.
     """
     _check_at_least(1, machine_id=min(machine_ids), days=days)
     _check_at_least(0, seed=seed)
@@ -181,7 +175,7 @@ def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int) -> Fl
     ids = np.array(machine_ids, dtype=np.int32)
     hours = np.arange(last_hour + 1)
     readings = np.concatenate([machine.readings for machine in drawn], axis=1)
-    telemetry = _stamped(np.repeat(ids, hours.size), np.tile(hours, ids.size))
+    telemetry = _with_times(np.repeat(ids, hours.size), np.tile(hours, ids.size))
     attributes = {
         "machineID": ids,
         "model": pd.array([machine.model for machine in drawn], dtype="str"),
@@ -201,7 +195,7 @@ def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int) -> Fl
 
 
 def _draw(rng: np.random.Generator, last_hour: int) -> _Machine:
-    """Draw everything about one machine."""
+    """Draw one machine."""
     model, age_years = _draw_machine(rng)
     visit_hours = _draw_visit_grid(rng, last_hour)
     fails = _draw_failures(rng, visit_hours, model, age_years)
@@ -226,9 +220,9 @@ def _draw_machine(rng: np.random.Generator) -> tuple[str, int]:
 
 
 def _draw_visit_grid(rng: np.random.Generator, last_hour: int) -> NDArray[np.int64]:
-    """Return the hours at which a visit is planned, from the start of the telemetry (negative before it).
+    """Return the hours of planned visits, from the start of the telemetry (negative before it).
 
-    The grid runs on past the last hour: a machine about to fail when the telemetry ends already shows it.
+    The grid continues past the last hour, because a machine about to fail when the telemetry ends already shows it.
     """
     phase = 24 * int(rng.integers(VISIT_INTERVAL_HOURS // 24))
     first = phase - HISTORY_VISITS * VISIT_INTERVAL_HOURS
@@ -238,22 +232,22 @@ def _draw_visit_grid(rng: np.random.Generator, last_hour: int) -> NDArray[np.int
 def _draw_failures(
     rng: np.random.Generator, visit_hours: NDArray[np.int64], model: str, age_years: int
 ) -> NDArray[np.bool_]:
-    """Return whether a component fails at a place of the visit grid, shape (visits, components)."""
-    is_sound = rng.random() < SOUND_SHARE
-    # From 0.6 for a new machine to 1.4 for the oldest: 1 on average over the fleet.
+    """Return whether a component fails at a visit of the grid, shape (visits, components)."""
+    never_fails = rng.random() < NEVER_FAILING_SHARE
+    # 0.6 for a new machine to 1.4 for the oldest, 1 on average over the fleet.
     wear = MODELS[model][1] * (0.6 + 0.8 * age_years / OLDEST_YEARS)
     chances = wear * np.array([component.failure_chance for component in COMPONENTS])
     # Visit by visit, before any draw that depends on the length: longer telemetry only adds failures at the end.
     fails: NDArray[np.bool_] = rng.random((visit_hours.size, len(COMPONENTS))) < chances
-    # A failure earlier than this could not announce itself within the telemetry.
-    fails[(visit_hours < SHIFT_HOURS) | is_sound] = False
+    # An earlier failure could not show in the telemetry.
+    fails[(visit_hours < SHIFT_HOURS) | never_fails] = False
     return fails
 
 
 def _draw_replacements(
     rng: np.random.Generator, visit_hours: NDArray[np.int64], fails: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """Return whether a component is replaced at a place of the visit grid, shape (visits, components)."""
+    """Return whether a component is replaced at a visit of the grid, shape (visits, components)."""
     held_share = np.where(visit_hours < 0, HISTORY_VISIT_HELD_SHARE, VISIT_HELD_SHARE)
     is_held = rng.random(visit_hours.size) < held_share
     is_held[0] = True  # so that every machine has a history
@@ -267,7 +261,7 @@ def _draw_replacements(
 
 
 def _draw_errors(rng: np.random.Generator, failures: NDArray[np.int64], last_hour: int) -> NDArray[np.int64]:
-    """Return the errors as rows of (hour, code): those that precede failures and those that announce nothing."""
+    """Return the errors as rows of (hour, code): those that precede failures and meaningless ones."""
     codes = {label: code for code, label in enumerate(_ERROR_LABELS)}
     least, greatest = ERROR_LEAD_HOURS
     late = rng.integers(least + 1, greatest + 1, len(failures))
@@ -280,14 +274,14 @@ def _draw_errors(rng: np.random.Generator, failures: NDArray[np.int64], last_hou
     ]
     rates = np.array([ERRORS_PER_YEAR[label] for label in _ERROR_LABELS])
     background = np.repeat(np.arange(rates.size), rng.poisson(rates * (last_hour + 1) / _HOURS_PER_YEAR))
-    stamped = np.column_stack([rng.integers(last_hour + 1, size=background.size), background])
-    return np.concatenate([np.array(rows, dtype=np.int64).reshape(-1, 2), stamped])
+    timed = np.column_stack([rng.integers(last_hour + 1, size=background.size), background])
+    return np.concatenate([np.array(rows, dtype=np.int64).reshape(-1, 2), timed])
 
 
 def _draw_readings(
     rng: np.random.Generator, failures: NDArray[np.int64], last_hour: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return hourly readings, shape (sensors, ``last_hour + 1``), in the sensors' units, and the shifts in them."""
+    """Return hourly readings, shape (sensors, ``last_hour + 1``), in the sensors' units, and their shifts."""
     hours = last_hour + 1
     readings, shifts = [], []
     for code, component in enumerate(COMPONENTS):
@@ -303,7 +297,7 @@ def _draw_readings(
 
 
 def _count_shifts(starts: NDArray[np.int64], hours: int) -> NDArray[np.int64]:
-    """Return how many shifts are on at each hour, shape (hours,); overlapping shifts add up."""
+    """Return the number of active shifts at each hour, shape (hours,); overlapping shifts add up."""
     on = np.bincount(np.clip(starts, 0, hours), minlength=hours + 1)
     off = np.bincount(np.clip(starts + SHIFT_HOURS + 1, 0, hours), minlength=hours + 1)
     return np.cumsum(on - off)[:hours]
@@ -311,12 +305,12 @@ def _count_shifts(starts: NDArray[np.int64], hours: int) -> NDArray[np.int64]:
 
 def _event_rows(visit_hours: NDArray[np.int64], happens: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return rows of (hour, component code) where ``happens`` is true."""
-    place, code = np.nonzero(happens)
-    return np.column_stack([visit_hours[place], code])
+    visit, code = np.nonzero(happens)
+    return np.column_stack([visit_hours[visit], code])
 
 
 def _cut(rows_of: list[NDArray[np.int64]], last_hour: int) -> list[NDArray[np.int64]]:
-    """Return each machine's rows of (hour, code) up to the last hour, each once and sorted."""
+    """Return each machine's distinct rows of (hour, code) up to the last hour, sorted."""
     return [np.unique(rows[rows[:, 0] <= last_hour], axis=0) for rows in rows_of]
 
 
@@ -324,15 +318,15 @@ def _event_table(ids: NDArray[np.int32], rows_of: list[NDArray[np.int64]], **lab
     """Return the machines' rows of (hour, code) as a table, with the code's label as column."""
     hours, codes = np.concatenate(rows_of).T
     columns = {column: pd.array(names[codes], dtype="str") for column, names in labels.items()}
-    return _stamped(np.repeat(ids, [len(rows) for rows in rows_of]), hours).assign(**columns)
+    return _with_times(np.repeat(ids, [len(rows) for rows in rows_of]), hours).assign(**columns)
 
 
 def _truth_table(ids: NDArray[np.int32], shifts_of: list[NDArray[np.int64]]) -> pd.DataFrame:
     """Return the machines' shifts, by machine, first hour, component, decoys first."""
-    # Sorted as whole rows and not made unique: two decoys at once are twice as far.
+    # Sorted as whole rows with duplicates kept: two decoys at once shift twice as far.
     ordered = [shifts[np.lexsort(shifts.T[::-1])] for shifts in shifts_of]
     starts, codes, is_real = np.concatenate(ordered).T
-    table = _stamped(np.repeat(ids, [len(shifts) for shifts in ordered]), starts)
+    table = _with_times(np.repeat(ids, [len(shifts) for shifts in ordered]), starts)
     return table.assign(
         until=table["datetime"].to_numpy() + np.timedelta64(SHIFT_HOURS, "h"),
         component=pd.array(_COMPONENT_LABELS[codes], dtype="str"),
@@ -342,6 +336,6 @@ def _truth_table(ids: NDArray[np.int32], shifts_of: list[NDArray[np.int64]]) -> 
     )
 
 
-def _stamped(machine_ids: NDArray[np.int32], hours: NDArray[np.int64]) -> pd.DataFrame:
+def _with_times(machine_ids: NDArray[np.int32], hours: NDArray[np.int64]) -> pd.DataFrame:
     """Return the columns datetime and machineID for hours from the start of the telemetry."""
-    return pd.DataFrame({"datetime": FIRST_STAMP + hours.astype("timedelta64[h]"), "machineID": machine_ids})
+    return pd.DataFrame({"datetime": FIRST_TIME + hours.astype("timedelta64[h]"), "machineID": machine_ids})

@@ -88,7 +88,7 @@ BAD_DATA = {
     ),
     "machines of another type": (
         edit("errors", lambda t: t.assign(machineID=t["machineID"].astype(str))),
-        "errors.parquet: machines are texts, in telemetry they are numbers",
+        "errors.parquet: machineID has strings, but numbers in telemetry",
         "same type",
     ),
     "duplicates": (
@@ -200,14 +200,23 @@ def rewrite(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop(index=5).iloc[::-1], "machine 16, 2015-05-31 05:00: does not rise by whole steps of 1 h"),
-        (lambda t: pd.concat([t, t.tail(1)]), "machine 16, 2015-05-31 06:00: does not rise by whole steps of 1 h"),
-        (lambda t: t.assign(datetime=t["datetime"].where(t.index != 9, None)), "machine or stamp is missing"),
-        (lambda t: t.sort_values("datetime", kind="stable"), "rows of the machine do not stand together"),
+        (
+            lambda t: t.drop(index=5).iloc[::-1],
+            "machine 16, 2015-05-31 05:00: not a whole number of steps of 1 h after the previous row",
+        ),
+        (
+            lambda t: pd.concat([t, t.tail(1)]),
+            "machine 16, 2015-05-31 06:00: not a whole number of steps of 1 h after the previous row",
+        ),
+        (lambda t: t.assign(datetime=t["datetime"].where(t.index != 9, None)), "machine or time is missing"),
+        (lambda t: t.sort_values("datetime", kind="stable"), "rows of the machine are not contiguous"),
         (lambda t: t[["machineID", "datetime"]], "no sensor"),
         (lambda t: t.assign(volt=t["volt"].astype(str)), "column volt is"),
-        (lambda t: t.assign(volt=1), "column volt is int64, wanted float64"),
-        (lambda t: t.assign(datetime=t["datetime"].dt.tz_localize("UTC")), "wanted stamps in UTC without a zone"),
+        (lambda t: t.assign(volt=1), "column volt is int64; expected float64"),
+        (
+            lambda t: t.assign(datetime=t["datetime"].dt.tz_localize("UTC")),
+            "expected datetime64 in UTC without a time zone",
+        ),
         (lambda t: t.head(0), "telemetry.parquet: no rows"),
     ],
 )
@@ -218,7 +227,7 @@ def test_prepared_tables_that_pdm_did_not_write_are_refused(
     prepared = Path(shutil.copytree(work / "prepared", tmp_path / "prepared"))
     rewrite(prepared, change)
     outcome = pdm("detect-anomalies", "--prepared", prepared, "--out", tmp_path / "a", "--mode", mode)
-    assert_clear(outcome, 4, message, "pdm preprocess makes prepared tables")
+    assert_clear(outcome, 4, message, "run pdm preprocess to create prepared tables")
     assert "telemetry.parquet: " in outcome.stderr
     assert not (tmp_path / "a").exists()
 
@@ -231,7 +240,7 @@ def test_prepared_tables_with_another_step_or_machines_in_pieces_are_refused(
     rewrite(prepared, lambda t: t, groups=5)
     assert_clear(pdm(*words), 4, "stands in 2 row groups", "pdm preprocess")
     rewrite(prepared, lambda t: t, step_us="7200000000")
-    assert_clear(pdm(*words), 4, "does not rise by whole steps of 2 h", "pdm preprocess")
+    assert_clear(pdm(*words), 4, "not a whole number of steps of 2 h after the previous row", "pdm preprocess")
     for step_us in ("0", "²", ""):
         rewrite(prepared, lambda t: t, step_us=step_us)
         assert_clear(pdm(*words), 4, "not a prepared table", "pdm preprocess")

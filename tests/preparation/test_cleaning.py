@@ -276,15 +276,18 @@ def test_cleaning_clean_telemetry_changes_nothing(raw: pd.DataFrame, policies: d
     assert_frame_equal(once, twice)
 
 
-def test_what_cleaning_leaves_passes_the_check_of_prepared_telemetry() -> None:
+def test_check_prepared_accepts_cleaned_telemetry() -> None:
     holed = machine_telemetry(1, [0, 1, 2, 5, 90, 91], volt=[1, 2, NAN, 4, 5, 6])
     frame = pd.concat([holed, machine_telemetry(2, [0], volt=[1])], ignore_index=True)
     check_prepared(clean(frame)[0], HOUR_US)
 
 
-def test_stamps_between_steps_are_named() -> None:
+def test_check_prepared_times_between_steps_fail() -> None:
     frame = machine_telemetry(3, [0, 1, 2.5, 3], volt=[1, 2, 3, 4])
     with pytest.raises(DataError) as caught:
         check_prepared(frame, HOUR_US)
-    assert caught.value.message == "telemetry.parquet: machine 3, 2015-01-01 08:30: does not rise by whole steps of 1 h"
-    assert caught.value.hint == "pdm preprocess makes prepared tables"
+    assert (
+        caught.value.message
+        == "telemetry.parquet: machine 3, 2015-01-01 08:30: not a whole number of steps of 1 h after the previous row"
+    )
+    assert caught.value.hint == "run pdm preprocess to create prepared tables"

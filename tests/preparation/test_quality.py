@@ -1,4 +1,4 @@
-"""What is found in event tables."""
+"""Findings in event tables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SPANS = pd.DataFrame(
 
 
 def events(table: Table, *rows: tuple[int, str]) -> pd.DataFrame:
-    machines, stamps = zip(*rows, strict=True)
+    machines, times = zip(*rows, strict=True)
     return pd.DataFrame(
-        {TIME: [pd.Timestamp(stamp) for stamp in stamps], MACHINE: machines, table.columns[-1].name: "comp1"}
+        {TIME: [pd.Timestamp(time) for time in times], MACHINE: machines, table.columns[-1].name: "comp1"}
     )
 
 
-def test_events_beside_the_telemetry_are_counted_by_table_and_side_and_kept() -> None:
+def test_check_events_counts_and_keeps_events_outside_the_telemetry() -> None:
     findings = new_findings()
     failures = events(FAILURES, (1, "2015-01-02"), (1, "2015-01-01"), (1, "2015-01-09"), (2, "2015-01-09"))
     kept = check_events(FAILURES, failures, SPANS, findings)
@@ -31,7 +31,7 @@ def test_events_beside_the_telemetry_are_counted_by_table_and_side_and_kept() ->
     assert findings["failures_after_telemetry"].first == [{TIME: "2015-01-09T00:00:00", MACHINE: 2, "failure": "comp1"}]
 
 
-def test_unknown_machines_and_repeated_events_are_left_out_and_told_with_their_table() -> None:
+def test_check_events_drops_and_counts_unknown_machines_and_duplicates() -> None:
     findings = new_findings()
     rows = events(FAILURES, (1, "2015-01-04"), (1, "2015-01-04"), (9, "2015-01-04"))
     assert len(check_events(FAILURES, rows, SPANS, findings)) == 1

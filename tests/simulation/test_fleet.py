@@ -255,13 +255,13 @@ def test_equal_shifts_also_come_without_a_failure(
 
 
 @pytest.mark.parametrize(("name", "value"), [("machines", 0), ("machines", -3), ("days", 0), ("seed", -1)])
-def test_an_argument_out_of_range_is_refused_by_name(name: str, value: int) -> None:
+def test_an_argument_out_of_range_fails(name: str, value: int) -> None:
     arguments = {"machines": 1, "days": 1, "seed": 0} | {name: value}
     with pytest.raises(ValueError, match=f"^{name} must be at least"):
         simulate_fleet(**arguments)
 
 
-def test_machine_number_out_of_range_is_refused() -> None:
+def test_machine_number_out_of_range_fails() -> None:
     with pytest.raises(ValueError, match="machine_id"):
         simulate_machines([0], days=1, seed=0)
 
@@ -274,9 +274,11 @@ def test_the_answer_key_holds_every_failure_and_those_to_come(fleet: Fleet) -> N
     real = fleet.truth[fleet.truth["fails"]]
     end = START + pd.Timedelta(days=DAYS)
     come = real[real["until"] <= end].rename(columns={"component": "failure"})
-    told = come[["until", "machineID", "failure"]].rename(columns={"until": "datetime"})
+    actual = come[["until", "machineID", "failure"]].rename(columns={"until": "datetime"})
     order = ["machineID", "datetime", "failure"]
-    assert_frame_equal(told.sort_values(order, ignore_index=True), fleet.failures.sort_values(order, ignore_index=True))
+    assert_frame_equal(
+        actual.sort_values(order, ignore_index=True), fleet.failures.sort_values(order, ignore_index=True)
+    )
     later = simulate_fleet(machines=MACHINES, days=DAYS + 2, seed=0).failures
     assert len(real) - len(come) == (later["datetime"] > end).sum()
 

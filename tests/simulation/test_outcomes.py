@@ -20,7 +20,7 @@ def worklist_of(*rows: tuple[int, int, str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
-def test_lines_get_their_failure_or_none_and_what_was_not_foretold_comes_last() -> None:
+def test_match_outcomes_lists_missed_failures_last() -> None:
     truth = truth_of(
         (1, "comp1", "2015-06-29 06:00", "2015-07-01 06:00", True),
         # Over when the work list is made; without a failure; without a line.
