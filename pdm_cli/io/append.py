@@ -1,4 +1,4 @@
-"""New rows behind the old ones of a raw table; rows that are there already are found piece by piece."""
+"""Append new rows to a raw table, without those that it already contains, piece by piece."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pdm_cli.io.columns import is_index, is_number, is_text
 from pdm_cli.io.parquet import TableFiles, TableWriter
 
 _OLD_ROWS = 262_144
-# All old rows are looked through once for so many new ones.
+# All old rows are read once per so many new ones.
 _NEW_ROWS = 2_000_000
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """The first new row that has other values than an old one with the same key."""
+    """The first new row with other values than an old row with the same key."""
 
     row: int
     key: dict[str, Any]
@@ -35,16 +35,16 @@ class Conflict:
 
 @dataclass
 class Overlap:
-    """Which rows two tables share.
+    """Rows that two tables share.
 
     Attributes
     ----------
     is_same, is_other : array of bool, shape (new rows,)
-        New rows that an old one equals, and those with the key of an old one but other values.
+        New rows that equal an old row, and new rows with the key of an old row but other values.
     is_stale : array of bool, shape (old rows,)
-        Old rows in the way of the latter, save those that a new row equals.
+        Old rows with the key of the latter, except those that equal a new row.
     first : Conflict, optional
-        The first of the latter.
+        The first new row with other values.
     """
 
     is_same: npt.NDArray[np.bool_]
@@ -54,52 +54,52 @@ class Overlap:
 
 
 def old_types(old: TableFiles) -> dict[str, pa.DataType]:
-    """Return the columns of a raw table and what they come to in an import; those of other types stay as they are.
+    """Return the columns of a raw table and their types after an import; unsupported types are returned unchanged.
 
-    A column without any value is of the type null: whatever comes fits behind it.
+    The type of a column without values is null, which fits any new values.
     """
     columns = [item for item in old.schema if not is_index(item.name)]
     return {item.name: _plain_type(item.type) if _has_value(old, item.name) else pa.null() for item in columns}
 
 
 def find_overlap(old: TableFiles, new: Path, *, key: Sequence[str], time: str) -> Overlap:
-    """Find the new rows that are there already.
+    """Find the new rows that the table already contains.
 
     Parameters
     ----------
     old : TableFiles
-        The raw table as it is.
+        The existing raw table.
     new : Path
-        Parquet file with the new rows; its columns have the names and types of :func:`old_types`, save null.
+        Parquet file with the new rows; its columns have the names and types of :func:`old_types`, except for null.
     key : sequence of str
         Columns that identify a row.
     time : str
-        The column of stamps, or nothing: old rows outside the span of the new ones are passed over.
+        The time column, or empty; old rows outside the time span of the new ones are skipped.
     """
     rows = parquet.count_rows(new)
     old_rows = sum(parquet.count_rows(part) for part in old.parts)
     overlap = Overlap(np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool), np.zeros(old_rows, dtype=bool))
-    is_old_same = np.zeros(old_rows, dtype=bool)
+    comparison = _Comparison(old, overlap, np.zeros(old_rows, dtype=bool), key, time)
     begin = 0
     for piece in parquet.iterate(new, _NEW_ROWS, parquet.open_file(new).schema_arrow.names):
-        _compare(overlap, is_old_same, begin, piece, old, key=key, time=time)
+        comparison.add(begin, piece)
         begin += len(piece)
-    # The new rows that these equal are not added: without them they would be lost.
-    overlap.is_stale &= ~is_old_same
+    # The equal new rows are not added, so these old rows must stay.
+    overlap.is_stale &= ~comparison.is_old_same
     return overlap
 
 
 def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, is_new_kept: bool) -> int:
-    """Write the old rows and those new ones that are not there yet, and return how many rows these come to.
+    """Write the old rows and the new ones not among them, and return the total number of rows.
 
     Parameters
     ----------
     old, new, overlap
-        As of :func:`find_overlap`.
+        As in :func:`find_overlap`.
     path : Path
         The Parquet file to write.
     is_new_kept : bool
-        Where a new row has other values than an old one: keep the new one, or the old one.
+        Whether the new row is kept, or the old one, if their values differ.
     """
     names = parquet.open_file(new).schema_arrow.names
     left_out = overlap.is_same if is_new_kept else overlap.is_same | overlap.is_other
@@ -116,51 +116,58 @@ def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, 
     return writer.rows
 
 
-def _compare(
-    overlap: Overlap,
-    is_old_same: npt.NDArray[np.bool_],
-    begin: int,
-    piece: pa.Table,
-    old: TableFiles,
-    *,
-    key: Sequence[str],
-    time: str,
-) -> None:
-    """Compare some new rows with all old ones."""
-    new = piece.to_pandas()
-    span = pc.min_max(piece[time]) if time else None
-    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
-    for first_row, there in _old_pieces(old, piece.schema):
-        rows = np.arange(first_row, first_row + len(there))
-        if span is not None:
-            is_near = pc.and_(pc.greater_equal(there[time], span["min"]), pc.less_equal(there[time], span["max"]))
-            # A row without a stamp is near to none.
-            is_near = is_near.fill_null(False).combine_chunks()
-            there, rows = there.filter(is_near), rows[is_near.to_numpy(zero_copy_only=False)]
-        frame = there.to_pandas()
-        pairs = find_overlaps(new, frame, key=key)
-        overlap.is_same[begin + pairs.new[pairs.is_same]] = True
-        is_old_same[rows[pairs.old[pairs.is_same]]] = True
-        other = ~pairs.is_same
-        found.append((pairs.new[other], rows[pairs.old[other]]))
-        if overlap.first is None and other.any():
-            overlap.first = _conflict(begin, new, frame, pairs.new[other][0], pairs.old[other][0], key)
-    for numbers, rows in found:
-        # A new row that an old one equals is there already, whatever else stands there.
-        is_other = ~overlap.is_same[begin + numbers]
-        overlap.is_other[begin + numbers[is_other]] = True
-        overlap.is_stale[rows[is_other]] = True
+@dataclass
+class _Comparison:
+    """Compares pieces of new rows with all old rows."""
+
+    old: TableFiles
+    overlap: Overlap
+    is_old_same: npt.NDArray[np.bool_]
+    key: Sequence[str]
+    time: str
+
+    def add(self, begin: int, piece: pa.Table) -> None:
+        """Compare the new rows from number ``begin``."""
+        overlap, new = self.overlap, piece.to_pandas()
+        found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        for rows, frame in self._old_near(piece):
+            pairs = find_overlaps(new, frame, key=self.key)
+            overlap.is_same[begin + pairs.new[pairs.is_same]] = True
+            self.is_old_same[rows[pairs.old[pairs.is_same]]] = True
+            other = ~pairs.is_same
+            found.append((pairs.new[other], rows[pairs.old[other]]))
+            if overlap.first is None and other.any():
+                overlap.first = _conflict(begin, new, frame, (pairs.new[other][0], pairs.old[other][0]), self.key)
+        for numbers, rows in found:
+            # A new row that equals an old one is already in the table, even if another old row has the same key.
+            is_other = ~overlap.is_same[begin + numbers]
+            overlap.is_other[begin + numbers[is_other]] = True
+            overlap.is_stale[rows[is_other]] = True
+
+    def _old_near(self, piece: pa.Table) -> Iterator[tuple[npt.NDArray[np.int64], pd.DataFrame]]:
+        """Yield numbers and values of the old rows within the time span of ``piece``."""
+        span = pc.min_max(piece[self.time]) if self.time else None
+        for first, old in _old_pieces(self.old, piece.schema):
+            rows = np.arange(first, first + len(old))
+            if span is not None:
+                is_near = pc.and_(
+                    pc.greater_equal(old[self.time], span["min"]), pc.less_equal(old[self.time], span["max"])
+                )
+                # A row without a time matches none.
+                is_near = is_near.fill_null(False).combine_chunks()
+                old, rows = old.filter(is_near), rows[is_near.to_numpy(zero_copy_only=False)]
+            yield rows, old.to_pandas()
 
 
-def _conflict(begin: int, new: pd.DataFrame, old: pd.DataFrame, row: int, old_row: int, key: Sequence[str]) -> Conflict:
-    one, other = new.iloc[row], old.iloc[old_row]
+def _conflict(begin: int, new: pd.DataFrame, old: pd.DataFrame, pair: tuple[int, int], key: Sequence[str]) -> Conflict:
+    one, other = new.iloc[pair[0]], old.iloc[pair[1]]
     names = [name for name in new.columns if name not in key]
     column = next(n for n in names if not (one[n] == other[n] or (pd.isna(one[n]) and pd.isna(other[n]))))
-    return Conflict(begin + int(row), {name: one[name] for name in key}, column, one[column], other[column])
+    return Conflict(begin + int(pair[0]), {name: one[name] for name in key}, column, one[column], other[column])
 
 
 def _old_pieces(old: TableFiles, schema: pa.Schema) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the old rows as the new table has its columns, and the number of the first of them."""
+    """Yield the old rows with the columns of the new table, and the number of the first of them."""
     begin = 0
     for part in old.parts:
         for piece in parquet.iterate(part, _OLD_ROWS, schema.names):
@@ -169,10 +176,10 @@ def _old_pieces(old: TableFiles, schema: pa.Schema) -> Iterator[tuple[int, pa.Ta
             begin += len(piece)
 
 
-def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
     if column.null_count == len(column):
-        return pa.chunked_array([pa.nulls(len(column), wanted)])
-    return column.cast(wanted, safe=False)
+        return pa.chunked_array([pa.nulls(len(column), target)])
+    return column.cast(target, safe=False)
 
 
 def _has_value(files: TableFiles, name: str) -> bool:
@@ -197,7 +204,7 @@ class Pairs:
     new, old : array of int, shape (pairs,)
         Positions of the rows in their frames.
     is_same : array of bool, shape (pairs,)
-        Whether all other columns agree; two missing values do.
+        Whether all other columns are equal; missing values are equal to each other.
     """
 
     new: npt.NDArray[np.int64]
@@ -206,14 +213,14 @@ class Pairs:
 
 
 def find_overlaps(new: pd.DataFrame, old: pd.DataFrame, *, key: Sequence[str]) -> Pairs:
-    """Find the rows of two frames that have the same key.
+    """Find the rows of two frames with the same key.
 
     Parameters
     ----------
     new, old : DataFrame
         Frames with the same columns and types.
     key : sequence of str
-        Columns that identify a row; no value in them is missing.
+        Columns that identify a row, without missing values.
     """
     names = list(key)
     numbered = [frame[names].assign(__row=np.arange(len(frame))) for frame in (new, old)]

@@ -1,4 +1,4 @@
-"""Columns of raw tables: which are there, of which kind, and how they become the types of the contract."""
+"""Columns of raw tables: their types, their conversion to the types of the schema, and numbers stored as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from difflib import get_close_matches
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,18 +23,23 @@ _OPTIONS = {
     "comp": "--maint-column",
     "failure": "--failure-column",
 }
-_WANTED = {"machine": "an integer or a text", "time": "a timestamp", "text": "a text or an integer"}
+_EXPECTED = {"machine": "an integer or a string", "time": "a timestamp", "text": "a string or an integer"}
+# Spellings of a missing reading in other programs.
+_MISSING_NUMBERS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+# Without leading zeros, which would be lost, and within 64 bits.
+_INTEGER = r"^(?:0|-?[1-9]\d{0,17})$"
+_NUMBER = r"^[+-]?(?:\d+{point}?\d*|{point}\d+)(?:[eE][+-]?\d+)?$|^[+-]?[iI]nf(?:inity)?$"
 
 
 class ColumnReader:
-    """Turns raw columns into typed ones; its errors name file, column and row.
+    """Converts raw columns to the types of the schema; its errors name file, column and row.
 
     Parameters
     ----------
     file : str
         Name of the table's file, for messages.
     timezone : str
-        IANA name of the zone of stamps that carry none.
+        IANA name of the zone of timestamps without one.
     first_row : int
         Row of the file at which the next piece begins.
     """
@@ -49,25 +55,25 @@ class ColumnReader:
         try:
             return column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.string())
         except pa.ArrowInvalid as exc:
-            raise DataError(f"{self._file}: column {name}: {exc}", hint="name such machines by a text") from exc
+            raise DataError(f"{self._file}: column {name}: {exc}", hint="store such machine IDs as strings") from exc
 
     def text(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
-        """Return a column of kinds as string; a blank kind is refused."""
+        """Return a column of event types as string; blank ones are rejected."""
         column = _plain(self._complete(piece, name)).cast(pa.string())
         is_blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
         if pc.any(is_blank).as_py():
-            first = self._first_row + int(np.flatnonzero(is_blank.to_numpy())[0])
             raise DataError(
-                f"{self._file}: column {name}: a text is blank, first in row {first:,}", hint=f"fill in the {name}"
+                f"{self._file}: column {name}: blank value, first in row {self._first(is_blank):,}",
+                hint=f"fill in the {name}",
             )
         return column
 
     def category(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
-        """Return a column of texts that may be missing as string."""
+        """Return a column of strings, which may be missing, as string."""
         return _plain(piece[name]).cast(pa.string())
 
     def time(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
-        """Return the stamps in UTC, microseconds, without a zone."""
+        """Return timestamps in UTC, microseconds, without a zone."""
         column = self._complete(piece, name)
         if pa.types.is_null(column.type):
             return column.cast(pa.timestamp("us"))
@@ -75,63 +81,65 @@ class ColumnReader:
             try:
                 column = pc.assume_timezone(column, self._timezone)
             except pa.ArrowInvalid as exc:
-                stamp = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", str(exc))
+                found = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", str(exc))
                 raise DataError(
-                    f"{self._file}: column {name}: {stamp[0] if stamp else 'a stamp'} is not one instant "
-                    f"in {self._timezone}: clocks were changed",
-                    hint=f"--timezone {_winter_time(self._timezone)} for a log that keeps winter time all year; "
-                    "else give stamps in UTC, or with their zone",
+                    f"{self._file}: column {name}: {found[0] if found else 'a timestamp'} is ambiguous or does not "
+                    f"exist in {self._timezone} (clock change)",
+                    hint=f"--timezone {_standard_offset(self._timezone)} for clocks that do not observe DST; "
+                    "otherwise store timestamps in UTC or with their zone",
                 ) from exc
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
 
     def _complete(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
         column = piece[name]
         if column.null_count:
-            first = self._first_row + int(np.flatnonzero(column.is_null().to_numpy())[0])
             raise DataError(
-                f"{self._file}: column {name}: a value is missing, first in row {first:,}",
+                f"{self._file}: column {name}: missing value, first in row {self._first(column.is_null()):,}",
                 hint=f"drop the rows without {name}",
             )
         return column
 
+    def _first(self, mask: pa.ChunkedArray) -> int:
+        return self._first_row + first_where(mask)
 
-def check_columns(files: TableFiles, wanted: list[tuple[str, str, str]]) -> None:
-    """Refuse a table that lacks a column or has it in another kind.
+
+def check_columns(files: TableFiles, expected: list[tuple[str, str, str]]) -> None:
+    """Check that a table has its key columns, with their types.
 
     Parameters
     ----------
     files : TableFiles
         The table.
-    wanted : list of (canonical name, name in the table, kind)
-        Kinds as in :class:`pdm_cli.schema.Column`.
+    expected : list of (canonical name, name in the table, type)
+        Types as in :class:`pdm_cli.schema.Column`.
     """
-    for canonical, name, kind in wanted:
+    for canonical, name, kind in expected:
         if name not in files.schema.names:
             raise _missing_column(files, canonical, name)
         found = files.schema.field(name).type
-        # A log without a row has no type to tell.
-        if not (_is_kind(found, kind) or pa.types.is_null(found)):
+        # An empty log may have columns without a type.
+        if not (_fits(found, kind) or pa.types.is_null(found)):
             raise SchemaError(
-                f"{files.name}: column {name} is {found}, wanted {_WANTED[kind]}",
-                hint="convert it, e.g. pandas.to_datetime(…)" if kind == "time" else f"convert it to {_WANTED[kind]}",
+                f"{files.name}: column {name} is {found}, expected {_EXPECTED[kind]}",
+                hint="convert it, e.g. pandas.to_datetime(…)" if kind == "time" else f"convert it to {_EXPECTED[kind]}",
             )
 
 
 def has_zone(files: TableFiles, name: str) -> bool:
-    """Return whether the stamps of a column carry a time zone."""
-    kind = files.schema.field(name).type
-    return pa.types.is_timestamp(kind) and kind.tz is not None
+    """Return whether the timestamps of a column have a time zone."""
+    found = files.schema.field(name).type
+    return pa.types.is_timestamp(found) and found.tz is not None
 
 
 def _missing_column(files: TableFiles, canonical: str, name: str) -> SchemaError:
     close = get_close_matches(name, files.schema.names, n=1, cutoff=0.5)
-    near = f"the nearest is {close[0]!r}" if close else f"it has {', '.join(files.schema.names[:8])}"
+    near = f"did you mean {close[0]!r}? select it" if close else f"select one of {', '.join(files.schema.names[:8])}"
     option = _OPTIONS.get(canonical, "--sensors")
-    return SchemaError(f"{files.name}: no column {name!r}", hint=f"{near}; {option} names the column to use")
+    return SchemaError(f"{files.name}: no column {name!r}", hint=f"{near} with {option}")
 
 
 def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the sensors of a telemetry table and the columns that are none.
+    """Return the sensors of a telemetry table, and its other columns except for the keys.
 
     Raises
     ------
@@ -140,25 +148,29 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
     """
     keys = {columns.machine_column, columns.datetime_column}
     others = [field.name for field in files.schema if field.name not in keys and not is_index(field.name)]
-    # A column that bears the name of the contract while another one is mapped to it is no reading.
+    # A column with the schema's name of a key, while another one is mapped to that key, contains no readings.
     numeric = tuple(name for name in others if is_number(files.schema.field(name).type) and name not in (MACHINE, TIME))
     for name in columns.sensors:
         if name in keys:
-            raise SchemaError(f"{files.name}: column {name} is the machine or the time, no sensor", hint="--sensors")
+            raise SchemaError(
+                f"{files.name}: column {name} is the machine or time column, not a sensor", hint="--sensors"
+            )
         if name not in others:
             raise _missing_column(files, "sensor", name)
         if name not in numeric:
             raise SchemaError(
-                f"{files.name}: column {name} is {files.schema.field(name).type}, wanted a number",
-                hint="--sensors names numeric columns",
+                f"{files.name}: column {name} is {files.schema.field(name).type}, expected a number",
+                hint="list numeric columns only in --sensors",
             )
     sensors = tuple(dict.fromkeys(columns.sensors)) or numeric
     if not sensors:
-        raise SchemaError(f"{files.name}: no sensor: no numeric column beside machine and time", hint="add readings")
+        raise SchemaError(
+            f"{files.name}: no sensors: no numeric column besides machine and time", hint="add a column of readings"
+        )
     return sensors, tuple(name for name in others if name not in sensors)
 
 
-def _is_kind(found: pa.DataType, kind: str) -> bool:
+def _fits(found: pa.DataType, kind: str) -> bool:
     if kind == "time":
         return bool(pa.types.is_timestamp(found))
     if pa.types.is_dictionary(found):
@@ -167,24 +179,24 @@ def _is_kind(found: pa.DataType, kind: str) -> bool:
 
 
 def is_text(found: pa.DataType) -> bool:
-    """Return whether an Arrow type holds texts, plain or as categories."""
+    """Return whether an Arrow type is a string, plain or dictionary-encoded."""
     if pa.types.is_dictionary(found):
         found = found.value_type
     return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
 
 
 def is_number(found: pa.DataType) -> bool:
-    """Return whether an Arrow type holds numbers; truth values are none."""
+    """Return whether an Arrow type is numeric; booleans are not."""
     return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found))
 
 
 def is_index(name: str) -> bool:
-    """Return whether pandas wrote the column for an index without a name: a number, but no reading."""
+    """Return whether pandas wrote the column for an index without a name."""
     return name.startswith("__index_level_")
 
 
 def to_float(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return numbers as double, the nearest one where an integer is too long."""
+    """Return numbers as double, rounded where an integer has too many digits."""
     return column.cast(pa.float64(), safe=False)
 
 
@@ -192,10 +204,57 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _winter_time(timezone: str) -> str:
-    """Return how far a zone is from UTC while its clocks are not put forward, such as ``+01:00``."""
+def _standard_offset(timezone: str) -> str:
+    """Return the UTC offset of a zone outside DST, such as ``+01:00``."""
     local = pa.array([datetime(2015, month, 1) for month in (1, 7)], pa.timestamp("s"))
     utc = pc.assume_timezone(local, timezone).cast(pa.timestamp("s"))
     minutes = pc.min(pc.subtract(local.cast(pa.int64()), utc.cast(pa.int64()))).as_py() // 60
     hours, rest = divmod(abs(minutes), 60)
     return f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}"
+
+
+def is_missing_value(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return where a string stands for a missing number."""
+    return pc.is_in(column, pa.array(_MISSING_NUMBERS))
+
+
+def is_numeric_value(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """Return where a string is a number with this decimal separator and without thousands separators."""
+    return pc.match_substring_regex(column, _NUMBER.format(point=f"[{decimal}]"))
+
+
+def is_integer_value(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return where a string is an integer that converts back to the same string."""
+    return pc.match_substring_regex(column, _INTEGER)
+
+
+def begins_as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return where a string begins with a digit, optionally after a sign."""
+    return pc.match_substring_regex(column, r"^[+-]?[.,]?\d")
+
+
+def to_number(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """Return strings that are numbers or missing as double."""
+    if decimal != ".":
+        column = pc.replace_substring(column, decimal, ".")
+    return pc.if_else(is_missing_value(column), pa.scalar(None, pa.string()), column).cast(pa.float64())
+
+
+def first_where(mask: pa.ChunkedArray) -> int:
+    """Return the first row where ``mask`` is true, or -1."""
+    return int(pc.index(mask, True).as_py())
+
+
+def distinct(
+    column: pa.ChunkedArray,
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the distinct strings of a column, the first row of each, and for each row the position of its string."""
+    coded = column.combine_chunks().dictionary_encode()
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.combine_chunks()
+    strings = np.array(coded.dictionary.to_pylist(), dtype=object)
+    positions = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    # Arrow numbers strings in the order of their first row.
+    first = np.full(len(strings), len(positions))
+    np.minimum.at(first, positions, np.arange(len(positions)))
+    return strings, first, positions

@@ -1,4 +1,4 @@
-"""The files of tables, found by their names alone: nothing heavy is imported to look."""
+"""Find the files of tables by their names, without importing a heavy package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pdm_cli.schema import Table
 
 
 def check_folder(port: str, folder: Path, holds: str) -> None:
-    """Refuse an input folder that is not there.
+    """Check that an input folder exists.
 
     Parameters
     ----------
@@ -19,27 +19,27 @@ def check_folder(port: str, folder: Path, holds: str) -> None:
     folder : Path
         Its value.
     holds : str
-        What the folder has, for the hint.
+        The content of the folder, for the hint.
 
     Raises
     ------
     UsageError
-        If ``folder`` is no folder.
+        If ``folder`` is not a folder.
     """
     if not folder.is_dir():
-        what = "is a file, wanted a folder" if folder.exists() else "no such folder"
-        raise UsageError(f"{port} {folder}: {what}", hint=f"{port} names the folder with {holds}")
+        problem = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise UsageError(f"{port} {folder}: {problem}", hint=f"{port} must be the folder with {holds}")
 
 
 def list_files(folder: Path, table: Table) -> list[Path]:
-    """Return the Parquet files of a table: the file itself, or the parts in a folder of its name, sorted."""
+    """Return the Parquet files of a table: the file itself, or the sorted parts in the folder of that name."""
     found: list[Path] = []
     for place in (folder / table.file, folder / table.name):
         found += [place] if place.is_file() else (path for path in place.rglob("*.parquet") if path.is_file())
     return sorted(found)
 
 
-def find_below(folder: Path, is_meant: Callable[[Path], object]) -> Path | None:
-    """Return the first folder directly in ``folder`` that may be the one that is meant; ``None`` where none is."""
+def find_below(folder: Path, matches: Callable[[Path], object]) -> Path | None:
+    """Return the first subfolder of ``folder`` that matches, for "did you mean" hints; ``None`` if none does."""
     children = sorted(folder.iterdir()) if folder.is_dir() else []
-    return next((child for child in children if child.is_dir() and is_meant(child)), None)
+    return next((child for child in children if child.is_dir() and matches(child)), None)

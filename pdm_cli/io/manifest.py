@@ -1,4 +1,4 @@
-"""What an output folder was made from: command, parameters, versions, and hashes of every file in and out."""
+"""Manifests of output folders: command, parameters, versions, and the hash of every input and output file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pdm_cli
 
 MANIFEST_FILE = "manifest.json"
 SCHEMA = "pdm.manifest/1"
-# What the package consists of.
+# Source files of the package.
 CODE_PATTERNS = ("*.py", "*.j2")
 # Libraries whose version can change a byte of an output.
 RECORDED_LIBRARIES = (
@@ -26,7 +26,7 @@ RECORDED_LIBRARIES = (
 )
 
 _REASONS = {
-    "command": "made by another command",
+    "command": "written by another command",
     "code": "pdm's code changed",
     "versions": "library versions changed",
 }
@@ -34,18 +34,18 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the bytes of an output folder.
+    """Everything that determines the bytes of an output folder.
 
     Attributes
     ----------
     command : str
-        Sub-command, such as ``train``.
+        Subcommand, such as ``train``.
     parameters : dict
-        Section to setting to value, without the settings that leave the result as it is.
+        Section to setting to value, without the settings that do not affect the result.
     inputs : dict
         Port to file name to ``{"sha256", "bytes"}``.
     versions : dict
-        Python, pdm and the libraries that compute.
+        Python, pdm and the numeric libraries.
     code : str
         SHA-256 over the package's source files.
     """
@@ -57,11 +57,11 @@ class Recipe:
     code: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the recipe in JSON types, so that it compares equal with one read from a file."""
+        """Return the recipe in JSON types, so that it compares equal to one read from a file."""
         return dict(json.loads(json.dumps(asdict(self), default=str)))
 
     def key(self, *, but_for: Collection[str] = ()) -> str:
-        """Return one SHA-256 over everything in the recipe.
+        """Return the SHA-256 of the recipe.
 
         Parameters
         ----------
@@ -77,7 +77,7 @@ class Recipe:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of Python, pdm and the installed libraries that compute."""
+    """Return the versions of Python, pdm and the installed numeric libraries."""
     found = {"python": platform.python_version(), "pdm-cli": pdm_cli.__version__}
     for name in RECORDED_LIBRARIES:
         try:
@@ -88,14 +88,14 @@ def library_versions() -> dict[str, str]:
 
 
 def list_code() -> list[Path]:
-    """Return the package's source files, modules and templates, sorted."""
+    """Return the source files of the package, modules and templates, sorted."""
     root = Path(pdm_cli.__file__).parent
     return sorted(path for pattern in CODE_PATTERNS for path in root.rglob(pattern))
 
 
 @cache
 def code_hash() -> str:
-    """Return one SHA-256 over the names and bytes of the package's source files."""
+    """Return the SHA-256 of the names and bytes of the package's source files."""
     root = Path(pdm_cli.__file__).parent
     digest = hashlib.sha256()
     for path in list_code():
@@ -105,24 +105,24 @@ def code_hash() -> str:
 
 
 def hash_file(path: Path) -> dict[str, Any]:
-    """Return ``{"sha256", "bytes"}`` of a file, read in pieces."""
+    """Return ``{"sha256", "bytes"}`` of a file."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
     return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}
 
 
 def hash_bytes(content: bytes) -> dict[str, Any]:
-    """Return what :func:`hash_file` returns of a file that holds ``content``."""
+    """Return the same as :func:`hash_file` for a file with ``content``."""
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
 def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """Return the hashes of ``files`` under their names relative to ``folder``, sorted by name."""
+    """Return the hashes of ``files`` by name relative to ``folder``, sorted."""
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
 
 
 def compose(recipe: Recipe) -> dict[str, Any]:
-    """Return what a manifest says of how a folder was made; the hashes of its files come last."""
+    """Return the content of a manifest except for the hashes of the outputs."""
     return {"schema": SCHEMA, "command_line": sys.argv, **recipe.as_json()}
 
 
@@ -133,7 +133,7 @@ def write(folder: Path, recipe: Recipe) -> None:
 
 
 def note_output(folder: Path, name: str) -> None:
-    """Note the hash of a file that was made anew in a finished folder, where the manifest lists it."""
+    """Update the hash of a file that was rewritten in a finished folder, if the manifest lists it."""
     content = read(folder)
     if content is not None and name in content["outputs"]:
         content["outputs"][name] = hash_file(folder / name)
@@ -141,8 +141,8 @@ def note_output(folder: Path, name: str) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there as a whole or as it was."""
-    # Named like the folders of a run under way, so that what a killed one leaves is nobody's file.
+    """Replace a file completely or not at all."""
+    # Named like partial folders, so that a file left by a killed run is ignored.
     partial = path.with_name(f".pdm-partial-{path.name}")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -156,7 +156,7 @@ def _as_text(content: dict[str, Any]) -> str:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of ``folder``, or ``None`` where there is no readable one."""
+    """Return the manifest of ``folder``, or ``None`` if there is no readable one."""
     try:
         return parse((folder / MANIFEST_FILE).read_bytes())
     except OSError:
@@ -164,19 +164,19 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def parse(text: bytes) -> dict[str, Any] | None:
-    """Return the manifest in the bytes of its file, or ``None`` if they are none."""
+    """Return the manifest in the bytes of a file, or ``None`` if they are not a manifest."""
     try:
         content = json.loads(text)
     except ValueError:
         return None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         return None
-    is_sound = all(isinstance(content.get(name), dict) for name in ("parameters", "inputs", "outputs"))
-    return content if is_sound else None
+    is_valid = all(isinstance(content.get(name), dict) for name in ("parameters", "inputs", "outputs"))
+    return content if is_valid else None
 
 
 def is_damaged(folder: Path) -> bool:
-    """Return whether there is a manifest that is cut off or otherwise no JSON."""
+    """Return whether there is a manifest that is not valid JSON."""
     try:
         json.loads((folder / MANIFEST_FILE).read_bytes())
     except ValueError:
@@ -187,40 +187,38 @@ def is_damaged(folder: Path) -> bool:
 
 
 def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
-    """Return why the outputs in ``folder`` are not those of ``recipe``; empty if they are and are whole.
+    """Return why the outputs in ``folder`` are not those of ``recipe``; empty if they are, and complete.
 
     Parameters
     ----------
     folder : Path
-        An output folder; need not exist.
+        An output folder; it need not exist.
     recipe : Recipe
-        What the outputs would be made from now.
+        Recipe of the outputs if they were written now.
     """
     manifest = read(folder)
     if manifest is None:
         return ["first run"]
-    wanted = recipe.as_json()
-    reasons = [text for what, text in _REASONS.items() if manifest.get(what) != wanted[what]]
-    reasons += _changed_parameters(manifest["parameters"], wanted["parameters"])
-    reasons += _changed_inputs(manifest["inputs"], wanted["inputs"])
+    current = recipe.as_json()
+    reasons = [reason for key, reason in _REASONS.items() if manifest.get(key) != current[key]]
+    reasons += _changes(manifest["parameters"], current["parameters"])
+    reasons += _changes(manifest["inputs"], current["inputs"])
     if not reasons and not is_whole(folder, manifest):
         reasons.append("an output file is missing or was changed")
     return reasons
 
 
 def is_whole(folder: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether every output that the manifest lists is there with the same bytes."""
+    """Return whether every output listed in the manifest exists and is unchanged."""
     outputs: dict[str, Any] = manifest["outputs"]
     return all((folder / name).is_file() and hash_file(folder / name) == facts for name, facts in outputs.items())
 
 
-def _changed_parameters(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    names = {(s, k) for side in (old, new) for s, values in side.items() for k in values}
-    changed = [key for section, key in sorted(names) if old.get(section, {}).get(key) != new.get(section, {}).get(key)]
-    return [f"{key} changed" for key in changed]
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return the settings, or files, that differ between two mappings of sections, or ports."""
+    keys = {(section, key) for side in (old, new) for section, values in side.items() for key in values}
+    return [f"{key} changed" for section, key in sorted(keys) if _value(old, section, key) != _value(new, section, key)]
 
 
-def _changed_inputs(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    names = {(p, f) for side in (old, new) for p, files in side.items() for f in files}
-    changed = [name for port, name in sorted(names) if old.get(port, {}).get(name) != new.get(port, {}).get(name)]
-    return [f"{name} changed" for name in changed]
+def _value(sections: dict[str, Any], section: str, key: str) -> Any:
+    return sections.get(section, {}).get(key)

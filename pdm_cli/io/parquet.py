@@ -1,4 +1,4 @@
-"""The only reader and writer of Parquet: finds the files of a table, and keeps row groups of whole machines."""
+"""Find, read and write tables in Parquet; row groups consist of whole machines."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HEAD = b"PAR1"
-# Where a run puts the old files while it moves the new ones in.
+# Where a run puts old files while it moves the new ones in.
 _HALF_MOVED = ".pdm-partial-*/previous"
-_CONVERT = "convert it first; pdm import does that with CSV files"
+_CONVERT = "convert it first; for CSV files use pdm import"
 
 
 @dataclass(frozen=True)
 class TableFiles:
-    """The files of one table: a single Parquet file, or the parts of a folder in the order of their names."""
+    """The files of one table: a single Parquet file, or the sorted parts of a folder."""
 
     name: str
     parts: tuple[Path, ...]
@@ -36,7 +36,7 @@ class TableFiles:
 
 
 def find_table(folder: Path, table: Table) -> TableFiles | None:
-    """Find ``<table>.parquet`` or the parts in ``<table>/`` and check that they are one readable table.
+    """Find ``<table>.parquet`` or the parts in ``<table>/`` and check that they form one readable table.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def find_table(folder: Path, table: Table) -> TableFiles | None:
     Raises
     ------
     SchemaError
-        If both forms are there, the folder has no parts, or the parts differ in their columns.
+        If both forms exist, the folder has no parts, or the parts have different columns.
     DataError
         If a file is not Parquet or is damaged.
     """
@@ -54,30 +54,30 @@ def find_table(folder: Path, table: Table) -> TableFiles | None:
     if not places:
         return None
     if len(places) > 1:
-        raise SchemaError(f"{table.file} and {table.name}/ are both in {folder}", hint="keep one of the two")
+        raise SchemaError(f"{folder}: contains both {table.file} and {table.name}/", hint="keep one of the two")
     parts = tuple(list_files(folder, table))
     if not parts:
         has_others = any(path.is_file() for path in places[0].rglob("*"))
-        hint = _CONVERT if has_others else f"put the parts there or give {table.file}"
-        raise SchemaError(f"{places[0]}/ has no .parquet file", hint=hint)
+        hint = _CONVERT if has_others else f"add the parts, or {table.file} instead"
+        raise SchemaError(f"{places[0]}/: no .parquet file", hint=hint)
     schemas = [open_file(part).schema_arrow for part in parts]
     for part, schema in zip(parts, schemas, strict=True):
         difference = _schema_difference(schema, schemas[0])
         if difference is not None:
             first, this = parts[0].relative_to(folder), part.relative_to(folder)
             raise SchemaError(
-                f"{this}: columns differ from those of {first}: {difference}",
-                hint="all parts of a table need the same columns and types",
+                f"{this}: columns differ from {first}: {difference}",
+                hint="use the same columns and types in all parts",
             )
     name = places[0].name if places[0].is_file() else f"{places[0].name}/"
     twice = [column for column, count in Counter(schemas[0].names).items() if count > 1]
     if twice:
-        raise SchemaError(f"{name}: column {twice[0]!r} stands in it twice", hint="give each column its own name")
+        raise SchemaError(f"{name}: duplicate column {twice[0]!r}", hint="rename one of them")
     return TableFiles(name, parts, schemas[0])
 
 
 def part_name(files: TableFiles, part: Path) -> str:
-    """Return how messages name a part: the table's file, or the part within its folder."""
+    """Return the name of a part in messages: the table's file, or the path within its folder."""
     if len(files.parts) == 1:
         return files.name
     root = next(parent for parent in part.parents if f"{parent.name}/" == files.name)
@@ -85,16 +85,16 @@ def part_name(files: TableFiles, part: Path) -> str:
 
 
 def require_table(folder: Path, table: Table) -> TableFiles:
-    """Find a table that must be there; see :func:`find_table`."""
+    """Find a required table; see :func:`find_table`."""
     found = find_table(folder, table)
     if found is None:
         if any(folder.glob(_HALF_MOVED)):
             raise SchemaError(
-                f"{table.file}: not in {folder}: a run that was killed left its files half moved",
-                hint="run the command that was writing there again: that completes it",
+                f"{table.file}: not in {folder}: a killed run left its files half moved",
+                hint="rerun the command that was writing to this folder",
             )
         other = next((path for path in sorted(folder.glob(f"*{table.name}.*")) if path.is_file()), None)
-        hint = f"{other.name} is there: {_CONVERT}" if other else f"the folder holds {_listed(folder)}"
+        hint = f"found {other.name}: {_CONVERT}" if other else f"the folder contains {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     return found
 
@@ -110,24 +110,24 @@ def require_file(folder: Path, table: Table) -> Path:
     Raises
     ------
     SchemaError
-        If it is not there or lacks a column.
+        If it does not exist or lacks a column.
     """
     path = folder / table.file
-    maker = "detect-anomalies" if table is ANOMALIES else "preprocess"
+    expected = f"expected the output of pdm {'detect-anomalies' if table is ANOMALIES else 'preprocess'}"
     if not path.is_file():
         below = find_below(folder, lambda child: (child / table.file).is_file())
-        hint = f"did you mean {below}?" if below else f"wanted is what pdm {maker} wrote; here are {_listed(folder)}"
+        hint = f"did you mean {below}?" if below else f"{expected}; the folder contains {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     lacking = [c.name for c in table.columns if c.name not in open_file(path).schema_arrow.names]
     if lacking:
-        raise SchemaError(f"{table.file}: no column {lacking[0]!r}: {path}", hint=f"wanted is what pdm {maker} wrote")
+        raise SchemaError(f"{table.file}: no column {lacking[0]!r}: {path}", hint=expected)
     return path
 
 
 def open_file(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file; one line says whether it is of another kind, cut off or unreadable."""
+    """Open a Parquet file; the error tells another format, a truncated and an unreadable file apart."""
     try:
-        # Arrow takes a relative path with a colon for an address.
+        # Arrow takes a relative path with a colon for a URI.
         return pq.ParquetFile(path.absolute(), page_checksum_verification=True)
     except (pa.ArrowInvalid, OSError) as exc:
         raise _unreadable(path, exc) from exc
@@ -135,11 +135,11 @@ def open_file(path: Path) -> pq.ParquetFile:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn the errors of decoding ``path`` into one line."""
+    """Turn decoding errors into a :class:`DataError` that names ``path``."""
     try:
         yield
     except MemoryError:
-        # Arrow's own is an ArrowException too, but says nothing of the file.
+        # Arrow's own one is an ArrowException too, but does not mean that the file is damaged.
         raise
     except (pa.ArrowException, OSError) as exc:
         raise _unreadable(path, exc) from exc
@@ -155,7 +155,7 @@ def read_arrow(files: TableFiles, columns: Sequence[str]) -> pa.Table:
 
 
 def iterate(part: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield a file's rows, at most so many at a time."""
+    """Yield the rows of a file in pieces of at most ``rows``."""
     batches = open_file(part).iter_batches(rows, columns=list(columns))
     while True:
         with reading(part):
@@ -173,18 +173,18 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the text metadata that :class:`TableWriter` put into a table's schema."""
+    """Return the metadata that :class:`TableWriter` added to a table's schema."""
     metadata: dict[bytes, bytes] = open_file(path).schema_arrow.metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
 def read_step(path: Path) -> int:
-    """Return the time step in microseconds that ``pdm preprocess`` noted in a prepared table.
+    """Return the time step in microseconds that ``pdm preprocess`` recorded in a prepared table.
 
     Raises
     ------
     SchemaError
-        If it did not write the table.
+        If ``pdm preprocess`` did not write the table.
     """
     step = read_metadata(path).get("step_us", "")
     if not step.isdecimal() or int(step) < 1:
@@ -195,7 +195,7 @@ def read_step(path: Path) -> int:
 
 
 def count_row_groups(path: Path) -> int:
-    """Return the number of row groups, each of whole machines in tables that pdm wrote."""
+    """Return the number of row groups; in tables written by pdm each contains whole machines."""
     return int(open_file(path).metadata.num_row_groups)
 
 
@@ -212,20 +212,20 @@ def read_row_group(path: Path, index: int, columns: Sequence[str] | None = None)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Turn an Arrow table into a frame, stamps in microseconds, without a copy where Arrow allows it."""
+    """Convert an Arrow table to a frame, times in microseconds, without a copy where possible."""
     frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
     return frame
 
 
 class TableWriter:
-    """Writes one Parquet file, a row group a call; the same frames give the same bytes.
+    """Writes one Parquet file, one row group per call; equal frames give equal bytes.
 
     Parameters
     ----------
     path : Path
         The file; an existing one is replaced.
     metadata : mapping of str to str, optional
-        Kept in the file's schema.
+        Stored in the file's schema.
     """
 
     def __init__(self, path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -236,7 +236,7 @@ class TableWriter:
         self.rows = 0
 
     def write(self, frame: pd.DataFrame) -> None:
-        """Append ``frame`` as one row group; the first frame fixes columns and types."""
+        """Append ``frame`` as one row group; the first frame determines columns and types."""
         self.write_arrow(pa.Table.from_pandas(frame, preserve_index=False))
 
     def write_arrow(self, table: pa.Table) -> None:
@@ -250,7 +250,7 @@ class TableWriter:
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         floats = [field.name for field in schema if pa.types.is_floating(field.type)]
         others = [field.name for field in schema if field.name not in floats]
-        # Through a stream of our own: Arrow takes a path with a colon in it for an address.
+        # Through a stream of our own, because Arrow takes a path with a colon for a URI.
         self._stream = self._path.open("wb")
         return pq.ParquetWriter(
             self._stream,
@@ -289,16 +289,11 @@ def _unreadable(path: Path, exc: Exception) -> DataError:
     except OSError as error:
         return DataError(f"{path.name}: cannot be read: {error.strerror}: {path}", hint="check the file's permissions")
     if size == 0:
-        return DataError(f"{path.name}: the file is empty (0 bytes): {path}", hint="write it again")
+        return DataError(f"{path.name}: empty file (0 bytes): {path}", hint="write it again")
     if not is_parquet:
-        return DataError(
-            f"{path.name}: not a Parquet file: {path}",
-            hint=_CONVERT,
-        )
+        return DataError(f"{path.name}: not a Parquet file: {path}", hint=_CONVERT)
     if not is_closed:
-        return DataError(
-            f"{path.name}: a Parquet file that ends too early ({size:,} bytes): {path}", hint="copy or write it again"
-        )
+        return DataError(f"{path.name}: truncated Parquet file ({size:,} bytes): {path}", hint="copy or write it again")
     reason = str(exc).splitlines()[0]
     return DataError(f"{path.name}: damaged Parquet file: {path} ({reason})", hint="copy or write it again")
 
@@ -307,5 +302,5 @@ def _schema_difference(one: pa.Schema, other: pa.Schema) -> str | None:
     here, there = ({field.name: str(field.type) for field in schema} for schema in (one, other))
     for name in [*here, *there]:
         if here.get(name) != there.get(name):
-            return f"{name} is {here.get(name, 'missing')}, there {there.get(name, 'missing')}"
-    return None if one.names == other.names else "the order of the columns"
+            return f"{name} is {here.get(name, 'missing')} instead of {there.get(name, 'missing')}"
+    return None if one.names == other.names else "different order"

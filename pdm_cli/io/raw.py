@@ -1,4 +1,4 @@
-"""Raw tables: columns mapped and typed, stamps in UTC; telemetry streamed by whole machines in bounded memory."""
+"""Read raw tables: columns mapped and typed, times in UTC; telemetry streamed by whole machines in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from pdm_cli.io.columns import (
     ColumnReader,
     check_columns,
     find_sensors,
+    first_where,
     has_zone,
     is_index,
+    is_missing_value,
     is_number,
+    is_numeric_value,
     is_text,
     to_float,
 )
-from pdm_cli.io.importing import csv_values
-from pdm_cli.io.scan import Look, TelemetryScan
+from pdm_cli.io.scan import Scanner, TelemetryScan
 from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, LARGEST_READING, MACHINE, MACHINES, TELEMETRY, TIME, Table
 from pdm_cli.settings.model import ColumnsParams, PreprocessParams
 
-# Rows decoded at a time, and rows of a batch of whole machines: large enough to amortise a call, small in memory.
+# Rows per decoded piece, and per batch of whole machines: large enough to amortise a call, small in memory.
 PIECE_ROWS = 262_144
 BATCH_ROWS = 100_000
 
@@ -41,16 +43,16 @@ class RawTelemetry:
     Parameters
     ----------
     folder : Path
-        Holds ``telemetry.parquet`` or ``telemetry/`` with parts.
+        Contains ``telemetry.parquet``, or parts in ``telemetry/``.
     columns : ColumnsParams
         Names of the columns in the raw table.
     params : PreprocessParams
-        Time zone of naive stamps, step if given, rows to hold in memory.
+        Time zone of naive timestamps, step if given, rows to keep in memory.
 
     Raises
     ------
     SchemaError
-        If the table or a column is missing or of a wrong type.
+        If the table or a column is missing or has a wrong type.
     """
 
     def __init__(self, folder: Path, columns: ColumnsParams, params: PreprocessParams) -> None:
@@ -61,17 +63,17 @@ class RawTelemetry:
         self.sensors, self.ignored = find_sensors(self._files, columns)
 
     def type_of(self, name: str) -> str:
-        """Return what a column of the table holds: ``a text``, or its type in Arrow's words."""
+        """Return the type of a column as messages name it: ``a string``, or the Arrow type."""
         found = self._files.schema.field(name).type
-        return "a text" if is_text(found) else str(found)
+        return "a string" if is_text(found) else str(found)
 
     def check_texts(self) -> None:
-        """Refuse a column of texts that are numbers for the most part: a sensor, left out for a few bad values.
+        """Reject string columns that are mostly numbers: a sensor would be left out because of a few bad values.
 
         Raises
         ------
         DataError
-            Naming the column and the first value that is no number. No column is refused where sensors are named.
+            With the column and the first value that is not a number; not if the sensors are listed in the settings.
         """
         for name in self.ignored:
             if is_text(self._files.schema.field(name).type) and not self._columns.sensors:
@@ -81,58 +83,58 @@ class RawTelemetry:
         numbers, others, row, first = 0, 0, 0, ""
         for part in self._files.parts:
             for piece in parquet.iterate(part, PIECE_ROWS, [name]):
-                texts = piece[name].cast(pa.string())
-                has_number = csv_values.is_number(texts, ".")
-                wrong = pc.and_kleene(pc.invert(has_number), pc.invert(csv_values.is_missing(texts)))
-                if not first and (at := csv_values.first_where(wrong)) >= 0:
-                    first = f"{texts[at].as_py()!r} is no number, first in row {row + at:,}"
-                numbers += pc.sum(has_number).as_py() or 0
+                strings = piece[name].cast(pa.string())
+                is_numeric = is_numeric_value(strings, ".")
+                wrong = pc.and_kleene(pc.invert(is_numeric), pc.invert(is_missing_value(strings)))
+                if not first and (at := first_where(wrong)) >= 0:
+                    first = f"{strings[at].as_py()!r} is not a number, first in row {row + at:,}"
+                numbers += pc.sum(is_numeric).as_py() or 0
                 others += pc.sum(wrong).as_py() or 0
                 row += len(piece)
             if others >= numbers:
                 return
         if first:
             raise DataError(
-                f"{self._files.name}: column {name}: {first}, while most values of this text column are",
-                hint="mend it and make the column a number, or --sensors names the columns to use",
+                f"{self._files.name}: column {name}: {first}; most values of this string column are numbers",
+                hint="fix it and convert the column to numbers, or list the sensor columns with --sensors",
             )
 
     def scan(self) -> TelemetryScan:
-        """Read machines and stamps once: order, rows a machine, step.
+        """Read machines and timestamps once to find their order, rows per machine and time step.
 
         Raises
         ------
         NotEnoughData
             If the table has no rows.
         DataError
-            If a machine or stamp is missing, or no step is regular enough and none is given.
+            If a machine or timestamp is missing, or no step is given and none is regular enough.
         """
-        look = Look()
+        scanner = Scanner()
         for piece in self._pieces(()):
-            look.add(piece[MACHINE], piece[TIME])
-        if not look.counts:
-            raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="telemetry needs readings")
-        step = round(self._params.step_minutes * 60e6) or look.step(self._files.name)
+            scanner.add(piece[MACHINE], piece[TIME])
+        if not scanner.counts:
+            raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="add readings")
+        step = round(self._params.step_minutes * 60e6) or scanner.step(self._files.name)
         given = self._params.phase_minutes
-        phase = look.phase(step) if given is None else round(given * 60e6) % step
-        rows = dict(sorted(look.counts.items()))
-        return TelemetryScan(rows, look.in_order, step, phase, look.out_of_order, look.first_out_of_order)
+        phase = scanner.phase(step) if given is None else round(given * 60e6) % step
+        rows = dict(sorted(scanner.counts.items()))
+        return TelemetryScan(rows, scanner.in_order, step, phase, scanner.out_of_order, scanner.first_out_of_order)
 
     def batches(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
-        """Yield frames of whole machines, sorted by machine, then time; equal stamps keep their order in the file.
+        """Yield frames of whole machines, sorted by machine and time; equal times keep their order in the file.
 
         Parameters
         ----------
         scan : TelemetryScan
-            Of this table.
+            The scan of this table.
         scratch : Path
-            Folder for temporary files, used if the table is in no order and larger than the memory allowed.
+            Folder for temporary files, used if the table is unsorted and larger than the memory allowed.
 
         Yields
         ------
         DataFrame
-            ``machineID``, ``datetime`` (UTC, us), one float column a sensor; about ``BATCH_ROWS`` rows. The cut into
-            batches depends on the rows alone, not on how the file lays them out.
+            ``machineID``, ``datetime`` (UTC, us), one float column per sensor; about ``BATCH_ROWS`` rows. Batches
+            depend on the rows alone, not on the layout of the file.
         """
         if scan.in_order:
             yield from pack_machines(self._machines_in_order(), BATCH_ROWS)
@@ -144,10 +146,10 @@ class RawTelemetry:
                 yield from pack_machines(self._machines_by_disk(scan, Path(folder)), BATCH_ROWS)
 
     def _pieces(self, sensors: tuple[str, ...]) -> Iterator[pa.Table]:
-        wanted = [*self._names.values(), *sensors]
+        names = [*self._names.values(), *sensors]
         for part in self._files.parts:
             row = 0
-            for piece in parquet.iterate(part, PIECE_ROWS, wanted):
+            for piece in parquet.iterate(part, PIECE_ROWS, names):
                 read = ColumnReader(parquet.part_name(self._files, part), self._params.timezone, row)
                 yield self._typed(piece, sensors, read)
                 row += piece.num_rows
@@ -193,17 +195,17 @@ class RawTelemetry:
 
 
 def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: str) -> pd.DataFrame | None:
-    """Read an event table, sorted by machine, time and kind.
+    """Read an event table, sorted by machine, time and event type.
 
     Returns
     -------
     DataFrame or None
-        ``datetime`` (UTC, us), ``machineID`` and the kind of event as text; ``None`` if the table is not there.
+        ``datetime`` (UTC, us), ``machineID`` and the event type as string; ``None`` if there is no such table.
 
     Raises
     ------
     SchemaError
-        If a column is missing or of a wrong type.
+        If a column is missing or has a wrong type.
     DataError
         If a value is missing.
     """
@@ -228,27 +230,27 @@ def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: st
 
 
 def tables_by_zone(folder: Path, columns: ColumnsParams) -> tuple[list[str], list[str]]:
-    """Return the files whose stamps carry a time zone, and those whose stamps do not."""
-    carrying: list[str] = []
-    without: list[str] = []
+    """Return the files whose timestamps have a time zone, and those whose timestamps have none."""
+    zoned: list[str] = []
+    naive: list[str] = []
     for table in (TELEMETRY, *EVENT_TABLES):
         files = parquet.find_table(folder, table)
         if files is not None and columns.datetime_column in files.schema.names:
-            (carrying if has_zone(files, columns.datetime_column) else without).append(files.name)
-    return carrying, without
+            (zoned if has_zone(files, columns.datetime_column) else naive).append(files.name)
+    return zoned, naive
 
 
 def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
-    """Read the machines' attributes: numbers as float, texts and truth values as text; ``None`` without a table.
+    """Read machine attributes: numbers as float, strings and booleans as string; ``None`` without a table.
 
     Columns of other types are left out.
 
     Raises
     ------
     SchemaError
-        If the machine column is missing or of a wrong type.
+        If the machine column is missing or has a wrong type.
     DataError
-        If a machine is missing or stands in two rows.
+        If a machine ID is missing or duplicated, or a number is not finite.
     """
     files = parquet.find_table(folder, MACHINES)
     if files is None:
@@ -270,24 +272,24 @@ def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
     if twice.any():
         first = frame[MACHINE][twice].iloc[0]
         raise DataError(
-            f"{files.name}: {int(twice.sum())} machines stand in more than one row, first {first}",
-            hint="keep one row a machine",
+            f"{files.name}: duplicate {name} rows: {int(twice.sum())}, first {first}",
+            hint="keep one row per machine",
         )
     for attribute, column in frame.select_dtypes("float64").items():
         is_wrong = column.abs() > LARGEST_READING
         if is_wrong.any():
             raise DataError(
-                f"{files.name}: column {attribute}: {column[is_wrong].iloc[0]:g} is no number to learn from, "
+                f"{files.name}: column {attribute}: {column[is_wrong].iloc[0]:g} is not finite, "
                 f"first for machine {frame[MACHINE][is_wrong].iloc[0]}",
-                hint="leave the value out where it is not known",
+                hint="leave unknown values empty",
             )
     return frame.sort_values(MACHINE, ignore_index=True)
 
 
 def pack_machines(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
-    """Cut and join frames of whole machines, in order, into batches of at most ``rows`` rows or one machine.
+    """Regroup frames of whole machines, in order, into batches of at most ``rows`` rows or one machine.
 
-    The batches depend only on the order and sizes of the machines, not on how the frames were cut.
+    The batches depend only on the order and sizes of the machines.
     """
     held: list[pd.DataFrame] = []
     size = 0
@@ -304,7 +306,7 @@ def pack_machines(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.Data
 
 
 def machine_starts(frame: pd.DataFrame) -> list[int]:
-    """Return the positions at which a new machine begins."""
+    """Return the position of the first row of each machine."""
     machines = frame[MACHINE]
     changed: list[int] = np.flatnonzero((machines != machines.shift()).to_numpy()).tolist()
     return changed
@@ -312,15 +314,15 @@ def machine_starts(frame: pd.DataFrame) -> list[int]:
 
 def _sort(frame: pd.DataFrame) -> pd.DataFrame:
     machines = pd.factorize(frame[MACHINE], sort=True)[0]
-    stamps = frame[TIME].to_numpy()
+    times = frame[TIME].to_numpy()
     same = machines[1:] == machines[:-1]
-    if np.all(machines[1:] >= machines[:-1]) and np.all(stamps[1:][same] >= stamps[:-1][same]):
+    if np.all(machines[1:] >= machines[:-1]) and np.all(times[1:][same] >= times[:-1][same]):
         return frame.reset_index(drop=True)
-    return frame.iloc[np.lexsort((stamps, machines))].reset_index(drop=True)
+    return frame.iloc[np.lexsort((times, machines))].reset_index(drop=True)
 
 
 def _buckets(rows: dict[Any, int], limit: int) -> dict[Any, int]:
-    """Give each machine the number of its bucket; buckets ascend and hold at most ``limit`` rows or one machine."""
+    """Assign machines in ascending order to numbered buckets of at most ``limit`` rows or one machine."""
     buckets, number, size = {}, 0, 0
     for machine, count in rows.items():
         if size and size + count > limit:

@@ -1,4 +1,4 @@
-"""One look at machines and stamps of raw telemetry: order, rows a machine, time grid."""
+"""Scan the machines and timestamps of raw telemetry once: order, rows per machine, time grid."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.schema import MACHINE, TIME
 
-# A step, or an offset of the grid, that fewer of the readings keep than this is none.
+# Share of the readings that must have the same time step, or the same offset from the grid.
 _REGULAR_SHARE = 0.5
-# The grid is found from the stamps of the first machines: as many as there are until this number of stamps is held.
-_GRID_STAMPS = 2_000_000
-# Clocks jitter: a difference this close to the step, as a share of it, is the step.
+# The grid is found from the first machines, as many as have this number of readings in total.
+_GRID_READINGS = 2_000_000
+# Clocks jitter: a difference this close to the step, as a share of it, counts as the step.
 _JITTER = 0.05
 _ROUND_UNITS = (60_000_000, 1_000_000, 1_000)
 
@@ -27,22 +27,22 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TelemetryScan:
-    """What one look at machines and stamps tells about raw telemetry.
+    """The result of a scan of raw telemetry.
 
     Attributes
     ----------
     rows : dict
-        Machine to its number of rows, machines in ascending order.
+        Number of rows per machine, in ascending order of machines.
     in_order : bool
-        Whether each machine's rows stand together and machines ascend.
+        Whether the rows of each machine are contiguous and machines ascend.
     step_us : int
         Time between two readings of a machine, in microseconds.
     phase_us : int
-        Stamps of the grid are multiples of the step plus this, in microseconds.
+        Grid times are multiples of the step plus this, in microseconds.
     out_of_order : int
-        Rows whose stamp lies before the row above of the same machine.
+        Rows with an earlier time than the previous row of the same machine.
     first_out_of_order : DataFrame
-        Machine and stamp of the first such row, if any.
+        Machine and time of the first such row, if any.
     """
 
     rows: dict[Any, int]
@@ -53,25 +53,25 @@ class TelemetryScan:
     first_out_of_order: pd.DataFrame
 
 
-class Look:
-    """Running result of a scan: fed piece by piece, in the order of the file."""
+class Scanner:
+    """Running result of a scan, updated piece by piece in the order of the file."""
 
     def __init__(self) -> None:
         self.counts: dict[Any, int] = {}
         self.in_order = True
         self.out_of_order = 0
         self.first_out_of_order = pd.DataFrame({MACHINE: [], TIME: []})
-        self._last_stamp: dict[Any, int] = {}
+        self._last_time: dict[Any, int] = {}
         self._last_machine: Any = None
-        self._stamps: dict[Any, list[IntArray]] = {}
+        self._times: dict[Any, list[IntArray]] = {}
         self._held = 0
 
-    def add(self, machines: pa.ChunkedArray, stamps: pa.ChunkedArray) -> None:
-        """Take in the next rows of the file."""
+    def add(self, machines: pa.ChunkedArray, timestamps: pa.ChunkedArray) -> None:
+        """Add the next rows of the file."""
         encoded = machines.combine_chunks().dictionary_encode()
         names = encoded.dictionary.to_pylist()
         codes = encoded.indices.to_numpy()
-        times = stamps.cast(pa.int64()).to_numpy()
+        times = timestamps.cast(pa.int64()).to_numpy()
         self._check_order(names, codes)
         order = np.arange(len(codes))
         if np.any(np.diff(codes) < 0):
@@ -82,56 +82,51 @@ class Look:
         apart = np.diff(times, prepend=times[:1])
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             machine = names[codes[start]]
-            apart[start] = times[start] - self._last_stamp.get(machine, times[start])
-            self._last_stamp[machine] = int(times[stop - 1])
+            apart[start] = times[start] - self._last_time.get(machine, times[start])
+            self._last_time[machine] = int(times[stop - 1])
             self._hold(machine, times[start:stop])
             self.counts[machine] = self.counts.get(machine, 0) + stop - start
         backwards = np.flatnonzero(apart < 0)
         if len(backwards) and self.first_out_of_order.empty:
             first = backwards[np.argmin(order[backwards])]
-            stamp = pd.Timestamp(int(times[first]), unit="us")
-            self.first_out_of_order = pd.DataFrame({MACHINE: [names[codes[first]]], TIME: [stamp]})
+            time = pd.Timestamp(int(times[first]), unit="us")
+            self.first_out_of_order = pd.DataFrame({MACHINE: [names[codes[first]]], TIME: [time]})
         self.out_of_order += len(backwards)
 
     def step(self, file: str) -> int:
-        """Return the usual time between readings of a machine, in microseconds.
+        """Return the most common time between readings of a machine, in microseconds.
 
         Raises
         ------
         NotEnoughData
             If no machine has two readings at different times.
         DataError
-            If fewer than half of the readings keep the same step.
+            If fewer than half of the readings have the same step.
         """
-        apart = np.concatenate([np.diff(np.unique(np.concatenate(held))) for held in self._stamps.values()])
+        apart = np.concatenate([np.diff(np.unique(np.concatenate(held))) for held in self._times.values()])
         if not len(apart):
             raise NotEnoughData(
-                f"{file}: no machine has two readings at different times, so the time step cannot be found",
-                hint="--step-minutes gives it",
+                f"{file}: cannot find the time step: no machine has two readings at different times",
+                hint="set the step with --step-minutes",
             )
         step = _usual_step(apart)
         share = float(np.mean(np.abs(apart - step) <= _JITTER * step))
         if share < _REGULAR_SHARE:
             raise DataError(
-                f"{file}: no regular time step: the usual one, {step / 60e6:g} min, "
-                f"is that of {share:.0%} of the readings",
-                hint="--step-minutes puts the readings on a grid of that step",
+                f"{file}: no regular time step: the most common one, {step / 60e6:g} min, "
+                f"fits {share:.0%} of the readings",
+                hint="resample the readings to a fixed step with --step-minutes",
             )
         return step
 
     def phase(self, step: int) -> int:
-        """Return where in the step the readings stand, in microseconds: 30 min for an hourly log at hh:30.
+        """Return the offset of the readings from multiples of ``step``, in microseconds: 30 min for a log at hh:30.
 
-        Only an offset that at least half of the readings keep to the microsecond is one. The late edge of a jittering
-        clock would be known from the whole log only: a reading to come could then move those of the past.
-
-        Parameters
-        ----------
-        step : int
-            Step of the grid in microseconds.
+        It is 0 unless at least half of the readings have the same offset to the microsecond. The late edge of a
+        jittering clock would depend on the whole log: a future reading could then move past ones.
         """
         rests, counts = np.unique(
-            np.concatenate([times for held in self._stamps.values() for times in held]) % step, return_counts=True
+            np.concatenate([times for held in self._times.values() for times in held]) % step, return_counts=True
         )
         return int(rests[np.argmax(counts)]) if counts.max() >= _REGULAR_SHARE * counts.sum() else 0
 
@@ -145,17 +140,17 @@ class Look:
         self.in_order = all(one < other for one, other in pairwise(runs))
 
     def _hold(self, machine: Any, times: IntArray) -> None:
-        if machine not in self._stamps and (machine in self.counts or self._held >= _GRID_STAMPS):
+        if machine not in self._times and (machine in self.counts or self._held >= _GRID_READINGS):
             return
-        self._stamps.setdefault(machine, []).append(times)
+        self._times.setdefault(machine, []).append(times)
         self._held += len(times)
-        while self._held > 2 * _GRID_STAMPS and len(self._stamps) > 1:
-            _, dropped = self._stamps.popitem()
+        while self._held > 2 * _GRID_READINGS and len(self._times) > 1:
+            _, dropped = self._times.popitem()
             self._held -= sum(map(len, dropped))
 
 
 def _usual_step(apart: IntArray) -> int:
-    """Return the step that at least half of the differences keep, or the typical one in a round unit of time."""
+    """Return the step of at least half of the differences, or else the median rounded to a unit of time."""
     steps, counts = np.unique(apart, return_counts=True)
     if counts.max() >= _REGULAR_SHARE * len(apart):
         return int(steps[np.argmax(counts)])

@@ -7,7 +7,7 @@ import pytest
 
 from pdm_cli.errors import DataError
 from pdm_cli.features.rolling import rolling_features
-from pdm_cli.io.scan import Look
+from pdm_cli.io.scan import Scanner
 from pdm_cli.preparation.cleaning import clean_telemetry
 from pdm_cli.preparation.quality import new_findings
 from pdm_cli.settings.model import FeaturesParams, PreprocessParams
@@ -16,8 +16,8 @@ HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
 
 
-def look_at(stamps: pd.DatetimeIndex, machines: int = 2) -> Look:
-    look = Look()
+def look_at(stamps: pd.DatetimeIndex, machines: int = 2) -> Scanner:
+    look = Scanner()
     for machine in range(machines):
         names = pa.chunked_array([pa.array(np.full(len(stamps), machine))])
         look.add(names, pa.chunked_array([pa.array(stamps.astype("datetime64[us]"))]))

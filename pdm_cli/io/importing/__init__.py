@@ -1,1 +1,1 @@
-"""CSV files to raw tables."""
+"""Convert CSV files to raw tables."""

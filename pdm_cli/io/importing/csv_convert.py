@@ -1,4 +1,4 @@
-"""The second pass over CSV files: texts become the types of the contract, written piece by piece."""
+"""Convert the CSV files of an inspected table to Parquet, piece by piece."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdm_cli.io.columns import distinct, to_number
 from pdm_cli.io.importing.csv_inspect import TableSurvey
 from pdm_cli.io.importing.csv_reader import Advance, iterate
-from pdm_cli.io.importing.csv_values import distinct, to_number
-from pdm_cli.io.importing.dates import Order, Stamps, Texts, parse_format, parse_stamps
+from pdm_cli.io.importing.dates import Order, Strings, Times, parse_dates, parse_format
 from pdm_cli.io.parquet import TableWriter
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the texts of a table are to be read.
+    """The types of a table.
 
     Attributes
     ----------
     order : str, optional
-        What comes first in its dates, where no format is given.
+        Order of year, month and day in its dates, if no format is given.
     has_zone : bool
-        Whether stamps become UTC, and say so in their type.
+        Whether timestamps have a zone and are converted to UTC.
     numbers : frozenset of str
-        Columns of numbers; the others are texts.
+        Numeric columns; the others are strings.
     is_machine_text : bool
-        Whether machines are texts; they are in all tables or in none.
+        Whether machines are strings, in all tables or in none.
     """
 
     order: Order | None
@@ -42,7 +42,7 @@ class Reading:
 
 @dataclass
 class Facts:
-    """What has been read of a table."""
+    """Totals of a converted table."""
 
     rows: int = 0
     machines: set[Any] = field(default_factory=set)
@@ -51,23 +51,23 @@ class Facts:
 
 
 def convert(survey: TableSurvey, reading: Reading, path: Path, advance: Advance) -> Facts:
-    """Write the rows of a table's CSV files as Parquet, in the order in which they stand.
+    """Write the rows of a table's CSV files as Parquet, in the same order.
 
     Parameters
     ----------
     survey : TableSurvey
-        The table, read once.
+        The inspected table.
     reading : Reading
-        What the first pass came to.
+        Its types.
     path : Path
         The Parquet file.
     advance : callable
-        Told of the bytes that have been read.
+        Called with the number of bytes read.
 
     Raises
     ------
     DataError
-        If a stamp does not fit the format, or there is no such day or time.
+        If a timestamp does not match the format or does not exist.
     """
     facts = Facts()
     with TableWriter(path) as writer:
@@ -75,7 +75,7 @@ def convert(survey: TableSurvey, reading: Reading, path: Path, advance: Advance)
             for piece in iterate(file, survey.columns, advance):
                 typed = {name: _typed(survey, reading, name, piece[name], facts.rows) for name in survey.columns}
                 writer.write_arrow(pa.table(typed))
-                _note(facts, survey, typed)
+                _count(facts, survey, typed)
         if not writer.rows:
             empty = {name: _typed(survey, reading, name, _NOTHING, 0) for name in survey.columns}
             writer.write_arrow(pa.table(empty))
@@ -87,7 +87,7 @@ _NOTHING = pa.chunked_array([pa.array([], pa.string())])
 
 def _typed(survey: TableSurvey, reading: Reading, name: str, column: pa.ChunkedArray, row: int) -> Any:
     if name == survey.time:
-        return _stamps(survey, reading, column, row)
+        return _times(survey, reading, column, row)
     if name == survey.machine:
         return column if reading.is_machine_text else column.cast(pa.int64())
     if name in reading.numbers:
@@ -95,33 +95,33 @@ def _typed(survey: TableSurvey, reading: Reading, name: str, column: pa.ChunkedA
     return column if name == survey.kind else pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
 
 
-def _stamps(survey: TableSurvey, reading: Reading, column: pa.ChunkedArray, row: int) -> pa.Array:
-    texts, first, positions = distinct(column)
-    stamps = _parse(survey, reading, texts)
-    wrong = np.flatnonzero(np.isnat(stamps))
+def _times(survey: TableSurvey, reading: Reading, column: pa.ChunkedArray, row: int) -> pa.Array:
+    strings, first, positions = distinct(column)
+    times = _parse(survey, reading, strings)
+    wrong = np.flatnonzero(np.isnat(times))
     if len(wrong):
         at = wrong[np.argmin(first[wrong])]
         form = survey.options.format_of(survey.table)
-        told = f" is not of the form {form}" if form else ": there is no such day, time or zone"
-        raise survey.refuse(
+        problem = f"does not match the format {form}" if form else "is not a valid date, time or zone"
+        raise survey.error(
             row + int(first[at]),
             survey.time,
-            f"{texts[at]!r}{told}",
-            "--date-format names the form" if form else "mend it, or leave the line out",
+            f"{strings[at]!r} {problem}",
+            "specify the format with --date-format" if form else "fix it or delete the line",
         )
-    return pa.array(stamps[positions], pa.timestamp("us")).cast(
+    return pa.array(times[positions], pa.timestamp("us")).cast(
         pa.timestamp("us", tz="UTC" if reading.has_zone else None)
     )
 
 
-def _parse(survey: TableSurvey, reading: Reading, texts: Texts) -> Stamps:
+def _parse(survey: TableSurvey, reading: Reading, strings: Strings) -> Times:
     form = survey.options.format_of(survey.table)
     if form:
-        return parse_format(texts, form)
-    return parse_stamps(texts, reading.order or "year-first")
+        return parse_format(strings, form)
+    return parse_dates(strings, reading.order or "year-first")
 
 
-def _note(facts: Facts, survey: TableSurvey, typed: dict[str, Any]) -> None:
+def _count(facts: Facts, survey: TableSurvey, typed: dict[str, Any]) -> None:
     machines = typed[survey.machine]
     facts.rows += len(machines)
     facts.machines.update(machines.unique().to_pylist())

@@ -1,4 +1,4 @@
-"""The first pass over the CSV files of a table: what their columns hold, judged by all rows, not by the first few."""
+"""Find the CSV files of a folder and inspect all of their rows: column types, date formats and time zones."""
 
 from __future__ import annotations
 
@@ -13,33 +13,97 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.columns import check_columns
+from pdm_cli.io.columns import (
+    begins_as_number,
+    check_columns,
+    distinct,
+    first_where,
+    is_integer_value,
+    is_missing_value,
+    is_numeric_value,
+)
+from pdm_cli.io.folders import list_files
 from pdm_cli.io.importing.csv_reader import Advance, CsvFile, iterate, line_of, open_file, quote
-from pdm_cli.io.importing.csv_values import begins_as_number, distinct, first_where, is_integer, is_missing, is_number
-from pdm_cli.io.importing.dates import Order, Seen, StampEvidence, carries_zone
+from pdm_cli.io.importing.dates import DateEvidence, Order, Seen, has_zone
 from pdm_cli.io.parquet import TableFiles
-from pdm_cli.schema import EVENT_COLUMNS, MACHINE, MACHINES, TELEMETRY, TIME, Table
+from pdm_cli.schema import EVENT_COLUMNS, MACHINE, MACHINES, RAW_TABLES, TELEMETRY, TIME, Table
 from pdm_cli.settings.model import ColumnsParams
+from pdm_cli.text import name_some
 
-_HINT_MISSING = "fill it in, or leave the line out"
+_FILE = re.compile(r"(?:pdm_)?([a-z]+)\.csv(?:\.gz)?", re.IGNORECASE)
+_FOLDER = re.compile(r"(?:pdm_)?([a-z]+)", re.IGNORECASE)
+_STEMS = {**{table.name: table for table in RAW_TABLES}, "maintenance": RAW_TABLES[2]}
 _SHORT = ("day-first", "month-first", "undecided")
-_WORDS = {trait: trait for trait in ("year-first", "day-first", "month-first")} | {"undecided": "not"}
+_DESCRIPTIONS = {trait: trait for trait in ("year-first", "day-first", "month-first")} | {"undecided": "not"}
+
+
+def find_files(folder: Path) -> tuple[dict[Table, list[Path]], list[str]]:
+    """Return the CSV files of each raw table in ``folder``, and the names of those left out.
+
+    Left out are CSV files of no table, and other files in the folder of a table.
+
+    Raises
+    ------
+    SchemaError
+        If there are none, or two of one table.
+    """
+    found: dict[Table, list[Path]] = {}
+    others = []
+    for place in sorted(folder.iterdir()):
+        match = (_FOLDER if place.is_dir() else _FILE).fullmatch(place.name)
+        table = _STEMS.get(match[1].lower()) if match else None
+        inside = sorted(filter(_is_visible, place.rglob("*"))) if place.is_dir() else [place]
+        files = list(filter(_is_csv, inside))
+        if table is None or not files:
+            others += [place.name] if _is_csv(place) else []
+            continue
+        others += [str(path.relative_to(folder)) for path in inside if path not in files]
+        if table in found:
+            raise SchemaError(
+                f"{place.name}: table {table.name} is also in {found[table][0].relative_to(folder)}",
+                hint="keep one of the two, or move both into one folder",
+            )
+        found[table] = files
+    if not found:
+        raise _no_tables(folder)
+    return {table: found[table] for table in RAW_TABLES if table in found}, others
+
+
+def _no_tables(folder: Path) -> SchemaError:
+    tables = [path.name for table in RAW_TABLES for path in list_files(folder, table)]
+    if tables:
+        return SchemaError(
+            f"{folder}: no CSV files, but Parquet tables: {name_some(tables)}",
+            hint="Parquet tables need no import: pass the folder to the other commands",
+        )
+    found = name_some([path.name for path in sorted(folder.iterdir())])
+    expected = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)
+    problem = f"no CSV file of a table, only {found}" if found else "folder is empty"
+    return SchemaError(f"{folder}: {problem}", hint=f"expected {expected}, or names such as PdM_errors.csv")
+
+
+def _is_visible(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
+
+
+def _is_csv(path: Path) -> bool:
+    return _is_visible(path) and path.name.lower().endswith((".csv", ".csv.gz"))
 
 
 @dataclass(frozen=True)
 class CsvOptions:
-    """How the files are written, as far as the user says so.
+    """The format of the files as given by the user.
 
     Attributes
     ----------
     separator, encoding : str
-        Empty: found out.
+        Empty to detect them.
     decimal : str
-        Sign before the decimals.
+        Decimal separator.
     formats : mapping of str to str
-        Table to the format of its stamps; the empty name is that of all other tables.
+        Date format per table; the empty name stands for all other tables.
     order : str, optional
-        What comes first in dates that do not begin with the year.
+        Order of day and month in dates that do not begin with the year.
     """
 
     separator: str = ""
@@ -49,16 +113,13 @@ class CsvOptions:
     order: Literal["day-first", "month-first"] | None = None
 
     def format_of(self, table: Table) -> str:
-        """Return the format given for a table's stamps, or nothing."""
+        """Return the date format given for a table, or an empty string."""
         return self.formats.get(table.name, self.formats.get("", ""))
 
 
 @dataclass
 class ValueCount:
-    """How many values of a column are numbers, how many are not, the first that is not, and whether one looks like one.
-
-    A value looks like a number if it begins as one: ``1,5`` where decimals have points.
-    """
+    """Counts of the values of a column that are numbers and that are not; ``has_digits`` if one begins as a number."""
 
     numbers: int = 0
     others: int = 0
@@ -67,7 +128,7 @@ class ValueCount:
 
 
 class TableSurvey:
-    """The CSV files of a raw table, and what a pass over all their rows finds.
+    """The CSV files of a raw table, and the findings of a pass over all of their rows.
 
     Parameters
     ----------
@@ -78,16 +139,16 @@ class TableSurvey:
     paths : sequence of Path
         Its files, in order.
     columns : ColumnsParams
-        Names of the columns; they are kept as they are.
+        Names of the columns, which stay unchanged.
     options : CsvOptions
-        How the files are written.
+        The format of the files.
 
     Raises
     ------
     SchemaError
-        If a column is not there, or the files differ in their columns.
+        If a column is missing, or the files have different columns.
     DataError
-        If a file is empty or not readable.
+        If a file is empty or unreadable.
     """
 
     def __init__(
@@ -103,42 +164,42 @@ class TableSurvey:
         self.keys = {name: named for name, named in canonical.items() if named}
         names = [path.relative_to(folder).as_posix() for path in paths]
         form = {"encoding": options.encoding, "separator": options.separator}
-        wanted = list(self.keys.values())
-        self.files = [open_file(path, n, **form, wanted=wanted) for path, n in zip(paths, names, strict=True)]
+        keys = list(self.keys.values())
+        self.files = [open_file(path, n, **form, required=keys) for path, n in zip(paths, names, strict=True)]
         self.name = names[0] if len(names) == 1 else f"{names[0].partition('/')[0]}/"
         self._check_header()
         self.columns = self.files[0].columns
         for sensor in self._sensors:
             if sensor not in self.columns:
-                raise SchemaError(f"{self.name}: no column {sensor!r}", hint="--sensors names columns of the telemetry")
-        self.counts = {name: ValueCount() for name in self.columns if name not in wanted}
-        self.stamps = StampEvidence()
+                raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
+        self.counts = {name: ValueCount() for name in self.columns if name not in keys}
+        self.dates = DateEvidence()
         self.machine_text: Seen | None = None
         self.rows = 0
         self._starts: list[int] = []
 
     def read(self, advance: Advance) -> None:
-        """Go through all rows.
+        """Inspect all rows.
 
         Raises
         ------
         DataError
-            If a file cannot be read, or a machine, stamp or kind of event is missing.
+            If a file cannot be read, or a machine, time or event type is missing.
         """
         for file in self.files:
             self._starts.append(self.rows)
             for piece in iterate(file, self.columns, advance):
-                self._look(piece)
+                self._inspect(piece)
                 self.rows += piece.num_rows
 
-    def refuse(self, row: int, column: str, what: str, hint: str) -> DataError:
-        """Return an error that names the file and line of a row, counted over all files."""
+    def error(self, row: int, column: str, problem: str, hint: str) -> DataError:
+        """Return an error with the file and line of a row, counted over all files."""
         file, line = self._place(row)
-        message = f"{file.name}: line {line:,}, column {column}: {what}"
+        message = f"{file.name}: line {line:,}, column {column}: {problem}"
         return DataError(message, hint=hint, file=file.name, line=line, column=column)
 
     def place(self, row: int) -> str:
-        """Return the file and line of a row in words."""
+        """Return the file and line of a row for messages."""
         file, line = self._place(row)
         return f"{file.name} line {line:,}"
 
@@ -148,24 +209,24 @@ class TableSurvey:
         Raises
         ------
         DataError
-            If a text stands in a column of telemetry whose other values are mostly numbers, or in a named sensor.
+            If telemetry has a string among mostly numeric values, or in a sensor listed in the settings.
         """
         found = []
         for name, count in self.counts.items():
             other = count.first_other
             comma = other is not None and self.options.decimal == "." and _has_decimal_comma(other.text)
             if self.table is TELEMETRY and other and (comma or count.numbers > count.others or name in self._sensors):
-                hint = "--decimal , reads decimal commas" if comma else "mend it, or leave it empty where it is missing"
-                raise self.refuse(other.row, name, f"{quote(other.text)} is no number", hint)
+                hint = "try --decimal ," if comma else "fix it, or leave missing values empty"
+                raise self.error(other.row, name, f"{quote(other.text)} is not a number", hint)
             if not count.others:
                 found.append(name)
         return found
 
     def mixed(self) -> dict[str, ValueCount]:
-        """Return the columns of texts some of which are numbers; in telemetry, also where some only look like it."""
+        """Return the string columns with some numbers; in telemetry, also those with values that begin as numbers."""
         is_doubtful = self.table is TELEMETRY
-        texts = {name: count for name, count in self.counts.items() if count.others}
-        return {name: count for name, count in texts.items() if count.numbers or (is_doubtful and count.has_digits)}
+        strings = {name: count for name, count in self.counts.items() if count.others}
+        return {name: count for name, count in strings.items() if count.numbers or (is_doubtful and count.has_digits)}
 
     def _place(self, row: int) -> tuple[CsvFile, int]:
         number = bisect_right(self._starts, row) - 1
@@ -180,34 +241,32 @@ class TableSurvey:
             for name in sorted(set(file.columns) ^ set(first.columns)):
                 here, there = (file, first) if name in file.columns else (first, file)
                 raise SchemaError(
-                    f"{there.name}: no column {name!r}, which {here.name} has",
-                    hint="all parts of a table need the same columns",
+                    f"{there.name}: no column {name!r}, unlike {here.name}",
+                    hint="use the same columns in all parts of a table",
                 )
 
-    def _look(self, piece: pa.Table) -> None:
+    def _inspect(self, piece: pa.Table) -> None:
         for name in self.keys.values():
             if (row := first_where(pc.equal(piece[name], ""))) >= 0:
-                raise self.refuse(self.rows + row, name, "a value is missing", _HINT_MISSING)
+                raise self.error(self.rows + row, name, "missing value", "fill it in or delete the line")
             if (row := first_where(pc.match_substring(piece[name], "\n"))) >= 0:
-                raise self.refuse(
-                    self.rows + row, name, "a line break in a value", "is a quote there that is not closed?"
-                )
+                raise self.error(self.rows + row, name, "line break in a value", "look for an unclosed quote")
         if self.time and not self.options.format_of(self.table):
             texts, first, _ = distinct(piece[self.time])
-            self.stamps.add(texts, first + self.rows)
-        self._look_at_machines(piece[self.machine])
+            self.dates.add(texts, first + self.rows)
+        self._inspect_machines(piece[self.machine])
         for name, count in self.counts.items():
             self._count(piece[name], count)
 
-    def _look_at_machines(self, column: pa.ChunkedArray) -> None:
-        row = first_where(pc.invert(is_integer(column))) if self.machine_text is None else -1
+    def _inspect_machines(self, column: pa.ChunkedArray) -> None:
+        row = first_where(pc.invert(is_integer_value(column))) if self.machine_text is None else -1
         if row >= 0:
             self.machine_text = Seen(column[row].as_py(), self.rows + row)
 
     def _count(self, column: pa.ChunkedArray, count: ValueCount) -> None:
-        has_number = is_number(column, self.options.decimal)
-        is_other = pc.invert(pc.or_(has_number, is_missing(column)))
-        count.numbers += pc.sum(has_number).as_py() or 0
+        is_numeric = is_numeric_value(column, self.options.decimal)
+        is_other = pc.invert(pc.or_(is_numeric, is_missing_value(column)))
+        count.numbers += pc.sum(is_numeric).as_py() or 0
         others = pc.sum(is_other).as_py() or 0
         if others and count.first_other is None:
             row = first_where(is_other)
@@ -218,29 +277,29 @@ class TableSurvey:
 
 
 def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
-    """Return what comes first in the dates of a table, as all its rows tell.
+    """Return the order of year, month and day in the dates of a table, judged by all rows.
 
     Parameters
     ----------
     survey : TableSurvey
-        The table, read.
+        The table, after :meth:`TableSurvey.read`.
     others : sequence of TableSurvey
-        All tables, for the hint: where this one does not decide, another one may tell.
+        All tables; an unambiguous one is mentioned in the hint if this one is ambiguous.
 
     Raises
     ------
     DataError
-        If no form fits all rows, or both day and month may come first.
+        If no order fits all rows, or both day-first and month-first do.
     """
-    seen, fitting = survey.stamps.seen, survey.stamps.orders()
+    seen, fitting = survey.dates.seen, survey.dates.orders()
     given = survey.options.order
     if "unknown" in seen:
-        stamp = seen["unknown"]
-        raise survey.refuse(
-            stamp.row,
+        date = seen["unknown"]
+        raise survey.error(
+            date.row,
             survey.time,
-            f"{quote(stamp.text)} is no date of a form that is told by itself",
-            "--date-format names it, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms",
+            f"{quote(date.text)} is not in a known date format",
+            "specify it with --date-format, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms",
         )
     if not fitting:
         raise _mixed_orders(survey)
@@ -249,14 +308,14 @@ def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
             raise _undecided(survey, others)
         return given
     if given is not None and fitting[0] in _SHORT and fitting[0] != given:
-        stamp = seen[fitting[0]]
-        hint = f"leave --{given} out, or give --date-format {survey.table.name}=… for this table"
-        raise survey.refuse(stamp.row, survey.time, f"{quote(stamp.text)} cannot be {given}", hint)
+        date = seen[fitting[0]]
+        hint = f"drop --{given}, or specify --date-format {survey.table.name}=… for this table"
+        raise survey.error(date.row, survey.time, f"{quote(date.text)} cannot be {given}", hint)
     return fitting[0]
 
 
 def find_zone(survey: TableSurvey) -> bool:
-    """Return whether the stamps of a table carry a time zone.
+    """Return whether the timestamps of a table have a time zone.
 
     Raises
     ------
@@ -265,54 +324,53 @@ def find_zone(survey: TableSurvey) -> bool:
     """
     form = survey.options.format_of(survey.table)
     if form:
-        return carries_zone(form)
-    zone, plain = (survey.stamps.seen.get(trait) for trait in ("zone", "no zone"))
+        return has_zone(form)
+    zone, plain = (survey.dates.seen.get(trait) for trait in ("zone", "no zone"))
     if zone and plain:
-        raise survey.refuse(
+        raise survey.error(
             plain.row,
             survey.time,
             f"{quote(plain.text)} has no time zone, while {quote(zone.text)} ({survey.place(zone.row)}) has one",
-            "write all stamps of a table with their zone, or none",
+            "write all timestamps of a table with a zone, or all without",
         )
     return zone is not None
 
 
 def _mixed_orders(survey: TableSurvey) -> DataError:
-    seen, doubtful = survey.stamps.seen, survey.stamps.doubtful()
+    seen, doubtful = survey.dates.seen, survey.dates.doubtful()
     if doubtful is not None:
-        date, told = doubtful
-        return survey.refuse(
+        date, decided = doubtful
+        return survey.error(
             date.row,
             survey.time,
-            f"{quote(date.text)} may be day-first or month-first, and {quote(told.text)} ({survey.place(told.row)}), "
-            "which has another sign, does not tell",
-            "write all dates of a table in one form",
+            f"{quote(date.text)} may be day-first or month-first; {quote(decided.text)} ({survey.place(decided.row)}) "
+            "has another separator and does not decide it",
+            "use one date format per table",
         )
-    one, other = [(trait, seen[trait]) for trait in _WORDS if trait in seen][:2]
-    return survey.refuse(
+    one, other = [(trait, seen[trait]) for trait in _DESCRIPTIONS if trait in seen][:2]
+    return survey.error(
         other[1].row,
         survey.time,
-        f"{quote(other[1].text)} is {_WORDS[other[0]]}, while {quote(one[1].text)} "
-        f"({survey.place(one[1].row)}) is {_WORDS[one[0]]}",
-        "write all dates of a table in one form",
+        f"{quote(other[1].text)} is {_DESCRIPTIONS[other[0]]}, while {quote(one[1].text)} "
+        f"({survey.place(one[1].row)}) is {_DESCRIPTIONS[one[0]]}",
+        "use one date format per table",
     )
 
 
 def _undecided(survey: TableSurvey, others: Sequence[TableSurvey]) -> DataError:
-    stamp = survey.stamps.seen["undecided"]
-    hint = "--day-first or --month-first says which"
+    undecided = survey.dates.seen["undecided"]
+    hint = "choose --day-first or --month-first"
     for other in others:
-        orders = other.stamps.orders()
+        orders = other.dates.orders()
         if len(orders) == 1 and orders[0] in _SHORT:
-            told = other.stamps.seen[orders[0]]
-            hint += (
-                f" ({other.name} is {orders[0]}: {quote(told.text)} in line {other.place(told.row).rsplit(' ')[-1]})"
-            )
+            date = other.dates.seen[orders[0]]
+            line = other.place(date.row).rsplit(" ")[-1]
+            hint += f" ({other.name} is {orders[0]}: {quote(date.text)} in line {line})"
             break
-    return survey.refuse(
-        stamp.row,
+    return survey.error(
+        undecided.row,
         survey.time,
-        f"{quote(stamp.text)} may be day-first or month-first: both fit all {survey.rows:,} rows",
+        f"{quote(undecided.text)} may be day-first or month-first, like all {survey.rows:,} rows",
         hint,
     )
 

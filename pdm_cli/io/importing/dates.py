@@ -1,7 +1,7 @@
-"""Stamps written as texts: which order of day and month a whole column allows, and the instants it names.
+"""Parse timestamps: which order of day and month fits a whole column, and the times it contains.
 
-A single row cannot tell the first of March from the third of January. A column often can: one row with a number above
-12 settles it for all. What no row settles is left to the user; nothing here guesses.
+A single row cannot distinguish 1 March from 3 January. A column often can: one row with a number above 12 decides for
+all of them. If no row decides, the user has to; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pandas as pd
 
 Order = Literal["year-first", "day-first", "month-first"]
-Texts = npt.NDArray[np.object_]
-Stamps = npt.NDArray[np.datetime64]
+Strings = npt.NDArray[np.object_]
+Times = npt.NDArray[np.datetime64]
 
-_SIGNS = ("-", "/", ".")
+_SEPARATORS = ("-", "/", ".")
 EPOCHS = {"epoch-s": 1_000_000, "epoch-ms": 1_000}
-_STAMP = (
+_TIMESTAMP = (
     r"^(?:(?P<y1>\d{4})(?P<s1>[-/.])(?P<m1>\d{1,2})(?P=s1)(?P<d1>\d{1,2})"
     r"|(?P<a>\d{1,2})(?P<s2>[-/.])(?P<b>\d{1,2})(?P=s2)(?P<y2>\d{4}))"
     r"(?:(?:T|,? +)(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
@@ -28,47 +28,47 @@ _STAMP = (
     r" *(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?$"
 )
 _LAST_MONTH = 12
-# No zone is farther from UTC.
+# Largest offset of a zone from UTC, in minutes.
 _LAST_OFFSET = 14 * 60
-# What Python's own stamps hold.
+# Range of Python's datetime.
 _FIRST, _END = np.datetime64("0001-01-01", "us"), np.datetime64("10000-01-01", "us")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A value of a column and the row, from 0, in which it stands first."""
+    """A value of a column and its first row (from 0)."""
 
     text: str
     row: int
 
 
-class StampEvidence:
-    """What the rows of a column tell about how its stamps are written; fed piece by piece, in the order of the rows.
+class DateEvidence:
+    """Evidence from the rows of a column for the format of its dates, added piece by piece.
 
     Attributes
     ----------
     seen : dict
-        Trait to the first value that has it. ``day-first`` and ``month-first`` are values that only this order fits,
-        ``undecided`` ones that both fit; ``unknown`` ones of no form that is known; ``zone`` and ``no zone`` say
-        whether a value carries a time zone. ``decided`` and ``undecided`` with ``-``, ``/`` or ``.`` behind are dates
-        with this sign between day and month.
+        Trait to the first value with it. ``day-first`` and ``month-first`` are values that fit only this order,
+        ``undecided`` ones that fit both, ``unknown`` ones in no known format; ``zone`` and ``no zone`` say whether a
+        value has a time zone. ``decided`` and ``undecided`` followed by ``-``, ``/`` or ``.`` are dates with this
+        separator.
     """
 
     def __init__(self) -> None:
         self.seen: dict[str, Seen] = {}
 
-    def add(self, texts: Texts, rows: npt.NDArray[np.int64]) -> None:
-        """Look at distinct texts and the first rows they stand in."""
-        for trait, has_it in _traits(texts).items():
+    def add(self, strings: Strings, rows: npt.NDArray[np.int64]) -> None:
+        """Add distinct strings and the first row of each."""
+        for trait, has_it in _traits(strings).items():
             if trait not in self.seen and has_it.any():
                 places = np.flatnonzero(has_it)
                 first = places[np.argmin(rows[places])]
-                self.seen[trait] = Seen(str(texts[first]), int(rows[first]))
+                self.seen[trait] = Seen(str(strings[first]), int(rows[first]))
 
     def orders(self) -> tuple[Order, ...]:
-        """Return the orders that fit all rows: one if the column decides, two if day and month may be either.
+        """Return the orders that fit all rows: none, one, or two if day and month may come first.
 
-        None if no order fits all; all three for a column without a value.
+        All three fit a column without values.
         """
         is_short = [trait for trait in ("day-first", "month-first", "undecided") if trait in self.seen]
         if "unknown" in self.seen or ("year-first" in self.seen and is_short) or self.doubtful():
@@ -81,98 +81,97 @@ class StampEvidence:
         return tuple(order for order, other in zip(both, both[::-1], strict=True) if other not in self.seen)
 
     def doubtful(self) -> tuple[Seen, Seen] | None:
-        """Return a date whose order only dates with another sign could tell, and one of those; None if there is none.
+        """Return an undecided date and a decided one that has another separator, or ``None``.
 
-        Where the sign differs, another clock or program wrote the date: ``1/13/2015`` does not tell what ``01.02.2015``
-        is.
+        Another separator means that another program wrote the date: ``1/13/2015`` does not decide ``01.02.2015``.
         """
-        signs = {sign: [self.seen.get(f"{kind} {sign}") for kind in ("decided", "undecided")] for sign in _SIGNS}
-        for sign, (decided, undecided) in signs.items():
-            others = [seen for other in _SIGNS if other != sign for seen in signs[other] if seen is not None]
+        dates = {sign: [self.seen.get(f"{trait} {sign}") for trait in ("decided", "undecided")] for sign in _SEPARATORS}
+        for sign, (decided, undecided) in dates.items():
+            others = [date for other in _SEPARATORS if other != sign for date in dates[other] if date is not None]
             if undecided is not None and decided is None and others:
                 return undecided, others[0]
         return None
 
 
-def parse_stamps(texts: Texts, order: Order) -> Stamps:
-    """Return the instants that texts name, in microseconds; those with a time zone in UTC, the others as they stand.
+def parse_dates(strings: Strings, order: Order) -> Times:
+    """Return the times in strings, in microseconds; those with a time zone in UTC, the others unchanged.
 
     Parameters
     ----------
-    texts : array of str, shape (n,)
+    strings : array of str, shape (n,)
         Such as ``8/9/2015 5:00:00 AM``, ``03/01/2015 07:00`` or ``2015-01-03T07:00:00+02:00``.
     order : str
-        What comes first in the dates.
+        Order of year, month and day.
 
     Returns
     -------
     array of datetime64[us], shape (n,)
-        NaT where a text is of another form, or names a day, a time or a zone that there is not. Digits of a second
-        beyond the sixth are cut off.
+        NaT for a string in another format or with an invalid date, time or zone. Digits of a second beyond the sixth
+        are cut off.
 
     Examples
     --------
-    >>> parse_stamps(np.array(["03/01/2015 07:00"], dtype=object), "day-first").astype(str).tolist()
+    >>> parse_dates(np.array(["03/01/2015 07:00"], dtype=object), "day-first").astype(str).tolist()
     ['2015-01-03T07:00:00.000000']
     """
-    parts = _split(texts)
+    parts = _split(strings)
     is_iso = parts["y1"].notna().to_numpy()
     one, two = ("b", "a") if order == "day-first" else ("a", "b")
     year = _number(parts["y1"].fillna(parts["y2"]))
     month = _number(parts["m1"].fillna(parts[one]))
     day = _number(parts["d1"].fillna(parts[two]))
     dates, is_date = _dates(year, month, day)
-    micros, is_time = _times(parts)
+    micros, is_time = _times_of_day(parts)
     offsets, is_zone = _offsets(parts["zone"])
-    stamps = dates.astype("datetime64[us]") + (micros - offsets).astype("timedelta64[us]")
+    times = dates.astype("datetime64[us]") + (micros - offsets).astype("timedelta64[us]")
     is_known = (parts["y1"].notna() | parts["y2"].notna()).to_numpy()
-    stamps[~(is_known & is_date & is_time & is_zone & (is_iso == (order == "year-first")))] = np.datetime64("NaT")
-    return _within(stamps)
+    times[~(is_known & is_date & is_time & is_zone & (is_iso == (order == "year-first")))] = np.datetime64("NaT")
+    return _within(times)
 
 
-def parse_format(texts: Texts, form: str) -> Stamps:
-    """Return the instants that texts of a given format name, in microseconds; NaT where one does not fit.
+def parse_format(strings: Strings, form: str) -> Times:
+    """Return the times in strings of a given format, in microseconds; NaT for those that do not match it.
 
     Parameters
     ----------
-    texts : array of str, shape (n,)
-        The stamps.
+    strings : array of str, shape (n,)
+        The timestamps.
     form : str
-        ``epoch-s``, ``epoch-ms``, or a format as of ``strptime``.
+        ``epoch-s``, ``epoch-ms``, or a ``strptime`` format.
 
     Raises
     ------
     ValueError
-        If the format has a directive that there is not.
+        If the format has an unknown directive.
     """
-    column = pd.Series(texts, dtype=object)
+    column = pd.Series(strings, dtype=object)
     if form in EPOCHS:
         # Seconds may have decimals; a double holds microseconds exactly for the next 200 years.
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float, copy=True) * EPOCHS[form]
         numbers[~(np.abs(numbers) < 2.0**53)] = np.nan
         return _whole(numbers).astype("datetime64[us]")
-    found = pd.to_datetime(column, format=form, errors="coerce", utc=carries_zone(form))
+    found = pd.to_datetime(column, format=form, errors="coerce", utc=has_zone(form))
     return _within((found.dt.tz_localize(None) if found.dt.tz else found).to_numpy("datetime64[us]", copy=True))
 
 
-def carries_zone(form: str) -> bool:
-    """Return whether stamps of a given format name an instant wherever they are read."""
+def has_zone(form: str) -> bool:
+    """Return whether timestamps of a given format have a time zone."""
     return form in EPOCHS or "%z" in form or "%Z" in form
 
 
-def _split(texts: Texts) -> pd.DataFrame:
-    # Other scripts have digits, too, which are no part of these forms.
-    return pd.Series(texts, dtype=object).str.extract(_STAMP, flags=re.ASCII)
+def _split(strings: Strings) -> pd.DataFrame:
+    # ASCII digits only.
+    return pd.Series(strings, dtype=object).str.extract(_TIMESTAMP, flags=re.ASCII)
 
 
-def _within(stamps: Stamps) -> Stamps:
-    """Return stamps of the years 1 to 9999, and NaT for others."""
-    stamps[~((stamps >= _FIRST) & (stamps < _END))] = np.datetime64("NaT")
-    return stamps
+def _within(times: Times) -> Times:
+    """Replace times outside the years 1 to 9999 by NaT."""
+    times[~((times >= _FIRST) & (times < _END))] = np.datetime64("NaT")
+    return times
 
 
-def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
-    parts = _split(texts)
+def _traits(strings: Strings) -> dict[str, npt.NDArray[np.bool_]]:
+    parts = _split(strings)
     is_iso = parts["y1"].notna().to_numpy()
     is_short = parts["y2"].notna().to_numpy()
     first, second = _number(parts["a"]), _number(parts["b"])
@@ -180,9 +179,9 @@ def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
     is_day_first = is_short & (first > _LAST_MONTH) & (second <= _LAST_MONTH)
     is_month_first = is_short & (first <= _LAST_MONTH) & (second > _LAST_MONTH)
     is_known = is_iso | is_undecided | is_day_first | is_month_first
-    has_zone = parts["zone"].notna().to_numpy()
+    is_zoned = parts["zone"].notna().to_numpy()
     by_sign = {}
-    for sign in _SIGNS:
+    for sign in _SEPARATORS:
         has_sign = (parts["s2"] == sign).to_numpy(dtype=bool)
         by_sign[f"decided {sign}"] = has_sign & (is_day_first | is_month_first)
         by_sign[f"undecided {sign}"] = has_sign & is_undecided
@@ -192,8 +191,8 @@ def _traits(texts: Texts) -> dict[str, npt.NDArray[np.bool_]]:
         "month-first": is_month_first,
         "undecided": is_undecided,
         "unknown": ~is_known,
-        "zone": is_known & has_zone,
-        "no zone": is_known & ~has_zone,
+        "zone": is_known & is_zoned,
+        "no zone": is_known & ~is_zoned,
         **by_sign,
     }
 
@@ -203,7 +202,7 @@ def _number(column: pd.Series[Any]) -> npt.NDArray[np.int64]:
 
 
 def _whole(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Return numbers rounded, and NaT's number where there is none."""
+    """Return numbers rounded, and the integer of NaT for those that are not finite."""
     is_there = np.isfinite(numbers)
     whole = np.full(len(numbers), np.iinfo(np.int64).min)
     whole[is_there] = np.rint(numbers[is_there]).astype(np.int64)
@@ -212,16 +211,16 @@ def _whole(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 def _dates(
     year: npt.NDArray[np.int64], month: npt.NDArray[np.int64], day: npt.NDArray[np.int64]
-) -> tuple[Stamps, npt.NDArray[np.bool_]]:
-    """Return dates, and whether they are in the calendar."""
+) -> tuple[Times, npt.NDArray[np.bool_]]:
+    """Return dates, and whether they exist."""
     is_month = (month >= 1) & (month <= _LAST_MONTH)
     months = ((year - 1970) * 12 + np.where(is_month, month, 1) - 1).astype("datetime64[M]")
     dates = months.astype("datetime64[D]") + (day - 1)
-    return cast(Stamps, dates), is_month & (dates.astype("datetime64[M]") == months)
+    return cast(Times, dates), is_month & (dates.astype("datetime64[M]") == months)
 
 
-def _times(parts: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return microseconds since midnight, and whether there is such a time."""
+def _times_of_day(parts: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return microseconds since midnight, and whether the time exists."""
     hour, minute, second = (_number(parts[name]) for name in ("hour", "minute", "second"))
     half = parts["half"].str.upper()
     has_half = half.notna().to_numpy()
@@ -232,7 +231,7 @@ def _times(parts: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.b
 
 
 def _offsets(zone: pd.Series[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return microseconds by which zones such as ``+02:00`` are ahead of UTC, and whether there is such a zone."""
+    """Return the UTC offsets of zones such as ``+02:00`` in microseconds, and whether they are valid."""
     digits = zone.str.extract(r"^([+-])(\d\d):?(\d\d)?$")
     rest = _number(digits[2])
     minutes = _number(digits[1]) * 60 + rest
