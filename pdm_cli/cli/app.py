@@ -39,7 +39,7 @@ COMMANDS = {
         "First steps",
     ),
     "import": Listed(
-        "import_csv:import_csv", "Turn CSV logs into the raw tables that the other commands read.", "First steps"
+        "import_csv:import_csv", "Convert CSV logs to the raw tables that the other commands read.", "First steps"
     ),
     "simulate": Listed(
         "simulate:simulate",

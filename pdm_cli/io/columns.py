@@ -164,9 +164,7 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
             )
     sensors = tuple(dict.fromkeys(columns.sensors)) or numeric
     if not sensors:
-        raise SchemaError(
-            f"{files.name}: no sensors: no numeric column besides machine and time", hint="add a column of readings"
-        )
+        raise SchemaError(f"{files.name}: no sensors: no numeric column besides machine and time", hint="add readings")
     return sensors, tuple(name for name in others if name not in sensors)
 
 

@@ -28,7 +28,7 @@ def check_folder(port: str, folder: Path, holds: str) -> None:
     """
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise UsageError(f"{port} {folder}: {problem}", hint=f"{port} must be the folder with {holds}")
+        raise UsageError(f"{port} {folder}: {problem}", hint=f"{port} names the folder with {holds}")
 
 
 def list_files(folder: Path, table: Table) -> list[Path]:

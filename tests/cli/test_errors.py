@@ -44,17 +44,17 @@ BAD_DATA = {
     "missing table": (
         lambda raw: (raw / "telemetry.parquet").unlink(),
         "telemetry.parquet: not in",
-        "the folder holds errors.parquet",
+        "the folder contains errors.parquet",
     ),
     "text among numbers": (
         edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str).where(t.index != 7, "abc"))),
-        "telemetry.parquet: column volt: 'abc' is no number, first in row 7",
-        "--sensors names the columns",
+        "telemetry.parquet: column volt: 'abc' is not a number, first in row 7",
+        "list the sensor columns with --sensors",
     ),
     "missing column": (
         edit("telemetry", lambda t: t.rename(columns={"machineID": "machine_id"})),
         "telemetry.parquet: no column 'machineID'",
-        "the nearest is 'machine_id'; --machine-column",
+        "did you mean 'machine_id'? select it with --machine-column",
     ),
     "missing column of an event table": (
         edit("failures", lambda t: t.rename(columns={"failure": "component"})),
@@ -74,11 +74,11 @@ BAD_DATA = {
     "empty table": (
         edit("telemetry", lambda t: t.iloc[:0]),
         "telemetry.parquet: the table is empty (0 rows)",
-        "telemetry needs readings",
+        "add readings",
     ),
     "missing value": (
         edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 7))),
-        "telemetry.parquet: column datetime: a value is missing, first in row 7",
+        "telemetry.parquet: column datetime: missing value, first in row 7",
         "drop the rows without datetime",
     ),
     "unknown machine": (
@@ -99,10 +99,10 @@ BAD_DATA = {
     "not Parquet": (write_csv, "telemetry.parquet: not a Parquet file", "convert it first"),
     "zero bytes": (
         lambda raw: (raw / "telemetry.parquet").write_bytes(b""),
-        "telemetry.parquet: the file is empty (0 bytes)",
+        "telemetry.parquet: empty file (0 bytes)",
         "write it again",
     ),
-    "truncated": (cut_off, "telemetry.parquet: a Parquet file that ends too early", "copy or write it again"),
+    "truncated": (cut_off, "telemetry.parquet: truncated Parquet file", "copy or write it again"),
     "damaged": (damage, "telemetry.parquet: damaged Parquet file", "copy or write it again"),
     "no regular step": (
         edit("telemetry", lambda t: t.assign(datetime=t["datetime"] + pd.to_timedelta(np.arange(len(t)) ** 2, "s"))),
@@ -111,8 +111,8 @@ BAD_DATA = {
     ),
     "machine described twice": (
         edit("machines", lambda t: pd.concat([t, t.iloc[:1]])),
-        "machines.parquet: 1 machines stand in more than one row, first 1",
-        "keep one row a machine",
+        "machines.parquet: duplicate machineID rows: 1, first 1",
+        "keep one row per machine",
     ),
 }
 
@@ -173,18 +173,18 @@ def test_csv_files_are_not_taken_for_tables(
         path.unlink()
     called = [work / "model" if word == "MODEL" else word for word in words]
     outcome = pdm(*called, "--data", raw, "--out", tmp_path / "out")
-    assert_clear(outcome, 4, ".parquet: not in", "pdm import does that with CSV files")
+    assert_clear(outcome, 4, ".parquet: not in", "for CSV files use pdm import")
     (raw / "telemetry").mkdir()
     (raw / "telemetry.csv").rename(raw / "telemetry/2015.csv")
     outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
-    assert_clear(outcome, 4, "telemetry/ has no .parquet file", "pdm import does that with CSV files")
+    assert_clear(outcome, 4, "telemetry/: no .parquet file", "for CSV files use pdm import")
 
 
 def test_raw_tables_are_not_taken_for_prepared_ones(fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = pdm("detect-anomalies", "--prepared", fleet, "--out", tmp_path / "out", "--jobs", 1)
     assert_clear(outcome, 4, "telemetry.parquet: not a prepared table", "pdm preprocess")
     outcome = pdm("train", "--prepared", fleet, "--out", tmp_path / "out")
-    assert_clear(outcome, 4, "features.parquet: not in", "wanted is what pdm preprocess wrote; here are ")
+    assert_clear(outcome, 4, "features.parquet: not in", "expected the output of pdm preprocess; the folder contains ")
 
 
 def rewrite(
@@ -267,15 +267,13 @@ def test_a_marker_too_large_for_a_reading_becomes_missing(raw: Path, pdm: Pdm, t
 def test_an_infinite_attribute_is_refused(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("machines", lambda t: t.assign(age=t["age"].where(t["machineID"] != 3, np.inf)))(raw)
     outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
-    assert_clear(
-        outcome, 4, "machines.parquet: column age: inf is no number to learn from, first for machine 3", "leave"
-    )
+    assert_clear(outcome, 4, "machines.parquet: column age: inf is not finite, first for machine 3", "leave")
 
 
 def test_a_blank_failure_is_refused(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("failures", lambda t: t.assign(failure=t["failure"].where(t.index != 2, " ")))(raw)
     outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
-    assert_clear(outcome, 4, "failures.parquet: column failure: a text is blank, first in row 2", "fill in")
+    assert_clear(outcome, 4, "failures.parquet: column failure: blank value, first in row 2", "fill in")
 
 
 @pytest.mark.parametrize("why", ["", "Unable to allocate 8.00 GiB for an array"])

@@ -1,4 +1,4 @@
-"""CSV logs of all kinds become raw tables."""
+"""CSV logs of many formats are converted to raw tables."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_names_of_the_original_set_parts_and_gz(logs: Path, pdm: Pdm) -> None:
     write(logs, PdM_machines="machineID,model,age\n1,model3,18\n2,,7\n", other="x\n")
     outcome = pdm("import", logs, "--out", logs.parent / "raw", "--json")
     assert outcome.code == 0, outcome.stderr
-    assert "left out, as they are no CSV files of a table: other.csv" in outcome.stderr
+    assert "skipped, not CSV files of a table: other.csv" in outcome.stderr
     raw = logs.parent / "raw"
     assert telemetry(raw)["machineID"].tolist() == [1, 1, 2, 3]
     assert telemetry(raw)["volt"].iloc[3] == 5
@@ -95,7 +95,7 @@ def test_names_of_the_original_set_parts_and_gz(logs: Path, pdm: Pdm) -> None:
 def test_zones_are_converted_and_told(logs: Path, pdm: Pdm) -> None:
     write(logs, telemetry=HEAD + "2015-01-03T07:00:00+02:00,1,1\n2015-01-03T07:00:00Z,1,2\n")
     outcome = pdm("import", logs, "--out", logs.parent / "raw")
-    assert "telemetry.csv: stamps carry a time zone and are converted to UTC" in outcome.stderr
+    assert "telemetry.csv: timestamps have a time zone and are converted to UTC" in outcome.stderr
     assert [str(s) for s in telemetry(logs.parent / "raw")["datetime"]] == [
         "2015-01-03 05:00:00+00:00",
         "2015-01-03 07:00:00+00:00",
@@ -138,7 +138,7 @@ def test_a_column_of_texts_in_telemetry_stays_text_and_numbers_among_attributes_
     write(logs, telemetry="datetime,machineID,volt,site\n2015-01-13,1,5,Bonn\n", machines="machineID,age\n1,5\n2,old\n")
     assert read(pdm, logs)["site"].tolist() == ["Bonn"]
     outcome = pdm("import", logs, "--out", logs.parent / "raw", "--overwrite")
-    assert "machines.csv: column age: 1 of 2 values are no numbers, first 'old'" in outcome.stderr
+    assert "machines.csv: column age: 1 of 2 values are not numbers, first 'old'" in outcome.stderr
 
 
 def test_a_raw_folder_made_here_is_read_by_preprocess(fleet: Path, logs: Path, pdm: Pdm) -> None:
@@ -155,8 +155,8 @@ def test_a_raw_folder_made_here_is_read_by_preprocess(fleet: Path, logs: Path, p
 @pytest.mark.parametrize(
     ("values", "words", "told"),
     [
-        (("-", "-", "5"), (), "2 of 3 values are no numbers, first '-' (telemetry.csv line 2)"),
-        (("1.5", "2.5"), ("--decimal", ","), "2 of 2 values are no numbers, first '1.5' (telemetry.csv line 2)"),
+        (("-", "-", "5"), (), "2 of 3 values are not numbers, first '-' (telemetry.csv line 2)"),
+        (("1.5", "2.5"), ("--decimal", ","), "2 of 2 values are not numbers, first '1.5' (telemetry.csv line 2)"),
         (("Bonn", "Ulm"), (), ""),
     ],
 )
@@ -168,6 +168,6 @@ def test_a_column_of_telemetry_that_may_be_of_readings_is_told(
     outcome = pdm("import", logs, "--out", logs.parent / "raw", *words)
     assert outcome.code == 0, outcome.stderr
     if told:
-        assert f"warning: telemetry.csv: column rotate: {told}: it is taken as text and is no sensor" in outcome.stderr
+        assert f"warning: telemetry.csv: column rotate: {told}: imported as text, not as a sensor" in outcome.stderr
     else:
         assert "warning" not in outcome.stderr

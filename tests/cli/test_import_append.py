@@ -1,4 +1,4 @@
-"""``pdm import --append``: rows added to the raw tables that are there, or refused."""
+"""``pdm import --append``: rows are appended to the existing raw tables, or rejected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pdm_cli.cli import import_facts
+from pdm_cli.cli import import_csv
 from pdm_cli.io import manifest, output_folder
 from tests.cli.conftest import Outcome, Pdm
 from tests.cli.csv_logs import HEAD, ROWS, read, telemetry, write
@@ -63,7 +63,8 @@ def test_rows_with_other_values_are_refused_or_chosen(
     write(logs, telemetry=HEAD + "2015-01-13 08:00:00,1,\n2015-01-13 07:00:00,1,99\n")
     outcome = append(pdm, logs)
     assert outcome.code == 4
-    assert "telemetry.csv: line 3, column volt: 99.0 for datetime 2015-01-13 07:00:00, machineID 1" in outcome.stderr
+    conflict = "99.0 for datetime 2015-01-13 07:00:00, machineID 1, but 170.5 in telemetry.parquet"
+    assert f"telemetry.csv: line 3, column volt: {conflict}" in outcome.stderr
     assert "--on-overlap new or old" in outcome.stderr
     assert {path.name: path.read_bytes() for path in raw.iterdir()} == before
     assert append(pdm, logs, "--on-overlap", kept).code == 0
@@ -111,9 +112,9 @@ def test_append_to_raw_tables_that_others_wrote(logs: Path, pdm: Pdm) -> None:
     ("content", "message"),
     [
         (HEAD.replace("volt", "rotate") + "2015-02-28,1,2\n", "no column"),
-        (HEAD + "2015-02-28T00:00Z,1,2\n", "carry a time zone, while those of telemetry.parquet carry none"),
-        (HEAD + "2015-02-28,A,2\n", "line 2, column machineID: 'A' is no whole number, as the machines of"),
-        (HEAD + "2015-02-28,1,x\n", "line 2, column volt: 'x' is no number, as those of telemetry.parquet are"),
+        (HEAD + "2015-02-28T00:00Z,1,2\n", "timestamps have a time zone, unlike those of telemetry.parquet"),
+        (HEAD + "2015-02-28,A,2\n", "line 2, column machineID: 'A' is not an integer, unlike the machines of"),
+        (HEAD + "2015-02-28,1,x\n", "line 2, column volt: 'x' is not a number, unlike those of telemetry.parquet"),
     ],
 )
 def test_what_does_not_fit_behind_the_old_is_refused(content: str, message: str, logs: Path, pdm: Pdm) -> None:
@@ -140,20 +141,20 @@ def test_a_named_machine_is_refused_where_other_tables_number_them(logs: Path, p
     (logs / "telemetry.csv").unlink()
     outcome = append(pdm, write(logs, errors=ERROR.replace(",2,", ",M1,")))
     assert outcome.code == 4
-    assert "errors.csv: line 2, column machineID: 'M1' is no whole number, as the machines of telemetry.parquet" in (
+    assert "errors.csv: line 2, column machineID: 'M1' is not an integer, unlike the machines of telemetry.parquet" in (
         outcome.stderr
     )
 
 
 def test_zones_in_some_tables_only_are_told(logs: Path, pdm: Pdm) -> None:
-    words = "stamps of telemetry.parquet carry a time zone, those of errors.parquet do not: pdm preprocess"
+    words = "timestamps of telemetry.parquet have a time zone, those of errors.parquet have none: pdm preprocess"
     read(pdm, write(logs, telemetry=HEAD + "2015-01-13 07:00Z,1,5\n"))
     (logs / "telemetry.csv").unlink()
     assert words in append(pdm, write(logs, errors=ERROR)).stderr
     other = pdm("import", write(logs, telemetry=HEAD + "2015-01-13 07:00Z,1,5\n"), "--out", logs.parent / "other")
     assert words in other.stderr
     same = pdm("import", write(logs, errors=ERROR.replace("07:00", "07:00Z")), "--out", logs.parent / "same")
-    assert "carry a time zone, those" not in same.stderr
+    assert "have a time zone, those" not in same.stderr
 
 
 def test_a_head_alone_or_a_column_without_a_value_fixes_nothing(logs: Path, pdm: Pdm) -> None:
@@ -171,7 +172,7 @@ def test_a_head_alone_or_a_column_without_a_value_fixes_nothing(logs: Path, pdm:
 def test_the_words_of_one_row_that_was_added(logs: Path, pdm: Pdm) -> None:
     read(pdm, write(logs, telemetry=ROWS))
     outcome = pdm("import", write(logs, telemetry=HEAD + "2015-01-14,1,5\n"), "--out", logs.parent / "raw", "--append")
-    assert "telemetry: 1 row added to 3" in outcome.stdout
+    assert "telemetry: 1 row appended to 3" in outcome.stdout
 
 
 class Killed(BaseException):
@@ -212,7 +213,7 @@ def test_a_kill_while_files_are_moved_loses_nothing(
 
 def test_an_error_in_the_second_pass_leaves_the_old(logs: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
     read(pdm, write(logs, telemetry=ROWS))
-    monkeypatch.setattr(import_facts, "describe_table", lambda *_: 1 / 0)
+    monkeypatch.setattr(import_csv, "_describe_table", lambda *_: 1 / 0)
     assert append(pdm, write(logs, telemetry=HEAD + "2015-01-14,1,5\n")).code == 1
     assert len(telemetry(logs.parent / "raw")) == 3
     assert not list((logs.parent / "raw").glob(".pdm-partial-*"))

@@ -1,4 +1,4 @@
-"""CSV logs that are doubtful or wrong are refused with file, line, column and way out."""
+"""Ambiguous or wrong CSV logs are rejected with file, line, column and a hint."""
 
 from __future__ import annotations
 
@@ -23,110 +23,109 @@ def refuse(pdm: Pdm, logs: Path, *words: object, code: int = 4) -> Outcome:
 BAD: dict[str, tuple[str | bytes, str, str]] = {
     "either order": (
         HEAD + "3/1/2015 7:00,1,2\n4/1/2015 7:00,1,2\n",
-        "line 2, column datetime: '3/1/2015 7:00' may be day-first or month-first: both fit all 2 rows",
-        "--day-first or --month-first says which (errors.csv is month-first: '1/13/2015' in line 3)",
+        "line 2, column datetime: '3/1/2015 7:00' may be day-first or month-first, like all 2 rows",
+        "choose --day-first or --month-first (errors.csv is month-first: '1/13/2015' in line 3)",
     ),
     "two orders": (
         HEAD + "3/1/2015,1,2\n13/1/2015,1,2\n1/14/2015,1,2\n",
         "line 4, column datetime: '1/14/2015' is month-first, while '13/1/2015' (telemetry.csv line 3) is day-first",
-        "one form",
+        "one date format",
     ),
     "two forms": (
         HEAD + "2015-01-13,1,2\n1/13/2015,1,2\n",
         "line 3, column datetime: '1/13/2015' is month-first, while '2015-01-13'",
-        "one form",
+        "one date format",
     ),
     "no date": (
         HEAD + "2015-01-13,1,2\n13.1.15,1,2\n",
-        "line 3, column datetime: '13.1.15' is no date",
+        "line 3, column datetime: '13.1.15' is not in a known date format",
         "--date-format",
     ),
     "no such day": (
         HEAD + "2015-02-28,1,2\n2015-02-29,1,2\n",
-        "line 3, column datetime: '2015-02-29': there is no such day",
-        "mend it",
+        "line 3, column datetime: '2015-02-29' is not a valid date",
+        "fix it",
     ),
     "some zones": (
         HEAD + "2015-02-28T00:00Z,1,2\n2015-02-28T00:00,1,2\n",
         "line 3, column datetime: '2015-02-28T00:00' has no time zone, while",
-        "none",
+        "all without",
     ),
     "text in numbers": (
         HEAD + "2015-02-28,1,2\n\n2015-02-28,2,3\n2015-02-28,2,n/a!\n",
-        "line 5, column volt: 'n/a!' is no number",
-        "mend it",
+        "line 5, column volt: 'n/a!' is not a number",
+        "fix it",
     ),
     "decimal comma": (
         HEAD.replace(",", ";") + "2015-02-28;1;2\n2015-02-28;1;3\n2015-02-28;1;2,5\n",
-        "line 4, column volt: '2,5' is no number",
+        "line 4, column volt: '2,5' is not a number",
         "--decimal ,",
     ),
-    "no machine": (HEAD + "2015-02-28,,2\n", "line 2, column machineID: a value is missing", "leave the line out"),
-    "ragged": (HEAD + "2015-02-28,1,2\n2015-02-28,1\n2015-02-28,1,2\n", "line 3: 2 values, wanted 3", "--separator"),
+    "no machine": (HEAD + "2015-02-28,,2\n", "line 2, column machineID: missing value", "delete the line"),
+    "ragged": (HEAD + "2015-02-28,1,2\n2015-02-28,1\n2015-02-28,1,2\n", "line 3: 2 values, expected 3", "--separator"),
     "open quote": (
         HEAD + '2015-02-28,1,2\n2015-02-28,1,"2\n2015-02-28,1,2\n2015-02-28,1,2\n',
-        "line 3: a quote is not closed",
+        "line 3: unclosed or misplaced quote",
         '""',
     ),
     "dates with two signs": (
         HEAD + "01/13/2015,1,2\n01.02.2015,1,2\n",
-        "line 3, column datetime: '01.02.2015' may be day-first or month-first, and '01/13/2015'",
-        "one form",
+        "line 3, column datetime: '01.02.2015' may be day-first or month-first; '01/13/2015'",
+        "one date format",
     ),
-    "year nought": (HEAD + "0000-01-03,1,2\n", "line 2, column datetime: '0000-01-03': there is no such day", "mend"),
     "open quote in a key": (
         HEAD + '2015-02-28,1,2\n2015-02-28,"1\n2015-02-28,1",2\n',
-        "line 3, column machineID: a line break",
+        "line 3, column machineID: line break",
         "quote",
     ),
-    "not UTF-8": (HEAD.encode() + b"2015-02-28,\xe9,2\n", "line 2: byte 0xe9 at 35 is no utf-8 text", "--encoding"),
-    "empty": ("", "telemetry.csv: the file is empty", "names of the columns"),
+    "not UTF-8": (HEAD.encode() + b"2015-02-28,\xe9,2\n", "line 2: byte 0xe9 at 35 is not valid utf-8", "--encoding"),
+    "empty": ("", "telemetry.csv: empty file", "column names"),
     "no column": (
         HEAD.replace("machineID", "machine_id") + "2015-02-28,1,2\n",
         "telemetry.csv: no column 'machineID'",
         "--machine-column",
     ),
-    "column twice": ("datetime,machineID,machineID\n", "column 'machineID' stands in it twice", "own name"),
+    "column twice": ("datetime,machineID,machineID\n", "duplicate column 'machineID'", "rename"),
     "decimal commas alone": (
         HEAD.replace(",", ";") + "2015-02-28;1;2,5\n2015-02-28;2;3,5\n",
-        "line 2, column volt: '2,5' is no number",
+        "line 2, column volt: '2,5' is not a number",
         "--decimal ,",
     ),
-    "a head alone": (HEAD, "telemetry.csv: no rows", "whole log"),
-    "no separator": ("datetime,machineID;volt\n1|2|3\n1|2|3\n", "no separator gives the rows", "--separator"),
-    "a sign too many": (HEAD + "2015-02-28,1,2,\n" * 3, "line 2: 4 values, wanted 3", "mend the line"),
+    "a head alone": (HEAD, "telemetry.csv: no rows", "export the log again"),
+    "no separator": ("datetime,machineID;volt\n1|2|3\n1|2|3\n", "cannot detect the separator", "--separator"),
+    "a sign too many": (HEAD + "2015-02-28,1,2,\n" * 3, "line 2: 4 values, expected 3", "fix the line"),
     "two quotes": (
         HEAD.replace("volt", "volt,site")
         + '2015-02-28,1,2,"north\n2015-02-28,2,2,a\n2015-02-28,3,2,b\n2015-02-28,4,2,"south\n2015-02-28,5,2,c\n',
-        "line 2: a quote is not closed as it should be",
+        "line 2: unclosed or misplaced quote",
         'as ""',
     ),
     "signs of two countries": (
         HEAD + "01/13/2015,1,2\n01.02.2015,1,2\n",
-        "line 3, column datetime: '01.02.2015' may be day-first or month-first, and '01/13/2015' (telemetry.csv",
-        "in one form",
+        "line 3, column datetime: '01.02.2015' may be day-first or month-first; '01/13/2015' (telemetry.csv",
+        "one date format",
     ),
     "other digits": (
         HEAD + "\u0662\u0660\u0661\u0665-01-03,1,2\n",
-        "line 2, column datetime: '\u0662\u0660\u0661\u0665-01-03' is no date of a form that is told by itself",
+        "line 2, column datetime: '\u0662\u0660\u0661\u0665-01-03' is not in a known date format",
         "--date-format",
     ),
     "no such year": (
         HEAD + "0000-01-03,1,2\n",
-        "line 2, column datetime: '0000-01-03': there is no such day, time or zone",
-        "mend it",
+        "line 2, column datetime: '0000-01-03' is not a valid date, time or zone",
+        "fix it",
     ),
     "no such zone": (
         HEAD + "2015-01-03T07:00+99:99,1,2\n",
-        "line 2, column datetime: '2015-01-03T07:00+99:99': there is no such day, time or zone",
-        "mend it",
+        "line 2, column datetime: '2015-01-03T07:00+99:99' is not a valid date, time or zone",
+        "fix it",
     ),
     "long value": (
         HEAD.replace("volt", "volt,site")
         + f"2015-01-03,1,1,{'b' * 200_000}\n"
         + "2015-01-03,2,1,c\n2015-01-03,3,a,d\n",
-        "line 4, column volt: 'a' is no number",
-        "mend it",
+        "line 4, column volt: 'a' is not a number",
+        "fix it",
     ),
 }
 
@@ -153,12 +152,12 @@ def test_the_order_may_be_given_but_not_against_the_rows(logs: Path, pdm: Pdm) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--day-first", "--month-first"), "only one can be"),
-        (("--append", "--overwrite"), "only one can be"),
+        (("--day-first", "--month-first"), "exclude each other"),
+        (("--append", "--overwrite"), "exclude each other"),
         (("--on-overlap", "new"), "no effect without --append"),
-        (("--separator", "::"), "not one sign"),
-        (("--separator", ","), "decimal sign, too"),
-        (("--encoding", "klingon"), "not known"),
+        (("--separator", "::"), "not a single character"),
+        (("--separator", ","), "is also the decimal separator"),
+        (("--encoding", "klingon"), "unknown encoding"),
         (("--date-format", "%Q"), "bad directive"),
         (("--date-format", "%d.%m."), "has no year"),
     ],
@@ -170,7 +169,7 @@ def test_words_that_cannot_be_are_usage_errors(words: tuple[str, ...], message: 
 
 def test_a_folder_without_tables_tells_what_is_there(logs: Path, pdm: Pdm) -> None:
     stderr = refuse(pdm, write(logs, readings=ROWS)).stderr
-    assert "no table among readings.csv" in stderr
+    assert "no CSV file of a table, only readings.csv" in stderr
     assert "telemetry.csv, errors.csv" in stderr
 
 
@@ -178,27 +177,30 @@ def test_parquet_tables_and_empty_folders_are_told_as_such(fleet: Path, tmp_path
     outcome = pdm("import", fleet, "--out", tmp_path / "raw")
     assert outcome.code == 4
     assert "telemetry.parquet, errors.parquet" in outcome.stderr
-    assert "hint: Parquet needs no import: the other commands read such tables as they are" in outcome.stderr
+    assert "hint: Parquet tables need no import: pass the folder to the other commands" in outcome.stderr
     (tmp_path / "empty").mkdir()
     outcome = pdm("import", tmp_path / "empty", "--out", tmp_path / "raw")
     assert outcome.code == 4
-    assert f"error: {tmp_path / 'empty'}: is empty\n" in outcome.stderr
+    assert f"error: {tmp_path / 'empty'}: folder is empty\n" in outcome.stderr
 
 
 def test_two_files_of_one_table_are_refused(logs: Path, pdm: Pdm) -> None:
-    assert "PdM_errors.csv is of the table errors, too" in refuse(pdm, write(logs, errors=ROWS, PdM_errors=ROWS)).stderr
+    assert (
+        "errors.csv: table errors is also in PdM_errors.csv"
+        in refuse(pdm, write(logs, errors=ROWS, PdM_errors=ROWS)).stderr
+    )
 
 
 def test_damaged_gz_is_refused(logs: Path, pdm: Pdm) -> None:
     (logs / "telemetry.csv.gz").write_bytes(gzip.compress(PLAIN * 50)[:-20])
-    assert "telemetry.csv.gz: damaged or cut off" in refuse(pdm, logs).stderr
+    assert "telemetry.csv.gz: damaged or truncated" in refuse(pdm, logs).stderr
 
 
 def test_a_given_encoding_that_cannot_be_is_told(logs: Path, pdm: Pdm) -> None:
     outcome = pdm("import", write(logs, telemetry=ROWS), "--out", logs.parent / "raw", "--encoding", "utf-16")
     assert outcome.code == 4
-    assert "telemetry.csv: no utf-16 text" in outcome.stderr
-    assert "--encoding names another one" in outcome.stderr
+    assert "telemetry.csv: not valid utf-16" in outcome.stderr
+    assert "specify the encoding with --encoding" in outcome.stderr
 
 
 def test_tables_of_which_there_is_no_log_are_not_removed(pdm: Pdm, logs: Path) -> None:
@@ -208,15 +210,15 @@ def test_tables_of_which_there_is_no_log_are_not_removed(pdm: Pdm, logs: Path) -
     (logs / "machines.csv").unlink()
     outcome = pdm("import", logs, "--out", raw, "--overwrite")
     assert outcome.code == 2
-    assert "has machines, of which there are no logs" in outcome.stderr
+    assert "contains machines, not found in" in outcome.stderr
     assert {path.name: path.read_bytes() for path in raw.iterdir()} == before
 
 
 def test_a_head_in_another_encoding_is_refused(logs: Path, pdm: Pdm) -> None:
     latin = ROWS.replace("volt", "Öldruck").encode("cp1252")
     stderr = refuse(pdm, write(logs, telemetry=latin)).stderr
-    assert "telemetry.csv: line 1: a byte that is no utf-8 text in the name of a column, '\ufffdldruck'" in stderr
-    assert "--encoding names the right one, such as cp1252" in stderr
+    assert "telemetry.csv: line 1: column name '\ufffdldruck' is not valid utf-8" in stderr
+    assert "specify the encoding with --encoding, such as cp1252" in stderr
     assert "Öldruck" in read(pdm, logs, "--encoding", "cp1252").columns
 
 
@@ -226,7 +228,7 @@ def test_a_sign_for_lost_letters_in_a_head_may_be_meant(logs: Path, pdm: Pdm) ->
 
 def test_letters_of_two_bytes_are_told_before_any_other(logs: Path, pdm: Pdm) -> None:
     stderr = refuse(pdm, write(logs, telemetry=ROWS.replace("volt", "Öldruck").encode("utf-16-le"))).stderr
-    assert "--encoding utf-16-le may be what it is" in stderr
+    assert "try --encoding utf-16-le" in stderr
 
 
 def test_sensors_that_are_no_columns_are_refused(logs: Path, pdm: Pdm) -> None:
@@ -239,4 +241,4 @@ def test_parts_that_are_no_csv_files_are_told(logs: Path, pdm: Pdm) -> None:
     (logs / "telemetry" / "2015-02.txt").write_text(ROWS)
     outcome = pdm("import", logs, "--out", logs.parent / "raw")
     assert outcome.code == 0
-    assert "left out, as they are no CSV files of a table: telemetry/2015-02.txt" in outcome.stderr
+    assert "skipped, not CSV files of a table: telemetry/2015-02.txt" in outcome.stderr

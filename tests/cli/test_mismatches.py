@@ -32,7 +32,7 @@ MISMATCHES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     ),
     "a sensor as text": (
         edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str))),
-        "column volt is a text, wanted a number",
+        "column volt is a string, wanted a number",
         "pandas.to_numeric",
     ),
     "another step": (

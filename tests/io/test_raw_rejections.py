@@ -68,15 +68,15 @@ def test_a_missing_sensor_is_refused_with_the_nearest_name(tmp_path: Path) -> No
     [
         ("datetime", "2015-01-01 06:00:00", "pandas.to_datetime"),
         ("datetime", 1420092000, "pandas.to_datetime"),
-        ("machineID", 1.0, "an integer or a text"),
-        ("machineID", True, "an integer or a text"),
+        ("machineID", 1.0, "an integer or a string"),
+        ("machineID", True, "an integer or a string"),
     ],
 )
 def test_a_key_column_of_a_wrong_type_is_refused(tmp_path: Path, column: str, values: Any, hint: str) -> None:
     write_whole(tmp_path, fleet_telemetry().assign(**{column: values}))
     with pytest.raises(PdmError) as caught:
         telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "telemetry.parquet", column, "wanted", hint=hint)
+    assert_says(caught, SchemaError, "telemetry.parquet", column, "expected", hint=hint)
 
 
 def test_a_named_sensor_that_is_no_number_is_refused(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_row_without_machine_or_time_is_refused_by_its_number(tmp_path: Path, 
     write_whole(tmp_path, frame)
     with pytest.raises(PdmError) as caught:
         telemetry_of(tmp_path).scan()
-    assert_says(caught, DataError, "telemetry.parquet", column, "a value is missing", "row 123", hint=column)
+    assert_says(caught, DataError, "telemetry.parquet", column, "missing value", "row 123", hint=column)
 
 
 def test_a_file_and_a_folder_of_telemetry_are_refused(tmp_path: Path) -> None:

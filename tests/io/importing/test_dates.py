@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.io.importing.dates import Seen, StampEvidence, carries_zone, parse_format, parse_stamps
+from pdm_cli.io.importing.dates import DateEvidence, Seen, has_zone, parse_dates, parse_format
 
 moments = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2099, 12, 31)).map(
     lambda moment: moment.replace(microsecond=0)
@@ -18,8 +18,8 @@ def texts(*values: str) -> np.ndarray:
     return np.array(values, dtype=object)
 
 
-def evidence(values: list[str], piece: int = 1000) -> StampEvidence:
-    found = StampEvidence()
+def evidence(values: list[str], piece: int = 1000) -> DateEvidence:
+    found = DateEvidence()
     for start in range(0, len(values), piece):
         part = values[start : start + piece]
         found.add(texts(*part), np.arange(start, start + len(part)))
@@ -50,7 +50,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_stamps_come_back_from_each_form(form: str, values: list[datetime]) -> None:
     order, write = FORMS[form]
-    found = parse_stamps(texts(*map(write, values)), order)
+    found = parse_dates(texts(*map(write, values)), order)
     assert found.tolist() == values
 
 
@@ -58,8 +58,8 @@ def test_stamps_come_back_from_each_form(form: str, values: list[datetime]) -> N
 def test_zones_become_utc(moment: datetime, minutes: int) -> None:
     local = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     wanted = local.astimezone(UTC).replace(tzinfo=None)
-    assert parse_stamps(texts(local.isoformat()), "year-first").tolist() == [wanted]
-    assert parse_stamps(texts(f"{local:%Y-%m-%d %H:%M:%S %z}"), "year-first").tolist() == [wanted]
+    assert parse_dates(texts(local.isoformat()), "year-first").tolist() == [wanted]
+    assert parse_dates(texts(f"{local:%Y-%m-%d %H:%M:%S %z}"), "year-first").tolist() == [wanted]
 
 
 @given(
@@ -108,7 +108,7 @@ def test_digits_of_other_scripts_are_no_form_that_is_known() -> None:
 
 
 def test_the_first_row_with_a_trait_is_named_whatever_the_order_of_texts() -> None:
-    found = StampEvidence()
+    found = DateEvidence()
     found.add(texts("1/14/2015", "1/13/2015"), np.array([7, 2]))
     assert found.seen["month-first"] == Seen("1/13/2015", 2)
 
@@ -141,16 +141,16 @@ def test_the_first_row_with_a_trait_is_named_whatever_the_order_of_texts() -> No
     ],
 )
 def test_what_is_no_day_or_time_is_missing(wrong: str) -> None:
-    assert np.isnat(parse_stamps(texts(wrong), "year-first")).all()
+    assert np.isnat(parse_dates(texts(wrong), "year-first")).all()
 
 
 def test_noon_and_midnight_in_half_days() -> None:
-    found = parse_stamps(texts("1/13/2015 12:00:00 AM", "1/13/2015 12:30 pm"), "month-first")
+    found = parse_dates(texts("1/13/2015 12:00:00 AM", "1/13/2015 12:30 pm"), "month-first")
     assert found.tolist() == [datetime(2015, 1, 13), datetime(2015, 1, 13, 12, 30)]
 
 
 def test_digits_beyond_microseconds_are_cut_off() -> None:
-    assert parse_stamps(texts("2015-01-13 00:00:00.1234569"), "year-first").tolist() == [
+    assert parse_dates(texts("2015-01-13 00:00:00.1234569"), "year-first").tolist() == [
         datetime(2015, 1, 13, 0, 0, 0, 123456)
     ]
 
@@ -174,6 +174,6 @@ def test_epochs() -> None:
         None,
     ]
     assert parse_format(texts("1421132400123"), "epoch-ms").tolist() == [datetime(2015, 1, 13, 7, 0, 0, 123_000)]
-    assert carries_zone("epoch-s")
-    assert carries_zone("%Y %z")
-    assert not carries_zone("%Y")
+    assert has_zone("epoch-s")
+    assert has_zone("%Y %z")
+    assert not has_zone("%Y")
