@@ -58,41 +58,41 @@ def rejection(status: int) -> HttpResponseError:
     return error
 
 
-def test_blob_is_gone_afterwards(probe: Any) -> None:
+def test_check_datastore_writable_deletes_its_blob(probe: Any) -> None:
     blob = probe()
     assert checks.check_datastore(SESSION).text == "workspaceblobstore: container c is writable"
     assert not blob.is_there
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(128 + signal.SIGTERM)])
-def test_interrupt_leaves_no_blob(error: BaseException, probe: Any) -> None:
+def test_check_datastore_interrupted_deletes_its_blob(error: BaseException, probe: Any) -> None:
     blob = probe(error, is_lost=True)
     with pytest.raises(type(error)):
         checks.check_datastore(SESSION)
     assert not blob.is_there
 
 
-def test_lost_answer_leaves_no_blob(probe: Any) -> None:
+def test_check_datastore_lost_response_deletes_its_blob(probe: Any) -> None:
     blob = probe(ServiceRequestError("Connection aborted."), is_lost=True)
     with pytest.raises(TryAgain, match="writing a blob: Connection aborted"):
         checks.check_datastore(SESSION)
     assert not blob.is_there
 
 
-def test_refused_write_tells_the_role(probe: Any) -> None:
+def test_check_datastore_forbidden_names_the_role(probe: Any) -> None:
     probe(rejection(403))
     with pytest.raises(RemoteError, match="writing a blob: This request is not authorized") as caught:
         checks.check_datastore(SESSION)
     assert caught.value.hint == "writing needs the role Storage Blob Data Contributor on the storage account"
 
 
-def test_refused_delete_names_the_blob(probe: Any) -> None:
+def test_check_datastore_undeletable_names_the_blob(probe: Any) -> None:
     probe(on_delete=rejection(409))
     with pytest.raises(RemoteError, match=r"deleting pdm/\.doctor-x"):
         checks.check_datastore(SESSION)
 
 
-def test_workspace_must_be_named_in_full() -> None:
+def test_check_names_incomplete_fails() -> None:
     assert checks.check_names(AzureParams()).state == "skipped"
     # Other tools set it, too; by itself it does not name a workspace.
     assert checks.check_names(AzureParams(subscription_id="s")).state == "skipped"
@@ -101,7 +101,7 @@ def test_workspace_must_be_named_in_full() -> None:
     assert checks.check_names(AzureParams("s", "g", "w")).text == "workspace w in resource group g"
 
 
-def test_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_packages_missing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "_PACKAGES", ("azure-ai-ml", "azure-nowhere"))
     with pytest.raises(PdmError, match="azure-nowhere: not installed") as caught:
         checks.check_packages()
@@ -122,13 +122,15 @@ def cluster(**facts: Any) -> Any:
         (None, "ok", "pdm-cluster: not found; pdm submit creates it: STANDARD_D2_V2, 0 to 4 nodes"),
     ],
 )
-def test_compute(found: Any, state: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_compute_reports_size_and_cost(
+    found: Any, state: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checks, "find_cluster", lambda _: found)
     finding = checks.check_compute(SESSION)
     assert (finding.state, finding.text) == (state, text)
 
 
-def test_cluster_that_could_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_compute_failed_cluster_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "find_cluster", lambda _: cluster(provisioning_state="Failed"))
     with pytest.raises(RemoteError, match="compute pdm-cluster: creation failed"):
         checks.check_compute(SESSION)
@@ -150,12 +152,12 @@ def never() -> NoReturn:
     raise AssertionError("needs a failed check")
 
 
-def test_findings_are_told_in_order() -> None:
+def test_run_checks_keeps_order() -> None:
     results = run_checks([Check("a", succeed), Check("b", lambda: Finding("almost", "warning", "fix it"), ("a",))])
     assert results == [Result("a", "ok", "fine"), Result("b", "warning", "almost", "fix it")]
 
 
-def test_what_rests_on_a_failed_check_is_skipped() -> None:
+def test_run_checks_needing_a_failed_one_are_skipped() -> None:
     checks = [
         Check("a", fail),
         Check("b", never, ("a",)),
@@ -172,12 +174,12 @@ def test_what_rests_on_a_failed_check_is_skipped() -> None:
     ]
 
 
-def test_a_warning_holds_nothing_up() -> None:
+def test_run_checks_needing_a_warning_are_run() -> None:
     results = run_checks([Check("a", lambda: Finding("almost", "warning")), Check("b", succeed, ("a",))])
     assert [result.state for result in results] == ["warning", "ok"]
 
 
-def test_what_rests_on_nothing_set_up_says_so() -> None:
+def test_run_checks_needing_a_skipped_one_repeat_its_reason() -> None:
     results = run_checks([Check("a", lambda: Finding("not set up", "skipped", "set it")), Check("b", never, ("a",))])
     assert results[1] == Result("b", "skipped", "not set up")
     assert not any(result.exit_code for result in results)

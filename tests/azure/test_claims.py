@@ -10,11 +10,11 @@ NOW = datetime(2015, 1, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(("status", "lapsed"), [("Queued", False), ("Running", False), ("Completed", True)])
-def test_a_claim_holds_as_long_as_its_job(status: str, lapsed: bool) -> None:
+def test_is_lapsed_unfinished_job_holds(status: str, lapsed: bool) -> None:
     holder = FoundJob("", "", {}, status)
     assert is_lapsed(holder, NOW - timedelta(days=30), NOW) == lapsed
 
 
 @pytest.mark.parametrize(("hours", "lapsed"), [(0, False), (23, False), (25, True)])
-def test_a_job_that_never_came_loses_its_claim_after_a_day(hours: int, lapsed: bool) -> None:
+def test_is_lapsed_missing_job_lapses_after_a_day(hours: int, lapsed: bool) -> None:
     assert is_lapsed(None, NOW - timedelta(hours=hours), NOW) == lapsed

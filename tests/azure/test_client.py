@@ -39,12 +39,12 @@ def ml(text: str, kind: type[MlException] = MlException) -> MlException:
 
 
 @pytest.mark.parametrize("kind", [MlException, UserErrorException])
-def test_what_the_client_itself_finds_wrong_is_no_matter_of_time(kind: type[MlException]) -> None:
+def test_translated_client_validation_is_permanent(kind: type[MlException]) -> None:
     error = translate(ml("Asset nope does not exist.", kind), ResourceNotFoundError("gone"))
     assert (type(error), error.message, error.hint) == (RemoteError, "job x: Asset nope does not exist.", None)
 
 
-def test_an_error_without_words_has_those_of_its_cause_or_its_name() -> None:
+def test_translated_without_message_uses_the_cause() -> None:
     assert translate(ml(""), ResourceNotFoundError("no container")).message == "job x: no container"
     assert translate(ml(" \n")).message == "job x: MlException"
 
@@ -58,7 +58,7 @@ def test_an_error_without_words_has_those_of_its_cause_or_its_name() -> None:
         with_status(HttpResponseError("busy"), 503),
     ],
 )
-def test_an_upload_that_breaks_off_may_be_done_again(cause: Exception) -> None:
+def test_translated_interrupted_upload_is_temporary(cause: Exception) -> None:
     wrapped = MlException("upload failed", "")
     wrapped.__cause__ = cause
     assert type(translate(wrapped, cause)) is TryAgain
@@ -76,7 +76,7 @@ def test_an_upload_that_breaks_off_may_be_done_again(cause: Exception) -> None:
         (ClientAuthenticationError("OIDC Discovery failed on login. HTTP status: 503, Error: x"), None),
     ],
 )
-def test_a_sign_in_service_in_trouble_may_be_asked_again(
+def test_connect_sign_in_unavailable_is_temporary(
     error: Exception, cause: Exception | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert type(translate(error, cause)) is TryAgain
@@ -89,23 +89,23 @@ def test_a_sign_in_service_in_trouble_may_be_asked_again(
         client.connect(AzureParams("s", "g", "w"))
 
 
-def test_an_answer_that_breaks_off_may_be_asked_for_again() -> None:
+def test_translated_incomplete_response_is_temporary() -> None:
     assert type(translate(IncompleteReadError("Connection broken: 1476 more expected"))) is TryAgain
 
 
 @pytest.mark.parametrize(("given", "details"), [("40", {"retry_after_seconds": 40.0}), ("soon", {}), (None, {})])
-def test_the_pause_that_azure_asks_for_is_told(given: str | None, details: dict[str, float]) -> None:
+def test_translated_retry_after_is_kept(given: str | None, details: dict[str, float]) -> None:
     error = with_status(HttpResponseError("Too many requests."), 429)
     error.response = SimpleNamespace(headers={"Retry-After": given} if given else {})  # type: ignore[assignment]
     assert translate(error).details == details
 
 
-def test_a_sign_in_that_is_refused_stays_refused() -> None:
+def test_translated_rejected_sign_in_is_permanent() -> None:
     error = translate(with_status(ClientAuthenticationError("AADSTS7000222: expired."), 401))
     assert (type(error), error.message) == (AuthError, "job x: AADSTS7000222: expired.")
 
 
-def test_no_signature_and_no_order_to_the_terminal_is_told() -> None:
+def test_first_line_hostile_text_is_cleaned() -> None:
     error = with_status(HttpResponseError("No \x1b[2Jaccess: https://s/c?sv=1&sig=SECRET&se=2\nmore"), 403)
     assert first_line(error) == "No access: https://s/c?sv=1&sig=…&se=2"
     assert status_of(translate(error)) == 403  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def test_no_signature_and_no_order_to_the_terminal_is_told() -> None:
 HOSTILE = "\x1b]0;x\x07\u202epump\x9b2J"
 
 
-def test_states_are_plain_text() -> None:
+def test_read_state_hostile_text_is_cleaned() -> None:
     step = SimpleNamespace(name="run-1", display_name=HOSTILE, status="Failed", properties={})
     job: Any = SimpleNamespace(
         name="job-1",
@@ -159,7 +159,7 @@ def read_history(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> JobState:
     return jobs.add_history(here, [JobState("job-1", "Failed")])[0]
 
 
-def test_the_services_own_words_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_add_history_hostile_text_is_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"error": {"error": {"message": f"{HOSTILE}: https://s/c?sig=SECRET\nmore"}}}
     assert read_history(monkeypatch, {"api": "https://a"}, told).error == "pump: https://s/c?sig=…"
 
@@ -176,9 +176,7 @@ def test_the_services_own_words_are_plain(monkeypatch: pytest.MonkeyPatch) -> No
         ({"api": "https://a"}, {"error": "text"}),
     ],
 )
-def test_a_history_of_another_form_is_a_refusal_and_no_bug(
-    answers: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_add_history_unexpected_response_fails(answers: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RemoteError, match="unexpected response from the run history service"):
         read_history(monkeypatch, *answers)
 
@@ -207,21 +205,21 @@ def fail_first(times: int) -> Callable[[], str]:
     return call
 
 
-def test_errors_that_pass_are_waited_out_and_told_once() -> None:
+def test_retry_temporary_errors_back_off_and_warn_once() -> None:
     clock, warnings = FakeClock(), list[str]()
     assert retry(fail_first(7), warn=warnings.append, sleep=clock.sleep, clock=clock.read) == "done"
     assert clock.pauses == [1, 2, 4, 8, 16, 30, 30]
     assert warnings == ["busy; retrying"]
 
 
-def test_a_quarter_of_an_hour_of_errors_is_enough() -> None:
+def test_retry_fifteen_minutes_of_errors_raise() -> None:
     clock = FakeClock()
     with pytest.raises(TryAgain, match="busy"):
         retry(fail_first(1000), warn=lambda _: None, sleep=clock.sleep, clock=clock.read)
     assert PATIENCE_SECONDS - 31 < clock.now <= PATIENCE_SECONDS
 
 
-def test_other_errors_are_not_waited_out() -> None:
+def test_retry_permanent_error_is_not_retried() -> None:
     def reject() -> None:
         raise RemoteError("not found")
 
@@ -231,7 +229,7 @@ def test_other_errors_are_not_waited_out() -> None:
     assert clock.pauses == []
 
 
-def test_retry_after_is_waited_for() -> None:
+def test_retry_with_retry_after_waits_for_it() -> None:
     left = iter([TryAgain("busy", retry_after_seconds=40.0), TryAgain("busy")])
 
     def call() -> str:
@@ -244,7 +242,7 @@ def test_retry_after_is_waited_for() -> None:
     assert clock.pauses == [40, 2]
 
 
-def test_retry_after_beyond_the_patience_fails_at_once() -> None:
+def test_retry_with_excessive_retry_after_fails_at_once() -> None:
     def call() -> None:
         raise TryAgain("busy", retry_after_seconds=7200.0)
 

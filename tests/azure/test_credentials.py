@@ -33,7 +33,7 @@ def put(folder: Path, **programs: str) -> None:
         (folder / name).chmod(0o755)
 
 
-def test_programs_are_asked_at_once_and_for_four_seconds_at_most(path: Path) -> None:
+def test_credential_slow_programs_are_given_up_in_parallel(path: Path) -> None:
     put(path, az=f"sleep 2; {REFUSES}", pwsh="sleep 20", azd="sleep 20")
     method, credential = make_credential("default", {})
     start = time.monotonic()
@@ -45,7 +45,7 @@ def test_programs_are_asked_at_once_and_for_four_seconds_at_most(path: Path) -> 
     assert "Azure CLI: " not in str(caught.value), "not signed in"
 
 
-def test_the_first_that_gives_a_token_is_kept_to_and_no_other_waited_for(path: Path) -> None:
+def test_credential_first_program_with_token_is_kept(path: Path) -> None:
     put(path, az=GIVES, pwsh="sleep 20", azd="sleep 20")
     _, credential = make_credential("default", {})
     start = time.monotonic()
@@ -56,14 +56,14 @@ def test_the_first_that_gives_a_token_is_kept_to_and_no_other_waited_for(path: P
     assert credential.get_token(SCOPE).token == "token-of-az", "renewal has a longer timeout"
 
 
-def test_what_a_program_that_one_was_signed_in_to_says_is_told(path: Path) -> None:
+def test_credential_program_error_is_reported(path: Path) -> None:
     put(path, az="echo 'AADSTS700082: The refresh token has expired. az login' >&2; exit 1")
     _, credential = make_credential("default", {})
     with pytest.raises(ClientAuthenticationError, match=r"Azure CLI: .*AADSTS700082"):
         credential.get_token(SCOPE)
 
 
-def test_where_there_is_none_that_is_said(path: Path) -> None:
+def test_credential_no_program_fails(path: Path) -> None:
     assert not list(path.glob("a*"))
     with pytest.raises(ClientAuthenticationError, match="none of them is signed in"):
         make_credential("default", {})[1].get_token(SCOPE)

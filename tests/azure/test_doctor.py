@@ -34,7 +34,7 @@ def left_behind(emulator: Emulator) -> list[str]:
     return [blob.name for blob in container.list_blobs(name_starts_with="pdm/.doctor")]
 
 
-def test_all_is_well(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_configured_passes_every_check(emulator: Emulator, azure_env: dict[str, str]) -> None:
     outcome = doctor(azure_env, "--json")
     assert outcome.code == 0, outcome.stdout
     assert list(outcome.checks) == [*LOCAL, *REMOTE]
@@ -46,7 +46,7 @@ def test_all_is_well(emulator: Emulator, azure_env: dict[str, str]) -> None:
     assert emulator.refused_hosts == []
 
 
-def test_one_line_a_check_without_a_terminal(azure_env: dict[str, str]) -> None:
+def test_doctor_without_terminal_prints_one_line_per_check(azure_env: dict[str, str]) -> None:
     outcome = doctor(azure_env)
     assert outcome.code == 0
     lines = [line for line in outcome.stdout.splitlines() if "hint: " not in line]
@@ -55,7 +55,7 @@ def test_one_line_a_check_without_a_terminal(azure_env: dict[str, str]) -> None:
     assert outcome.stderr == ""
 
 
-def test_no_credential(azure_env: dict[str, str]) -> None:
+def test_doctor_without_credential_skips_the_rest(azure_env: dict[str, str]) -> None:
     bare = {name: value for name, value in azure_env.items() if name not in ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_ID")}
     outcome = doctor(bare | {"PATH": "/nowhere"}, "--json")
     assert outcome.code == 6
@@ -65,14 +65,14 @@ def test_no_credential(azure_env: dict[str, str]) -> None:
     assert outcome.checks["datastore"]["text"] == "skipped: sign-in failed"
 
 
-def test_wrong_secret_is_not_shown(azure_env: dict[str, str]) -> None:
+def test_doctor_wrong_secret_is_not_printed(azure_env: dict[str, str]) -> None:
     outcome = doctor(azure_env | {"AZURE_CLIENT_SECRET": "guessed-secret"}, "--json")
     assert outcome.code == 6
     assert "AADSTS7000215" in outcome.checks["sign-in"]["text"]
     assert "guessed-secret" not in outcome.stdout + outcome.stderr
 
 
-def test_wrong_workspace(azure_env: dict[str, str]) -> None:
+def test_doctor_wrong_workspace_fails(azure_env: dict[str, str]) -> None:
     outcome = doctor(azure_env, "--json", "--workspace", "elsewhere")
     assert outcome.code == 6
     assert outcome.states == ["ok", "ok", "ok", "failed", "skipped", "skipped"]
@@ -80,7 +80,7 @@ def test_wrong_workspace(azure_env: dict[str, str]) -> None:
     assert outcome.checks["workspace"]["hint"] == "check --workspace, --resource-group and --subscription-id"
 
 
-def test_no_permission(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_without_role_names_it(emulator: Emulator, azure_env: dict[str, str]) -> None:
     stranger = emulator.tokens.principals["none"]
     signed_in = {"AZURE_CLIENT_ID": stranger.client_id, "AZURE_CLIENT_SECRET": stranger.client_secret}
     outcome = doctor(azure_env | signed_in, "--json")
@@ -89,7 +89,7 @@ def test_no_permission(emulator: Emulator, azure_env: dict[str, str]) -> None:
     assert "AzureML Data Scientist" in outcome.checks["workspace"]["hint"]
 
 
-def test_reader_cannot_write(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_reader_cannot_write(emulator: Emulator, azure_env: dict[str, str]) -> None:
     reader = emulator.tokens.principals["reader"]
     signed_in = {"AZURE_CLIENT_ID": reader.client_id, "AZURE_CLIENT_SECRET": reader.client_secret}
     outcome = doctor(azure_env | signed_in, "--json")
@@ -97,7 +97,7 @@ def test_reader_cannot_write(emulator: Emulator, azure_env: dict[str, str]) -> N
     assert outcome.states == ["ok", "ok", "ok", "ok", "ok", "failed"]
 
 
-def test_missing_compute_is_made_on_submit(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_missing_compute_is_not_an_error(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.datastores.credentials = "Sas"
     outcome = doctor(azure_env, "--json", "--compute", "not-yet", "--min-nodes", "1")
     assert outcome.code == 0
@@ -106,7 +106,7 @@ def test_missing_compute_is_made_on_submit(emulator: Emulator, azure_env: dict[s
     assert outcome.checks["datastore"]["state"] == "ok"
 
 
-def test_serverless_needs_no_cluster(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_serverless_needs_no_cluster(emulator: Emulator, azure_env: dict[str, str]) -> None:
     # Without a secret in the datastore, the signed-in user writes.
     emulator.datastores.credentials = "None"
     outcome = doctor(azure_env, "--json", "--compute", "serverless")
@@ -115,7 +115,7 @@ def test_serverless_needs_no_cluster(emulator: Emulator, azure_env: dict[str, st
     assert left_behind(emulator) == []
 
 
-def test_nodes_that_are_always_there_are_warned_of(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_minimum_nodes_are_warned_of(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.computes.add_cluster("eager", min_nodes=2)
     outcome = doctor(azure_env, "--json", "--compute", "eager", "--datastore", "nostore")
     assert outcome.code == 6
@@ -125,7 +125,7 @@ def test_nodes_that_are_always_there_are_warned_of(emulator: Emulator, azure_env
     assert outcome.checks["datastore"]["text"].startswith("datastore nostore: ")
 
 
-def test_datastore_that_refuses_writes(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_forbidden_write_names_the_role(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.faults.add(method="PUT", host="blob", path="doctor", status=403)
     outcome = doctor(azure_env, "--json")
     assert outcome.code == 6
@@ -133,7 +133,7 @@ def test_datastore_that_refuses_writes(emulator: Emulator, azure_env: dict[str, 
     assert left_behind(emulator) == []
 
 
-def test_nothing_is_left_where_answers_are_lost(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_lost_responses_leave_no_blob(emulator: Emulator, azure_env: dict[str, str]) -> None:
     for method in ("PUT", "DELETE"):
         emulator.faults.add(method=method, host="blob", path="doctor", drop="after")
     outcome = doctor(azure_env, "--json")
@@ -141,7 +141,7 @@ def test_nothing_is_left_where_answers_are_lost(emulator: Emulator, azure_env: d
     assert left_behind(emulator) == []
 
 
-def test_azure_in_trouble_is_temporary(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_doctor_azure_unavailable_exits_75(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.faults.add(method="GET", host=ARM, path=rf"{emulator.workspace.name}(\?|$)", status=503, times=20)
     outcome = doctor(azure_env, "--json")
     assert outcome.code == 75

@@ -24,7 +24,7 @@ from tests.azure.emulator.azurite import FOLDER_VARIABLE, install
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_workspace_is_found_with_one_token(emulator: Emulator) -> None:
+def test_workspace_read_needs_one_token(emulator: Emulator) -> None:
     emulator.requests.clear()
     found = connect(emulator).workspaces.get()
     assert found.name == emulator.workspace.name
@@ -33,14 +33,14 @@ def test_workspace_is_found_with_one_token(emulator: Emulator) -> None:
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_wrong_secret_is_said_as_entra_says_it(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sign_in_wrong_secret_fails_as_entra_does(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_CLIENT_SECRET", "wrong")
     with pytest.raises(ClientAuthenticationError, match="AADSTS7000215"):
         connect(emulator).workspaces.get()
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_federated_token_signs_in(
+def test_sign_in_federated_token_works(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     # Where it is not taken for something that was written.
@@ -52,14 +52,14 @@ def test_federated_token_signs_in(
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_unknown_workspace_is_not_found(emulator: Emulator) -> None:
+def test_workspace_unknown_is_not_found(emulator: Emulator) -> None:
     with pytest.raises(ResourceNotFoundError, match=r"ResourceNotFound.*'.*workspaces/other'"):
         connect(emulator, "other").workspaces.get()
 
 
 @pytest.mark.usefixtures("in_azure")
 @pytest.mark.parametrize(("role", "reads"), [("reader", True), ("none", False)])
-def test_roles_are_kept(
+def test_roles_restrict_requests(
     role: str, reads: bool, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in emulator.environment(tmp_path, role).items():
@@ -75,7 +75,7 @@ def test_roles_are_kept(
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_token_that_runs_out_is_renewed_and_a_revoked_one_refused(emulator: Emulator) -> None:
+def test_token_expired_is_renewed_and_revoked_is_rejected(emulator: Emulator) -> None:
     emulator.tokens.lifetime_seconds = 1
     own = connect(emulator)
     own.compute.get(CLUSTER)
@@ -91,7 +91,7 @@ def test_token_that_runs_out_is_renewed_and_a_revoked_one_refused(emulator: Emul
         own.compute.get(CLUSTER)
 
 
-def test_compute_is_made_when_missing(client: MLClient) -> None:
+def test_compute_missing_is_created(client: MLClient) -> None:
     with pytest.raises(ResourceNotFoundError):
         client.compute.get("fresh")
     asked = AmlCompute(
@@ -104,7 +104,7 @@ def test_compute_is_made_when_missing(client: MLClient) -> None:
     assert made.provisioning_state == "Succeeded"
 
 
-def test_environment_is_found_by_version_and_label_and_never_changed(client: MLClient) -> None:
+def test_environment_version_and_label_are_immutable(client: MLClient) -> None:
     for version in ("1", "2"):
         client.environments.create_or_update(Environment(name="versions", version=version, image=f"image:{version}"))
     assert client.environments.get("versions", version="1").image == "image:1"
@@ -117,7 +117,7 @@ def test_environment_is_found_by_version_and_label_and_never_changed(client: MLC
 
 
 @pytest.mark.parametrize("kind", ["AccountKey", "Sas", "None"])
-def test_each_kind_of_datastore_secret_opens_the_blobs(kind: Any, client: MLClient, emulator: Emulator) -> None:
+def test_datastore_every_secret_type_opens_the_blobs(kind: Any, client: MLClient, emulator: Emulator) -> None:
     emulator.datastores.credentials = kind
     with open_store(client, emulator) as container:
         # The signature must survive whatever a name may hold.
@@ -128,7 +128,7 @@ def test_each_kind_of_datastore_secret_opens_the_blobs(kind: Any, client: MLClie
     assert emulator.refused_hosts == []
 
 
-def test_data_asset_by_version_and_latest_feeds_a_job(
+def test_data_asset_version_and_latest_feed_a_job(
     client: MLClient, emulator: Emulator, data: Path, tmp_path: Path
 ) -> None:
     client.data.create_or_update(Data(name="logs", version="1", path=str(data), type="uri_folder"))
@@ -142,7 +142,7 @@ def test_data_asset_by_version_and_latest_feeds_a_job(
         assert emulator.wait(name).log == text
 
 
-def test_models_are_registered_listed_and_read(client: MLClient) -> None:
+def test_models_registered_are_listed_and_read(client: MLClient) -> None:
     for auc in ("0.8", "0.9"):
         model = Model(name="compressors", path=f"{STORE}/pdm/model/", type="custom_model", tags={"roc_auc": auc})
         client.models.create_or_update(model)
@@ -154,7 +154,7 @@ def test_models_are_registered_listed_and_read(client: MLClient) -> None:
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_every_other_host_is_refused(emulator: Emulator) -> None:
+def test_host_unknown_is_rejected(emulator: Emulator) -> None:
     assert requests.get("http://example.com/", timeout=5).status_code == 403
     for host in ("example.com", "other.blob.core.windows.net"):
         with pytest.raises(requests.exceptions.ProxyError, match="403"):
@@ -164,7 +164,7 @@ def test_every_other_host_is_refused(emulator: Emulator) -> None:
 
 
 @pytest.mark.usefixtures("in_azure")
-def test_a_refused_host_can_be_slow(emulator: Emulator) -> None:
+def test_host_rejected_can_be_slow(emulator: Emulator) -> None:
     emulator.faults.add(host=r"169\.254", delay=0.3)
     begin = time.monotonic()
     assert requests.get("http://169.254.169.254/metadata/identity", timeout=5).status_code == 403
@@ -172,7 +172,7 @@ def test_a_refused_host_can_be_slow(emulator: Emulator) -> None:
     assert emulator.refused_hosts.pop() == "169.254.169.254"
 
 
-def test_the_authority_holds_for_the_standard_library_too(azure_env: dict[str, str], emulator: Emulator) -> None:
+def test_certificates_work_with_the_standard_library(azure_env: dict[str, str], emulator: Emulator) -> None:
     context = ssl.create_default_context(cafile=azure_env["REQUESTS_CA_BUNDLE"])
     handlers = (
         urllib.request.ProxyHandler({"https": azure_env["HTTPS_PROXY"]}),
@@ -183,7 +183,7 @@ def test_the_authority_holds_for_the_standard_library_too(azure_env: dict[str, s
         assert json.load(reply)["issuer"].startswith("https://login.microsoftonline.com/")
 
 
-def test_a_process_needs_nothing_but_the_environment(azure_env: dict[str, str], emulator: Emulator) -> None:
+def test_process_needs_only_the_environment(azure_env: dict[str, str], emulator: Emulator) -> None:
     program = (
         "import os; from azure.identity import DefaultAzureCredential as C; from azure.ai.ml import MLClient\n"
         "names = ('SUBSCRIPTION_ID', 'RESOURCE_GROUP', 'WORKSPACE')\n"
@@ -195,20 +195,20 @@ def test_a_process_needs_nothing_but_the_environment(azure_env: dict[str, str], 
     assert emulator.refused_hosts == []
 
 
-def test_secrets_are_known_for_the_search(client: MLClient, emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_secrets_are_known_to_the_search(client: MLClient, emulator: Emulator, azure_env: dict[str, str]) -> None:
     store = client.datastores.get("workspaceblobstore", include_secrets=True)
     assert store.credentials.account_key in emulator.secrets
     assert azure_env["AZURE_CLIENT_SECRET"] in emulator.secrets
     assert DefaultAzureCredential().get_token("https://management.azure.com/.default").token in emulator.secrets
 
 
-def test_missing_azurite_is_a_failure_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_azurite_missing_fails_with_instructions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(pytest.fail.Exception, match=r"npm install --prefix FOLDER azurite@3"):
         install()
 
 
-def test_blobs_may_bear_names_that_would_leave_a_folder(client: MLClient, emulator: Emulator) -> None:
+def test_blobs_can_have_hostile_names(client: MLClient, emulator: Emulator) -> None:
     names = ["hostile/../../out.txt", "hostile//etc/passwd", "hostile/C:/x.txt"]
     for name in names:
         emulator.put_blob(name, b"x")

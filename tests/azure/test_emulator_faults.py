@@ -25,7 +25,7 @@ from tests.azure.emulator import CLUSTER, Emulator
         {"delay": 0.5},
     ],
 )
-def test_client_survives_faults_of_reading(fault: dict[str, Any], client: MLClient, emulator: Emulator) -> None:
+def test_client_read_faults_are_retried(fault: dict[str, Any], client: MLClient, emulator: Emulator) -> None:
     emulator.faults.add(method="GET", path=f"/computes/{CLUSTER}", **fault)
     begin = time.monotonic()
     assert client.compute.get(CLUSTER).name == CLUSTER
@@ -35,7 +35,7 @@ def test_client_survives_faults_of_reading(fault: dict[str, Any], client: MLClie
     assert time.monotonic() - begin >= (1.0 if fault.get("status") == 429 else fault.get("delay", 0.0))
 
 
-def test_lost_reply_to_a_submit_does_not_run_it_twice(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
+def test_submit_lost_response_runs_once(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
     emulator.faults.add(method="PUT", path="/jobs/lost", drop="after")
     with contextlib.suppress(ServiceRequestError, ServiceResponseError):
         submit(client, tmp_path, command_job("lost", "true"))
@@ -44,7 +44,7 @@ def test_lost_reply_to_a_submit_does_not_run_it_twice(client: MLClient, emulator
 
 
 @pytest.mark.parametrize("drop", ["before", "middle"])
-def test_dropped_blob_is_read_again(drop: Any, client: MLClient, emulator: Emulator) -> None:
+def test_blob_dropped_is_read_again(drop: Any, client: MLClient, emulator: Emulator) -> None:
     content = bytes(range(256)) * 4096
     emulator.blobs.get_blob_client(emulator.workspace.blob_container, f"drops/{drop}").upload_blob(content)
     with open_store(client, emulator) as container:

@@ -23,7 +23,7 @@ def read(emulator: Emulator, blob: str) -> str:
     return emulator.blobs.get_blob_client(container, blob).download_blob().readall().decode()
 
 
-def test_command_really_runs_with_its_folders_and_a_clean_environment(
+def test_command_job_runs_in_a_clean_environment(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:
     sent = submit(client, tmp_path, doubling_job("double", code, str(data), f"{STORE}/pdm/double/o/"))
@@ -39,7 +39,7 @@ def test_command_really_runs_with_its_folders_and_a_clean_environment(
     assert "double" in {each.name for each in client.jobs.list(max_results=50)}
 
 
-def test_same_code_and_input_go_up_once(
+def test_upload_same_content_is_sent_once(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:
     for name in ("once-1", "once-2"):
@@ -49,7 +49,7 @@ def test_same_code_and_input_go_up_once(
     assert not [each for each in emulator.requests if each.host == blob_host and each.method == "PUT"]
 
 
-def test_failed_job_keeps_its_outputs_and_says_why(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
+def test_command_job_failed_keeps_outputs_and_reason(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
     command = "echo half > ${{outputs.o}}/half.txt; echo 'no such column: volt' >&2; exit 4"
     job = command_job("fails", command, outputs={"o": {"type": "uri_folder"}})
     submit(client, tmp_path, job)
@@ -64,9 +64,7 @@ def test_failed_job_keeps_its_outputs_and_says_why(client: MLClient, emulator: E
         client.jobs.stream("fails")
 
 
-def test_log_grows_while_the_job_runs_and_cancel_ends_all_of_it(
-    client: MLClient, emulator: Emulator, tmp_path: Path
-) -> None:
+def test_command_job_log_grows_and_cancel_stops_all(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
     submit(client, tmp_path, command_job("long", "echo begun; sleep 60 & sleep 61; echo done"))
     emulator.wait_for_status("long", "Running")
     end = time.monotonic() + 10
@@ -79,7 +77,7 @@ def test_log_grows_while_the_job_runs_and_cancel_ends_all_of_it(
     assert emulator.jobs["long"].exit_code != 0
 
 
-def test_held_jobs_stay_queued_until_released(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
+def test_jobs_held_stay_queued(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
     emulator.hold_jobs = True
     for name in ("held", "dropped"):
         submit(client, tmp_path, command_job(name, "true"))
@@ -90,7 +88,7 @@ def test_held_jobs_stay_queued_until_released(client: MLClient, emulator: Emulat
     assert emulator.wait("held").status == "Completed"
 
 
-def test_a_name_is_taken_once(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
+def test_job_name_is_unique(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
     for _ in range(2):
         submit(client, tmp_path, command_job("named", "true"))
     assert emulator.wait("named").runs == 1
@@ -98,7 +96,7 @@ def test_a_name_is_taken_once(client: MLClient, emulator: Emulator, tmp_path: Pa
         submit(client, tmp_path, command_job("named", "false"))
 
 
-def test_tags_are_updated(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
+def test_tags_change_with_an_update(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
     submit(client, tmp_path, command_job("tagged", "true", tags={"a": "1"}))
     job = client.jobs.get("tagged")
     job.tags = {"b": "2"}
@@ -107,7 +105,7 @@ def test_tags_are_updated(client: MLClient, emulator: Emulator, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("wrong", [{"compute": "nowhere"}, {"environment": "azureml:absent:1"}])
-def test_a_job_that_names_what_is_not_there_is_refused(
+def test_job_with_missing_reference_is_rejected(
     wrong: dict[str, Any], client: MLClient, emulator: Emulator, tmp_path: Path
 ) -> None:
     with pytest.raises(HttpResponseError, match=r"not found|NotFound"):
@@ -115,12 +113,12 @@ def test_a_job_that_names_what_is_not_there_is_refused(
     assert "refused" not in emulator.jobs
 
 
-def test_serverless_needs_no_cluster(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
+def test_job_serverless_needs_no_cluster(client: MLClient, emulator: Emulator, tmp_path: Path) -> None:
     submit(client, tmp_path, command_job("serverless-job", "true", compute="serverless"))
     assert emulator.wait("serverless-job").status == "Completed"
 
 
-def test_missing_input_fails_the_job(client: MLClient, emulator: Emulator, code: Path, tmp_path: Path) -> None:
+def test_command_job_missing_input_fails(client: MLClient, emulator: Emulator, code: Path, tmp_path: Path) -> None:
     job = doubling_job("no-input", code, f"{STORE}/absent/", f"{STORE}/pdm/no-input/o/")
     submit(client, tmp_path, job)
     failed = emulator.wait("no-input")
@@ -129,7 +127,7 @@ def test_missing_input_fails_the_job(client: MLClient, emulator: Emulator, code:
     assert "NotFound" in failed.error["message"]
 
 
-def test_pipeline_hands_folders_on_and_reuses_steps(
+def test_pipeline_passes_folders_and_reuses_steps(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:
     def steps_of(name: str, **more: Any) -> list[tuple[str, int, bool]]:
@@ -151,7 +149,7 @@ def test_pipeline_hands_folders_on_and_reuses_steps(
     assert steps_of("pipe-5") == [("one", 1, False), ("two", 1, False)]
 
 
-def test_children_tell_of_reuse_and_outputs(
+def test_pipeline_children_show_reuse_and_outputs(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:
     for name in ("family-1", "family-2"):
@@ -169,7 +167,7 @@ def test_children_tell_of_reuse_and_outputs(
     assert client.jobs.get("family-2").outputs["p"].path == f"{STORE}/pdm/shared/p/"
 
 
-def test_failed_step_fails_the_pipeline_and_stops_the_rest(
+def test_pipeline_failed_step_stops_the_rest(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:
     body = doubling_pipeline("broken", code, str(data))
@@ -180,7 +178,7 @@ def test_failed_step_fails_the_pipeline_and_stops_the_rest(
     assert [(step.display_name, step.status) for step in job.children] == [("one", "Failed")]
 
 
-def test_cancelled_pipeline_stops_its_step(
+def test_pipeline_cancelled_stops_its_step(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:
     body = doubling_pipeline("stopped", code, str(data))
@@ -192,13 +190,13 @@ def test_cancelled_pipeline_stops_its_step(
     assert {step.status for step in job.children} <= {"Canceled"}
 
 
-def test_steps_are_ordered_by_their_bindings() -> None:
+def test_pipeline_steps_are_ordered_by_bindings() -> None:
     nodes = {
         name: {"inputs": {"d": f"${{{{parent.jobs.{need}.outputs.o}}}}"}} for name, need in (("c", "b"), ("b", "a"))
     }
     assert order_of(nodes | {"a": {}}) == ["a", "b", "c"]
 
 
-def test_optional_parts_of_a_command_go_when_their_input_is_missing() -> None:
+def test_command_optional_parts_need_their_input() -> None:
     command = "run ${{inputs.a}} $[[--b ${{inputs.b}}]] $[[--c ${{ inputs.c }}]] ${{outputs.o}}"
     assert fill_in(command, {"a": "1", "c": "3"}, {"o": "/o"}) == "run 1  --c 3 /o"

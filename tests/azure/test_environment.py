@@ -13,12 +13,12 @@ PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 FOUND = describe_environment("image:1")
 
 
-def test_each_package_has_the_version_of_this_machine() -> None:
+def test_environment_has_the_local_versions() -> None:
     assert f"numpy=={metadata.version('numpy')}" in FOUND.packages
     assert FOUND.python == f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def test_every_dependency_but_those_of_azure_is_there() -> None:
+def test_environment_has_every_dependency_of_jobs() -> None:
     dependencies = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
     expected = {re.split(r"[<>=;\s]", text)[0] for text in dependencies}
     # Only the commands that talk to Azure need tenacity.
@@ -29,7 +29,7 @@ def test_every_dependency_but_those_of_azure_is_there() -> None:
     assert not any(name.startswith("azure-") for name in installed)
 
 
-def test_the_version_is_that_of_the_content() -> None:
+def test_environment_version_depends_on_the_content() -> None:
     assert describe_environment("image:1").version == FOUND.version
     assert describe_environment("image:2").version != FOUND.version
     assert replace(FOUND, packages=("numpy==1.0",)).version != FOUND.version

@@ -80,7 +80,7 @@ def fetched(emulator: Emulator, job: str) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", ["prepared", "anomalies", "model", "predictions"])
-def test_what_a_command_made_is_fetched_as_it_is(
+def test_fetch_results_outputs_are_identical(
     folder: str, emulator: Emulator, fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
     job = put_job(emulator, {"out": content_of(work / folder)})
@@ -95,7 +95,7 @@ def test_what_a_command_made_is_fetched_as_it_is(
 
 
 @pytest.mark.parametrize(("folder", "command"), [("model", "run"), ("predictions", "predict")])
-def test_the_result_is_shown_as_its_command_shows_it(
+def test_fetch_results_prints_what_the_command_prints(
     folder: str, command: str, emulator: Emulator, fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
     job = put_job(emulator, {"out": content_of(work / folder)})
@@ -106,7 +106,7 @@ def test_the_result_is_shown_as_its_command_shows_it(
     assert outcome.stdout.splitlines()[-1] == str(tmp_path / "out")
 
 
-def test_a_job_that_ran_is_fetched_and_later_commands_take_the_folder(
+def test_fetch_results_folder_works_with_later_commands(
     emulator: Emulator, azure_env: dict[str, str], fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
     line = f"PYTHONPATH={ROOT} python -m pdm_cli preprocess --data ${{{{inputs.made}}}} --out ${{{{outputs.out}}}}"
@@ -121,7 +121,7 @@ def test_a_job_that_ran_is_fetched_and_later_commands_take_the_folder(
     assert CliRunner().invoke(app, words).exit_code == 0
 
 
-def test_a_pipeline_is_fetched_step_by_step(
+def test_fetch_results_pipeline_gets_a_folder_per_step(
     emulator: Emulator, azure_env: dict[str, str], fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
     steps = {
@@ -147,7 +147,7 @@ def test_a_pipeline_is_fetched_step_by_step(
     )
 
 
-def test_a_second_call_fetches_only_what_is_missing_or_differs(
+def test_fetch_results_again_fetches_only_differences(
     emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     job, out = put_job(emulator, {"out": result}), tmp_path / "out"
@@ -166,7 +166,7 @@ def test_a_second_call_fetches_only_what_is_missing_or_differs(
     assert content_of(out) == result
 
 
-def test_a_killed_call_goes_on_where_it_was(
+def test_fetch_results_killed_resumes(
     emulator: Emulator, pdm: Pdm, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     job, out = put_job(emulator, {"out": result}), tmp_path / "out"
@@ -185,7 +185,7 @@ def test_a_killed_call_goes_on_where_it_was(
     assert not list(out.glob(".pdm-partial*"))
 
 
-def test_a_blob_that_was_changed_is_named_and_nothing_is_replaced(
+def test_fetch_results_changed_blob_replaces_nothing(
     emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -202,7 +202,7 @@ def test_a_blob_that_was_changed_is_named_and_nothing_is_replaced(
     assert content_of(out) == result
 
 
-def test_a_blob_that_changes_under_our_feet_is_named(
+def test_fetch_results_blob_changed_meanwhile_fails(
     emulator: Emulator, pdm: Pdm, result: Files, tmp_path: Path
 ) -> None:
     job = put_job(emulator, {"out": result})
@@ -217,7 +217,7 @@ def test_a_blob_that_changes_under_our_feet_is_named(
 
 
 @pytest.mark.parametrize("name", ["c:evil.txt", "a/../../../../up.txt", "/etc/passwd", "aux"])
-def test_a_hostile_name_is_refused_and_nothing_is_written(
+def test_fetch_results_hostile_name_writes_nothing(
     name: str, emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     job = put_job(emulator, {"out": result})
@@ -228,7 +228,7 @@ def test_a_hostile_name_is_refused_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_connections_that_break_and_refusals_that_pass_are_got_over(
+def test_fetch_results_temporary_errors_are_retried(
     emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     job = put_job(emulator, {"out": result})
@@ -241,7 +241,7 @@ def test_connections_that_break_and_refusals_that_pass_are_got_over(
 
 
 @pytest.mark.parametrize("credentials", ["Sas", "None"])
-def test_stores_are_read_by_signature_and_by_who_is_signed_in(
+def test_fetch_results_sas_and_identity_stores_are_read(
     credentials: Any, emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     job = put_job(emulator, {"out": result})
@@ -251,7 +251,7 @@ def test_stores_are_read_by_signature_and_by_who_is_signed_in(
     assert content_of(tmp_path / "out") == result
 
 
-def test_a_large_output_takes_little_memory(emulator: Emulator, fetch: Fetch, tmp_path: Path) -> None:
+def test_fetch_results_large_output_needs_little_memory(emulator: Emulator, fetch: Fetch, tmp_path: Path) -> None:
     made = tmp_path / "made"
     files = {f"{number}.bin": bytes(50 * MEGABYTE) for number in range(2)} | {"big.bin": bytes(100 * MEGABYTE)}
     job = put_job(emulator, {"out": make_result(made, files)})
@@ -271,7 +271,7 @@ def test_a_large_output_takes_little_memory(emulator: Emulator, fetch: Fetch, tm
         ({"out": {"manifest.json": b"{"}}, 4, "manifest.json: corrupt"),
     ],
 )
-def test_a_job_without_a_whole_result_is_told(
+def test_fetch_results_incomplete_output_fails(
     outputs: dict[str, Files], code: int, message: str, emulator: Emulator, fetch: Fetch, tmp_path: Path
 ) -> None:
     job = put_job(emulator, outputs)
@@ -281,7 +281,7 @@ def test_a_job_without_a_whole_result_is_told(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_file_is_told(emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path) -> None:
+def test_fetch_results_missing_file_fails(emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path) -> None:
     del result["a.txt"]
     job = put_job(emulator, {"out": result})
     outcome = fetch(job, "--out", tmp_path / "out")
@@ -289,7 +289,7 @@ def test_a_missing_file_is_told(emulator: Emulator, fetch: Fetch, result: Files,
     assert f"output out of {job}: a.txt is missing; available: c.txt, manifest.json, parts/b.txt" in outcome.stderr
 
 
-def test_a_job_that_is_not_there_is_told(fetch: Fetch, tmp_path: Path) -> None:
+def test_fetch_results_unknown_job_fails(fetch: Fetch, tmp_path: Path) -> None:
     outcome = fetch("no-such-job", "--out", tmp_path / "out")
     assert outcome.code == 6
     assert "no-such-job: not found in workspace" in outcome.stderr
@@ -304,7 +304,7 @@ def test_a_job_that_is_not_there_is_told(fetch: Fetch, tmp_path: Path) -> None:
         ("Canceled", 8, "was cancelled", "pdm jobs logs"),
     ],
 )
-def test_a_job_without_success_ends_as_it_did(
+def test_fetch_results_unsuccessful_job_sets_the_exit_code(
     status: str, code: int, message: str, hint: str, emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     log = b"train: features\nerror: failures.parquet: no failure\nhint: give later telemetry\n"
@@ -318,13 +318,13 @@ def test_a_job_without_success_ends_as_it_did(
     assert (tmp_path / f"out/logs/{job}.txt").exists() == (status != "Running")
 
 
-def test_a_job_without_a_log_is_fetched(emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path) -> None:
+def test_fetch_results_without_log_succeeds(emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path) -> None:
     job = put_job(emulator, {"out": result}, log=None)
     assert fetch(job, "--out", tmp_path / "out", "--json").json["logs"] == {}
     assert content_of(tmp_path / "out") == result
 
 
-def test_what_is_not_this_result_is_not_replaced_unasked(
+def test_fetch_results_other_files_need_overwrite(
     emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
     job, out = put_job(emulator, {"out": result}), tmp_path / "out"
@@ -342,7 +342,7 @@ def test_what_is_not_this_result_is_not_replaced_unasked(
     assert (out / "thesis.txt").read_text() == "mine"
 
 
-def test_a_job_is_waited_for(
+def test_fetch_results_wait_fetches_when_finished(
     emulator: Emulator, azure_env: dict[str, str], pdm: Pdm, fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
     emulator.hold_jobs = True
@@ -357,7 +357,7 @@ def test_a_job_is_waited_for(
     assert content_of(tmp_path / "out") == content_of(work / "model")
 
 
-def test_a_job_that_fails_while_it_is_waited_for_leaves_its_log(
+def test_fetch_results_wait_failed_job_leaves_its_log(
     emulator: Emulator, azure_env: dict[str, str], fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
     line = "ls ${{inputs.made}} ${{outputs.out}}; echo error: no failures >&2; exit 4"
@@ -370,6 +370,6 @@ def test_a_job_that_fails_while_it_is_waited_for_leaves_its_log(
     assert fetch(job, "--out", tmp_path / "out").code == 0
 
 
-def test_a_time_to_wait_without_waiting_is_refused(fetch: Fetch, tmp_path: Path) -> None:
+def test_fetch_results_timeout_without_wait_is_a_usage_error(fetch: Fetch, tmp_path: Path) -> None:
     outcome = fetch("job", "--out", tmp_path / "out", "--timeout", 5)
     assert (outcome.code, outcome.hint) == (2, "hint: add --wait")

@@ -55,7 +55,7 @@ def one(name: str) -> OutputFile:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_that_leads_out_of_the_folder_is_refused(name: str) -> None:
+def test_map_names_hostile_name_is_rejected(name: str) -> None:
     with pytest.raises(DataError) as caught:
         map_names([blob("pdm/job/out/a"), blob(f"pdm/job/out/{name}")], "pdm/job/out/")
     # Shown with repr, so that a line feed cannot end the message.
@@ -64,19 +64,19 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_manifest_that_leads_out_of_the_folder_is_refused(name: str) -> None:
+def test_list_files_hostile_name_is_rejected(name: str) -> None:
     with pytest.raises(DataError, match="not a valid file name"):
         list_files({name: blob(name)}, manifest_of(**{name: 3}), "out")
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_a_plain_name_is_taken_as_it_is(name: str) -> None:
+def test_map_names_harmless_name_is_kept(name: str) -> None:
     assert map_names([blob(f"p/{name}")], "p/") == {name: blob(f"p/{name}")}
 
 
 @given(st.text(string.ascii_letters + "./\\: 0\x00~-", max_size=12))
 @example("a/b")
-def test_whatever_is_taken_stays_in_the_folder_on_every_system(name: str) -> None:
+def test_map_names_any_name_stays_in_the_folder(name: str) -> None:
     try:
         (taken,) = map_names([blob(f"p/{name}")], "p/")
     except DataError:
@@ -87,12 +87,12 @@ def test_whatever_is_taken_stays_in_the_folder_on_every_system(name: str) -> Non
         assert ".." not in name.split("/")
 
 
-def test_what_killed_jobs_left_is_not_part_of_the_result() -> None:
+def test_map_names_leftovers_are_ignored() -> None:
     blobs = [blob("p/.pdm-partial-12-abc/half"), blob("p/b"), blob("p/a/c")]
     assert list(map_names(blobs, "p/")) == ["a/c", "b"]
 
 
-def test_wanted_is_what_the_manifest_lists() -> None:
+def test_list_files_returns_what_the_manifest_lists() -> None:
     files = {name: blob(f"p/{name}") for name in ("a", "b/c", "stray", "manifest.json")}
     listed = list_files(files, manifest_of(**{"a": 3, "b/c": 3}), "out")
     messages = ("out", "a, b/c, manifest.json, stray")
@@ -110,7 +110,7 @@ def test_wanted_is_what_the_manifest_lists() -> None:
         (manifest_of(**{"b": 3, "b/c": 3}), "b is a file and a folder"),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(content: dict[str, Any], message: str) -> None:
+def test_list_files_mismatch_is_rejected(content: dict[str, Any], message: str) -> None:
     files = {name: blob(f"p/{name}") for name in ("a", "b")}
     files |= {"b/c": blob("p/b/c")} if "b/c" in content["outputs"] else {}
     files |= {"manifest.json": blob("p/manifest.json")} if "manifest.json" in content["outputs"] else {}
@@ -119,7 +119,7 @@ def test_a_manifest_that_does_not_fit_is_refused(content: dict[str, Any], messag
     assert caught.value.exit_code == 4
 
 
-def test_a_file_that_is_here_need_not_be_fetched(tmp_path: Path) -> None:
+def test_find_copy_identical_file_is_found(tmp_path: Path) -> None:
     places = [tmp_path / name for name in ("missing", "shorter", "other", "right")]
     for place, content in zip(places[1:], (b"on", b"two", b"one"), strict=True):
         (place / "parts").mkdir(parents=True)
@@ -129,14 +129,14 @@ def test_a_file_that_is_here_need_not_be_fetched(tmp_path: Path) -> None:
     assert find_copy(file, places[:3]) is None
 
 
-def test_pieces_become_the_file(tmp_path: Path) -> None:
+def test_store_chunks_are_joined(tmp_path: Path) -> None:
     reported: list[int] = []
     store(iter([b"on", b"e"]), tmp_path / "new/file", reported.append, one("parts/b"))
     assert (tmp_path / "new/file").read_bytes() == b"one"
     assert reported == [2, 1]
 
 
-def test_a_file_of_other_bytes_is_named_with_both_hashes_and_is_gone(tmp_path: Path) -> None:
+def test_store_wrong_hash_fails_and_removes_the_file(tmp_path: Path) -> None:
     reported: list[int] = []
     with pytest.raises(DataError) as caught:
         store(iter([b"two"]), tmp_path / "file", reported.append, one("parts/b"))
@@ -146,7 +146,7 @@ def test_a_file_of_other_bytes_is_named_with_both_hashes_and_is_gone(tmp_path: P
     assert sum(reported) == 0
 
 
-def test_a_file_that_breaks_off_is_gone_and_counts_for_nothing(tmp_path: Path) -> None:
+def test_store_interrupted_removes_the_file(tmp_path: Path) -> None:
     def fail_read() -> Iterator[bytes]:
         yield b"on"
         raise TryAgain("dropped")
@@ -158,13 +158,13 @@ def test_a_file_that_breaks_off_is_gone_and_counts_for_nothing(tmp_path: Path) -
     assert sum(reported) == 0
 
 
-def test_many_names_are_told_in_short() -> None:
+def test_list_names_many_are_abbreviated() -> None:
     assert list_names([]) == "none"
     assert list_names(["b", "a"]) == "a, b"
     assert list_names("gfedcba") == "a, b, c, d, e and 2 more"
 
 
-def test_bytes_are_told_in_whole_megabytes() -> None:
+def test_meter_reports_whole_megabytes() -> None:
     reported: list[int] = []
     meter = MegabyteMeter(reported.append)
     for count in (600_000, 600_000, 3_000_000, -3_200_000, 1_000_000):
@@ -172,21 +172,21 @@ def test_bytes_are_told_in_whole_megabytes() -> None:
     assert reported == [0, 1, 3, -3, 1]
 
 
-def test_a_meter_loses_nothing_between_threads() -> None:
+def test_meter_in_threads_counts_everything() -> None:
     reported: list[int] = []
     meter = MegabyteMeter(reported.append)
     run_all([lambda _: [meter.advance(1000) for _ in range(1000)] for _ in range(8)])
     assert sum(reported) == 8
 
 
-def test_all_transfers_are_run() -> None:
+def test_run_all_runs_every_transfer() -> None:
     done: list[int] = []
     run_all([partial(lambda number, _: done.append(number), number) for number in range(20)])
     assert sorted(done) == list(range(20))
     run_all([])
 
 
-def test_the_first_error_ends_the_others() -> None:
+def test_run_all_first_error_stops_the_others() -> None:
     begun: list[str] = []
     ready = threading.Barrier(2)
 
@@ -205,7 +205,7 @@ def test_the_first_error_ends_the_others() -> None:
     assert begun == ["endless"]
 
 
-def test_chunks_end_when_the_transfers_do() -> None:
+def test_until_stopped_raises() -> None:
     stopped = Event()
     chunks = until(stopped, iter([b"a", b"b"]))
     assert next(chunks) == b"a"
@@ -214,7 +214,7 @@ def test_chunks_end_when_the_transfers_do() -> None:
         next(chunks)
 
 
-def test_a_transfer_in_an_outage_ends_with_the_others() -> None:
+def test_run_all_error_stops_a_retrying_transfer() -> None:
     calls: list[int] = []
     ready = threading.Barrier(2)
 
@@ -238,7 +238,7 @@ def test_a_transfer_in_an_outage_ends_with_the_others() -> None:
     assert len(calls) == 1
 
 
-def test_no_piece_is_asked_for_when_the_transfers_have_ended() -> None:
+def test_until_already_stopped_requests_no_chunk() -> None:
     stopped = Event()
     stopped.set()
     asked = iter([b"a"])

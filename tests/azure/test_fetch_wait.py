@@ -18,7 +18,7 @@ def pdm(emulator: Emulator, azure_env: dict[str, str], tmp_path: Path) -> Pdm:
     return Pdm(emulator, azure_env | {"PDM_CLI_POLL_SECONDS": "0.5"}, tmp_path)
 
 
-def test_a_job_that_is_cancelled_ends_the_waiting(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
+def test_fetch_wait_cancelled_job_exits_8(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     job = submit_held(pdm, emulator, work)
     waiting = pdm.start("fetch-results", job, "--out", tmp_path / "out", "--wait")
     cancelled = pdm("jobs", "cancel", job, "--json")
@@ -30,9 +30,7 @@ def test_a_job_that_is_cancelled_ends_the_waiting(pdm: Pdm, emulator: Emulator, 
     assert "Canceled already" in pdm("jobs", "cancel", job).stdout
 
 
-def test_waiting_ends_with_the_time_and_the_job_goes_on(
-    pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
-) -> None:
+def test_fetch_wait_timeout_exits_9_and_job_continues(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
     out = tmp_path / "out"
     outcome = pdm("submit", "--wait", "--timeout", 1, "preprocess", "--data", work / "raw", "--out", out)
@@ -44,7 +42,7 @@ def test_waiting_ends_with_the_time_and_the_job_goes_on(
     assert pdm("fetch-results", job, "--out", out, "--wait").code == 0
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_job(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
+def test_fetch_wait_ctrl_c_leaves_the_job_running(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     job = submit_held(pdm, emulator, work)
     waiting = pdm.start("fetch-results", job, "--out", tmp_path / "out", "--wait")
     until(lambda: any(f"/jobs/{job}" in each.path and each.status == 200 for each in list(emulator.requests)[-3:]))
@@ -56,7 +54,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_job(pdm: Pdm, emulator: Emulator, w
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_the_name_of_the_job_in_the_one_object(
+def test_submit_wait_signal_prints_the_job_in_json(
     number: signal.Signals, code: int, pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
 ) -> None:
     emulator.hold_jobs = True
@@ -72,9 +70,7 @@ def test_a_signal_leaves_the_name_of_the_job_in_the_one_object(
     assert error == {"schema": "pdm.error/1", "code": "interrupted", "exit": code, "details": {"job": job}}
 
 
-def test_whatever_ends_the_waiting_the_one_object_names_the_job(
-    pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
-) -> None:
+def test_submit_wait_errors_name_the_job_in_json(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
     late = pdm("submit", "--json", "--wait", "--timeout", 0, "preprocess", "--data", work / "raw")
     assert (late.code, late.json["exit"]) == (9, 9)
@@ -88,7 +84,7 @@ def test_whatever_ends_the_waiting_the_one_object_names_the_job(
     assert refused.json["details"]["job"] in emulator.jobs
 
 
-def test_waiting_survives_bad_weather_and_an_expired_token(
+def test_fetch_wait_temporary_errors_and_expired_token_are_survived(
     pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
 ) -> None:
     emulator.tokens.lifetime_seconds = 3

@@ -35,7 +35,7 @@ def make_job(*steps: Step, **changes: object) -> Job:
 PIPELINE = make_job(PREPROCESS, DETECT, TRAIN)
 
 
-def test_a_single_command_becomes_a_command_job() -> None:
+def test_make_document_single_command_is_a_command_job() -> None:
     document = make_document(make_job(PREPROCESS), paths={"data": "raw"}, code="code", environment=ENVIRONMENT)
     assert document["type"] == "command"
     assert document["command"] == (
@@ -52,7 +52,7 @@ def test_a_single_command_becomes_a_command_job() -> None:
     }
 
 
-def test_serverless_asks_for_a_machine_instead_of_a_cluster() -> None:
+def test_make_document_serverless_has_an_instance_type() -> None:
     job = make_job(PREPROCESS, compute="serverless")
     document = make_document(job, paths={"data": "raw"}, code="code", environment=ENVIRONMENT)
     assert "compute" not in document
@@ -64,7 +64,7 @@ def test_serverless_asks_for_a_machine_instead_of_a_cluster() -> None:
     assert all(step["resources"] == {"instance_type": "SIZE"} for step in pipeline["jobs"].values())
 
 
-def test_the_steps_of_a_pipeline_hand_their_folders_on() -> None:
+def test_make_document_pipeline_steps_are_connected() -> None:
     document = make_document(PIPELINE, paths={"data": "raw"}, code="code", environment=ENVIRONMENT)
     assert document["type"] == "pipeline"
     steps = document["jobs"]
@@ -87,37 +87,37 @@ def test_the_steps_of_a_pipeline_hand_their_folders_on() -> None:
         {"steps": (replace(PREPROCESS, words=("--step-minutes", "5.0")), DETECT, TRAIN)},
     ],
 )
-def test_what_changes_the_first_step_moves_every_output(changes: dict[str, object]) -> None:
+def test_outputs_changed_first_step_moves_all(changes: dict[str, object]) -> None:
     before, after = PIPELINE.outputs(), replace(PIPELINE, **changes).outputs()  # type: ignore[arg-type]
     assert all(before[folder] != after[folder] for folder in before)
     assert replace(PIPELINE, **changes).content() != PIPELINE.content()  # type: ignore[arg-type]
 
 
-def test_what_changes_the_last_step_leaves_the_outputs_of_the_others() -> None:
+def test_outputs_changed_last_step_moves_only_its_own() -> None:
     changed = replace(PIPELINE, steps=(PREPROCESS, DETECT, replace(TRAIN, words=("--seed", "1"))))
     before, after = PIPELINE.outputs(), changed.outputs()
     assert [before[folder] == after[folder] for folder in ("prepared", "anomalies", "model")] == [True, True, False]
 
 
 @pytest.mark.parametrize("changes", [{"name": "job-2"}, {"tags": {}}, {"compute": "other"}, {"experiment": "x"}])
-def test_what_does_not_change_the_result_leaves_the_content(changes: dict[str, object]) -> None:
+def test_content_ignores_name_tags_and_compute(changes: dict[str, object]) -> None:
     changed = replace(PIPELINE, **changes)  # type: ignore[arg-type]
     assert changed.content() == PIPELINE.content()
     assert changed.outputs() == PIPELINE.outputs()
 
 
-def test_a_forced_pipeline_writes_to_a_place_of_its_own() -> None:
+def test_outputs_forced_pipeline_are_its_own() -> None:
     forced = replace(PIPELINE, force_rerun=True)
     assert forced.outputs()["model"] == "azureml://datastores/store/paths/pdm/job-1/model/"
     document = make_document(forced, paths={"data": "raw"}, code="code", environment=ENVIRONMENT)
     assert document["settings"]["force_rerun"] is True
 
 
-def test_the_tags_of_pdm_cannot_be_taken() -> None:
+def test_all_tags_reserved_ones_win() -> None:
     assert make_job(PREPROCESS, tags={"pdm_command": "train"}).all_tags()["pdm_command"] == "preprocess"
 
 
-def test_the_service_is_told_of_other_content_in_the_definition_of_a_step() -> None:
+def test_make_document_step_changes_with_the_content() -> None:
     # The address of the input does not change.
     jobs = (PIPELINE, replace(PIPELINE, inputs={"data": "e" * 64}), replace(PIPELINE, has_own_outputs=True))
     steps_of = [make_document(job, paths={"data": "raw"}, code="code", environment=ENVIRONMENT)["jobs"] for job in jobs]

@@ -35,7 +35,7 @@ def ended(emulator: Emulator, azure_env: dict[str, str], data: Path) -> str:
     return job
 
 
-def test_a_pipeline_is_shown_with_its_steps(pdm: Pdm, ended: str) -> None:
+def test_jobs_show_pipeline_lists_its_steps(pdm: Pdm, ended: str) -> None:
     shown = pdm("jobs", "show", ended, "--json")
     assert shown.code == 0, shown.stderr
     assert (shown.json["schema"], shown.json["name"], shown.json["status"]) == ("pdm.job/1", ended, "Failed")
@@ -49,7 +49,7 @@ def test_a_pipeline_is_shown_with_its_steps(pdm: Pdm, ended: str) -> None:
     assert re.search(r"duration\s+0:00:\d\d\s", table.stdout)
 
 
-def test_a_failure_without_words_is_told_in_those_of_the_service(
+def test_jobs_logs_follow_failure_without_error_uses_the_service_reason(
     pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path
 ) -> None:
     job = send_command(emulator, azure_env, data, "exit 3")
@@ -62,7 +62,7 @@ def test_a_failure_without_words_is_told_in_those_of_the_service(
     assert (outcome.code, outcome.error) == (7, f"error: job {job} failed")
 
 
-def test_logs_are_read_step_by_step(pdm: Pdm, ended: str) -> None:
+def test_jobs_logs_pipeline_prints_step_by_step(pdm: Pdm, ended: str) -> None:
     whole = pdm("jobs", "logs", ended)
     assert whole.code == 0, whole.stderr
     told = "looking\nerror: a.txt: no rows\nhint: give some"
@@ -74,14 +74,14 @@ def test_logs_are_read_step_by_step(pdm: Pdm, ended: str) -> None:
     assert (unknown.code, unknown.hint) == (6, "hint: it has first, second")
 
 
-def test_a_terminal_without_the_letters_of_a_log_gets_what_it_has(pdm: Pdm, ended: str) -> None:
+def test_jobs_logs_ascii_terminal_escapes_letters(pdm: Pdm, ended: str) -> None:
     for words in (("--step", "first"), ("--follow",)):
         outcome = pdm("jobs", "logs", ended, *words, PYTHONIOENCODING="ascii")
         assert outcome.code == (7 if words == ("--follow",) else 0), outcome.stderr
         assert "Gr\\xfcezi" in outcome.stdout
 
 
-def test_a_log_is_followed_to_its_end(pdm: Pdm, ended: str) -> None:
+def test_jobs_logs_follow_prints_to_the_end(pdm: Pdm, ended: str) -> None:
     outcome = pdm("jobs", "logs", ended, "--follow")
     assert sorted(outcome.stdout.splitlines()) == [
         "first | Grüezi ✓",
@@ -98,7 +98,7 @@ def test_a_log_is_followed_to_its_end(pdm: Pdm, ended: str) -> None:
     assert (error["schema"], error["exit"], error["hint"]) == ("pdm.error/1", 7, "give some")
 
 
-def test_a_log_is_told_while_it_grows(
+def test_jobs_logs_follow_prints_while_it_grows(
     pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path, tmp_path: Path
 ) -> None:
     flag = tmp_path / "go"
@@ -112,14 +112,14 @@ def test_a_log_is_told_while_it_grows(
     assert (outcome.code, outcome.stdout) == (0, "two\n"), outcome.stderr
 
 
-def test_a_job_that_has_printed_nothing_says_so(pdm: Pdm, emulator: Emulator) -> None:
+def test_jobs_logs_empty_is_reported(pdm: Pdm, emulator: Emulator) -> None:
     job = put_job(emulator, {}, log=None)
     outcome = pdm("jobs", "logs", job)
     assert (outcome.code, outcome.stdout) == (0, "")
     assert outcome.stderr == f"{job}: Completed, nothing printed\n"
 
 
-def test_jobs_of_pdm_are_listed_the_latest_first(pdm: Pdm, emulator: Emulator) -> None:
+def test_jobs_list_latest_first(pdm: Pdm, emulator: Emulator) -> None:
     first, foreign, last = (put_job(emulator, {}) for _ in range(3))
     for job in (first, last):
         emulator.jobs[job].tags["pdm_command"] = "train"
@@ -133,9 +133,7 @@ def test_jobs_of_pdm_are_listed_the_latest_first(pdm: Pdm, emulator: Emulator) -
     assert re.search(rf"{last}\s+Completed\s+[-\d]{{5}} [:\d]{{5}}\s*\n", pdm("jobs", "list").stdout)
 
 
-def test_a_job_is_ended_and_its_end_waited_for(
-    pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path
-) -> None:
+def test_jobs_cancel_wait_ends_the_job(pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path) -> None:
     job = send_command(emulator, azure_env, data, "sleep 60")
     emulator.wait_for_status(job, "Running")
     outcome = pdm("jobs", "cancel", job, "--wait", "--json")
@@ -145,7 +143,7 @@ def test_a_job_is_ended_and_its_end_waited_for(
     assert (again.code, again.stdout) == (0, f"{job}: Canceled already\n")
 
 
-def test_a_job_that_finishes_before_it_is_ended_is_no_error(pdm: Pdm, emulator: Emulator) -> None:
+def test_jobs_cancel_finished_meanwhile_succeeds(pdm: Pdm, emulator: Emulator) -> None:
     job = put_job(emulator, {}, status="Running")
     rejection = emulator.faults.add(method="POST", path=f"/jobs/{job}/cancel", status=400, delay=2)
     ending = pdm.start("jobs", "cancel", job)
@@ -156,7 +154,7 @@ def test_a_job_that_finishes_before_it_is_ended_is_no_error(pdm: Pdm, emulator: 
 
 
 @pytest.mark.parametrize("words", [("show",), ("logs",), ("logs", "--follow"), ("cancel",)])
-def test_an_unknown_job_is_told_as_such(words: tuple[str, ...], pdm: Pdm, emulator: Emulator) -> None:
+def test_jobs_unknown_job_fails(words: tuple[str, ...], pdm: Pdm, emulator: Emulator) -> None:
     job = new_name()
     outcome = pdm("jobs", *words, job)
     assert outcome.code == 6
@@ -165,7 +163,7 @@ def test_an_unknown_job_is_told_as_such(words: tuple[str, ...], pdm: Pdm, emulat
 
 
 @pytest.mark.parametrize("words", [("show",), ("cancel",)])
-def test_bad_weather_is_borne(words: tuple[str, ...], pdm: Pdm, emulator: Emulator) -> None:
+def test_jobs_temporary_errors_are_retried(words: tuple[str, ...], pdm: Pdm, emulator: Emulator) -> None:
     job = put_job(emulator, {})
     emulator.faults.add(method="GET", path="/jobs", status=429, headers={"Retry-After": "1"})
     emulator.faults.add(method="GET", path="/jobs", drop="before")
@@ -175,7 +173,7 @@ def test_bad_weather_is_borne(words: tuple[str, ...], pdm: Pdm, emulator: Emulat
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_following_and_not_the_job(
+def test_jobs_logs_follow_signal_leaves_the_job_running(
     number: signal.Signals, code: int, pdm: Pdm, emulator: Emulator
 ) -> None:
     job = put_job(emulator, {}, status="Running", log=b"one\n")
@@ -189,7 +187,7 @@ def test_a_signal_ends_the_following_and_not_the_job(
     emulator.jobs[job].end("Completed")
 
 
-def test_a_sign_in_service_in_trouble_does_not_end_the_waiting(pdm: Pdm, emulator: Emulator) -> None:
+def test_jobs_logs_follow_survives_unavailable_sign_in(pdm: Pdm, emulator: Emulator) -> None:
     emulator.tokens.lifetime_seconds = 2
     job = put_job(emulator, {}, status="Running", log=b"one\n")
     following = pdm.start("jobs", "logs", job, "--follow")
@@ -202,7 +200,7 @@ def test_a_sign_in_service_in_trouble_does_not_end_the_waiting(pdm: Pdm, emulato
     assert outcome.code == 0, outcome.stderr
 
 
-def test_a_secret_that_is_not_good_any_more_ends_the_waiting(pdm: Pdm, emulator: Emulator) -> None:
+def test_jobs_logs_follow_expired_secret_fails(pdm: Pdm, emulator: Emulator) -> None:
     emulator.tokens.lifetime_seconds = 2
     job = put_job(emulator, {}, status="Running", log=b"one\n")
     following = pdm.start("jobs", "logs", job, "--follow")
@@ -232,7 +230,7 @@ def test_a_secret_that_is_not_good_any_more_ends_the_waiting(pdm: Pdm, emulator:
         ("std_log.txt", {"delay": 40.0}),
     ],
 )
-def test_the_time_to_wait_is_kept_whatever_azure_does(
+def test_fetch_results_timeout_holds_whatever_azure_does(
     place: str, fault: dict[str, Any], pdm: Pdm, emulator: Emulator, tmp_path: Path
 ) -> None:
     job = put_job(emulator, {}, status="Running", log=b"one\n")

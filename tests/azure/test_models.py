@@ -16,7 +16,7 @@ MANIFEST = {
 }
 
 
-def test_tags_are_text_in_full_precision() -> None:
+def test_make_tags_metrics_have_full_precision() -> None:
     tags = make_tags("job-1", METRICS, MANIFEST)
     assert float(tags.pop("metric_average_precision")) == 1 / 3
     assert len(tags.pop("data_sha256")) == 64
@@ -30,7 +30,7 @@ def test_tags_are_text_in_full_precision() -> None:
     }
 
 
-def test_hash_of_the_data_is_that_of_every_input_in_any_order() -> None:
+def test_make_tags_data_hash_covers_every_input() -> None:
     def hash_of(**inputs: object) -> str:
         return make_tags("job-1", METRICS, {"inputs": inputs})["data_sha256"]
 
@@ -38,7 +38,7 @@ def test_hash_of_the_data_is_that_of_every_input_in_any_order() -> None:
     assert hash_of(a={"x": 1}) != hash_of(a={"x": 2}) != hash_of(b={"x": 2})
 
 
-def test_a_metric_is_read_back_from_its_tag() -> None:
+def test_read_tag_returns_the_metric() -> None:
     tags = make_tags("job-1", METRICS, MANIFEST)
     assert read_tag(tags, "ap") == 1 / 3
     assert read_tag(tags, "auc") is None
@@ -46,18 +46,18 @@ def test_a_metric_is_read_back_from_its_tag() -> None:
 
 
 @pytest.mark.parametrize("metric", ["ap", "auc", "f1"])
-def test_more_is_better(metric: str) -> None:
+def test_is_better_higher_metric_wins(metric: str) -> None:
     assert is_better(metric, 0.9, 0.8)
     assert not is_better(metric, 0.8, 0.9)
 
 
-def test_less_brier_is_better() -> None:
+def test_is_better_lower_brier_wins() -> None:
     assert is_better("brier", 0.1, 0.2)
     assert not is_better("brier", 0.2, 0.1)
 
 
 @pytest.mark.parametrize("metric", ["ap", "auc", "f1", "brier"])
-def test_equal_or_unknown_is_never_better(metric: str) -> None:
+def test_is_better_equal_or_nan_loses(metric: str) -> None:
     assert not is_better(metric, 0.5, 0.5)
     assert not is_better(metric, math.nan, 0.5)
     assert not is_better(metric, 0.5, math.nan)
@@ -67,17 +67,17 @@ def test_equal_or_unknown_is_never_better(metric: str) -> None:
     ("given", "metric"),
     [("ap", "ap"), ("average_precision", "ap"), ("auc", "auc"), ("roc_auc", "auc"), ("brier", "brier"), ("f1", "f1")],
 )
-def test_metrics_have_the_names_of_gates_and_of_the_file(given: str, metric: str) -> None:
+def test_find_metric_takes_short_and_full_names(given: str, metric: str) -> None:
     assert find_metric(given) == metric
 
 
 @pytest.mark.parametrize("given", ["", "AP", "caught", "false_alarms"])
-def test_models_are_not_compared_by_anything_else(given: str) -> None:
+def test_find_metric_unknown_is_rejected(given: str) -> None:
     with pytest.raises(UsageError, match="unknown metric"):
         find_metric(given)
 
 
-def test_names_of_models() -> None:
+def test_check_model_name_invalid_is_rejected() -> None:
     assert check_model_name("pumps-2.v_1") == "pumps-2.v_1"
     for name in ("", "-pumps", "pumps 2", "pumps:1", "pumpé", "p" * 256, "a/b", "pumps\n"):
         with pytest.raises(UsageError, match="not a valid model name"):
@@ -95,7 +95,7 @@ def state(
 
 
 @pytest.mark.parametrize(("command", "address"), [("train", "azureml://out"), ("run", "azureml://model")])
-def test_model_is_the_output_of_train_and_one_of_those_of_run(command: str, address: str) -> None:
+def test_find_model_train_and_run_have_an_address(command: str, address: str) -> None:
     assert find_model(state(command)) == address
 
 
@@ -108,7 +108,7 @@ def test_model_is_the_output_of_train_and_one_of_those_of_run(command: str, addr
         ("CancelRequested", JobNotFinished, 9),
     ],
 )
-def test_only_a_finished_job_has_a_model(status: str, error: type[PdmError], code: int) -> None:
+def test_find_model_unfinished_job_fails(status: str, error: type[PdmError], code: int) -> None:
     with pytest.raises(error, match="job job-1") as caught:
         find_model(state(status=status))
     assert caught.value.exit_code == code
@@ -118,11 +118,11 @@ def test_only_a_finished_job_has_a_model(status: str, error: type[PdmError], cod
     ("command", "words"),
     [("predict", "runs pdm predict, which does not train a model"), (None, "was not submitted by pdm")],
 )
-def test_other_commands_make_no_model(command: str | None, words: str) -> None:
+def test_find_model_other_command_fails(command: str | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         find_model(state(command, status="Running"))
 
 
-def test_missing_output_is_told_with_what_there_is() -> None:
+def test_find_model_missing_output_lists_the_others() -> None:
     with pytest.raises(RemoteError, match="no output out; it has: default"):
         find_model(state(outputs={"default": "azureml://logs"}))

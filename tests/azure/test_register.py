@@ -52,7 +52,7 @@ def versions_of(emulator: Emulator, model: str) -> dict[str, dict[str, Any]]:
     return {version: resource["properties"] for version, resource in versions.items()}
 
 
-def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_register_same_job_is_registered_once(emulator: Emulator, azure_env: dict[str, str]) -> None:
     job = put_job(emulator)
     outcome = register(azure_env, job, "valves", "--json")
     assert outcome.code == 0, outcome.stderr
@@ -84,7 +84,7 @@ def test_model_of_a_job_is_registered_once(emulator: Emulator, azure_env: dict[s
     assert list(versions_of(emulator, "valves")) == ["1"]
 
 
-def test_only_a_better_model_is_registered(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_register_if_better_needs_a_better_model(emulator: Emulator, azure_env: dict[str, str]) -> None:
     first = put_job(emulator, "run")
     assert register(azure_env, first, "fans", "--if-better", "brier").stdout == "fans:1\n"
     equal = register(azure_env, put_job(emulator), "fans", "--if-better", "average_precision")
@@ -111,7 +111,7 @@ def test_only_a_better_model_is_registered(emulator: Emulator, azure_env: dict[s
         ({"tail": b" "}, 4, "metrics.json: does not match the hash in its manifest"),
     ],
 )
-def test_only_a_whole_model_is_registered(
+def test_register_incomplete_model_fails(
     facts: dict[str, Any], code: int, words: str, emulator: Emulator, azure_env: dict[str, str]
 ) -> None:
     outcome = register(azure_env, put_job(emulator, **facts), "belts")
@@ -120,14 +120,14 @@ def test_only_a_whole_model_is_registered(
     assert versions_of(emulator, "belts") == {}
 
 
-def test_unknown_job(azure_env: dict[str, str]) -> None:
+def test_register_unknown_job_fails(azure_env: dict[str, str]) -> None:
     outcome = register(azure_env, "pdm-train-none", "belts")
     assert outcome.code == 6
     assert "job pdm-train-none: not found in workspace" in outcome.stderr
     assert "pdm jobs list" in outcome.stderr
 
 
-def test_reader_may_not_register(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_register_reader_is_rejected(emulator: Emulator, azure_env: dict[str, str]) -> None:
     reader = emulator.tokens.principals["reader"]
     signed_in = {"AZURE_CLIENT_ID": reader.client_id, "AZURE_CLIENT_SECRET": reader.client_secret}
     outcome = register(azure_env | signed_in, put_job(emulator), "belts")
@@ -135,7 +135,7 @@ def test_reader_may_not_register(emulator: Emulator, azure_env: dict[str, str]) 
     assert "AzureML Data Scientist" in outcome.stderr
 
 
-def test_bad_weather_makes_no_second_version(emulator: Emulator, azure_env: dict[str, str]) -> None:
+def test_register_temporary_errors_create_one_version(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.faults.add(method="GET", host=ARM, path="/jobs/", status=429, headers={"Retry-After": "1"})
     emulator.faults.add(method="GET", host="blob", path="metrics", drop="middle")
     emulator.faults.add(method="PUT", host=ARM, path="/models/", drop="after")

@@ -59,7 +59,7 @@ def runs_of(emulator: Emulator, job: str) -> list[int]:
     return [step.runs for step in emulator.jobs.find(job).children]
 
 
-def test_changed_data_behind_an_address_is_computed_anew(pdm: Pdm, emulator: Emulator, raw: str) -> None:
+def test_reuse_changed_data_at_an_address_runs_again(pdm: Pdm, emulator: Emulator, raw: str) -> None:
     words = ("submit", "--wait", "--json", "run", "--data", address_of(raw), *QUICK)
     first, again = pdm(*words), pdm(*words)
     assert (first.code, again.code) == (0, 0), first.stderr + again.stderr
@@ -73,9 +73,7 @@ def test_changed_data_behind_an_address_is_computed_anew(pdm: Pdm, emulator: Emu
 
 
 @pytest.mark.parametrize("kind", ["address", "asset"])
-def test_a_name_is_not_taken_for_sent_when_the_data_behind_it_has_changed(
-    kind: str, pdm: Pdm, emulator: Emulator, raw: str
-) -> None:
+def test_reuse_same_name_with_changed_data_fails(kind: str, pdm: Pdm, emulator: Emulator, raw: str) -> None:
     emulator.hold_jobs = True
     source = address_of(raw) if kind == "address" else register(emulator, "plant", raw)
     words = ("submit", "--name", f"nightly-{kind}", "preprocess", "--data", source)
@@ -97,7 +95,7 @@ def test_a_name_is_not_taken_for_sent_when_the_data_behind_it_has_changed(
         ("azureml://jobs/a/outputs/b", "not the address of a path"),
     ],
 )
-def test_data_that_cannot_be_looked_at_is_taken_for_changed(
+def test_reuse_unlistable_data_counts_as_changed(
     source: str, reason: str, pdm: Pdm, emulator: Emulator, raw: str
 ) -> None:
     emulator.hold_jobs = True
@@ -111,7 +109,7 @@ def test_data_that_cannot_be_looked_at_is_taken_for_changed(
     assert not set(first.json["outputs"].values()) & set(second.json["outputs"].values())
 
 
-def test_no_two_jobs_write_to_one_place(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
+def test_reuse_concurrent_jobs_have_separate_outputs(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
     # No other test uses these settings, so there is nothing to reuse.
     words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--max-gap-hours", "7.5", "--seed", "21")
@@ -132,7 +130,7 @@ def test_no_two_jobs_write_to_one_place(pdm: Pdm, emulator: Emulator, work: Path
     assert runs_of(emulator, again.json["name"]) == [0, 0, 0], "the running steps have finished, so they are reused"
 
 
-def test_a_place_is_free_again_when_its_job_has_ended(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_reuse_claim_of_an_ended_job_is_free(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     words = ("run", "--data", work / "raw", *QUICK, "--seed", "31")
     first = pdm("submit", "--json", *words).json
@@ -146,7 +144,7 @@ def test_a_place_is_free_again_when_its_job_has_ended(pdm: Pdm, emulator: Emulat
     assert pdm("submit", "--json", *words).json["outputs"] == first["outputs"]
 
 
-def test_a_place_whose_job_is_not_there_yet_is_left_to_it(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_reuse_claim_of_a_job_being_uploaded_holds(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "32")
     first = pdm(*words).json
@@ -158,7 +156,7 @@ def test_a_place_whose_job_is_not_there_yet_is_left_to_it(pdm: Pdm, emulator: Em
     assert not set(first["outputs"].values()) & set(second.json["outputs"].values())
 
 
-def test_where_no_place_can_be_claimed_the_job_gets_its_own(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_reuse_failed_claim_gives_own_outputs(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     emulator.faults.add(method="PUT", path="/pdm/claims/", status=403)
     outcome = pdm("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "33")

@@ -15,7 +15,7 @@ SECRETS = [HEAD + b"first-token", HEAD + b"second-token", b"key-of-the-account==
 @pytest.mark.parametrize("name", ["run.log", "job.yml", "no suffix", ".hidden/deep/config.toml", "table.parquet"])
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("lead", [0, (1 << 20) - 15], ids=["at the start", "across two pieces"])
-def test_a_secret_is_found_in_any_file(name: str, secret: bytes, lead: int, tmp_path: Path) -> None:
+def test_find_leaks_any_file_is_searched(name: str, secret: bytes, lead: int, tmp_path: Path) -> None:
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(lead) + b"sig=" + secret + b"&more")
@@ -23,6 +23,6 @@ def test_a_secret_is_found_in_any_file(name: str, secret: bytes, lead: int, tmp_
     assert find_leaks(tmp_path, SECRETS) == [path]
 
 
-def test_a_secret_is_found_in_a_text() -> None:
+def test_holds_secret_whole_secret_is_found() -> None:
     assert holds_secret(b"error: " + SECRETS[1], SECRETS)
     assert not holds_secret(b"error: " + HEAD, SECRETS)

@@ -40,7 +40,7 @@ def runs_of(emulator: Emulator, job: str) -> dict[str, int]:
         ("predict", {"data": "raw", "model": "model"}, (), "predictions"),
     ],
 )
-def test_a_job_gives_the_bytes_of_the_command_run_here(
+def test_submit_wait_gives_the_same_bytes_as_locally(
     command: str, ports: dict[str, str], options: tuple[str, ...], folder: str, pdm: Pdm, work: Path, tmp_path: Path
 ) -> None:
     words = [word for port, name in ports.items() for word in (f"--{port}", work / name)]
@@ -55,9 +55,7 @@ def test_a_job_gives_the_bytes_of_the_command_run_here(
     assert (tmp_path / "out/logs" / f"{job}.txt").is_file()
 
 
-def test_a_pipeline_hands_its_folders_on_and_runs_again_only_what_has_changed(
-    pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
-) -> None:
+def test_submit_run_reuses_unchanged_steps(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     words = ("run", "--data", work / "raw", "--jobs", "1", *QUICK)
     first = pdm("submit", *words)
     assert first.code == 0, first.stderr
@@ -92,7 +90,7 @@ def duplicated(work: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("command", ["preprocess", "run"])
-def test_a_failing_job_is_told_in_its_own_words(command: str, pdm: Pdm, duplicated: Path, tmp_path: Path) -> None:
+def test_submit_failing_job_reports_its_own_error(command: str, pdm: Pdm, duplicated: Path, tmp_path: Path) -> None:
     outcome = pdm("submit", "--wait", command, "--data", duplicated, "--out", tmp_path / "out")
     assert outcome.code == 7
     assert "duplicated (machineID, datetime) pairs" in outcome.error
@@ -106,7 +104,7 @@ def test_a_failing_job_is_told_in_its_own_words(command: str, pdm: Pdm, duplicat
         assert "duplicated" in "".join(path.read_text() for path in (folder / "logs").iterdir())
 
 
-def test_the_same_name_is_sent_once_and_other_content_refused(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_same_name_is_sent_once(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     job = submit_held(pdm, emulator, work, "--name", "nightly-1", "--tag", "team=pumps", "--display-name", "Nightly")
     assert job == "nightly-1"
     assert emulator.jobs.find(job).tags["team"] == "pumps"
@@ -121,7 +119,7 @@ def test_the_same_name_is_sent_once_and_other_content_refused(pdm: Pdm, emulator
     assert "exists with other data, settings or code" in other.error
 
 
-def test_a_name_whose_job_ended_badly_is_not_taken_for_submitted(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_name_of_a_failed_job_fails(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     job = submit_held(pdm, emulator, work, "--name", "nightly-2")
     assert pdm("jobs", "cancel", job, "--wait").code == 0
     again = pdm("submit", "--name", job, "preprocess", "--data", work / "raw")
@@ -131,7 +129,7 @@ def test_a_name_whose_job_ended_badly_is_not_taken_for_submitted(pdm: Pdm, emula
     assert not again.stdout
 
 
-def test_two_submissions_at_once_do_not_get_in_each_others_way(pdm: Pdm, work: Path, tmp_path: Path) -> None:
+def test_submit_concurrent_uploads_both_succeed(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     # Data that was not uploaded before, so that both upload it.
     raw = Path(shutil.copytree(work / "raw", tmp_path / "raw"))
     errors = pd.read_parquet(raw / "errors.parquet")
@@ -142,7 +140,7 @@ def test_two_submissions_at_once_do_not_get_in_each_others_way(pdm: Pdm, work: P
     assert outcomes[0].stdout != outcomes[1].stdout
 
 
-def test_what_is_there_is_not_sent_again(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_uploaded_content_is_not_sent_again(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     submit_held(pdm, emulator, work)
     emulator.requests.clear()
     submit_held(pdm, emulator, work)
@@ -151,7 +149,7 @@ def test_what_is_there_is_not_sent_again(pdm: Pdm, emulator: Emulator, work: Pat
     assert "/jobs/" in sent[0]
 
 
-def test_a_missing_cluster_is_made_as_the_settings_say(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_missing_cluster_is_created(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     options = ("--compute", "night", "--vm-size", "STANDARD_D4_V2", "--max-nodes", "2", "--idle-seconds", "600")
     outcome = pdm("submit", *options, "preprocess", "--data", work / "raw")
@@ -162,7 +160,7 @@ def test_a_missing_cluster_is_made_as_the_settings_say(pdm: Pdm, emulator: Emula
     assert (scale["minNodeCount"], scale["maxNodeCount"], scale["nodeIdleTimeBeforeScaleDown"]) == (0, 2, "PT10M")
 
 
-def test_serverless_needs_no_cluster(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_serverless_needs_no_cluster(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     for command in ("preprocess", "run"):
         emulator.hold_jobs = True
         outcome = pdm("submit", "--compute", "serverless", command, "--data", work / "raw")
@@ -180,7 +178,7 @@ def test_serverless_needs_no_cluster(pdm: Pdm, emulator: Emulator, work: Path) -
         ("none", (), "", "role"),
     ],
 )
-def test_what_azure_refuses_is_told_with_a_way_out(
+def test_submit_rejected_by_azure_gives_a_hint(
     role: str, options: tuple[str, ...], error: str, hint: str, emulator: Emulator, work: Path, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -193,21 +191,21 @@ def test_what_azure_refuses_is_told_with_a_way_out(
     assert outcome.json["schema"] == "pdm.error/1"
 
 
-def test_a_data_asset_that_is_not_there_is_told(pdm: Pdm) -> None:
+def test_submit_unknown_data_asset_fails(pdm: Pdm) -> None:
     outcome = pdm("submit", "preprocess", "--data", "azureml:nope@latest")
     assert outcome.code == 6, outcome.stderr
     assert outcome.error.startswith("error: data asset nope@latest: ")
     assert len(outcome.error) > len("error: data asset nope@latest: ")
 
 
-def test_a_wrong_secret_is_told_in_one_line(pdm: Pdm, work: Path) -> None:
+def test_submit_wrong_secret_prints_one_line(pdm: Pdm, work: Path) -> None:
     outcome = pdm("submit", "preprocess", "--data", work / "raw", AZURE_CLIENT_SECRET="wrong-secret")
     assert outcome.code == 6
     assert "AADSTS7000215" in outcome.error
     assert "wrong-secret" not in outcome.stderr
 
 
-def test_a_file_for_the_next_step_names_the_job(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
+def test_submit_job_file_names_the_job(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     job = submit_held(pdm, emulator, work, "--job-file", tmp_path / "job.json", "--experiment", "nightly")
     facts = json.loads((tmp_path / "job.json").read_text())
     assert (facts["schema"], facts["name"]) == ("pdm.submit/1", job)
@@ -230,7 +228,7 @@ print(client.data.create_or_update(Data(name="prepared", path=address, type="uri
 """
 
 
-def test_data_assets_and_addresses_are_taken(
+def test_submit_inputs_on_azure_are_used(
     pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], work: Path, tmp_path: Path
 ) -> None:
     first = pdm("submit", "--wait", "preprocess", "--data", work / "raw")
@@ -252,14 +250,14 @@ def test_data_assets_and_addresses_are_taken(
     assert pdm("submit", "--datastore", "nope", "preprocess", "--data", work / "raw").code == 6
 
 
-def test_what_is_under_way_is_not_written_over(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_same_pipeline_twice_has_separate_outputs(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     words = ("submit", "run", "--data", work / "raw", "--jobs", "1", *QUICK, "--seed", "11")
     first, second = pdm(*words, "--json").json, pdm(*words, "--json").json
     assert not set(first["outputs"].values()) & set(second["outputs"].values())
 
 
-def test_a_registered_model_stays_as_it_was(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_register_copies_the_model(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     train = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", *QUICK)
     first = pdm("submit", "--register", "pistons", "--json", *train)
     assert first.code == 0, first.stderr
@@ -268,14 +266,14 @@ def test_a_registered_model_stays_as_it_was(pdm: Pdm, emulator: Emulator, work: 
     assert kept not in first.json["outputs"].values()
 
 
-def test_a_repeated_submission_goes_on_where_the_first_was_left(pdm: Pdm, work: Path, tmp_path: Path) -> None:
+def test_submit_same_name_again_succeeds(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     words = ("submit", "--name", "again-1", "--wait", "preprocess", "--data", work / "raw", "--out", tmp_path / "out")
     for _ in range(2):
         outcome = pdm(*words)
         assert outcome.code == 0, outcome.stderr
 
 
-def test_a_model_is_registered_and_another_one_only_if_it_is_better(pdm: Pdm, work: Path) -> None:
+def test_submit_if_better_rejects_an_equal_model(pdm: Pdm, work: Path) -> None:
     train = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", *QUICK)
     first = pdm("submit", "--register", "turbines", "--json", *train)
     assert first.code == 0, first.stderr
@@ -284,7 +282,7 @@ def test_a_model_is_registered_and_another_one_only_if_it_is_better(pdm: Pdm, wo
     assert again.code == 10, again.stderr
 
 
-def test_the_job_of_another_process_is_read_and_told(pdm: Pdm, work: Path) -> None:
+def test_jobs_logs_of_another_process_are_read(pdm: Pdm, work: Path) -> None:
     job = pdm("submit", "--wait", "preprocess", "--data", work / "raw").stdout.strip()
     logs = pdm("jobs", "logs", job)
     assert logs.code == 0, logs.stderr
@@ -295,7 +293,7 @@ def test_the_job_of_another_process_is_read_and_told(pdm: Pdm, work: Path) -> No
     assert unknown.hint == "hint: pdm jobs list"
 
 
-def test_local_commands_need_no_package_of_azure(pdm: Pdm, work: Path, tmp_path: Path) -> None:
+def test_local_commands_without_azure_packages_work(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     script = "import sys; sys.modules['azure'] = None; from pdm_cli.__main__ import main; main()"
     program = (sys.executable, "-c", script)
     assert pdm("preprocess", "--data", work / "raw", "--out", tmp_path / "out", program=program).code == 0
@@ -305,7 +303,7 @@ def test_local_commands_need_no_package_of_azure(pdm: Pdm, work: Path, tmp_path:
     assert "pip install" in outcome.hint
 
 
-def test_without_any_credential_one_line_says_so(pdm: Pdm, work: Path, tmp_path: Path) -> None:
+def test_submit_without_credential_fails_quickly(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     nothing = {"AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": "", "AZURE_CLIENT_SECRET": ""}
     slow = tmp_path / "slow"
     slow.mkdir()
@@ -324,6 +322,6 @@ def test_without_any_credential_one_line_says_so(pdm: Pdm, work: Path, tmp_path:
     assert seconds[1] - seconds[0] < 4, "slow programs are given up soon, however long pdm takes to start"
 
 
-def test_the_cluster_of_the_tests_is_the_one_that_is_used(pdm: Pdm, emulator: Emulator, work: Path) -> None:
+def test_submit_uses_the_configured_cluster(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     job = submit_held(pdm, emulator, work)
     assert emulator.jobs.find(job).submitted["computeId"].endswith(f"/{CLUSTER}")

@@ -12,13 +12,13 @@ def files_below(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_code_is_the_package_and_nothing_else() -> None:
+def test_find_code_is_only_the_package() -> None:
     names = find_code().names()
     assert {"pdm_cli/__main__.py", "pdm_cli/report/templates/page.html.j2"} <= set(names)
     assert all(name.startswith("pdm_cli/") and name.endswith((".py", ".j2")) for name in names)
 
 
-def test_staged_code_runs_by_itself(tmp_path: Path) -> None:
+def test_stage_code_result_is_runnable(tmp_path: Path) -> None:
     folder = stage_code(tmp_path)
     assert files_below(folder) == set(find_code().names())
     words = [sys.executable, "-P", "-m", "pdm_cli", "--version"]
@@ -26,7 +26,7 @@ def test_staged_code_runs_by_itself(tmp_path: Path) -> None:
     assert found.stdout == f"pdm-cli {pdm_cli.__version__}\n"
 
 
-def test_code_is_staged_once_and_mended_where_it_was_changed(tmp_path: Path) -> None:
+def test_stage_code_changed_copy_is_restored(tmp_path: Path) -> None:
     folder = stage_code(tmp_path)
     before = (folder / "pdm_cli/cli/app.py").stat().st_mtime_ns
     assert stage_code(tmp_path) == folder
@@ -39,7 +39,7 @@ def test_code_is_staged_once_and_mended_where_it_was_changed(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-def test_only_the_named_files_go_up(tmp_path: Path) -> None:
+def test_staged_contains_only_the_selected_files(tmp_path: Path) -> None:
     (tmp_path / "telemetry").mkdir()
     for name in ("telemetry/a.parquet", "secret.env", "errors.parquet"):
         (tmp_path / name).write_text(name)

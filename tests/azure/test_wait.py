@@ -66,19 +66,19 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
     return lambda: capsys.readouterr().err.splitlines()
 
 
-def test_waiting_ends_when_the_job_is_completed(printed: Printed) -> None:
+def test_wait_completed_returns_the_state(printed: Printed) -> None:
     azure = Azure([RUNNING, RUNNING, DONE], log=b"train: trained\nwrote it")
     assert azure.wait() == DONE
     assert printed() == ["job-1: Running", "| train: trained", "job-1: Completed", "| wrote it"]
 
 
-def test_looks_become_rarer_up_to_the_longest_pause() -> None:
+def test_wait_pauses_grow_to_the_poll_interval() -> None:
     azure = Azure([RUNNING] * 10 + [DONE])
     azure.wait(pause=5.0)
     assert azure.pauses == [1.0, 1.5, 2.25, 3.375, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]
 
 
-def test_a_failure_is_told_in_the_jobs_own_words() -> None:
+def test_wait_failed_reports_the_error_in_the_log() -> None:
     with pytest.raises(JobFailed) as caught:
         Azure([RUNNING, FAILED], log=b"error: telemetry.parquet: no rows\nhint: give some\n").wait()
     assert caught.value.message == "job job-1 failed: telemetry.parquet: no rows"
@@ -86,13 +86,13 @@ def test_a_failure_is_told_in_the_jobs_own_words() -> None:
     assert caught.value.exit_code == 7
 
 
-def test_a_failure_without_words_points_to_the_log() -> None:
+def test_wait_failed_without_error_points_to_the_log() -> None:
     with pytest.raises(JobFailed) as caught:
         Azure([FAILED], log=b"Killed\n").wait()
     assert (caught.value.message, caught.value.hint) == ("job job-1 failed", "pdm jobs logs job-1")
 
 
-def test_the_failing_step_of_a_pipeline_is_named(printed: Printed) -> None:
+def test_wait_failed_pipeline_names_the_step(printed: Printed) -> None:
     steps = (StepState("preprocess", "run-1", "Completed", is_reused=True), StepState("train", "run-2", "Failed"))
     with pytest.raises(JobFailed) as caught:
         Azure([replace(FAILED, steps=steps)], log=b"error: too short\n").wait()
@@ -105,7 +105,7 @@ def test_the_failing_step_of_a_pipeline_is_named(printed: Printed) -> None:
     ]
 
 
-def test_a_log_is_read_from_the_start_of_a_step_to_its_end() -> None:
+def test_wait_step_log_is_read_while_it_runs() -> None:
     looks = [
         replace(RUNNING, steps=(StepState("train", "run-2", status),))
         for status in ("NotStarted", "Queued", "Running", "Finalizing", "Completed", "Completed")
@@ -117,25 +117,25 @@ def test_a_log_is_read_from_the_start_of_a_step_to_its_end() -> None:
     assert lines == [("train", "one"), ("train", "two")]
 
 
-def test_lines_of_a_single_command_stand_in_no_steps_name(printed: Printed) -> None:
+def test_wait_single_command_lines_have_no_step(printed: Printed) -> None:
     lines: list[tuple[str, str]] = []
     Azure([DONE], log=b"one\n").wait(on_line=lambda step, line: lines.append((step, line)))
     assert lines == [("", "one")]
     assert printed() == ["job-1: Completed"]
 
 
-def test_a_job_that_is_lost_is_told_as_such() -> None:
+def test_wait_not_responding_fails() -> None:
     with pytest.raises(JobFailed, match="job job-1 ended as NotResponding"):
         Azure([replace(RUNNING, status="NotResponding")]).wait()
 
 
-def test_a_cancelled_job_is_told_as_such() -> None:
+def test_wait_cancelled_raises_its_own_error() -> None:
     with pytest.raises(JobCancelled) as caught:
         Azure([replace(RUNNING, status="Canceled")]).wait()
     assert caught.value.exit_code == 8
 
 
-def test_the_time_can_be_limited() -> None:
+def test_wait_timeout_raises_not_finished() -> None:
     azure = Azure([RUNNING])
     with pytest.raises(JobNotFinished) as caught:
         azure.wait(timeout=20.0)
@@ -144,13 +144,13 @@ def test_the_time_can_be_limited() -> None:
     assert "--wait resumes waiting" in str(caught.value.hint)
 
 
-def test_no_time_is_one_look() -> None:
+def test_wait_zero_timeout_polls_once() -> None:
     azure = Azure([DONE])
     assert azure.wait(timeout=0.0) == DONE
     assert azure.pauses == []
 
 
-def test_errors_that_pass_are_borne_and_told_once(printed: Printed) -> None:
+def test_wait_temporary_errors_warn_once(printed: Printed) -> None:
     azure = Azure([RUNNING, TryAgain("no answer"), TryAgain("no answer"), AuthError("expired"), RUNNING, DONE])
     azure.wait()
     assert printed() == [
@@ -160,7 +160,7 @@ def test_errors_that_pass_are_borne_and_told_once(printed: Printed) -> None:
     ]
 
 
-def test_a_pause_that_azure_asks_for_is_kept_as_far_as_there_is_time() -> None:
+def test_wait_retry_after_is_honoured_within_the_timeout() -> None:
     busy = TryAgain("too many requests", retry_after_seconds=40.0)
     azure = Azure([RUNNING, busy, RUNNING, DONE])
     assert azure.wait() == DONE
@@ -171,7 +171,7 @@ def test_a_pause_that_azure_asks_for_is_kept_as_far_as_there_is_time() -> None:
     assert azure.now == 3.0
 
 
-def test_each_look_is_given_the_time_that_is_left() -> None:
+def test_wait_requests_get_the_remaining_time() -> None:
     given: list[float] = []
     azure = Azure([RUNNING])
     source = Source(azure.read_state, azure.read_log, lambda seconds: nullcontext(given.append(seconds)))
@@ -181,41 +181,41 @@ def test_each_look_is_given_the_time_that_is_left() -> None:
     assert given == [2.0, 2.0, 1.0, 1.0, 0.0, 0.0], "for the status and the log"
 
 
-def test_a_quarter_of_an_hour_of_errors_is_enough() -> None:
+def test_wait_fifteen_minutes_of_errors_raise() -> None:
     azure = Azure([TryAgain("no answer")])
     with pytest.raises(TryAgain):
         azure.wait()
     assert 900 <= azure.now < 920
 
 
-def test_a_sign_in_that_is_refused_for_good_ends_the_waiting_soon() -> None:
+def test_wait_repeated_auth_errors_raise() -> None:
     azure = Azure([RUNNING, AuthError("the secret has expired")])
     with pytest.raises(AuthError):
         azure.wait()
     assert azure.now < 10
 
 
-def test_what_is_wrong_for_good_ends_the_waiting_at_once() -> None:
+def test_wait_permanent_error_raises_at_once() -> None:
     azure = Azure([RemoteError("job job-1: not found")])
     with pytest.raises(RemoteError):
         azure.wait()
     assert azure.pauses == []
 
 
-def test_a_log_that_cannot_be_had_is_no_matter(printed: Printed) -> None:
+def test_wait_unreadable_log_is_ignored(printed: Printed) -> None:
     assert Azure([RUNNING, DONE], log_error=TryAgain("no log")).wait() == DONE
     assert printed() == ["job-1: Running", "job-1: Completed"]
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(143)])
-def test_an_interrupt_ends_the_waiting_and_not_the_job(interrupt: BaseException, printed: Printed) -> None:
+def test_wait_interrupted_says_how_to_resume(interrupt: BaseException, printed: Printed) -> None:
     with pytest.raises(type(interrupt)):
         Azure([RUNNING, interrupt]).wait()
     assert printed()[-1].startswith("warning: detached: job-1 continues; pdm fetch-results job-1 --out FOLDER --wait")
 
 
 @pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding", "Running"])
-def test_an_end_names_the_job_for_scripts(status: str) -> None:
+def test_wait_errors_carry_the_job_name(status: str) -> None:
     with pytest.raises(PdmError) as caught:
         Azure([replace(RUNNING, status=status)], log=b"error: x\n").wait(timeout=0.0)
     assert caught.value.details == {"job": "job-1"}
@@ -228,7 +228,7 @@ _TEXT = st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp"))
     lines=st.lists(st.text(_TEXT, max_size=12), max_size=8),
     cuts=st.lists(st.integers(0, 120), max_size=6),
 )
-def test_a_log_in_pieces_gives_the_lines_of_the_whole(lines: list[str], cuts: list[int]) -> None:
+def test_log_tail_chunks_give_the_same_lines(lines: list[str], cuts: list[int]) -> None:
     whole = "".join(line + "\n" for line in lines).encode()
     ends = sorted({min(cut, len(whole)) for cut in cuts} | {len(whole)})
     tail, found = LogTail(), []
@@ -239,14 +239,14 @@ def test_a_log_in_pieces_gives_the_lines_of_the_whole(lines: list[str], cuts: li
     assert found == [line.rstrip() for line in lines]
 
 
-def test_a_line_without_end_is_told_when_nothing_follows() -> None:
+def test_log_tail_last_line_may_lack_a_newline() -> None:
     tail = LogTail()
     assert tail.feed("Grü".encode()[:-1]) == []
     assert tail.feed("Grü".encode()[-1:] + b"ezi") == []
     assert tail.feed(b"", is_last=True) == ["Grüezi"]
 
 
-def test_what_is_no_text_is_marked() -> None:
+def test_log_tail_invalid_utf8_is_replaced() -> None:
     assert LogTail().feed(b"a\xff\n") == ["a�"]
 
 
@@ -260,7 +260,7 @@ def test_what_is_no_text_is_marked() -> None:
         ("bell\x07", "bell"),
     ],
 )
-def test_orders_to_a_terminal_are_left_out(line: str, shown: str) -> None:
+def test_clean_line_terminal_sequences_are_removed(line: str, shown: str) -> None:
     assert clean_line(line) == shown
 
 
@@ -276,5 +276,5 @@ def test_orders_to_a_terminal_are_left_out(line: str, shown: str) -> None:
         ("\x1b[31merror: a\x1b[0m\r\nhint: b", ("a", "b")),
     ],
 )
-def test_the_last_error_counts(text: str, error: tuple[str, str | None] | None) -> None:
+def test_last_error_returns_the_last_one_with_its_hint(text: str, error: tuple[str, str | None] | None) -> None:
     assert last_error(text) == error

@@ -20,7 +20,7 @@ from tests.cli.conftest import Pdm
         (("cancel", "job-1", "job-2"), "job-2"),
     ],
 )
-def test_wrong_words_are_refused(words: tuple[str, ...], message: str, pdm: Pdm) -> None:
+def test_jobs_invalid_arguments_are_usage_errors(words: tuple[str, ...], message: str, pdm: Pdm) -> None:
     outcome = pdm("jobs", *words)
     assert outcome.code == 2
     assert outcome.stdout == ""
@@ -33,7 +33,7 @@ def test_wrong_words_are_refused(words: tuple[str, ...], message: str, pdm: Pdm)
 
 
 @pytest.mark.parametrize("words", [("list",), ("show", "job-1"), ("logs", "job-1"), ("cancel", "job-1")])
-def test_a_workspace_is_needed(
+def test_jobs_without_workspace_fail(
     words: tuple[str, ...], pdm: Pdm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("AZURE", "PDM_CLI_"))]:

@@ -29,7 +29,7 @@ from tests.cli.conftest import Pdm
         ),
     ],
 )
-def test_the_folder_of_another_stage_is_refused(
+def test_port_folder_of_another_stage_is_rejected(
     words: tuple[str, ...], message: str, hint: str, work: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
     command, option, folder = words
@@ -41,7 +41,7 @@ def test_the_folder_of_another_stage_is_refused(
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "explain"])
-def test_the_folder_around_a_model_is_answered_with_the_model(
+def test_port_parent_of_a_model_suggests_the_model(
     command: str, work: Path, fleet: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
     more = {"predict": ("--out", tmp_path / "out"), "explain": ("--machine", 1)}.get(command, ())
@@ -50,13 +50,13 @@ def test_the_folder_around_a_model_is_answered_with_the_model(
     assert f"hint: did you mean {work / 'model'}?" in outcome.stderr
 
 
-def test_a_job_gets_the_folder_that_may_be_meant(work: Path, fleet: Path, pdm: Pdm) -> None:
+def test_port_of_a_job_suggests_the_model(work: Path, fleet: Path, pdm: Pdm) -> None:
     outcome = pdm("submit", "--dry-run", "predict", "--data", fleet, "--model", work)
     assert outcome.code == 4
     assert f"hint: did you mean {work / 'model'}?" in outcome.stderr
 
 
-def test_a_job_gets_no_folder_of_another_stage_either(work: Path, pdm: Pdm) -> None:
+def test_port_of_a_job_rejects_another_stage(work: Path, pdm: Pdm) -> None:
     outcome = pdm("submit", "--dry-run", "train", "--prepared", work / "anomalies")
     assert outcome.code == 2
     assert "holds what pdm detect-anomalies wrote" in outcome.stderr

@@ -40,7 +40,7 @@ def plan(pdm: Pdm, *words: object) -> dict[str, Any]:
     return outcome.json
 
 
-def test_a_dry_run_prints_the_job_and_sends_nothing(pdm: Pdm, fleet: Path) -> None:
+def test_dry_run_prints_the_job(pdm: Pdm, fleet: Path) -> None:
     outcome = pdm("submit", "--dry-run", "--name", "job-1", "--tag", "a=b", "preprocess", "--data", fleet)
     assert outcome.code == 0, outcome.stderr
     job = yaml.safe_load(outcome.stdout)
@@ -54,7 +54,7 @@ def test_a_dry_run_prints_the_job_and_sends_nothing(pdm: Pdm, fleet: Path) -> No
 
 
 @pytest.mark.parametrize("command", ["preprocess", "train", "predict", "run"])
-def test_the_client_of_azure_reads_the_document(command: str, pdm: Pdm, fleet: Path, work: Path) -> None:
+def test_dry_run_document_loads_in_the_azure_client(command: str, pdm: Pdm, fleet: Path, work: Path) -> None:
     options = {
         "preprocess": ("--data", fleet),
         "train": ("--prepared", work / "prepared", "--anomalies", "azureml:anomalies:1"),
@@ -80,7 +80,7 @@ def test_the_client_of_azure_reads_the_document(command: str, pdm: Pdm, fleet: P
         ("run", "--data", "FLEET"),
     ],
 )
-def test_a_dry_run_imports_neither_azure_nor_the_libraries_that_compute(words: tuple[str, ...], fleet: Path) -> None:
+def test_dry_run_imports_no_heavy_library(words: tuple[str, ...], fleet: Path) -> None:
     given = [str(fleet) if word == "FLEET" else word for word in words]
     program = [sys.executable, "-X", "importtime", "-m", "pdm_cli", "submit", "--dry-run"]
     log = subprocess.run([*program, *given], capture_output=True, text=True, check=True).stderr
@@ -124,31 +124,31 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         (["--min-nodes", "5", "train", "--prepared", "azureml:p:1"], "min_nodes (5) must not exceed max_nodes (4)"),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_sent(pdm: Pdm, words: list[str], line: str) -> None:
+def test_dry_run_usage_errors_are_reported(pdm: Pdm, words: list[str], line: str) -> None:
     outcome = pdm("submit", "--dry-run", *words)
     assert outcome.code == 2, outcome.stderr
     assert line in outcome.stderr.splitlines()[0]
     assert outcome.stdout == ""
 
 
-def test_the_moment_to_foretell_from_goes_with_the_job(pdm: Pdm) -> None:
+def test_dry_run_predict_until_is_in_the_command(pdm: Pdm) -> None:
     outcome = pdm("submit", "--dry-run", *PREDICT, "--until", "2015-12-01")
     assert " --until 2015-12-01T00:00:00" in yaml.safe_load(outcome.stdout)["command"]
 
 
-def test_an_empty_folder_is_not_uploaded(pdm: Pdm, tmp_path: Path) -> None:
+def test_dry_run_empty_folder_fails(pdm: Pdm, tmp_path: Path) -> None:
     outcome = pdm("submit", "--dry-run", "train", "--prepared", tmp_path)
     assert outcome.code == 4
     assert "nothing to upload" in outcome.stderr
 
 
-def test_a_workspace_that_is_not_named_is_asked_for(pdm: Pdm, fleet: Path) -> None:
+def test_submit_without_workspace_fails(pdm: Pdm, fleet: Path) -> None:
     outcome = pdm("submit", "--workspace", "w", "preprocess", "--data", fleet)
     assert outcome.code == 3
     assert outcome.stderr.splitlines()[0] == "error: Azure ML: subscription_id, resource_group not set"
 
 
-def test_names_of_azures_own_tools_are_understood(pdm: Pdm, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submit_azure_variables_are_understood(pdm: Pdm, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", "s")
     monkeypatch.setenv("AZUREML_ARM_RESOURCEGROUP", "r")
     monkeypatch.setenv("AZUREML_WORKSPACE_NAME", "w")
@@ -158,12 +158,12 @@ def test_names_of_azures_own_tools_are_understood(pdm: Pdm, fleet: Path, monkeyp
     assert outcome.stderr.splitlines()[0].startswith("error: --auth workload: not set: AZURE_TENANT_ID")
 
 
-def test_kept_nodes_are_warned_of(pdm: Pdm, fleet: Path) -> None:
+def test_dry_run_minimum_nodes_are_warned_of(pdm: Pdm, fleet: Path) -> None:
     outcome = pdm("submit", "--dry-run", "--min-nodes", 1, "preprocess", "--data", fleet)
     assert "warning: --min-nodes 1:" in outcome.stderr
 
 
-def test_only_the_tables_go_up(pdm: Pdm, raw: Path) -> None:
+def test_dry_run_lists_only_tables(pdm: Pdm, raw: Path) -> None:
     (raw / ".env").write_text("SECRET=1")
     (raw / "notes.txt").write_text("…")
     assert sorted(plan(pdm, "preprocess", "--data", raw)["inputs"]["data"]["files"]) == [
@@ -175,7 +175,7 @@ def test_only_the_tables_go_up(pdm: Pdm, raw: Path) -> None:
     ]
 
 
-def test_the_config_counts_wherever_it_is_named(pdm: Pdm, fleet: Path, tmp_path: Path) -> None:
+def test_dry_run_config_works_in_either_place(pdm: Pdm, fleet: Path, tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[azure]\ncompute = 'mine'\n[preprocess]\nmax_gap_hours = 5.0\n")
     for words in (["--config", config, "preprocess"], ["preprocess", "--config", config]):
@@ -184,7 +184,7 @@ def test_the_config_counts_wherever_it_is_named(pdm: Pdm, fleet: Path, tmp_path:
         assert "--max-gap-hours 5.0" in job["command"]
 
 
-def test_run_becomes_a_pipeline_whose_outputs_depend_on_what_goes_in(pdm: Pdm, raw: Path) -> None:
+def test_dry_run_pipeline_outputs_depend_on_the_inputs(pdm: Pdm, raw: Path) -> None:
     first = plan(pdm, "run", "--data", raw, "--fast")
     again = plan(pdm, "run", "--data", raw, "--fast")
     assert first["job"]["name"] != again["job"]["name"]
@@ -195,9 +195,7 @@ def test_run_becomes_a_pipeline_whose_outputs_depend_on_what_goes_in(pdm: Pdm, r
     assert plan(pdm, "run", "--data", raw, "--fast", "--force")["job"]["settings"]["force_rerun"] is True
 
 
-def test_a_job_knows_which_ways_to_prepare_were_given_and_which_are_the_models(
-    pdm: Pdm, fleet: Path, work: Path
-) -> None:
+def test_dry_run_predict_passes_only_given_preparation(pdm: Pdm, fleet: Path, work: Path) -> None:
     words = ("predict", "--data", fleet, "--model", work / "model", "--timezone", "UTC", "--ranges", "")
     command = plan(pdm, *words)["job"]["command"]
     assert " --timezone UTC --ranges ''" in command
@@ -213,7 +211,7 @@ def test_a_job_knows_which_ways_to_prepare_were_given_and_which_are_the_models(
     unit=st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=8).filter(lambda t: "[[" not in t),
     cutoff=st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)),
 )
-def test_what_the_job_reads_is_what_was_set(
+def test_write_options_round_trip_keeps_settings(
     detect: DetectParams, seed: int, rate: float, unit: str, cutoff: datetime | None
 ) -> None:
     expected = Settings(
@@ -230,14 +228,12 @@ def test_what_the_job_reads_is_what_was_set(
             assert getattr(read, section) == getattr(expected, section)
 
 
-def test_a_plan_as_json_is_one_object(pdm: Pdm, fleet: Path) -> None:
+def test_dry_run_json_is_one_object(pdm: Pdm, fleet: Path) -> None:
     outcome = pdm("submit", "--dry-run", "preprocess", "--data", fleet, "--json")
     assert json.loads(outcome.stdout)["schema"] == "pdm.submit-plan/1"
 
 
-def test_a_place_for_the_results_that_is_taken_is_refused_before_anything_is_sent(
-    pdm: Pdm, fleet: Path, work: Path, tmp_path: Path
-) -> None:
+def test_submit_wait_occupied_out_folder_fails_first(pdm: Pdm, fleet: Path, work: Path, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/a.txt").write_text("mine")
     place = ("--workspace", "w", "--resource-group", "r", "--subscription-id", "s")

@@ -11,7 +11,7 @@ from pdm_cli.cli.render.jobs import draw_jobs
 SUBMITTED = datetime(2026, 11, 28, 0, 31, tzinfo=UTC)
 
 
-def test_a_list_of_jobs_fits_a_terminal_of_80_columns_without_a_break() -> None:
+def test_draw_jobs_fits_80_columns() -> None:
     names = [f"pdm-{command}-20261128-003144-c4a3d4" for command in ("preprocess", "detect-anomalies", "run")]
     states = [
         JobState(name, "Completed", experiment="pdm", created=SUBMITTED, started=SUBMITTED, ended=SUBMITTED)
