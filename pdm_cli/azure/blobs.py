@@ -65,11 +65,6 @@ class Address:
 def parse_address(text: str) -> Address:
     """Parse an ``azureml://`` address, short or with the subscription, resource group and workspace.
 
-    Raises
-    ------
-    DataError
-        If it is not the address of a path in a datastore.
-
     Examples
     --------
     >>> parse_address("azureml://datastores/store/paths/pdm/job/out/")
@@ -104,15 +99,10 @@ def log_name(run: str) -> str:
 
 
 def open_container(session: Session, datastore: str) -> ContainerClient:
-    """Return a client of the blob container behind a datastore.
+    """Return a client of the blob container of a datastore.
 
-    The client authenticates with the key or shared access signature of the datastore, and without one as the
-    signed-in user. Secrets never leave the client.
-
-    Raises
-    ------
-    RemoteError
-        If the workspace has no such datastore, or it is not a blob container.
+    It uses the key or shared access signature of the datastore, or else the session's credential. Secrets never leave
+    the client.
     """
     from azure.ai.ml.entities import AzureBlobDatastore
     from azure.storage.blob import ContainerClient, ExponentialRetry
@@ -171,13 +161,7 @@ def read_manifest(container: ContainerClient, blob: Blob, where: str) -> tuple[b
 
 
 def read_chunks(container: ContainerClient, blob: Blob) -> Iterator[bytes]:
-    """Yield the bytes of a blob in chunks.
-
-    Raises
-    ------
-    DataError
-        If it was changed or deleted since it was listed.
-    """
+    """Yield the bytes of a blob in chunks; one that was changed since it was listed is an error."""
     from azure.core import MatchConditions
 
     with _checked(blob), translated(f"blob {blob.name}"):
@@ -216,24 +200,10 @@ def copy_blob(container: ContainerClient, blob: Blob, name: str, *, sha256: str 
 
 
 def fingerprint_address(session: Session, source: str) -> str:
-    """Return the SHA-256 of the names, sizes and etags of the files at an address.
+    """Return the SHA-256 of the names, sizes and etags of the files at an address or data asset.
 
     A rewritten file has a new etag, so changed data is never mistaken for the old; identical bytes written again count
     as changed, too.
-
-    Parameters
-    ----------
-    session : Session
-        The workspace.
-    source : str
-        ``azureml://…``, or a data asset ``azureml:NAME:VERSION``.
-
-    Raises
-    ------
-    DataError
-        If it is not a path in a datastore of this workspace, or there are no files.
-    RemoteError
-        If there is no such asset or datastore, or it cannot be listed.
     """
     address = _find_address(session, source)
     blobs = list_blobs(open_container(session, address.datastore), address.prefix)

@@ -26,7 +26,7 @@ _PACKAGES = ("azure-ai-ml", "azure-identity", "azure-storage-blob")
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a check that did not fail; ``skipped`` means that there is nothing to check."""
+    """The result of a check that did not fail; ``skipped`` if nothing is set up."""
 
     text: str
     state: Literal["ok", "warning", "skipped"] = "ok"

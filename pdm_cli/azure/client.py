@@ -160,13 +160,7 @@ def _sign_in(azure: AzureParams) -> tuple[str, Any]:
 
 
 def require_names(azure: AzureParams) -> None:
-    """Check that the settings name a workspace.
-
-    Raises
-    ------
-    ConfigError
-        If its subscription, resource group or name is missing.
-    """
+    """Check that the settings name a subscription, resource group and workspace."""
     missing = [name for name in ("subscription_id", "resource_group", "workspace") if not getattr(azure, name)]
     if missing:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
@@ -185,21 +179,9 @@ def _silence() -> None:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Translate exceptions of the Azure packages into pdm's.
+    """Translate exceptions of the Azure packages into ``AuthError``, ``RemoteError`` or ``TryAgain``.
 
-    Parameters
-    ----------
-    what : str
-        Start of the message, such as ``compute pdm-cluster``.
-
-    Raises
-    ------
-    AuthError
-        If sign-in failed.
-    RemoteError
-        If Azure rejects the request, or something does not exist.
-    TryAgain
-        If Azure is unreachable or temporarily unavailable.
+    The message starts with ``what``, such as ``compute pdm-cluster``.
     """
     from azure.ai.ml.exceptions import MlException
     from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, IncompleteReadError

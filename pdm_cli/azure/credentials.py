@@ -11,7 +11,7 @@ from pdm_cli.errors import AuthError
 
 # Seconds for a program such as the Azure CLI to return a token.
 _PROGRAM_SECONDS = 10
-# While searching for a program that is signed in: pdm reports within 5 s, startup included, that there is none.
+# While searching for a signed-in program: pdm must report within 5 s, startup included, if none is found.
 _SEARCH_SECONDS = 3.5
 _PRINCIPAL = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID")
 # Either one authenticates a service principal.
@@ -22,20 +22,7 @@ _MANAGED = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT")
 
 
 def make_credential(auth: str, environ: Mapping[str, str]) -> tuple[str, Any]:
-    """Return the name of the sign-in method, and its Azure credential.
-
-    Parameters
-    ----------
-    auth : str
-        ``default``, ``cli``, ``environment``, ``workload`` or ``managed``.
-    environ : mapping
-        Environment variables.
-
-    Raises
-    ------
-    AuthError
-        If variables that the method needs are not set.
-    """
+    """Return the name and the credential of a sign-in method: default, cli, environment, workload or managed."""
     from azure import identity
 
     if auth == "environment":

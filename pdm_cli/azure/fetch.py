@@ -151,7 +151,7 @@ def _find_outputs(session: Session, state: JobState, target: Path, only: Sequenc
         raise RemoteError(f"job {state.name}: {problem}; it has: {list_names(addresses)}")
     is_single = list(addresses) == [OUTPUT]
     if not is_single and (target / manifest.MANIFEST_FILE).exists():
-        # Folders beside its files would not be in its manifest.
+        # Its manifest would not list the folders.
         raise UsageError(f"{target}: contains the result of a single command", hint="choose another --out")
     open_container = cache(partial(blobs.open_container, session))
     found = []
@@ -318,25 +318,13 @@ def _read_end(path: Path) -> str:
 
 
 def map_names(found: Iterable[Blob], prefix: str) -> dict[str, Blob]:
-    """Return file name to blob for the blobs below ``prefix``, sorted, without leftovers of killed runs.
-
-    Raises
-    ------
-    DataError
-        If the name of a blob leads out of the folder, or is not a valid file name on every system.
-    """
+    """Return file name to blob for the blobs below ``prefix``, sorted, without leftovers of killed runs."""
     names = {check_file_name(blob.name.removeprefix(prefix), blob.name): blob for blob in found}
     return {name: names[name] for name in sorted(names) if not name.startswith(output_folder.PARTIAL_PREFIX)}
 
 
 def list_files(files: Mapping[str, Blob], content: Mapping[str, Any], where: str) -> list[OutputFile]:
-    """Return the files that the manifest of an output lists, with their blobs.
-
-    Raises
-    ------
-    DataError
-        If a file is missing or has another size, or the manifest lists an invalid name.
-    """
+    """Return the files that the manifest of an output lists, with their blobs; all must exist with their sizes."""
     listed, available = [], list_names(files)
     for name, facts in content["outputs"].items():
         sha256, size = _read_facts(name, facts, where)
@@ -403,24 +391,7 @@ def find_copy(file: OutputFile, places: Iterable[Path]) -> Path | None:
 def store(
     chunks: Iterator[bytes], path: Path, advance: Callable[[int], None], expected: OutputFile | None = None
 ) -> None:
-    """Write chunks to a file, and check its hash; after an error the file is removed.
-
-    Parameters
-    ----------
-    chunks : iterator of bytes
-        The whole file.
-    path : Path
-        Overwritten; its folder is created.
-    advance : callable
-        Takes the bytes of each chunk, and a negative number if the file is removed.
-    expected : OutputFile, optional
-        The hash.
-
-    Raises
-    ------
-    DataError
-        If the hash does not match.
-    """
+    """Write chunks to a file, and check its hash; after an error remove it, and advance back by its bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, received = hashlib.sha256(), 0
     try:

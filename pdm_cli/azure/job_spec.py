@@ -159,7 +159,7 @@ def _describe_step(job: Job, step: Step, code: str, environment: str | Mapping[s
         "environment": environment,
         "inputs": inputs,
         "outputs": {OUTPUT: f"${{{{parent.outputs.{step.folder}}}}}"},
-        # The service does not look at the data behind an address. It reuses a step by the step's definition, so the
+        # The service reuses a step if its definition is unchanged. It does not check the data at an address, so the
         # definition must change with the data.
         "environment_variables": {_PLACE_VARIABLE: job.outputs()[step.folder]},
         **_resources(job),

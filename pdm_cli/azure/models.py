@@ -64,13 +64,7 @@ class Version:
 
 
 def check_model_name(name: str) -> str:
-    """Return ``name`` if a model can have it.
-
-    Raises
-    ------
-    UsageError
-        If not.
-    """
+    """Return ``name`` if a model can have it."""
     if not _MODEL_NAME.fullmatch(name):
         raise UsageError(f"{name!r}: not a valid model name", hint="letters, digits, - . and _, at most 255")
     return name
@@ -78,11 +72,6 @@ def check_model_name(name: str) -> str:
 
 def find_metric(name: str) -> str:
     """Return the short name of a metric by which models are compared, given the short or the full one.
-
-    Raises
-    ------
-    UsageError
-        If there is no such metric.
 
     Examples
     --------
@@ -101,16 +90,9 @@ def metric_tag(metric: str) -> str:
 
 
 def make_tags(job: str, metrics: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tags of a model: metrics in full precision, one hash of all inputs, versions, and the job.
+    """Return the tags of a model from its ``metrics.json`` and the content of its manifest.
 
-    Parameters
-    ----------
-    job : str
-        The job that trained it.
-    metrics : mapping
-        Its ``metrics.json``.
-    content : mapping
-        Its ``manifest.json``.
+    They hold metrics in full precision, one hash of all inputs, versions, and the job.
     """
     values = {metric: read_metric(metrics, metric) for metric in _FULL_NAMES}
     tags = {metric_tag(metric): repr(value) for metric, value in values.items() if value is not None}
@@ -280,15 +262,7 @@ def _copy_model(session: Session, job: str, address: str, content: Mapping[str, 
 
 
 def _compare(request: _Request, metrics: Mapping[str, Any], newest: Version) -> dict[str, Any]:
-    """Return the comparison with the newest version.
-
-    Raises
-    ------
-    GateNotMet
-        If the model is not better.
-    RemoteError
-        If the newest version lacks the metric.
-    """
+    """Return the comparison with the newest version; fail if the model is not better."""
     metric = str(request.metric)
     tag, new, old = metric_tag(metric), read_metric(metrics, metric), read_tag(newest.tags, metric)
     if old is None:

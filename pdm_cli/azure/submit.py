@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _LATEST = "@latest"
-# Beside the shared outputs, not in them, so that claims are not fetched with them.
+# Not in the folders of shared outputs, so that claims are not fetched with them.
 _CLAIMS = "pdm/claims"
 # A job exists once all its inputs are uploaded. A claim without a job this old was abandoned.
 _LONGEST_UPLOAD = timedelta(days=1)
@@ -224,13 +224,7 @@ def require_compute(session: Session, progress: Progress, *, may_create: bool) -
 
 
 def find_cluster(session: Session) -> AmlCompute | None:
-    """Return the cluster of the settings; ``None`` if it does not exist.
-
-    Raises
-    ------
-    RemoteError
-        If the compute with that name is not a cluster.
-    """
+    """Return the cluster of the settings, if it exists; other compute with its name is an error."""
     from azure.ai.ml.entities import AmlCompute
     from azure.core.exceptions import ResourceNotFoundError
 
@@ -355,23 +349,8 @@ def claim(session: Session, datastore: str, keys: Iterable[str], job: str) -> st
     """Claim shared output paths for a job that is about to be sent: only one job at a time writes there.
 
     A claim is a small blob with the name of the job. Azure lets only one of several concurrent callers create a blob
-    that must not exist, so two submissions cannot both get the claim.
-
-    Parameters
-    ----------
-    session : Session
-        The workspace.
-    datastore : str
-        Where the outputs are.
-    keys : iterable of str
-        Hashes that name the paths.
-    job : str
-        Name of the job.
-
-    Returns
-    -------
-    str or None
-        ``None`` if the job has all the paths until it ends, or else the other job that has one of them.
+    that must not exist, so two submissions cannot both get the claim. Returns the other job that has one of the paths,
+    or ``None``: all are claimed until the job ends.
     """
     container = open_container(session, datastore)
     for key in keys:

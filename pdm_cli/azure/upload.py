@@ -53,7 +53,7 @@ def find_staged_code() -> str:
 
 
 def stage_code(cache: Path) -> Path:
-    """Copy the package to a folder named by its hash, unless it is there already, and return the folder."""
+    """Copy the package to a folder named by its hash, unless it exists, and return the folder."""
     target = cache / f"code-{manifest.code_hash()[:16]}"
     if target.is_dir() and _has_same_files(find_code(), target):
         return target

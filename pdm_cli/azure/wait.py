@@ -69,24 +69,18 @@ class WaitOptions:
 
 
 def wait_for(session: Session, name: str, screen: Progress, options: WaitOptions | None = None) -> JobState:
-    """Wait for a job of a workspace; see :func:`wait`."""
-    source = Source(partial(read_state, session), partial(read_log, session), session.limits.within)
-    return wait(source, name, screen, replace(options or WaitOptions(), poll_seconds=session.azure.poll_seconds))
-
-
-def wait(source: Source, name: str, screen: Progress, options: WaitOptions) -> JobState:
     """Wait until a job has completed, and stream its log.
 
     Parameters
     ----------
-    source : Source
-        Access to the job.
+    session : Session
+        The workspace.
     name : str
         The job.
     screen : Progress
-        Receives status changes and warnings.
+        Receives status changes, the log and warnings.
     options : WaitOptions
-        How to wait.
+        How to wait; the poll interval is that of the settings.
 
     Returns
     -------
@@ -102,6 +96,12 @@ def wait(source: Source, name: str, screen: Progress, options: WaitOptions) -> J
     TryAgain
         If Azure was unreachable for 15 minutes.
     """
+    source = Source(partial(read_state, session), partial(read_log, session), session.limits.within)
+    return wait(source, name, screen, replace(options or WaitOptions(), poll_seconds=session.azure.poll_seconds))
+
+
+def wait(source: Source, name: str, screen: Progress, options: WaitOptions) -> JobState:
+    """Wait as :func:`wait_for` does, with any access to the job."""
     watch = _Watch(source, name, screen, options)
     with _detaching(name, screen, watch.resume):
         state = watch.follow()

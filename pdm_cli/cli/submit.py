@@ -157,7 +157,7 @@ def _naming(job: str, screen: Screen) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _FollowUp:
-    """What to do after the job is submitted: wait, fetch its results, register its model."""
+    """The steps after submitting the job: wait, fetch its results, register its model."""
 
     is_waiting: bool
     timeout: float | None
