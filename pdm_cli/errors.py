@@ -1,27 +1,27 @@
-"""Everything that can go wrong for a reason the user can mend.
+"""Errors that the user can fix.
 
-Each family owns its exit code; :mod:`pdm_cli.cli.app` is the one place that turns an error into a line and a code.
+Each family has its own exit code; :mod:`pdm_cli.cli.app` alone prints errors and exits.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-# 128 and the number of SIGINT, as shells have it: Ctrl-C.
+# Ctrl-C: 128 plus the number of SIGINT, as in shells.
 EXIT_INTERRUPTED = 130
 
 
 class PdmError(Exception):
-    """An error with one line for the user and, where there is one, the way out.
+    """An error with one line for the user and, if possible, a hint.
 
     Parameters
     ----------
     message : str
         One line that names the file, table, column, first bad row or option.
     hint : str, optional
-        What to type or change.
+        The command to type or the change to make.
     details : object
-        Machine-readable facts for ``--json``; values must be JSON types.
+        Machine-readable details for ``--json``; values must be JSON types.
     """
 
     code: ClassVar[str] = "error"
@@ -35,40 +35,40 @@ class PdmError(Exception):
 
 
 class UsageError(PdmError):
-    """The command line asks for something that cannot be."""
+    """The command line is invalid."""
 
     code = "usage"
     exit_code = 2
 
 
 class ConfigError(PdmError):
-    """The config file or an environment variable has a wrong key or value."""
+    """The config file or an environment variable has an invalid key or value."""
 
     code = "config"
     exit_code = 3
 
 
 class DataError(PdmError):
-    """A table holds something that cannot be worked with."""
+    """A table has invalid content."""
 
     code = "data"
     exit_code = 4
 
 
 class SchemaError(DataError):
-    """A table, column or type is missing or not as the schema says."""
+    """A table or column is missing or has a wrong type."""
 
     code = "schema"
 
 
 class NotEnoughData(DataError):
-    """The table is sound but too small for what is asked."""
+    """The data are valid but too few."""
 
     code = "not_enough_data"
 
 
 class TryAgain(PdmError):
-    """Something outside pdm is in the way for now: a full disk, another pdm at work in the same folder."""
+    """A temporary problem outside pdm, such as a full disk or another pdm writing to the same folder."""
 
     code = "try_again"
     exit_code = 75
@@ -82,26 +82,26 @@ class ModelError(PdmError):
 
 
 class FeatureMismatch(ModelError):
-    """The data is not of the kind that the model was trained on."""
+    """The data do not match those that the model was trained on."""
 
     code = "feature_mismatch"
 
 
 class RemoteError(PdmError):
-    """Azure refused, or does not know, what was asked for."""
+    """Azure rejected a request or did not find a resource."""
 
     code = "remote"
     exit_code = 6
 
 
 class AuthError(RemoteError):
-    """Signing in failed."""
+    """Sign-in to Azure failed."""
 
     code = "auth"
 
 
 class JobFailed(PdmError):
-    """A job on Azure ended in an error."""
+    """A job on Azure failed."""
 
     code = "job_failed"
     exit_code = 7
@@ -115,14 +115,14 @@ class JobCancelled(PdmError):
 
 
 class JobNotFinished(PdmError):
-    """A job on Azure is not finished, or was not within the time given."""
+    """A job on Azure has not finished, or not within the given time."""
 
     code = "job_not_finished"
     exit_code = 9
 
 
 class GateNotMet(PdmError):
-    """What was asked for with ``--fail-on`` does not hold."""
+    """A condition given with ``--fail-on`` is not met."""
 
     code = "gate_not_met"
     exit_code = 10

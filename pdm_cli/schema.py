@@ -1,6 +1,6 @@
-"""Tables of the domain: their names, key columns and the meaning of every fixed column.
+"""Names, key columns and fixed columns of all tables.
 
-Columns on disk are spelled as in DESIGN: ``machineID`` and ``datetime`` everywhere.
+The column names on disk are ``machineID`` and ``datetime`` everywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Kind = Literal["machine", "time", "text", "number"]
 
 @dataclass(frozen=True)
 class Column:
-    """A fixed column: its name, what it holds, and its unit or meaning."""
+    """A fixed column: its name, type, and unit or meaning."""
 
     name: str
     kind: Kind
@@ -27,7 +27,7 @@ class Column:
 class Table:
     """A table: its file stem, its fixed columns, and the columns that identify a row.
 
-    Columns beyond the fixed ones are sensors, features or attributes.
+    Further columns are sensors, features or attributes.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Table:
         return f"{self.name}.parquet"
 
 
-_MACHINE = Column(MACHINE, "machine", "machine, an integer or a text")
+_MACHINE = Column(MACHINE, "machine", "machine, an integer or a string")
 _TIME = Column(TIME, "time", "UTC, microseconds")
 
 
@@ -49,7 +49,7 @@ def _event_table(name: str, column: str, meaning: str) -> Table:
 
 
 TELEMETRY = Table("telemetry", (_TIME, _MACHINE), (MACHINE, TIME))
-ERRORS = _event_table("errors", "errorID", "kind of error")
+ERRORS = _event_table("errors", "errorID", "error type")
 MAINT = _event_table("maint", "comp", "component replaced")
 FAILURES = _event_table("failures", "failure", "component that failed")
 MACHINES = Table("machines", (_MACHINE,), (MACHINE,))
@@ -63,13 +63,13 @@ ANOMALIES = Table(
         Column(
             "value",
             "number",
-            "the trailing mean that was judged (the reading itself where smooth_hours is 0), in the sensor's unit",
+            "the trailing mean that was tested (the reading itself where smooth_hours is 0), in the sensor's unit",
         ),
         Column(
             "expected",
             "number",
-            "level plus season of the window, in the sensor's unit; in batch mode trend plus season, while score and "
-            "direction are measured from median plus season, as R does, so that value - expected may differ in sign",
+            "level plus season of the window, in the sensor's unit; in batch mode trend plus season, whereas score and "
+            "direction are measured from median plus season, as in R, so that value - expected may differ in sign",
         ),
         Column("score", "number", "test statistic over its critical value, above 1"),
         Column("direction", "text", "pos above the expected level, neg below"),
@@ -81,10 +81,10 @@ UNJUDGED = Table(
     (
         _MACHINE,
         Column("sensor", "text", "sensor column"),
-        Column("start", "time", "first reading that was not judged, UTC"),
-        Column("end", "time", "last one of the span, UTC"),
+        Column("start", "time", "first reading that was not tested, UTC"),
+        Column("end", "time", "last reading of the span, UTC"),
         Column("readings", "number", "readings in the span"),
-        Column("reason", "text", "why they were not judged"),
+        Column("reason", "text", "reason why they were not tested"),
     ),
     (MACHINE, "sensor", "start"),
 )
@@ -95,8 +95,8 @@ PREDICTIONS = Table(
         _TIME,
         Column("component", "text", "component that may fail"),
         Column("probability", "number", "of failing within [t + lead time, t + horizon], 0 to 1"),
-        Column("alert", "number", "true where the probability reaches the threshold"),
-        Column("label", "number", "1 failed, 0 did not, missing where the future is not known"),
+        Column("alert", "number", "true while the alert is on"),
+        Column("label", "number", "1 failed, 0 did not fail, missing if unknown"),
     ),
     (MACHINE, TIME, "component"),
 )
@@ -108,8 +108,8 @@ TRUTH = Table(
         Column("until", "time", "last shifted hour, UTC: that of the failure; may lie after the telemetry"),
         Column("component", "text", "component whose sensor shifts"),
         Column("sensor", "text", "sensor column"),
-        Column("step", "number", "how far the sensor shifts, in its unit"),
-        Column("fails", "number", "true where the component fails as the shift ends, false where nothing follows"),
+        Column("step", "number", "size of the shift, in the sensor's unit"),
+        Column("fails", "number", "true if the component fails at the end of the shift, false if not"),
     ),
     (MACHINE, TIME, "component", "fails"),
 )
@@ -119,5 +119,5 @@ RAW_TABLES = (TELEMETRY, *EVENT_TABLES, MACHINES)
 EVENT_COLUMNS = {ERRORS.name: "errorID", MAINT.name: "comp", FAILURES.name: "failure"}
 
 
-# Larger readings are markers such as 1.8e308, and no model can hold them (single precision ends at 3.4e38).
+# Larger readings are markers such as 1.8e308; models in single precision (up to 3.4e38) cannot represent them.
 LARGEST_READING = 1e30

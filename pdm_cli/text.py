@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be shown: without orders to the terminal, and without secrets."""
+"""Format text for people: names without terminal escapes, URLs without secrets, times, counts and probabilities."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-# Strings (OSC, DCS, SOS, PM, APC) to their end, control sequences (CSI), and all other escapes of a terminal; a string
-# that is not ended loses its head alone.
-_ORDERS = re.compile(
+# Terminal escapes: strings (OSC, DCS, SOS, PM, APC) up to their end, control sequences (CSI), and all others. Of an
+# unterminated string only the introducer matches.
+_ESCAPES = re.compile(
     r"(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x80-\x9f]*(?:\x07|\x1b\\|\x9c)"
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|\x1b[ -/]*[0-~]"
 )
-# Controls, and what turns or hides the letters beside it.
-_UNSEEN = ("Cc", "Cf")
-# Azure's packages put the addresses of requests into their errors, signatures and all.
+# Control characters, and format characters that reverse or hide adjacent letters.
+_INVISIBLE = ("Cc", "Cf")
+# Errors of the Azure packages contain request URLs, including signatures.
 _SIGNATURE = re.compile(r"(\bsig=)[^&\s'\")]+")
 
 
 def plain(text: str) -> str:
-    r"""Return one line of text without orders to a terminal and without characters that are not seen.
+    r"""Return one line of text without terminal escapes and invisible characters.
 
     Examples
     --------
     >>> plain("\x1b[31mpump\x1b[0m \u202e1\t2\n")
     'pump 1\t2'
     """
-    # Nothing of the kind is in most lines, and this is the quick way to see it.
+    # Fast path for most lines.
     if text.isprintable():
         return text
-    cut = _ORDERS.sub("", text)
-    return "".join(letter for letter in cut if letter == "\t" or unicodedata.category(letter) not in _UNSEEN)
+    cut = _ESCAPES.sub("", text)
+    return "".join(letter for letter in cut if letter == "\t" or unicodedata.category(letter) not in _INVISIBLE)
 
 
 def plain_lines(text: str) -> str:
-    r"""Return text as :func:`plain`, line by line.
+    r"""Apply :func:`plain` to each line.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def plain_lines(text: str) -> str:
 
 
 def hide_signatures(text: str) -> str:
-    """Return text with the shared access signatures left out of its addresses.
+    """Return text without the shared access signatures in its URLs.
 
     Examples
     --------
@@ -62,17 +62,17 @@ def hide_signatures(text: str) -> str:
 
 
 def as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a row a record, in JSON types: stamps as text, missing values as ``None``."""
+    """Return one record per row in JSON types: times as ISO strings, missing values as ``None``."""
     records: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso", date_unit="s"))
     return records
 
 
-# A line that names more is not read.
+# Lines with more names are hard to read.
 MOST_NAMES = 8
 
 
 def name_some(names: Sequence[str]) -> str:
-    """Return the first names in a line, and how many more there are.
+    """Return the first names, and the number of the others.
 
     Examples
     --------
@@ -86,18 +86,18 @@ def name_some(names: Sequence[str]) -> str:
 
 
 def show_stamp(text: str) -> str:
-    """Return a stamp as people write it: ``2015-10-01 06:00``."""
+    """Return an ISO timestamp as ``2015-10-01 06:00``."""
     return text.replace("T", " ")[:16]
 
 
 def show_span(start: str, end: str) -> str:
-    """Return two stamps as a span, or as the one instant that they are."""
+    """Return a time span, or a single time if both are equal."""
     first, last = show_stamp(start), show_stamp(end)
     return f"at {last}" if first == last else f"from {first} to {last}"
 
 
 def show_probability(probability: float) -> str:
-    """Return a probability in whole percent, none of them certain.
+    """Return a probability in whole percent, never 0% or 100%.
 
     Examples
     --------
@@ -110,11 +110,11 @@ def show_probability(probability: float) -> str:
 
 
 def show_count(number: int, noun: str) -> str:
-    """Return a number and its noun: ``1 machine``, ``1,000 machines``."""
+    """Return a number and a noun: ``1 machine``, ``1,000 machines``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 class Prose(str):
-    """Text for reading, whose lines break between words on a terminal; other text is for scripts and stays whole."""
+    """Prose, which is wrapped on a terminal; other strings, for scripts, are not."""
 
     __slots__ = ()

@@ -31,27 +31,27 @@ from pdm_cli.text import hide_signatures, plain
         ("a\nb\r\x7f", "ab"),
     ],
 )
-def test_orders_to_a_terminal_and_what_is_not_seen_are_left_out(text: str, shown: str) -> None:
+def test_plain_terminal_escapes_and_invisible_characters_are_removed(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 
 @given(st.text(st.sampled_from("\x00\x07\x1b\x80\x90\x9b\x9c\x9d\u202e[]P\\;20mJ \t") | st.characters(), max_size=20))
-def test_nothing_is_left_that_is_not_seen(text: str) -> None:
+def test_plain_any_text_has_no_invisible_character(text: str) -> None:
     shown = plain(text)
     assert not [letter for letter in shown if unicodedata.category(letter) in ("Cc", "Cf") and letter != "\t"]
     assert plain(shown) == shown
 
 
 @given(st.text(st.characters(exclude_categories=("Cc", "Cf"))))
-def test_what_is_seen_stays(text: str) -> None:
+def test_plain_visible_text_is_unchanged(text: str) -> None:
     assert plain(text) == text
 
 
-def test_a_long_line_of_beginnings_takes_no_time() -> None:
+def test_plain_unterminated_escapes_take_linear_time() -> None:
     assert plain("\x9d" * 200_000 + "\x1b]" * 200_000) == ""
 
 
-def test_signatures_are_hidden() -> None:
+def test_hide_signatures_removes_signatures_only() -> None:
     assert (
         hide_signatures("no 'https://s/c?sv=1&sig=a%3D&se=2' or ?sig=b") == "no 'https://s/c?sv=1&sig=…&se=2' or ?sig=…"
     )

@@ -125,7 +125,7 @@ def require_file(folder: Path, table: Table) -> Path:
 
 
 def open_file(path: Path) -> pq.ParquetFile:
-    """Open a Parquet file; the error tells another format, a truncated and an unreadable file apart."""
+    """Open a Parquet file; the error distinguishes another format, a truncated and an unreadable file."""
     try:
         # Arrow takes a relative path with a colon for a URI.
         return pq.ParquetFile(path.absolute(), page_checksum_verification=True)

@@ -1,4 +1,4 @@
-"""Names of machines, components and attributes are data: they run nowhere, and give no orders to anybody."""
+"""Names of machines, components and attributes are data, never code for terminals, browsers or spreadsheets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPONENTS = {
 
 @pytest.fixture
 def hostile(raw: Path) -> Path:
-    """The fleet, with names that mean something to spreadsheets, browsers, terminals and pandas."""
+    """The fleet, with names that spreadsheets, browsers, terminals or pandas interpret."""
     for path in raw.glob("*.parquet"):
         table = pd.read_parquet(path)
         table["machineID"] = MACHINE + table["machineID"].astype(str).str.zfill(2)
@@ -34,7 +34,7 @@ def hostile(raw: Path) -> Path:
     return raw
 
 
-def test_names_are_shown_and_written_without_harm(hostile: Path, pdm: Pdm, tmp_path: Path) -> None:
+def test_hostile_names_are_escaped_in_all_outputs(hostile: Path, pdm: Pdm, tmp_path: Path) -> None:
     out, predictions = tmp_path / "out", tmp_path / "predictions"
     told = [pdm("run", "--data", hostile, "--out", out, "--jobs", 1, *QUICK)]
     failures = pd.read_parquet(hostile / "failures.parquet")

@@ -191,4 +191,4 @@ from pdm_cli.__main__ import main
 main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "warning: interrupted; nothing was begun\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "warning: interrupted; nothing was started\n")

@@ -277,7 +277,7 @@ class TableSurvey:
 
 
 def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
-    """Return the order of year, month and day in the dates of a table, judged by all rows.
+    """Return the order of year, month and day in the dates of a table, from all rows.
 
     Parameters
     ----------
