@@ -206,8 +206,8 @@ def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64
     is_reported = np.ones(len(outcome.index), np.bool_)
     if params.only_last != "all":
         is_reported &= keep_last(outcome.index, times, span=params.only_last)
-    if params.threshold != "none":
-        is_reported &= keep_high(outcome.index, values, times, threshold=params.threshold)
+    if params.anomaly_threshold != "none":
+        is_reported &= keep_high(outcome.index, values, times, threshold=params.anomaly_threshold)
     return is_reported
 
 

@@ -1,4 +1,4 @@
-"""The command line: registers the commands, and is the one place that turns errors into a line and an exit code."""
+"""The command line: registers the commands, and turns errors into a line and an exit code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import typer
 
 from pdm_cli import __version__
 from pdm_cli.cli import completion
-from pdm_cli.cli.help import HelpfulApp, LazyGroup, Listed
+from pdm_cli.cli.help import App, LazyGroup, Listed
+from pdm_cli.cli.options import GroupHelp
 from pdm_cli.cli.screen import Screen
 from pdm_cli.cli.usage_errors import explain_usage
 from pdm_cli.errors import EXIT_INTERRUPTED, DataError, PdmError, TryAgain, UsageError
@@ -24,18 +25,17 @@ from pdm_cli.text import hide_signatures
 
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 141
 EXIT_TERMINATED = 128 + signal.SIGTERM
-# Variables by which users ask for colours in pipes.
-_COLOUR_WANTED = ("FORCE_COLOR", "PY_COLORS")
-# What another moment may mend: a full disk or quota, a device or file in use.
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBUSY)
+# Variables that request colours in pipes.
+_COLOUR_VARIABLES = ("FORCE_COLOR", "PY_COLORS")
+# Errors that may pass: a full disk or quota, a device or file in use.
+_TEMPORARY = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EAGAIN, errno.EBUSY)
 
 
-# One entry a command, in the order of help.
+# One entry per command, in the order of the help.
 COMMANDS = {
     "demo": Listed(
         "demo:demo",
-        "Simulate a small fleet, run all stages on it, show what is to be done on the last day, and what then "
-        "happened.",
+        "Simulate a small fleet, run all stages on it, and show the latest work list and how it turned out.",
         "First steps",
     ),
     "import": Listed(
@@ -43,80 +43,77 @@ COMMANDS = {
     ),
     "simulate": Listed(
         "simulate:simulate",
-        "Simulate a fleet: raw tables whose failures announce themselves, and truth.parquet, which tells how.",
+        "Simulate a fleet: synthetic raw tables with predictable failures, plus the ground truth (truth.parquet).",
         "First steps",
     ),
-    "run": Listed("run:run", "Take raw tables through all stages to a trained model.", "From raw tables to a model"),
+    "run": Listed("run:run", "Run all stages from raw tables to a trained model.", "From raw tables to a model"),
     "preprocess": Listed(
         "preprocess:preprocess",
-        "Clean raw tables, put telemetry on a regular grid, and compute rolling features.",
+        "Clean raw tables, put telemetry on a regular time grid, and compute rolling features.",
         "From raw tables to a model",
     ),
     "detect-anomalies": Listed(
         "detect_anomalies:detect_anomalies",
-        "Find anomalous readings of every machine and sensor with Seasonal Hybrid ESD.",
+        "Detect anomalous readings per machine and sensor with Seasonal Hybrid ESD.",
         "From raw tables to a model",
     ),
     "train": Listed(
         "train:train",
-        "Train a model that tells which component fails within the horizon, and test it on what it has not seen.",
+        "Train a model that predicts component failures, and evaluate it on held-out data.",
         "From raw tables to a model",
     ),
     "predict": Listed(
         "predict:predict",
-        "Foretell failures from new raw tables: probabilities, alerts, and a work list ranked by probability.",
+        "Predict failures from new raw tables: probabilities, alerts, and a ranked work list.",
         "With a model",
     ),
     "explain": Listed(
         "explain:explain",
-        "Tell which features drove the probability of a failure, beside their usual values and the days before.",
+        "Explain a prediction: top features, their typical values, and the preceding days.",
         "With a model",
     ),
     "evaluate": Listed(
         "evaluate:evaluate",
-        "Score a model on raw tables with known failures: other machines, or later time.",
+        "Evaluate a model on raw tables with known failures: other machines, or later data.",
         "With a model",
     ),
     "report": Listed(
         "report:report",
-        "Make report.html of a model or of predictions anew: one file, for any browser, without a network.",
+        "Rebuild report.html of a model or of predictions (self-contained HTML).",
         "With a model",
     ),
     "submit": Listed(
         "submit:submit",
-        "Run a command on Azure Machine Learning: the same options, the same files.",
+        "Run a command on Azure Machine Learning with the same options and output files.",
         "Azure Machine Learning",
-        # Options of the job stand before the command that is submitted, and that one's own after it.
+        # Options after the submitted command are its own.
         {"allow_interspersed_args": False},
     ),
     "fetch-results": Listed(
         "fetch_results:fetch_results",
-        "Fetch the outputs and the logs of a finished job, and show its result as the command that ran would.",
+        "Download the outputs and logs of a finished job, and print its result.",
         "Azure Machine Learning",
     ),
-    "jobs": Listed("jobs:app", "Jobs on Azure ML: list, show, logs, cancel, register.", "Azure Machine Learning"),
+    "jobs": Listed("jobs:app", "Manage Azure ML jobs: list, show, logs, cancel, register.", "Azure Machine Learning"),
     "doctor": Listed(
         "doctor:doctor",
-        "Check the installation, the config, and the workspace of Azure ML if one is set: what is found, and the way "
-        "out.",
-        "This program",
+        "Check the installation, the config and, if configured, the Azure ML workspace.",
+        "Setup",
     ),
-    "config": Listed("config:app", "The settings that hold here: show.", "This program"),
-    "completion": Listed(
-        "completion:completion", "Print the script that lets a shell complete commands and options.", "This program"
-    ),
+    "config": Listed("config:app", "Show the effective settings.", "Setup"),
+    "completion": Listed("completion:completion", "Print a shell completion script.", "Setup"),
 }
 
 
 class InternalError(PdmError):
-    """A bug: something that no message was written for."""
+    """A bug: an error without a message of its own."""
 
     code = "bug"
     exit_code = 1
 
 
 class ErrorMappingGroup(LazyGroup):
-    """The root command; gives the same exit codes in a process and under a test runner."""
+    """The root command; it exits with the same code in a process and in a test runner."""
 
     listed = COMMANDS
 
@@ -129,15 +126,15 @@ class ErrorMappingGroup(LazyGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command line and leave with its exit code."""
+        """Run the command line and exit with its code."""
         words = list(sys.argv[1:] if args is None else args)
-        # Wanted also where the words themselves are wrong and no option has been parsed.
+        # Errors in the arguments themselves are reported before options are parsed.
         screen = Screen(as_json="--json" in words, debug="--debug" in words)
         call = functools.partial(super().main, words, prog_name, complete_var, False, windows_expand_args, **extra)
         sys.exit(_exit_code(call, screen))
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Run the sub-command; a reader of the output that goes away ends it without a word."""
+        """Run the sub-command; a closed pipe ends it silently."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
@@ -145,7 +142,7 @@ class ErrorMappingGroup(LazyGroup):
 
 
 def _forget_stdout() -> int:
-    """Let what Python flushes at exit go nowhere, and return the code of a broken pipe."""
+    """Discard what Python flushes at exit, and return the exit code of a broken pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_BROKEN_PIPE
 
@@ -154,11 +151,11 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     try:
         result = call()
     except SystemExit as error:
-        # Rich ends the process by itself, with 1, if the reader of what it prints has gone.
+        # Rich exits with 1 if the pipe that it prints to is closed.
         if isinstance(error.__context__, BrokenPipeError):
             return _forget_stdout()
         if error.code == EXIT_TERMINATED:
-            screen.warn("terminated; unfinished outputs are as they were")
+            screen.warn("terminated; existing outputs were not changed")
         raise
     except PdmError as error:
         return _fail(screen, error)
@@ -167,29 +164,31 @@ def _exit_code(call: Callable[[], Any], screen: Screen) -> int:
     except MemoryError as error:
         return _fail(screen, _lack_of_memory(error))
     except PermissionError as error:
-        problem = DataError(f"{error.filename}: {error.strerror}", hint="check who may read and write it")
+        problem = DataError(f"{error.filename}: {error.strerror}", hint="check its permissions")
         return _fail(screen, problem)
     except OSError as error:
-        if error.errno not in _PASSING:
+        if error.errno not in _TEMPORARY:
             return _fail(screen, _bug(error))
         place = f"{error.filename}: " if error.filename else ""
-        return _fail(screen, TryAgain(f"{place}{error.strerror or error}", hint="make room or access, and run again"))
-    except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
+        return _fail(
+            screen,
+            TryAgain(f"{place}{error.strerror or error}", hint="free disk space or release the file, then run again"),
+        )
+    except Exception as error:  # noqa: BLE001 - a bug still ends in one line
         return _fail(screen, _bug(error))
     if result == EXIT_INTERRUPTED:
-        screen.warn("interrupted; unfinished outputs are as they were")
+        screen.warn("interrupted; existing outputs were not changed")
     return result if isinstance(result, int) else 0
 
 
-app = HelpfulApp(
+app = App(
     name="pdm",
     cls=ErrorMappingGroup,
     help="Predictive maintenance: from machine telemetry and logs to warnings of failures.",
-    epilog="pdm demo needs no data and shows everything. pdm COMMAND --help tells about one command.",
+    epilog="Try pdm demo: it needs no data. See pdm COMMAND --help for the options of a command.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -199,14 +198,15 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help=app.info.help, invoke_without_command=True)
+@app.callback(help=app.info.help, invoke_without_command=True, add_help_option=False)
 def _root(
     ctx: typer.Context,
     _version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", metavar="", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
+    _help: GroupHelp = False,
 ) -> None:
-    """Show the help where no command follows."""
+    """Print the help if no command follows."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(UsageError.exit_code)
@@ -214,15 +214,15 @@ def _root(
 
 def main() -> None:
     """Run ``pdm``."""
-    # Our matrix products are small and run side by side: threads inside each of them only get in one another's way.
+    # Our matrix products are small and run in parallel: threads within each would compete.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of machines, and logs of jobs, may hold letters that the terminal has not.
+        # Machine names and job logs may contain characters that the terminal cannot encode.
         sys.stdout.reconfigure(errors="backslashreplace")
-    if not sys.stdout.isatty() and not any(map(os.environ.get, _COLOUR_WANTED)):
-        # Typer takes a pipe for a terminal in jobs of GitHub, unless told otherwise.
+    if not sys.stdout.isatty() and not any(map(os.environ.get, _COLOUR_VARIABLES)):
+        # Typer would treat a pipe as a terminal in GitHub Actions.
         os.environ.setdefault("_TYPER_FORCE_DISABLE_TERMINAL", "1")
-    # As exceptions, so that half-written outputs are cleared away.
+    # Raise exceptions, so that partial outputs are removed.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
@@ -230,12 +230,12 @@ def main() -> None:
     try:
         app(prog_name="pdm")
     finally:
-        # The process ends: one more search of all that the libraries made for rubbish takes a tenth of a second.
+        # A last garbage collection before exit would take a tenth of a second.
         gc.freeze()
 
 
 class _Interrupted(KeyboardInterrupt):
-    """Ctrl-C. Python kills itself at exit if a plain one has passed through an ``exec``, as imports have many."""
+    """Ctrl-C; a plain KeyboardInterrupt that passed through an import's ``exec`` kills Python at exit."""
 
 
 def _interrupt(*_: object) -> None:
@@ -255,21 +255,21 @@ def _fail(screen: Screen, error: PdmError) -> int:
     try:
         screen.fail(error)
     except OSError:
-        # The place for the result takes nothing any more; the lines of the error stand on stderr.
+        # stdout is closed; the error is on stderr.
         _forget_stdout()
     return error.exit_code
 
 
 def _lack_of_memory(error: MemoryError) -> TryAgain:
-    told = f"not enough memory: {error}" if str(error) else "not enough memory"
-    hint = "give fewer --jobs or --threads, fewer machines at once, or run on a machine with more memory"
-    lack = TryAgain(told, hint=hint)
+    message = f"not enough memory: {error}" if str(error) else "not enough memory"
+    hint = "reduce --jobs or --threads, process fewer machines at a time, or use a computer with more memory"
+    lack = TryAgain(message, hint=hint)
     lack.__cause__ = error
     return lack
 
 
 def _bug(error: Exception) -> InternalError:
-    told = hide_signatures(f"{type(error).__name__}: {error}")
-    bug = InternalError(told, hint="a bug in pdm: run with --debug and report it")
+    message = hide_signatures(f"{type(error).__name__}: {error}")
+    bug = InternalError(message, hint="this is a bug in pdm: run with --debug and report it")
     bug.__cause__ = error
     return bug

@@ -1,4 +1,4 @@
-"""``pdm completion``: the script that lets a shell complete commands and options."""
+"""``pdm completion``: completion scripts for shells."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
-# Both names of the program are one to the parser, which hears by this variable that it is to complete.
+from pdm_cli.cli.options import Help
+
+# The shell asks for completions through this variable; both program names use the same one.
 _VARIABLE = "_PDM_COMPLETE"
 _PROGRAMS = ("pdm", "pdm-cli")
 
 
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell.", metavar="SHELL")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Shell.", metavar="SHELL")],
+    _help: Help = False,
 ) -> None:
-    """Print the script that lets a shell complete commands and options.
+    """Print a shell completion script.
 
-    For bash and zsh put the line of the example into ~/.bashrc or ~/.zshrc, there below compinit, with the name of
-    the shell; for fish write the script to ~/.config/fish/completions/pdm.fish.
+    For bash, add the example to ~/.bashrc; for zsh, add it with zsh to ~/.zshrc, below compinit; for fish, write the
+    script to ~/.config/fish/completions/pdm.fish.
 
     Example: source <(pdm completion bash)
     """
@@ -29,7 +32,7 @@ def completion(
 
 
 def prepare_completion() -> None:
-    """Have Typer answer a shell that asks what fits; costs nothing where none does."""
+    """Let Typer answer if a shell asks for completions."""
     if _VARIABLE in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""``pdm config``: the settings that hold here."""
+"""``pdm config``: the effective settings."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from pdm_cli.cli.help import HelpfulApp, HelpfulGroup
-from pdm_cli.cli.options import bind, with_settings
-from pdm_cli.cli.panels import OUTPUT_PANEL
+from pdm_cli.cli.help import App, CommandGroup
+from pdm_cli.cli.options import GroupHelp, bind, flag, with_settings
 from pdm_cli.errors import UsageError
 
-app = HelpfulApp(cls=HelpfulGroup, help="The settings that hold here: show.")
+app = App(cls=CommandGroup, help="Show the effective settings.")
 
 
-@app.callback(invoke_without_command=True)
-def _config(context: typer.Context) -> None:
-    """Show the help where no command follows."""
+@app.callback(invoke_without_command=True, add_help_option=False)
+def _config(context: typer.Context, _help: GroupHelp = False) -> None:
+    """Print the help if no command follows."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(UsageError.exit_code)
@@ -27,12 +26,10 @@ def _config(context: typer.Context) -> None:
 @with_settings(is_bound=False)
 def show(
     *,
-    origin: Annotated[
-        bool, typer.Option("--origin", help="Tell where each value comes from.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    origin: Annotated[bool, flag("--origin", text="Print the origin of each value.")] = False,
     **values: Any,
 ) -> None:
-    """Show every setting with its value, in the form of a config file.
+    """Print all settings with their values as a config file.
 
     Example: pdm config show --origin
     """
@@ -50,5 +47,5 @@ def show(
 
 
 def _as_texts(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with times as text, as they may stand in a config file and in JSON."""
+    """Return the settings with times as strings."""
     return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}

@@ -10,17 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from pdm_cli.cli.options import with_settings
-from pdm_cli.cli.panels import DATA_PANEL, OUTPUT_PANEL
+from pdm_cli.cli.options import DATA_PANEL, OUTPUT_PANEL, number, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.settings.model import ColumnsParams, PredictParams, PreprocessParams, Settings
 
-Machines = Annotated[int, typer.Option("--machines", min=24, help="Machines to simulate.", rich_help_panel=DATA_PANEL)]
-Days = Annotated[int, typer.Option("--days", min=150, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
-Seed = Annotated[
-    int, typer.Option("--fleet-seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)
-]
+Machines = Annotated[int, number("--machines", min=24, text="Machines to simulate.", panel=DATA_PANEL)]
+Days = Annotated[int, number("--days", min=150, text="Days of telemetry.", panel=DATA_PANEL)]
+Seed = Annotated[int, number("--fleet-seed", min=0, text="Random seed of the fleet.", panel=DATA_PANEL)]
 DemoOut = Annotated[
     str,
     typer.Option("--out", help="Folder for the data and all outputs.", metavar="FOLDER", rich_help_panel=OUTPUT_PANEL),
@@ -37,7 +34,7 @@ def demo(
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Simulate a small fleet, run all stages on it, show what is to be done on the last day, and what then happened.
+    """Simulate a small fleet, run all stages on it, and show the latest work list and how it turned out.
 
     Example: pdm demo
     """

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.settings.model import Settings
-
-if TYPE_CHECKING:
-    pass
 
 _STAGE = STAGES["detect-anomalies"]
 
@@ -18,16 +15,16 @@ _STAGE = STAGES["detect-anomalies"]
 @with_settings(*_STAGE.sections)
 def detect_anomalies(
     *,
-    prepared: Annotated[str, input_port("prepared", "Prepared tables, written by pdm preprocess.")],
+    prepared: Annotated[str, input_port("prepared", "Output folder of pdm preprocess.")],
     out: Out,
     overwrite: Overwrite = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Find anomalous readings of every machine and sensor with Seasonal Hybrid ESD.
+    """Detect anomalous readings per machine and sensor with Seasonal Hybrid ESD.
 
-    Mode causal judges each reading by earlier ones, so that the anomalies may become features of a model. Mode batch
-    looks at the whole series, as Twitter's R package does.
+    Causal mode compares each reading with earlier ones only, so that the anomalies can be features of a model. Batch
+    mode uses the whole series, like Twitter's R package.
 
     Example: pdm detect-anomalies --prepared prepared --out anomalies
     """

@@ -1,4 +1,4 @@
-"""``pdm doctor``: see whether all is there that pdm needs, here and on Azure."""
+"""``pdm doctor``: check what pdm needs, on this computer and on Azure."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 _NEEDED = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "optuna")
 _GIGABYTE = 1e9
-# Of disk: less than this is gone with a few models.
+# A few models need this much disk space.
 _LEAST_FREE = 1 * _GIGABYTE
-# A script of more bytes than this is no starter of a Python program.
+# Entry points of Python programs are smaller.
 _MOST_SCRIPT_BYTES = 1 << 16
 
 
 @with_settings("azure", is_bound=False)
 def doctor(**values: Any) -> None:
-    """Check the installation, the config, and the workspace of Azure ML if one is set: what is found, and the way out.
+    """Check the installation, the config and, if configured, the Azure ML workspace.
 
-    The exit code is 0, or that of the first check that failed.
+    The exit code is 0, or that of the first failed check.
 
     Example: pdm doctor
     """
     from pdm_cli.azure.checks import run_checks
     from pdm_cli.cli.render.checks import CheckLines
 
-    # Wrong settings are what this command is to find, so they are read by a check.
+    # One of the checks reads the settings, because they may be wrong.
     screen = Screen(**{item.name: values[item.name] for item in fields(Screen)})
     results = run_checks(_list_checks(values))
     exit_code = next((result.exit_code for result in results if result.exit_code), 0)
@@ -74,7 +74,7 @@ def _list_checks(values: Mapping[str, Any]) -> list[Check]:
 
 
 def check_python() -> Finding:
-    """Tell the versions of Python and pdm."""
+    """Report the versions of Python and pdm."""
     from pdm_cli import __version__
     from pdm_cli.azure.checks import Finding
 
@@ -82,7 +82,7 @@ def check_python() -> Finding:
 
 
 def check_libraries() -> Finding:
-    """See whether the libraries that compute are there."""
+    """Check that the numeric libraries are installed."""
     from pdm_cli.azure.checks import Finding
     from pdm_cli.io.manifest import library_versions
 
@@ -96,19 +96,19 @@ def check_libraries() -> Finding:
 
 
 def check_command(search_path: str | None) -> Finding:
-    """See which program the word ``pdm`` starts: the PDM package manager has that name, too.
+    """Check which program ``pdm`` starts: the PDM package manager has the same name.
 
-    No program is started to find out: ours lies with the scripts of this installation, and imports our package.
+    The program is not started: ours is among the scripts of this installation and imports our package.
     """
     from pdm_cli.azure.checks import Finding
 
     found = shutil.which("pdm", path=search_path)
-    hint = "python -m pdm_cli starts ours"
+    hint = "use python -m pdm_cli or pdm-cli for this program"
     if found is None:
-        return Finding("no pdm on PATH", "warning", hint)
+        return Finding("pdm is not on PATH", "warning", hint)
     if _is_ours(Path(found)):
         return Finding(f"pdm is {found}")
-    return Finding(f"pdm is {found}: another program, such as the PDM package manager", "warning", hint)
+    return Finding(f"pdm is {found}: another program, probably the PDM package manager", "warning", hint)
 
 
 def _is_ours(script: Path) -> bool:
@@ -116,27 +116,27 @@ def _is_ours(script: Path) -> bool:
     schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
     if real.parent not in {Path(sysconfig.get_path("scripts", scheme)).resolve() for scheme in schemes}:
         return False
-    # Both packages in one environment: the one installed last has the name.
+    # If both packages are installed in one environment, the later one owns the name.
     with real.open("rb") as stream:
         text = stream.read(_MOST_SCRIPT_BYTES)
     return not text.startswith(b"#!") or b"pdm_cli" in text
 
 
 def check_machine() -> Finding:
-    """Tell cores, memory, and free disk in the current folder."""
+    """Report cores, memory, and free disk space in the current folder."""
     from pdm_cli.azure.checks import Finding
 
     free = shutil.disk_usage(Path.cwd()).free
     memory = _memory_bytes()
-    told = [f"{os.cpu_count() or 1} CPU cores", *([f"{memory / _GIGABYTE:.1f} GB memory"] if memory else [])]
-    text = ", ".join([*told, f"{free / _GIGABYTE:,.1f} GB free in {Path.cwd()}"])
+    parts = [f"{os.cpu_count() or 1} CPU cores", *([f"{memory / _GIGABYTE:.1f} GB memory"] if memory else [])]
+    text = ", ".join([*parts, f"{free / _GIGABYTE:,.1f} GB free in {Path.cwd()}"])
     if free < _LEAST_FREE:
-        return Finding(text, "warning", "make room: outputs are written beside the old ones, then renamed")
+        return Finding(text, "warning", "free some space: new outputs are complete before old ones are deleted")
     return Finding(text)
 
 
 def _memory_bytes() -> int | None:
-    """Return the memory of the machine, where the system tells."""
+    """Return the memory of this computer, if the system reports it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -144,11 +144,11 @@ def _memory_bytes() -> int | None:
 
 
 def check_config(named: str | None) -> Finding:
-    """Tell which config file is read; its settings were found to be right."""
+    """Report which config file is in use; its settings are valid."""
     from pdm_cli.azure.checks import Finding
     from pdm_cli.settings.load import CONFIG_FILE, find_config
 
     path = find_config(named, os.environ, Path())
     if path is None:
-        return Finding(f"no {CONFIG_FILE} here: options, environment and defaults")
+        return Finding(f"no {CONFIG_FILE} here; using options, environment and defaults")
     return Finding(f"{path.absolute()}")

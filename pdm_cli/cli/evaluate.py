@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 @with_settings("columns", "preprocess", "evaluate")
 def evaluate(
     *,
-    data: Annotated[str, input_port("data", "Raw tables with the failures that came.")],
-    model: Annotated[str, input_port("model", "Model folder, written by pdm train.")],
+    data: Annotated[str, input_port("data", "Folder of raw tables, with failures.")],
+    model: Annotated[str, input_port("model", "Output folder of pdm train.")],
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Score a model on raw tables with known failures: other machines, or later time.
+    """Evaluate a model on raw tables with known failures: other machines, or later data.
 
-    Of machines that the model was trained on, only what came after its test start is looked at.
+    For machines in the training data, only data after the start of the test span count.
 
     Example: pdm evaluate --model model --data raw --fail-on "ap<0.9"
     """

@@ -5,35 +5,33 @@ from __future__ import annotations
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pdm_cli.cli.options import input_port, with_settings
-from pdm_cli.cli.panels import DATA_PANEL, OUTPUT_PANEL
+from pdm_cli.cli.options import DATA_PANEL, OUTPUT_PANEL, input_port, number, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.pipeline.explain import _describe_before, _describe_reasons, _describe_row, _find_row
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.settings.model import Settings
 
-if TYPE_CHECKING:
-    pass
-
 
 @with_settings("columns", "preprocess")
 def explain(
     *,
-    model: Annotated[str, input_port("model", "Model folder, written by pdm train.")],
-    data: Annotated[str, input_port("data", "Raw tables with the machine, in the form the model was trained on.")],
-    machine: Annotated[str, typer.Option("--machine", help="The machine.", metavar="NAME", rich_help_panel=DATA_PANEL)],
+    model: Annotated[str, input_port("model", "Output folder of pdm train.")],
+    data: Annotated[str, input_port("data", "Folder of raw tables, in the format of the training data.")],
+    machine: Annotated[
+        str, typer.Option("--machine", help="Machine to explain.", metavar="NAME", rich_help_panel=DATA_PANEL)
+    ],
     at: Annotated[
         str | None,
         typer.Option(
             "--at",
-            help="The time, UTC unless it has a zone.",
+            help="Time of the prediction (UTC).",
             metavar="TIME",
-            show_default="the machine's last",
+            show_default="latest",
             rich_help_panel=DATA_PANEL,
         ),
     ] = None,
@@ -41,19 +39,17 @@ def explain(
         str | None,
         typer.Option(
             "--component",
-            help="The component.",
+            help="Component to explain.",
             metavar="NAME",
-            show_default="the most probable to fail",
+            show_default="most likely to fail",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
-    top: Annotated[
-        int, typer.Option("--top", help="Most features to name.", min=1, max=1000, rich_help_panel=OUTPUT_PANEL)
-    ] = 8,
+    top: Annotated[int, number("--top", text="Number of features to list.", min=1, max=1000)] = 8,
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Tell which features drove the probability of a failure, beside their usual values and the days before.
+    """Explain a prediction: top features, their typical values, and the preceding days.
 
     Example: pdm explain --model model --data raw --machine 42 --at 2015-10-01
     """

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdm_cli.cli.options import Out, Overwrite, with_settings
-from pdm_cli.cli.panels import OUTPUT_PANEL
+from pdm_cli.cli.options import OUTPUT_PANEL, Out, Overwrite, flag, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import JobCancelled, JobFailed, UsageError
 from pdm_cli.settings.model import Settings
@@ -24,7 +23,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option("--output", help="Only this output; repeatable.", metavar="NAME", rich_help_panel=OUTPUT_PANEL),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job is finished.", rich_help_panel=OUTPUT_PANEL)]
+Wait = Annotated[bool, flag("--wait", text="Wait until the job is finished.")]
 Timeout = Annotated[
     float | None,
     typer.Option("--timeout", min=0, help="Seconds to wait.", metavar="SECONDS", rich_help_panel=OUTPUT_PANEL),
@@ -43,7 +42,7 @@ def fetch_results(
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Fetch the outputs and logs of a finished job, and print its result as the command itself would.
+    """Download the outputs and logs of a finished job, and print its result.
 
     Files that exist locally are not fetched again; all are verified against the manifest that the job wrote.
 

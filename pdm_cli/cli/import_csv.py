@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pdm_cli.cli.options import Out, Overwrite, with_settings
-from pdm_cli.cli.panels import DATA_PANEL, OUTPUT_PANEL
+from pdm_cli.cli.options import DATA_PANEL, OUTPUT_PANEL, Out, Overwrite, flag, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
 from pdm_cli.io.folders import list_files
@@ -57,9 +56,9 @@ DateFormat = Annotated[
         show_default="detected from all rows",
     ),
 ]
-DayFirst = Annotated[bool, _option("--day-first", "Read an ambiguous 3/1/2015 as 3 January.")]
-MonthFirst = Annotated[bool, _option("--month-first", "Read an ambiguous 3/1/2015 as 1 March.")]
-Append = Annotated[bool, typer.Option("--append", help="Append to the existing tables.", rich_help_panel=OUTPUT_PANEL)]
+DayFirst = Annotated[bool, flag("--day-first", text="Read an ambiguous 3/1/2015 as 3 January.", panel=DATA_PANEL)]
+MonthFirst = Annotated[bool, flag("--month-first", text="Read an ambiguous 3/1/2015 as 1 March.", panel=DATA_PANEL)]
+Append = Annotated[bool, flag("--append", text="Append to the existing tables.")]
 OnOverlap = Annotated[
     Literal["refuse", "new", "old"],
     typer.Option(

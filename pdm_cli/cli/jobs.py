@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from pdm_cli.azure.client import retry
-from pdm_cli.cli.help import HelpfulApp, HelpfulGroup
-from pdm_cli.cli.options import with_settings
-from pdm_cli.cli.panels import OUTPUT_PANEL
+from pdm_cli.cli.help import App, CommandGroup
+from pdm_cli.cli.options import OUTPUT_PANEL, GroupHelp, flag, number, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.settings.model import Settings
@@ -36,11 +35,11 @@ def _argument(name: str, text: str) -> Any:
 
 Job = Annotated[str, _argument("JOB", "Name of the job.")]
 
-app = HelpfulApp(cls=HelpfulGroup, help="Jobs on Azure ML: list, show, logs, cancel, register.")
+app = App(cls=CommandGroup, help="Manage Azure ML jobs: list, show, logs, cancel, register.")
 
 
-@app.callback(invoke_without_command=True)
-def _jobs(context: typer.Context) -> None:
+@app.callback(invoke_without_command=True, add_help_option=False)
+def _jobs(context: typer.Context, _help: GroupHelp = False) -> None:
     """Print the help if there is no command."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -51,8 +50,8 @@ def _jobs(context: typer.Context) -> None:
 @with_settings("azure", is_submitting=False)
 def list_jobs(
     *,
-    limit: Annotated[int, _option("--max", "Maximum number of jobs.", min=1, max=1000)] = 20,
-    include_all: Annotated[bool, _option("--all", "Include jobs that pdm did not submit.")] = False,
+    limit: Annotated[int, number("--max", text="Maximum number of jobs.", min=1, max=1000)] = 20,
+    include_all: Annotated[bool, flag("--all", text="Include jobs that pdm did not submit.")] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
@@ -93,7 +92,7 @@ def logs(
     *,
     job: Job,
     step: Annotated[str, _option("--step", "Only this step of a pipeline.", metavar="NAME")] = "",
-    follow: Annotated[bool, _option("--follow", "Follow the job to its end; the exit code is its result.")] = False,
+    follow: Annotated[bool, flag("--follow", text="Follow the job to its end; the exit code is its result.")] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
@@ -171,7 +170,7 @@ def _retry(call: Callable[[], _Result], screen: Screen) -> _Result:
 def cancel(
     *,
     job: Job,
-    wait: Annotated[bool, _option("--wait", "Wait until the job has ended.")] = False,
+    wait: Annotated[bool, flag("--wait", text="Wait until the job has ended.")] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Options that commands share: one per setting, made from the settings themselves, and the ones for talking."""
+"""Options that commands share: one per setting, generated from the settings, and those for output and help."""
 
 from __future__ import annotations
 
@@ -7,64 +7,74 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import Field
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import Field, fields
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from pdm_cli.cli.panels import AZURE_PANEL, DATA_PANEL, MODEL_PANEL, OUTPUT_PANEL
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError, UsageError
-from pdm_cli.settings.load import option_name, section_fields
-from pdm_cli.settings.model import SECTIONS
+from pdm_cli.settings.field import default_of, option_name
+from pdm_cli.settings.load import section_fields
+from pdm_cli.settings.model import types_of
 
-_ALIASES = {"smooth_hours": "--smooth", "time_budget_seconds": "--time-budget", "alert_rule": "--threshold"}
-# A longer default would be cut off in the help.
-_LONGEST_DEFAULT = 40
-_BOUND_WORDS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+# The groups in which --help shows options.
+DATA_PANEL = "Data"
+ANOMALIES_PANEL = "Anomalies"
+MODEL_PANEL = "Model"
+AZURE_PANEL = "Azure"
+OUTPUT_PANEL = "Output"
+ADVANCED_PANEL = "Advanced"
 _PANELS = {
-    **dict.fromkeys(("columns", "preprocess"), DATA_PANEL),
+    **dict.fromkeys(("columns", "preprocess", "features"), DATA_PANEL),
+    **dict.fromkeys(("labels", "train", "costs"), MODEL_PANEL),
     **dict.fromkeys(("predict", "evaluate"), OUTPUT_PANEL),
+    "detect": ANOMALIES_PANEL,
     "azure": AZURE_PANEL,
 }
+# Longer defaults would make the help unreadable.
+_LONGEST_DEFAULT = 40
+_BOUND_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+
+
+def flag(*names: str, text: str, panel: str | None = OUTPUT_PANEL, **extra: Any) -> Any:
+    """Return the declaration of a flag; Typer would show ``<bool>`` beside it."""
+    return typer.Option(*names, help=text, metavar="", rich_help_panel=panel, **extra)
+
+
+def number(name: str, *, text: str, panel: str = OUTPUT_PANEL, **bounds: float) -> Any:
+    """Return the declaration of an option for a number."""
+    return typer.Option(name, help=text, metavar="NUMBER", rich_help_panel=panel, **bounds)  # type: ignore[arg-type]
+
 
 Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=OUTPUT_PANEL)]
-Overwrite = Annotated[
-    bool,
-    typer.Option(
-        "--overwrite", help="Replace what pdm wrote to the output folder before.", rich_help_panel=OUTPUT_PANEL
-    ),
-]
+Overwrite = Annotated[bool, flag("--overwrite", text="Replace earlier output of pdm.")]
 
 
 def input_port(name: str, text: str) -> Any:
-    """Return the declaration of an input port: a folder as text, so that cloud addresses stay as they are."""
+    """Return the declaration of an input port: a string, because ``Path`` would break cloud addresses."""
     return typer.Option(f"--{name}", help=text, metavar="FOLDER", rich_help_panel=DATA_PANEL)
 
 
 def with_settings(
     *sections: str, is_bound: bool = True, is_submitting: bool = True
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each setting of ``sections``, ``--config``, and the options for talking.
+    """Give a command an option for each setting of ``sections``, and the options for config, output and help.
 
-    The command itself takes ``settings`` and ``screen`` by keyword instead; or, where not ``is_bound``, the values of
-    those options as they are, to give them to :func:`bind` itself. Where it is not ``is_submitting``, it has none of
-    the settings that only making a job needs.
+    The command itself takes ``settings`` and ``screen`` by keyword instead; or, if not ``is_bound``, the values of
+    those options, to pass them to :func:`bind` itself. If not ``is_submitting``, settings that only commands that
+    submit jobs need are left out.
     """
+    items = [
+        (section, item)
+        for section in sections
+        for item in section_fields(section)
+        if is_submitting or not item.metadata["for_submitting"]
+    ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        items = [
-            (section, item)
-            for section in sections
-            for item in section_fields(section)
-            if is_submitting or not item.metadata["for_submitting"]
-        ]
-        names = {item.name for _, item in items}
-        added = [_setting_option(section, item, names) for section, item in items]
-
         @functools.wraps(command)
-        def wrapper(**values: Any) -> None:
+        def wrapper(_help: bool = False, _help_all: bool = False, **values: Any) -> None:
             if not is_bound:
                 command(**values)
                 return
@@ -72,9 +82,13 @@ def with_settings(
             with blaming(origins):
                 command(**bound)
 
+        own = inspect.signature(command, eval_str=True).parameters.values()
         kept = [p for p in own if p.name not in ("settings", "screen") and p.kind is not p.VAR_KEYWORD]
         first = [p for p in kept if get_args(p.annotation)[-1].rich_help_panel != OUTPUT_PANEL]
-        parameters = [*first, *added, *(p for p in kept if p not in first), *_common_options()]
+        last = [p for p in kept if p not in first]
+        everyday = [_setting_option(section, item) for section, item in items if not item.metadata["advanced"]]
+        advanced = [_setting_option(section, item) for section, item in items if item.metadata["advanced"]]
+        parameters = [*first, *everyday, *last, *_common_options(), *_help_options(items), *advanced, *_former(items)]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
         return wrapper
@@ -83,7 +97,7 @@ def with_settings(
 
 
 def bind(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn what the parser of a command gives into what the command takes.
+    """Return the arguments of a command, ``settings`` and ``screen`` among them, from its parsed options.
 
     Parameters
     ----------
@@ -91,57 +105,64 @@ def bind(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
         Sections of settings that the command has options for.
     values : mapping
         Parameter to value.
-
-    Returns
-    -------
-    dict
-        The command's own parameters, ``settings`` and ``screen``.
     """
     return bind_with_origins(sections, values)[0]
 
 
 def bind_with_origins(sections: Sequence[str], values: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """Return what :func:`bind` does, and setting to where its value came from, for :func:`blaming`."""
+    """Return the result of :func:`bind` and the origin of each setting, for :func:`blaming`."""
     from pdm_cli.settings.load import resolve
 
     options = pick_settings(sections, values)
-    rest = {name: value for name, value in values.items() if name not in options}
-    screen = Screen(**{name: rest.pop(name) for name in _talking_options()})
+    names = {name for _, item in _items(sections) for name in (item.name, *item.metadata["old_names"])}
+    names |= {"_help", "_help_all"}
+    rest = {name: value for name, value in values.items() if name not in names}
+    screen = Screen(**{item.name: rest.pop(item.name) for item in fields(Screen)})
     resolved = resolve(options, config=rest.pop("config"))
     return {**rest, "settings": resolved.settings, "screen": screen}, resolved.origins
 
 
 def pick_settings(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return setting to value of what a parser gives, as :func:`pdm_cli.settings.load.resolve` takes them.
+    """Return the parsed settings by their current name, as :func:`pdm_cli.settings.load.resolve` takes them.
 
-    Options that may be given several times become one text, and ``None`` where they were not given.
+    Options that may be repeated become one string, and ``None`` if they were not given.
     """
-    names = (item.name for section in sections for item in section_fields(section))
-    picked = {name: values[name] for name in names if name in values}
-    return {name: (",".join(v) if v else None) if isinstance(v, (list, tuple)) else v for name, v in picked.items()}
+    current = {item.name for _, item in _items(sections)}
+    picked: dict[str, Any] = {}
+    for _, item in _items(sections):
+        former = [name for name in item.metadata["old_names"] if name not in current]
+        given = [values[name] for name in (item.name, *former) if name in values]
+        picked[item.name] = next((value for value in map(_join, given) if value is not None), None)
+    return picked
+
+
+def _items(sections: Sequence[str]) -> list[tuple[str, Field[Any]]]:
+    return [(section, item) for section in sections for item in section_fields(section)]
+
+
+def _join(value: Any) -> Any:
+    return (",".join(value) if value else None) if isinstance(value, (list, tuple)) else value
 
 
 @contextmanager
 def blaming(origins: Mapping[str, str]) -> Iterator[None]:
-    """Turn errors that blame an option into ones of the config file or the environment, where these gave the value.
+    """Turn errors about an option into ones about the config file or the environment, if these gave the value.
 
-    Where an error names an option that was given, too, it stays: the two do not go together, and what was given last is
-    the first to be mended.
+    An error that also mentions an option that was given stays: the two conflict, and the option is the first to change.
 
     Parameters
     ----------
     origins : mapping
-        Setting to where its value came from.
+        Setting to origin.
     """
     try:
         yield
     except UsageError as error:
-        named = {option_name(key): key for key in origins} | {alias: key for key, alias in _ALIASES.items()}
-        # One setting may have two options.
-        found = re.match(r"(--[a-z-]+)( \(or --.*?\))?", error.message)
+        named = {option_name(key): key for key in origins}
+        found = re.match(r"--[a-z-]+", error.message)
         mentioned = re.findall(r"--[a-z-]+", f"{error.message} {error.hint or ''}")
         given = {name for name in mentioned if origins.get(named.get(name, "")) == "option"}
-        key = named.get(found[1]) if found else None
+        key = named.get(found[0]) if found else None
         if found is None or key is None or given or origins[key] == "default":
             raise
         origin = origins[key]
@@ -151,45 +172,85 @@ def blaming(origins: Mapping[str, str]) -> Iterator[None]:
 
 def _common_options() -> list[inspect.Parameter]:
     config = typer.Option(
-        "--config", help="Config file.", metavar="FILE", show_default="pdm-cli.toml here", rich_help_panel=OUTPUT_PANEL
+        "--config",
+        help=f"Config file. {_dim('default: pdm-cli.toml')}",
+        metavar="FILE",
+        rich_help_panel=OUTPUT_PANEL,
     )
-    flags = [_keyword(name, Annotated[bool, option], False) for name, option in _talking_options().items()]
-    return [_keyword("config", Annotated[str | None, config], None), *flags]
-
-
-def _talking_options() -> dict[str, Any]:
-    return {
-        "as_json": typer.Option(
-            "--json", help="Print one JSON object instead of tables.", rich_help_panel=OUTPUT_PANEL
-        ),
-        "quiet": typer.Option("--quiet", "-q", help="No progress lines.", rich_help_panel=OUTPUT_PANEL),
-        "verbose": typer.Option("--verbose", "-v", help="More progress lines.", rich_help_panel=OUTPUT_PANEL),
-        "debug": typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=OUTPUT_PANEL),
+    flags = {
+        "as_json": flag("--json", text="Print the result as one JSON object."),
+        "quiet": flag("--quiet", "-q", text="Print no progress."),
+        "verbose": flag("--verbose", "-v", text="Print more progress."),
+        "debug": flag("--debug", text="Print the traceback of an error."),
     }
+    return [
+        _keyword("config", Annotated[str | None, config], None),
+        *(_keyword(name, Annotated[bool, option], False) for name, option in flags.items()),
+    ]
 
 
-def _setting_option(section: str, item: Field[Any], names: set[str]) -> inspect.Parameter:
-    hint = _hints(section, with_bounds=False)[item.name]
+def _show_help(context: typer.Context, is_asked: bool) -> None:
+    """Print the help without the advanced options, whose number it gives."""
+    if is_asked and not context.resilient_parsing:
+        options: list[Any] = context.command.params
+        advanced = [one for one in options if one.rich_help_panel == ADVANCED_PANEL and not one.hidden]
+        for one in advanced:
+            one.hidden = True
+        if advanced:
+            context.command.epilog = f"{len(advanced)} advanced options: {context.command_path} --help-all"
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def _help_flag(panel: str | None) -> Any:
+    return flag("--help", "-h", text="Print help.", panel=panel, is_eager=True, callback=_show_help)
+
+
+# In place of Typer's own, which knows neither panels nor advanced options.
+Help = Annotated[bool, _help_flag(OUTPUT_PANEL)]
+GroupHelp = Annotated[bool, _help_flag(None)]
+
+
+def _help_options(items: Sequence[tuple[str, Field[Any]]]) -> list[inspect.Parameter]:
+    """Return ``--help`` and, if there are advanced options, ``--help-all``."""
+
+    def show_all(context: typer.Context, is_asked: bool) -> None:
+        if is_asked and not context.resilient_parsing:
+            full = {item.name: _help_text(section, item, with_bounds=True) for section, item in items}
+            for option in context.command.params:
+                option.help = full.get(option.name or "", option.help)  # type: ignore[attr-defined]
+            typer.echo(context.get_help())
+            raise typer.Exit
+
+    shown = _keyword("_help", Help, False)
+    if not any(item.metadata["advanced"] for _, item in items):
+        return [shown]
+    every = flag("--help-all", text="Print help with all options.", is_eager=True, callback=show_all)
+    return [shown, _keyword("_help_all", Annotated[bool, every], False)]
+
+
+def _setting_option(section: str, item: Field[Any], name: str = "") -> inspect.Parameter:
+    """Return the option of a setting, or a hidden one for a former name."""
+    hint = types_of(section)[item.name]
     if set(get_args(hint)) == {float, type(None)}:
         hint = float
-    # A short name is left to the setting that has it by right, where a command has both.
-    aliases = [alias for alias in [_ALIASES.get(item.name)] if alias and alias not in map(option_name, names)]
     option = typer.Option(
-        option_name(item.name),
-        *aliases,
-        help=item.metadata["help"] + _remarks(section, item),
-        rich_help_panel=_PANELS.get(section, MODEL_PANEL),
+        option_name(name or item.name),
+        help=_help_text(section, item),
+        hidden=bool(name),
+        rich_help_panel=ADVANCED_PANEL if item.metadata["advanced"] else _PANELS[section],
         metavar=_metavar(hint),
     )
-    # Several values may stand in one option, or in the option given again.
+    # Several values may be in one option, or the option be repeated.
     kind = hint if _is_plain(hint) else list[str] if get_origin(hint) is tuple else str
-    return _keyword(item.name, Annotated[kind | None, option], None)
+    return _keyword(name or item.name, Annotated[kind | None, option], None)
 
 
-@functools.cache
-def _hints(section: str, *, with_bounds: bool) -> dict[str, Any]:
-    """Return the types of a section's settings; they are text in its source, and slow to read for each one."""
-    return get_type_hints(SECTIONS[section], include_extras=with_bounds)
+def _former(items: Sequence[tuple[str, Field[Any]]]) -> list[inspect.Parameter]:
+    """Return hidden options for the former names that no setting of the command has now."""
+    current = {item.name for _, item in items}
+    names = [(section, item, name) for section, item in items for name in item.metadata["old_names"]]
+    return [_setting_option(section, item, name) for section, item, name in names if name not in current]
 
 
 def _is_plain(hint: Any) -> bool:
@@ -200,44 +261,51 @@ def _metavar(hint: Any) -> str | None:
     if get_origin(hint) is Literal:
         return "CHOICE"
     if _is_plain(hint):
-        return None
+        return {int: "NUMBER", float: "NUMBER", str: "TEXT", bool: ""}[hint]
     if get_origin(hint) is dict:
-        return "NAME=LOW:HIGH,…"
+        return "RANGES"
     if get_origin(hint) is tuple:
-        item = get_args(hint)[0]
-        return "NUMBERS" if item in (int, float) else "NAMES"
+        return "NUMBERS" if get_args(hint)[0] in (int, float) else "NAMES"
     return "TIME"
 
 
-def _remarks(section: str, item: Field[Any]) -> str:
-    """Return the bounds and the default of a setting, such as `` (above 0, at most 0.49; default: 0.1)``."""
-    hint = _hints(section, with_bounds=True)[item.name]
-    # Beside the help: as a column of their own, choices would leave it no room.
+def _help_text(section: str, item: Field[Any], *, with_bounds: bool = False) -> str:
+    """Return the help of a setting with its choices, bounds and default: ``… [>0; <=0.49; default: 0.1]``."""
+    hint = types_of(section, with_bounds=True)[item.name]
+    # Choices in the column of types would leave no room for the text.
     choices = ", ".join(get_args(hint)) if get_origin(hint) is Literal else ""
-    remarks = [remark for remark in (choices, _bounds_text(hint), _default_text(item.default)) if remark]
-    return f" ({'; '.join(remarks)})" if remarks else ""
+    bounds = _bounds_text(hint) if with_bounds else ""
+    remarks = "; ".join(remark for remark in (choices, bounds, _default_text(default_of(item))) if remark)
+    return f"{item.metadata['help']} {_dim(remarks)}" if remarks else item.metadata["help"]
+
+
+def _dim(remark: str) -> str:
+    """Return a remark in the form in which Typer shows defaults; a bracket alone would be read as markup."""
+    return f"[dim]\\[{remark}][/dim]"
 
 
 def _bounds_text(hint: Any) -> str:
-    """Return the bounds of a number, or of the numbers in a list, in words; nothing if it has none."""
+    """Return the bounds of a number, or of the numbers in a list; empty if it has none."""
     for mark in getattr(hint, "__metadata__", ()):
-        bounds = [(word, getattr(mark, name, None)) for name, word in _BOUND_WORDS.items()]
-        told = [
-            f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}" for word, bound in bounds if bound is not None
+        bounds = [(sign, getattr(mark, name, None)) for name, sign in _BOUND_SIGNS.items()]
+        shown = [
+            f"{sign}{bound if isinstance(bound, int) else f'{bound:g}'}" for sign, bound in bounds if bound is not None
         ]
-        if told:
-            return ", ".join(told)
+        if shown:
+            return " ".join(shown)
     return next((text for part in get_args(hint) if (text := _bounds_text(part))), "")
 
 
-def _default_text(default: Any) -> str:
+def _default_text(default: object) -> str:
+    if (default in (None, False, "", (), {}) and default != 0.0) or isinstance(default, bool):
+        return ""
     if isinstance(default, tuple):
         default = ",".join(f"{part:g}" if isinstance(part, float) else part for part in default)
     if isinstance(default, float):
         default = f"{default:g}"
     if isinstance(default, str) and len(default) > _LONGEST_DEFAULT:
-        return "default: in pdm config show"
-    return f"default: {default}" if isinstance(default, (str, int)) and default != "" else ""
+        return "default: see pdm config show"
+    return f"default: {default}"
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

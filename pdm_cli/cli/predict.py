@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.settings.model import Settings
-
-if TYPE_CHECKING:
-    pass
 
 _STAGE = STAGES["predict"]
 
@@ -18,14 +15,14 @@ _STAGE = STAGES["predict"]
 @with_settings(*_STAGE.sections)
 def predict(
     *,
-    data: Annotated[str, input_port("data", "New raw tables, in the form the model was trained on.")],
-    model: Annotated[str, input_port("model", "Model folder, written by pdm train.")],
+    data: Annotated[str, input_port("data", "Folder of new raw tables, in the format of the training data.")],
+    model: Annotated[str, input_port("model", "Output folder of pdm train.")],
     out: Out,
     overwrite: Overwrite = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Foretell failures from new raw tables: probabilities, alerts, and a work list ranked by probability.
+    """Predict failures from new raw tables: probabilities, alerts, and a ranked work list.
 
     Example: pdm predict --data raw --model model --out predictions
     """

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.settings.model import Settings
-
-if TYPE_CHECKING:
-    pass
 
 _STAGE = STAGES["preprocess"]
 
@@ -18,13 +15,13 @@ _STAGE = STAGES["preprocess"]
 @with_settings(*_STAGE.sections)
 def preprocess(
     *,
-    data: Annotated[str, input_port("data", "Raw tables: telemetry and, if there, errors, maint, failures, machines.")],
+    data: Annotated[str, input_port("data", "Folder of raw tables; only telemetry is required.")],
     out: Out,
     overwrite: Overwrite = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Clean raw tables, put telemetry on a regular grid, and compute rolling features.
+    """Clean raw tables, put telemetry on a regular time grid, and compute rolling features.
 
     Example: pdm preprocess --data raw --out prepared
     """

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdm_cli.cli.options import with_settings
-from pdm_cli.cli.panels import OUTPUT_PANEL
+from pdm_cli.cli.options import OUTPUT_PANEL, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import UsageError
 from pdm_cli.settings.model import Settings
@@ -32,7 +31,7 @@ File = Annotated[
 
 @with_settings()
 def report(*, model: Model, out: File = None, settings: Settings, screen: Screen) -> None:  # noqa: ARG001 - has none
-    """Make report.html of a model or of predictions anew: one file, for any browser, without a network.
+    """Rebuild report.html of a model or of predictions (self-contained HTML).
 
     Example: pdm report model --out failures.html
     """

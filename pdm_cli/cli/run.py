@@ -5,33 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
-from pdm_cli.cli.panels import OUTPUT_PANEL
+from pdm_cli.cli.options import Out, Overwrite, flag, input_port, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.run import run_stages
 from pdm_cli.pipeline.stages import CHAIN, STAGES, list_sections
 from pdm_cli.settings.model import Settings
 
-Force = Annotated[
-    bool, typer.Option("--force", help="Run every stage again, also unchanged ones.", rich_help_panel=OUTPUT_PANEL)
-]
+Force = Annotated[bool, flag("--force", text="Run unchanged stages again.")]
 
 
 @with_settings(*list_sections(CHAIN))
 def run(
     *,
-    data: Annotated[str, input_port("data", "Raw tables: telemetry, failures and, if there, errors, maint, machines.")],
+    data: Annotated[str, input_port("data", "Folder of raw tables.")],
     out: Out,
     force: Force = False,
     overwrite: Overwrite = False,  # noqa: ARG001 - stages replace what is theirs; pdm submit heeds it
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Take raw tables through all stages to a trained model.
+    """Run all stages from raw tables to a trained model.
 
-    Stages whose inputs, settings and code are unchanged are kept.
+    Reuses stages whose inputs, settings and code are unchanged.
 
     Example: pdm run --data raw --out work
     """

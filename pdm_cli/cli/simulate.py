@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from pdm_cli.cli.options import Out, Overwrite, with_settings
-from pdm_cli.cli.panels import DATA_PANEL
+from pdm_cli.cli.options import DATA_PANEL, Out, Overwrite, number, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.simulate import simulate_into
 from pdm_cli.settings.model import Settings
@@ -16,11 +13,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-Machines = Annotated[
-    int, typer.Option("--machines", min=1, max=10_000_000, help="Machines to simulate.", rich_help_panel=DATA_PANEL)
-]
-Days = Annotated[int, typer.Option("--days", min=1, max=36_500, help="Days of telemetry.", rich_help_panel=DATA_PANEL)]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Another seed, another fleet.", rich_help_panel=DATA_PANEL)]
+Machines = Annotated[int, number("--machines", min=1, max=10_000_000, text="Machines to simulate.", panel=DATA_PANEL)]
+Days = Annotated[int, number("--days", min=1, max=36_500, text="Days of telemetry.", panel=DATA_PANEL)]
+Seed = Annotated[int, number("--seed", min=0, text="Random seed of the fleet.", panel=DATA_PANEL)]
 
 
 @with_settings()
@@ -34,7 +29,7 @@ def simulate(
     settings: Settings,  # noqa: ARG001 - a simulated fleet is in the form of the contract
     screen: Screen,
 ) -> None:
-    """Simulate a fleet: raw tables whose failures announce themselves, and truth.parquet, which tells how.
+    """Simulate a fleet: synthetic raw tables with predictable failures, plus the ground truth (truth.parquet).
 
     A machine is the same in a fleet of any size with the same seed.
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdm_cli.cli.options import bind, with_settings
-from pdm_cli.cli.panels import AZURE_PANEL, OUTPUT_PANEL
+from pdm_cli.cli.options import AZURE_PANEL, OUTPUT_PANEL, bind, flag, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import EXIT_INTERRUPTED, JobCancelled, JobFailed, PdmError, UsageError
 
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from pdm_cli.settings.model import AzureParams
 
 
-def _option(name: str, text: str, *, panel: str = AZURE_PANEL, **extra: Any) -> Any:
-    return typer.Option(name, help=text, rich_help_panel=panel, **extra)
+def _option(name: str, text: str, *, panel: str = AZURE_PANEL, metavar: str = "NAME", **extra: Any) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=panel, metavar=metavar, **extra)
 
 
 @with_settings("azure", is_bound=False)
@@ -35,8 +34,12 @@ def submit(
         list[str],
         typer.Argument(metavar="COMMAND [OPTIONS]", help="preprocess, detect-anomalies, train, predict or run."),
     ],
-    dry_run: Annotated[bool, _option("--dry-run", "Print the job without submitting it; works offline.")] = False,
-    wait: Annotated[bool, _option("--wait", "Wait for the job; the exit code reports its result.")] = False,
+    dry_run: Annotated[
+        bool, flag("--dry-run", text="Print the job without submitting it; works offline.", panel=AZURE_PANEL)
+    ] = False,
+    wait: Annotated[
+        bool, flag("--wait", text="Wait for the job; the exit code reports its result.", panel=AZURE_PANEL)
+    ] = False,
     timeout: Annotated[
         float | None,
         _option("--timeout", "Seconds to wait; then exit code 9, and the job continues.", min=0, metavar="SECONDS"),
@@ -46,20 +49,30 @@ def submit(
     ] = "",
     display_name: Annotated[str, _option("--display-name", "Name to show in the studio.")] = "",
     tag: Annotated[list[str] | None, _option("--tag", "Tag of the job; repeatable.", metavar="KEY=VALUE")] = None,
-    force_rerun: Annotated[bool, _option("--force-rerun", "With run: also run unchanged steps.")] = False,
-    no_create_compute: Annotated[bool, _option("--no-create-compute", "Fail if the cluster does not exist.")] = False,
+    force_rerun: Annotated[
+        bool, flag("--force-rerun", text="With run: also run unchanged steps.", panel=AZURE_PANEL)
+    ] = False,
+    no_create_compute: Annotated[
+        bool, flag("--no-create-compute", text="Fail if the cluster does not exist.", panel=AZURE_PANEL)
+    ] = False,
     register: Annotated[
         str, _option("--register", "With train or run: wait, then register the model under this name.")
     ] = "",
     if_better: Annotated[
-        str, _option("--if-better", "Register only if better than the newest version by ap, auc, f1 or brier.")
+        str,
+        _option(
+            "--if-better", "Register only if better than the newest version by ap, auc, f1 or brier.", metavar="METRIC"
+        ),
     ] = "",
     job_file: Annotated[
-        str, _option("--job-file", "Write the job's name and addresses to this JSON file.", panel=OUTPUT_PANEL)
+        str,
+        _option(
+            "--job-file", "Write the job's name and addresses to this JSON file.", panel=OUTPUT_PANEL, metavar="FILE"
+        ),
     ] = "",
     **values: Any,
 ) -> None:
-    """Run a command on Azure Machine Learning, with the same options and the same output files.
+    """Run a command on Azure Machine Learning with the same options and output files.
 
     Options of the job come before the command, the command's own after it. Input folders are uploaded once for the
     same content; an input may also be an address (azureml://…) or a data asset (azureml:NAME:VERSION, NAME@latest).

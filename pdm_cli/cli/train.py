@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.settings.model import Settings
-
-if TYPE_CHECKING:
-    pass
 
 _STAGE = STAGES["train"]
 
@@ -18,18 +15,18 @@ _STAGE = STAGES["train"]
 @with_settings(*_STAGE.sections)
 def train(
     *,
-    prepared: Annotated[str, input_port("prepared", "Prepared tables, written by pdm preprocess.")],
+    prepared: Annotated[str, input_port("prepared", "Output folder of pdm preprocess.")],
     anomalies: Annotated[
-        str | None, input_port("anomalies", "Anomalies, written by pdm detect-anomalies; causal ones become features.")
+        str | None, input_port("anomalies", "Output folder of pdm detect-anomalies (causal mode).")
     ] = None,
     out: Out,
     overwrite: Overwrite = False,
     settings: Settings,
     screen: Screen,
 ) -> None:
-    """Train a model that tells which component fails within the horizon, and test it on what it has not seen.
+    """Train a model that predicts component failures, and evaluate it on held-out data.
 
-    Algorithms, features and hyper-parameters are searched on time-ordered folds; --fast takes a well-tried setting.
+    Searches algorithms, features and hyper-parameters with time-ordered cross-validation, unless --fast is given.
 
     Example: pdm train --prepared prepared --anomalies anomalies --out model
     """

@@ -123,7 +123,7 @@ STAGES: dict[str, Stage] = {
         ),
         # A trial of the search is the same however many follow it, and alerts are chosen after the last one.
         late=(
-            *("train.trials", "train.time_budget_seconds", "train.alert_rule", "train.merge_hours"),
+            *("train.trials", "train.time_budget_seconds", "train.threshold", "train.merge_hours"),
             "train.allow_suspicious",
             *(f"costs.{item.name}" for item in fields(CostsParams)),
         ),

@@ -1,49 +1,56 @@
-"""What a setting is: a field of a config section with its default, its help, and what is to be known of it."""
+"""The building blocks of :mod:`pdm_cli.settings.model`: a setting, and a section of settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack
 
 
-def setting(
-    default: Any,
-    text: str,
-    *,
-    changes_result: bool = True,
-    only_for: tuple[str, str] | None = None,
-    variables: tuple[str, ...] = (),
-    may_be_empty: bool = True,
-    for_submitting: bool = False,
-) -> Any:
-    """Return a dataclass field with its default and its one line of help.
+class Traits(TypedDict, total=False):
+    """Optional properties of a setting.
 
-    Parameters
+    Attributes
     ----------
-    default : object
-        Value used where neither option, environment nor config file gives one; a dict is copied.
-    text : str
-        Help shown for the option.
+    advanced : bool
+        True hides the option from ``--help``; ``--help-all`` shows it.
+    old_names : tuple of str
+        Former names, still accepted as option, config key and environment variable.
     changes_result : bool
-        False for settings such as the number of workers that leave every output byte as it is.
+        False for settings, such as the number of workers, that do not change a byte of the outputs.
     only_for : tuple of str, optional
-        Another setting of the section, and the value of it without which this one has no effect.
+        Another setting of the section and the value it must have for this one to have any effect.
     variables : tuple of str
-        Names under which other programs put the value into the environment; the first one set is taken.
+        Environment variables of other programs that set the value too; the first one set counts.
     may_be_empty : bool
-        False for a list that nobody gives as an option to say nothing.
+        False if the option must not be given with an empty list.
     for_submitting : bool
-        True for a setting that matters where a job is made, and nowhere else.
+        True for a setting that only commands that submit jobs need.
     """
-    metadata = {
-        "help": text,
-        "changes_result": changes_result,
-        "only_for": only_for,
-        "variables": variables,
-        "may_be_empty": may_be_empty,
-        "for_submitting": for_submitting,
-    }
+
+    advanced: bool
+    old_names: tuple[str, ...]
+    changes_result: bool
+    only_for: tuple[str, str] | None
+    variables: tuple[str, ...]
+    may_be_empty: bool
+    for_submitting: bool
+
+
+_PLAIN: Traits = {
+    "advanced": False,
+    "old_names": (),
+    "changes_result": True,
+    "only_for": None,
+    "variables": (),
+    "may_be_empty": True,
+    "for_submitting": False,
+}
+
+
+def setting(default: Any, text: str, **traits: Unpack[Traits]) -> Any:
+    """Return a dataclass field with a default (a dict is copied), a help text of one line, and its traits."""
+    metadata = {"help": text, **_PLAIN, **traits}
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -51,23 +58,28 @@ def setting(
 
 @dataclass(frozen=True)
 class Section:
-    """Base of all config sections: unknown keys and non-finite numbers are refused."""
+    """Base of all config sections; unknown keys and non-finite numbers are rejected."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
-    # Whether settings that nobody gave are a model's rather than the defaults, wherever a model is at hand.
+    # Whether a model's own settings, rather than the defaults, replace those that were not given.
     is_as_trained: ClassVar[bool] = False
 
     @property
     def given(self) -> frozenset[str]:
-        """Names of the settings that were given, be it at their default; unless noted, those that differ from it."""
+        """Names of the settings that were given, even with their default value; else of those that differ from it."""
         noted: frozenset[str] | None = vars(self).get("_given")
         if noted is not None:
             return noted
         return frozenset(item.name for item in fields(self) if getattr(self, item.name) != default_of(item))
 
     def note_given(self, names: Iterable[str]) -> None:
-        """Note which settings were given by option, environment or config file; no part of what makes two equal."""
+        """Record which settings option, environment or config file gave; equality ignores this."""
         object.__setattr__(self, "_given", frozenset(names))
+
+
+def option_name(key: str) -> str:
+    """Return the command line's spelling of a setting: ``horizon_hours`` is ``--horizon-hours``."""
+    return "--" + key.replace("_", "-")
 
 
 def default_of(item: Field[Any]) -> object:

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import Field, dataclass, fields
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from pdm_cli.errors import ConfigError, PdmError, UsageError
-from pdm_cli.settings.field import Section, default_of
-from pdm_cli.settings.model import SECTIONS, Settings
+from pdm_cli.errors import ConfigError, UsageError
+from pdm_cli.settings.field import Section, default_of, option_name
+from pdm_cli.settings.model import SECTIONS, Settings, types_of
+
+if TYPE_CHECKING:
+    from pdm_cli.settings.sources import Source
 
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
-# Names with the prefix that are no settings: where the config is, and where tests find the reference data.
+# Variables with the prefix that are not settings: the config file, and the reference data of the tests.
 ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE"})
-
-# Before the name of the variable in the origin of a setting.
-_ENVIRONMENT = "environment: "
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """Validated settings and where each value came from.
+    """Validated settings and the origin of each.
 
     Attributes
     ----------
     settings : Settings
-        One frozen dataclass a section.
+        One frozen dataclass per section.
     origins : dict of str to str
         Setting name to ``option``, ``environment: VARIABLE``, ``default`` or the config file's path.
     file : Path or None
@@ -41,11 +42,6 @@ class Resolved:
     settings: Settings
     origins: dict[str, str]
     file: Path | None = None
-
-
-def option_name(key: str) -> str:
-    """Return the command line's spelling of a setting: ``horizon_hours`` is ``--horizon-hours``."""
-    return "--" + key.replace("_", "-")
 
 
 def section_fields(section: str) -> tuple[Field[Any], ...]:
@@ -60,18 +56,18 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Resolved:
-    """Merge the four sources of settings and check every value.
+    """Merge the four sources of settings and validate every value.
 
     Parameters
     ----------
     options : mapping
         Setting name to the value given on the command line; ``None`` means not given.
     config : str, optional
-        Config file; default: ``PDM_CLI_CONFIG``, else ``pdm-cli.toml`` in ``folder`` if it is there.
+        Config file; default: ``PDM_CLI_CONFIG``, else ``pdm-cli.toml`` in ``folder`` if it exists.
     environ : mapping, optional
         Environment; default: the process's own.
     folder : Path, optional
-        Where the config file is looked for; default: the current folder.
+        Where to look for the config file; default: the current folder.
 
     Raises
     ------
@@ -80,49 +76,40 @@ def resolve(
     UsageError
         If an option holds a wrong value.
     """
+    from pdm_cli.settings.sources import merge
+
     environ = os.environ if environ is None else environ
     path = find_config(config, environ, folder or Path())
     from_file = _read_config(path) if path else {}
-    from_environment = _read_environment(environ)
-    origins: dict[str, str] = {}
-    sections: dict[str, Any] = {}
-    for name, cls in SECTIONS.items():
-        values: dict[str, object] = {}
-        for item in section_fields(name):
-            variable, given = from_environment.get(item.name, ("", None))
-            sources = (
-                ("option", options.get(item.name)),
-                (_ENVIRONMENT + variable, given),
-                (str(path), from_file.get(name, {}).get(item.name)),
-            )
-            origins[item.name], value = next(((o, v) for o, v in sources if v is not None), ("default", None))
-            if value is not None:
-                values[item.name] = value
-        sections[name] = _validate(cls, name, values, origins)
-        _refuse_without_effect(name, sections[name], origins)
-        sections[name].note_given(values)
-    return Resolved(Settings(**sections), origins, path)
+    settings, given = merge([_read_options(options), _read_environment(environ), from_file])
+    origins = {item.name: given.get(item.name, "default") for name in SECTIONS for item in section_fields(name)}
+    for name in SECTIONS:
+        section: Section = getattr(settings, name)
+        _reject_without_effect(name, section, origins)
+        section.note_given(item.name for item in fields(section) if item.name in given)
+    return Resolved(settings, origins, path)
 
 
 def restore(sections: Mapping[str, Mapping[str, object]], source: str) -> Settings:
-    """Check settings that were kept in a file, such as a model's; sections that were not kept have their defaults.
+    """Validate settings that a file such as a model holds; missing sections have their defaults.
 
     Raises
     ------
     ConfigError
-        If a section, key or value is wrong; ``source`` says where.
+        If a section, key or value is wrong; the message begins with ``source``.
     """
-    values: dict[str, Any] = {}
-    for name, kept in sections.items():
+    from pdm_cli.settings.sources import Given, merge
+
+    stored: dict[str, dict[str, Given]] = {}
+    for name, values in sections.items():
         if name not in SECTIONS:
             raise _unknown(f"{source}: unknown section [{name}]", name, list(SECTIONS))
-        known = {item.name for item in section_fields(name)}
-        for key in kept:
-            if key not in known:
-                raise _unknown(f"{source}: [{name}] unknown key {key!r}", key, sorted(known))
-        given = {key: value for key, value in kept.items() if value is not None}
-        values[name] = _validate(SECTIONS[name], name, given, dict.fromkeys(given, source))
-    return Settings(**values)
+        names = _current_names(name)
+        for key in values:
+            if key not in names:
+                raise _unknown(f"{source}: [{name}] unknown key {key!r}", key, sorted(names))
+        stored[name] = {names[key]: Given(value, source) for key, value in values.items() if value is not None}
+    return merge([stored])[0]
 
 
 def has_effect(item: Field[Any], values: Section) -> bool:
@@ -139,10 +126,10 @@ def option_words(section: str, values: Section, *, by_model: bool = False) -> li
     section : str
         Name of the section.
     values : Section
-        Its settings. Those without effect beside the others, and flags that are off, need no option.
+        Its settings. Those without effect beside the others, and flags that are off, are left out.
     by_model : bool
-        Whether a model's settings stand in for those that were not given: these get no option then, for they would be
-        taken for the user's.
+        Whether a model's settings replace those that were not given, which are then left out: as options they would
+        count as the user's.
     """
     words: list[str] = []
     for item in section_fields(section):
@@ -156,7 +143,7 @@ def option_words(section: str, values: Section, *, by_model: bool = False) -> li
 
 
 def _to_text(value: object) -> str:
-    """Undo ``_from_text``."""
+    """Return a value as the text of an option."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     if isinstance(value, dict):
@@ -165,7 +152,7 @@ def _to_text(value: object) -> str:
 
 
 def find_config(config: str | None, environ: Mapping[str, str], folder: Path) -> Path | None:
-    """Return the config file: the one named, by option or environment, else the one in ``folder`` if it is there."""
+    """Return the config file that option or environment names, else the one in ``folder`` if it exists."""
     named = config or environ.get(f"{ENV_PREFIX}CONFIG")
     if named:
         return Path(named)
@@ -173,76 +160,125 @@ def find_config(config: str | None, environ: Mapping[str, str], folder: Path) ->
     return path if path.is_file() else None
 
 
-def _read_config(path: Path) -> dict[str, dict[str, object]]:
+def _read_options(options: Mapping[str, object]) -> Source:
+    return _by_section({key: (value, "option") for key, value in options.items() if value is not None})
+
+
+def _by_section(values: Mapping[str, tuple[object, str]]) -> Source:
+    """Group values and their origins by section."""
+    from pdm_cli.settings.sources import Given
+
+    return {
+        name: {item.name: Given(*values[item.name]) for item in section_fields(name) if item.name in values}
+        for name in SECTIONS
+    }
+
+
+def _read_config(path: Path) -> Source:
+    from pdm_cli.settings.sources import Given
+
     try:
         # Editors on Windows put a byte order mark before the first section.
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror}", hint="--config names the config file") from exc
+        raise ConfigError(f"{path}: cannot read: {exc.strerror}", hint="check the path given with --config") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: not TOML: {exc}", hint="see sample_config.toml for the form") from exc
+        raise ConfigError(f"{path}: not valid TOML: {exc}", hint="see sample_config.toml for an example") from exc
+    read: dict[str, dict[str, Given]] = {}
     for section, values in content.items():
-        home = _home(section)
+        home = _section_of(section)
         if home is not None and not isinstance(values, dict):
-            raise ConfigError(
-                f"{path}: {section!r} stands in no section", hint=f"{section} belongs in section [{home}]"
-            )
+            raise ConfigError(f"{path}: {section!r} is outside any section", hint=f"move it to section [{home}]")
         if section not in SECTIONS:
             raise _unknown(f"{path}: unknown section [{section}]", section, list(SECTIONS))
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {section} must be a section", hint=f"write [{section}] and its keys below it")
+        names = _current_names(section)
         for key in values:
-            _check_key(path, section, key)
-    return content
+            _check_key(path, section, key, values)
+        read[section] = {names[key]: Given(value, str(path)) for key, value in values.items()}
+    return read
 
 
-def _check_key(path: Path, section: str, key: str) -> None:
-    known = [item.name for item in section_fields(section)]
-    if key in known:
+def _check_key(path: Path, section: str, key: str, given: Iterable[str]) -> None:
+    """Reject an unknown key, and a former name next to the current one."""
+    names = _current_names(section)
+    current = names.get(key)
+    if current is not None:
+        if current != key and current in given:
+            hint = "remove one of them"
+            raise ConfigError(f"{path}: [{section}] {key!r} is the former name of {current!r}, also given", hint=hint)
         return
     message = f"{path}: [{section}] unknown key {key!r}"
-    home = _home(key)
+    home = _section_of(key)
     if home is not None:
-        raise ConfigError(message, hint=f"{key} belongs in section [{home}]")
+        raise ConfigError(message, hint=f"move it to section [{home}]")
+    known = [item.name for item in section_fields(section)]
     others = [item.name for name in SECTIONS if name != section for item in section_fields(name)]
     near = get_close_matches(key, [*known, *others], n=1, cutoff=0.75)
     if near and near[0] not in known:
-        raise ConfigError(message, hint=f"did you mean {near[0]!r}? It belongs in section [{_home(near[0])}]")
+        raise ConfigError(message, hint=f"did you mean {near[0]!r} in section [{_section_of(near[0])}]?")
     raise _unknown(message, key, known)
 
 
-def _home(key: str) -> str | None:
+def _section_of(key: str) -> str | None:
     """Return the section that a setting belongs to."""
     return next((name for name in SECTIONS if key in {item.name for item in section_fields(name)}), None)
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return for each setting that is in the environment the name of its variable and the value."""
-    known = {_env_name(item): item.name for name in SECTIONS for item in section_fields(name)}
-    values = {}
-    for name, value in environ.items():
-        # CI systems set variables to nothing where they mean not to set them.
-        if not name.startswith(ENV_PREFIX) or name in ENV_RESERVED or not value:
-            continue
-        if name not in known:
-            close = get_close_matches(name.removeprefix(ENV_PREFIX), [n.removeprefix(ENV_PREFIX) for n in known], n=1)
-            hint = (
-                f"did you mean {ENV_PREFIX + close[0]!r}?" if close else "unset it; sample_config.toml has all settings"
-            )
-            raise ConfigError(f"environment: unknown setting {name}", hint=hint)
-        values[known[name]] = (name, value)
-    return {**_read_other_variables(environ), **values}
+def _current_names(section: str) -> dict[str, str]:
+    """Return each name of the settings of a section, current or former, with the current one."""
+    return {name: item.name for item in section_fields(section) for name in (*item.metadata["old_names"], item.name)}
 
 
-def _read_other_variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return the settings that other programs' variables give, such as those that Azure's tools set."""
-    items = [item for name in SECTIONS for item in section_fields(name)]
-    found = {item.name: [name for name in item.metadata["variables"] if environ.get(name)] for item in items}
-    return {setting: (names[0], environ[names[0]]) for setting, names in found.items() if names}
+def _read_environment(environ: Mapping[str, str]) -> Source:
+    owners = _owners()
+    # CI systems set variables to nothing to leave them unset.
+    ours = {name for name, value in environ.items() if name.startswith(ENV_PREFIX) and value} - ENV_RESERVED
+    for variable in ours - owners.keys():
+        raise _unknown_variable(variable, owners)
+    found: dict[str, tuple[object, str]] = {}
+    for variable, items in owners.items():
+        if value := environ.get(variable):
+            found.setdefault(_choose_owner(items, value), (value, f"environment: {variable}"))
+    return _by_section(found)
 
 
-def _env_name(item: Field[Any]) -> str:
-    return ENV_PREFIX + item.name.upper()
+@functools.cache
+def _owners() -> dict[str, tuple[_Owner, ...]]:
+    """Return each variable with the settings that it may set, in the order in which they count."""
+    owners: dict[str, tuple[_Owner, ...]] = {}
+    named = [_Owner(name, item) for name in SECTIONS for item in section_fields(name)]
+    current = [(_env_name(one.item.name), one) for one in named]
+    former = [(_env_name(name), one) for one in named for name in one.item.metadata["old_names"]]
+    others = [(name, one) for one in named for name in one.item.metadata["variables"]]
+    for variable, one in (*current, *former, *others):
+        owners[variable] = (*owners.get(variable, ()), one)
+    return owners
+
+
+class _Owner(NamedTuple):
+    section: str
+    item: Field[Any]
+
+
+def _choose_owner(owners: tuple[_Owner, ...], value: str) -> str:
+    """Return the setting that a variable sets: ``PDM_CLI_THRESHOLD=p95`` still means anomaly_threshold."""
+    for one in owners[1:]:
+        if value in get_args(types_of(one.section)[one.item.name]):
+            return one.item.name
+    return owners[0].item.name
+
+
+def _env_name(key: str) -> str:
+    return ENV_PREFIX + key.upper()
+
+
+def _unknown_variable(variable: str, known: Iterable[str]) -> ConfigError:
+    names = [name.removeprefix(ENV_PREFIX) for name in known if name.startswith(ENV_PREFIX)]
+    close = get_close_matches(variable.removeprefix(ENV_PREFIX), names, n=1)
+    hint = f"did you mean {ENV_PREFIX + close[0]!r}?" if close else "unset it; sample_config.toml lists all settings"
+    return ConfigError(f"environment: unknown setting {variable}", hint=hint)
 
 
 def _unknown(message: str, word: str, known: list[str]) -> ConfigError:
@@ -251,85 +287,16 @@ def _unknown(message: str, word: str, known: list[str]) -> ConfigError:
     return ConfigError(message, hint=hint)
 
 
-def _validate(cls: type[Section], section: str, values: dict[str, object], origins: dict[str, str]) -> Section:
-    from pydantic import TypeAdapter, ValidationError
-
-    hints = get_type_hints(cls)
-    parsed: dict[str, object] = {}
-    for key, value in values.items():
-        try:
-            parsed[key] = _from_text(hints[key], value) if isinstance(value, str) else _not_mistaken(hints[key], value)
-        except ValueError as exc:
-            raise _wrong_value(section, key, origins, str(exc)) from exc
-    try:
-        return TypeAdapter(cls).validate_python(parsed)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        message = first["msg"].removeprefix("Value error, ")
-        # A check over several settings has no field of its own: blame what was given last, by the one who can mend it.
-        named = sorted((k for k in parsed if k in message), key=lambda k: _rank(origins[k]))
-        key = str(first["loc"][0]) if first["loc"] else named[0]
-        message = message.removeprefix(f"{key}: ")
-        shown = f" (got {first['input']!r})" if first["loc"] else ""
-        raise _wrong_value(section, key, origins, message[0].lower() + message[1:] + shown) from exc
-
-
-def _refuse_without_effect(section: str, values: Section, origins: dict[str, str]) -> None:
-    """Refuse an option that does nothing beside the others; a config file may well hold settings for several ways."""
+def _reject_without_effect(section: str, values: Section, origins: Mapping[str, str]) -> None:
+    """Reject an option that has no effect next to the others; a config file may hold settings for several modes."""
     for item in section_fields(section):
         if origins[item.name] != "option":
             continue
+        option = option_name(item.name)
         if not (item.metadata["may_be_empty"] or getattr(values, item.name)):
-            raise UsageError(f"{option_name(item.name)}: is empty", hint="is a variable of your script not set?")
-        if item.metadata["only_for"] is None:
-            continue
-        other, wanted = item.metadata["only_for"]
-        if getattr(values, other) != wanted:
-            raise UsageError(
-                f"{option_name(item.name)}: has no effect with {option_name(other)} {getattr(values, other)}",
-                hint=f"{option_name(other)} {wanted}, or leave it out",
-            )
-
-
-def _rank(origin: str) -> int:
-    return 0 if origin == "option" else 1 if origin.startswith(_ENVIRONMENT) else 2
-
-
-def _wrong_value(section: str, key: str, origins: dict[str, str], problem: str) -> PdmError:
-    origin = origins.get(key, "default")
-    if origin == "option":
-        return UsageError(f"{option_name(key)}: {problem}", hint="--help shows the values it takes")
-    where = origin if origin.startswith(_ENVIRONMENT) else f"{origin}: [{section}] {key}"
-    return ConfigError(f"{where}: {problem}", hint=f"{option_name(key)} in --help shows the values it takes")
-
-
-def _not_mistaken(hint: Any, value: object) -> object:
-    """Refuse values that pydantic would take for something else: true for 1, 2015 for a second of 1970."""
-    if isinstance(value, bool) and hint is not bool:
-        raise ValueError(f"{value!r} is not a value for it")
-    if datetime in get_args(hint) and isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} is not a time, such as 2015-10-01T06:00")
-    return value
-
-
-def _from_text(hint: Any, text: str) -> object:
-    """Turn the text of an option or variable into what pydantic takes for the field's type."""
-    origin = get_origin(hint)
-    if datetime in get_args(hint):
-        try:
-            return datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise ValueError(f"{text!r} is not a time, such as 2015-10-01T06:00") from None
-    if origin is tuple:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if origin is dict:
-        return dict(_range_from_text(part) for part in text.split(",") if part.strip())
-    return text
-
-
-def _range_from_text(text: str) -> tuple[str, list[str]]:
-    name, equals, span = text.partition("=")
-    low, colon, high = span.partition(":")
-    if not (equals and colon and name.strip()):
-        raise ValueError(f"{text.strip()!r} is not of the form sensor=low:high")
-    return name.strip(), [low.strip(), high.strip()]
+            raise UsageError(f"{option}: is empty", hint="unset shell variable?")
+        if not has_effect(item, values):
+            other, required = item.metadata["only_for"]
+            actual = f"{option_name(other)} {getattr(values, other)}"
+            hint = f"use {option_name(other)} {required}, or drop {option}"
+            raise UsageError(f"{option}: has no effect with {actual}", hint=hint)

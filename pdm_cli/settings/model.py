@@ -1,48 +1,49 @@
 """Settings of every stage: the only home of default values.
 
-One frozen dataclass a config section. A field is a key of the config file, an option of the command line
-(``horizon_hours`` is ``--horizon-hours``) and an environment variable (``PDM_CLI_HORIZON_HOURS``); its limits stand
-in its type. Field names are unique over all sections.
+One frozen dataclass per config section. A field is a key of the config file, an option of the command line
+(``horizon_hours`` is ``--horizon-hours``) and an environment variable (``PDM_CLI_HORIZON_HOURS``); its type holds its
+bounds. Field names are unique over all sections.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Interval, MinLen
 
 from pdm_cli.settings.field import Section, setting
 
-# Ten years: what is longer is a mistake, and must not run out of numbers later.
+# Anything longer than ten years is a mistake, and must not overflow later.
 Hours = Annotated[float, Interval(gt=0, le=87_600)]
 HoursFromZero = Annotated[float, Interval(ge=0, le=87_600)]
-# A window is summed anew for each row, so its cost grows with its length: a year is the most.
+# The cost of a rolling window grows with its length.
 WindowHours = Annotated[float, Interval(gt=0, le=8784)]
-# Hours and minutes that a clock is before or behind UTC all year.
+# A fixed offset from UTC.
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 # A tenth of a second.
 LEAST_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
-# More than anything costs; sums of it stay finite.
+# Sums of costs must stay finite.
 Cost = Annotated[float, Interval(ge=0, le=1e12)]
-# What all that is random takes: NumPy, Optuna (which adds the number of a trial), and the 32 bits of the estimators.
+# The largest seed that NumPy, Optuna (which adds the number of a trial) and the estimators (32 bits) all accept.
 MOST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class ColumnsParams(Section):
-    """Names that the raw tables use for the columns of the contract."""
+    """Column names of the raw tables."""
 
-    datetime_column: str = setting("datetime", "Column with the time stamp, in every raw table.")
-    machine_column: str = setting("machineID", "Column with the machine, in every raw table.")
-    error_column: str = setting("errorID", "Column with the kind of error, in errors.")
-    maint_column: str = setting("comp", "Column with the replaced component, in maint.")
-    failure_column: str = setting("failure", "Column with the failed component, in failures.")
-    sensors: tuple[str, ...] = setting((), "Sensor columns, comma-separated; empty: every other numeric column.")
+    datetime_column: str = setting("datetime", "Timestamp column of every raw table.", advanced=True)
+    machine_column: str = setting("machineID", "Machine column of every raw table.", advanced=True)
+    error_column: str = setting("errorID", "Error type column of errors.", advanced=True)
+    maint_column: str = setting("comp", "Replaced component column of maint.", advanced=True)
+    failure_column: str = setting("failure", "Failed component column of failures.", advanced=True)
+    sensors: tuple[str, ...] = setting((), "Sensor columns, comma-separated; default: all numeric columns.")
 
 
 @dataclass(frozen=True)
@@ -52,31 +53,35 @@ class PreprocessParams(Section):
     is_as_trained: ClassVar[bool] = True
 
     step_minutes: Annotated[float, Interval(ge=0, le=525_600)] = setting(
-        0.0, "Time between readings in minutes; 0: found from the data."
+        0.0, "Time between readings in minutes; 0: detect.", advanced=True
     )
     phase_minutes: Annotated[float, Interval(ge=0, le=525_600)] | None = setting(
         None,
-        "Where in the step the readings stand, in minutes: 30 for an hourly log at hh:30; default: found if exact. "
-        "For a clock that jitters by 10 seconds give 0.2: readings never move back in time.",
+        "Offset of the readings from the grid in minutes, such as 30 for hourly readings at hh:30; default: detected "
+        "if exact. Give 0.2 for timestamps that vary by 10 seconds: readings are never moved back in time.",
+        advanced=True,
     )
-    timezone: str = setting(
-        "UTC", "Time zone of stamps that carry none, such as Europe/Berlin or +01:00; all stamps become UTC."
-    )
+    timezone: str = setting("UTC", "Time zone of timestamps without one, such as Europe/Berlin or +01:00.")
     on_duplicate: Literal["refuse", "first", "mean"] = setting(
-        "refuse", "Readings of one machine with the same stamp: refuse, keep the first, or their mean."
+        "refuse", "Duplicate rows of telemetry: fail, keep the first, or average."
     )
     max_gap_hours: HoursFromZero = setting(
-        24.0, "Gaps up to this long become rows of missing readings; longer ones split the series."
+        24.0, "Fill gaps up to this length with missing values; split the series at longer ones.", advanced=True
     )
-    ranges: dict[str, tuple[float, float]] = setting({}, "Allowed span per sensor, such as volt=0:400,rotate=0:900.")
-    on_out_of_range: Literal["missing", "refuse"] = setting("missing", "Readings outside --ranges: missing, or refuse.")
+    ranges: dict[str, tuple[float, float]] = setting({}, "Valid range per sensor, such as volt=0:400,rotate=0:900.")
+    on_out_of_range: Literal["missing", "refuse"] = setting(
+        "missing", "Readings outside --ranges: set them to missing, or fail.", advanced=True
+    )
     on_unknown_machine: Literal["refuse", "drop"] = setting(
-        "refuse", "Events of a machine that has no telemetry: refuse, or drop them."
+        "refuse", "Events of machines without telemetry: fail, or drop them.", advanced=True
     )
-    frozen_hours: Hours = setting(24.0, "Report a sensor as frozen after this long at one value.")
+    frozen_hours: Hours = setting(
+        24.0, "Report a sensor as frozen after this many hours at the same value.", advanced=True
+    )
     rows_in_memory: Annotated[int, Ge(1000)] = setting(
         2_000_000,
-        "Telemetry rows held at once; more rows than this in no order are sorted by way of the disk.",
+        "Telemetry rows to hold in memory; above this, unsorted telemetry is sorted on disk.",
+        advanced=True,
         changes_result=False,
     )
 
@@ -85,7 +90,7 @@ class PreprocessParams(Section):
             _OFFSET.fullmatch(self.timezone) or ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(
-                f"timezone: unknown time zone {self.timezone!r}, wanted one such as Europe/Berlin or +01:00"
+                f"timezone: unknown time zone {self.timezone!r}, expected one such as Europe/Berlin or +01:00"
             ) from None
         if 0 < self.step_minutes < LEAST_STEP_MINUTES:
             raise ValueError(f"step_minutes ({self.step_minutes:g}) must be 0 or at least {LEAST_STEP_MINUTES:g}")
@@ -96,92 +101,111 @@ class PreprocessParams(Section):
 
 @dataclass(frozen=True)
 class FeaturesParams(Section):
-    """Rolling features: which, over which windows, and how often."""
+    """Rolling features."""
 
-    grid_hours: Hours = setting(3.0, "Time between feature rows in hours.")
+    grid_hours: Hours = setting(3.0, "Time between feature rows in hours.", advanced=True)
     windows_hours: Annotated[tuple[WindowHours, ...], MinLen(1)] = setting(
-        (3.0, 12.0, 24.0), "Trailing windows of the rolling statistics in hours, comma-separated."
+        (3.0, 12.0, 24.0), "Trailing windows of the rolling statistics in hours, comma-separated.", advanced=True
     )
     statistics: Annotated[tuple[Literal["mean", "std", "min", "max"], ...], MinLen(1)] = setting(
-        ("mean", "std"), "Rolling statistics, comma-separated: mean, std, min, max."
+        ("mean", "std"), "Rolling statistics, comma-separated: mean, std, min, max.", advanced=True
     )
-    min_share: Share = setting(0.5, "Share of a window's readings that must be there, else the feature is missing.")
+    min_share: Share = setting(
+        0.5, "Smallest share of present readings in a window; below it, the feature is missing.", advanced=True
+    )
 
 
 @dataclass(frozen=True)
 class DetectParams(Section):
-    """Seasonal Hybrid ESD; the names are those of Twitter's R package."""
+    """Seasonal Hybrid ESD; names as in Twitter's R package."""
 
     mode: Literal["causal", "batch"] = setting(
         "causal",
-        "causal: each reading is judged by earlier ones, so that anomalies may become features; "
-        "batch: with the whole series in view, as Twitter's R package does.",
+        "Compare readings with earlier ones (causal) or with the whole series (batch). Only causal anomalies can be "
+        "features.",
     )
     period_hours: Hours | None = setting(
         None,
-        "Length of the season in hours; default: a day, or else a week, if it is two or more whole steps; else none "
-        "with causal.",
+        "Season length in hours; default: a day, or else a week, if it is a whole number of at least two steps; "
+        "otherwise no season in causal mode.",
+        advanced=True,
     )
     smooth_hours: Annotated[float, Interval(ge=0, le=8784)] | None = setting(
         None,
-        "Trailing mean taken before detection, in hours; 0: raw readings; default: 24 for causal, 12 for batch. "
-        "Smoothed readings hang together, so alpha is then no longer a false-alarm rate.",
+        "Smooth with a trailing mean of this many hours before detection; 0: raw readings; default: 24 in causal mode, "
+        "12 in batch mode. Smoothing autocorrelates the series: alpha is then a sensitivity knob, not a "
+        "false-positive rate.",
+        advanced=True,
+        old_names=("smooth",),
     )
     alpha: Annotated[float, Interval(gt=0, lt=1)] = setting(0.005, "Significance level of the test.")
-    direction: Literal["both", "pos", "neg"] = setting("both", "Look for high readings, low ones, or both.")
+    direction: Literal["both", "pos", "neg"] = setting(
+        "both", "Detect high readings, low readings, or both.", advanced=True
+    )
     window_days: Annotated[float, Interval(gt=0, le=366)] | None = setting(
         None,
-        "Causal: trailing window that a reading is judged by, in days; default: 28 days, or 12 seasons where that is "
-        "longer.",
+        "Causal: trailing window of the test in days; default: 28 days, or 12 seasons if that is longer.",
+        advanced=True,
         only_for=("mode", "causal"),
     )
     refit_hours: Hours = setting(
-        24.0, "Causal: time between two looks at the window, in hours.", only_for=("mode", "causal")
+        24.0, "Causal: hours between refits of the window.", advanced=True, only_for=("mode", "causal")
     )
     settle_hours: HoursFromZero = setting(
-        24.0, "Causal: readings not judged after a longer gap, in hours.", only_for=("mode", "causal")
+        24.0,
+        "Causal: hours without detection after a gap that splits the series.",
+        advanced=True,
+        only_for=("mode", "causal"),
     )
     window_share: Share = setting(
-        0.5, "Causal: share of a window's readings that must be there to judge by it.", only_for=("mode", "causal")
+        0.5,
+        "Causal: smallest share of present readings in a window; below it, nothing is tested.",
+        advanced=True,
+        only_for=("mode", "causal"),
     )
     max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
-        0.1, "Batch: largest share of readings that may be anomalies.", only_for=("mode", "batch")
+        0.1, "Batch: largest share of anomalous readings.", advanced=True, only_for=("mode", "batch")
     )
     longterm_days: Annotated[float, Interval(ge=0, le=36_600)] = setting(
         0.0,
-        "Batch: detect within pieces of this many days, for series whose level drifts; 0: the series at once.",
+        "Batch: split series whose level drifts into pieces of this many days; 0: do not split.",
+        advanced=True,
         only_for=("mode", "batch"),
     )
     only_last: Literal["all", "day", "hour"] = setting(
-        "all", "Batch: report only anomalies of the last day or hour.", only_for=("mode", "batch")
+        "all", "Batch: report only anomalies of the last day or hour.", advanced=True, only_for=("mode", "batch")
     )
-    threshold: Literal["none", "med_max", "p95", "p99"] = setting(
+    anomaly_threshold: Literal["none", "med_max", "p95", "p99"] = setting(
         "none",
-        "Batch: report only readings at or above the median, or a percentile, of the daily maxima.",
+        "Batch: report only readings at or above the median or a percentile of the daily maxima.",
+        advanced=True,
+        old_names=("threshold",),
         only_for=("mode", "batch"),
     )
     stl: Literal["batch", "statsmodels"] = setting(
         "batch",
-        "Batch: how series are decomposed; both give the same anomalies for even periods, statsmodels far more slowly.",
+        "Batch: implementation of the STL decomposition; both give the same anomalies for even periods, statsmodels is "
+        "the slow reference.",
+        advanced=True,
         only_for=("mode", "batch"),
     )
-    strict: bool = setting(False, "Refuse data with a series that cannot be judged.")
+    strict: bool = setting(False, "Fail if a series cannot be tested, instead of skipping it.", advanced=True)
     jobs: Annotated[int, Interval(ge=0, le=1024)] = setting(
-        0, "Processes that detect at the same time; 0: one a core where that is faster.", changes_result=False
+        0, "Worker processes; 0: one per core if that is faster.", changes_result=False
     )
 
     @property
     def smooth(self) -> float:
-        """Hours of smoothing: as set, else what served the failure model best, or what the older pipeline took."""
+        """Hours of smoothing: as set, else the value that served the failure model or the older pipeline best."""
         return self.smooth_hours if self.smooth_hours is not None else {"causal": 24.0, "batch": 12.0}[self.mode]
 
 
 @dataclass(frozen=True)
 class LabelsParams(Section):
-    """What the model is asked: whether a component fails within [t + lead time, t + horizon]."""
+    """Definition of the label: a failure of the component within [t + lead time, t + horizon]."""
 
-    lead_time_hours: HoursFromZero = setting(3.0, "Shortest useful warning in hours.")
-    horizon_hours: Hours = setting(48.0, "How far ahead a label looks, in hours.")
+    lead_time_hours: HoursFromZero = setting(3.0, "Minimum warning in hours.")
+    horizon_hours: Hours = setting(48.0, "Hours to predict ahead.")
 
     def __post_init__(self) -> None:
         if self.lead_time_hours > self.horizon_hours:
@@ -194,67 +218,83 @@ class LabelsParams(Section):
 class TrainParams(Section):
     """Split, features, search and alerts."""
 
-    split: Literal["time", "machine", "both"] = setting(
-        "time", "What the model is tested on: later time, machines it has not seen, or both at once."
-    )
-    cutoff: datetime | None = setting(None, "Last instant the model may know of (UTC); default: see --test-share.")
-    test_start: datetime | None = setting(None, "First instant of the test span (UTC); default: cutoff + gap.")
+    split: Literal["time", "machine", "both"] = setting("time", "Test on later data, on unseen machines, or both.")
+    cutoff: datetime | None = setting(None, "End of the training data (UTC).")
+    test_start: datetime | None = setting(None, "Start of the test data (UTC); default: cutoff + gap.", advanced=True)
     test_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
-        0.25, "Share kept for the test: the latest rows where --cutoff is not given, or of the machines (--split)."
+        0.25,
+        "Share of the data to test on: the latest rows if --cutoff is not given, or machines (see --split).",
+        advanced=True,
     )
-    gap_hours: HoursFromZero = setting(0.0, "Hours left out after the cutoff; the horizon where that is more.")
-    folds: Annotated[int, Interval(ge=1, le=100)] = setting(2, "Time-ordered folds inside the training span.")
-    components: tuple[str, ...] = setting((), "Components to model, comma-separated; empty: all that failed.")
+    gap_hours: HoursFromZero = setting(
+        0.0, "Hours to leave out after the cutoff; at least the horizon is left out.", advanced=True
+    )
+    folds: Annotated[int, Interval(ge=1, le=100)] = setting(
+        2, "Time-ordered cross-validation folds within the training data.", advanced=True
+    )
+    components: tuple[str, ...] = setting((), "Components to model; default: all that failed.")
     families: tuple[str, ...] = setting(
-        (), "Families of features the model may use, comma-separated; empty: all whose tables are there."
+        (), "Feature families to use, comma-separated; default: all whose tables exist.", advanced=True
     )
     count_hours: tuple[Hours, ...] = setting(
-        (24.0, 48.0), "Trailing windows in which errors and anomalies are counted, in hours, comma-separated."
+        (24.0, 48.0),
+        "Trailing windows in which errors and anomalies are counted, in hours, comma-separated.",
+        advanced=True,
     )
     z_window_hours: Annotated[float, Interval(gt=0, le=8784)] = setting(
-        720.0, "Trailing window of median and MAD that readings are standardised by, in hours."
+        720.0, "Trailing window of the median and MAD that standardise readings, in hours.", advanced=True
     )
     shift_hours: Annotated[float, Interval(ge=2, le=720)] = setting(
-        72.0, "Longest shift of a sensor's level that is looked for, in hours."
+        72.0, "Longest period over which a level shift of a sensor is detected, in hours.", advanced=True
     )
     algorithms: tuple[str, ...] = setting(
-        (), "Learning algorithms to search, comma-separated, the first one first; empty: all that load."
+        (), "Learning algorithms to try, comma-separated, first choice first; default: all installed.", advanced=True
     )
-    trials: Annotated[int, Interval(ge=1, le=10_000)] = setting(
-        12, "Settings the search tries: algorithm, features and hyper-parameters."
-    )
+    trials: Annotated[int, Interval(ge=1, le=10_000)] = setting(12, "Trials of the search.")
     time_budget_seconds: Annotated[float, Ge(0)] = setting(
-        120.0, "Seconds after which the search ends, within a trial too; the first complete one is always waited for."
+        120.0,
+        "Time limit of the search.",
+        old_names=("time_budget",),
     )
-    fast: bool = setting(False, "Train the first, well-tried setting alone, without a search.")
+    fast: bool = setting(False, "Skip the search; use proven settings.")
     metric: Literal["average_precision", "roc_auc", "AUC_weighted", "brier"] = setting(
-        "average_precision", "What the search compares by, on the folds."
+        "average_precision", "Metric the search optimises."
     )
     negative_share: Share = setting(
-        0.4, "Share of the rows without a failure ahead that models are fitted on; weights make up for the others."
+        0.4,
+        "Share of the rows without an imminent failure to train on; weights make up for the others.",
+        advanced=True,
     )
-    alert_rule: str = setting(
+    threshold: str = setting(
         "hysteresis",
-        "How alerts are switched, chosen on the folds: hysteresis (on at a high probability, off at a low one), "
-        "f1, recall=0.95 (any share), or cost (see section costs).",
+        "Alert rule: hysteresis (on at a high probability, off at a low one), f1, cost, or recall=0.95.",
+        old_names=("alert_rule",),
     )
-    merge_hours: HoursFromZero = setting(6.0, "Alerts no further apart than this are one episode.")
+    merge_hours: HoursFromZero = setting(6.0, "Merge alerts no further apart than this many hours.", advanced=True)
     allow_suspicious: bool = setting(
-        False, "Train although a single feature tells failures apart all but perfectly, as a leak would."
+        False,
+        "Train even if one feature alone predicts failures almost perfectly (possible leakage).",
+        advanced=True,
     )
-    trees: Annotated[int, Interval(ge=1, le=100_000)] = setting(200, "XGBoost's first trial: boosting rounds.")
+    trees: Annotated[int, Interval(ge=1, le=100_000)] = setting(
+        200, "XGBoost, first trial: boosting rounds.", advanced=True
+    )
     learning_rate: Annotated[float, Interval(gt=0, le=1)] = setting(
-        0.05, "XGBoost's first trial: shrinkage of each tree."
+        0.05, "XGBoost, first trial: learning rate.", advanced=True
     )
-    max_leaves: Annotated[int, Interval(ge=2, le=65_536)] = setting(31, "XGBoost's first trial: leaves of a tree.")
+    max_leaves: Annotated[int, Interval(ge=2, le=65_536)] = setting(
+        31, "XGBoost, first trial: maximum leaves per tree.", advanced=True
+    )
     min_child_weight: Annotated[float, Interval(ge=0, le=1e9)] = setting(
-        0.3, "XGBoost's first trial: smallest sum of hessians in a leaf."
+        0.3, "XGBoost, first trial: minimum sum of Hessians in a leaf.", advanced=True
     )
-    l2: Annotated[float, Interval(ge=0, le=1e9)] = setting(3.0, "XGBoost's first trial: L2 penalty on leaf values.")
-    column_share: Share = setting(0.5, "XGBoost's first trial: share of the features each tree may use.")
-    seed: Annotated[int, Interval(ge=0, le=MOST_SEED)] = setting(0, "Seed of everything random.")
+    l2: Annotated[float, Interval(ge=0, le=1e9)] = setting(
+        3.0, "XGBoost, first trial: L2 penalty on leaf values.", advanced=True
+    )
+    column_share: Share = setting(0.5, "XGBoost, first trial: share of the features per tree.", advanced=True)
+    seed: Annotated[int, Interval(ge=0, le=MOST_SEED)] = setting(0, "Random seed.", advanced=True)
     threads: Annotated[int, Interval(ge=0, le=1024)] = setting(
-        0, "Components fitted at the same time; 0: one a core.", changes_result=False
+        0, "Components to fit in parallel; 0: one per core.", advanced=True, changes_result=False
     )
 
     def __post_init__(self) -> None:
@@ -264,27 +304,31 @@ class TrainParams(Section):
 
 @dataclass(frozen=True)
 class CostsParams(Section):
-    """What failures, repairs and alarms cost, and what a warning is worth."""
+    """Costs of failures, repairs and alarms, and the value of a warning."""
 
-    missed_failure: Cost = setting(10.0, "Cost of a failure that nothing warned of.")
-    false_alarm: Cost = setting(1.0, "Cost of an alarm that no failure follows.")
-    planned_repair: Cost = setting(2.0, "Cost of a repair planned ahead of the failure.")
-    unit: str = setting("units", "Unit of the three costs, such as EUR.")
+    missed_failure: Cost = setting(10.0, "Cost of a missed failure.")
+    false_alarm: Cost = setting(1.0, "Cost of a false alarm.")
+    planned_repair: Cost = setting(2.0, "Cost of a planned repair.")
+    unit: str = setting("units", "Unit of the three costs, such as EUR.", advanced=True)
     max_alarms_per_machine_month: Annotated[float, Ge(0)] | None = setting(
-        None, "Threshold by cost: most alarms, true or false, of a machine and component in a month; default: no limit."
+        None,
+        "With --threshold cost: most alarms per machine, component and month, true or false; default: no limit.",
+        advanced=True,
     )
     least_warning_hours: HoursFromZero | None = setting(
-        None, "Count a failure as caught only with at least this much warning, in hours; default: the lead time."
+        None,
+        "Count a failure as caught only with at least this much warning, in hours; default: the lead time.",
+        advanced=True,
     )
 
 
 @dataclass(frozen=True)
 class PredictParams(Section):
-    """What part of the predictions is wanted."""
+    """Which predictions to write."""
 
-    since: datetime | None = setting(None, "Write predictions from this instant on (UTC); default: all.")
-    until: datetime | None = setting(None, "Foretell as if nothing after this instant were known (UTC).")
-    latest: bool = setting(False, "Write only the latest prediction of each machine.")
+    since: datetime | None = setting(None, "Write predictions from this time on (UTC); default: all.")
+    until: datetime | None = setting(None, "Predict as of this time (UTC); later data are ignored.")
+    latest: bool = setting(False, "Write only the latest prediction per machine.")
 
 
 @dataclass(frozen=True)
@@ -293,15 +337,15 @@ class EvaluateParams(Section):
 
     fail_on: tuple[str, ...] = setting(
         (),
-        "Conditions that end with exit code 10, comma-separated, such as ap<0.9,false_alarms>0.2; of ap, auc, f1, "
-        "brier, calibration_error, caught, warning_hours, false_alarms.",
+        "Conditions that end with exit code 10, comma-separated, such as ap<0.9,false_alarms>0.2; metrics: ap, auc, "
+        "f1, brier, calibration_error, caught, warning_hours, false_alarms.",
         may_be_empty=False,
     )
 
 
 @dataclass(frozen=True)
 class AzureParams(Section):
-    """Where jobs run on Azure Machine Learning. Nothing secret stands here: signing in is left to Azure's own tools."""
+    """Where jobs run on Azure Machine Learning. There are no secrets here: Azure's own tools sign in."""
 
     subscription_id: str = setting(
         "", "Subscription of the workspace.", variables=("AZURE_SUBSCRIPTION_ID", "AZUREML_ARM_SUBSCRIPTION")
@@ -310,33 +354,35 @@ class AzureParams(Section):
         "", "Resource group of the workspace.", variables=("AZURE_RESOURCE_GROUP", "AZUREML_ARM_RESOURCEGROUP")
     )
     workspace: str = setting(
-        "", "Workspace of Azure ML.", variables=("AZUREML_WORKSPACE_NAME", "AZUREML_ARM_WORKSPACE_NAME")
+        "", "Azure ML workspace.", variables=("AZUREML_WORKSPACE_NAME", "AZUREML_ARM_WORKSPACE_NAME")
     )
     auth: Literal["default", "cli", "environment", "workload", "managed"] = setting(
         "default",
-        "How to sign in: default tries the environment (service principal), workload identity, Azure CLI, PowerShell "
+        "How to sign in; default tries the environment (service principal), workload identity, Azure CLI, PowerShell "
         "and Developer CLI in turn.",
+        advanced=True,
     )
-    compute: str = setting("pdm-cluster", "AmlCompute cluster, made when missing; or serverless.", for_submitting=True)
-    vm_size: str = setting("STANDARD_D2_V2", "Size of the machines of a cluster that is made.", for_submitting=True)
+    compute: str = setting("pdm-cluster", "AmlCompute cluster, created if missing; or serverless.", for_submitting=True)
+    vm_size: str = setting("STANDARD_D2_V2", "VM size of a new cluster.", for_submitting=True)
     min_nodes: Annotated[int, Ge(0)] = setting(
-        0, "Machines that a cluster that is made keeps running, at a cost.", for_submitting=True
+        0, "Minimum nodes of a new cluster (billed even when idle).", advanced=True, for_submitting=True
     )
-    max_nodes: Annotated[int, Ge(1)] = setting(4, "Most machines of a cluster that is made.", for_submitting=True)
+    max_nodes: Annotated[int, Ge(1)] = setting(4, "Maximum nodes of a new cluster.", for_submitting=True)
     idle_seconds: Annotated[int, Ge(60)] = setting(
-        1800, "Seconds without work after which a cluster that is made lets a machine go.", for_submitting=True
+        1800, "Idle seconds before a new cluster scales down.", advanced=True, for_submitting=True
     )
     image: str = setting(
         "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu22.04:latest",
-        "Container image that jobs' Python is put into.",
+        "Base image of the job environment.",
+        advanced=True,
         for_submitting=True,
     )
-    experiment: str = setting("pdm", "Experiment that jobs are listed under.", for_submitting=True)
+    experiment: str = setting("pdm", "Experiment to list jobs under.", for_submitting=True)
     datastore: str = setting(
-        "workspaceblobstore", "Datastore that gets the outputs; a blob container.", for_submitting=True
+        "workspaceblobstore", "Blob datastore for the outputs.", advanced=True, for_submitting=True
     )
     poll_seconds: Annotated[float, Interval(ge=0.1, le=3600)] = setting(
-        15.0, "Longest time between two looks at a job that is waited for."
+        15.0, "Longest interval between status requests while waiting for a job.", advanced=True
     )
 
     def __post_init__(self) -> None:
@@ -361,3 +407,9 @@ class Settings:
 
 
 SECTIONS: dict[str, type[Section]] = {item.name: type(getattr(Settings(), item.name)) for item in fields(Settings)}
+
+
+@functools.cache
+def types_of(section: str, *, with_bounds: bool = False) -> dict[str, Any]:
+    """Return the types of a section's settings; evaluating the annotations is slow."""
+    return get_type_hints(SECTIONS[section], include_extras=with_bounds)

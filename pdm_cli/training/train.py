@@ -243,7 +243,7 @@ def _choose_rule(problem: Problem, component: str, pieces: list[HeldOut]) -> Ale
     return choose_rule(
         pieces,
         problem.failures[problem.failures["failure"] == component],
-        parse_threshold(problem.train.alert_rule),
+        parse_threshold(problem.train.threshold),
         labels=problem.lead,
         costs=problem.costs,
         merge_hours=problem.train.merge_hours,

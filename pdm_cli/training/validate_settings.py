@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
 from pdm_cli.errors import UsageError
-from pdm_cli.settings.model import LabelsParams, PredictParams, TrainParams
+from pdm_cli.settings.model import LabelsParams, PredictParams, TrainParams, types_of
 from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
 from pdm_cli.training.threshold_spec import parse_threshold
 
@@ -24,12 +25,13 @@ def check_choices(train: TrainParams) -> None:
     if train.algorithms:
         _check_algorithms(train.algorithms)
     try:
-        parse_threshold(train.alert_rule)
+        parse_threshold(train.threshold)
     except ValueError as exc:
         why = str(exc).removeprefix("threshold: ")
-        raise UsageError(
-            f"--alert-rule (or --threshold of pdm train): {why}", hint="pdm train --help tells what each does"
-        ) from exc
+        hint = "pdm train --help describes the alert rules"
+        if train.threshold in get_args(types_of("detect")["anomaly_threshold"]):
+            hint = f"--anomaly-threshold {train.threshold} filters the anomalies"
+        raise UsageError(f"--threshold: {why}", hint=hint) from exc
 
 
 def _check_families(chosen: tuple[str, ...]) -> None:

@@ -206,7 +206,7 @@ def test_only_readings_as_high_as_the_maxima_of_the_days_are_reported(
 ) -> None:
     values = seasonal()
     values[[100, 300]] += (-60, 45)
-    found, _ = find(values, raw("batch", threshold=threshold))
+    found, _ = find(values, raw("batch", anomaly_threshold=threshold))
     assert row_of(found) == rows
     maxima = machine(1, values).set_index("datetime")["volt"].resample("D").max()
     assert threshold == "none" or (found["value"] >= maxima.quantile(share)).all()

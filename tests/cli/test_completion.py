@@ -49,6 +49,9 @@ def complete(programs: Path, *words: str) -> list[str]:
 def test_bash_completes_commands_and_options(name: str, programs: Path) -> None:
     assert complete(programs, name, "tr") == ["train"]
     assert complete(programs, name, "train", "--horiz") == ["--horizon-hours"]
+    # Advanced options are completed, former names are not.
+    assert complete(programs, name, "train", "--max-l") == ["--max-leaves"]
+    assert complete(programs, name, "train", "--alert") == []
     assert {"list", "show", "logs"} <= set(complete(programs, name, "jobs", ""))
     assert complete(programs, name, "preprocess", "--on-duplicate", "fi") == ["first"]
 

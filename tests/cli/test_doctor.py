@@ -61,7 +61,7 @@ def test_words_instead_of_ticks_without_a_terminal(pdm: Pdm) -> None:
     [
         ("[azur]\n", 3, "unknown section [azur]"),
         ('[azure]\nworkspace = "w"\nmin_nodes = 9\n', 3, "min_nodes"),
-        ("[azure\n", 3, "not TOML"),
+        ("[azure\n", 3, "not valid TOML"),
     ],
 )
 def test_wrong_config_is_a_finding(text: str, code: int, problem: str, pdm: Pdm) -> None:
@@ -126,7 +126,7 @@ class TestCommandOnPath:
         found = check_command(os.pathsep.join([str(tmp_path / "bin"), str(scripts)]))
         assert found.state == "warning"
         assert found.text.startswith(f"pdm is {path}: another program")
-        assert found.hint == "python -m pdm_cli starts ours"
+        assert found.hint == "use python -m pdm_cli or pdm-cli for this program"
         assert not Path("started").exists()
 
     def test_another_program_in_the_same_folder(self, scripts: Path) -> None:
@@ -135,7 +135,7 @@ class TestCommandOnPath:
 
     def test_none_on_path(self, scripts: Path) -> None:
         found = check_command(str(scripts))
-        assert (found.state, found.text) == ("warning", "no pdm on PATH")
+        assert (found.state, found.text) == ("warning", "pdm is not on PATH")
 
 
 def test_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

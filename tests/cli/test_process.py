@@ -51,7 +51,7 @@ def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
     rest = process.stderr.read()
     assert process.wait(timeout=30) == code
     assert time.monotonic() - sent < 5
-    assert rest == f"warning: {word}; unfinished outputs are as they were\n"
+    assert rest == f"warning: {word}; existing outputs were not changed\n"
     assert not (tmp_path / "model").exists()
 
 
@@ -89,7 +89,7 @@ def test_a_signal_while_optuna_is_loaded_is_no_bug(work: Path, tmp_path: Path) -
     words = [*PDM, "train", "--prepared", str(work / "prepared"), "--out", str(tmp_path / "model"), "--trials", "2"]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 130, done.stderr
-    assert done.stderr.endswith("warning: interrupted; unfinished outputs are as they were\n")
+    assert done.stderr.endswith("warning: interrupted; existing outputs were not changed\n")
 
 
 @pytest.mark.parametrize("closed", [">&-", "0<&- 1>&- 2>&-"])

@@ -38,16 +38,19 @@ BAD_USAGE = {
     "option without its value": (
         ("train", "--prepared", "x", "--out"),
         "--out: needs a value",
-        "variable of your script",
+        "unset shell variable?",
     ),
     "option for a value": (("train", "--prepared", ".", "--out", "--fast"), "--out: needs a value, got", "variable"),
-    "no setting's value": (("run", "--data", "x", "--out", "y", "--cutoff"), "--cutoff: needs a value", "variable"),
+    "setting without its value": (
+        ("run", "--data", "x", "--out", "y", "--cutoff"),
+        "--cutoff: needs a value",
+        "unset shell variable?",
+    ),
     "version misspelt": (("--verison",), "no such option: --verison", "did you mean pdm --version?"),
     "version in short": (("-V",), "no such option: -V", "did you mean pdm --version?"),
     "help as a command": (("help",), "no such command 'help'", "did you mean pdm --help?"),
-    "alerts of a run": (("run", "--data", "x", "--out", "y", "--threshold", "cost"), "'cost'", "by --alert-rule"),
-    "talking in front": (("-v", "preprocess"), "-v stands before the command", "pdm COMMAND -v"),
-    "option in front": (("--json", "preprocess"), "--json stands before the command", "pdm COMMAND --json"),
+    "talking in front": (("-v", "preprocess"), "-v: put options after the command", "pdm COMMAND -v"),
+    "option in front": (("--json", "preprocess"), "--json: put options after the command", "pdm COMMAND --json"),
     "option like no other": (("preprocess", "--zzz", "x"), "no such option: --zzz", "pdm preprocess --help"),
     "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
     "wrong number": (("train", "--prepared", "x", "--out", "y", "--trees", "many"), "'--trees'", "--help"),
@@ -68,7 +71,9 @@ def test_wrong_usage_ends_in_one_line_with_exit_2(name: str, pdm: Pdm) -> None:
 @pytest.mark.parametrize("word", ["install", "add", "lock", "update", "init", "build", "sync", "use", "venv"])
 def test_words_of_the_package_manager_are_answered(word: str, pdm: Pdm) -> None:
     outcome = pdm(word, "requests")
-    assert_clear(outcome, 2, "this pdm is pdm-cli, which foretells failures", f"python -m pdm {word} (pdm-project.org)")
+    assert_clear(
+        outcome, 2, "this is pdm-cli (predictive maintenance)", f"python -m pdm {word} for the package manager"
+    )
 
 
 @pytest.mark.parametrize("words", [("run", "test"), ("config", "list")])
@@ -77,13 +82,13 @@ def test_commands_of_both_tell_the_package_manager_s_way_where_its_words_are_use
 ) -> None:
     outcome = pdm(*words)
     assert outcome.code == 2
-    assert f"the package manager PDM is python -m pdm {words[0]} (this program is also called" in outcome.stderr
+    assert f"for the PDM package manager, use python -m pdm {words[0]}" in outcome.stderr
 
 
 @pytest.mark.parametrize(
     ("text", "variables", "message"),
     [
-        ('[train]\nalert_rule = "recal=0.9"\n', {}, "pdm-cli.toml: alert_rule: "),
+        ('[train]\nthreshold = "recal=0.9"\n', {}, "pdm-cli.toml: threshold: "),
         ('[train]\nalgorithms = ["xgbost"]\n', {}, "pdm-cli.toml: algorithms: "),
         ("", {"PDM_CLI_ALERT_RULE": "foo"}, "environment: PDM_CLI_ALERT_RULE: "),
     ],
@@ -123,10 +128,10 @@ def test_where_a_given_option_does_not_go_with_a_config_the_option_is_to_be_mend
 
 
 def test_what_a_config_says_wrong_of_a_job_is_the_config_s_too(config: Config, work: Path, pdm: Pdm) -> None:
-    config('[train]\nalert_rule = "recal=0.9"\n')
+    config('[train]\nthreshold = "recal=0.9"\n')
     outcome = pdm("submit", "--dry-run", "train", "--prepared", work / "prepared")
     assert outcome.code == 3
-    assert "error: pdm-cli.toml: alert_rule: " in outcome.stderr
+    assert "error: pdm-cli.toml: threshold: " in outcome.stderr
 
 
 def test_a_gate_of_a_config_is_the_config_s(config: Config, work: Path, fleet: Path, pdm: Pdm) -> None:
@@ -192,11 +197,11 @@ def test_output_folder_that_is_the_input_is_refused(work: Path, pdm: Pdm) -> Non
         (
             "[train]\nhorizn_hours = 3\n",
             "[train] unknown key 'horizn_hours'",
-            "did you mean 'horizon_hours'? It belongs in section [labels]",
+            "did you mean 'horizon_hours' in section [labels]?",
         ),
         ("[label]\nhorizon_hours = 3\n", "unknown section [label]", "did you mean 'labels'?"),
         ("[labels]\nhorizon_hours = 'x'\n", "[labels] horizon_hours: ", "--horizon-hours"),
-        ("[labels\n", "not TOML", "sample_config.toml"),
+        ("[labels\n", "not valid TOML", "sample_config.toml"),
     ],
 )
 def test_config_errors_end_in_one_line_with_exit_3(
@@ -236,3 +241,23 @@ def test_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch
     assert pdm("run", "--data", "raw:1", "--out", "em:key:x", "--jobs", 1, *QUICK).code == 0
     words = ("--model", "em:key:x/model", "--out", "at-2015-11-15T18:00")
     assert pdm("predict", "--data", "raw:1", *words).code == 0
+
+
+def test_threshold_of_anomalies_given_to_run_is_pointed_to_its_own_option(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--threshold", "p95")
+    assert_clear(outcome, 2, "--threshold: ", "--anomaly-threshold p95 filters the anomalies")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("detect-anomalies", "--prepared", "x", "--out", "y", "--threshold", "p95"),
+            "--anomaly-threshold: has no effect",
+        ),
+        (("run", "--data", "x", "--out", "y", "--time-budget", "-1"), "--time-budget-seconds: "),
+        (("run", "--data", "x", "--out", "y", "--smooth", "-1"), "--smooth-hours: "),
+    ],
+)
+def test_former_option_name_sets_the_current_setting(words: tuple[str, ...], message: str, pdm: Pdm) -> None:
+    assert_clear(pdm(*words), 2, message, "--")

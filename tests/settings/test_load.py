@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
-from pdm_cli.settings.load import CONFIG_FILE, Resolved, option_name, resolve, section_fields
+from pdm_cli.settings.field import option_name
+from pdm_cli.settings.load import CONFIG_FILE, Resolved, resolve, restore, section_fields
 from pdm_cli.settings.model import MOST_SEED, SECTIONS, Settings
 
 ALL_FIELDS = [(section, field) for section in SECTIONS for field in section_fields(section)]
@@ -202,7 +204,7 @@ def test_a_wrong_value_is_refused_and_its_source_named(
     assert caught.value.exit_code == exit_code
     assert caught.value.message.startswith(where + ":")
     assert "\n" not in caught.value.message
-    assert "--help" in str(caught.value.hint)
+    assert "--help-all" in str(caught.value.hint)
 
 
 def test_settings_that_contradict_one_another_are_refused(folder: Path) -> None:
@@ -282,7 +284,7 @@ def test_a_file_that_is_not_toml_is_refused(folder: Path, content: bytes) -> Non
     (folder / CONFIG_FILE).write_bytes(content)
     with pytest.raises(PdmError) as caught:
         settings_from(folder)
-    assert_config_error(caught, CONFIG_FILE, "not TOML", hint="sample_config.toml")
+    assert_config_error(caught, CONFIG_FILE, "not valid TOML", hint="sample_config.toml")
 
 
 def test_a_file_with_the_mark_of_windows_editors_is_read(folder: Path) -> None:
@@ -329,7 +331,7 @@ def test_every_setting_has_one_line_of_help_and_a_default_that_is_valid(folder: 
 def test_an_option_without_effect_is_refused_but_a_config_file_may_hold_it(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"^--max-anoms: has no effect with --mode causal$") as caught:
         settings_from(folder, options={"max_anoms": 0.2})
-    assert caught.value.hint == "--mode batch, or leave it out"
+    assert caught.value.hint == "use --mode batch, or drop --max-anoms"
     with pytest.raises(UsageError, match=r"^--window-days: has no effect with --mode batch$"):
         settings_from(folder, options={"window_days": 7.0, "mode": "batch"})
     assert settings_from(folder, "[detect]\nmax_anoms = 0.2\n").settings.detect.max_anoms == 0.2
@@ -339,3 +341,62 @@ def test_an_option_without_effect_is_refused_but_a_config_file_may_hold_it(folde
 def test_sections_and_settings_name_each_other() -> None:
     assert list(SECTIONS) == list(Settings.__dataclass_fields__)
     assert all(type(getattr(Settings(), name)) is cls for name, cls in SECTIONS.items())
+
+
+@pytest.mark.parametrize(
+    ("section", "former", "current", "text"),
+    [
+        ("train", "alert_rule", "threshold", "cost"),
+        ("train", "time_budget", "time_budget_seconds", "60"),
+        ("detect", "threshold", "anomaly_threshold", "p95"),
+        ("detect", "smooth", "smooth_hours", "12"),
+    ],
+)
+def test_former_name_in_file_environment_or_model_sets_the_current_setting(
+    folder: Path, section: str, former: str, current: str, text: str
+) -> None:
+    from_file = settings_from(folder, f"[{section}]\n{former} = '{text}'\n")
+    (folder / CONFIG_FILE).unlink()
+    from_environment = settings_from(folder, environ={f"PDM_CLI_{former.upper()}": text})
+    stored = restore({section: {former: text}}, "model.json")
+    for found in (from_file.settings, from_environment.settings, stored):
+        assert str(getattr(getattr(found, section), current)).removesuffix(".0") == text
+    assert from_environment.origins[current] == f"environment: PDM_CLI_{former.upper()}"
+
+
+def test_variable_threshold_is_the_alert_rule_unless_the_value_is_one_for_anomalies(folder: Path) -> None:
+    rule = settings_from(folder, environ={"PDM_CLI_THRESHOLD": "recall=0.9"}).settings
+    assert (rule.train.threshold, rule.detect.anomaly_threshold) == ("recall=0.9", "none")
+    anomalies = settings_from(folder, environ={"PDM_CLI_THRESHOLD": "p99"}).settings
+    assert (anomalies.train.threshold, anomalies.detect.anomaly_threshold) == ("hysteresis", "p99")
+
+
+def test_former_and_current_name_together_are_rejected(folder: Path) -> None:
+    with pytest.raises(PdmError) as caught:
+        settings_from(folder, "[train]\nalert_rule = 'f1'\nthreshold = 'cost'\n")
+    assert_config_error(caught, "'alert_rule'", "'threshold'", hint="remove one")
+
+
+def test_ranges_of_two_sources_are_not_merged(folder: Path) -> None:
+    found = settings_from(folder, "[preprocess]\nranges = {volt = [0, 9]}\n", environ={"PDM_CLI_RANGES": "rotate=0:5"})
+    assert found.settings.preprocess.ranges == {"rotate": (0, 5)}
+
+
+def test_variable_of_another_program_is_outranked_by_ours(folder: Path) -> None:
+    environ = {"PDM_CLI_WORKSPACE": "ours", "AZUREML_ARM_WORKSPACE_NAME": "job", "AZUREML_WORKSPACE_NAME": "tools"}
+    assert settings_from(folder, environ=environ).settings.azure.workspace == "ours"
+    del environ["PDM_CLI_WORKSPACE"]
+    found = settings_from(folder, environ=environ)
+    assert (found.settings.azure.workspace, found.origins["workspace"]) == (
+        "tools",
+        "environment: AZUREML_WORKSPACE_NAME",
+    )
+
+
+def test_resolving_twice_builds_the_validators_once(folder: Path) -> None:
+    settings_from(folder)
+    start = time.perf_counter()
+    for _ in range(10):
+        settings_from(folder)
+    # Building them takes more than 20 ms each time.
+    assert time.perf_counter() - start < 0.2

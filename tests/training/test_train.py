@@ -189,7 +189,7 @@ def test_with_one_fold_machines_judge_each_other(fleet: Sources) -> None:
 
 @pytest.mark.parametrize("how", ["f1", "recall=0.9", "cost"])
 def test_the_alert_rule_asked_for_is_the_one_chosen(problem: Problem, plain: Training, how: str) -> None:
-    trained = train(replace(problem, train=replace(TRAIN, alert_rule=how)))
+    trained = train(replace(problem, train=replace(TRAIN, threshold=how)))
     assert trained.model.calibrations == plain.model.calibrations
     assert trained.model.rules != plain.model.rules
     held_out = hold_out(problem, trained)

@@ -13,7 +13,7 @@ from pdm_cli.training.validate_settings import check_choices
 
 @pytest.mark.parametrize("rule", ["hysteresis", "f1", "recall=0.95", "cost"])
 def test_all_that_is_known_may_be_chosen(rule: str) -> None:
-    check_choices(TrainParams(families=(*FEATURES, *LEARNED), algorithms=tuple(ESTIMATORS), alert_rule=rule))
+    check_choices(TrainParams(families=(*FEATURES, *LEARNED), algorithms=tuple(ESTIMATORS), threshold=rule))
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(params: TrainParam
 
 @pytest.mark.parametrize("rule", ["", "F1", "recall", "recall=0", "recall=1.5", "recall=nan", "cost=1"])
 def test_an_alert_rule_that_is_none_is_refused(rule: str) -> None:
-    with pytest.raises(UsageError, match=r"--alert-rule \(or --threshold of pdm train\): (wanted|recall needs)"):
-        check_choices(TrainParams(alert_rule=rule))
+    with pytest.raises(UsageError, match=r"--threshold: (wanted|expected|recall needs)"):
+        check_choices(TrainParams(threshold=rule))
 
 
 def test_algorithms_of_which_none_loads_are_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": 
 
 
 class CheckLines:
-    """Checks to be printed: with ticks and crosses on a terminal that has them, with words elsewhere.
+    """Checks as lines: with ticks and crosses on a terminal that can show them, else with words.
 
     Parameters
     ----------

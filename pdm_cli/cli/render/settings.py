@@ -1,4 +1,4 @@
-"""Settings in the form of a config file."""
+"""Settings as a config file."""
 
 from __future__ import annotations
 
@@ -7,37 +7,30 @@ from collections.abc import Mapping
 
 
 def write_settings(sections: Mapping[str, Mapping[str, object]], origins: Mapping[str, str]) -> str:
-    """Return TOML of all settings, those without a value as comments.
-
-    Parameters
-    ----------
-    sections : mapping
-        Section to its settings and their values.
-    origins : mapping
-        Setting to where its value comes from, put behind it; those that are not in it have nothing behind them.
-    """
+    """Return TOML of all settings, those without a value as comments, each followed by its origin if it has one."""
     rows = {
         section: [
-            (f"{'# ' if value is None else ''}{key} = {_write(value)}".rstrip(), key) for key, value in of.items()
+            (f"{'# ' if value is None else ''}{key} = {write_value(value)}".rstrip(), key) for key, value in of.items()
         ]
         for section, of in sections.items()
     }
-    # The comments stand below one another, save behind a line that is long beyond all others.
+    # Align the comments, except after very long lines.
     width = min(max(len(line) for lines in rows.values() for line, _ in lines), 56)
     written = []
     for section, lines in rows.items():
-        told = [f"{line:<{width}}  # {origins[key]}" if key in origins else line for line, key in lines]
-        written.append("\n".join([f"[{section}]", *told]))
+        shown = [f"{line:<{width}}  # {origins[key]}" if key in origins else line for line, key in lines]
+        written.append("\n".join([f"[{section}]", *shown]))
     return "\n\n".join(written)
 
 
-def _write(value: object) -> str:
+def write_value(value: object) -> str:
+    """Return a value in TOML."""
     if value is None:
         return ""
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_write, value))}]"
+        return f"[{', '.join(map(write_value, value))}]"
     if isinstance(value, dict):
-        inner = ", ".join(f"{_write(name)} = {_write(part)}" for name, part in value.items())
+        inner = ", ".join(f"{write_value(name)} = {write_value(part)}" for name, part in value.items())
         return f"{{{inner}}}"
-    # Numbers, texts and true are written as in JSON.
+    # Numbers, strings and booleans are the same in JSON.
     return json.dumps(value, ensure_ascii=False)

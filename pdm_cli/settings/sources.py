@@ -1,0 +1,168 @@
+"""The pydantic-settings model of all sections; imported on first use, because pydantic-settings loads slowly."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, get_args, get_origin
+
+from pydantic import Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from pdm_cli.errors import ConfigError, PdmError, UsageError
+from pdm_cli.settings.field import option_name
+from pdm_cli.settings.model import SECTIONS, Settings, types_of
+
+ENVIRONMENT = "environment: "
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value from one source, and the origin to show for it."""
+
+    value: object
+    origin: str
+
+
+Source = Mapping[str, Mapping[str, Given]]
+
+
+class _Layers(BaseSettings):
+    """Merges the sources in order; the fields, one per section, come from :func:`_model`."""
+
+    model_config = SettingsConfigDict(extra="forbid", validate_default=False)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but the sources that are passed, not the environment of the process."""
+        assert isinstance(init_settings, InitSettingsSource)
+        origins = init_settings.init_kwargs["origins"]
+        return tuple(_OriginSource(settings_cls, source, origins) for source in init_settings.init_kwargs["sources"])
+
+
+class _OriginSource(PydanticBaseSettingsSource):
+    """One source of settings; records the origin of each value that takes effect."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: Source, origins: dict[str, str]) -> None:
+        super().__init__(settings_cls)
+        self._source = source
+        self._origins = origins
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Return a section's values without those of earlier sources, which pydantic-settings would merge into."""
+        earlier = self.current_state.get(field_name, {})
+        given = {key: one for key, one in self._source.get(field_name, {}).items() if key not in earlier}
+        self._origins |= {key: one.origin for key, one in given.items()}
+        return {key: _decode(field_name, key, one) for key, one in given.items()}, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the sections that this source has values for."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: values for name, values in found.items() if values}
+
+
+@functools.cache
+def _model() -> Any:
+    """Return the model with a field per section; building its validators is slow."""
+    sections: dict[str, Any] = {name: (cls, Field(default_factory=cls)) for name, cls in SECTIONS.items()}
+    return create_model("Layers", __base__=_Layers, **sections)
+
+
+def merge(sources: Sequence[Source]) -> tuple[Settings, dict[str, str]]:
+    """Return the validated settings of the sources, highest precedence first, and the origins of those given.
+
+    Raises
+    ------
+    UsageError, ConfigError
+        If a value is wrong: an option's, or another source's.
+    """
+    origins: dict[str, str] = {}
+    try:
+        layers = _model()(sources=sources, origins=origins)
+    except ValidationError as exc:
+        raise _explain(exc, origins) from exc
+    return Settings(**{item.name: getattr(layers, item.name) for item in fields(Settings)}), origins
+
+
+def _explain(exc: ValidationError, origins: Mapping[str, str]) -> PdmError:
+    first = exc.errors()[0]
+    section, *place = map(str, first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if place:
+        key, message = place[0], f"{message} (got {first['input']!r})"
+    else:
+        # A check across settings has no field of its own: blame the source with the highest precedence.
+        named = [name for name in types_of(section) if name in origins and name in message]
+        key = min(named, key=lambda name: _rank(origins[name]))
+        message = message.removeprefix(f"{key}: ")
+    return wrong_value(section, key, origins[key], message[0].lower() + message[1:])
+
+
+def _rank(origin: str) -> int:
+    return 0 if origin == "option" else 1 if origin.startswith(ENVIRONMENT) else 2
+
+
+def wrong_value(section: str, key: str, origin: str, problem: str) -> PdmError:
+    """Return the error for a wrong value of a setting."""
+    option = option_name(key)
+    if origin == "option":
+        return UsageError(f"{option}: {problem}", hint="see --help-all for the allowed values")
+    where = origin if origin.startswith(ENVIRONMENT) else f"{origin}: [{section}] {key}"
+    return ConfigError(f"{where}: {problem}", hint=f"see {option} in --help-all for the allowed values")
+
+
+def _decode(section: str, key: str, given: Given) -> object:
+    """Return the value in the form that pydantic validates."""
+    expected = types_of(section)[key]
+    try:
+        if isinstance(given.value, str):
+            return _from_text(expected, given.value)
+        return _reject_coercion(expected, given.value)
+    except ValueError as exc:
+        raise wrong_value(section, key, given.origin, str(exc)) from exc
+
+
+def _reject_coercion(expected: Any, value: object) -> object:
+    """Reject values that pydantic would convert silently: true to 1, 2015 to a second of 1970."""
+    if isinstance(value, bool) and expected is not bool:
+        raise ValueError(f"expected a value other than {str(value).lower()}")
+    if datetime in get_args(expected) and isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is not a time such as 2015-10-01T06:00")
+    return value
+
+
+def _from_text(expected: Any, text: str) -> object:
+    origin = get_origin(expected)
+    if datetime in get_args(expected):
+        try:
+            return datetime.fromisoformat(text.strip())
+        except ValueError:
+            raise ValueError(f"{text!r} is not a time such as 2015-10-01T06:00") from None
+    if origin is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if origin is dict:
+        return dict(_range_from_text(part) for part in text.split(",") if part.strip())
+    return text
+
+
+def _range_from_text(text: str) -> tuple[str, list[str]]:
+    name, equals, span = text.partition("=")
+    low, colon, high = span.partition(":")
+    if not (equals and colon and name.strip()):
+        raise ValueError(f"{text.strip()!r} does not have the form sensor=low:high")
+    return name.strip(), [low.strip(), high.strip()]
