@@ -29,7 +29,7 @@ from pdm_cli.pipeline.runner import list_input_files, local_folder
 from pdm_cli.pipeline.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.settings.load import option_words, resolve
 from pdm_cli.settings.model import AzureParams, Settings
-from pdm_cli.training.validate_settings import check_choices, check_gap, check_wanted
+from pdm_cli.training.validate_settings import check_choices, check_gap, check_prediction_span
 
 _DATASTORE = "azureml://"
 _ADDRESS = re.compile(r"azureml://(subscriptions/.+/)?(datastores/[^/]+/paths/.+|jobs/[^/]+/outputs/.+)")
@@ -125,7 +125,7 @@ def _check(call: Call) -> None:
         check_choices(call.settings.train)
         check_gap(call.settings.train, call.settings.labels)
     if "predict" in sections:
-        check_wanted(call.settings.predict)
+        check_prediction_span(call.settings.predict)
 
 
 def check_out(call: Call) -> None:

@@ -1,1 +1,1 @@
-"""How good predictions are: row metrics, event metrics, calibration, alerts, costs, gates and drift."""
+"""Model quality: metrics per row and per failure, calibration, alerts, costs, quality gates and drift."""

@@ -1,4 +1,4 @@
-"""Alert rules: when an alert switches on and off."""
+"""Alert rules: when an alert turns on and off."""
 
 from __future__ import annotations
 
@@ -10,35 +10,20 @@ from numpy.typing import NDArray
 from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
-
-
 BoolArray = NDArray[np.bool_]
-
-
 IntArray = NDArray[np.int64]
 
-
-# After this long without a probability an alert is no longer news.
+# An alert ends after this long without a probability.
 RESET_HOURS = 24.0
-
-
-# An alert that stays on for ever would catch all failures as one alarm: beyond so many horizons it is another one.
+# Longer alerts count as several: otherwise a permanent alert would catch all failures with a single alarm.
 LONGEST_HORIZONS = 2
 
 
 @dataclass(frozen=True)
 class AlertRule:
-    """An alert goes on where the probability reaches ``on`` and stays until it falls below ``off``.
+    """An alert turns on where the probability reaches ``on`` and off where it falls below ``off``.
 
-    Attributes
-    ----------
-    on, off : float
-        Probabilities, ``off <= on``; a rule with ``on`` above 1 never alerts.
-
-    Raises
-    ------
-    ValueError
-        If ``off`` is above ``on``, or either is not a number.
+    With ``on`` above 1 it never turns on. Raises ValueError unless ``off <= on``.
     """
 
     on: float
@@ -46,7 +31,7 @@ class AlertRule:
 
     def __post_init__(self) -> None:
         if not self.off <= self.on:
-            raise ValueError(f"an alert must go off at or below where it goes on, got on={self.on}, off={self.off}")
+            raise ValueError(f"an alert rule needs off <= on, got on={self.on}, off={self.off}")
 
 
 def switch_alerts(
@@ -54,36 +39,37 @@ def switch_alerts(
 ) -> BoolArray:
     """Return where the alert is on.
 
-    A row without a probability leaves it as it is, but an alert ends once there was none for too long.
+    A row without a probability does not change the alert, but it ends after ``reset_hours`` without any.
 
     Parameters
     ----------
     probabilities : (m,) array
         In [0, 1], or NaN.
     codes, times : (m,) int arrays
-        Machine and microsecond stamp of each row, sorted by machine, then time. Each machine starts without alert.
+        Machine and microsecond timestamp of each row, sorted by machine, then time. Machines start without an alert.
     rule : AlertRule
-        Where it goes on and off.
+        When the alert turns on and off.
     reset_hours : float
-        A row later than this after the machine's last probability starts without alert.
+        Rows later than this after the machine's last probability start without an alert.
     """
-    return _switch(probabilities, _fresh_rows(probabilities, codes, times, reset_hours), rule)
+    return switch_from_reset(probabilities, find_resets(probabilities, codes, times, reset_hours), rule)
 
 
-def _fresh_rows(probabilities: FloatArray, codes: IntArray, times: IntArray, reset_hours: float) -> BoolArray:
-    """Return the rows that no earlier state reaches."""
+def find_resets(probabilities: FloatArray, codes: IntArray, times: IntArray, reset_hours: float) -> BoolArray:
+    """Return the rows where the alert starts anew, whatever it was before."""
     rows = np.arange(len(codes))
     last_known = np.maximum.accumulate(np.where(np.isnan(probabilities), -1, rows))
-    is_fresh = np.ones(len(codes), np.bool_)
-    # Where the last probability is another machine's, or none, this machine has not alerted yet: either answer holds.
+    is_reset = np.ones(len(codes), np.bool_)
+    # If the last probability is of another machine, this one has no alert yet: either value is right.
     is_late = times[1:] - times[last_known[:-1]] > reset_hours * US_PER_HOUR
-    is_fresh[1:] = (np.diff(codes) != 0) | is_late
-    return is_fresh
+    is_reset[1:] = (np.diff(codes) != 0) | is_late
+    return is_reset
 
 
-def _switch(probabilities: FloatArray, is_fresh: BoolArray, rule: AlertRule) -> BoolArray:
+def switch_from_reset(probabilities: FloatArray, is_reset: BoolArray, rule: AlertRule) -> BoolArray:
+    """Return where the alert is on, given the rows where it starts anew; the first row must be one."""
     is_on = probabilities >= rule.on
-    is_decisive = is_on | (probabilities < rule.off) | is_fresh
-    # The first row is fresh, so that every row has a decisive one at or before it.
+    is_decisive = is_on | (probabilities < rule.off) | is_reset
+    # The first row is decisive, so every row has a decisive one at or before it.
     last_decisive = np.maximum.accumulate(np.where(is_decisive, np.arange(len(is_on)), 0))
     return is_on[last_decisive]

@@ -1,4 +1,4 @@
-"""How sure metrics are: intervals over fleets drawn anew from the machines tested."""
+"""Bootstrap intervals of metrics, over machines drawn with replacement."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm_cli.evaluation.events import EventOutcome
 from pdm_cli.evaluation.exposure import Exposure
-from pdm_cli.evaluation.metrics import EventOutcome
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# Numbers held at once while precision is found of many fleets.
-_MOST_AT_ONCE = 4_000_000
+# Numbers in memory at a time while the precision of many resamples is computed.
+_BLOCK_NUMBERS = 4_000_000
 
 
 def bootstrap_events(
@@ -29,26 +29,26 @@ def bootstrap_events(
 ) -> dict[str, Any]:
     """Return percentile intervals of the event metrics over machines drawn with replacement.
 
-    Whole machines are drawn, with all their failures, alarms and months, because events of one machine hang together.
+    Whole machines are drawn, with all their failures, alarms and months, because events of a machine are correlated.
 
     Parameters
     ----------
     outcomes : sequence of EventOutcome
-        One a component; taken together.
+        One per component; pooled.
     exposure : Exposure
-        Months in which alarms and failures of each machine could be judged, in the order of the machine codes.
+        Months in which alarms and failures of each machine can be evaluated, in the order of the machine codes.
     resamples : int
-        Fleets drawn.
+        Number of resamples.
     seed : int
-        Seed of the draw.
+        Random seed.
     level : float
-        Share of the fleets that an interval holds, in (0, 1).
+        Confidence level, in (0, 1).
 
     Returns
     -------
     dict
         ``level``, ``resamples``, and the ``[low, high]`` of ``caught_share``, ``median_warning_hours`` and
-        ``false_alarms_per_machine_month``; ``None`` where no fleet drawn tells.
+        ``false_alarms_per_machine_month``; ``None`` if no resample has a value.
 
     References
     ----------
@@ -56,7 +56,7 @@ def bootstrap_events(
     """
     months = np.maximum(exposure.alarms, exposure.failures)
     machines = len(months)
-    # Machines that were not tested are no part of the fleet that is drawn from.
+    # Machines that were not tested are not drawn.
     is_tested = (months > 0) | (months.max(initial=0.0) == 0)
     tested = int(is_tested.sum())
     draws = np.random.default_rng(seed).multinomial(tested, is_tested / max(tested, 1), size=resamples)
@@ -88,7 +88,7 @@ def bootstrap_precision(
     seed: int,
     level: float = 0.9,
 ) -> dict[str, Any]:
-    """Return the percentile interval of the average precision, mean over components, over machines drawn anew.
+    """Return the percentile interval of the mean average precision over machines drawn with replacement.
 
     Parameters
     ----------
@@ -97,14 +97,14 @@ def bootstrap_precision(
     probabilities : (m, c) array
         Predictions.
     codes : (m,) array
-        Machine of each row; machines without a row are not drawn.
+        Machine of each row; machines without rows are not drawn.
     resamples, seed, level
         See :func:`bootstrap_events`.
 
     Returns
     -------
     dict
-        ``level``, ``resamples``, and the ``[low, high]`` of ``average_precision``; ``None`` without a row of 1.
+        ``level``, ``resamples``, and the ``[low, high]`` of ``average_precision``; ``None`` without a label of 1.
     """
     machines, codes = np.unique(codes, return_inverse=True)
     tested = len(machines)
@@ -117,23 +117,23 @@ def bootstrap_precision(
     interval = None
     if precisions:
         stacked = np.stack(precisions)
-        # A fleet without a failure of a component says nothing of that one.
-        told = ~np.isnan(stacked)
+        # A resample without a failure of a component has no value for it.
+        has_value = ~np.isnan(stacked)
         with np.errstate(invalid="ignore"):
-            interval = _interval(np.nansum(stacked, axis=0) / told.sum(axis=0), level)
+            interval = _interval(np.nansum(stacked, axis=0) / has_value.sum(axis=0), level)
     return {"level": level, "resamples": resamples, "average_precision": interval}
 
 
 def _precisions(is_ahead: BoolArray, probabilities: FloatArray, codes: IntArray, draws: IntArray) -> FloatArray:
-    """Return the average precision of each fleet drawn (r, machines); NaN of one without a failure ahead.
+    """Return the average precision of each resample (r, machines); NaN without a failure ahead.
 
-    Only the levels at which recall rises count, those of the rows with a failure ahead. Rows are summed up by level and
-    machine once, and a fleet drawn weighs these sums.
+    Only probabilities of rows with a failure ahead matter, at which recall rises. Rows are counted by such level and
+    machine once; each resample weights these counts.
     """
     from scipy.sparse import coo_array
 
     levels = np.unique(probabilities[is_ahead])
-    # Position of the highest level that each row reaches, counted from the highest level of all.
+    # Position of the highest level that each row reaches, counted from the top.
     place = len(levels) - np.searchsorted(levels, probabilities, side="right")
     shape = (len(levels), draws.shape[1])
     reaches = place < len(levels)
@@ -141,7 +141,7 @@ def _precisions(is_ahead: BoolArray, probabilities: FloatArray, codes: IntArray,
         coo_array((np.ones(rows.sum()), (place[rows], codes[rows])), shape).tocsr()
         for rows in (is_ahead, reaches & ~is_ahead)
     )
-    block = max(1, _MOST_AT_ONCE // len(levels))
+    block = max(1, _BLOCK_NUMBERS // len(levels))
     found = []
     for start in range(0, len(draws), block):
         weights = draws[start : start + block].T.astype(np.float64)
@@ -154,14 +154,14 @@ def _precisions(is_ahead: BoolArray, probabilities: FloatArray, codes: IntArray,
 
 
 def _medians(values: FloatArray, counts: IntArray) -> FloatArray:
-    """Return the median of the values repeated as each row of counts (r, n) says; NaN where a row is all 0."""
+    """Return the median of the values repeated by each row of counts (r, n); NaN where a row is all 0."""
     order = np.argsort(values)
     medians = np.full(len(counts), np.nan)
     until = np.cumsum(counts[:, order], axis=1)
     total = until[:, -1] if len(values) else np.zeros(len(counts), np.int64)
     drawn = np.flatnonzero(total)
     until, total = until[drawn], total[drawn]
-    # Position p of the repeated, sorted values holds the first value whose running count exceeds p.
+    # The p-th of the sorted, repeated values is the first whose cumulative count exceeds p.
     low, high = ((until <= middle[:, None]).sum(axis=1) for middle in ((total - 1) // 2, total // 2))
     medians[drawn] = (values[order[low]] + values[order[high]]) / 2
     return medians

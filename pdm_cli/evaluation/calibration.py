@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: fitted on held-out folds, and how far off they are."""
+"""Calibration of probabilities, fitted on held-out folds, and the calibration error."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Kind = Literal["identity", "isotonic", "platt"]
+Method = Literal["identity", "isotonic", "platt"]
 Bin = dict[str, float | int]
 
-# Share of the plain probability mixed into isotonic steps: rows of one step keep their order, at no cost in Brier.
+# Share of the raw probability mixed into isotonic steps: it keeps the order within a step at no cost in Brier score.
 _BLEND = 1e-3
-# Isotonic knots stand at least 1e-9 apart, so that the slope between two of them is a sound number.
+# Isotonic knots are at least 1e-9 apart, so that the slope between two of them is finite.
 _KNOT_DECIMALS = 9
-# Log-odds of 0 and 1 are infinite; these probabilities stand for them.
-_LEAST = 1e-12
-# Large, hence next to no penalty: the targets already keep the slope finite.
+# Clips probabilities, because the log-odds of 0 and 1 are infinite.
+_MIN_PROBABILITY = 1e-12
+# Large, so almost no penalty: the targets already keep the slope finite.
 _PLATT_C = 1e6
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A rising function from probability to probability, as plain data.
+    """An increasing function from probability to probability, as plain data.
 
     Attributes
     ----------
     kind : str
-        ``identity``; ``isotonic``: straight lines between the knots; ``platt``: a line in log-odds.
+        ``identity``; ``isotonic``: linear between the knots; ``platt``: linear in log-odds.
     x, y : tuple of float
-        Knots of ``isotonic``, both strictly rising, from x = 0 to x = 1.
+        Knots of ``isotonic``, both strictly increasing, from x = 0 to x = 1.
     slope, intercept : float
         Of ``platt``; the slope is positive.
 
     Raises
     ------
     ValueError
-        If the numbers make no rising function from [0, 1] to [0, 1].
+        If this is not an increasing function from [0, 1] to [0, 1].
     """
 
-    kind: Kind = "identity"
+    kind: Method = "identity"
     x: tuple[float, ...] = ()
     y: tuple[float, ...] = ()
     slope: float = 1.0
@@ -52,26 +52,20 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if self.kind == "platt" and not self.slope > 0:
-            raise ValueError(f"a calibration must rise, its slope is {self.slope}")
+            raise ValueError(f"a calibration must increase, its slope is {self.slope}")
         if self.kind == "isotonic" and not (
             len(self.x) == len(self.y)
             and (self.x[:1], self.x[-1:]) == ((0.0,), (1.0,))
             and all(low < high for knots in (self.x, self.y) for low, high in pairwise(knots))
             and 0 <= self.y[0] <= self.y[-1] <= 1
         ):
-            raise ValueError("a calibration must rise from knot to knot within 0 and 1")
+            raise ValueError("a calibration must increase from knot to knot, from 0 to 1")
 
     def apply(self, probabilities: FloatArray) -> FloatArray:
-        """Return calibrated probabilities in [0, 1], in the same order; NaN stays NaN.
-
-        Parameters
-        ----------
-        probabilities : (m,) array
-            In [0, 1].
-        """
+        """Return calibrated probabilities in [0, 1], in the same order; NaN stays NaN."""
         if self.kind == "isotonic":
             x, y = np.array(self.x), np.array(self.y)
-            # Rounding may lift a value a hair above the next knot, which the rows after that knot must not undercut.
+            # Rounding may lift a value slightly above the next knot, which would break the order.
             following = np.minimum(np.searchsorted(x, probabilities), len(x) - 1)
             interpolated: FloatArray = np.minimum(np.interp(probabilities, x, y), y[following])
             return interpolated
@@ -86,17 +80,17 @@ class Calibration:
 def fit_calibration(labels: FloatArray, probabilities: FloatArray, groups: IntArray) -> Calibration:
     """Return the calibration with the best Brier score out of sample, fitted on all rows.
 
-    Each kind is fitted without one group and scored on that group, in turn. The identity competes, and wins unless
-    another is better; it is returned, too, where there is only one group, since then nothing can be scored.
+    Each method is cross-validated over the groups. The identity wins unless another one is better, and if there is only
+    one group.
 
     Parameters
     ----------
     labels : (m,) array
         0, 1, or NaN where unknown.
     probabilities : (m,) array
-        Held-out predictions in [0, 1]; NaN where there is none.
+        Held-out predictions in [0, 1], or NaN.
     groups : (m,) int array
-        What is left out together: the number of the fold, or the code of the machine.
+        Cross-validation groups: the number of the fold, or the code of the machine.
     """
     is_known = ~np.isnan(labels) & ~np.isnan(probabilities)
     labels, probabilities, groups = labels[is_known], probabilities[is_known], groups[is_known]
@@ -105,15 +99,15 @@ def fit_calibration(labels: FloatArray, probabilities: FloatArray, groups: IntAr
     if len(distinct) < 2:
         return best
     least = float(np.mean((probabilities - labels) ** 2))
-    for kind in _FITS:
-        whole = _fit(kind, labels, probabilities)
-        # A kind that cannot be fitted on all rows must not win on some and then give way to the identity.
-        if whole.kind != kind:
+    for method in _FITS:
+        whole = _fit(method, labels, probabilities)
+        # A method that cannot be fitted on all rows falls back to the identity.
+        if whole.kind != method:
             continue
         held_out = np.empty(len(labels))
         for group in distinct:
             rest = groups != group
-            held_out[~rest] = _fit(kind, labels[rest], probabilities[rest]).apply(probabilities[~rest])
+            held_out[~rest] = _fit(method, labels[rest], probabilities[rest]).apply(probabilities[~rest])
         brier = float(np.mean((held_out - labels) ** 2))
         if brier < least:
             best, least = whole, brier
@@ -121,33 +115,33 @@ def fit_calibration(labels: FloatArray, probabilities: FloatArray, groups: IntAr
 
 
 def reliability(labels: FloatArray, probabilities: FloatArray, *, bins: int = 10) -> list[Bin]:
-    """Compare what was foretold with what happened, in bins of equal width.
+    """Compare predicted and observed failure rates in bins of equal width.
 
     Parameters
     ----------
     labels : (m,) array
         0, 1, or NaN where unknown.
     probabilities : (m,) array
-        In [0, 1]; NaN where there is none.
+        In [0, 1], or NaN.
     bins : int
-        Number of bins; each holds its lower edge, and the last one also 1.
+        Number of bins; each includes its lower edge, the last one also 1.
 
     Returns
     -------
     list of dict
-        ``low, high, mean_probability, share_failed, rows`` of each bin that has rows.
+        ``low, high, mean_probability, share_failed, rows`` of each bin with rows.
     """
     is_known = ~np.isnan(labels) & ~np.isnan(probabilities)
     labels, probabilities = labels[is_known], probabilities[is_known]
     edges = np.linspace(0, 1, bins + 1)
     index = np.clip(np.searchsorted(edges, probabilities, side="right") - 1, 0, bins - 1)
     rows = np.bincount(index, minlength=bins)
-    foretold, failed = (np.bincount(index, values, minlength=bins) for values in (probabilities, labels))
+    predicted, failed = (np.bincount(index, values, minlength=bins) for values in (probabilities, labels))
     return [
         {
             "low": float(edges[i]),
             "high": float(edges[i + 1]),
-            "mean_probability": float(foretold[i] / rows[i]),
+            "mean_probability": float(predicted[i] / rows[i]),
             "share_failed": float(failed[i] / rows[i]),
             "rows": int(rows[i]),
         }
@@ -156,7 +150,7 @@ def reliability(labels: FloatArray, probabilities: FloatArray, *, bins: int = 10
 
 
 def calibration_error(labels: FloatArray, probabilities: FloatArray, *, bins: int = 10) -> float | None:
-    """Return the expected calibration error: how far bins are off, each weighted by its rows.
+    """Return the expected calibration error: the mean error of the bins, weighted by rows.
 
     Parameters
     ----------
@@ -166,7 +160,7 @@ def calibration_error(labels: FloatArray, probabilities: FloatArray, *, bins: in
     Returns
     -------
     float or None
-        In [0, 1]; 0 is best; ``None`` without a row.
+        In [0, 1]; 0 is best; ``None`` without rows.
 
     References
     ----------
@@ -180,18 +174,18 @@ def calibration_error(labels: FloatArray, probabilities: FloatArray, *, bins: in
     return sum(row["rows"] * abs(row["mean_probability"] - row["share_failed"]) for row in table) / rows
 
 
-def _fit(kind: Kind, labels: FloatArray, probabilities: FloatArray) -> Calibration:
-    """Fit one kind; the identity where there are not both failures and none to learn from."""
+def _fit(method: Method, labels: FloatArray, probabilities: FloatArray) -> Calibration:
+    """Fit one method; the identity if the labels are not of both classes."""
     if not len(labels) or labels.min() == labels.max():
         return Calibration()
-    return _FITS[kind](labels, probabilities)
+    return _FITS[method](labels, probabilities)
 
 
 def _fit_isotonic(labels: FloatArray, probabilities: FloatArray) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
 
     fitted = IsotonicRegression().fit(np.round(probabilities, _KNOT_DECIMALS), labels)
-    # The outermost steps reach to 0 and 1.
+    # The outermost steps extend to 0 and 1.
     x = np.unique([0.0, *fitted.X_thresholds_, 1.0])
     y = (1 - _BLEND) * np.interp(x, fitted.X_thresholds_, fitted.y_thresholds_) + _BLEND * x
     return Calibration("isotonic", tuple(x.tolist()), tuple(y.tolist()))
@@ -200,7 +194,7 @@ def _fit_isotonic(labels: FloatArray, probabilities: FloatArray) -> Calibration:
 def _fit_platt(labels: FloatArray, probabilities: FloatArray) -> Calibration:
     """Fit a logistic curve of the log-odds.
 
-    The targets are Platt's, a little inside of 0 and 1, so that classes that do not overlap leave the slope finite.
+    The targets are Platt's, slightly inside 0 and 1, so that the slope is finite even for separable classes.
 
     References
     ----------
@@ -212,22 +206,22 @@ def _fit_platt(labels: FloatArray, probabilities: FloatArray) -> Calibration:
     failed = float(labels.sum())
     target = np.where(labels == 1, (failed + 1) / (failed + 2), 1 / (len(labels) - failed + 2))
     log_odds = _log_odds(probabilities)[:, None]
-    # A target between 0 and 1 is a row of either class, each with its share of the weight.
+    # A target between 0 and 1 is two rows, one of each class, weighted accordingly.
     both = np.concatenate([np.ones(len(labels)), np.zeros(len(labels))])
     model = LogisticRegression(C=_PLATT_C, max_iter=1000)
-    # Sums over many rows come out otherwise, in the last bits, on another number of threads.
+    # Sums differ in the last bits with the number of threads.
     with threadpool_limits(limits=1, user_api="blas"):
         model.fit(np.vstack([log_odds, log_odds]), both, sample_weight=np.concatenate([target, 1 - target]))
     slope = float(model.coef_[0, 0])
-    # A falling curve would turn the ranking round: such probabilities are beyond calibration.
+    # A decreasing curve would reverse the ranking.
     return Calibration("platt", slope=slope, intercept=float(model.intercept_[0])) if slope > 0 else Calibration()
 
 
 def _log_odds(probabilities: FloatArray) -> FloatArray:
     from scipy.special import logit
 
-    values: FloatArray = logit(np.clip(probabilities, _LEAST, 1 - _LEAST))
+    values: FloatArray = logit(np.clip(probabilities, _MIN_PROBABILITY, 1 - _MIN_PROBABILITY))
     return values
 
 
-_FITS: dict[Kind, Callable[[FloatArray, FloatArray], Calibration]] = {"isotonic": _fit_isotonic, "platt": _fit_platt}
+_FITS: dict[Method, Callable[[FloatArray, FloatArray], Calibration]] = {"isotonic": _fit_isotonic, "platt": _fit_platt}

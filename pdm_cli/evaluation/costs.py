@@ -1,4 +1,4 @@
-"""What warnings cost, next to running until failure and to replacing at a fixed interval."""
+"""Cost of acting on alerts, compared with run-to-failure and fixed-interval replacement."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdm_cli.evaluation.events import EventOutcome
 from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure
-from pdm_cli.evaluation.metrics import EventOutcome
 from pdm_cli.features.events import EventLog
 from pdm_cli.settings.model import CostsParams
 from pdm_cli.timestamps import US_PER_HOUR
@@ -23,15 +23,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Lives:
-    """How long parts lasted, each from one renewal to the next.
-
-    Attributes
-    ----------
-    hours : (n,) array
-        Length of each life, above 0.
-    failed : (n,) bool array
-        Whether it ended by failure; else the part was replaced, or still ran at the end of the data.
-    """
+    """Lifetimes of parts (hours), and whether each ended by failure; the others are censored."""
 
     hours: FloatArray
     failed: BoolArray
@@ -39,40 +31,23 @@ class Lives:
 
 @dataclass(frozen=True)
 class IntervalPolicy:
-    """The cheapest fixed interval of replacement.
-
-    Attributes
-    ----------
-    interval_hours : float or None
-        Replace a part when it is this old, or when it fails; ``None`` where running until failure is cheapest.
-    cost_per_month : float
-        For one part, in the unit of the costs.
-    """
+    """The cheapest replacement interval (``None``: run to failure), and its cost per part and month."""
 
     interval_hours: float | None
     cost_per_month: float
 
 
 def count_caught(outcomes: Sequence[EventOutcome], costs: CostsParams) -> int:
-    """Return how many failures had a warning as long as ``costs`` asks for."""
+    """Return the number of failures with at least ``costs.least_warning_hours`` of warning."""
     least = costs.least_warning_hours or 0.0
     return sum(int((outcome.warning_hours >= least).sum()) for outcome in outcomes)
 
 
 def alert_cost(outcomes: Sequence[EventOutcome], *, costs: CostsParams, exposure: Exposure) -> float | None:
-    """Return what failures and alarms cost per machine-month when alerts are acted on.
+    """Return the cost of failures and false alarms per machine-month if alerts are acted on.
 
-    A failure with enough warning costs a planned repair, any other one a missed failure, and every false alarm a
-    false alarm. Each is divided by the months in which it could be judged; ``None`` where these are 0.
-
-    Parameters
-    ----------
-    outcomes : sequence of EventOutcome
-        One a component, or a fold; taken together.
-    costs : CostsParams
-        What each costs, and the least warning of a catch.
-    exposure : Exposure
-        Of the same spans.
+    A failure with enough warning costs a planned repair, any other one a missed failure. Each is divided by the months
+    in which it can be evaluated; ``None`` if these are 0. The outcomes, of components or folds, are pooled.
     """
     if not (exposure.alarm_months and exposure.failure_months):
         return None
@@ -86,52 +61,47 @@ def alert_cost(outcomes: Sequence[EventOutcome], *, costs: CostsParams, exposure
 def find_lives(
     failures: pd.DataFrame, replacements: pd.DataFrame | None, machines: pd.Index, *, start_us: int, ends_us: IntArray
 ) -> Lives:
-    """Return the lives of one component's parts, as far as they are known.
+    """Return the known lifetimes of one component's parts.
 
-    A life starts at a failure or a replacement, since either puts in a new part, and ends at the next one or, cut
-    short, at the end of its machine's data. The part that a machine starts with is left out: nobody knows its age.
+    A life starts at a failure or a replacement, since both install a new part, and ends at the next one or, censored,
+    at the end of the machine's data. The first part of a machine is left out, because its age is unknown.
 
     Parameters
     ----------
     failures, replacements : DataFrame
-        ``machineID, datetime`` of the component; a replacement with the stamp of a failure is its repair.
+        ``machineID, datetime`` of the component; a replacement at the time of a failure is its repair.
     machines : Index
-        The machines looked at.
+        Machines to include.
     start_us : int
-        Lives that start before this instant are left out: failures may not have been logged yet.
+        Lives that start earlier are left out, because failures may not have been logged yet.
     ends_us : (machines,) int array
-        Last instant known of each machine, such as the cutoff; nothing after it is looked at.
+        End of each machine's data, such as the cutoff; later events are ignored.
     """
     logs = [EventLog(events, machines) for events in (failures, replacements) if events is not None]
     open_ends = np.arange(len(machines))
     codes = np.concatenate([*(log.codes for log in logs), open_ends])
     times = np.concatenate([*(log.times for log in logs), ends_us])
-    # 0: failure, 1: replacement, 2: end of the data. Of what has the same stamp, the first in this order counts.
-    kinds = np.repeat([0, 1, 2] if len(logs) > 1 else [0, 2], [*(len(log.codes) for log in logs), len(machines)])
+    # 0: failure, 1: replacement, 2: end of the data. Of simultaneous events the first in this order counts.
+    events = np.repeat([0, 1, 2] if len(logs) > 1 else [0, 2], [*(len(log.codes) for log in logs), len(machines)])
     is_seen = (times >= start_us) & (times <= ends_us[codes])
-    codes, times, kinds = codes[is_seen], times[is_seen], kinds[is_seen]
-    order = np.lexsort((kinds, times, codes))
-    codes, times, kinds = codes[order], times[order], kinds[order]
+    codes, times, events = codes[is_seen], times[is_seen], events[is_seen]
+    order = np.lexsort((events, times, codes))
+    codes, times, events = codes[order], times[order], events[order]
     is_new = np.concatenate([[True], (np.diff(codes) != 0) | (np.diff(times) != 0)])[: len(codes)]
-    codes, times, kinds = codes[is_new], times[is_new], kinds[is_new]
+    codes, times, events = codes[is_new], times[is_new], events[is_new]
     same = codes[1:] == codes[:-1]
-    return Lives(np.diff(times)[same] / US_PER_HOUR, kinds[1:][same] == 0)
+    return Lives(np.diff(times)[same] / US_PER_HOUR, events[1:][same] == 0)
 
 
 def survival(lives: Lives) -> tuple[FloatArray, FloatArray]:
-    """Return the share of parts that outlive each age, by Kaplan and Meier.
-
-    Parameters
-    ----------
-    lives : Lives
-        At least one.
+    """Return the Kaplan-Meier estimate of the survival function; needs at least one life.
 
     Returns
     -------
     ages : (k,) array
-        The distinct ages in hours at which a life ended, rising.
+        The distinct ages in hours at which a life ended, increasing.
     share : (k,) array
-        Share in [0, 1] that lives on after each age. Of lives that end at the same age, failures come first.
+        Share in [0, 1] that survives each age. Of lives that end at the same age, failures come first.
 
     References
     ----------
@@ -144,18 +114,11 @@ def survival(lives: Lives) -> tuple[FloatArray, FloatArray]:
 
 
 def best_interval(lives: Lives, costs: CostsParams) -> IntervalPolicy | None:
-    """Return the age of replacement that costs least in the long run; ``None`` without a life that ended by failure.
+    """Return the replacement age with the lowest long-run cost; ``None`` if no life ended by failure.
 
-    By the renewal-reward theorem replacing at age T costs, per hour, what one life costs on average,
-    ``planned S(T) + missed (1 - S(T))``, over how long it lasts, the integral of S from 0 to T. The ages at which lives
-    ended are tried; a failure at that very age counts as one, since to come just in time would take foresight.
-
-    Parameters
-    ----------
-    lives : Lives
-        From the training span.
-    costs : CostsParams
-        ``missed_failure`` and ``planned_repair``.
+    By the renewal-reward theorem the cost per hour of replacing at age T is the mean cost of a life,
+    ``planned S(T) + missed (1 - S(T))``, divided by its mean length, the integral of S from 0 to T. All ages at which
+    lives ended are candidates; a failure at exactly that age counts as a failure.
 
     References
     ----------
@@ -175,35 +138,35 @@ def best_interval(lives: Lives, costs: CostsParams) -> IntervalPolicy | None:
 def compare_costs(
     outcomes: Mapping[str, EventOutcome], lives: Mapping[str, Lives], *, costs: CostsParams, exposure: Exposure
 ) -> dict[str, Any]:
-    """Return the expected cost per machine-month of the alerts and of doing without them.
+    """Return the expected cost per machine-month with and without the alerts.
 
     Parameters
     ----------
     outcomes : mapping of str to EventOutcome
-        Of each component in the test span.
+        Outcome of each component in the test span.
     lives : mapping of str to Lives
-        Of each component in the training span, as far as known.
+        Lifetimes of each component in the training span, if known.
     costs : CostsParams
-        What each event costs.
+        Cost of each event.
     exposure : Exposure
-        Months of the test span in which alarms and failures could be judged; without them a cost is ``None``.
+        Months of the test span in which alarms and failures can be evaluated; without them a cost is ``None``.
 
     Returns
     -------
     dict
-        ``unit``; ``alerts``: the rule's alerts acted on; ``run_to_failure``: every failure of the test span missed;
-        ``fixed_interval``: parts replaced at the best age, ``None`` where a component's lives tell none;
-        ``interval_hours``: that age of each component, ``None`` for unknown or until it fails. The failures of
-        ``alerts`` and ``run_to_failure`` are those that came in spite of whatever upkeep there was, and the cost of
-        that upkeep is in neither; a fixed interval would take its place.
+        ``unit``; ``alerts``: cost if the alerts are acted on; ``run_to_failure``: if every failure of the test span is
+        missed; ``fixed_interval``: if parts are replaced at the best age, ``None`` if that is unknown for a component;
+        ``interval_hours``: that age of each component, ``None`` if unknown or if running to failure is cheapest.
+        The failures in ``alerts`` and ``run_to_failure`` occurred despite the actual maintenance, whose cost is in
+        neither; a fixed interval would replace it.
     """
-    judged = list(outcomes.values())
-    failures = sum(len(outcome.warning_hours) for outcome in judged)
+    pooled = list(outcomes.values())
+    failures = sum(len(outcome.warning_hours) for outcome in pooled)
     policies = {name: best_interval(lives[name], costs) if name in lives else None for name in outcomes}
     known = [policy.cost_per_month for policy in policies.values() if policy is not None]
     return {
         "unit": costs.unit,
-        "alerts": alert_cost(judged, costs=costs, exposure=exposure),
+        "alerts": alert_cost(pooled, costs=costs, exposure=exposure),
         "run_to_failure": failures * costs.missed_failure / exposure.failure_months
         if exposure.failure_months
         else None,

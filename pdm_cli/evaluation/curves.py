@@ -1,4 +1,4 @@
-"""What reports draw of held-out predictions: precision against recall, and how early the warnings came."""
+"""Curves for reports: precision against recall, and the distribution of warning times."""
 
 from __future__ import annotations
 
@@ -10,26 +10,20 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-# Points of a curve; more of them than this nobody sees.
-_MOST_POINTS = 120
+# Points of a curve; more would not be visible.
+_MAX_POINTS = 120
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of a line.
-
-    Attributes
-    ----------
-    x, y : (n,) array
-        Places of the points, x rising.
-    """
+    """Points of a line, x increasing."""
 
     x: FloatArray
     y: FloatArray
 
 
-def precision_recall(labels: FloatArray, probabilities: FloatArray, *, most: int = _MOST_POINTS) -> Curve | None:
-    """Return precision (y) at each recall (x) that some level of probability reaches.
+def precision_recall(labels: FloatArray, probabilities: FloatArray, *, most: int = _MAX_POINTS) -> Curve | None:
+    """Return precision (y) at each recall (x) that some threshold reaches.
 
     Parameters
     ----------
@@ -38,12 +32,12 @@ def precision_recall(labels: FloatArray, probabilities: FloatArray, *, most: int
     probabilities : (m,) array
         In [0, 1].
     most : int
-        Points kept, spread evenly over the recall, 2 or more.
+        Maximum number of points, spread evenly over the recall, 2 or more.
 
     Returns
     -------
     Curve or None
-        Both in [0, 1]; ``None`` where no row has a failure ahead.
+        Both in [0, 1]; ``None`` if no row has a failure ahead.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -52,25 +46,17 @@ def precision_recall(labels: FloatArray, probabilities: FloatArray, *, most: int
     if not np.any(labels == 1):
         return None
     precision, recall, _ = precision_recall_curve(labels, probabilities)
-    # Of all levels with the same recall the highest has the best precision; it stands last.
+    # Of all thresholds with the same recall the highest, which is last, has the best precision.
     x, first = np.unique(recall[::-1], return_index=True)
     y = precision[::-1][first]
-    # The curve starts where the first alerts are right, not at a recall of 0 that no alert has.
+    # The curve starts at the first true alert, not at a recall of 0.
     x, y = x[1:], y[1:]
     kept = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], most)).clip(max=len(x) - 1))
     return Curve(x[kept], y[kept])
 
 
 def alert_point(labels: FloatArray, alerts: BoolArray) -> tuple[float, float] | None:
-    """Return recall and precision of the rows with an alert on; ``None`` where there is no alert or no failure ahead.
-
-    Parameters
-    ----------
-    labels : (m,) array
-        0, 1, or NaN where unknown.
-    alerts : (m,) bool array
-        Whether the alert is on.
-    """
+    """Return recall and precision of the rows with an alert; ``None`` without an alert or a failure ahead."""
     is_on, is_ahead = alerts & ~np.isnan(labels), labels == 1
     if not (is_on.any() and is_ahead.any()):
         return None
@@ -79,26 +65,26 @@ def alert_point(labels: FloatArray, alerts: BoolArray) -> tuple[float, float] | 
 
 
 def count_warnings(warning_hours: FloatArray, *, horizon_hours: float, bins: int = 16) -> tuple[FloatArray, list[int]]:
-    """Count failures by how early they were warned of, in equal spans from 0 to the horizon.
+    """Return a histogram of warning times, in equal bins from 0 to the horizon.
 
     Parameters
     ----------
     warning_hours : (n,) array
-        Hours from the first alert to the failure, at most the horizon; NaN where nothing warned.
+        Hours from the first alert to the failure, at most the horizon; NaN if it was missed.
     horizon_hours : float
-        How far ahead alerts look.
+        Horizon of the alerts.
     bins : int
-        Spans; each holds its upper end.
+        Number of bins; each includes its upper edge.
 
     Returns
     -------
     edges : (bins + 1,) array
-        Ends of the spans in hours.
+        Edges of the bins in hours.
     counts : list of int
-        Failures in each.
+        Failures per bin.
     """
     edges = np.linspace(0, horizon_hours, bins + 1)
     caught = warning_hours[~np.isnan(warning_hours)]
-    # A warning of 0 h belongs to the first span.
+    # A warning of 0 h belongs to the first bin.
     place = np.searchsorted(edges, caught, side="left").clip(1, bins) - 1
     return edges, np.bincount(place, minlength=bins).tolist()

@@ -1,4 +1,4 @@
-"""Does new data look like what the model was trained on: a fingerprint of the training rows, and how far others lie."""
+"""Drift: the distribution of the training features (fingerprint), and the population stability index of new data."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
-# The usual reading of the population stability index: below MOVED stable, above DIFFERENT another population.
+# Usual interpretation of the population stability index: stable below MOVED, another population from DIFFERENT.
 MOVED = 0.1
 DIFFERENT = 0.25
-# With fewer rows chance alone looks like drift.
+# With fewer rows, random variation looks like drift.
 LEAST_ROWS = 1000
 
-# Families whose features grow with the log, with nothing amiss: they are no sign that machines have changed.
+# Families whose features grow with the log even if machines do not change.
 AGEING = ("hours_since", "anomalies")
 
-# Shares come out within half a percent from so many rows, and more would only cost time.
-_MOST_ROWS = 50_000
+# Enough rows for shares accurate to half a percent.
+_MAX_ROWS = 50_000
 # An empty bin would make the index infinite.
-_LEAST_SHARE = 1e-4
-# How far below the lowest value, relative to it, the edge of a bin for lower ones is set; ample for single precision.
+_MIN_SHARE = 1e-4
+# Relative distance below the lowest value of the edge of the bin for lower ones; ample for single precision.
 _BELOW = 1e-6
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """How the f features of the training rows were distributed; plain data.
+    """Distribution of the f features of the training rows, as plain data.
 
     Attributes
     ----------
     features : list of str
         Names.
     edges : list of list of float
-        Upper ends of the bins of each feature, rising, included in their bin; above the last one is one more bin.
+        Upper edges of the bins of each feature, increasing and inclusive; one more bin lies above the last.
     shares : list of list of float
-        Share of the rows in each bin, 0 to 1; one more than the bins, the last being the share that is missing.
+        Share of the rows in each bin, 0 to 1, followed by the share of missing values.
     """
 
     features: list[str]
@@ -48,9 +48,9 @@ class Fingerprint:
 
 
 def take_fingerprint(values: Matrix, names: Sequence[str], categorical: Collection[str]) -> Fingerprint:
-    """Describe training rows by the deciles of each feature and the shares of rows between them.
+    """Return the deciles of each feature of the training rows, and the shares of rows between them.
 
-    Equal deciles are one edge. A value that makes up the lowest decile has a bin to itself, apart from lower ones.
+    Equal deciles share an edge. A value that makes up the whole lowest decile gets a bin of its own.
 
     Parameters
     ----------
@@ -59,15 +59,15 @@ def take_fingerprint(values: Matrix, names: Sequence[str], categorical: Collecti
     names : sequence of str
         The f features.
     categorical : collection of str
-        Those whose values are positions in a list of categories: each position is a bin.
+        Features whose values are positions in a list of categories: each position is a bin.
 
     Raises
     ------
     ValueError
-        If there is no row.
+        If there are no rows.
     """
     if not len(values):
-        raise ValueError("no rows to take a fingerprint of")
+        raise ValueError("a fingerprint needs at least one row")
     edges, shares = [], []
     for name, column in zip(names, _columns(values), strict=True):
         known = _sorted_known(column)
@@ -80,21 +80,21 @@ def take_fingerprint(values: Matrix, names: Sequence[str], categorical: Collecti
 def population_stability(fingerprint: Fingerprint, values: Matrix) -> FloatArray:
     """Return the population stability index of each feature: sum of (p - q) ln(p / q) over the bins.
 
-    p and q are the shares of the training rows and of the given rows, none below 0.0001. The usual reading [1]_: below
-    :data:`MOVED` stable, above :data:`DIFFERENT` another population. Chance alone makes about
-    (bins - 1) / rows, so fewer than some hundred rows say little.
+    p and q are the shares of the training rows and of the given rows, at least 0.0001. Usual interpretation [1]_:
+    stable below :data:`MOVED`, another population from :data:`DIFFERENT`. Random variation alone gives about
+    (bins - 1) / rows, so a few hundred rows are needed.
 
     Parameters
     ----------
     fingerprint : Fingerprint
         Of the training rows.
     values : (m, f) float32 array
-        Rows to compare, the features in the same order.
+        Rows to compare, with the features in the same order.
 
     Returns
     -------
     (f,) array
-        0 or more, no unit; NaN if there is no row.
+        0 or more, without a unit; NaN without rows.
 
     References
     ----------
@@ -109,20 +109,20 @@ def population_stability(fingerprint: Fingerprint, values: Matrix) -> FloatArray
     return np.array(found, np.float64)
 
 
-def tell_drift(index: float | None) -> str:
-    """Return the usual reading of a stability index in words; ``None`` where it is not known."""
+def describe_drift(index: float | None) -> str:
+    """Return the interpretation of a population stability index."""
     if index is None:
-        return "not known"
+        return "unknown"
     if index < MOVED:
-        return "as in the training"
-    return "moved" if index < DIFFERENT else "different"
+        return "as in training"
+    return "shifted" if index < DIFFERENT else "different"
 
 
 def _columns(values: Matrix) -> Matrix:
-    """Return the features as rows, of a sample if there are many rows."""
-    if len(values) > _MOST_ROWS:
-        # Drawn, not every k-th: that would pick hours of the day, as rows stand on a regular grid.
-        values = values[np.sort(np.random.default_rng(0).choice(len(values), _MOST_ROWS, replace=False))]
+    """Return the features as rows, of a sample if there are many."""
+    if len(values) > _MAX_ROWS:
+        # Random, because every k-th row of a regular grid would favour some hours of the day.
+        values = values[np.sort(np.random.default_rng(0).choice(len(values), _MAX_ROWS, replace=False))]
     return np.ascontiguousarray(values.T)
 
 
@@ -135,7 +135,7 @@ def _category_edges(known: Matrix) -> Matrix:
 
 
 def _decile_edges(known: Matrix) -> Matrix:
-    """Return the distinct deciles, each the least value that so many tenths of the values do not exceed."""
+    """Return the distinct deciles, each an observed value."""
     if not len(known):
         return known
     edges = np.unique(known[(np.arange(1, 10) * len(known) + 9) // 10 - 1])
@@ -146,11 +146,11 @@ def _decile_edges(known: Matrix) -> Matrix:
 
 
 def _shares(known: Matrix, edges: Matrix, rows: int) -> FloatArray:
-    """Return the share of the rows in each bin, and last that of missing ones."""
+    """Return the share of the rows in each bin, then of missing values."""
     upto = np.searchsorted(known, edges, side="right")
     return np.diff(np.concatenate([[0], upto, [len(known), rows]])) / rows
 
 
 def _divergence(shares: FloatArray, others: FloatArray) -> float:
-    p, q = np.maximum(shares, _LEAST_SHARE), np.maximum(others, _LEAST_SHARE)
+    p, q = np.maximum(shares, _MIN_SHARE), np.maximum(others, _MIN_SHARE)
     return float(np.sum((p - q) * np.log(p / q)))

@@ -1,4 +1,4 @@
-"""Held-out metrics of a model: per row, per failure, and in money."""
+"""Held-out metrics of a model: per row, per failure, and in costs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,9 @@ from pdm_cli.evaluation.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.evaluation.bootstrap import bootstrap_events, bootstrap_precision
 from pdm_cli.evaluation.calibration import calibration_error, reliability
 from pdm_cli.evaluation.costs import Lives, compare_costs
+from pdm_cli.evaluation.events import EventOutcome, evaluate_events, summarise_events, warned_ahead
 from pdm_cli.evaluation.exposure import Exposure, measure_exposure
-from pdm_cli.evaluation.metrics import (
-    EventOutcome,
-    judge_events,
-    macro_mean,
-    row_metrics,
-    summarise_events,
-    warned_ahead,
-)
+from pdm_cli.evaluation.metrics import macro_mean, row_metrics
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.labels import lead_us
 from pdm_cli.preparation.cleaning import to_microseconds
@@ -33,29 +27,29 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
-# Warnings are reported at these, as far as the model looks.
+# Warning times in reports, as far as lead time and horizon allow.
 _HOURS_AHEAD = (3.0, 6.0, 12.0, 24.0, 36.0, 48.0, 72.0, 96.0, 120.0, 168.0)
 _ROW_METRICS = ("roc_auc", "average_precision", "brier", "f1")
 
 
 @dataclass(frozen=True)
 class PredictedSpan:
-    """What a model said of a span, and what came of it.
+    """Predictions for a time span, and the truth.
 
     Attributes
     ----------
     rows : Instants
         The m rows of the span, labelled or not, sorted by machine, then time.
     labels : (m, c) array
-        0, 1, or NaN where the future is not known.
+        0, 1, or NaN where unknown.
     probabilities : (m, c) array
-        Of the model.
+        Predictions.
     alerts : (m, c) bool array
-        Where its alerts were on.
+        Where alerts were on.
     failures : DataFrame
         ``machineID, datetime, failure``.
     ends_us : (machines,) int array
-        Last instant at which each machine is known, in the order of ``rows.machines``.
+        End of each machine's data, in the order of ``rows.machines``.
     """
 
     rows: Instants
@@ -66,20 +60,27 @@ class PredictedSpan:
     ends_us: IntArray
 
 
-def judge_span(
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Settings of an evaluation: lead time and horizon, costs, merging of alerts, and the seed of the bootstrap."""
+
+    labels: LabelsParams
+    costs: CostsParams
+    merge_hours: float
+    seed: int
+
+
+def evaluate_span(
     span: PredictedSpan,
     components: list[str],
     rules: list[AlertRule],
     *,
-    lead: LabelsParams,
-    costs: CostsParams,
     lives: dict[str, Lives],
-    merge_hours: float,
-    seed: int,
+    settings: EvaluationSettings,
 ) -> dict[str, Any]:
-    """Return the metrics: macro, per component, per event with intervals, and what it all would have cost.
+    """Return the metrics: macro, per component, per event with intervals, and costs.
 
-    All events together also tell how many failures since the span began are not judged, and why.
+    The events of all components also have the number of failures since the start that are not evaluated, and why.
 
     Parameters
     ----------
@@ -88,48 +89,42 @@ def judge_span(
     components : list of str
         The c components.
     rules : list of AlertRule
-        What the alerts were made by; told along.
-    lead : LabelsParams
-        Lead time and horizon.
-    costs : CostsParams
-        What events cost.
+        The alert rules; included in the result.
     lives : dict
-        Lives of parts of each component in the training span.
-    merge_hours : float
-        See :func:`pdm_cli.evaluation.metrics.find_episodes`.
-    seed : int
-        Of the bootstrap.
+        Lifetimes of the parts of each component in the training span.
+    settings : EvaluationSettings
+        Lead time, horizon, costs, merging and seed.
     """
-    exposure = _measure_exposure(span, lead)
+    exposure = _measure_exposure(span, settings.labels)
     outcomes = {
-        component: _judge_events(span, column, component, lead=lead, merge_hours=merge_hours)
+        component: _evaluate_events(span, column, component, settings.labels, settings.merge_hours)
         for column, component in enumerate(components)
     }
-    judged = {
+    by_component = {
         component: {
-            **_judge_rows(span, column),
+            **_evaluate_rows(span, column),
             "threshold": rules[column].on,
             "alert_off": rules[column].off,
-            "events": _describe([outcomes[component]], exposure, lead=lead, seed=seed),
+            "events": _describe([outcomes[component]], exposure, settings),
         }
         for column, component in enumerate(components)
     }
     known = ~np.isnan(span.labels)
     return {
-        "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in judged.values()]),
-        "intervals": bootstrap_precision(span.labels, span.probabilities, span.rows.codes, seed=seed),
-        "components": judged,
+        "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in by_component.values()]),
+        "intervals": bootstrap_precision(span.labels, span.probabilities, span.rows.codes, seed=settings.seed),
+        "components": by_component,
         "events": {
-            **_describe(list(outcomes.values()), exposure, lead=lead, seed=seed),
-            "not_judged": _count_unjudged(span, components, lead=lead),
+            **_describe(list(outcomes.values()), exposure, settings),
+            "not_judged": _count_not_evaluated(span, components, settings.labels),
         },
         "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
-        "costs": compare_costs(outcomes, lives, costs=costs, exposure=exposure),
+        "costs": compare_costs(outcomes, lives, costs=settings.costs, exposure=exposure),
     }
 
 
 def list_warnings(span: PredictedSpan, components: list[str], *, lead: LabelsParams) -> pd.DataFrame:
-    """Return every judged failure and how early its first alert came.
+    """Return every evaluated failure and its warning time.
 
     Parameters
     ----------
@@ -143,13 +138,10 @@ def list_warnings(span: PredictedSpan, components: list[str], *, lead: LabelsPar
     Returns
     -------
     DataFrame
-        ``machineID, datetime, component, warning_hours``, NaN where nothing warned; component by component, each
-        sorted by machine, then time.
+        ``machineID, datetime, component, warning_hours`` (NaN if missed); component by component, each sorted
+        by machine, then time.
     """
-    outcomes = [
-        _judge_events(span, column, component, lead=lead, merge_hours=0.0)
-        for column, component in enumerate(components)
-    ]
+    outcomes = [_evaluate_events(span, column, name, lead, 0.0) for column, name in enumerate(components)]
     codes, times, hours = (
         np.concatenate([getattr(outcome, name) for outcome in outcomes])
         for name in ("failure_codes", "failure_times", "warning_hours")
@@ -164,7 +156,7 @@ def list_warnings(span: PredictedSpan, components: list[str], *, lead: LabelsPar
     )
 
 
-def _judge_rows(span: PredictedSpan, column: int) -> dict[str, Any]:
+def _evaluate_rows(span: PredictedSpan, column: int) -> dict[str, Any]:
     known = ~np.isnan(span.labels[:, column])
     labels, probabilities = span.labels[known, column], span.probabilities[known, column]
     return {
@@ -174,11 +166,11 @@ def _judge_rows(span: PredictedSpan, column: int) -> dict[str, Any]:
     }
 
 
-def _judge_events(
-    span: PredictedSpan, column: int, component: str, *, lead: LabelsParams, merge_hours: float
+def _evaluate_events(
+    span: PredictedSpan, column: int, component: str, lead: LabelsParams, merge_hours: float
 ) -> EventOutcome:
     is_on, rows = span.alerts[:, column], span.rows
-    return judge_events(
+    return evaluate_events(
         Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),
         span.failures[span.failures["failure"] == component],
         start_us=span.rows.starts(),
@@ -189,11 +181,11 @@ def _judge_events(
     )
 
 
-def _count_unjudged(span: PredictedSpan, components: list[str], *, lead: LabelsParams) -> dict[str, int]:
-    """Return how many failures since the span began are not judged, by the reason.
+def _count_not_evaluated(span: PredictedSpan, components: list[str], lead: LabelsParams) -> dict[str, int]:
+    """Return how many failures since the start of the span are not evaluated, by reason.
 
-    ``early``: an alert a horizon ahead would have lain before the span; ``no_telemetry``: the machine's data end before
-    the lead time, or none of it lies in the span.
+    ``early``: less than a horizon after the start; ``no_telemetry``: the machine's data end before the lead time, or it
+    has none in the span.
     """
     rows = span.rows
     failed = EventLog(span.failures[span.failures["failure"].isin(components)], rows.machines)
@@ -206,15 +198,16 @@ def _count_unjudged(span: PredictedSpan, components: list[str], *, lead: LabelsP
 
 
 def _measure_exposure(span: PredictedSpan, lead: LabelsParams) -> Exposure:
-    # Nothing says when the log of failures ends; it is known to reach the end of the telemetry, and its last line.
+    # The end of the failure log is unknown; it reaches at least the end of the telemetry and its last failure.
     log_end_us = np.concatenate([span.ends_us, to_microseconds(span.failures[TIME])]).max()
     return measure_exposure(span.rows, ends_us=span.ends_us, log_end_us=int(log_end_us), labels=lead)
 
 
-def _describe(outcomes: list[EventOutcome], exposure: Exposure, *, lead: LabelsParams, seed: int) -> dict[str, Any]:
+def _describe(outcomes: list[EventOutcome], exposure: Exposure, settings: EvaluationSettings) -> dict[str, Any]:
+    lead = settings.labels
     ahead = [hours for hours in _HOURS_AHEAD if lead.lead_time_hours <= hours <= lead.horizon_hours]
     return {
         **summarise_events(outcomes, exposure=exposure),
         "warned_ahead": {f"{hours:g}h": share for hours, share in warned_ahead(outcomes, hours=ahead).items()},
-        "intervals": bootstrap_events(outcomes, exposure, seed=seed),
+        "intervals": bootstrap_events(outcomes, exposure, seed=settings.seed),
     }

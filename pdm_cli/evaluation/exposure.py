@@ -1,4 +1,4 @@
-"""How long machines were watched: what counts of alarms and failures are divided by."""
+"""Exposure: the machine-months by which counts of alarms and failures are divided."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ HOURS_PER_MONTH = 365.25 * 24 / 12
 
 @dataclass(frozen=True)
 class Exposure:
-    """Months in which what happens to a machine can be judged; over the whole span rates would come out too low.
+    """Months in which events of a machine can be evaluated; rates over the whole span would be too low.
 
     Attributes
     ----------
     alarms : (machines,) array
-        Months in which an episode may end so that a whole horizon after it is known.
+        Months in which an episode can end such that a whole horizon after it is known.
     failures : (machines,) array
-        Months in which a failure may come so that a whole warning before it lies in the span.
+        Months in which a failure can occur such that its whole warning period lies in the span.
     """
 
     alarms: FloatArray
@@ -36,44 +36,44 @@ class Exposure:
 
     @property
     def alarm_months(self) -> float:
-        """Machine-months of alarms; 0 where none can be judged."""
+        """Machine-months of alarms."""
         return float(self.alarms.sum())
 
     @property
     def failure_months(self) -> float:
-        """Machine-months of failures; 0 where none can be judged."""
+        """Machine-months of failures."""
         return float(self.failures.sum())
 
     @classmethod
-    def together(cls, parts: Sequence[Exposure]) -> Exposure:
-        """Return the exposure of several spans, one after the other."""
+    def concatenate(cls, parts: Sequence[Exposure]) -> Exposure:
+        """Return the exposure of several spans."""
         return cls(np.concatenate([part.alarms for part in parts]), np.concatenate([part.failures for part in parts]))
 
 
 def measure_exposure(
     rows: Instants, *, start_us: int | IntArray | None = None, ends_us: IntArray, log_end_us: int, labels: LabelsParams
 ) -> Exposure:
-    """Return how long each machine was watched, by the rules of :class:`pdm_cli.evaluation.metrics.EventJudge`.
+    """Return the exposure of each machine, by the rules of :class:`pdm_cli.evaluation.events.EventEvaluator`.
 
-    An episode is judged if its last alert + horizon lies in the machine's data: alarms count from the start to the end
-    of the data - horizon. A failure is judged if it comes a horizon after the start or later, and a lead time after the
-    end of the data at the latest, as far as failures are logged.
+    An episode is evaluated if its last alert + horizon lies in the machine's data: alarms count from the start to the
+    end of the data - horizon. A failure is evaluated if it occurs between start + horizon and the end of the data +
+    lead time, as long as failures are logged.
 
     Parameters
     ----------
     rows : Instants
-        All rows that may be alerts; a machine without any is not watched.
+        All rows that may have alerts; a machine without rows has no exposure.
     start_us : int or (machines,) int array, optional
-        First instant of the test, of all machines or of each; else each machine's first row.
+        Start of the test, for all machines or for each; default: each machine's first row.
     ends_us : (machines,) int array
-        Last instant at which each machine is known, in the order of ``rows.machines``.
+        End of each machine's data, in the order of ``rows.machines``.
     log_end_us : int
-        Last instant at which failures were logged.
+        End of the failure log.
     labels : LabelsParams
         Lead time and horizon.
     """
     horizon = round(labels.horizon_hours * US_PER_HOUR)
-    # A machine without rows must not run from the end of time to its beginning.
+    # Starts and ends of machines without rows are extreme values.
     has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
     start = np.where(has_rows, rows.starts() if start_us is None else start_us, 0)
     last_alert = np.minimum(np.where(has_rows, rows.ends(), 0), ends_us - horizon)
@@ -86,8 +86,8 @@ def measure_exposure(
 
 
 def machine_months(rows: Instants) -> FloatArray:
-    """Return the months from the first to the last row of each machine, in the order of ``rows.machines``."""
+    """Return the months between the first and the last row of each machine, in the order of ``rows.machines``."""
     first = rows.starts()
-    # A machine without rows must not run from the end of time to its beginning.
+    # Starts and ends of machines without rows are extreme values.
     has_rows = np.bincount(rows.codes, minlength=len(first)) > 0
     return np.where(has_rows, rows.ends() - first, 0) / US_PER_HOUR / HOURS_PER_MONTH

@@ -1,4 +1,4 @@
-"""Gates for CI: conditions on metrics under which a model fails, such as ``ap<0.9``."""
+"""Quality gates for CI: conditions under which a model fails, such as ``ap<0.9``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Name in a condition to where the metric stands in metrics.json.
+# Name in a condition to the metric's path in metrics.json.
 GATE_METRICS: dict[str, tuple[str, ...]] = {
     "ap": ("macro", "average_precision"),
     "auc": ("macro", "roc_auc"),
@@ -31,17 +31,7 @@ _FORM = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(\S+)\s*")
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition that fails a model.
-
-    Attributes
-    ----------
-    metric : str
-        Name in :data:`GATE_METRICS`.
-    comparison : str
-        ``<``, ``<=``, ``>`` or ``>=``.
-    limit : float
-        What the metric is compared with.
-    """
+    """A condition that fails a model: a metric of :data:`GATE_METRICS`, a comparison operator and a limit."""
 
     metric: str
     comparison: str
@@ -51,17 +41,17 @@ class Gate:
         return f"{self.metric}{self.comparison}{self.limit:g}"
 
     def read(self, metrics: Mapping[str, Any]) -> float | None:
-        """Return the metric; ``None`` where it could not be told."""
+        """Return the metric; ``None`` if it is undefined."""
         return read_metric(metrics, self.metric)
 
     def fails(self, metrics: Mapping[str, Any]) -> bool:
-        """Return whether the condition is met; also where the metric could not be told, for that is no pass."""
+        """Return whether the model fails; an undefined metric fails, too."""
         value = self.read(metrics)
         return value is None or _OPERATORS[self.comparison](value, self.limit)
 
 
 def read_metric(metrics: Mapping[str, Any], name: str) -> float | None:
-    """Return the metric of that name in :data:`GATE_METRICS`; ``None`` where it could not be told."""
+    """Return the metric named in :data:`GATE_METRICS`; ``None`` if it is undefined."""
     value: Any = metrics
     for key in GATE_METRICS[name]:
         value = value[key]
@@ -69,12 +59,12 @@ def read_metric(metrics: Mapping[str, Any], name: str) -> float | None:
 
 
 def parse_gate(text: str) -> Gate:
-    """Read a condition.
+    """Parse a condition.
 
     Raises
     ------
     ValueError
-        If it is not of the form.
+        If its form or metric is invalid.
 
     Examples
     --------
@@ -83,7 +73,7 @@ def parse_gate(text: str) -> Gate:
     """
     found = _FORM.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is not of the form metric<number, such as ap<0.9")
+        raise ValueError(f"{text!r} is not a condition such as ap<0.9")
     metric, comparison, number = found.groups()
     if metric not in GATE_METRICS:
         raise ValueError(f"unknown metric {metric!r}, known: {', '.join(GATE_METRICS)}")
@@ -92,5 +82,5 @@ def parse_gate(text: str) -> Gate:
     except ValueError:
         limit = math.nan
     if not math.isfinite(limit):
-        raise ValueError(f"{number!r} is not a number to compare {metric} with")
+        raise ValueError(f"{number!r} is not a finite number")
     return Gate(metric, comparison, limit)

@@ -1,4 +1,4 @@
-"""Which features a model goes by."""
+"""Feature importance: mean absolute Shapley values on a sample of rows."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ IntArray = NDArray[np.int64]
 
 
 def draw_rows(rows: BoolArray, before_failure: BoolArray, *, count: int, seed: int) -> IntArray:
-    """Return a sample of rows, half of them with a failure ahead as far as there are so many.
+    """Return a sample of rows, half of them with a failure ahead if there are enough.
 
-    Failures are rare: in a plain sample hardly a row would show what raises a probability.
+    Failures are rare: a simple random sample would contain almost none.
 
     Parameters
     ----------
     rows : (m,) bool array
-        Which may be drawn.
+        Rows to draw from.
     before_failure : (m,) bool array
         Rows with a failure ahead.
     count : int
-        Most rows.
+        Maximum number of rows.
     seed : int
-        Of the draw.
+        Random seed.
 
     Returns
     -------
     int array
-        Positions, rising.
+        Positions, increasing.
     """
     drawn = np.random.default_rng(seed).permutation(np.flatnonzero(rows))
     ahead, others = drawn[before_failure[drawn]], drawn[~before_failure[drawn]]
@@ -43,22 +43,22 @@ def draw_rows(rows: BoolArray, before_failure: BoolArray, *, count: int, seed: i
 def rank_features(
     contributions: FloatArray, names: Sequence[str], components: Sequence[str], *, most: int = 15
 ) -> list[dict[str, Any]]:
-    """Return the features that move the predictions most.
+    """Return the features with the largest mean contribution.
 
     Parameters
     ----------
     contributions : (r, c, f) array
-        Shapley values: what each feature adds to the log-odds of each component.
+        Shapley values: contribution of each feature to the log-odds of each component.
     names, components : sequence of str
         The f features and the c components.
     most : int
-        Features returned.
+        Maximum number of features.
 
     Returns
     -------
     list of dict
-        ``feature``; ``mean_shapley``, the mean size over rows and components; ``components``, that of each component.
-        Largest first; features that no component looks at are left out.
+        ``feature``; ``mean_shapley``, the mean absolute value over rows and components; ``components``, the same per
+        component. Largest first; unused features are left out.
     """
     sizes = np.abs(contributions).mean(axis=0)
     mean = sizes.mean(axis=0)

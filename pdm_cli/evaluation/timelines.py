@@ -1,4 +1,4 @@
-"""What led up to single failures: the sensor that strayed, its anomalies, and what the model said meanwhile."""
+"""Timelines of single failures: the deviating sensor, its anomalies, and the predictions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pdm_cli.timestamps import US_PER_HOUR
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# How much is shown before and after a failure, in horizons.
+# Span shown before and after a failure, in horizons.
 _BEFORE, _AFTER = 2.5, 0.25
-# Readings beyond so many are averaged: a plot has no more room.
-_MOST_POINTS = 400
+# More readings are averaged, to fit into a plot.
+_MAX_POINTS = 400
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What timelines are cut from.
+    """Data that timelines are cut from.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Surroundings:
     components : list of str
         Columns of the span.
     horizon_hours : float
-        How far ahead alerts look.
+        Horizon of the alerts.
     """
 
     telemetry: pd.DataFrame
@@ -53,19 +53,18 @@ class Surroundings:
 
 
 def choose_failures(warnings: pd.DataFrame) -> dict[str, int]:
-    """Return which failures stand for the others.
+    """Return examples of caught and missed failures.
 
     Parameters
     ----------
     warnings : DataFrame
-        ``machineID, datetime, component, warning_hours`` of the judged failures, NaN where nothing warned.
+        ``machineID, datetime, component, warning_hours`` of the evaluated failures, NaN if missed.
 
     Returns
     -------
     dict
-        ``caught``: position of the one whose warning is nearest to the median; ``missed``: that of one without a
-        warning; or else ``latest``: that of another with the shortest warning. Of equals the earliest; what there is
-        none of is not in it.
+        Positions: ``caught``, the failure whose warning is nearest to the median; ``missed``, a missed one, or else
+        ``latest``, another one with the shortest warning. Of equals the earliest; absent if there is none.
     """
     hours = warnings["warning_hours"].to_numpy(np.float64)
     order = np.argsort(to_microseconds(warnings[TIME]), kind="stable")
@@ -81,25 +80,25 @@ def choose_failures(warnings: pd.DataFrame) -> dict[str, int]:
 
 
 def cut_timeline(failure: pd.Series, around: Surroundings) -> dict[str, Any]:
-    """Return a failure's time line in JSON types, with hours counted from the failure.
+    """Return the timeline of a failure as JSON types, in hours relative to the failure.
 
     Parameters
     ----------
     failure : Series
         ``machineID, datetime, component, warning_hours``.
     around : Surroundings
-        What it is cut from.
+        Data to cut from.
 
     Returns
     -------
     dict
-        ``machine, component, failed, warning_hours``; ``sensor``, that which strayed most in the horizon before;
-        ``readings`` and ``anomalies`` of it, and ``prediction``: each ``hours`` and what was there.
+        ``machine, component, failed, warning_hours``; ``sensor``, the one that deviated most within the horizon before;
+        its ``readings`` and ``anomalies``, and ``prediction``: each with ``hours`` and values.
     """
     machine, failed_us = failure[MACHINE], int(failure[TIME].value // 1000)
     before, after = (round(around.horizon_hours * times * US_PER_HOUR) for times in (_BEFORE, _AFTER))
     first, last = failed_us - before, failed_us + after
-    sensor = find_stray(around.scores, machine, failed_us, horizon_hours=around.horizon_hours)
+    sensor = find_deviating_sensor(around.scores, machine, failed_us, horizon_hours=around.horizon_hours)
     telemetry = around.telemetry
     times = to_microseconds(telemetry[TIME])
     rows = np.flatnonzero((telemetry[MACHINE] == machine).to_numpy() & (first <= times) & (times <= last))
@@ -116,8 +115,8 @@ def cut_timeline(failure: pd.Series, around: Surroundings) -> dict[str, Any]:
     }
 
 
-def find_stray(scores: ZScores, machine: object, failed_us: int, *, horizon_hours: float) -> str:
-    """Return the sensor whose mean lay furthest from its usual level in the horizon before a failure.
+def find_deviating_sensor(scores: ZScores, machine: object, failed_us: int, *, horizon_hours: float) -> str:
+    """Return the sensor whose mean deviated most from its usual level within the horizon before a failure.
 
     Parameters
     ----------
@@ -126,15 +125,15 @@ def find_stray(scores: ZScores, machine: object, failed_us: int, *, horizon_hour
     machine : object
         One of ``scores.machines``.
     failed_us : int
-        When it failed.
+        Time of the failure.
     horizon_hours : float
-        How long before that is looked at.
+        Length of the span before it.
     """
     code = scores.machines.get_loc(machine)
     is_near = (scores.times > failed_us - round(horizon_hours * US_PER_HOUR)) & (scores.times <= failed_us)
     z = scores.z[(scores.codes == code) & is_near]
     known = np.maximum(np.count_nonzero(~np.isnan(z), axis=0), 1)
-    # Sums over the root of their number, so that a sensor with a few readings does not win by chance.
+    # Sums divided by the root of their count, so that a sensor with few readings does not win by chance.
     return scores.sensors[int(np.argmax(np.abs(np.nansum(z, axis=0)) / np.sqrt(known)))]
 
 
@@ -143,8 +142,8 @@ def _hours(times: IntArray, failed_us: int) -> FloatArray:
 
 
 def _thin(hours: FloatArray, values: FloatArray) -> dict[str, Any]:
-    """Return readings, or means of as many neighbours as it takes to have few; missing ones are ``None``."""
-    together = -(-len(hours) // _MOST_POINTS) or 1
+    """Return readings, or means of consecutive ones if there are many; missing ones are ``None``."""
+    together = -(-len(hours) // _MAX_POINTS) or 1
     starts = np.arange(0, len(hours), together)
     known = ~np.isnan(values)
     counts = np.add.reduceat(known, starts, dtype=np.int64) if len(hours) else np.array([], np.int64)
@@ -156,7 +155,7 @@ def _thin(hours: FloatArray, values: FloatArray) -> dict[str, Any]:
 def _cut_anomalies(
     anomalies: pd.DataFrame | None, machine: object, sensor: str, ends: tuple[int, int], failed_us: int
 ) -> dict[str, Any] | None:
-    """Return the anomalies of a sensor; ``None`` where none were looked for."""
+    """Return the anomalies of a sensor; ``None`` without anomaly detection."""
     if anomalies is None:
         return None
     times = to_microseconds(anomalies[TIME])

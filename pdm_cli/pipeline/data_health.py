@@ -39,7 +39,7 @@ def _find_silent(loaded: Bundle, forecast: Forecast, progress: Progress) -> dict
     """Return how many machines' telemetry ended long before the others', and the first ones."""
     from pdm_cli.preparation.quality import FIRST_ROWS
     from pdm_cli.schema import MACHINE, TIME
-    from pdm_cli.scoring.silent_sensors import find_silent
+    from pdm_cli.scoring.data_health import find_silent
     from pdm_cli.text import as_records
     from pdm_cli.timestamps import show
 
@@ -56,7 +56,7 @@ def _find_silent(loaded: Bundle, forecast: Forecast, progress: Progress) -> dict
 
 
 def _find_dead_sensors(loaded: Bundle, forecast: Forecast, progress: Progress) -> list[dict[str, Any]]:
-    from pdm_cli.scoring.silent_sensors import find_dead_sensors
+    from pdm_cli.scoring.data_health import find_dead_sensors
     from pdm_cli.text import as_records
 
     hours, total = loaded.recipe.settings.labels.horizon_hours, len(forecast.context.instants.machines)

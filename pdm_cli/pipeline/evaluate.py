@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def _score(loaded: Bundle, forecast: Forecast, progress: Progress) -> dict[str, Any]:
     import numpy as np
 
-    from pdm_cli.evaluation.evaluate import PredictedSpan, judge_span
+    from pdm_cli.evaluation.evaluate import EvaluationSettings, PredictedSpan, evaluate_span
     from pdm_cli.features.events import Instants
     from pdm_cli.features.labels import label_failures, last_times
     from pdm_cli.schema import MACHINE
@@ -47,16 +47,9 @@ def _score(loaded: Bundle, forecast: Forecast, progress: Progress) -> dict[str, 
         failures[failures[MACHINE].isin(scored)],
         instants.ends(),
     )
-    metrics = judge_span(
-        span,
-        components,
-        loaded.model.rules,
-        lead=lead,
-        costs=recipe.settings.costs,
-        lives={},
-        merge_hours=recipe.settings.train.merge_hours,
-        seed=recipe.settings.train.seed,
-    )
+    train = recipe.settings.train
+    settings = EvaluationSettings(lead, recipe.settings.costs, train.merge_hours, train.seed)
+    metrics = evaluate_span(span, components, loaded.model.rules, lives={}, settings=settings)
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, span)}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pdm_cli.io.bundle import Bundle
     from pdm_cli.pipeline.score import Forecast
-    from pdm_cli.scoring.explanation import Usual
+    from pdm_cli.scoring.explanation import TypicalValue
 
 
 # What is drawn of the days before: a value every six hours of a week.
@@ -93,8 +93,7 @@ def _describe_reasons(loaded: Bundle, forecast: Forecast, row: int, component: s
     import numpy as np
 
     from pdm_cli.features.describe import describe_feature
-    from pdm_cli.scoring.explanation import usual_values
-    from pdm_cli.scoring.worklist import top_reasons
+    from pdm_cli.scoring.explanation import top_reasons, typical_values
 
     table, rows, recipe = forecast.table, np.array([row]), loaded.recipe
     names = loaded.model.components
@@ -103,7 +102,7 @@ def _describe_reasons(loaded: Bundle, forecast: Forecast, row: int, component: s
     values = table.matrix(table.names, rows)[0]
     known = recipe.vocabulary.categories
     reasons = top_reasons(added[None], table.names, values[None], most=top, categories=known, both_ways=True)[0]
-    usual = usual_values(loaded.fingerprint, recipe.categorical)
+    usual = typical_values(loaded.fingerprint, recipe.categorical)
     return {
         "component": names[column],
         "reasons": [
@@ -123,7 +122,7 @@ def _describe_reasons(loaded: Bundle, forecast: Forecast, row: int, component: s
     }
 
 
-def _describe_usual(usual: Usual, categories: list[str] | None) -> dict[str, Any]:
+def _describe_usual(usual: TypicalValue, categories: list[str] | None) -> dict[str, Any]:
     """Return where the feature lay in the training; the deciles of a number, the most frequent of categories."""
     deciles: dict[str, Any] = {
         name: None if math.isnan(value) else value if categories is None else categories[int(value)]

@@ -110,13 +110,13 @@ def _read_predictions(folder: Path, made: Mapping[str, Any] | None) -> Page:
 def _read_drift(folder: Path) -> list[tuple[str, str, float | None]]:
     import pandas as pd
 
-    from pdm_cli.evaluation.drift import AGEING, tell_drift
+    from pdm_cli.evaluation.drift import AGEING, describe_drift
 
     # A feature may be called NA.
     drift = pd.read_csv(folder / "drift.csv", keep_default_na=False, na_values={"stability_index": [""]})
     drift = drift[~drift["family"].isin(AGEING)]
     indexes = [None if pd.isna(index) else float(index) for index in drift["stability_index"]]
-    return [(feature, tell_drift(index), index) for feature, index in zip(drift["feature"], indexes, strict=True)]
+    return [(feature, describe_drift(index), index) for feature, index in zip(drift["feature"], indexes, strict=True)]
 
 
 def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:

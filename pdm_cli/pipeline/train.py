@@ -39,8 +39,8 @@ def fit(task: Task) -> dict[str, Any]:
     from pdm_cli.io import bundle
     from pdm_cli.pipeline.prepared import read_sources
     from pdm_cli.training.dataset import make_problem
+    from pdm_cli.training.search import leaderboard
     from pdm_cli.training.splits import more_to_test_on
-    from pdm_cli.training.trials import leaderboard
     from pdm_cli.training.validate_settings import check_choices
 
     check_choices(task.settings.train)
@@ -109,7 +109,6 @@ def _guard(problem: Problem, made: Made) -> None:
     import numpy as np
 
     from pdm_cli.training import leakage_checks
-    from pdm_cli.training.lookahead_check import rebuild_cut
 
     split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
     trained, tested, horizon = problem.training_rows(split), problem.test_rows(split), problem.horizon_us
@@ -126,7 +125,7 @@ def _guard(problem: Problem, made: Made) -> None:
         count=_SAMPLE,
         seed=problem.train.seed,
     )
-    cut = rebuild_cut(
+    cut = leakage_checks.rebuild_truncated(
         problem.context,
         sample,
         table.names,
@@ -135,7 +134,7 @@ def _guard(problem: Problem, made: Made) -> None:
         detect=made.settings.detect,
     )
     machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
-    leakage_checks.compare_cut(table.names, table.matrix(table.names, sample), cut, machines, times)
+    leakage_checks.compare_truncated(table.names, table.matrix(table.names, sample), cut, machines, times)
     if not problem.train.allow_suspicious:
         _refuse_separating(problem)
 
@@ -247,18 +246,10 @@ def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDA
 
 
 def _judge(problem: Problem, model: TrainedModel, span: PredictedSpan) -> dict[str, Any]:
-    from pdm_cli.evaluation.evaluate import judge_span
+    from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
 
-    return judge_span(
-        span,
-        problem.components,
-        model.rules,
-        lead=problem.lead,
-        costs=problem.costs,
-        lives=_find_lives(problem),
-        merge_hours=problem.train.merge_hours,
-        seed=problem.train.seed,
-    )
+    settings = EvaluationSettings(problem.lead, problem.costs, problem.train.merge_hours, problem.train.seed)
+    return evaluate_span(span, problem.components, model.rules, lives=_find_lives(problem), settings=settings)
 
 
 def _find_lives(problem: Problem) -> dict[str, Lives]:
@@ -307,7 +298,7 @@ def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) 
     return {
         "metric": problem.train.metric,
         "trials": len(search.trials),
-        "trials_wanted": search.wanted,
+        "trials_wanted": search.requested,
         "cut_short": search.is_cut_short,
         "resumed": search.resumed,
         "chosen_trials": training.chosen,

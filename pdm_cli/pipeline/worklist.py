@@ -54,8 +54,7 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
     from pdm_cli.features.describe import describe_feature, feature_topic
     from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.schema import MACHINE, TIME
-    from pdm_cli.scoring.explanation import row_until, usual_values
-    from pdm_cli.scoring.worklist import top_reasons
+    from pdm_cli.scoring.explanation import row_until, top_reasons, typical_values
 
     instants, table = forecast.context.instants, forecast.table
     codes = instants.machines.get_indexer(pd.Index(worklist[MACHINE])).tolist()
@@ -67,8 +66,8 @@ def _tell_reasons(loaded: Bundle, forecast: Forecast, worklist: pd.DataFrame) ->
     reasons = top_reasons(
         added, table.names, values, categories=loaded.recipe.vocabulary.categories, topic_of=feature_topic
     )
-    usual = usual_values(loaded.fingerprint, loaded.recipe.categorical)
+    usual = typical_values(loaded.fingerprint, loaded.recipe.categorical)
     return [
-        "; ".join(describe_feature(each.name, each.value, typical=usual[each.name].told) for each in row)
+        "; ".join(describe_feature(each.name, each.value, typical=usual[each.name].median) for each in row)
         for row in reasons
     ]

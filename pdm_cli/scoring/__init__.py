@@ -1,1 +1,1 @@
-"""From predictions to a work list with explanations."""
+"""From predictions to the work list, with reasons and data problems."""

@@ -1,9 +1,9 @@
-"""What drove one probability: each feature's share in the log-odds beside its usual value, and the days before."""
+"""Explanations of predictions: top reasons, typical feature values, and the preceding days."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +17,8 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Usual:
-    """Where the values of a feature lay in the training rows.
-
-    Attributes
-    ----------
-    low, middle, high : float
-        Deciles 1, 5 and 9 of the values that were known; NaN if none was.
-    missing : float
-        Share of the rows without a value, 0 to 1.
-    """
+class TypicalValue:
+    """Values of a feature in the training rows: deciles 1, 5 and 9 (NaN without values), and the share missing."""
 
     low: float
     middle: float
@@ -34,38 +26,100 @@ class Usual:
     missing: float
 
     @property
-    def told(self) -> float | None:
-        """The middle; ``None`` where most rows had no value."""
+    def median(self) -> float | None:
+        """The middle; ``None`` if most rows had no value."""
         return None if math.isnan(self.middle) or self.missing > 0.5 else self.middle
 
 
-def usual_values(fingerprint: Fingerprint, categorical: Collection[str] = ()) -> dict[str, Usual]:
-    """Return for each feature of a model where its values lay in the training rows.
+def typical_values(fingerprint: Fingerprint, categorical: Collection[str] = ()) -> dict[str, TypicalValue]:
+    """Return the typical values of each feature in the training rows.
 
     Parameters
     ----------
     fingerprint : Fingerprint
         Of the training rows.
     categorical : collection of str
-        Features whose values are positions in a list: of them, all three values are the most frequent one.
+        Features whose values are positions in a list; all three values are the most frequent one.
     """
     found = {}
     for name, edges, shares in zip(fingerprint.features, fingerprint.edges, fingerprint.shares, strict=True):
         known = np.array(shares[:-1])
         low = middle = high = math.nan
         if edges and known.any():
-            # Shares are quotients: a tenth may come out a last digit short.
+            # Shares are rounded quotients: a tenth may be slightly below 0.1.
             upto = np.cumsum(known) / known.sum() + 1e-9
             places = (
                 [int(known.argmax())] * 3 if name in categorical else np.searchsorted(upto, (0.1, 0.5, 0.9)).tolist()
             )
             low, middle, high = (edges[min(place, len(edges) - 1)] for place in places)
-        found[name] = Usual(low, middle, high, shares[-1])
+        found[name] = TypicalValue(low, middle, high, shares[-1])
     return found
 
 
+@dataclass(frozen=True)
+class Reason:
+    """A feature, its value or category (``None`` if missing), and its contribution to the log-odds."""
+
+    name: str
+    value: float | str | None
+    contribution: float
+
+
+def top_reasons(
+    contributions: NDArray[np.floating],
+    names: Sequence[str],
+    values: NDArray[np.floating],
+    *,
+    most: int = 3,
+    categories: Mapping[str, Sequence[str]] | None = None,
+    both_ways: bool = False,
+    topic_of: Callable[[str], Hashable] | None = None,
+) -> list[list[Reason]]:
+    """Return the features with the largest contributions of each row, largest first.
+
+    Parameters
+    ----------
+    contributions : (r, f) array
+        Contribution of each feature to the log-odds (SHAP values, without the bias).
+    names : sequence of str
+        The f features.
+    values : (r, f) array
+        Their values; NaN where missing.
+    most : int
+        Maximum number of reasons per row; contributions of 0 or less are left out.
+    categories : mapping, optional
+        Categories of each categorical feature; its values are positions in them.
+    both_ways : bool
+        Include negative contributions, and rank by absolute value.
+    topic_of : callable, optional
+        Topic of a feature; only the largest contribution per topic is returned.
+    """
+    weights = np.abs(contributions) if both_ways else contributions
+    topics = [topic_of(name) if topic_of else name for name in names]
+    return [
+        [
+            Reason(names[column], _value(names[column], row[column], categories or {}), float(added[column]))
+            for column in _largest(weight, topics)[:most]
+        ]
+        for added, weight, row in zip(contributions, weights, values, strict=True)
+    ]
+
+
+def _largest(weight: NDArray[np.floating], topics: Sequence[Hashable]) -> list[int]:
+    """Return the columns of positive weight, largest first, one per topic."""
+    order = np.argsort(-weight, kind="stable").tolist()
+    first = {topics[column]: column for column in reversed(order)}
+    return [column for column in order if weight[column] > 0 and first[topics[column]] == column]
+
+
+def _value(name: str, value: float, categories: Mapping[str, Sequence[str]]) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return categories[name][int(value)] if name in categories else float(value)
+
+
 def row_until(instants: Instants, machine: int, time_us: int) -> int | None:
-    """Return the machine's last row with stamp <= a time, or ``None`` if that is before its first.
+    """Return the machine's last row at or before a time, or ``None``.
 
     Parameters
     ----------
@@ -82,7 +136,7 @@ def row_until(instants: Instants, machine: int, time_us: int) -> int | None:
 
 
 def alert_start(alerts: NDArray[np.bool_], instants: Instants, row: int) -> int | None:
-    """Return the row at which the run of alerts that holds a row began, or ``None`` where the alert is off.
+    """Return the first row of the run of alerts that contains a row; ``None`` if the alert is off.
 
     Parameters
     ----------
@@ -91,7 +145,7 @@ def alert_start(alerts: NDArray[np.bool_], instants: Instants, row: int) -> int 
     instants : Instants
         The m rows, sorted by machine, then time.
     row : int
-        Position in them.
+        Position among them.
     """
     if not alerts[row]:
         return None
@@ -101,16 +155,16 @@ def alert_start(alerts: NDArray[np.bool_], instants: Instants, row: int) -> int 
 
 
 def mean_by_span(values: FloatArray, times: IntArray, *, until_us: int, span_us: int, count: int) -> FloatArray:
-    """Return the means of the values in some spans of equal length, the last of which ends with a time.
+    """Return the means of the values in consecutive spans of equal length.
 
     Parameters
     ----------
     values : (n,) array
         NaN where missing.
     times : (n,) int array
-        Stamps in microseconds.
+        Timestamps in microseconds.
     until_us : int
-        End of the last span, which belongs to it; later values are not looked at.
+        End of the last span, inclusive; later values are ignored.
     span_us : int
         Length of a span in microseconds.
     count : int
@@ -119,7 +173,7 @@ def mean_by_span(values: FloatArray, times: IntArray, *, until_us: int, span_us:
     Returns
     -------
     (count,) array
-        In the unit of the values; NaN where a span has none.
+        In the unit of the values; NaN without values.
     """
     back = (until_us - times) // span_us
     inside = (back >= 0) & (back < count) & np.isfinite(values)

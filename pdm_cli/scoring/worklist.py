@@ -1,44 +1,42 @@
-"""From predictions to the work list: which component of which machine to see to first, since when, and why."""
+"""From predictions to the work list: the components to inspect, most probable failure first."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.evaluation.metrics import find_episodes
+from pdm_cli.evaluation.events import find_episodes
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.schema import MACHINE, TIME
-from pdm_cli.scoring.silent_sensors import is_silent
+from pdm_cli.scoring.data_health import is_silent
 from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-# What a text begins with that spreadsheets take for a formula.
+# Spreadsheets take a string that begins like this for a formula.
 _FORMULA = r"^[=+\-@\t\r]"
 
 
 def list_predictions(
     instants: Instants, probabilities: FloatArray, alerts: BoolArray, components: Sequence[str], *, rows: BoolArray
 ) -> pd.DataFrame:
-    """Return the predictions of some rows, one a machine, time and component, in the order of the rows.
+    """Return the predictions of some rows, one per machine, time and component, in the order of the rows.
 
     Parameters
     ----------
     instants : Instants
         The m rows.
     probabilities, alerts : (m, c) arrays
-        Of each component.
+        For each component.
     components : sequence of str
         The c components.
     rows : (m,) bool array
-        Rows wanted.
+        Rows to return.
     """
     chosen, count = np.flatnonzero(rows), len(components)
     return pd.DataFrame(
@@ -55,7 +53,7 @@ def list_predictions(
 def find_alert_episodes(
     instants: Instants, alerts: BoolArray, components: Sequence[str], *, merge_hours: float
 ) -> pd.DataFrame:
-    """Return the episodes of alerts of every machine and component.
+    """Return the alert episodes of every machine and component.
 
     Parameters
     ----------
@@ -66,7 +64,7 @@ def find_alert_episodes(
     components : sequence of str
         The c components.
     merge_hours : float
-        Alerts no further apart than this are one episode.
+        Alerts at most this far apart belong to one episode.
 
     Returns
     -------
@@ -103,36 +101,35 @@ def rank_work(
     lead_time_hours: float,
     horizon_hours: float,
 ) -> pd.DataFrame:
-    """Return what to see to now: each machine and component whose alert is on, or was within the lead time.
+    """Return the work list: machines and components whose alert is on, or was on within the lead time.
 
-    A row says nothing of the lead time that follows it, so an alert goes off just before the failure. What its last row
-    foretold is still wholly to come if that row is no older than the lead time before the machine's last row. It falls
-    away where the component failed or was replaced after it.
+    A prediction is about the time after the lead time, so an alert turns off just before the failure. The predicted
+    time of a row with an alert is still ahead if the row is within a lead time of the machine's last row. Components
+    that failed or were replaced after it are dropped.
 
     Parameters
     ----------
     instants : Instants
         The m rows, in any order.
     probabilities : (m, c) array
-        Of failing within [t + lead time, t + horizon], 0 to 1.
+        Probability of a failure within [t + lead time, t + horizon].
     alerts : (m, c) bool array
         Whether the alert is on.
     components : sequence of str
         The c components.
     renewals : sequence of DataFrame
-        Logs of replacements and of failures: ``machineID, datetime`` and ``kind``, the component; in any order. What
-        is later than a machine's last row is not looked at.
+        Logs of replacements and of failures: ``machineID, datetime`` and ``kind``, the component; in any order. Events
+        after a machine's last row are ignored.
     lead_time_hours, horizon_hours : float
-        What the probabilities are of.
+        Of the predictions.
 
     Returns
     -------
     DataFrame
         ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the last row with the alert on;
-        ``since``, the first row of the run of alerts that lasts until then; ``expected_from`` and ``expected_until``,
-        between which it fails if it does; ``is_stale`` where the machine is silent
-        (:func:`~pdm_cli.scoring.silent_sensors.find_silent`), and this over. Highest probability first, then the
-        longer run, then by machine, then component in the order given.
+        ``since``, the first row of that run of alerts; ``expected_from`` and ``expected_until``, the span of the
+        predicted failure; ``is_stale`` if the machine is silent (:func:`~pdm_cli.scoring.data_health.find_silent`), so
+        that this span has passed. Sorted by descending probability, then by start of the run, machine, component.
     """
     order = np.lexsort((instants.times, instants.codes))
     rows, alerts = Instants(instants.machines, instants.codes[order], instants.times[order]), alerts[order]
@@ -169,32 +166,31 @@ def find_nearest(
     horizon_hours: float,
     most: int = 3,
 ) -> pd.DataFrame:
-    """Return the machines and components beside the work list that are most probable to fail, by their last rows.
+    """Return the most probable failures that are not on the work list, by the last row of each machine.
 
-    Silent machines are left out, and components whose alert never goes on.
+    Silent machines are left out, and components whose alert never turns on.
 
     Parameters
     ----------
     instants : Instants
         The m rows, in any order; at least one of each machine.
     probabilities : (m, c) array
-        Of each component.
+        For each component.
     components : sequence of str
         The c components.
     worklist : DataFrame
-        Made by :func:`rank_work`.
+        From :func:`rank_work`.
     thresholds : sequence of float
-        Probability at which each component's alert goes on; above 1 it never does.
+        Probability at which each component's alert turns on; above 1 it never does.
     horizon_hours : float
-        How far ahead predictions look.
+        Horizon of the predictions.
     most : int
-        Rows wanted.
+        Maximum number of rows.
 
     Returns
     -------
     DataFrame
-        ``machineID, component, probability, threshold``, the highest probability first, then by machine, then
-        component in the order given.
+        ``machineID, component, probability, threshold``, sorted by descending probability, then machine, component.
     """
     order = np.lexsort((instants.times, instants.codes))
     lasts = order[np.flatnonzero(np.diff(instants.codes[order], append=-1))]
@@ -207,20 +203,22 @@ def find_nearest(
             "threshold": np.tile(thresholds, len(codes)),
         }
     )
-    is_heard = np.repeat(~is_silent(instants, horizon_hours)[codes], count)
+    is_sending = np.repeat(~is_silent(instants, horizon_hours)[codes], count)
     pairs, listed = (pd.MultiIndex.from_frame(frame[[MACHINE, "component"]]) for frame in (others, worklist))
-    nearest = others[is_heard & (others["threshold"] <= 1) & ~pairs.isin(listed)]
+    nearest = others[is_sending & (others["threshold"] <= 1) & ~pairs.isin(listed)]
     return nearest.sort_values("probability", ascending=False, kind="stable", ignore_index=True).head(most)
 
 
 def guard_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table for spreadsheets: texts that these would take for a formula, and run, begin with an apostrophe."""
-    texts = {str(name): column for name, column in frame.items() if pd.api.types.is_string_dtype(column)}
-    return frame.assign(**{name: column.str.replace(_FORMULA, r"'\g<0>", regex=True) for name, column in texts.items()})
+    """Return a table for spreadsheets: strings that would be run as a formula are prefixed with an apostrophe."""
+    strings = {str(name): column for name, column in frame.items() if pd.api.types.is_string_dtype(column)}
+    return frame.assign(
+        **{name: column.str.replace(_FORMULA, r"'\g<0>", regex=True) for name, column in strings.items()}
+    )
 
 
 def _last_alerts(rows: Instants, alerts: BoolArray, lead_us: int) -> tuple[IntArray, IntArray]:
-    """Return the last row with the alert on of each machine and component, where recent enough, and the component."""
+    """Return the last row with an alert of each machine and component, if recent enough, and the component."""
     lasts = np.flatnonzero(np.diff(rows.codes, append=-1))
     latest = np.maximum.accumulate(np.where(alerts, np.arange(len(alerts))[:, None], -1), axis=0)[lasts]
     is_own = (latest >= 0) & (rows.codes[latest] == rows.codes[lasts][:, None])
@@ -231,22 +229,22 @@ def _last_alerts(rows: Instants, alerts: BoolArray, lead_us: int) -> tuple[IntAr
 def _is_renewed(
     rows: Instants, row: IntArray, components: Sequence[str], renewals: Sequence[pd.DataFrame]
 ) -> BoolArray:
-    """Return for some rows, each with a component, whether this was renewed after it and by the machine's last row."""
+    """Return whether the component of each row was renewed between it and the machine's last row."""
     codes, ends = rows.codes[row], rows.ends()[rows.codes[row]]
-    found, wanted = np.zeros(len(row), np.bool_), np.array(components, object)
+    found, component_of_row = np.zeros(len(row), np.bool_), np.array(components, object)
     for log, component in product(renewals, dict.fromkeys(components)):
         events = EventLog(log[log["kind"] == component], rows.machines)
         until_row, until_end = (events.position(codes, times, "right") for times in (rows.times[row], ends))
-        found |= (wanted == component) & (until_end > until_row)
+        found |= (component_of_row == component) & (until_end > until_row)
     return found
 
 
 def _run_starts(codes: IntArray, alerts: BoolArray) -> IntArray:
-    """Return for each row and component the first row of the run of alerts, for rows where the alert is on."""
-    goes_on = np.zeros_like(alerts)
-    goes_on[1:] = alerts[:-1] & (codes[1:] == codes[:-1])[:, None]
+    """Return the first row of the run of alerts for each row and component whose alert is on."""
+    continues = np.zeros_like(alerts)
+    continues[1:] = alerts[:-1] & (codes[1:] == codes[:-1])[:, None]
     rows = np.arange(len(codes))[:, None]
-    return np.maximum.accumulate(np.where(alerts & ~goes_on, rows, 0), axis=0)
+    return np.maximum.accumulate(np.where(alerts & ~continues, rows, 0), axis=0)
 
 
 def _names(components: Sequence[str], columns: IntArray) -> pd.Series:
@@ -255,75 +253,3 @@ def _names(components: Sequence[str], columns: IntArray) -> pd.Series:
 
 def _stamps(times: IntArray) -> NDArray[np.datetime64]:
     return times.astype("datetime64[us]")
-
-
-@dataclass(frozen=True)
-class Reason:
-    """A feature that raises, or lowers, the probability of a failure.
-
-    Attributes
-    ----------
-    name : str
-        The feature.
-    value : float, str or None
-        Its value, or category; ``None`` if missing.
-    contribution : float
-        What it adds to the log-odds.
-    """
-
-    name: str
-    value: float | str | None
-    contribution: float
-
-
-def top_reasons(
-    contributions: NDArray[np.floating],
-    names: Sequence[str],
-    values: NDArray[np.floating],
-    *,
-    most: int = 3,
-    categories: Mapping[str, Sequence[str]] | None = None,
-    both_ways: bool = False,
-    topic_of: Callable[[str], Hashable] | None = None,
-) -> list[list[Reason]]:
-    """Return for each row the features with the largest contributions, largest first.
-
-    Parameters
-    ----------
-    contributions : (r, f) array
-        What each feature adds to the log-odds of a failure (SHAP values, without the bias).
-    names : sequence of str
-        The f features.
-    values : (r, f) array
-        Their values; NaN where missing.
-    most : int
-        Most reasons of a row; contributions of 0 or less are none.
-    categories : mapping, optional
-        Categorical feature to its categories, of which the values are positions.
-    both_ways : bool
-        Take also those below 0, and the largest whatever their sign.
-    topic_of : callable, optional
-        From a feature to what it is about; of several about the same, only the largest is taken.
-    """
-    weights = np.abs(contributions) if both_ways else contributions
-    topics = [topic_of(name) if topic_of else name for name in names]
-    return [
-        [
-            Reason(names[column], _value(names[column], row[column], categories or {}), float(added[column]))
-            for column in _largest(weight, topics)[:most]
-        ]
-        for added, weight, row in zip(contributions, weights, values, strict=True)
-    ]
-
-
-def _largest(weight: NDArray[np.floating], topics: Sequence[Hashable]) -> list[int]:
-    """Return the columns of positive weight, the largest first, and of each topic only that."""
-    order = np.argsort(-weight, kind="stable").tolist()
-    first = {topics[column]: column for column in reversed(order)}
-    return [column for column in order if weight[column] > 0 and first[topics[column]] == column]
-
-
-def _value(name: str, value: float, categories: Mapping[str, Sequence[str]]) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return categories[name][int(value)] if name in categories else float(value)

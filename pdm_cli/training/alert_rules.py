@@ -1,4 +1,4 @@
-"""When to alert: on at a high probability, off at a low one, chosen on held-out folds."""
+"""Choice of alert rules on held-out folds: on at a high probability, off at a low one."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from pdm_cli.evaluation.alerts import (
     AlertRule,
     BoolArray,
     FloatArray,
-    _fresh_rows,
-    _switch,
+    find_resets,
+    switch_from_reset,
 )
 from pdm_cli.evaluation.costs import alert_cost
+from pdm_cli.evaluation.events import LONG_WARNING_HOURS, EventEvaluator, EventOutcome
 from pdm_cli.evaluation.exposure import Exposure, machine_months, measure_exposure
-from pdm_cli.evaluation.metrics import LONG_WARNING_HOURS, EventJudge, EventOutcome, f1_threshold
+from pdm_cli.evaluation.metrics import f1_threshold
 from pdm_cli.features.events import Instants
 from pdm_cli.schema import TIME
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from pdm_cli.training.splits import Split
 from pdm_cli.training.threshold_spec import Threshold
 
-# A rule may lose this much F1 against the best single threshold, for fewer false alarms.
+# A rule may lose this much F1 compared with the best single threshold, for fewer false alarms.
 _F1_SLACK = 0.01
-# Thresholds tried let this many rows through, as multiples of the rows before a failure.
+# Candidate thresholds alert on this many rows, as multiples of the rows before a failure.
 _LEVELS = np.geomspace(1 / 4, 8, 60)
-
-
+# Never alerts.
 NEVER = AlertRule(2.0, 2.0)
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What the model of one fold says of one component on rows that it has not seen.
+    """Held-out predictions of one fold for one component.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class HeldOut:
     labels : (m,) array
         0, 1, or NaN where unknown within the fold.
     probabilities : (m,) array
-        In [0, 1]; NaN where there is none.
+        In [0, 1], or NaN.
     split : Split
-        The fold; failures after its ``label_end`` are not looked at.
+        The fold; failures after its ``label_end`` are ignored.
     """
 
     rows: Instants
@@ -71,26 +71,26 @@ def choose_rule(
     """Choose the rule of one component on held-out folds.
 
     ``f1``: the single threshold with the best F1 of rows. ``recall``: the highest single threshold that reaches the
-    recall of rows. ``hysteresis``: of the rules that lose at most .01 of that F1, and no failure warned of at all or a
-    day ahead, against the ``f1`` threshold, the one with the fewest false alarms. ``cost``: the rule whose failures,
-    repairs and false alarms cost least, within the limit on alarms. Of equal rules the one with the better F1 wins.
+    recall of rows. ``hysteresis``: the rule with the fewest false alarms among those that lose at most .01 of that F1,
+    and neither a caught failure nor one caught a day ahead, compared with the ``f1`` threshold. ``cost``: the rule with
+    the lowest cost of failures, repairs and false alarms, within the limit on alarms. Ties are broken by F1.
 
     Parameters
     ----------
     pieces : sequence of HeldOut
-        One a fold, with at least one label of 1 among them.
+        One per fold, with at least one label of 1 among them.
     failures : DataFrame
         ``machineID, datetime`` of the component's failures.
     threshold : Threshold
-        How to choose.
+        Method of choice.
     labels : LabelsParams
         Lead time and horizon.
     costs : CostsParams
-        Looked at by ``cost`` alone.
+        Used by ``cost`` only.
     merge_hours : float
-        See :func:`pdm_cli.evaluation.metrics.find_episodes`.
+        See :func:`pdm_cli.evaluation.events.find_episodes`.
     reset_hours : float
-        See :func:`switch_alerts`.
+        See :func:`pdm_cli.evaluation.alerts.switch_alerts`.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def choose_rule(
     """
     known_labels, known = _pool(pieces)
     if not np.any(known_labels == 1):
-        raise ValueError("no held-out row lies before a failure, so there is nothing to choose the alert rule on")
+        raise ValueError("cannot choose an alert rule: no held-out row lies before a failure")
     if threshold.how == "recall":
         level = _recall_threshold(known[known_labels == 1], threshold.recall)
         return AlertRule(level, level)
@@ -109,15 +109,15 @@ def choose_rule(
         return single
     rules = list(_candidates(known, int((known_labels == 1).sum()), level))
     lowest = min(rule.off for rule in rules)
-    trials = _Trials(
+    folds = _Folds(
         [
-            _Trial(piece, failures, lowest, labels=labels, merge_hours=merge_hours, reset_hours=reset_hours)
+            _Fold(piece, failures, lowest, labels=labels, merge_hours=merge_hours, reset_hours=reset_hours)
             for piece in pieces
         ]
     )
     if threshold.how == "hysteresis":
-        return _calmest(trials, rules, single)
-    return _cheapest(trials, rules, costs, sum(float(machine_months(piece.rows).sum()) for piece in pieces))
+        return _fewest_false_alarms(folds, rules, single)
+    return _lowest_cost(folds, rules, costs, sum(float(machine_months(piece.rows).sum()) for piece in pieces))
 
 
 def _pool(pieces: Sequence[HeldOut]) -> tuple[FloatArray, FloatArray]:
@@ -129,24 +129,24 @@ def _pool(pieces: Sequence[HeldOut]) -> tuple[FloatArray, FloatArray]:
 
 
 def _recall_threshold(positives: FloatArray, recall: float) -> float:
-    # The hair taken off keeps .95 of 20 rows at 19, whatever the binary fraction.
-    wanted = max(1, math.ceil(recall * len(positives) - 1e-9))
-    return float(np.sort(positives)[-wanted])
+    # The tolerance keeps .95 of 20 rows at 19 despite rounding.
+    count = max(1, math.ceil(recall * len(positives) - 1e-9))
+    return float(np.sort(positives)[-count])
 
 
 def _candidates(probabilities: FloatArray, positives: int, level: float) -> Iterator[AlertRule]:
-    """Yield pairs of held-out quantiles, spaced by how many rows they let through."""
+    """Yield pairs of held-out quantiles, spaced by the number of rows above them."""
     rows = np.clip(np.round(positives * _LEVELS).astype(np.int64), 1, len(probabilities))
     levels = np.unique([*np.sort(probabilities)[-rows], level])[::-1].tolist()
     for position, on in enumerate(levels):
         yield from (AlertRule(on, off) for off in levels[position:])
 
 
-class _Trial:
-    """One fold on which rules are tried, none of which goes off below ``lowest``.
+class _Fold:
+    """One fold to evaluate rules on, none of which turns off below ``lowest``.
 
-    Such rules are all off where the probability is below ``lowest``, which is nearly everywhere: of each run of these
-    rows only the first is kept.
+    All of them are off where the probability is below ``lowest``, which is almost everywhere: only the first row of
+    each such run is kept.
     """
 
     def __init__(
@@ -166,13 +166,13 @@ class _Trial:
         is_kept[1:] |= ~is_off[:-1]
         kept = Instants(rows.machines, rows.codes[is_kept], rows.times[is_kept])
         self._probabilities = piece.probabilities[is_kept]
-        self._fresh = _fresh_rows(piece.probabilities, rows.codes, rows.times, reset_hours)[is_kept]
+        self._resets = find_resets(piece.probabilities, rows.codes, rows.times, reset_hours)[is_kept]
         self._failed, self._labelled = piece.labels[is_kept] == 1, ~np.isnan(piece.labels[is_kept])
         self.positives = int((piece.labels == 1).sum())
         start_us, ends_us = np.maximum(rows.starts(), piece.split.test_start), rows.ends()
         log_end_us = piece.split.label_end
         self.exposure = measure_exposure(rows, start_us=start_us, ends_us=ends_us, log_end_us=log_end_us, labels=labels)
-        self.judge = EventJudge(
+        self.evaluate = EventEvaluator(
             kept,
             failures[failures[TIME] <= pd.Timestamp(log_end_us, unit="us")],
             start_us=start_us,
@@ -180,80 +180,80 @@ class _Trial:
             labels=labels,
             merge_hours=merge_hours,
             longest_hours=LONGEST_HORIZONS * labels.horizon_hours,
-        ).judge
+        ).evaluate
 
     def switch(self, rule: AlertRule) -> BoolArray:
         """Return the alerts of the kept rows."""
-        return _switch(self._probabilities, self._fresh, rule)
+        return switch_from_reset(self._probabilities, self._resets, rule)
 
     def count(self, is_alert: BoolArray) -> tuple[int, int]:
-        """Return how many labelled rows alert, and how many of them lie before a failure."""
+        """Return the number of labelled rows with an alert, and of those before a failure."""
         return int(np.count_nonzero(is_alert & self._labelled)), int(np.count_nonzero(is_alert & self._failed))
 
 
-class _Trials:
+class _Folds:
     """All folds together."""
 
-    def __init__(self, trials: list[_Trial]) -> None:
-        self._trials = trials
-        self._positives = sum(trial.positives for trial in trials)
-        self.exposure = Exposure.together([trial.exposure for trial in trials])
+    def __init__(self, folds: list[_Fold]) -> None:
+        self._folds = folds
+        self._positives = sum(fold.positives for fold in folds)
+        self.exposure = Exposure.concatenate([fold.exposure for fold in folds])
 
     def switch(self, rule: AlertRule) -> list[BoolArray]:
         """Return the alerts of each fold."""
-        return [trial.switch(rule) for trial in self._trials]
+        return [fold.switch(rule) for fold in self._folds]
 
     def f1(self, alerts: list[BoolArray]) -> float:
         """Return the F1 of the labelled rows."""
-        counts = [trial.count(is_alert) for trial, is_alert in zip(self._trials, alerts, strict=True)]
+        counts = [fold.count(is_alert) for fold, is_alert in zip(self._folds, alerts, strict=True)]
         hits = sum(hits for _, hits in counts)
         return 2 * hits / (sum(alerted for alerted, _ in counts) + self._positives)
 
-    def judge(self, alerts: list[BoolArray]) -> list[EventOutcome]:
-        """Return what became of the failures and the alerts of each fold."""
-        return [trial.judge(is_alert) for trial, is_alert in zip(self._trials, alerts, strict=True)]
+    def evaluate(self, alerts: list[BoolArray]) -> list[EventOutcome]:
+        """Return the outcome of the failures and alerts of each fold."""
+        return [fold.evaluate(is_alert) for fold, is_alert in zip(self._folds, alerts, strict=True)]
 
 
-def _calmest(trials: _Trials, rules: list[AlertRule], single: AlertRule) -> AlertRule:
+def _fewest_false_alarms(folds: _Folds, rules: list[AlertRule], single: AlertRule) -> AlertRule:
     """Return the rule with the fewest false alarms among those about as good as the single threshold."""
-    alerts = trials.switch(single)
-    least_f1, least_caught = trials.f1(alerts) - _F1_SLACK, _count_warned(trials.judge(alerts))
+    alerts = folds.switch(single)
+    min_f1, min_caught = folds.f1(alerts) - _F1_SLACK, _count_warned(folds.evaluate(alerts))
 
     def rank(rule: AlertRule) -> tuple[float, ...] | None:
-        alerts = trials.switch(rule)
-        f1 = trials.f1(alerts)
-        if f1 < least_f1:
+        alerts = folds.switch(rule)
+        f1 = folds.f1(alerts)
+        if f1 < min_f1:
             return None
-        outcomes = trials.judge(alerts)
-        if any(n < least for n, least in zip(_count_warned(outcomes), least_caught, strict=True)):
+        outcomes = folds.evaluate(alerts)
+        if any(n < least for n, least in zip(_count_warned(outcomes), min_caught, strict=True)):
             return None
         return sum(outcome.false_alarms for outcome in outcomes), -f1
 
     return _best(rules, rank)
 
 
-def _cheapest(trials: _Trials, rules: list[AlertRule], costs: CostsParams, months: float) -> AlertRule:
-    """Return the rule that costs least within the limit on alarms; never to alert is one of them."""
+def _lowest_cost(folds: _Folds, rules: list[AlertRule], costs: CostsParams, months: float) -> AlertRule:
+    """Return the rule with the lowest cost within the limit on alarms; never alerting is a candidate."""
     limit = math.inf if costs.max_alarms_per_machine_month is None else costs.max_alarms_per_machine_month * months
 
     def rank(rule: AlertRule) -> tuple[float, ...] | None:
-        alerts = trials.switch(rule)
-        outcomes = trials.judge(alerts)
+        alerts = folds.switch(rule)
+        outcomes = folds.evaluate(alerts)
         if sum(len(outcome.episode_codes) for outcome in outcomes) > limit:
             return None
-        # Folds too short to judge a false alarm tell no cost: F1 alone decides.
-        return alert_cost(outcomes, costs=costs, exposure=trials.exposure) or 0.0, -trials.f1(alerts)
+        # Folds too short to evaluate a false alarm have no cost: F1 alone decides.
+        return alert_cost(outcomes, costs=costs, exposure=folds.exposure) or 0.0, -folds.f1(alerts)
 
     return _best([*rules, NEVER], rank)
 
 
 def _best(rules: list[AlertRule], rank: Callable[[AlertRule], tuple[float, ...] | None]) -> AlertRule:
-    """Return the first of the rules that rank lowest; ``None`` means out of the running, never for all."""
+    """Return the first rule with the lowest rank; ``None`` excludes a rule, but never all."""
     ranks = {rule: place for rule in rules if (place := rank(rule)) is not None}
     return min(ranks, key=ranks.__getitem__)
 
 
 def _count_warned(outcomes: list[EventOutcome]) -> tuple[int, int]:
-    """Return how many failures were caught, and how many of them with a long warning."""
+    """Return the number of failures caught, and of those with a long warning."""
     warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
     return int((~np.isnan(warning)).sum()), int((warning >= LONG_WARNING_HOURS).sum())

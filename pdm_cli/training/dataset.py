@@ -1,4 +1,4 @@
-"""The learning problem: features, labels, and which rows are for training, for the folds, and for the test."""
+"""Training data: features, labels, and the rows of the training, the folds and the test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pdm_cli.training.splits import (
     time_folds,
     train_without,
 )
-from pdm_cli.training.validate_settings import least_gap_us
+from pdm_cli.training.validate_settings import min_gap_us
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -45,14 +45,14 @@ IndexArray = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A labelled training table and how it is cut.
+    """A labelled training table and its splits.
 
     Attributes
     ----------
     context : Context
-        What features are made from.
+        Data that features are built from.
     table : FeatureTable
-        Features of the m rows that need no learning.
+        Features of the m rows that are not fitted.
     labels : (m, c) array
         0, 1 or NaN where unknown.
     components : list of str
@@ -62,15 +62,15 @@ class Problem:
     split : Split
         Cutoff and test span.
     folds : list of Split
-        Inside the training span, in order of time.
+        Within the training span, in order of time.
     held_out : (machines,) bool array
-        Machines kept for the test, in the order of the instants' machines; all False where only time is held out.
+        Test machines, in the order of the instants' machines; all False for a split by time.
     lead : LabelsParams
         Lead time and horizon.
     train : TrainParams
-        Features, search and alerts.
+        Settings of features, search and alerts.
     costs : CostsParams
-        For alerts by cost.
+        Costs of events, for alerts by cost.
     """
 
     context: Context
@@ -84,7 +84,7 @@ class Problem:
     lead: LabelsParams
     train: TrainParams
     costs: CostsParams
-    _learned: dict[int, tuple[dict[str, Any], FeatureTable]] = field(default_factory=dict)
+    _fitted: dict[int, tuple[dict[str, Any], FeatureTable]] = field(default_factory=dict)
 
     @property
     def instants(self) -> Instants:
@@ -104,8 +104,8 @@ class Problem:
     def fitting_rows(self, split: Split) -> tuple[IndexArray, FloatArray]:
         """Return the training rows that models are fitted on, and their weights.
 
-        All rows with a failure ahead, and a share of the others drawn at random. Rows of a machine three hours apart
-        are much alike, so little is lost; the weights of those kept make up for those left out.
+        All rows with a failure ahead, and a random share of the others, weighted up. Rows of a machine three hours
+        apart are similar, so little is lost.
         """
         share = self.train.negative_share
         has_failure = (self.labels == 1).any(axis=1)
@@ -124,24 +124,21 @@ class Problem:
         return np.asarray(in_span & self.tested_machines(split)[self.instants.codes])
 
     def tested_machines(self, split: Split) -> BoolArray:
-        """Return which machines a split tests on; folds keep to those of the training."""
+        """Return which machines a split tests on; folds use the training machines."""
         if split is not self.split:
             return ~self.held_out
         return self.held_out if self.held_out.any() else ~self.held_out
 
     def states(self, split: Split) -> dict[str, Any]:
-        """Return what the learned families know at the cutoff of a split."""
-        return self._learn(split)[0]
+        """Return the states of the fitted families at the cutoff of a split."""
+        return self._fit_families(split)[0]
 
     def table_of(self, split: Split) -> FeatureTable:
-        """Return all features, those that are learned from what was known at the cutoff of a split."""
-        return self.table.join(self._learn(split)[1])
+        """Return all features, with the fitted families as of the cutoff of a split."""
+        return self.table.join(self._fit_families(split)[1])
 
     def feature_sets(self) -> dict[str, tuple[str, ...]]:
-        """Return the sets of families that can be made here and differ in their columns; the first one first.
-
-        Where families were chosen, all of them together come first.
-        """
+        """Return the available feature sets with different columns, in order; a set of chosen families comes first."""
         table = self.table_of(self.split)
         sets = {"chosen": self.train.families, **FEATURE_SETS} if self.train.families else FEATURE_SETS
         allowed = set(self.train.families) or {family for families in FEATURE_SETS.values() for family in families}
@@ -154,9 +151,9 @@ class Problem:
                 chosen[name] = columns
         return chosen
 
-    def _learn(self, split: Split) -> tuple[dict[str, Any], FeatureTable]:
-        # Folds and the outer split all have cutoffs of their own.
-        if split.cutoff not in self._learned:
+    def _fit_families(self, split: Split) -> tuple[dict[str, Any], FeatureTable]:
+        # Each fold, and the outer split, has a cutoff of its own.
+        if split.cutoff not in self._fitted:
             families = self.train.families or tuple({f: None for names in FEATURE_SETS.values() for f in names})
             states = learn_states(
                 self.context,
@@ -165,12 +162,12 @@ class Problem:
                 until_us=split.cutoff,
                 machines=~self.held_out,
             )
-            self._learned[split.cutoff] = states, match_states(self.context, states)
-        return self._learned[split.cutoff]
+            self._fitted[split.cutoff] = states, match_states(self.context, states)
+        return self._fitted[split.cutoff]
 
 
 def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, costs: CostsParams) -> Problem:
-    """Make features and labels of prepared tables, and split them.
+    """Build features and labels from prepared tables, and split them.
 
     Parameters
     ----------
@@ -182,9 +179,9 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     Raises
     ------
     UsageError
-        If cutoff and test start do not go together.
+        If cutoff and test start are too close.
     DataError
-        If there are no failures, or too few to learn from and to test on.
+        If there are no failures, or too few to train and test on.
     """
     instants = Instants.of(sources.rolling)
     split = split_by_time(instants.times, train=train, labels=labels)
@@ -201,7 +198,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
         components=components,
         failures=failures,
         split=split,
-        folds=time_folds(instants.times, split, folds=train.folds, gap_us=least_gap_us(train, labels)),
+        folds=time_folds(instants.times, split, folds=train.folds, gap_us=min_gap_us(train, labels)),
         held_out=held_out,
         lead=labels,
         train=train,
@@ -217,84 +214,84 @@ def _families(chosen: tuple[str, ...]) -> list[str]:
 
 def _read_failures(sources: Sources) -> pd.DataFrame:
     if "failures" not in sources.events:
-        raise SchemaError("failures.parquet: not in the prepared tables", hint="train learns from past failures")
+        raise SchemaError("failures.parquet: not in the prepared tables", hint="training requires past failures")
     return sources.events["failures"].rename(columns={"kind": "failure"})
 
 
-def choose_components(failed_ones: pd.Series, train: TrainParams) -> list[str]:
-    """Return the components to learn.
+def choose_components(components: pd.Series, train: TrainParams) -> list[str]:
+    """Return the components to train on.
 
     Parameters
     ----------
-    failed_ones : Series of str
+    components : Series of str
         The component of each failure.
     train : TrainParams
-        ``components``; all that failed where there are none.
+        ``components``; empty for all that failed.
 
     Raises
     ------
     NotEnoughData
-        If there is no failure.
+        If there are no failures.
     DataError
-        If one that is asked for never failed.
+        If a chosen component never failed.
     """
-    failed = sorted(failed_ones.unique())
+    failed = sorted(components.unique())
     if not failed:
-        raise NotEnoughData("failures.parquet: the table is empty (0 rows)", hint="train learns from past failures")
+        raise NotEnoughData("failures.parquet: the table is empty (0 rows)", hint="training requires past failures")
     unknown = [name for name in train.components if name not in failed]
     if unknown:
         raise DataError(
-            f"failures.parquet: no failures of {', '.join(unknown)}", hint=f"--components takes {', '.join(failed)}"
+            f"failures.parquet: no failures of {', '.join(unknown)}", hint=f"--components accepts {', '.join(failed)}"
         )
     return list(dict.fromkeys(train.components)) or failed
 
 
 def check_problem(problem: Problem) -> None:
-    """Refuse a problem that cannot be learned.
+    """Reject a problem without features, test rows, or failures of a component to train on.
 
     Raises
     ------
     NotEnoughData
-        If a component has no failure that a training row can see, there is no labelled row to test on, or no feature.
+        Says which of them is missing.
     """
     if not problem.feature_sets():
         raise NotEnoughData(
             f"no table for the features of --families {','.join(problem.train.families)}",
-            hint="leave --families out, or give the log",
+            hint="drop --families, or provide the log",
         )
     if not problem.test_rows(problem.split).any():
         raise NotEnoughData(
             f"no labelled row to test on from {show(problem.split.test_start)}",
             hint=f"{more_to_test_on(problem.train)}, or a shorter --horizon-hours",
         )
-    _refuse_untrainable(problem)
+    _reject_untrainable(problem)
 
 
-def _refuse_untrainable(problem: Problem) -> None:
-    """Name all components that cannot be learned at once, so that one call tells what to leave out."""
+def _reject_untrainable(problem: Problem) -> None:
+    """Name all untrainable components at once, so that one call is enough to leave them out."""
     labels, components = problem.labels, problem.components
     missing = _never_failing(labels[problem.training_rows(problem.split)], components)
     if not missing:
         return
     without = train_without(missing, components)
-    # The first cause that holds for one of them is told: the others may be mended by the same.
+    # Report the first cause that applies to any of them: its fix may help the others, too.
     if outside := [name for name in missing if _is_outside(problem, name)]:
         count = int(problem.failures["failure"].isin(outside).sum())
-        told = f"no failure of {name_some(outside)} ({count:,} in all) lies within the telemetry of its machine"
-        ways = ["make the telemetry whole, or the clocks the same (--timezone)"]
+        message = f"no failure of {name_some(outside)} ({count:,} in all) lies within the telemetry of its machine"
+        fixes = ["complete the telemetry, or align the clocks (--timezone)"]
     elif unlabelled := _never_failing(labels, components):
         lead = problem.lead
-        told = (
+        message = (
             f"no row lies {lead.lead_time_hours:g} to {lead.horizon_hours:g} h before a failure of "
             f"{name_some(unlabelled)} and {lead.horizon_hours:g} h before the end of the telemetry"
         )
-        ways = ["set another --lead-time-hours or --horizon-hours, or give telemetry of a longer time"]
+        fixes = ["set another --lead-time-hours or --horizon-hours, or provide longer telemetry"]
     else:
         verb = "has" if len(missing) == 1 else "have"
         cutoff = show(problem.split.cutoff)
-        told = f"{name_some(missing)} {verb} no failure to learn from before the cutoff {cutoff}"
-        ways = [more_to_train_on(problem.train)]
-    raise NotEnoughData(f"failures.parquet: {told}", hint=", or ".join([*ways, *without]), components=missing)
+        message = f"{name_some(missing)} {verb} no failure to train on before the cutoff {cutoff}"
+        fixes = [more_to_train_on(problem.train)]
+    raise NotEnoughData(f"failures.parquet: {message}", hint=", or ".join([*fixes, *without]), components=missing)
 
 
 def _never_failing(labels: FloatArray, components: list[str]) -> list[str]:
@@ -306,5 +303,5 @@ def _is_outside(problem: Problem, component: str) -> bool:
     spans = problem.context.sources.telemetry.groupby(MACHINE)[TIME].agg(["first", "last"])
     failures = problem.failures[problem.failures["failure"] == component]
     span = spans.reindex(failures[MACHINE])
-    stamps = failures[TIME].to_numpy()
-    return not ((stamps >= span["first"].to_numpy()) & (stamps <= span["last"].to_numpy())).any()
+    times = failures[TIME].to_numpy()
+    return not ((times >= span["first"].to_numpy()) & (times <= span["last"].to_numpy())).any()

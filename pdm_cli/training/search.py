@@ -1,4 +1,4 @@
-"""The search over algorithms, feature sets and hyper-parameters: what to try next, and when to stop."""
+"""Search over algorithms, feature sets and hyper-parameters: trials, leaderboard and the choice of ensemble members."""
 
 from __future__ import annotations
 
@@ -6,79 +6,225 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from math import nan
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
 
 from pdm_cli.errors import ModelError
 from pdm_cli.models import Checkpoint, no_checkpoint
 from pdm_cli.progress import Progress
-from pdm_cli.training.trials import Candidate, FoldResult, Search, State, Trial
 
 if TYPE_CHECKING:
     import optuna
 
-    from pdm_cli.progress import Progress
-from pdm_cli.models import Algorithm, Range
-
-# Candidate, number of the trial and a checkpoint -> one result a fold.
-Evaluate = Callable[[Candidate, int, Checkpoint], Iterator[FoldResult]]
+    from pdm_cli.models import Algorithm
 
 # Key of a trial's record among the user attributes that Optuna stores with it.
 RECORD = "trial"
-# The median of fewer trials than this says nothing.
+# The median of fewer trials is meaningless.
 PRUNE_AFTER_TRIALS = 3
+# With a few hundred failures, smaller differences in average precision are noise, and every member of an ensemble adds
+# to the time of each prediction.
+NOISE = 0.005
+
+State = Literal["complete", "pruned", "failed"]
 
 
-class _BudgetSpent(Exception):
-    """The time budget is spent: what is under way is dropped."""
+@dataclass(frozen=True)
+class Candidate:
+    """An algorithm, a feature set, and every hyper-parameter of the algorithm (``int`` for integers)."""
+
+    algorithm: str
+    feature_set: str
+    hyper: dict[str, float]
+
+    def key(self) -> str:
+        """Return a string that is the same for equal candidates."""
+        return json.dumps([self.algorithm, self.feature_set, self.hyper], sort_keys=True)
 
 
-def search(
-    evaluate: Evaluate,
-    *,
-    algorithms: Mapping[str, Algorithm],
-    feature_sets: Sequence[str],
-    trials: int,
-    budget_seconds: float,
-    seed: int,
-    storage: Any,
-    clock: Callable[[], float],
-    progress: Progress,
-) -> Search:
-    """Try candidates until there are enough trials or the time is over.
+@dataclass(frozen=True)
+class FoldResult:
+    """Result of a candidate on one fold.
 
-    Each algorithm is tried once with its defaults on the first feature set, in the given order; what follows is
-    suggested by Optuna's tree-structured Parzen estimator. Up to the first complete trial nothing is pruned and no
-    budget holds, so that even a search without time gives a model. A trial enters the storage in one piece when it is
-    finished, and a suggestion depends on the seed and the finished trials alone: a killed search that is run again
-    with the same storage goes on as if nothing had happened.
+    Attributes
+    ----------
+    score : float
+        Primary metric on the held-out rows, finite; higher is better.
+    brier : float
+        Brier score on the same rows, macro over components.
+    fit_seconds : float
+        Duration of the fit.
+    rows_per_second : float
+        Speed of the prediction.
+    """
+
+    score: float
+    brier: float
+    fit_seconds: float
+    rows_per_second: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate and its results.
+
+    Attributes
+    ----------
+    number : int
+        Position in the order of the search, from 0.
+    candidate : Candidate
+        The candidate.
+    folds : list of FoldResult
+        Results in order of time; of all folds only if ``state`` is "complete".
+    state : str
+        "complete", "pruned" (stopped after a poor fold) or "failed".
+    seconds : float
+        Duration of all its folds.
+    reason : str, optional
+        Why it failed.
+    """
+
+    number: int
+    candidate: Candidate
+    folds: list[FoldResult]
+    state: State
+    seconds: float
+    reason: str | None = None
+
+    @property
+    def score(self) -> float | None:
+        """Mean score of the folds; ``None`` unless complete."""
+        return fmean(fold.score for fold in self.folds) if self.state == "complete" else None
+
+    @property
+    def spread(self) -> float | None:
+        """Best minus worst fold score; ``None`` unless complete."""
+        scores = [fold.score for fold in self.folds]
+        return max(scores) - min(scores) if self.state == "complete" else None
+
+
+@dataclass(frozen=True)
+class Search:
+    """All trials of a search.
+
+    Attributes
+    ----------
+    trials : list of Trial
+        In the order of the search; at least one is complete.
+    requested : int
+        Number of trials requested.
+    is_cut_short : bool
+        Whether the time budget ended the search early.
+    resumed : int
+        Number of trials that an earlier, interrupted run had finished.
+    """
+
+    trials: list[Trial]
+    requested: int
+    is_cut_short: bool
+    resumed: int
+
+    def ranked(self) -> list[Trial]:
+        """Return the complete trials, best first; of equals the earlier."""
+        scored = [(-score, trial.number) for trial in self.trials if (score := trial.score) is not None]
+        return [self.trials[number] for _, number in sorted(scored)]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Candidates of a search.
+
+    Attributes
+    ----------
+    algorithms : mapping
+        Name to defaults and search space; the first is the most reliable.
+    feature_sets : sequence of str
+        Names; the first is the most reliable.
+    seed : int
+        Random seed of the suggestions.
+    """
+
+    algorithms: Mapping[str, Algorithm]
+    feature_sets: Sequence[str]
+    seed: int
+
+    def candidate(self, algorithm: str, feature_set: str, values: Mapping[str, float] | None = None) -> Candidate:
+        """Return the algorithm's defaults overlaid with ``values``."""
+        chosen = self.algorithms[algorithm]
+        hyper = {**chosen.defaults, **(values or {})}
+        whole = {name: int(hyper[name]) for name, span in chosen.space.items() if span.integer}
+        return Candidate(algorithm, feature_set, {**hyper, **whole})
+
+    def study_name(self) -> str:
+        """Return a name that depends on everything that affects suggestions, so that searches do not share trials."""
+        facts = [
+            (name, dict(algorithm.defaults), [(key, *_range(span)) for key, span in algorithm.space.items()])
+            for name, algorithm in self.algorithms.items()
+        ]
+        text = json.dumps([facts, list(self.feature_sets), self.seed])
+        return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _range(span: Any) -> tuple[float, float, bool, bool]:
+    return span.low, span.high, span.log, span.integer
+
+
+@dataclass(frozen=True)
+class SearchBudget:
+    """Limits of a search.
+
+    Attributes
+    ----------
+    trials : int
+        Number of trials, at least 1, including those with the defaults and those resumed.
+    seconds : float
+        Duration of the search, including that of resumed trials. The trial running at its end is discarded.
+    clock : callable
+        Returns monotonic seconds.
+    """
+
+    trials: int
+    seconds: float
+    clock: Callable[[], float]
+
+
+# Candidate, number of the trial and a checkpoint -> one result per fold.
+Evaluate = Callable[[Candidate, int, Checkpoint], Iterator[FoldResult]]
+
+
+class _BudgetSpentError(Exception):
+    """The time budget is spent: the running trial is discarded."""
+
+
+def search(evaluate: Evaluate, space: SearchSpace, budget: SearchBudget, *, storage: Any, progress: Progress) -> Search:
+    """Try candidates until the budget is spent.
+
+    Each algorithm is tried once with its defaults on the first feature set, in the given order; Optuna's
+    tree-structured Parzen estimator suggests the rest. Until the first complete trial nothing is pruned and the time
+    budget is not enforced, so every search gives a model. A trial is stored when it is finished, and a suggestion
+    depends on the seed and the finished trials only: an interrupted search resumes with the same storage as if nothing
+    had happened.
 
     Parameters
     ----------
     evaluate : callable
-        Takes a candidate, the trial's number from 0, and a checkpoint; yields one result a fold, in order of time, the
-        same folds for each candidate; at least one. It is closed early where its candidate is pruned. A
-        ``ModelError`` of it fails the trial and not the search. The checkpoint, to be called within a fold from any
-        thread, raises when the budget is spent.
-    algorithms : mapping
-        Name to defaults and search space; the first is the one to rely on.
-    feature_sets : sequence of str
-        Names; the first is the one to rely on.
-    trials : int
-        How many, at least 1; those with the defaults and those taken from the storage count.
-    budget_seconds : float
-        Time for the whole search; trials taken from the storage count with the time they took. The trial under way when
-        it is spent leaves no trace.
-    seed : int
-        Of the suggestions.
+        Takes a candidate, the trial's number from 0, and a checkpoint; yields one result per fold, in order of time,
+        the same folds for each candidate, at least one. It is closed early if its candidate is pruned. A
+        ``ModelError`` fails the trial, not the search. The checkpoint may be called from any thread; it raises when
+        the budget is spent.
+    space : SearchSpace
+        Algorithms and feature sets.
+    budget : SearchBudget
+        Number of trials and time.
     storage : optuna.storages.BaseStorage or None
-        Where finished trials are kept, each kind of search (algorithms, spaces, feature sets, seed) in its own study;
-        not looked at for a single trial. It is for the caller to see that the data behind it are the same.
-    clock : callable
-        Returns seconds that never go back.
+        Stores finished trials, those of each search space in a study of its own; not used for a single trial. The
+        caller makes sure that the data are the same.
     progress : Progress
-        Gets a line where the search is resumed or cut short, or an algorithm fails.
+        Gets a line if the search is resumed or cut short, or an algorithm fails.
 
     Raises
     ------
@@ -87,94 +233,102 @@ def search(
     ModelError
         If all trials failed.
     """
-    if trials < 1 or not algorithms or not feature_sets:
+    if budget.trials < 1 or not space.algorithms or not space.feature_sets:
         raise ValueError("a search needs at least one trial, one algorithm and one feature set")
-    if trials == 1:
+    if budget.trials == 1:
         # Importing Optuna takes longer than many a fit.
-        plain = _candidate(algorithms, next(iter(algorithms)), feature_sets[0])
-        return _result(
-            [_try(evaluate, plain, [], no_checkpoint, lambda _: False, clock, progress)], wanted=1, resumed=0
-        )
-    study = _Study(algorithms, feature_sets, seed=seed, storage=storage)
-    done = study.finished()[:trials]
-    resumed = len(done)
+        trials = _Trials(evaluate, budget, progress, [])
+        plain = space.candidate(next(iter(space.algorithms)), space.feature_sets[0])
+        trials.run(plain, no_checkpoint, lambda _: False)
+        return trials.result(resumed=0)
+    study = _Study(space, storage)
+    trials = _Trials(evaluate, budget, progress, study.finished()[: budget.trials])
+    resumed = len(trials.done)
     if resumed:
-        progress.info(f"train: search resumed after {resumed} of {trials} trials")
-    started = clock() - sum(trial.seconds for trial in done)
-
-    def stop_if_spent() -> None:
-        if _first_complete(done) and clock() - started >= budget_seconds:
-            raise _BudgetSpent
-
+        progress.info(f"train: search resumed after {resumed} of {budget.trials} trials")
     try:
-        while len(done) < trials:
-            stop_if_spent()
-            asked, candidate = study.ask(len(done))
-            is_hopeless = _judge(asked, _first_complete(done), stop_if_spent)
-            trial = _try(evaluate, candidate, done, stop_if_spent, is_hopeless, clock, progress)
-            done.append(trial)
-            study.keep(asked, trial, gains=_gains(trial.folds, _first_complete(done)))
-    except _BudgetSpent:
-        after = f"after {len(done)} of {trials} trials"
-        progress.info(f"train: search cut short by --time-budget {budget_seconds:g} s {after}")
-    return _result(done, wanted=trials, resumed=resumed)
+        while len(trials.done) < budget.trials:
+            trials.stop_if_spent()
+            asked, candidate = study.ask(len(trials.done))
+            trial = trials.run(candidate, trials.stop_if_spent, trials.pruner(asked))
+            study.store(asked, trial, gains=_gains(trial.folds, trials.first_complete()))
+    except _BudgetSpentError:
+        after = f"after {len(trials.done)} of {budget.trials} trials"
+        progress.info(f"train: search cut short by --time-budget {budget.seconds:g} s {after}")
+    return trials.result(resumed=resumed)
 
 
-def _result(done: list[Trial], *, wanted: int, resumed: int) -> Search:
-    if not _first_complete(done):
-        which = "the only trial" if wanted == 1 else f"all {wanted} trials"
-        raise ModelError(f"{which} of the search failed, {done[-1].candidate.algorithm}: {done[-1].reason}")
-    return Search(done, wanted, len(done) < wanted, resumed)
+class _Trials:
+    """The finished trials of a search, and how to run another one."""
 
+    def __init__(self, evaluate: Evaluate, budget: SearchBudget, progress: Progress, done: list[Trial]) -> None:
+        self._evaluate, self._budget, self._progress = evaluate, budget, progress
+        self.done = done
+        self._start = budget.clock() - sum(trial.seconds for trial in done)
 
-def _try(
-    evaluate: Evaluate,
-    candidate: Candidate,
-    done: Sequence[Trial],
-    checkpoint: Checkpoint,
-    is_hopeless: Callable[[list[FoldResult]], bool],
-    clock: Callable[[], float],
-    progress: Progress,
-) -> Trial:
-    begun = clock()
-    folds: list[FoldResult] = []
-    state: State = "complete"
-    reason = None
-    results = evaluate(candidate, len(done), checkpoint)
-    try:
-        for result in results:
-            folds.append(result)
-            if is_hopeless(folds):
-                state = "pruned"
-                break
-    except ModelError as exc:
-        state, reason = "failed", exc.message
-        if reason not in {trial.reason for trial in done}:
-            progress.info(f"train: {candidate.algorithm} failed: {reason}")
-    finally:
-        if isinstance(results, Generator):
-            results.close()
-    return Trial(len(done), candidate, folds, state, clock() - begun, reason)
+    def first_complete(self) -> Trial | None:
+        """Return the first complete trial, with which the others are compared."""
+        return next((trial for trial in self.done if trial.state == "complete"), None)
 
+    def stop_if_spent(self) -> None:
+        """Raise if the time budget is spent and there is a complete trial."""
+        if self.first_complete() and self._budget.clock() - self._start >= self._budget.seconds:
+            raise _BudgetSpentError
 
-def _judge(asked: optuna.Trial, first: Trial | None, stop_if_spent: Checkpoint) -> Callable[[list[FoldResult]], bool]:
-    """Return the function that is asked after each fold whether the rest is worth the time."""
+    def run(
+        self, candidate: Candidate, checkpoint: Checkpoint, is_hopeless: Callable[[list[FoldResult]], bool]
+    ) -> Trial:
+        """Evaluate a candidate, and append and return its trial."""
+        clock = self._budget.clock
+        begun = clock()
+        folds: list[FoldResult] = []
+        state: State = "complete"
+        reason = None
+        results = self._evaluate(candidate, len(self.done), checkpoint)
+        try:
+            for result in results:
+                folds.append(result)
+                if is_hopeless(folds):
+                    state = "pruned"
+                    break
+        except ModelError as exc:
+            state, reason = "failed", exc.message
+            if reason not in {trial.reason for trial in self.done}:
+                self._progress.info(f"train: {candidate.algorithm} failed: {reason}")
+        finally:
+            if isinstance(results, Generator):
+                results.close()
+        self.done.append(Trial(len(self.done), candidate, folds, state, clock() - begun, reason))
+        return self.done[-1]
 
-    def is_hopeless(folds: list[FoldResult]) -> bool:
-        if first is None or len(folds) == len(first.folds):
-            return False
-        stop_if_spent()
-        asked.report(_gains(folds, first)[-1], len(folds) - 1)
-        return asked.should_prune()
+    def pruner(self, asked: optuna.Trial) -> Callable[[list[FoldResult]], bool]:
+        """Return the function that decides after each fold whether to prune the trial."""
+        first = self.first_complete()
 
-    return is_hopeless
+        def is_hopeless(folds: list[FoldResult]) -> bool:
+            if first is None or len(folds) == len(first.folds):
+                return False
+            self.stop_if_spent()
+            asked.report(_gains(folds, first)[-1], len(folds) - 1)
+            return asked.should_prune()
+
+        return is_hopeless
+
+    def result(self, *, resumed: int) -> Search:
+        """Return the search; raises ModelError if all trials failed."""
+        requested = self._budget.trials
+        if not self.first_complete():
+            which = "the only trial" if requested == 1 else f"all {requested} trials"
+            last = self.done[-1]
+            raise ModelError(f"{which} of the search failed, {last.candidate.algorithm}: {last.reason}")
+        return Search(self.done, requested, len(self.done) < requested, resumed)
 
 
 def _gains(folds: Sequence[FoldResult], first: Trial | None) -> list[float]:
-    """Return how far the mean score of the folds so far is ahead of the first complete trial's, after each fold.
+    """Return the gain of the mean score over the first complete trial after each fold.
 
-    Folds differ more from one another than candidates do, and Optuna compares the best step so far of a trial with one
-    step of the others: raw scores would measure which fold is the easiest.
+    Folds differ more than candidates do, and Optuna compares the best step of a trial with one step of the others: raw
+    scores would show which fold is easiest.
     """
     if first is None:
         return []
@@ -182,63 +336,45 @@ def _gains(folds: Sequence[FoldResult], first: Trial | None) -> list[float]:
     return [fmean(ahead[:count]) for count in range(1, len(ahead) + 1)]
 
 
-def _first_complete(done: Sequence[Trial]) -> Trial | None:
-    return next((trial for trial in done if trial.state == "complete"), None)
-
-
-def _candidate(
-    algorithms: Mapping[str, Algorithm], algorithm: str, feature_set: str, values: Mapping[str, float] | None = None
-) -> Candidate:
-    """Return the algorithm's defaults overlaid with ``values``."""
-    chosen = algorithms[algorithm]
-    hyper = {**chosen.defaults, **(values or {})}
-    whole = {name: int(hyper[name]) for name, limits in chosen.space.items() if limits.integer}
-    return Candidate(algorithm, feature_set, {**hyper, **whole})
-
-
 class _Study:
     """Optuna's part: the finished trials in the storage, and the next suggestion."""
 
-    def __init__(
-        self, algorithms: Mapping[str, Algorithm], feature_sets: Sequence[str], *, seed: int, storage: Any
-    ) -> None:
+    def __init__(self, space: SearchSpace, storage: Any) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._algorithms = algorithms
-        self._feature_sets = feature_sets
-        self._seed = seed
-        name = _study_name(algorithms, feature_sets, seed)
+        self._space = space
+        name = space.study_name()
         self._study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
     def finished(self) -> list[Trial]:
-        """Return the trials in the storage in their order."""
+        """Return the trials in the storage, in order."""
         return [_from_record(trial.user_attrs[RECORD]) for trial in self._stored()]
 
     def ask(self, number: int) -> tuple[optuna.Trial, Candidate]:
         """Return the trial that follows the first ``number`` ones.
 
-        It lives in a study in memory, made anew each time: nothing but the finished trials can bear on it, and a kill
-        leaves no trace.
+        It belongs to a new study in memory each time, so that it depends on the finished trials only, and an
+        interruption leaves no trace.
         """
         import optuna
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # Grouped, the hyper-parameters of each algorithm are modelled together. The defaults come first, so the
-            # model has something to start from: no random trials.
+            # Grouped, the hyper-parameters of each algorithm are modelled jointly. The defaults come first, so no
+            # random trials are needed.
             sampler = optuna.samplers.TPESampler(
-                seed=self._seed + number, multivariate=True, group=True, n_startup_trials=1
+                seed=self._space.seed + number, multivariate=True, group=True, n_startup_trials=1
             )
         pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER_TRIALS)
         study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
         study.add_trials(self._stored()[:number])
-        if number < len(self._algorithms):
-            study.enqueue_trial(self._plain(list(self._algorithms)[number]))
+        if number < len(self._space.algorithms):
+            study.enqueue_trial(self._defaults(list(self._space.algorithms)[number]))
         asked = study.ask()
         return asked, self._suggest(asked)
 
-    def keep(self, asked: optuna.Trial, trial: Trial, *, gains: Sequence[float]) -> None:
+    def store(self, asked: optuna.Trial, trial: Trial, *, gains: Sequence[float]) -> None:
         """Store a finished trial."""
         import optuna
 
@@ -256,45 +392,113 @@ class _Study:
         )
 
     def _stored(self) -> list[optuna.trial.FrozenTrial]:
-        """Return what :meth:`keep` stored; a trial that another program began there is not ours to count."""
+        """Return what :meth:`store` stored, but no trials that another program started there."""
         return [trial for trial in self._study.get_trials(deepcopy=False) if RECORD in trial.user_attrs]
 
-    def _plain(self, algorithm: str) -> dict[str, Any]:
-        """Return the algorithm's defaults in Optuna's names."""
-        hyper = _candidate(self._algorithms, algorithm, self._feature_sets[0]).hyper
-        space = self._algorithms[algorithm].space
-        values = {f"{algorithm}.{name}": hyper[name] for name in space}
-        return {"algorithm": algorithm, "feature_set": self._feature_sets[0], **values}
+    def _defaults(self, algorithm: str) -> dict[str, Any]:
+        """Return the algorithm's defaults under Optuna's parameter names."""
+        hyper = self._space.candidate(algorithm, self._space.feature_sets[0]).hyper
+        values = {f"{algorithm}.{name}": hyper[name] for name in self._space.algorithms[algorithm].space}
+        return {"algorithm": algorithm, "feature_set": self._space.feature_sets[0], **values}
 
     def _suggest(self, asked: optuna.Trial) -> Candidate:
-        algorithm = asked.suggest_categorical("algorithm", list(self._algorithms))
-        feature_set = asked.suggest_categorical("feature_set", list(self._feature_sets))
+        algorithm = asked.suggest_categorical("algorithm", list(self._space.algorithms))
+        feature_set = asked.suggest_categorical("feature_set", list(self._space.feature_sets))
         values: dict[str, float] = {}
-        for name, limits in self._algorithms[algorithm].space.items():
+        for name, span in self._space.algorithms[algorithm].space.items():
             full_name = f"{algorithm}.{name}"
             values[name] = (
-                asked.suggest_int(full_name, int(limits.low), int(limits.high), log=limits.log)
-                if limits.integer
-                else asked.suggest_float(full_name, limits.low, limits.high, log=limits.log)
+                asked.suggest_int(full_name, int(span.low), int(span.high), log=span.log)
+                if span.integer
+                else asked.suggest_float(full_name, span.low, span.high, log=span.log)
             )
-        return _candidate(self._algorithms, algorithm, feature_set, values)
-
-
-def _study_name(algorithms: Mapping[str, Algorithm], feature_sets: Sequence[str], seed: int) -> str:
-    """Name a study after all that its suggestions rest on: trials of another search are not taken for this one's."""
-    facts = [
-        (name, dict(algorithm.defaults), [(key, *_limits(limits)) for key, limits in algorithm.space.items()])
-        for name, algorithm in algorithms.items()
-    ]
-    text = json.dumps([facts, list(feature_sets), seed])
-    return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _limits(limits: Range) -> tuple[float, float, bool, bool]:
-    return limits.low, limits.high, limits.log, limits.integer
+        return self._space.candidate(algorithm, feature_set, values)
 
 
 def _from_record(record: Mapping[str, Any]) -> Trial:
     """Undo ``asdict``."""
     folds = [FoldResult(**fold) for fold in record["folds"]]
     return Trial(**{**record, "candidate": Candidate(**record["candidate"]), "folds": folds})
+
+
+def leaderboard(search: Search) -> pd.DataFrame:
+    """Return one row per trial: the complete ones best first, then pruned and failed ones without a rank.
+
+    Parameters
+    ----------
+    search : Search
+        Finished or cut short.
+
+    Returns
+    -------
+    DataFrame
+        ``rank`` (from 1), ``algorithm``, ``features``, ``score`` (mean of the folds), ``spread`` (best minus worst
+        fold), ``fold_1`` and so on, ``brier`` (mean of the folds), ``fit_seconds`` (sum of the folds),
+        ``rows_per_second`` (median of the folds), ``state``, ``trial`` (from 0), ``hyper`` (JSON). Rank, score, spread
+        and Brier score are missing unless the trial is complete.
+    """
+    ranked = search.ranked()
+    others = [trial for trial in search.trials if trial.state != "complete"]
+    others.sort(key=lambda trial: trial.state == "failed")
+    folds = len(ranked[0].folds)
+    rows = [_row(trial, folds) for trial in [*ranked, *others]]
+    ranks = pd.array([*range(1, len(ranked) + 1), *[None] * len(others)], dtype="Int64")
+    return pd.DataFrame({"rank": ranks, **{name: [row[name] for row in rows] for name in rows[0]}})
+
+
+def _row(trial: Trial, folds: int) -> dict[str, Any]:
+    seen = trial.folds
+    scores = [fold.score for fold in seen] + [nan] * (folds - len(seen))
+    is_complete = trial.state == "complete"
+    return {
+        "algorithm": trial.candidate.algorithm,
+        "features": trial.candidate.feature_set,
+        "score": trial.score if is_complete else nan,
+        "spread": trial.spread if is_complete else nan,
+        **{f"fold_{number}": score for number, score in enumerate(scores, start=1)},
+        "brier": fmean(fold.brier for fold in seen) if is_complete else nan,
+        "fit_seconds": sum((fold.fit_seconds for fold in seen), 0.0),
+        "rows_per_second": median([fold.rows_per_second for fold in seen]) if seen else nan,
+        "state": trial.state,
+        "trial": trial.number,
+        "hyper": json.dumps(trial.candidate.hyper, sort_keys=True),
+    }
+
+
+def choose_members(
+    scores: Callable[[Sequence[int]], Sequence[float]],
+    ranked: Sequence[int],
+    *,
+    max_members: int = 3,
+    margin: float = NOISE,
+) -> list[int]:
+    """Return the ensemble members: the best trial alone, or more if the folds show that their mean is better.
+
+    Greedy: the next of the ranking is added while the mean score grows by more than ``margin`` and no fold gets worse.
+    It stops at the first that does not help, because trying all would find one that helps by chance.
+
+    Parameters
+    ----------
+    scores : callable
+        Takes members and returns the score of their mean prediction on each fold; higher is better.
+    ranked : sequence of int
+        Members, best first, at least one.
+    max_members : int
+        Maximum number of members.
+    margin : float
+        Minimum gain of the mean score.
+
+    Returns
+    -------
+    list of int
+        In the order of the ranking; usually the best alone.
+    """
+    members = list(ranked[:1])
+    best = scores(members)
+    for candidate in ranked[1:max_members]:
+        joint = scores([*members, candidate])
+        is_safe = all(new >= old for new, old in zip(joint, best, strict=True))
+        if not is_safe or fmean(joint) - fmean(best) <= margin:
+            break
+        members, best = [*members, candidate], joint
+    return members

@@ -1,4 +1,4 @@
-"""Splits: in time by a cutoff, a gap, then the test, never shuffled; by machine; or both."""
+"""Splits: by time (cutoff, gap, test; never shuffled), by machine, or both."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from pdm_cli.errors import NotEnoughData
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.text import MOST_NAMES, name_some
 from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
-from pdm_cli.training.validate_settings import check_gap, least_gap_us
+from pdm_cli.training.validate_settings import check_gap, min_gap_us
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-# Folds test on this last share of the training rows; the first one trains on all before it.
+# The folds test on this last share of the training rows; the first one trains on all rows before it.
 _FOLDED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Split:
-    """One cutoff with its test span; stamps in microseconds since 1970, UTC.
+    """A cutoff and its test span; timestamps in microseconds since 1970, UTC.
 
     Attributes
     ----------
     cutoff : int
-        Last instant the model may know of: label spans of training rows end here at the latest.
+        Last instant that the model may know; label spans of training rows end here at the latest.
     test_start, test_end : int
-        Rows with test_start <= t <= test_end are tested; label spans may not run past ``label_end``.
+        Rows with test_start <= t <= test_end are tested.
     label_end : int
-        Last instant that labels of test rows may look at.
+        Last instant that labels of test rows may depend on.
     """
 
     cutoff: int
@@ -47,7 +47,7 @@ class Split:
         return times + horizon_us <= self.cutoff
 
     def test_rows(self, times: IntArray, horizon_us: int) -> BoolArray:
-        """Return which rows of the test span have a label that is known within it."""
+        """Return which rows of the test span have a label that is known by ``label_end``."""
         return self.span(times) & (times + horizon_us <= self.label_end)
 
     def span(self, times: IntArray) -> BoolArray:
@@ -56,44 +56,44 @@ class Split:
 
 
 def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) -> Split:
-    """Return the split of a table: given cutoff and test start, or the last share of the time span.
+    """Return the split of a table, by the given cutoff and test start or by the share of test rows.
 
     Parameters
     ----------
     times : int array
-        Stamps of the rows, microseconds since 1970.
+        Timestamps of the rows, microseconds since 1970.
     train : TrainParams
         ``cutoff``, ``test_start``, ``test_share``, ``gap_hours``.
     labels : LabelsParams
-        ``horizon_hours``, the least gap.
+        ``horizon_hours``, the minimum gap.
 
     Raises
     ------
     UsageError
         If the gap is shorter than the horizon.
     NotEnoughData
-        If no row is left to train or to test on.
+        If there is no training row or no test row.
     """
     first, last = int(times.min()), int(times.max())
     horizon = round(labels.horizon_hours * US_PER_HOUR)
     check_gap(train, labels)
     if train.split == "machine":
-        # Other machines are the test: nothing that the model learns from is theirs, whenever it was.
+        # The test is on other machines, so times may overlap.
         return Split(last, first, last, last)
     if train.cutoff is not None:
         cutoff = microseconds(train.cutoff)
     else:
-        # By rows, not by the clock: one stray stamp of 1970 must not move it by decades.
+        # A quantile of the rows: a stray timestamp in 1970 must not move the cutoff by decades.
         midnight = 24 * US_PER_HOUR
         cutoff = int(np.quantile(times, 1 - train.test_share, method="lower")) // midnight * midnight
-    gap = least_gap_us(train, labels)
+    gap = min_gap_us(train, labels)
     test_start = microseconds(train.test_start) if train.test_start is not None else cutoff + gap
     span = f"the telemetry spans {show(first)} to {show(last)}"
     if first + horizon + gap + horizon > last:
         raise NotEnoughData(
             f"the telemetry is too short to train and test with a horizon of {labels.horizon_hours:g} h and a gap of "
             f"{gap / US_PER_HOUR:g} h",
-            hint=f"{span}; give longer telemetry, or a shorter --horizon-hours",
+            hint=f"{span}; provide longer telemetry, or set a shorter --horizon-hours",
         )
     if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
@@ -107,19 +107,19 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
 
 
 def more_to_train_on(train: TrainParams) -> str:
-    """Return what to set for a longer training span, or for more machines in it."""
+    """Return how to get a longer training span, or more machines in it."""
     return "set a later --cutoff" if train.cutoff is not None else "set a smaller --test-share"
 
 
 def more_to_test_on(train: TrainParams) -> str:
-    """Return what to set for a longer test span, or for more machines in it."""
+    """Return how to get a longer test span, or more machines in it."""
     if train.test_start is not None:
         return "set an earlier --test-start"
     return "set an earlier --cutoff" if train.cutoff is not None else "set a larger --test-share"
 
 
 def train_without(missing: Collection[str], components: Sequence[str]) -> list[str]:
-    """Return how to train without some components, where others are left; else nothing."""
+    """Return how to train without some components, unless no others are left."""
     others = [name for name in components if name not in missing]
     if not others:
         return []
@@ -133,13 +133,13 @@ def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> lis
     Parameters
     ----------
     times : int array
-        Stamps of the rows.
+        Timestamps of the rows.
     split : Split
-        The outer split; nothing after its cutoff is touched.
+        The outer split; rows after its cutoff are not used.
     folds : int
-        Number of folds; their test spans share the last half of the training rows.
+        Number of folds; their test spans divide the last half of the training rows.
     gap_us : int
-        Left out after each cutoff; at least the horizon.
+        Gap after each cutoff; at least the horizon.
     """
     shares = [1 - _FOLDED_SHARE + _FOLDED_SHARE * i / folds for i in range(folds)]
     known = times[times <= split.cutoff]
@@ -148,16 +148,16 @@ def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> lis
 
 
 def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
-    """Choose machines for the test at random; the same ones for the same seed.
+    """Choose test machines at random, reproducibly.
 
     Parameters
     ----------
     count : int
-        Machines in all.
+        Number of machines.
     share : float
-        Share to hold out, in (0, 1); at least one machine, and never all.
+        Share to hold out, in (0, 1); at least one machine, but never all.
     seed : int
-        Seed of the choice.
+        Random seed.
 
     Raises
     ------
@@ -165,10 +165,8 @@ def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
         If there is only one machine.
     """
     if count < 2:
-        raise NotEnoughData(
-            "one machine cannot be split into some to train on and some to test on", hint="--split time"
-        )
+        raise NotEnoughData("--split by machine needs at least two machines, found 1", hint="use --split time")
     is_held_out = np.zeros(count, np.bool_)
-    wanted = min(max(1, round(share * count)), count - 1)
-    is_held_out[np.random.default_rng(seed).permutation(count)[:wanted]] = True
+    chosen = min(max(1, round(share * count)), count - 1)
+    is_held_out[np.random.default_rng(seed).permutation(count)[:chosen]] = True
     return is_held_out

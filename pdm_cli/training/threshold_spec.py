@@ -1,4 +1,4 @@
-"""How the thresholds of alerts are to be chosen, as it is written in settings."""
+"""How alert rules are chosen, as written in the settings."""
 
 from __future__ import annotations
 
@@ -11,27 +11,19 @@ How = Literal["hysteresis", "f1", "recall", "cost"]
 
 @dataclass(frozen=True)
 class Threshold:
-    """How a rule is chosen.
-
-    Attributes
-    ----------
-    how : str
-        ``hysteresis``, ``f1``, ``recall`` or ``cost``.
-    recall : float
-        Share of the rows before a failure that must alert, in (0, 1]; of ``recall`` alone.
-    """
+    """How an alert rule is chosen; for ``recall``, the share of rows before a failure that must alert, in (0, 1]."""
 
     how: How = "hysteresis"
     recall: float = 1.0
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Read ``hysteresis``, ``f1``, ``cost`` or ``recall=0.95``.
+    """Parse ``hysteresis``, ``f1``, ``cost`` or ``recall=0.95``.
 
     Raises
     ------
     ValueError
-        If the text is none of these, or the recall is not in (0, 1].
+        If it is none of these, or the recall is not in (0, 1].
 
     Examples
     --------
@@ -45,8 +37,8 @@ def parse_threshold(text: str) -> Threshold:
         except ValueError:
             recall = math.nan
         if not 0 < recall <= 1:
-            raise ValueError(f"threshold: recall needs a share above 0 and up to 1, such as recall=0.95, got {text!r}")
+            raise ValueError(f"recall needs a share above 0 and up to 1, such as recall=0.95, got {text!r}")
         return Threshold("recall", recall)
     if how not in get_args(How) or equals:
-        raise ValueError(f"threshold: wanted hysteresis, f1, cost, or recall=0.95, got {text!r}")
+        raise ValueError(f"expected hysteresis, f1, cost or recall=0.95, got {text!r}")
     return Threshold(how)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""From a learning problem to a trained model: the search on the folds, calibration, alert rules, and the last fit."""
+"""Training: search on the folds, calibration, alert rules, and the final fit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pdm_cli.errors import ModelError
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration, fit_calibration
+from pdm_cli.evaluation.metrics import PRIMARY_METRICS
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, FitOptions, Model, find_load_error, no_checkpoint
 from pdm_cli.models.ensemble import Member, TrainedModel, average
@@ -20,11 +21,17 @@ from pdm_cli.settings.model import TrainParams
 from pdm_cli.timestamps import show
 from pdm_cli.training.alert_rules import HeldOut, choose_rule
 from pdm_cli.training.dataset import Problem
-from pdm_cli.training.search import search
-from pdm_cli.training.search_metrics import PRIMARY_METRICS
+from pdm_cli.training.search import (
+    Candidate,
+    FoldResult,
+    Search,
+    SearchBudget,
+    SearchSpace,
+    choose_members,
+    search,
+)
 from pdm_cli.training.splits import Split
 from pdm_cli.training.threshold_spec import parse_threshold
-from pdm_cli.training.trials import Candidate, FoldResult, Search, better_together
 
 FloatArray = NDArray[np.float64]
 Clock = Callable[[], float]
@@ -33,17 +40,7 @@ _MACHINE_GROUPS = 5
 
 @dataclass(frozen=True)
 class Training:
-    """A trained model and how it was come by.
-
-    Attributes
-    ----------
-    model : TrainedModel
-        Fitted on all training rows.
-    search : Search
-        All trials.
-    chosen : list of int
-        Trials whose candidates are the members.
-    """
+    """A model fitted on all training rows, the search, and the numbers of the trials that became members."""
 
     model: TrainedModel
     search: Search
@@ -51,22 +48,24 @@ class Training:
 
 
 def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algorithm]:
-    """Return the algorithms to search, the first one first; those that do not load here are told and left out.
+    """Return the algorithms to search, in order; those that cannot be loaded are reported and left out.
 
     Raises
     ------
     ModelError
-        If none loads.
+        If none can be loaded.
     """
     names = list(dict.fromkeys(params.algorithms)) or list(ESTIMATORS)
-    # With one trial only the first that loads is wanted, and others need not be imported to find out.
-    wanted = 1 if params.fast or params.trials == 1 else len(names)
+    # A single trial only needs the first that can be loaded: do not import the others.
+    limit = 1 if params.fast or params.trials == 1 else len(names)
     chosen: dict[str, Algorithm] = {}
     for name in names:
-        reason = find_load_error(name) if len(chosen) < wanted else "not wanted"
+        if len(chosen) == limit:
+            break
+        reason = find_load_error(name)
         if reason is None:
             chosen[name] = _with_settings(name, params)
-        elif len(chosen) < wanted:
+        else:
             progress.info(f"train: left out {reason}")
     if not chosen:
         raise ModelError("no learning algorithm can be loaded", hint="pip install --force-reinstall pdm-cli")
@@ -74,12 +73,12 @@ def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algo
 
 
 def _with_settings(name: str, params: TrainParams) -> Algorithm:
-    """Return the algorithm with the defaults of the settings, which are for XGBoost, the first one to rely on."""
+    """Return the algorithm; the defaults of XGBoost are taken from the settings."""
     algorithm = ESTIMATORS[name]
     if name != "xgboost":
         return algorithm
     defaults = {key: getattr(params, key) for key in algorithm.defaults}
-    # The search starts from the defaults, so its space must hold them; a logarithmic span has no place for 0.
+    # The search starts from the defaults, so its space must include them; a logarithmic range cannot include 0.
     space = {
         key: replace(span, low=min(span.low, defaults[key]), high=max(span.high, defaults[key]))
         for key, span in algorithm.space.items()
@@ -89,36 +88,28 @@ def _with_settings(name: str, params: TrainParams) -> Algorithm:
 
 
 def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progress) -> Training:
-    """Search on the folds, then calibrate, choose alert rules, and fit the best on all training rows.
+    """Search on the folds, calibrate, choose alert rules, and fit the best candidates on all training rows.
 
     Parameters
     ----------
     problem : Problem
-        Checked: every fold knows failures of every component.
+        Checked: every fold has failures of every component.
     storage : object
-        Where Optuna keeps the trials.
+        Optuna's storage of the trials.
     clock : callable
-        Seconds that only grow.
+        Returns monotonic seconds.
     progress : Progress
         Gets a line per trial and fit, and the folds of each trial.
     """
     trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, progress)
     trainer = _Trainer(problem, algorithms, trials, clock, progress)
-    found = search(
-        trainer.evaluate,
-        algorithms=algorithms,
-        feature_sets=list(trainer.feature_sets),
-        trials=trials,
-        budget_seconds=problem.train.time_budget_seconds,
-        seed=problem.train.seed,
-        storage=storage,
-        clock=clock,
-        progress=progress,
-    )
+    space = SearchSpace(algorithms, list(trainer.feature_sets), problem.train.seed)
+    budget = SearchBudget(trials, problem.train.time_budget_seconds, clock)
+    found = search(trainer.evaluate, space, budget, storage=storage, progress=progress)
     ranked = [trial.number for trial in found.ranked()]
     candidates = {trial.number: trial.candidate for trial in found.trials}
-    chosen = better_together(lambda numbers: trainer.score([candidates[n] for n in numbers]), ranked)
+    chosen = choose_members(lambda numbers: trainer.score([candidates[n] for n in numbers]), ranked)
     raw = trainer.hold_out([candidates[n] for n in chosen])
     calibrations = [_calibrate(pieces) for pieces in raw]
     held_out = [
@@ -131,7 +122,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
 
 
 class _Trainer:
-    """Fits candidates on the folds and at last on everything, and keeps what they foretold on the folds."""
+    """Fits candidates on the folds and finally on all training rows, and keeps their predictions on the folds."""
 
     def __init__(
         self,
@@ -144,12 +135,12 @@ class _Trainer:
         self._problem, self._algorithms, self._trials = problem, algorithms, trials
         self._clock, self._progress = clock, progress
         self._spans = [np.flatnonzero(problem.test_span(fold)) for fold in problem.folds]
-        # Labels that a fold may look at, on the rows of its test span.
+        # Labels known within a fold, on the rows of its test span.
         self._labels = [
             np.where(problem.test_rows(fold)[rows, np.newaxis], problem.labels[rows], np.nan)
             for fold, rows in zip(problem.folds, self._spans, strict=True)
         ]
-        self._kept: dict[tuple[str, int], FloatArray] = {}
+        self._predictions: dict[tuple[str, int], FloatArray] = {}
         self.feature_sets = problem.feature_sets()
 
     def evaluate(self, candidate: Candidate, trial: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
@@ -168,7 +159,7 @@ class _Trainer:
         return [self._score(number, self._predict(candidates, number)) for number in range(len(self._spans))]
 
     def hold_out(self, candidates: Sequence[Candidate]) -> list[list[HeldOut]]:
-        """Return for each component what the mean of the candidates foretells on the folds."""
+        """Return the mean predictions of the candidates on the folds, per component."""
         instants, folds = self._problem.instants, self._problem.folds
         predictions = [self._predict(candidates, number) for number in range(len(folds))]
         spans = [Instants(instants.machines, instants.codes[rows], instants.times[rows]) for rows in self._spans]
@@ -190,10 +181,10 @@ class _Trainer:
 
     def _predict(self, candidates: Sequence[Candidate], number: int) -> FloatArray:
         for candidate in candidates:
-            if (candidate.key(), number) not in self._kept:
-                # Evaluated before a kill: the trial's score was kept, its predictions were not.
+            if (candidate.key(), number) not in self._predictions:
+                # After a resumed search, the scores are known but the predictions are not.
                 self._evaluate_fold(candidate, number, no_checkpoint)
-        return average([self._kept[candidate.key(), number] for candidate in candidates])
+        return average([self._predictions[candidate.key(), number] for candidate in candidates])
 
     def _evaluate_fold(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> FoldResult:
         fold, rows, labels = self._problem.folds[number], self._spans[number], self._labels[number]
@@ -202,7 +193,7 @@ class _Trainer:
         fitted = self._clock()
         matrix = self._problem.table_of(fold).matrix(self.feature_sets[candidate.feature_set], rows)
         begun = self._clock()
-        predictions = self._kept[candidate.key(), number] = model.predict(matrix)
+        predictions = self._predictions[candidate.key(), number] = model.predict(matrix)
         seconds = max(self._clock() - begun, 1e-9)
         brier = float(np.nanmean((predictions - labels) ** 2))
         return FoldResult(self._score(number, predictions), brier, fitted - start, len(rows) / seconds)
@@ -234,7 +225,7 @@ def _calibrate(pieces: Sequence[HeldOut]) -> Calibration:
     probabilities = np.concatenate([piece.probabilities for piece in pieces])
     groups = np.repeat(np.arange(len(pieces)), [len(piece.labels) for piece in pieces])
     if len(pieces) == 1:
-        # One fold: its machines judge each other.
+        # With a single fold, cross-validate over its machines.
         groups = pieces[0].rows.codes % _MACHINE_GROUPS
     return fit_calibration(labels, probabilities, groups)
 

@@ -13,8 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from pdm_cli.errors import ModelError
 from pdm_cli.models import Checkpoint
-from pdm_cli.training.search import search
-from pdm_cli.training.trials import Candidate, FoldResult, Search, Trial
+from pdm_cli.training.search import Candidate, FoldResult, Search, SearchBudget, SearchSpace, Trial, search
 from tests.builders.progress import Recorder
 
 
@@ -94,13 +93,12 @@ class Fake:
             "budget_seconds": 1e9,
             "seed": 3,
             "storage": None,
-            "clock": lambda: self.now,
-            "progress": self.progress,
         }
         how.update(changes)
-        if how["storage"] is None:
-            how["storage"] = optuna.storages.InMemoryStorage()
-        return search(self.evaluate, **how)
+        space = SearchSpace(how["algorithms"], how["feature_sets"], how["seed"])
+        budget = SearchBudget(how["trials"], how["budget_seconds"], lambda: self.now)
+        storage = how["storage"] or optuna.storages.InMemoryStorage()
+        return search(self.evaluate, space, budget, storage=storage, progress=self.progress)
 
 
 def timeless(trials: list[Trial]) -> list[Trial]:

@@ -65,7 +65,7 @@ def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm:
     )
     outcome = trained(pdm, raw, tmp_path)
     assert outcome.code == 4
-    assert "failures.parquet: pump, valve have no failure to learn from before the cutoff" in outcome.stderr
+    assert "failures.parquet: pump, valve have no failure to train on before the cutoff" in outcome.stderr
     assert "or train without pump, valve: --components comp1,comp2,comp3,comp4" in outcome.stderr
 
 
@@ -74,7 +74,7 @@ def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: 
     outcome = trained(pdm, raw, tmp_path)
     assert outcome.code == 4
     assert "failures.parquet: no failure of pump (1 in all) lies within the telemetry of its machine" in outcome.stderr
-    assert "make the telemetry whole, or the clocks the same (--timezone), or train without pump: " in outcome.stderr
+    assert "complete the telemetry, or align the clocks (--timezone), or train without pump: " in outcome.stderr
 
 
 def test_a_horizon_in_which_no_row_sees_a_failure_is_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_since_and_latest_write_less_and_change_nothing(
     last = whole[whole["datetime"] == whole.groupby("machineID")["datetime"].transform("max")].reset_index(drop=True)
     pd.testing.assert_frame_equal(read(tmp_path / "latest"), last, check_exact=True)
     both = predict(pdm, fleet, model, tmp_path / "none", "--since", "2015-05-15", "--latest")
-    assert_clear(both, 2, "--since: has no meaning beside --latest", "leave one of the two out")
+    assert_clear(both, 2, "--since: cannot be combined with --latest", "drop one of the two")
     outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
     assert_clear(outcome, 4, "no instant from --since on; the last is 2015-05-31T06:00", "earlier --since")
 

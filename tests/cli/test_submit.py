@@ -107,7 +107,7 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         (["train", "--prepared", "azureml:p:1", "--algorithms", "magic"], "unknown algorithm 'magic'"),
         (["train", "--prepared", "azureml:p:1", "--dry-run"], "options of the job come before the command"),
         (["train", "--prepared", "azureml:p:1", "--unit", "${{inputs.a}}"], "Azure ML would replace a part of it"),
-        ([*PREDICT, "--since", "2015-02-01", "--latest"], "--since: has no meaning beside --latest"),
+        ([*PREDICT, "--since", "2015-02-01", "--latest"], "--since: cannot be combined with --latest"),
         ([*PREDICT, "--since", "2015-02-01", "--until", "2015-01-01"], "--since 2015-02-01T00:00 is after --until"),
         (["train", "--prepared", "/no/such/folder"], "no such folder"),
         (["train", "--prepared", "azureml:p"], "not a valid data asset"),

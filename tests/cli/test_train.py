@@ -180,11 +180,11 @@ def test_costs_are_told_in_their_unit(work: Path, pdm: Pdm, tmp_path: Path) -> N
 
 BAD_CHOICES = {
     "threshold": (
-        ("--alert-rule", "recall=1.5"),
-        "--alert-rule (or --threshold of pdm train): recall needs a share",
+        ("--threshold", "recall=1.5"),
+        "--threshold: recall needs a share",
         "--help",
     ),
-    "threshold name": (("--alert-rule", "best"), "--threshold of pdm train): wanted hysteresis, f1, cost", "--help"),
+    "threshold name": (("--threshold", "best"), "--threshold: expected hysteresis, f1, cost", "--help"),
     "family": (("--families", "rolling,weather"), "--families: unknown family 'weather'", "known: rolling"),
     "algorithm": (("--algorithms", "xgboost,svm"), "--algorithms: unknown algorithm 'svm'", "known: xgboost"),
     "metric": (("--metric", "accuracy"), "'accuracy' is not one of", "--help"),
@@ -254,7 +254,7 @@ def test_a_feature_that_looks_ahead_is_refused_by_name(work: Path, pdm: Pdm, tmp
     pq.write_table(table, path)
     outcome = train(pdm, tmp_path, tmp_path / "m", *QUICK)
     assert_clear(outcome, 5, f"feature {name} of machine ", "run pdm preprocess")
-    assert "looks ahead" in outcome.stderr
+    assert "uses the future" in outcome.stderr
     assert not (tmp_path / "m").exists()
 
 
@@ -267,7 +267,7 @@ def test_a_split_whose_training_looks_into_the_test_is_refused(
 
     monkeypatch.setattr("pdm_cli.training.dataset.split_by_time", without_gap)
     outcome = train(pdm, work, tmp_path / "m", *QUICK)
-    assert_clear(outcome, 5, "is trained on, but its label looks into the test span", "a later --test-start")
+    assert_clear(outcome, 5, "is trained on, but its label depends on the test span", "a later --test-start")
     assert not (tmp_path / "m").exists()
 
 

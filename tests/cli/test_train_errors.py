@@ -16,14 +16,14 @@ def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pd
     late.to_parquet(raw / "failures.parquet", index=False)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
     outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
-    assert_clear(outcome, 4, " no failure to learn from before the cutoff", "--components ")
+    assert_clear(outcome, 4, " no failure to train on before the cutoff", "--components ")
 
 
 def test_no_failures_at_all_is_said(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("failures", lambda t: t.iloc[:0])(raw)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
     outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model")
-    assert_clear(outcome, 4, "failures.parquet: the table is empty (0 rows)", "train learns from past failures")
+    assert_clear(outcome, 4, "failures.parquet: the table is empty (0 rows)", "training requires past failures")
 
 
 def test_unknown_component_is_refused_with_the_known_ones(work: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
     [
         (("--test-share", 0.999), "no row to train on before the cutoff", "set a smaller --test-share"),
         (("--test-share", 0.001), "no labelled row to test on", "set a larger --test-share"),
-        (("--test-share", 0.97), " no failure to learn from before the cutoff", "set a smaller --test-share"),
+        (("--test-share", 0.97), " no failure to train on before the cutoff", "set a smaller --test-share"),
         (("--horizon-hours", 9000), "too short to train and test with a horizon of 9000 h", "shorter --horizon-hours"),
         (("--horizon-hours", 9000, "--split", "machine"), "no labelled row to test on", "shorter --horizon-hours"),
         (("--horizon-hours", 1200), "no labelled row to test on", "set a larger --test-share"),
@@ -68,7 +68,9 @@ def test_run_refuses_what_training_would_refuse_before_the_long_work(raw: Path, 
     outcome = pdm(*words, "--cutoff", "2015-03-01", "--test-start", "2015-02-01")
     assert_clear(outcome, 2, "less than the gap", "or later")
     outcome = pdm(*words, "--components", "comp1,comp7")
-    assert_clear(outcome, 4, "failures.parquet: no failures of comp7", "--components takes comp1, comp2, comp3, comp4")
+    assert_clear(
+        outcome, 4, "failures.parquet: no failures of comp7", "--components accepts comp1, comp2, comp3, comp4"
+    )
     (raw / "failures.parquet").unlink()
     assert_clear(pdm(*words), 4, f"failures.parquet: not in {raw}", "the folder holds")
     assert not (tmp_path / "out").exists()

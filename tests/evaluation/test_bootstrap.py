@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 from sklearn.metrics import average_precision_score
 
 from pdm_cli.evaluation.bootstrap import bootstrap_events, bootstrap_precision
+from pdm_cli.evaluation.events import EventOutcome
 from pdm_cli.evaluation.exposure import Exposure
-from pdm_cli.evaluation.metrics import EventOutcome
 
 MACHINES = 4
 METRICS = ("caught_share", "median_warning_hours", "false_alarms_per_machine_month")

@@ -20,8 +20,8 @@ from pdm_cli.evaluation.costs import (
     find_lives,
     survival,
 )
+from pdm_cli.evaluation.events import EventOutcome
 from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure
-from pdm_cli.evaluation.metrics import EventOutcome
 from pdm_cli.settings.model import CostsParams
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, hours, log_frame
 

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.evaluation import drift
-from pdm_cli.evaluation.drift import DIFFERENT, MOVED, Fingerprint, population_stability, take_fingerprint, tell_drift
+from pdm_cli.evaluation.drift import (
+    DIFFERENT,
+    MOVED,
+    Fingerprint,
+    describe_drift,
+    population_stability,
+    take_fingerprint,
+)
 
 # Few distinct numbers, so that atoms, ties with an edge and missing columns are met often.
 numbers = st.sampled_from([-7.5, -1.0, 0.0, 0.1, 1.0, 2.0, 3.0, 1e20, math.nan, math.inf])
@@ -113,7 +120,7 @@ def test_categories_are_counted_one_by_one() -> None:
     assert stability([0, 0, 2, 2], [0, 0, 3, 3], categorical=True) > DIFFERENT
 
 
-def test_a_feature_without_any_value_is_told_apart_from_one_that_has_some() -> None:
+def test_a_feature_without_any_value_is_found_apart_from_one_that_has_some() -> None:
     found = fingerprint_of([math.nan] * 3)
     assert (found.edges, found.shares) == ([[]], [[0.0, 1.0]])
     assert stability([math.nan] * 3, [math.nan]) == 0.0
@@ -137,8 +144,8 @@ def test_categorical_index_equals_counting(before: list[float], now: list[float]
     bins = [*range(int(seen) + 1), "more", "missing"]
 
     def shares(column: list[float]) -> list[float]:
-        told: list[Any] = ["missing" if math.isnan(v) else int(v) if v <= seen else "more" for v in column]
-        return [told.count(name) / len(column) for name in bins]
+        found: list[Any] = ["missing" if math.isnan(v) else int(v) if v <= seen else "more" for v in column]
+        return [found.count(name) / len(column) for name in bins]
 
     assert stability(before, now, categorical=True) == pytest.approx(slow_stability(shares(before), shares(now)))
 
@@ -163,7 +170,7 @@ def test_json_knows_no_nan_and_brings_everything_back(column: list[float]) -> No
 
 
 def test_many_rows_are_sampled_without_favouring_an_hour_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drift, "_MOST_ROWS", 1000)
+    monkeypatch.setattr(drift, "_MAX_ROWS", 1000)
     hour = np.tile(np.arange(8, dtype=np.float32), 1000)[:, None]
     found = take_fingerprint(hour, ["hour"], ["hour"])
     assert found == take_fingerprint(hour, ["hour"], ["hour"])
@@ -173,7 +180,7 @@ def test_many_rows_are_sampled_without_favouring_an_hour_of_the_day(monkeypatch:
 
 def test_without_rows_nothing_is_known() -> None:
     none = np.empty((0, 1), np.float32)
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="at least one row"):
         take_fingerprint(none, ["x"], [])
     assert math.isnan(population_stability(fingerprint_of([1.0]), none)[0])
 
@@ -183,6 +190,6 @@ def test_another_number_of_features_is_refused() -> None:
         population_stability(fingerprint_of([1.0]), matrix([1.0], [2.0]))
 
 
-def test_the_index_is_told_in_words() -> None:
-    told = [tell_drift(index) for index in (None, 0.0, 0.0999, 0.1, 0.2499, 0.25)]
-    assert told == ["not known", "as in the training", "as in the training", "moved", "moved", "different"]
+def test_the_index_is_found_in_words() -> None:
+    found = [describe_drift(index) for index in (None, 0.0, 0.0999, 0.1, 0.2499, 0.25)]
+    assert found == ["unknown", "as in training", "as in training", "shifted", "shifted", "different"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.costs import Lives
-from pdm_cli.evaluation.evaluate import PredictedSpan, judge_span, list_warnings
+from pdm_cli.evaluation.evaluate import EvaluationSettings, PredictedSpan, evaluate_span, list_warnings
 from pdm_cli.evaluation.exposure import HOURS_PER_MONTH
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from pdm_cli.training.alert_rules import NEVER
@@ -55,20 +55,16 @@ def label(machine: int, hour: float, component: str) -> float:
     return float(any(hour + 3 <= failed <= hour + 24 for failed in own))
 
 
-def judged(given: PredictedSpan, **changes: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "lead": LABELS,
-        "costs": CostsParams(missed_failure=10.0, false_alarm=1.0, planned_repair=2.0, unit="EUR"),
-        "lives": {"comp1": Lives(np.array([100.0, 100.0]), np.array([True, True]))},
-        "merge_hours": 12.0,
-        "seed": 0,
-    }
-    return judge_span(given, COMPONENTS, RULES, **(arguments | changes))
+def evaluate(given: PredictedSpan, **changes: Any) -> dict[str, Any]:
+    costs = CostsParams(missed_failure=10.0, false_alarm=1.0, planned_repair=2.0, unit="EUR")
+    lives = {"comp1": Lives(np.array([100.0, 100.0]), np.array([True, True]))}
+    settings = EvaluationSettings(LABELS, costs, merge_hours=12.0, seed=0)
+    return evaluate_span(given, COMPONENTS, RULES, lives=lives, settings=replace(settings, **changes))
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    return judged(trial())
+    return evaluate(trial())
 
 
 def test_events_by_hand(found: dict[str, Any]) -> None:
@@ -101,7 +97,7 @@ def test_each_judged_failure_has_its_warning() -> None:
 def test_failures_that_are_not_judged_are_counted_by_reason(found: dict[str, Any]) -> None:
     # Machine 2 fails at 20 h, whose horizon begins before the test, and at 500 h, when its data have long ended.
     assert found["events"]["not_judged"] == {"early": 1, "no_telemetry": 1}
-    assert judged(trial(), lead=LabelsParams(3.0, 20.0))["events"]["not_judged"] == {"early": 0, "no_telemetry": 1}
+    assert evaluate(trial(), labels=LabelsParams(3.0, 20.0))["events"]["not_judged"] == {"early": 0, "no_telemetry": 1}
 
 
 @settings(max_examples=FEW)
@@ -112,7 +108,7 @@ def test_failures_that_are_not_judged_are_counted_by_reason(found: dict[str, Any
 def test_every_failure_since_the_span_began_is_judged_or_counted(
     failures: list[Event], hours: tuple[float, float]
 ) -> None:
-    events = judged(replace(trial(), failures=log_frame(failures, "failure")), lead=LabelsParams(*hours))["events"]
+    events = evaluate(replace(trial(), failures=log_frame(failures, "failure")), labels=LabelsParams(*hours))["events"]
     since = [event for event in failures if event.machine < 3 and event.kind in COMPONENTS and event.hour >= 0]
     assert events["failures"] + sum(events["not_judged"].values()) == len(since)
     assert events["not_judged"]["early"] == sum(event.hour < hours[1] for event in since)
@@ -161,7 +157,7 @@ def test_costs_by_hand(found: dict[str, Any]) -> None:
 
 
 def test_intervals_hold_the_metric_and_are_those_of_the_seed(found: dict[str, Any]) -> None:
-    assert judged(trial()) == found
+    assert evaluate(trial()) == found
     intervals = found["events"]["intervals"]
     assert intervals
     shares = [interval for name, interval in intervals.items() if "caught" in name and interval is not None]
@@ -171,18 +167,18 @@ def test_intervals_hold_the_metric_and_are_those_of_the_seed(found: dict[str, An
 
 def test_what_merges_is_one_false_alarm() -> None:
     alerts = {"comp1": [(2, 84.0), (2, 108.0)], "comp2": []}
-    counts = [judged(trial(alerts), merge_hours=hours)["events"]["false_alarms"] for hours in (12.0, 24.0)]
+    counts = [evaluate(trial(alerts), merge_hours=hours)["events"]["false_alarms"] for hours in (12.0, 24.0)]
     assert counts == [2, 1]
 
 
 def test_failures_of_machines_that_are_not_tested_do_not_count(found: dict[str, Any]) -> None:
     other = log_frame([*FAILURES, Event(99, 100.0, "comp1")], "failure")
-    assert judged(replace(trial(), failures=other)) == found
+    assert evaluate(replace(trial(), failures=other)) == found
 
 
 def test_without_a_failure_what_cannot_be_told_is_none() -> None:
     quiet = replace(trial(), failures=log_frame([], "failure"), labels=np.where(np.isnan(trial().labels), np.nan, 0.0))
-    metrics = judged(quiet)
+    metrics = evaluate(quiet)
     assert metrics["macro"]["average_precision"] is None
     assert metrics["macro"]["brier"] is not None
     assert (metrics["events"]["failures"], metrics["events"]["caught_share"]) == (0, None)
@@ -195,4 +191,4 @@ def test_machines_are_asked_by_their_own_end() -> None:
     ends = given.ends_us.copy()
     # The data of machine 2 end within the horizon of its alert at 108 h: nobody knows what followed.
     ends[pd.Index([1, 2]).get_loc(2)] = EPOCH_US + 120 * HOUR_US
-    assert judged(replace(given, ends_us=ends))["events"]["false_alarms"] == 0
+    assert evaluate(replace(given, ends_us=ends))["events"]["false_alarms"] == 0

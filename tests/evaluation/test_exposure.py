@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdm_cli.evaluation.alerts import AlertRule
-from pdm_cli.evaluation.evaluate import PredictedSpan, judge_span
+from pdm_cli.evaluation.evaluate import EvaluationSettings, PredictedSpan, evaluate_span
+from pdm_cli.evaluation.events import evaluate_events
 from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure, machine_months, measure_exposure
 from pdm_cli.evaluation.gates import parse_gate
-from pdm_cli.evaluation.metrics import judge_events
 from pdm_cli.features.events import Instants
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from tests.builders.fleets import EPOCH_US, HOUR_US, hours, instants_of, log_frame
@@ -56,7 +56,7 @@ def test_machine_months_run_from_first_to_last_row() -> None:
 
 def test_spans_add_up() -> None:
     one, other = Exposure(np.array([1.0, 2.0]), np.array([3.0, 4.0])), Exposure(np.array([0.5]), np.array([0.25]))
-    both = Exposure.together([one, other])
+    both = Exposure.concatenate([one, other])
     assert (both.alarm_months, both.failure_months) == (3.5, 7.25)
 
 
@@ -66,28 +66,28 @@ def test_spans_add_up() -> None:
     hours(0, 10),
     st.sampled_from([LABELS, LabelsParams(0.5, 6.0), LabelsParams(6.0, 6.0)]),
 )
-def test_months_are_those_in_which_alarms_and_failures_are_judged(
+def test_measure_exposure_is_the_time_of_evaluated_events(
     start: float, length: float, logged: float, labels: LabelsParams
 ) -> None:
-    """Put alerts, and then failures, at the middle of every half hour, and count those that are judged."""
+    """Count the evaluated ones of alerts, and of failures, in the middle of every half hour."""
     end, log_end = start + length, start + length + logged
     middles = [step / 2 + 0.25 for step in range(2 * 200)]
     rows = instants_of([(1, start), (1, end)] if length else [(1, start)])
     ends_us = np.array([us(end)])
     alarms, failures = exposure_hours(rows, ends=[end], log_end=log_end, labels=labels)
     given = {"start_us": us(start), "ends_us": ends_us, "labels": labels, "merge_hours": 0.0}
-    # Half an hour apart, none is joined to another.
+    # Half an hour apart, so that they are separate episodes.
     times = np.array([us(middle) for middle in middles if start <= middle <= end], np.int64)
     alerts = Instants(pd.Index([1]), np.zeros(len(times), np.int64), times)
-    false_alarms = judge_events(alerts, log_frame([], "failure"), **given).false_alarms if len(times) else 0
+    false_alarms = evaluate_events(alerts, log_frame([], "failure"), **given).false_alarms if len(times) else 0
     stamps = [pd.Timestamp(us(middle), unit="us") for middle in middles if middle <= log_end]
     failed = pd.DataFrame({"machineID": [1] * len(stamps), "datetime": stamps})
-    judged = len(judge_events(rows, failed, **given).warning_hours)
-    assert (alarms, failures) == (pytest.approx([false_alarms / 2]), pytest.approx([judged / 2]))
+    evaluated = len(evaluate_events(rows, failed, **given).warning_hours)
+    assert (alarms, failures) == (pytest.approx([false_alarms / 2]), pytest.approx([evaluated / 2]))
 
 
 def random_span(days: int, machines: int) -> PredictedSpan:
-    """Alerts and failures that come at random, of two components: the alerts of the one are false, the other's none."""
+    """Random alerts of one component, all false, and random failures of another."""
     rng = np.random.default_rng(days)
     steps = np.arange(0, days * 24 + 1)
     rows = Instants(
@@ -106,22 +106,15 @@ def random_span(days: int, machines: int) -> PredictedSpan:
     )
 
 
-def judged(span: PredictedSpan) -> dict:
-    return judge_span(
-        span,
-        ["comp1", "comp2"],
-        [AlertRule(0.5, 0.5)] * 2,
-        lead=LABELS,
-        costs=CostsParams(missed_failure=1.0, false_alarm=1.0, planned_repair=0.0),
-        lives={},
-        merge_hours=0.0,
-        seed=0,
-    )
+def evaluate(span: PredictedSpan) -> dict:
+    costs = CostsParams(missed_failure=1.0, false_alarm=1.0, planned_repair=0.0)
+    settings = EvaluationSettings(LABELS, costs, merge_hours=0.0, seed=0)
+    return evaluate_span(span, ["comp1", "comp2"], [AlertRule(0.5, 0.5)] * 2, lives={}, settings=settings)
 
 
 @pytest.mark.parametrize("days", [4, 7, 30])
-def test_rates_and_costs_are_those_of_the_fleet_however_short_the_span(days: int) -> None:
-    found = judged(random_span(days, machines=6000 // days**2 + 20))
+def test_evaluate_rates_and_costs_do_not_depend_on_the_length_of_the_span(days: int) -> None:
+    found = evaluate(random_span(days, machines=6000 // days**2 + 20))
     events, costs = found["events"], found["costs"]
     # Four standard deviations of the count.
     near = pytest.approx(RATE, rel=4 / np.sqrt(events["false_alarms"]) + 0.01)
@@ -132,8 +125,8 @@ def test_rates_and_costs_are_those_of_the_fleet_however_short_the_span(days: int
     assert costs["alerts"] == pytest.approx(events["false_alarms_per_machine_month"] + costs["run_to_failure"])
 
 
-def test_a_span_no_longer_than_the_horizon_tells_no_rate_and_passes_no_gate() -> None:
-    found = judged(random_span(2, machines=3))
+def test_evaluate_span_shorter_than_horizon_has_no_rate_and_fails_gates() -> None:
+    found = evaluate(random_span(2, machines=3))
     assert found["events"]["false_alarms_per_machine_month"] is None
     assert found["events"]["intervals"]["false_alarms_per_machine_month"] is None
     assert found["events"]["judged_machine_months"] == {"false_alarms": 0.0, "failures": 0.0}

@@ -1,308 +1,98 @@
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
 
-from pdm_cli.evaluation.exposure import Exposure
+from pdm_cli.errors import NotEnoughData
 from pdm_cli.evaluation.metrics import (
-    EventJudge,
-    EventOutcome,
+    PRIMARY_METRICS,
+    average_precision,
     f1_threshold,
-    find_episodes,
-    judge_events,
     macro_mean,
+    negative_brier,
+    roc_auc,
     row_metrics,
-    summarise_events,
-    warned_ahead,
+    weighted_auc,
 )
-from pdm_cli.features.events import Instants
-from pdm_cli.settings.model import LabelsParams
-from tests.builders.fleets import DAYS, EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame
 
-Alerts = list[tuple[Any, float]]
-LABELS = LabelsParams(3.0, 48.0)
-FLEET = (1, 2, 3)
-SPAN = (0.0, 400.0)
+scored_rows = st.lists(
+    st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 12).map(lambda n: n / 12)), min_size=1, max_size=40
+)
 
-
-def instants_of_fleet(alerts: Alerts, fleet: tuple[Any, ...] = FLEET) -> Instants:
-    """Instants whose machines are the whole fleet, also those without an alert."""
-    rows = instants_of(sorted(alerts) or [(fleet[0], 0.0)])
-    machines = pd.Index(sorted(fleet))
-    if not alerts:
-        return Instants(machines, rows.codes[:0], rows.times[:0])
-    return Instants(machines, machines.get_indexer(rows.machines[rows.codes]).astype(np.int64), rows.times)
+# Component a ranks its one failing row second of four: AUC 2/3, AP 1/2. Component b ranks both of its own first.
+LABELS = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+PROBABILITIES = np.array([[0.5, 0.9], [0.7, 0.8], [0.2, 0.1], [0.1, 0.3]])
 
 
-def judge(
-    alerts: Alerts,
-    failures: list[Event],
-    *,
-    span: tuple[float, float] = SPAN,
-    ends: dict[Any, float] | None = None,
-    labels: LabelsParams = LABELS,
-    merge_hours: float = 6.0,
-) -> EventOutcome:
-    instants = instants_of_fleet(alerts)
-    found = judge_events(
-        instants,
-        log_frame(failures, "failure"),
-        start_us=EPOCH_US + round(span[0] * HOUR_US),
-        ends_us=np.array([EPOCH_US + round((ends or {}).get(m, span[1]) * HOUR_US) for m in instants.machines]),
-        labels=labels,
-        merge_hours=merge_hours,
+def test_primary_metrics_of_four_rows_by_hand() -> None:
+    assert average_precision(LABELS, PROBABILITIES) == pytest.approx((1 / 2 + 1) / 2)
+    assert roc_auc(LABELS, PROBABILITIES) == pytest.approx((2 / 3 + 1) / 2)
+    assert weighted_auc(LABELS, PROBABILITIES) == pytest.approx((1 * 2 / 3 + 2 * 1) / 3)
+    squares = [0.25, 0.49, 0.04, 0.01, 0.01, 0.04, 0.01, 0.09]
+    assert negative_brier(LABELS, PROBABILITIES) == pytest.approx(-sum(squares) / 8)
+
+
+def slow_auc(labels: list[float], probabilities: list[float]) -> float:
+    failing = [p for label, p in zip(labels, probabilities, strict=True) if label == 1]
+    healthy = [p for label, p in zip(labels, probabilities, strict=True) if label == 0]
+    wins = [1.0 if p > q else 0.5 if p == q else 0.0 for p in failing for q in healthy]
+    return sum(wins) / len(wins)
+
+
+def slow_precision(labels: list[float], probabilities: list[float]) -> float:
+    rows = list(zip(labels, probabilities, strict=True))
+    failing = [p for label, p in rows if label == 1]
+    precisions = []
+    for level in failing:
+        alerted = [label for label, p in rows if p >= level]
+        precisions.append(sum(alerted) / len(alerted))
+    return sum(precisions) / len(precisions)
+
+
+cells = st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 8).map(lambda n: n / 8))
+
+
+@given(st.integers(1, 3).flatmap(lambda c: st.lists(st.lists(cells, min_size=c, max_size=c), min_size=2, max_size=20)))
+def test_primary_metrics_equal_their_definitions(rows: list[list[tuple[float, float]]]) -> None:
+    labels = np.array([[label for label, _ in row] for row in rows])
+    probabilities = np.array([[p for _, p in row] for row in rows])
+    columns = [(y.tolist(), p.tolist()) for y, p in zip(labels.T, probabilities.T, strict=True) if 0 < y.sum() < len(y)]
+    assert negative_brier(labels, probabilities) == pytest.approx(
+        -np.mean([[(label - p) ** 2 for label, p in row] for row in rows])
     )
-    assert isinstance(found.false_alarms, int)
-    return found
-
-
-def failure(hour: float, machine: Any = 1) -> Event:
-    return Event(machine, hour, "comp1")
-
-
-def slow_episodes(alerts: Alerts, merge_hours: float) -> list[Alerts]:
-    episodes: list[Alerts] = []
-    for alert in sorted(alerts):
-        before = episodes[-1][-1] if episodes else None
-        if before is not None and before[0] == alert[0] and alert[1] - before[1] <= merge_hours:
-            episodes[-1].append(alert)
-        else:
-            episodes.append([alert])
-    return episodes
-
-
-def slow_judge(
-    alerts: Alerts,
-    failures: list[Event],
-    start: float,
-    ends: dict[Any, float],
-    labels: LabelsParams,
-    merge_hours: float,
-) -> tuple[list[float], int]:
-    warnings = []
-    for event in failures:
-        if event.machine not in FLEET or event.hour - labels.horizon_hours < start:
-            continue
-        if event.hour - labels.lead_time_hours > ends[event.machine]:
-            continue
-        ahead = [event.hour - hour for machine, hour in alerts if machine == event.machine]
-        in_time = [hours for hours in ahead if hours > 0 and labels.lead_time_hours <= hours <= labels.horizon_hours]
-        warnings.append(max(in_time, default=math.nan))
-    false_alarms = 0
-    for episode in slow_episodes(alerts, merge_hours):
-        machine, first, until = episode[0][0], episode[0][1], episode[-1][1] + labels.horizon_hours
-        fails = any(e.machine == machine and first <= e.hour <= until for e in failures)
-        false_alarms += not fails and until <= ends[machine]
-    return warnings, false_alarms
-
-
-alert_lists = st.lists(st.tuples(st.sampled_from(FLEET), hours()), max_size=30, unique=True)
-failure_lists = st.lists(
-    st.builds(Event, st.sampled_from([*FLEET, 99]), hours(-48, DAYS * 24 + 48), st.just("comp1")), max_size=10
-)
-
-
-@given(
-    alerts=alert_lists,
-    failures=failure_lists,
-    lead_and_horizon=st.sampled_from([(3.0, 48.0), (0.0, 12.0), (6.0, 6.0), (0.5, 24.0)]),
-    merge_hours=st.sampled_from([0.0, 0.5, 6.0]),
-    known_until=st.tuples(*[hours(60, DAYS * 24 + 24)] * len(FLEET)),
-)
-def test_event_metrics_equal_brute_force(
-    alerts: Alerts,
-    failures: list[Event],
-    lead_and_horizon: tuple[float, float],
-    merge_hours: float,
-    known_until: tuple[float, ...],
-) -> None:
-    labels, ends = LabelsParams(*lead_and_horizon), dict(zip(FLEET, known_until, strict=True))
-    alerts = [(machine, hour) for machine, hour in alerts if hour <= ends[machine]]
-    found = judge(alerts, failures, span=(0.0, 0.0), ends=ends, labels=labels, merge_hours=merge_hours)
-    warnings, false_alarms = slow_judge(alerts, failures, 0.0, ends, labels, merge_hours)
-    assert_array_equal(np.sort(found.warning_hours), np.sort(warnings))
-    assert found.false_alarms == false_alarms
-
-
-@given(alert_lists, st.sampled_from([0.0, 0.5, 3.0, 24.0]))
-def test_episodes_equal_brute_force(alerts: Alerts, merge_hours: float) -> None:
-    instants = instants_of_fleet(alerts)
-    first, last = find_episodes(instants.codes, instants.times, merge_hours=merge_hours)
-    expected = slow_episodes(alerts, merge_hours)
-    ends = np.cumsum([len(episode) for episode in expected]).tolist()
-    assert (last + 1).tolist() == ends
-    assert first.tolist() == [0, *ends[:-1]][: len(ends)]
-
-
-def test_alerts_as_far_apart_as_the_limit_are_one_episode() -> None:
-    instants = instants_of_fleet([(1, 0), (1, 6), (1, 12.5), (2, 13)])
-    first, last = find_episodes(instants.codes, instants.times, merge_hours=6.0)
-    assert (first.tolist(), last.tolist()) == ([0, 2, 3], [1, 2, 3])
-
-
-@pytest.mark.parametrize(
-    ("hours_ahead", "warning"), [(3, 3.0), (2.5, None), (48, 48.0), (48.5, None), (20, 20.0), (0, None), (-1, None)]
-)
-def test_an_alert_counts_from_the_lead_time_to_the_horizon_ahead(hours_ahead: float, warning: float | None) -> None:
-    found = judge([(1, 200 - hours_ahead)], [failure(200)])
-    assert_array_equal(found.warning_hours, [math.nan if warning is None else warning])
-
-
-@pytest.mark.parametrize(("hours_ahead", "is_caught"), [(0, False), (0.5, True), (-0.5, False)])
-def test_without_a_lead_time_an_alert_at_the_failure_itself_is_too_late(hours_ahead: float, is_caught: bool) -> None:
-    found = judge([(1, 200 - hours_ahead)], [failure(200)], labels=LabelsParams(0.0, 48.0))
-    assert np.isnan(found.warning_hours).tolist() == [not is_caught]
-
-
-def test_the_warning_time_is_that_of_the_first_alert_in_time() -> None:
-    found = judge([(1, 150), (1, 160), (1, 190)], [failure(200)])
-    assert found.warning_hours.tolist() == [40.0]
-
-
-def test_an_alert_only_after_the_failure_misses_it_and_is_false() -> None:
-    found = judge([(1, 201)], [failure(200)])
-    assert np.isnan(found.warning_hours).all()
-    assert found.false_alarms == 1
-
-
-def test_an_alert_too_late_to_be_useful_is_neither_a_catch_nor_false() -> None:
-    found = judge([(1, 199)], [failure(200)])
-    assert np.isnan(found.warning_hours).all()
-    assert found.false_alarms == 0
-
-
-def test_an_alert_for_another_machine_catches_nothing() -> None:
-    found = judge([(2, 180)], [failure(200, machine=1)])
-    assert np.isnan(found.warning_hours).all()
-    assert found.false_alarms == 1
-
-
-def test_one_episode_may_warn_of_two_failures() -> None:
-    alerts = [(1, float(hour)) for hour in range(160, 240, 3)]
-    found = judge(alerts, [failure(200), failure(250)])
-    assert found.warning_hours.tolist() == [40.0, 48.0]
-    assert found.false_alarms == 0
-
-
-def test_an_episode_is_true_if_the_failure_follows_its_last_alert_within_the_horizon() -> None:
-    alerts = [(1, float(hour)) for hour in range(100, 200, 5)]
-    assert judge(alerts, [failure(195 + 48)]).false_alarms == 0
-    assert judge(alerts, [failure(195 + 48.5)]).false_alarms == 1
-
-
-def test_an_episode_whose_horizon_runs_past_the_end_of_the_data_is_not_false() -> None:
-    assert judge([(1, 352)], []).false_alarms == 1
-    assert judge([(1, 352.5)], []).false_alarms == 0
-
-
-def test_failures_without_a_whole_horizon_of_test_span_before_them_are_not_judged() -> None:
-    found = judge([(1, 40)], [failure(47.5), failure(48), failure(403), failure(403.5)])
-    assert_array_equal(found.warning_hours, [8.0, math.nan])
-
-
-def test_a_failure_before_the_judged_span_still_makes_an_alert_true() -> None:
-    assert judge([(1, 20)], [failure(40)]).false_alarms == 0
-
-
-@given(alert_lists, failure_lists, st.lists(st.booleans(), min_size=30, max_size=30))
-def test_one_judge_of_all_rows_equals_judging_the_alerts_alone(
-    rows: Alerts, failures: list[Event], is_alert: list[bool]
-) -> None:
-    rows = sorted(rows)
-    mask = np.array(is_alert[: len(rows)], np.bool_)
-    judge_of_rows = EventJudge(
-        instants_of_fleet(rows),
-        log_frame(failures, "failure"),
-        start_us=EPOCH_US,
-        ends_us=np.full(len(FLEET), EPOCH_US + round(SPAN[1] * HOUR_US)),
-        labels=LABELS,
-        merge_hours=6.0,
+    if not columns:
+        with pytest.raises(NotEnoughData):
+            weighted_auc(labels, probabilities)
+        return
+    areas = [slow_auc(y, p) for y, p in columns]
+    positives = sum(sum(y) for y, _ in columns)
+    assert average_precision(labels, probabilities) == pytest.approx(
+        np.mean([slow_precision(y, p) for y, p in columns])
     )
-    fast = judge_of_rows.judge(mask)
-    slow = judge([row for row, on in zip(rows, mask, strict=True) if on], failures)
-    for name in ("warning_hours", "failure_codes", "episode_codes", "is_false"):
-        assert_array_equal(getattr(fast, name), getattr(slow, name))
-    assert fast.false_alarms == slow.false_alarms == slow.is_false.sum()
+    assert roc_auc(labels, probabilities) == pytest.approx(np.mean(areas))
+    assert weighted_auc(labels, probabilities) == pytest.approx(
+        sum(sum(y) * area for (y, _), area in zip(columns, areas, strict=True)) / positives
+    )
 
 
-def test_failures_and_episodes_carry_their_machine() -> None:
-    found = judge([(1, 180), (2, 100), (2, 200), (3, 390)], [failure(200), failure(250, machine=3)])
-    assert found.failure_codes.tolist() == [0, 2]
-    assert found.episode_codes.tolist() == [0, 1, 1, 2]
-    assert found.is_false.tolist() == [False, True, True, False]
+@pytest.mark.parametrize("name", ["average_precision", "roc_auc", "AUC_weighted"])
+def test_primary_metrics_component_of_one_class_is_left_out(name: str) -> None:
+    metric = PRIMARY_METRICS[name]
+    without = metric(LABELS[:, :1], PROBABILITIES[:, :1])
+    for label in (0.0, 1.0):
+        labels = np.column_stack([LABELS[:, 0], np.full(4, label)])
+        assert metric(labels, PROBABILITIES) == without
+    with pytest.raises(NotEnoughData, match="no component has both"):
+        metric(np.zeros((4, 2)), PROBABILITIES)
 
 
-def test_a_long_episode_is_cut_into_pieces_counted_from_its_first_alert() -> None:
-    instants = instants_of_fleet([(1, 0), (1, 5), (1, 10), (1, 11), (1, 21), (2, 21), (2, 22)])
-    first, last = find_episodes(instants.codes, instants.times, merge_hours=10.0, longest_hours=10.0)
-    assert (first.tolist(), last.tolist()) == ([0, 2, 4, 5], [1, 3, 4, 6])
-
-
-@given(alert_lists, st.sampled_from([0.5, 3.0, 24.0]), st.sampled_from([1.0, 6.0, 30.0]))
-def test_pieces_of_episodes_equal_brute_force(alerts: Alerts, merge_hours: float, longest_hours: float) -> None:
-    instants = instants_of_fleet(alerts)
-    first, last = find_episodes(instants.codes, instants.times, merge_hours=merge_hours, longest_hours=longest_hours)
-    expected = []
-    for episode in slow_episodes(alerts, merge_hours):
-        pieces = [(hour - episode[0][1]) // longest_hours for _, hour in episode]
-        expected += [pieces.count(piece) for piece in sorted(set(pieces))]
-    assert (last - first + 1).tolist() == expected
-
-
-def outcome(warning: list[float], false_alarms: int) -> EventOutcome:
-    none = np.array([], np.int64)
-    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_), none)
-
-
-def test_shares_warned_ahead_count_missed_failures() -> None:
-    outcomes = [outcome([48.0, 24.0, np.nan], 2), outcome([3.0], 1)]
-    assert warned_ahead(outcomes, hours=(3.0, 6.0, 12.0, 24.0, 36.0, 48.0)) == {
-        3.0: 0.75,
-        6.0: 0.5,
-        12.0: 0.5,
-        24.0: 0.5,
-        36.0: 0.25,
-        48.0: 0.25,
-    }
-    assert warned_ahead([outcome([], 0)], hours=[3.0]) == {3.0: None}
-
-
-def test_without_alerts_all_failures_are_missed() -> None:
-    found = judge([], [failure(200), failure(300, machine=2)])
-    assert np.isnan(found.warning_hours).tolist() == [True, True]
-    assert found.false_alarms == 0
-
-
-def test_the_summary_adds_up_components() -> None:
-    outcomes = [outcome([48.0, 24.0, np.nan], 2), outcome([3.0], 1)]
-    assert summarise_events(outcomes, exposure=Exposure(np.array([2.0, 4.0]), np.array([3.0, 4.0]))) == {
-        "failures": 4,
-        "caught": 3,
-        "caught_share": 0.75,
-        "caught_24h": 2,
-        "warning_hours": {"q25": 13.5, "median": 24.0, "q75": 36.0},
-        "false_alarms": 3,
-        "false_alarms_per_machine_month": 0.5,
-        "judged_machine_months": {"false_alarms": 6.0, "failures": 7.0},
-    }
-
-
-def test_the_summary_without_a_catch_has_no_warning_time() -> None:
-    found = summarise_events([outcome([np.nan], 0)], exposure=Exposure(np.ones(1), np.ones(1)))
-    assert found["warning_hours"] == {"q25": None, "median": None, "q75": None}
-    assert (found["failures"], found["caught"], found["caught_share"]) == (1, 0, 0.0)
-
-
-def test_without_a_judged_failure_no_share_of_them_is_told() -> None:
-    found = summarise_events([outcome([], 1)], exposure=Exposure(np.zeros(1), np.zeros(1)))
-    assert (found["failures"], found["caught_share"], found["false_alarms_per_machine_month"]) == (0, None, None)
+@pytest.mark.parametrize("name", sorted(PRIMARY_METRICS))
+def test_primary_metrics_perfect_prediction_scores_best(name: str) -> None:
+    metric = PRIMARY_METRICS[name]
+    assert metric(LABELS, LABELS) == (0.0 if name == "brier" else 1.0)
+    assert metric(LABELS, PROBABILITIES) < metric(LABELS, LABELS)
 
 
 def slow_f1(labels: list[float], probabilities: list[float], threshold: float) -> float:
@@ -317,7 +107,7 @@ scored_rows = st.lists(
 
 
 @given(scored_rows)
-def test_no_threshold_has_a_better_f1(rows: list[tuple[float, float]]) -> None:
+def test_f1_threshold_is_the_best(rows: list[tuple[float, float]]) -> None:
     labels, probabilities = [label for label, _ in rows] + [1.0], [p for _, p in rows] + [0.5]
     threshold = f1_threshold(np.array(labels), np.array(probabilities))
     best = max(slow_f1(labels, probabilities, candidate) for candidate in [0.0, *probabilities])
@@ -345,17 +135,17 @@ def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], al
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
-def test_row_metrics_that_need_both_classes_are_none_with_one(label: float) -> None:
+def test_row_metrics_of_one_class_are_none(label: float) -> None:
     found = row_metrics(np.full(3, label), np.array([0.5, 0.5, 0.0]), is_alert=np.array([True, True, False]))
     brier = found.pop("brier")
     assert found == {"roc_auc": None, "average_precision": None, "f1": None}
     assert brier == pytest.approx(0.5 / 3 if label == 0 else 1.5 / 3)
 
 
-def test_row_metrics_without_an_alert_have_an_f1_of_zero() -> None:
+def test_row_metrics_without_alert_have_f1_zero() -> None:
     assert row_metrics(np.array([0.0, 1.0]), np.array([0.1, 0.2]), is_alert=np.zeros(2, bool))["f1"] == 0.0
 
 
-def test_the_macro_mean_leaves_out_what_is_not_known() -> None:
+def test_macro_mean_leaves_out_undefined() -> None:
     rows: list[dict[str, float | None]] = [{"a": 1.0, "b": None, "c": 0.5}, {"a": 0.0, "b": None, "c": None}]
     assert macro_mean(rows) == {"a": 0.5, "b": None, "c": 0.5}

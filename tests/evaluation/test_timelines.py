@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pdm_cli.evaluation.evaluate import PredictedSpan
-from pdm_cli.evaluation.timelines import Surroundings, choose_failures, cut_timeline, find_stray
+from pdm_cli.evaluation.timelines import Surroundings, choose_failures, cut_timeline, find_deviating_sensor
 from pdm_cli.features.robust_z import ZScores
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
 
@@ -87,11 +87,11 @@ def test_where_nothing_was_missed_the_shortest_warning_is_shown() -> None:
 
 
 def test_the_sensor_is_the_one_that_strayed_before_the_failure(around: Surroundings) -> None:
-    assert find_stray(around.scores, 1, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "volt"
+    assert find_deviating_sensor(around.scores, 1, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "volt"
     low = replace(around.scores, z=around.scores.z * [0.0, 1.0] - [0.0, 3.0])
-    assert find_stray(low, 2, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "rotate"
+    assert find_deviating_sensor(low, 2, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "rotate"
     unknown = replace(around.scores, z=np.full_like(around.scores.z, np.nan))
-    assert find_stray(unknown, 2, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "volt"
+    assert find_deviating_sensor(unknown, 2, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "volt"
 
 
 def test_hours_count_from_the_failure_of_that_machine_alone(around: Surroundings) -> None:

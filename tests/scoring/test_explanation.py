@@ -15,40 +15,39 @@ from pdm_cli.cli.render.explanation import Sparkline
 from pdm_cli.evaluation.drift import take_fingerprint
 from pdm_cli.features.describe import format_value
 from pdm_cli.features.events import Instants
-from pdm_cli.scoring.explanation import alert_start, mean_by_span, row_until, usual_values
-from pdm_cli.scoring.worklist import Reason, top_reasons
+from pdm_cli.scoring.explanation import Reason, alert_start, mean_by_span, row_until, top_reasons, typical_values
 
 HOUR = 3_600_000_000
 
 
-def test_usual_values_are_the_deciles_of_the_training_rows() -> None:
+def test_typical_values_are_the_deciles_of_the_training_rows() -> None:
     # 1 to 100, a fifth more of them missing.
     values = np.concatenate([np.arange(1, 101), np.full(25, np.nan)]).astype(np.float32)[:, None]
-    usual = usual_values(take_fingerprint(values, ["volt"], ()))["volt"]
-    assert (usual.low, usual.middle, usual.high, usual.missing) == (10, 50, 90, 0.2)
-    assert usual.told == 50
-    assert replace(usual, missing=0.51).told is None
+    typical = typical_values(take_fingerprint(values, ["volt"], ()))["volt"]
+    assert (typical.low, typical.middle, typical.high, typical.missing) == (10, 50, 90, 0.2)
+    assert typical.median == 50
+    assert replace(typical, missing=0.51).median is None
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=60))
-def test_usual_values_agree_with_sorting(readings: list[int]) -> None:
-    usual = usual_values(take_fingerprint(np.array(readings, np.float32)[:, None], ["x"], ()))["x"]
+def test_typical_values_agree_with_sorting(readings: list[int]) -> None:
+    typical = typical_values(take_fingerprint(np.array(readings, np.float32)[:, None], ["x"], ()))["x"]
     ordered = sorted(readings)
-    for told, tenths in ((usual.low, 1), (usual.middle, 5), (usual.high, 9)):
+    for told, tenths in ((typical.low, 1), (typical.middle, 5), (typical.high, 9)):
         assert told == ordered[math.ceil(tenths * len(ordered) / 10) - 1]
 
 
-def test_the_usual_category_is_the_most_frequent() -> None:
+def test_the_typical_category_is_the_most_frequent() -> None:
     values = np.array([0, 0, 1, 1, 1, 3], np.float32)[:, None]
-    usual = usual_values(take_fingerprint(values, ["model"], ["model"]), ["model"])["model"]
-    assert (usual.low, usual.middle, usual.high) == (1, 1, 1)
+    typical = typical_values(take_fingerprint(values, ["model"], ["model"]), ["model"])["model"]
+    assert (typical.low, typical.middle, typical.high) == (1, 1, 1)
 
 
-def test_a_feature_that_was_never_known_has_no_usual_value() -> None:
-    usual = usual_values(take_fingerprint(np.full((4, 1), np.nan, np.float32), ["x"], ()))["x"]
-    assert math.isnan(usual.middle)
-    assert usual.missing == 1
-    assert usual.told is None
+def test_a_feature_that_was_never_known_has_no_typical_value() -> None:
+    typical = typical_values(take_fingerprint(np.full((4, 1), np.nan, np.float32), ["x"], ()))["x"]
+    assert math.isnan(typical.middle)
+    assert typical.missing == 1
+    assert typical.median is None
 
 
 def rows() -> Instants:

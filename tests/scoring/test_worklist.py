@@ -16,7 +16,8 @@ from numpy.testing import assert_array_equal
 from pdm_cli.features.build import FEATURES, LEARNED, build_features, learn_states, match_states
 from pdm_cli.features.describe import describe_feature, feature_topic
 from pdm_cli.features.events import Instants
-from pdm_cli.scoring.worklist import Reason, find_alert_episodes, find_nearest, rank_work, top_reasons
+from pdm_cli.scoring.explanation import Reason, top_reasons
+from pdm_cli.scoring.worklist import find_alert_episodes, find_nearest, rank_work
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame, rows_frame, stamps
 from tests.builders.problems import FOREVER, TRAIN, context_of, simulated
 

@@ -109,7 +109,7 @@ def test_nothing_is_learned_from_machines_held_out(fleet: Sources, problems: dic
         found, expected = other.states(split)["template"], problem.states(split)["template"]
         assert found.to_json() == expected.to_json()
     # Without them it is another template: they did have something to teach.
-    everyone = replace(problem, held_out=np.zeros(8, bool), _learned={})
+    everyone = replace(problem, held_out=np.zeros(8, bool), _fitted={})
     assert everyone.states(problem.split)["template"].to_json() != problem.states(problem.split)["template"].to_json()
 
 
@@ -193,7 +193,7 @@ def with_failures(fleet: Sources, *events: Event) -> Sources:
 
 def test_a_component_that_did_not_fail_before_the_cutoff_is_refused_by_name(fleet: Sources) -> None:
     late = with_failures(fleet, Event(1, 24 * 110.0, "comp9"))
-    with pytest.raises(NotEnoughData, match="comp9 has no failure to learn from before the cutoff") as caught:
+    with pytest.raises(NotEnoughData, match="comp9 has no failure to train on before the cutoff") as caught:
         problem_of(late, components=("comp1", "comp9", "comp2"))
     assert caught.value.exit_code == 4
     assert "--components comp1,comp2" in (caught.value.hint or "")

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from pdm_cli.errors import ModelError, NotEnoughData
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.training import leakage_checks
-from pdm_cli.training.leakage_checks import check_disjoint, check_folds, choose_sample, compare_cut, find_separating
+from pdm_cli.training.leakage_checks import (
+    check_disjoint,
+    check_folds,
+    choose_sample,
+    compare_truncated,
+    find_separating,
+)
 from pdm_cli.training.splits import Split, split_by_time, time_folds
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
 
@@ -71,7 +77,7 @@ def test_a_sample_of_negatives_stands_for_all_of_them(rows: list[tuple[float, ..
     negatives = [row for row in rows if row[2:] == (0.0, 0.0)]
     repeated = [row for row in rows if row[2:] != (0.0, 0.0)] + [row for row in negatives for _ in range(times)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leakage_checks, "_MOST_NEGATIVES", max(len(negatives), 1))
+        patch.setattr(leakage_checks, "_MAX_NEGATIVES", max(len(negatives), 1))
         assert separating(repeated) == pytest.approx(slow_separating(repeated), abs=1e-12)
 
 
@@ -112,7 +118,7 @@ def test_a_split_that_knows_nothing_of_its_test_passes() -> None:
 
 
 def test_a_label_that_looks_into_the_test_span_is_refused() -> None:
-    with pytest.raises(ModelError, match="2015-01-03T04:00 is trained on, but its label looks into the test span from"):
+    with pytest.raises(ModelError, match="2015-01-03T04:00 is trained on, but its label depends on the test span from"):
         disjoint([0, 52, 53], [100])
 
 
@@ -164,7 +170,7 @@ def test_folds_in_which_every_component_fails_pass() -> None:
 @pytest.mark.parametrize(
     ("failing", "words"),
     [
-        ([56.0, 148.0, 348.0], "comp2 has no failure to learn from in fold 1 of 2, until 2015-01-05T04:00"),
+        ([56.0, 148.0, 348.0], "comp2 has no failure to train on in fold 1 of 2, until 2015-01-05T04:00"),
         ([52.0, 144.0, 256.0, 348.0], "to test on in fold 1 of 2, from 2015-01-07T04:00 to 2015-01-13T12:00"),
         ([52.0, 148.0, 344.0, 456.0], "to test on in fold 2 of 2, from 2015-01-15T12:00 to 2015-01-21T20:00"),
     ],
@@ -181,7 +187,7 @@ def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: lis
 def test_one_hint_leaves_out_what_is_lacking_in_any_fold() -> None:
     lacking_first, lacking_second = [56.0, 148.0, 348.0], [52.0, 148.0, 344.0, 456.0]
     failing = {"comp1": ALWAYS, "comp2": lacking_second, "comp3": lacking_first}
-    with pytest.raises(NotEnoughData, match="comp3 has no failure to learn from in fold 1 of 2") as caught:
+    with pytest.raises(NotEnoughData, match="comp3 has no failure to train on in fold 1 of 2") as caught:
         folds_with(failing, list(failing))
     assert (caught.value.hint or "").startswith("train without comp2, comp3: --components comp1, or ")
     assert caught.value.details["components"] == ["comp2", "comp3"]
@@ -190,12 +196,12 @@ def test_one_hint_leaves_out_what_is_lacking_in_any_fold() -> None:
 def test_a_fold_shorter_than_gap_and_horizon_is_told_as_such() -> None:
     short = Split(*at(100, 148, 148 + HORIZON_US // HOUR_US - 1, 148 + HORIZON_US // HOUR_US - 1).tolist())
     hours = np.arange(0, 504, 4.0)
-    with pytest.raises(NotEnoughData, match="fold 2 of 2 is too short: its 95 h from 2015-01-05T04:00 on") as caught:
+    with pytest.raises(NotEnoughData, match="fold 2 of 2 is too short: its 95 h from 2015-01-05T04:00 leave") as caught:
         folds_with({"comp1": hours.tolist()}, ["comp1"], [FOLDS[0], short])
     assert caught.value.hint == "set fewer --folds, or set a smaller --test-share"
     with pytest.raises(NotEnoughData) as caught:
         folds_with({"comp1": hours.tolist()}, ["comp1"], [short], TrainParams(split="machine"))
-    assert caught.value.hint == "give longer telemetry"
+    assert caught.value.hint == "provide longer telemetry"
 
 
 @pytest.mark.parametrize(
@@ -267,7 +273,7 @@ def test_half_of_the_times_have_a_machine_that_is_about_to_fail() -> None:
 
 def compare(whole: Any, cut: Any) -> None:
     tables = np.array(whole, np.float32), np.array(cut, np.float32)
-    compare_cut(["volt", "age"], *tables, machines=np.array([7, 8]), times=at(0, 3))
+    compare_truncated(["volt", "age"], *tables, machines=np.array([7, 8]), times=at(0, 3))
 
 
 def test_equal_features_pass_and_missing_equals_missing() -> None:
@@ -276,7 +282,7 @@ def test_equal_features_pass_and_missing_equals_missing() -> None:
 
 @pytest.mark.parametrize(("whole", "cut"), [(2.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (1.0, 1 + 2.0**-23)])
 def test_the_first_value_that_looks_ahead_is_named(whole: float, cut: float) -> None:
-    with pytest.raises(ModelError, match="feature age of machine 8 at 2015-01-01T03:00 looks ahead") as caught:
+    with pytest.raises(ModelError, match="feature age of machine 8 at 2015-01-01T03:00 uses the future") as caught:
         compare([[1, 2], [3, whole]], [[1, 2], [3, cut]])
     assert caught.value.details == {"features": ["age"]}
     shown = f"it is {np.float32(whole)}, but {np.float32(cut)} without"

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdm_cli.errors import ModelError
-from pdm_cli.training.trials import Candidate, FoldResult
+from pdm_cli.training.search import Candidate, FoldResult
 from tests.builders.examples import FEW
 from tests.builders.searches import BASE, FEATURES, FOLDS, TREES, Algorithm, Fake, journal, timeless
 
@@ -31,7 +31,7 @@ def test_the_defaults_of_each_algorithm_come_first() -> None:
         Candidate("line", "full", {"l2": 1.0}),
     ]
     assert [trial.number for trial in found.trials] == fake.numbers == list(range(9))
-    assert (found.wanted, found.is_cut_short, found.resumed) == (9, False, 0)
+    assert (found.requested, found.is_cut_short, found.resumed) == (9, False, 0)
     assert fake.progress.lines == []
 
 
@@ -97,11 +97,11 @@ def test_one_trial_needs_neither_optuna_nor_a_storage() -> None:
         "import sys\n"
         "from types import SimpleNamespace as Named\n"
         "from pdm_cli.progress import Silent\n"
-        "from pdm_cli.training.search import search\n"
-        "from pdm_cli.training.trials import FoldResult\n"
-        "found = search(lambda *_: iter([FoldResult(1.0, 0.0, 1.0, 1.0)]), "
-        "algorithms={'a': Named(defaults={}, space={})}, feature_sets=['f'], trials=1, budget_seconds=0, seed=0, "
-        "storage=None, clock=lambda: 0.0, progress=Silent())\n"
+        "from pdm_cli.training.search import FoldResult, SearchBudget, SearchSpace, search\n"
+        "space = SearchSpace({'a': Named(defaults={}, space={})}, ['f'], seed=0)\n"
+        "budget = SearchBudget(1, 0.0, lambda: 0.0)\n"
+        "result = iter([FoldResult(1.0, 0.0, 1.0, 1.0)])\n"
+        "found = search(lambda *_: result, space, budget, storage=None, progress=Silent())\n"
         "assert found.trials[0].score == 1.0\n"
         "assert 'optuna' not in sys.modules\n"
     )

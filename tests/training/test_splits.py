@@ -97,7 +97,7 @@ def test_the_test_start_that_the_hint_offers_is_accepted(seconds: int) -> None:
     cutoff = datetime(2015, 1, 20, 0, 0, seconds, tzinfo=UTC)
     with pytest.raises(UsageError) as caught:
         split(grid(), cutoff=cutoff, test_start=cutoff)
-    offered = datetime.fromisoformat((caught.value.hint or "").split()[1])
+    offered = datetime.fromisoformat((caught.value.hint or "").split()[2])
     assert split(grid(), cutoff=cutoff, test_start=offered)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import fit_calibration
+from pdm_cli.evaluation.metrics import PRIMARY_METRICS
 from pdm_cli.features.build import Sources
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, FitOptions
@@ -18,10 +19,9 @@ from pdm_cli.progress import Silent
 from pdm_cli.training import train as training
 from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
 from pdm_cli.training.dataset import Problem
-from pdm_cli.training.search_metrics import PRIMARY_METRICS
+from pdm_cli.training.search import Candidate
 from pdm_cli.training.threshold_spec import parse_threshold
 from pdm_cli.training.train import Training, train_model
-from pdm_cli.training.trials import Candidate
 from tests.builders.problems import COSTS, TRAIN, problem_of, simulated, without
 from tests.builders.progress import Recorder
 from tests.builders.trainings import SEARCH, content, storage, ticks, train
@@ -48,12 +48,12 @@ def searched(fleet: Sources) -> Training:
 
 
 def test_fast_is_the_first_setting_alone(problem: Problem, plain: Training) -> None:
-    fast = train(replace(problem, train=replace(TRAIN, fast=True, trials=12), _learned={}), keep=object())
+    fast = train(replace(problem, train=replace(TRAIN, fast=True, trials=12), _fitted={}), keep=object())
     assert content(fast) == content(plain)
     (trial,) = fast.search.trials
     assert (trial.candidate.algorithm, trial.candidate.feature_set) == ("xgboost", "full")
     assert trial.candidate.hyper == {name: getattr(TRAIN, name) for name in ESTIMATORS["xgboost"].defaults}
-    assert (fast.chosen, fast.search.wanted, fast.search.is_cut_short) == ([0], 1, False)
+    assert (fast.chosen, fast.search.requested, fast.search.is_cut_short) == ([0], 1, False)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -83,7 +83,7 @@ def test_what_comes_after_the_cutoff_changes_nothing(problem: Problem, plain: Tr
         table=replace(problem.table, columns=columns),
         labels=labels,
         failures=problem.failures[stamps <= cutoff],
-        _learned={},
+        _fitted={},
     )
     assert content(train(other)) == content(plain)
 
@@ -91,7 +91,7 @@ def test_what_comes_after_the_cutoff_changes_nothing(problem: Problem, plain: Tr
 def test_what_comes_before_the_cutoff_does_change_the_model(problem: Problem, plain: Training) -> None:
     table = problem.table
     columns = [c if name == "model" else -c for name, c in zip(table.names, table.columns, strict=True)]
-    other = replace(problem, table=replace(table, columns=columns), _learned={})
+    other = replace(problem, table=replace(table, columns=columns), _fitted={})
     assert content(train(other))[0] != content(plain)[0]
 
 
@@ -204,7 +204,7 @@ def test_a_search_tries_every_algorithm_first_with_its_defaults(searched: Traini
     trials = searched.search.trials
     assert [trial.candidate.algorithm for trial in trials[:2]] == ["xgboost", "logistic_regression"]
     assert trials[1].candidate.hyper == ESTIMATORS["logistic_regression"].defaults
-    assert len(trials) == searched.search.wanted == 3
+    assert len(trials) == searched.search.requested == 3
     assert all(trial.state in ("complete", "pruned") for trial in trials)
 
 
@@ -226,7 +226,7 @@ def test_an_ensemble_holds_out_foretells_and_is_scored_as_the_mean_of_its_member
         told.extend([scores([0]), scores([1]), scores([0, 1])])
         return list(ranked[:2])
 
-    monkeypatch.setattr(training, "better_together", both)
+    monkeypatch.setattr(training, "choose_members", both)
     trained = train(problem)
     assert {member.algorithm for member in trained.model.members} == {"xgboost", "logistic_regression"}
     assert sorted(trained.chosen) == [0, 1]
@@ -321,6 +321,6 @@ def test_machines_held_out_teach_nothing(fleet: Sources, split: str) -> None:
         table=replace(problem.table, columns=columns),
         labels=labels,
         failures=problem.failures[problem.failures["machineID"].isin(machines)],
-        _learned={},
+        _fitted={},
     )
     assert content(train(other)) == content(train(problem))

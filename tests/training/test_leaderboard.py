@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.training.trials import Candidate, FoldResult, Search, State, Trial, better_together, leaderboard
+from pdm_cli.training.search import Candidate, FoldResult, Search, State, Trial, choose_members, leaderboard
 
 
 def trial(number: int, *scores: float, state: State = "complete", algorithm: str = "xgboost") -> Trial:
@@ -75,19 +75,19 @@ def test_an_ensemble_must_gain_more_than_noise_and_lose_nowhere() -> None:
 
     def chosen(pair: list[float], **how: float) -> list[int]:
         scores = {(7,): alone, (7, 4): pair, (7, 4, 1): [0.75, 0.75], (7, 4, 1, 2): [1.0, 1.0]}
-        return better_together(lambda members: scores[tuple(members)], [7, 4, 1, 2], **how)
+        return choose_members(lambda members: scores[tuple(members)], [7, 4, 1, 2], **how)
 
     assert chosen([0.504, 0.504]) == [7]
     assert chosen([0.9, 0.499]) == [7]
     assert chosen([0.52, 0.5]) == [7, 4, 1]
     assert chosen([0.52, 0.5], margin=0.015) == [7]
-    assert chosen([0.52, 0.5], most=2) == [7, 4]
-    assert chosen([0.52, 0.5], most=4) == [7, 4, 1, 2]
-    assert chosen([0.52, 0.5], most=1) == [7]
+    assert chosen([0.52, 0.5], max_members=2) == [7, 4]
+    assert chosen([0.52, 0.5], max_members=4) == [7, 4, 1, 2]
+    assert chosen([0.52, 0.5], max_members=1) == [7]
 
 
 def test_a_model_alone_stays_alone() -> None:
-    assert better_together(lambda _: [0.5], [3]) == [3]
+    assert choose_members(lambda _: [0.5], [3]) == [3]
 
 
 fold_scores = st.lists(st.integers(0, 40).map(lambda n: n / 40), min_size=2, max_size=2)
@@ -105,4 +105,4 @@ def test_the_ensemble_is_the_longest_start_of_the_ranking_that_gains_at_each_ste
         return sum(new) / 2 - sum(old) / 2 > 0.01 and min(n - o for n, o in zip(new, old, strict=True)) >= 0
 
     longest = max(size for size in range(1, most + 1) if all(gains(step) for step in range(2, size + 1)))
-    assert better_together(scores, [0, 1, 2, 3], most=most, margin=0.01) == [0, 1, 2, 3][:longest]
+    assert choose_members(scores, [0, 1, 2, 3], max_members=most, margin=0.01) == [0, 1, 2, 3][:longest]

@@ -14,8 +14,7 @@ from pdm_cli.errors import ModelError
 from pdm_cli.features.build import FEATURES, LEARNED, Context, Family, build_features, learn_states, match_states
 from pdm_cli.settings.model import DetectParams, FeaturesParams
 from pdm_cli.timestamps import US_PER_HOUR
-from pdm_cli.training.leakage_checks import choose_sample, compare_cut
-from pdm_cli.training.lookahead_check import rebuild_cut
+from pdm_cli.training.leakage_checks import choose_sample, compare_truncated, rebuild_truncated
 from tests.builders.examples import FEW
 from tests.builders.problems import (
     DETECT,
@@ -54,9 +53,9 @@ def check(
     """Compare the features of some instants with those made without what came later."""
     states, instants = states_of(context), context.instants
     table = build_features(context, FEATURES).join(match_states(context, states))
-    cut = rebuild_cut(context, positions, table.names, states, features=features, detect=detect)
+    cut = rebuild_truncated(context, positions, table.names, states, features=features, detect=detect)
     machines = instants.machines[instants.codes[positions]].tolist()
-    compare_cut(table.names, table.matrix(table.names, positions), cut, machines, instants.times[positions])
+    compare_truncated(table.names, table.matrix(table.names, positions), cut, machines, instants.times[positions])
 
 
 def sample_of(context: Context) -> Any:
@@ -87,13 +86,13 @@ def test_rows_come_in_the_order_they_were_asked_for(context: Context) -> None:
     states, names = states_of(context), ["volt_mean_3h", "volt_shift", "hours_since_any_maint", "comp1_match"]
     positions = np.array([300, 20, 301, 700, 299])
     table = build_features(context, FEATURES).join(match_states(context, states))
-    cut = rebuild_cut(context, positions, names, states, features=FEATURES_PARAMS, detect=DETECT)
+    cut = rebuild_truncated(context, positions, names, states, features=FEATURES_PARAMS, detect=DETECT)
     assert cut.tobytes() == table.matrix(names, positions).tobytes()
 
 
 def test_no_row_is_no_work(context: Context) -> None:
     none = np.array([], np.intp)
-    cut = rebuild_cut(context, none, ["volt_shift"], {}, features=FEATURES_PARAMS, detect=DETECT)
+    cut = rebuild_truncated(context, none, ["volt_shift"], {}, features=FEATURES_PARAMS, detect=DETECT)
     assert cut.shape == (0, 1)
 
 

@@ -1,4 +1,4 @@
-"""What no longer sends: machines whose telemetry ended before the others', and sensors that died."""
+"""Machines and sensors that have stopped sending data."""
 
 from __future__ import annotations
 
@@ -13,55 +13,55 @@ from pdm_cli.timestamps import US_PER_HOUR
 
 
 def is_silent(instants: Instants, horizon_hours: float) -> NDArray[np.bool_]:
-    """Return which machines, in the order of ``instants.machines``, have sent nothing for more than the horizon.
+    """Return which machines have sent no data for longer than the horizon, in the order of ``instants.machines``.
 
     Parameters
     ----------
     instants : Instants
         The rows, in any order; at least one of each machine.
     horizon_hours : float
-        How far ahead predictions look.
+        Horizon of the predictions.
     """
     newest = instants.times.max(initial=np.iinfo(np.int64).min)
     return np.asarray(newest - instants.ends() > round(horizon_hours * US_PER_HOUR))
 
 
 def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
-    """Return the machines that have sent nothing for more than the horizon while others have.
+    """Return the machines that have sent no data for longer than the horizon while others have.
 
-    What was foretold of them is over by now, whatever came of it.
+    The time that their last predictions are about has passed.
 
     Parameters
     ----------
     instants : Instants
         The rows, in any order; at least one of each machine.
     horizon_hours : float
-        How far ahead predictions look.
+        Horizon of the predictions.
 
     Returns
     -------
     DataFrame
-        ``machineID, datetime``: each such machine and its last row, in the order of ``instants.machines``.
+        ``machineID, datetime`` (last row) of these machines, in the order of ``instants.machines``.
     """
     silent = is_silent(instants, horizon_hours)
     return pd.DataFrame({MACHINE: instants.machines[silent], TIME: instants.ends()[silent].astype("datetime64[us]")})
 
 
 def find_dead_sensors(telemetry: pd.DataFrame, *, horizon_hours: float) -> pd.DataFrame:
-    """Return the sensors without any reading for more than the horizon before the last row of a machine.
+    """Return the sensors without a reading for longer than the horizon before the last row of a machine.
 
     Parameters
     ----------
     telemetry : DataFrame
         ``machineID``, ``datetime`` (UTC, us) and float sensors, NaN where a reading is missing; in any order.
     horizon_hours : float
-        How far ahead predictions look.
+        Horizon of the predictions.
 
     Returns
     -------
     DataFrame
-        ``sensor``; ``machines``, on how many it is so; ``first``, the first of them; ``since``, the last reading there,
-        or the first row where there never was one. In the order of the columns.
+        ``sensor``; ``machines``, the number affected; ``first``, the first of them; ``since``, its last reading, or its
+        first row if there never was one. In the order of the columns.
     """
     rows, found = Instants.of(telemetry), []
     for sensor in sensors_of(telemetry):

@@ -8,7 +8,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.scoring.silent_sensors import find_dead_sensors, find_silent
+from pdm_cli.scoring.data_health import find_dead_sensors, find_silent
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of, rows_frame
 
 # Machine and hour to a reading of each of two sensors.
