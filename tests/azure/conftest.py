@@ -5,11 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
-from pdm_cli.cli.app import app
-from pdm_cli.pipeline.simulate import write_fleet
-from pdm_cli.simulation.fleet import simulate_fleet
 from tests.azure.emulator import Emulator
 from tests.azure.forks import Fork
 from tests.azure.processes import WRITTEN
@@ -120,17 +116,3 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "a.txt").write_text(tmp_path.name)
     return folder
-
-
-@pytest.fixture(scope="session")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small fleet taken through all stages here: ``raw``, and what the commands write and print."""
-    work = tmp_path_factory.mktemp("work")
-    write_fleet(simulate_fleet(machines=16, days=150, seed=1), work / "raw")
-    chain = ("run", "--data", work / "raw", "--out", work, "--jobs", 1, "--fast", "--trees", 20)
-    forecast = ("predict", "--data", work / "raw", "--model", work / "model", "--out", work / "predictions")
-    for words in (chain, forecast):
-        done = CliRunner().invoke(app, [str(word) for word in words], prog_name="pdm")
-        assert done.exit_code == 0, done.stderr
-        (work / f"{words[0]}.txt").write_text(done.stdout)
-    return work

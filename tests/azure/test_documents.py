@@ -61,6 +61,7 @@ def place(year: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_works(document: Path, place: Path, azure_env: dict[str, str], emulator: Emulator) -> None:
     path = f"{place / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -98,6 +99,7 @@ def test_every_config_is_read(document: Path, tmp_path: Path) -> None:
         resolve({}, config=str(config), environ={})
 
 
+@pytest.mark.ci
 def test_the_script_of_the_examples_trains_and_fetches(place: Path, azure_env: dict[str, str], tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = azure_env | {"PATH": path, "PDM_CLI_TRIALS": "1", "PDM_CLI_TREES": "20"}

@@ -8,10 +8,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.cli.conftest import Pdm, fleet, pdm, work
-
-__all__ = ["fleet", "pdm", "work"]
-
 VARIABLE = "PDM_TESTS_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -38,8 +34,6 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def reports(work: Path, fleet: Path, pdm: Pdm) -> dict[str, Path]:
+def reports(work: Path) -> dict[str, Path]:
     """The reports of a model and of its predictions."""
-    out = work / "predictions"
-    assert pdm("predict", "--data", fleet, "--model", work / "model", "--out", out).code == 0
-    return {"model": work / "model/report.html", "predictions": out / "report.html"}
+    return {name: work / name / "report.html" for name in ("model", "predictions")}

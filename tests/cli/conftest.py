@@ -1,37 +1,36 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from pdm_cli.cli.app import app
-from pdm_cli.pipeline.simulate import write_fleet
-from pdm_cli.simulation.fleet import simulate_fleet
+from tests.conftest import QUICK, call_pdm
 from tests.outcome import Outcome
 
+__all__ = ["QUICK"]
+
 Pdm = Callable[..., Outcome]
-# A model that is trained in a moment, where the search is not the point.
-QUICK = ("--fast", "--trees", 20)
 
 
 @pytest.fixture(scope="session")
 def pdm() -> Pdm:
-    def call(*words: object) -> Outcome:
-        result = CliRunner().invoke(app, [str(word) for word in words], prog_name="pdm")
-        return Outcome(result.exit_code, result.stdout, result.stderr)
-
-    return call
+    return call_pdm
 
 
-@pytest.fixture(scope="session")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fleet") / "raw"
-    write_fleet(simulate_fleet(machines=16, days=150, seed=1), folder)
-    return folder
+@pytest.fixture(autouse=True)
+def _no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the plots of reports, half the time of a small training, unless a test is about them."""
+    if "plots" not in request.fixturenames and "PDM_TESTS_PLOTS" not in os.environ:
+        monkeypatch.setattr("pdm_cli.report.plots.draw", lambda *_, name, **__: f'<svg id="{name}"></svg>')
+
+
+@pytest.fixture
+def plots() -> None:
+    """Let the commands of a test draw."""
 
 
 @pytest.fixture
@@ -40,32 +39,10 @@ def raw(fleet: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(fleet, tmp_path / "raw"))
 
 
-@pytest.fixture(scope="session")
-def work(fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The fleet taken through all stages."""
-    folder = tmp_path_factory.mktemp("work") / "out"
-    outcome = pdm("run", "--data", fleet, "--out", folder, "--jobs", 1, *QUICK)
-    assert outcome.code == 0, outcome.stderr
-    return folder
-
-
-@pytest.fixture(scope="session")
-def model(work: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of all families, anomalies and template too."""
-    out = tmp_path_factory.mktemp("model") / "model"
-    words = ("--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", out)
-    families = "rolling,hours_since,counts,anomalies,attributes,visits,cycle_places,shifts,template"
-    outcome = pdm("train", *words, *QUICK, "--families", families)
-    assert outcome.code == 0, outcome.stderr
-    return out
-
-
-@pytest.fixture(scope="session")
-def predicted(fleet: Path, model: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("predicted") / "out"
-    outcome = pdm("predict", "--data", fleet, "--model", model, "--out", out)
-    assert outcome.code == 0, outcome.stderr
-    return out
+@pytest.fixture
+def work_copy(work: Path, tmp_path: Path) -> Path:
+    """A copy of ``work`` that a test may write to."""
+    return Path(shutil.copytree(work, tmp_path / "work"))
 
 
 @pytest.fixture

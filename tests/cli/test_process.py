@@ -20,6 +20,8 @@ PDM = [sys.executable, "-m", "pdm_cli"]
 SIGNAL_AT_IMPORT = """
 import os, signal, sys
 
+pytestmark = pytest.mark.slow
+
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "optuna.storages":
@@ -151,10 +153,10 @@ def test_a_killed_run_leaves_no_manifest_and_the_next_one_works(work: Path, tmp_
     assert not list(model.glob(".pdm-partial-*"))
 
 
-def test_a_reader_that_goes_away_is_exit_141(work: Path, fleet: Path) -> None:
+def test_a_reader_that_goes_away_is_exit_141(work_copy: Path, fleet: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--fast", "--trees", "20", "--json"]
+    words = ["run", "--data", fleet, "--out", work_copy, "--jobs", "1", "--fast", "--trees", "20", "--json"]
     process = subprocess.run([*PDM, *words], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert process.returncode == 141
@@ -171,8 +173,8 @@ def test_a_reader_that_goes_away_from_the_help_is_exit_141(words: list[str]) -> 
     assert process.stderr == ""
 
 
-def test_piped_output_has_no_escape_codes(work: Path, fleet: Path) -> None:
-    words = ["run", "--data", fleet, "--out", work, "--jobs", "1", "--fast", "--trees", "20"]
+def test_piped_output_has_no_escape_codes(work_copy: Path, fleet: Path) -> None:
+    words = ["run", "--data", fleet, "--out", work_copy, "--jobs", "1", "--fast", "--trees", "20"]
     env = {**os.environ, "GITHUB_ACTIONS": "true", "TERM": "dumb"}
     done = subprocess.run([*PDM, *words], capture_output=True, text=True, check=True, env=env)
     assert "\x1b" not in done.stdout + done.stderr

@@ -9,6 +9,8 @@ import pytest
 from pdm_cli.io import manifest
 from tests.cli.conftest import Pdm
 
+pytestmark = pytest.mark.usefixtures("plots")
+
 
 @pytest.fixture
 def model(work: Path, tmp_path: Path) -> Path:

@@ -15,6 +15,8 @@ from pdm_cli.io import raw as raw_tables
 from pdm_cli.schema import ANOMALIES, PREDICTIONS
 from tests.cli.conftest import QUICK, Pdm
 
+pytestmark = pytest.mark.slow
+
 STAGE_FOLDERS = ("prepared", "anomalies", "model")
 
 
@@ -75,6 +77,7 @@ def test_row_groups_are_whole_machines(work: Path) -> None:
         assert sum(map(len, groups)) == len(set().union(*groups))
 
 
+@pytest.mark.usefixtures("plots")
 def test_stages_one_by_one_write_the_same_bytes_as_run(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     prepared, anomalies, model = (tmp_path / name for name in STAGE_FOLDERS)
     assert pdm("preprocess", "--data", fleet, "--out", prepared).code == 0
@@ -123,6 +126,7 @@ def test_run_notices_a_changed_input_and_a_damaged_output(work: Path, raw: Path,
     assert "detect-anomalies: an output file is missing or was changed" in outcome.stderr
 
 
+@pytest.mark.usefixtures("plots")
 def test_force_runs_every_stage_again(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
     outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--fast", "--trees", 20, "--force")
@@ -130,14 +134,14 @@ def test_force_runs_every_stage_again(work: Path, fleet: Path, pdm: Pdm, tmp_pat
     assert hashes(copy) == hashes(work)
 
 
-def test_json_is_one_object_with_a_schema_and_nothing_else_on_stdout(work: Path, fleet: Path, pdm: Pdm) -> None:
-    outcome = pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--fast", "--trees", 20, "--json")
+def test_json_is_one_object_with_a_schema_and_nothing_else_on_stdout(work_copy: Path, fleet: Path, pdm: Pdm) -> None:
+    outcome = pdm("run", "--data", fleet, "--out", work_copy, "--jobs", 1, "--fast", "--trees", 20, "--json")
     assert outcome.json["schema"] == "pdm.train/1"
-    assert outcome.json["out"] == str(work / "model")
+    assert outcome.json["out"] == str(work_copy / "model")
 
 
-def test_quiet_says_nothing_on_stderr(work: Path, fleet: Path, pdm: Pdm) -> None:
-    assert pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--fast", "--trees", 20, "-q").stderr == ""
+def test_quiet_says_nothing_on_stderr(work_copy: Path, fleet: Path, pdm: Pdm) -> None:
+    assert pdm("run", "--data", fleet, "--out", work_copy, "--jobs", 1, "--fast", "--trees", 20, "-q").stderr == ""
 
 
 def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:

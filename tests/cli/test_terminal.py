@@ -18,6 +18,8 @@ import pytest
 
 from tests.cli.conftest import QUICK
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PDM = (sys.executable, "-m", "pdm_cli")
 PLAIN = {"TERM": "xterm", "PYTHONPATH": str(ROOT), "COLUMNS": "", "NO_COLOR": "", "FORCE_COLOR": "", "PY_COLORS": ""}
@@ -69,9 +71,9 @@ def test_a_narrow_terminal_breaks_lines_and_loses_no_column(work: Path, fleet: P
     assert re.search(r"comp1 +0\.\d{3} +0\.\d{4} ", without_codes(on_terminal(*words, columns=60)))
 
 
-def test_a_terminal_is_told_what_comes_next_and_a_pipe_is_not(work: Path, fleet: Path, tmp_path: Path) -> None:
-    words = ("run", "--data", fleet, "--out", work, "--jobs", 1, *QUICK)
-    model = work / "model"
+def test_a_terminal_is_told_what_comes_next_and_a_pipe_is_not(work_copy: Path, fleet: Path, tmp_path: Path) -> None:
+    words = ("run", "--data", fleet, "--out", work_copy, "--jobs", 1, *QUICK)
+    model = work_copy / "model"
     *_, last = without_codes(on_terminal(*words, columns=500)).splitlines()
     assert last == f"next: pdm predict --data {fleet} --model {model} --out predictions"
     assert "next: " not in on_terminal(*words, "-q")

@@ -105,9 +105,11 @@ def test_missing_mlflow_is_one_warning(
     assert told.err == (f"warning: MLFLOW_TRACKING_URI is set, but MLflow is not installed: pip install {wanted}\n")
 
 
-def test_a_kept_model_is_not_logged_again(work: Path, fleet: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kept_model_is_not_logged_again(
+    work_copy: Path, fleet: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    outcome = pdm("run", "--data", fleet, "--out", work, "--jobs", 1, "--fast", "--trees", 20)
+    outcome = pdm("run", "--data", fleet, "--out", work_copy, "--jobs", 1, "--fast", "--trees", 20)
     assert outcome.code == 0
     assert "train: unchanged" in outcome.stderr
     assert "MLFLOW" not in outcome.stderr

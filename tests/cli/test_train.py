@@ -25,6 +25,8 @@ from pdm_cli.settings.model import MOST_SEED
 from pdm_cli.training.splits import Split, split_by_time
 from tests.cli.conftest import QUICK, Pdm, assert_clear
 
+pytestmark = pytest.mark.slow
+
 # Algorithms that are always there; the first ones of the search without LightGBM.
 SEARCH = ("--algorithms", "xgboost,logistic_regression", "--trials", 3, "--trees", 20)
 
