@@ -56,7 +56,7 @@ def switch_alerts(
 
 
 def find_resets(probabilities: FloatArray, codes: IntArray, times: IntArray, reset_hours: float) -> BoolArray:
-    """Return the rows where the alert starts anew, whatever it was before."""
+    """Return the rows where the alert is reset."""
     rows = np.arange(len(codes))
     last_known = np.maximum.accumulate(np.where(np.isnan(probabilities), -1, rows))
     is_reset = np.ones(len(codes), np.bool_)
@@ -67,7 +67,7 @@ def find_resets(probabilities: FloatArray, codes: IntArray, times: IntArray, res
 
 
 def switch_from_reset(probabilities: FloatArray, is_reset: BoolArray, rule: AlertRule) -> BoolArray:
-    """Return where the alert is on, given the rows where it starts anew; the first row must be one."""
+    """Return where the alert is on, given the rows where it is reset; the first row must be one."""
     is_on = probabilities >= rule.on
     is_decisive = is_on | (probabilities < rule.off) | is_reset
     # The first row is decisive, so every row has a decisive one at or before it.

@@ -265,8 +265,8 @@ def _check_parts(stored: _Stored) -> None:
     _check_fingerprint(stored)
     if not 0 <= stored.phase_us < stored.step_us:
         raise ValueError(f"phase_us {stored.phase_us} is not within step_us {stored.step_us}")
-    for stamp in (stored.trained.cutoff, stored.trained.test_start):
-        read_stamp(stamp)
+    for time in (stored.trained.cutoff, stored.trained.test_start):
+        read_stamp(time)
 
 
 def _check_names(stored: _Stored) -> None:

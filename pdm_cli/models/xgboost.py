@@ -71,7 +71,7 @@ class BoosterModel:
 class XGBoost:
     """Histogram boosting with leaf-wise growth.
 
-    Threads within one booster busy-wait for each other after every step, which made a fit twenty times slower beside
+    Threads within one booster busy-wait for each other after every step, which made a fit twenty times slower next to
     another busy program. So components are fitted in parallel, each in one thread.
     """
 

@@ -128,7 +128,7 @@ def test_a_planted_feature_that_looks_ahead_is_named(
         yield "planted", peek(context)
 
     monkeypatch.setitem(FEATURES, "planted", Family(planted))
-    with pytest.raises(ModelError, match=r"feature planted of machine \d at .* looks ahead") as caught:
+    with pytest.raises(ModelError, match=r"feature planted of machine \d at .* uses the future") as caught:
         check(context, sample_of(context))
     assert caught.value.details == {"features": ["planted"]}
 
@@ -138,7 +138,7 @@ def test_anomalies_found_with_the_whole_series_in_view_are_named(context: Contex
     found, _ = find_anomalies(context.sources.telemetry, step_us=HOUR_US, params=batch)
     events = {**context.sources.events, "anomalies": found.rename(columns={"sensor": "kind"})}
     told = context_of(replace(context.sources, events=events))
-    with pytest.raises(ModelError, match="looks ahead") as caught:
+    with pytest.raises(ModelError, match="uses the future") as caught:
         check(told, sample_of(told), detect=batch)
     features = caught.value.details["features"]
     assert isinstance(features, list)
