@@ -98,7 +98,7 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         (["nope"], "'nope' cannot be submitted"),
         (["evaluate", "--data", "x", "--model", "y"], "'evaluate' cannot be submitted"),
         (["train"], "missing option '--prepared'"),
-        (["--out", "x", "train", "--prepared", "y"], "--out: options of the command stand behind it"),
+        (["--out", "x", "train", "--prepared", "y"], "--out: put options of the command after it"),
         (
             ["train", "--prepared", "azureml:p:1", "--trees", "many"],
             "should be a valid integer, unable to parse string as an integer, got 'many'",
