@@ -30,9 +30,10 @@ lint:
 types:
     .venv/bin/mypy
 
-# Regenerate docs/commands.md and check the wording of the documents
+# Regenerate docs/commands.md and sample_config.toml, and check the wording of the documents
 docs:
     {{ python }} docs/write_commands.py
+    {{ python }} docs/write_sample_config.py
     {{ python }} -m tests.docs.vocabulary
 
 # Compare our kernels with plain references, and measure stages and start-up
