@@ -108,7 +108,7 @@ def _by_component(
     return values, labels[:, known].sum(axis=0).tolist()
 
 
-# What a search can optimise; higher is better.
+# Metrics that a search can optimise; higher is better.
 PRIMARY_METRICS: dict[str, Callable[[FloatArray, FloatArray], float]] = {
     "average_precision": average_precision,
     "roc_auc": roc_auc,

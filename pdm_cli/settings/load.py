@@ -113,7 +113,7 @@ def restore(sections: Mapping[str, Mapping[str, object]], source: str) -> Settin
 
 
 def has_effect(item: Field[Any], values: Section) -> bool:
-    """Return whether a setting does anything beside the others of its section."""
+    """Return whether a setting has any effect, given the other settings of its section."""
     only_for = item.metadata["only_for"]
     return only_for is None or bool(getattr(values, only_for[0]) == only_for[1])
 
@@ -126,7 +126,7 @@ def option_words(section: str, values: Section, *, by_model: bool = False) -> li
     section : str
         Name of the section.
     values : Section
-        Its settings. Those without effect beside the others, and flags that are off, are left out.
+        Its settings. Those that have no effect given the others, and flags that are off, are left out.
     by_model : bool
         Whether a model's settings replace those that were not given, which are then left out: as options they would
         count as the user's.

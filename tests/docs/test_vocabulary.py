@@ -4,12 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.vocabulary import DOCUMENTS, ROOT, find_banned, list_banned
+from tests.docs.vocabulary import DOCUMENTS, PACKAGE, ROOT, UNCLEAN, find_banned, list_banned
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_vocabulary_of_a_document_has_no_banned_words(path: Path) -> None:
     assert not list_banned([path])
+
+
+def test_vocabulary_of_clean_packages_has_no_banned_words() -> None:
+    assert not list_banned(path for path in PACKAGE if not any(path.is_relative_to(folder) for folder in UNCLEAN))
 
 
 @pytest.mark.parametrize(
