@@ -22,11 +22,11 @@ def switch(probabilities: list[float], hours: list[float] | None = None, codes: 
     return switch_alerts(np.array(probabilities), machines, times, RULE).astype(int).tolist()
 
 
-def test_an_alert_goes_on_at_the_upper_limit_and_off_below_the_lower() -> None:
+def test_switch_alerts_turns_on_at_upper_and_off_below_lower_limit() -> None:
     assert switch([0.5, 0.75, 0.5, 0.25, 0.24, 0.5, 0.9]) == [0, 1, 1, 1, 0, 0, 1]
 
 
-def test_a_missing_probability_leaves_the_alert_as_it_is() -> None:
+def test_switch_alerts_missing_probability_changes_nothing() -> None:
     assert switch([math.nan, 0.9, math.nan, 0.5, 0.0, math.nan]) == [0, 1, 1, 1, 0, 0]
 
 
@@ -83,7 +83,7 @@ def test_alerts_never_see_the_future(rows: tuple[list[float], list[int], list[fl
 
 
 @pytest.mark.parametrize(("on", "off"), [(0.2, 0.3), (math.nan, 0.1), (0.5, math.nan)])
-def test_a_rule_that_goes_off_above_where_it_goes_on_is_refused(on: float, off: float) -> None:
+def test_alert_rule_with_off_above_on_is_rejected(on: float, off: float) -> None:
     with pytest.raises(ValueError, match="needs off <= on"):
         AlertRule(on, off)
 
@@ -103,12 +103,12 @@ def test_a_threshold_is_read(text: str, expected: Threshold) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "F2", "f1=0.5", "cost=", "0.5", "=1"])
-def test_an_unknown_threshold_is_refused(text: str) -> None:
+def test_parse_threshold_unknown_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="expected hysteresis, f1, cost or recall=0"):
         parse_threshold(text)
 
 
 @pytest.mark.parametrize("text", ["recall", "recall=", "recall=0", "recall=1.01", "recall=95%", "recall=nan"])
-def test_a_recall_that_is_no_share_is_refused(text: str) -> None:
+def test_parse_threshold_recall_outside_range_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="recall needs a share above 0 and up to 1"):
         parse_threshold(text)

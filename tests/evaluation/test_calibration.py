@@ -79,7 +79,7 @@ def test_where_nothing_can_be_scored_nothing_is_changed(labels: list[float], gro
     assert fit_calibration(np.array(labels), stated, np.array(groups, int)).kind == "identity"
 
 
-def test_a_ranking_upside_down_is_not_turned_round() -> None:
+def test_fit_calibration_reversed_ranking_is_kept() -> None:
     labels, stated = made_with("line", -1.0, 0.0)
     found = fit_calibration(labels, stated, alternating(4000))
     assert np.all(np.diff(found.apply(FINE)) > 0)

@@ -82,7 +82,7 @@ def test_alerts_cost_repairs_misses_and_false_alarms() -> None:
     assert alert_cost(found, costs=picky, exposure=exposed(2.0, 4.0)) == (2 * 2 + 2 * 10) / 4 + 3 * 1 / 2
 
 
-def test_without_months_to_judge_in_no_cost_can_be_told() -> None:
+def test_alert_cost_without_exposure_is_none() -> None:
     found = {"comp1": outcome([24.0, math.nan], 1)}
     told = compare_costs(found, {}, costs=COSTS, exposure=exposed(0.0, 2.0))
     assert (told["alerts"], told["run_to_failure"]) == (None, 2 * 10 / 2)

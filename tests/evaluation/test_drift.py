@@ -178,7 +178,7 @@ def test_many_rows_are_sampled_without_favouring_an_hour_of_the_day(monkeypatch:
     assert population_stability(found, hour[:6000])[0] < 0.03
 
 
-def test_without_rows_nothing_is_known() -> None:
+def test_population_stability_without_rows_is_nan() -> None:
     none = np.empty((0, 1), np.float32)
     with pytest.raises(ValueError, match="at least one row"):
         take_fingerprint(none, ["x"], [])
@@ -190,6 +190,6 @@ def test_another_number_of_features_is_refused() -> None:
         population_stability(fingerprint_of([1.0]), matrix([1.0], [2.0]))
 
 
-def test_the_index_is_found_in_words() -> None:
+def test_describe_drift_by_index() -> None:
     found = [describe_drift(index) for index in (None, 0.0, 0.0999, 0.1, 0.2499, 0.25)]
     assert found == ["unknown", "as in training", "as in training", "shifted", "shifted", "different"]

@@ -86,7 +86,7 @@ def test_events_by_hand(found: dict[str, Any]) -> None:
     assert other["warning_hours"]["median"] is None
 
 
-def test_each_judged_failure_has_its_warning() -> None:
+def test_list_warnings_has_every_evaluated_failure() -> None:
     listed = list_warnings(trial(), COMPONENTS, lead=LABELS)
     assert listed["machineID"].tolist() == [1, 2, 1]
     assert listed["component"].tolist() == ["comp1", "comp1", "comp2"]
@@ -105,9 +105,7 @@ def test_failures_that_are_not_judged_are_counted_by_reason(found: dict[str, Any
     st.lists(st.builds(Event, st.integers(1, 3), st.integers(-30, 230), st.sampled_from([*COMPONENTS, "other"]))),
     st.sampled_from([(0.0, 3.0), (3.0, 24.0), (24.0, 96.0)]),
 )
-def test_every_failure_since_the_span_began_is_judged_or_counted(
-    failures: list[Event], hours: tuple[float, float]
-) -> None:
+def test_evaluate_span_counts_failures_not_evaluated(failures: list[Event], hours: tuple[float, float]) -> None:
     events = evaluate(replace(trial(), failures=log_frame(failures, "failure")), labels=LabelsParams(*hours))["events"]
     since = [event for event in failures if event.machine < 3 and event.kind in COMPONENTS and event.hour >= 0]
     assert events["failures"] + sum(events["not_judged"].values()) == len(since)
@@ -176,7 +174,7 @@ def test_failures_of_machines_that_are_not_tested_do_not_count(found: dict[str, 
     assert evaluate(replace(trial(), failures=other)) == found
 
 
-def test_without_a_failure_what_cannot_be_told_is_none() -> None:
+def test_evaluate_span_without_failure_has_none_metrics() -> None:
     quiet = replace(trial(), failures=log_frame([], "failure"), labels=np.where(np.isnan(trial().labels), np.nan, 0.0))
     metrics = evaluate(quiet)
     assert metrics["macro"]["average_precision"] is None

@@ -45,18 +45,18 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_is_not_of_the_form_is_refused(text: str) -> None:
+def test_parse_gate_invalid_form_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a condition such as ap<0\.9|is not a finite number"):
         parse_gate(text)
 
 
 @pytest.mark.parametrize("number", ["x", "nan", "inf", "-inf", "1e999", "0,9", "0x1", "<1", "=="])
-def test_what_is_no_number_is_refused(number: str) -> None:
+def test_parse_gate_invalid_limit_is_rejected(number: str) -> None:
     with pytest.raises(ValueError, match="is not a finite number"):
         parse_gate(f"ap<{number}")
 
 
-def test_an_unknown_metric_is_refused_with_those_that_are_known() -> None:
+def test_parse_gate_unknown_metric_lists_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown metric 'AP', known: ap, auc, f1, brier, .*false_alarms"):
         parse_gate("AP<0.9")
 
@@ -74,7 +74,7 @@ def test_a_limit_that_is_reached_fails_with_at_least() -> None:
 
 
 @pytest.mark.parametrize("comparison", ["<", "<=", ">", ">="])
-def test_a_metric_that_could_not_be_told_is_no_pass(comparison: str) -> None:
+def test_gate_undefined_metric_fails(comparison: str) -> None:
     gate = Gate("f1", comparison, 0.5)
     assert gate.read(METRICS) is None
     assert gate.fails(METRICS)

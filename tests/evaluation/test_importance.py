@@ -14,7 +14,7 @@ def test_features_are_ranked_by_the_mean_size_over_rows_and_components() -> None
     assert ranked[0]["components"] == {"comp1": 3.0, "comp2": 1.0}
 
 
-def test_only_the_first_features_are_told() -> None:
+def test_rank_features_returns_the_first_ones() -> None:
     names = [f"f{number}" for number in range(5)]
     ranked = rank_features(np.arange(1.0, 6.0)[None, None, :], names, ["comp1"], most=2)
     assert [row["feature"] for row in ranked] == ["f4", "f3"]

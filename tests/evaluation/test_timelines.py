@@ -86,7 +86,7 @@ def test_where_nothing_was_missed_the_shortest_warning_is_shown() -> None:
     assert choose_failures(warnings_of()) == {}
 
 
-def test_the_sensor_is_the_one_that_strayed_before_the_failure(around: Surroundings) -> None:
+def test_find_deviating_sensor_before_the_failure(around: Surroundings) -> None:
     assert find_deviating_sensor(around.scores, 1, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "volt"
     low = replace(around.scores, z=around.scores.z * [0.0, 1.0] - [0.0, 3.0])
     assert find_deviating_sensor(low, 2, EPOCH_US + FAILED * HOUR_US, horizon_hours=24.0) == "rotate"

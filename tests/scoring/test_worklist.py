@@ -281,7 +281,7 @@ def test_the_largest_positive_contributions_are_the_reasons() -> None:
     assert top_reasons(contributions, names, values, most=1) == [[Reason("volt_mean_24h", None, 1.5)], []]
 
 
-def test_of_reasons_about_the_same_only_the_largest_is_told() -> None:
+def test_top_reasons_one_per_topic() -> None:
     names = ["volt_mean_24h", "volt_mean_12h", "volt_std_24h", "hours_since_error1", "error1_count_24h"]
     found = top_reasons(np.array([[1.0, 4.0, 2.0, 0.5, 0.7]]), names, np.zeros((1, 5)), topic_of=feature_topic)
     assert [reason.name for reason in found[0]] == ["volt_mean_12h", "volt_std_24h", "error1_count_24h"]

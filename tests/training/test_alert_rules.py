@@ -263,7 +263,7 @@ def test_an_alert_that_never_ends_is_not_cheap() -> None:
 
 
 @pytest.mark.parametrize(("false_alarm", "is_worth_it"), [(7.5, True), (7.8, False)])
-def test_alarms_and_failures_cost_by_the_months_in_which_they_are_judged(false_alarm: float, is_worth_it: bool) -> None:
+def test_choose_rule_costs_are_per_evaluated_months(false_alarm: float, is_worth_it: bool) -> None:
     # Two machines: a failure that is warned of, and a false alarm. Alarms are judged for 66 h each; failures, which are
     # logged for 3 h more, for 69 h. Alerts are worth it where 2 / 69 + cost / 66 < 10 / 69, that is below 7.65.
     fold = make_pieces(quiet_with({(0, 0): [(11, 19, 0.4)], (0, 1): [(2, 2, 0.4)]}), TWO_FAILURES)[0]
@@ -284,7 +284,7 @@ def test_where_repairs_cost_more_than_failures_no_alert_is_worth_it() -> None:
     assert choose(rows, TWO_FAILURES, "cost", CostsParams(1.0, 1.0, 2.0)) == NEVER
 
 
-def test_failures_after_the_fold_are_not_looked_at() -> None:
+def test_choose_rule_ignores_failures_after_the_fold() -> None:
     rows = quiet_with({(0, 0): CLEAR, (1, 0): [*CLEAR, (ROWS - 9, ROWS - 9, 0.8)]})
     # Two hours after the last row; the alert at .8 would warn of it.
     late = [*TWO_FAILURES, Event(1, (2 * ROWS - 1) * STEP + 2.0, "comp1")]
@@ -305,6 +305,6 @@ def test_failures_after_the_fold_are_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize("text", ["hysteresis", "f1", "cost", "recall=0.9"])
-def test_without_a_failure_in_the_folds_there_is_nothing_to_choose_on(text: str) -> None:
+def test_choose_rule_without_failure_in_folds_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="no held-out row lies before a failure"):
         choose(quiet_with({}), [], text)

@@ -99,7 +99,7 @@ def test_unlabelled_rows_are_neither_trained_nor_tested_on(problems: dict[str, P
 
 
 @pytest.mark.parametrize("kind", ["machine", "both"])
-def test_nothing_is_learned_from_machines_held_out(fleet: Sources, problems: dict[str, Problem], kind: str) -> None:
+def test_states_held_out_machines_change_nothing(fleet: Sources, problems: dict[str, Problem], kind: str) -> None:
     problem = problems[kind]
     failures = fleet.events["failures"]
     quiet = {**fleet.events, "failures": failures[~failures["machineID"].isin(held_out(problem))]}
@@ -145,7 +145,7 @@ def test_all_failing_rows_and_a_share_of_the_others_are_fitted_on(problems: dict
         assert weights.sum() == pytest.approx(np.count_nonzero(allowed), rel=0.1)
 
 
-def test_the_draw_is_that_of_the_seed(problems: dict[str, Problem]) -> None:
+def test_fitting_rows_depend_on_the_seed(problems: dict[str, Problem]) -> None:
     problem = problems["time"]
     rows = problem.fitting_rows(problem.split)[0]
     assert_array_equal(problem.fitting_rows(problem.split)[0], rows)
@@ -155,7 +155,7 @@ def test_the_draw_is_that_of_the_seed(problems: dict[str, Problem]) -> None:
     assert not np.array_equal(other, rows)
 
 
-def test_a_share_of_one_is_every_row(problems: dict[str, Problem]) -> None:
+def test_fitting_rows_share_of_one_is_every_row(problems: dict[str, Problem]) -> None:
     problem = replace(problems["time"], train=replace(TRAIN, negative_share=1.0))
     rows, weights = problem.fitting_rows(problem.split)
     assert_array_equal(rows, np.flatnonzero(problem.training_rows(problem.split)))
@@ -177,7 +177,7 @@ def test_sets_of_equal_columns_are_tried_once(fleet: Sources) -> None:
     assert list(quiet.feature_sets()) == ["full", "template", "plain"]
 
 
-def test_the_families_asked_for_are_the_only_set(fleet: Sources) -> None:
+def test_feature_sets_chosen_families_are_the_only_set(fleet: Sources) -> None:
     problem = problem_of(fleet, train=replace(TRAIN, families=("visits", "template")))
     assert problem.feature_sets() == {"chosen": tuple(problem.table_of(problem.split).names)}
     assert set(problem.table_of(problem.split).families) == {"visits", "template"}
@@ -191,7 +191,7 @@ def with_failures(fleet: Sources, *events: Event) -> Sources:
     return replace(fleet, events={**fleet.events, "failures": log})
 
 
-def test_a_component_that_did_not_fail_before_the_cutoff_is_refused_by_name(fleet: Sources) -> None:
+def test_check_component_without_failure_before_cutoff_is_named(fleet: Sources) -> None:
     late = with_failures(fleet, Event(1, 24 * 110.0, "comp9"))
     with pytest.raises(NotEnoughData, match="comp9 has no failure to train on before the cutoff") as caught:
         problem_of(late, components=("comp1", "comp9", "comp2"))
@@ -199,7 +199,7 @@ def test_a_component_that_did_not_fail_before_the_cutoff_is_refused_by_name(flee
     assert "--components comp1,comp2" in (caught.value.hint or "")
 
 
-def test_a_failure_seen_only_through_the_gap_does_not_count_as_learned(fleet: Sources) -> None:
+def test_check_failure_within_the_gap_does_not_count(fleet: Sources) -> None:
     cutoff_hour = (problem_of(fleet).split.cutoff - EPOCH_US) / HOUR_US
     problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
     late = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"))
@@ -209,7 +209,7 @@ def test_a_failure_seen_only_through_the_gap_does_not_count_as_learned(fleet: So
     assert "--components" not in (caught.value.hint or "")
 
 
-def test_a_component_that_failed_on_machines_held_out_alone_is_refused(
+def test_check_component_failing_only_on_held_out_machines_is_rejected(
     fleet: Sources, problems: dict[str, Problem]
 ) -> None:
     sources = with_failures(fleet, Event(min(held_out(problems["machine"])), 24 * 50.0, "comp9"))
@@ -218,7 +218,7 @@ def test_a_component_that_failed_on_machines_held_out_alone_is_refused(
         problem_of(sources, train=problems["machine"].train, components=("comp9",))
 
 
-def test_the_components_are_those_asked_for_or_all_that_failed(fleet: Sources) -> None:
+def test_choose_components_given_or_all_that_failed(fleet: Sources) -> None:
     assert problem_of(fleet, components=("comp2", "comp1", "comp2")).components == ["comp2", "comp1"]
     assert problem_of(fleet, components=()).components == ["comp1", "comp2", "comp3", "comp4"]
     with pytest.raises(DataError, match="no failures of comp9") as caught:
@@ -226,7 +226,7 @@ def test_the_components_are_those_asked_for_or_all_that_failed(fleet: Sources) -
     assert "comp1, comp2, comp3, comp4" in (caught.value.hint or "")
 
 
-def test_without_failures_there_is_nothing_to_learn(fleet: Sources) -> None:
+def test_choose_components_without_failures_is_rejected(fleet: Sources) -> None:
     with pytest.raises(SchemaError, match=r"failures\.parquet: not in the prepared tables"):
         problem_of(without(fleet, "failures"))
     none = fleet.events["failures"].iloc[:0]
@@ -254,7 +254,7 @@ def test_without_a_labelled_row_to_test_on_the_start_of_the_test_is_named(
         problem_of(replace(fleet, rolling=known(fleet.rolling), telemetry=known(fleet.telemetry)), train=train)
 
 
-def test_the_horizon_moves_what_may_be_trained_on(fleet: Sources) -> None:
+def test_training_rows_depend_on_the_horizon(fleet: Sources) -> None:
     short = problem_of(fleet, labels=LabelsParams(3.0, 24.0))
     assert short.horizon_us == 24 * HOUR_US
     assert short.split.test_start - short.split.cutoff == 24 * HOUR_US

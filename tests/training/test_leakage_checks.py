@@ -99,7 +99,7 @@ def test_only_features_above_the_limit_are_named() -> None:
     assert separating(turned, limit=0.999) == {("b", "comp2"): 1.0}
 
 
-def test_a_component_without_failures_is_not_judged() -> None:
+def test_find_separating_skips_component_without_failures() -> None:
     assert separating([(1, 2, 0, 1), (2, 1, 0, 0)]).keys() == {("a", "comp2"), ("b", "comp2")}
     assert separating([(1, 2, 1, 1), (2, 1, 1, 1)]) == {}
     assert separating([(1, 2, math.nan, math.nan)]) == {}
@@ -111,23 +111,23 @@ def disjoint(training: list[float], test: list[float], *, test_start: float = 10
     check_disjoint(is_training, ~is_training, times, horizon_us=HORIZON_US, test_start=int(at(test_start)[0]))
 
 
-def test_a_split_that_knows_nothing_of_its_test_passes() -> None:
+def test_check_disjoint_clean_split_passes() -> None:
     disjoint([0, 48, 51.99], [100, 300])
     disjoint([], [100])
     disjoint([0], [])
 
 
-def test_a_label_that_looks_into_the_test_span_is_refused() -> None:
+def test_check_disjoint_label_in_test_span_is_rejected() -> None:
     with pytest.raises(ModelError, match="2015-01-03T04:00 is trained on, but its label depends on the test span from"):
         disjoint([0, 52, 53], [100])
 
 
-def test_a_test_row_before_its_span_is_refused() -> None:
+def test_check_disjoint_test_row_before_span_is_rejected() -> None:
     with pytest.raises(ModelError, match="2015-01-05T03:00 is tested on, but lies before the test span"):
         disjoint([0], [99, 100])
 
 
-def test_a_row_in_both_is_refused_and_rows_are_counted() -> None:
+def test_check_disjoint_row_in_both_is_rejected() -> None:
     both = np.array([True, True, False])
     with pytest.raises(ModelError, match="2015-01-01T00:00 is both trained and tested on") as caught:
         check_disjoint(both, both, at(0, 3, 6), horizon_us=HORIZON_US, test_start=int(at(0)[0]))
@@ -175,7 +175,7 @@ def test_folds_in_which_every_component_fails_pass() -> None:
         ([52.0, 148.0, 344.0, 456.0], "to test on in fold 2 of 2, from 2015-01-15T12:00 to 2015-01-21T20:00"),
     ],
 )
-def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: list[float], words: str) -> None:
+def test_check_folds_without_failure_names_component_and_dates(failing: list[float], words: str) -> None:
     with pytest.raises(NotEnoughData, match=words) as caught:
         folds_with({"comp1": ALWAYS, "comp2": failing})
     assert caught.value.hint == (
@@ -184,7 +184,7 @@ def test_a_fold_without_a_failure_is_named_with_component_and_dates(failing: lis
     assert caught.value.details["components"] == ["comp2"]
 
 
-def test_one_hint_leaves_out_what_is_lacking_in_any_fold() -> None:
+def test_check_folds_hint_covers_all_folds() -> None:
     lacking_first, lacking_second = [56.0, 148.0, 348.0], [52.0, 148.0, 344.0, 456.0]
     failing = {"comp1": ALWAYS, "comp2": lacking_second, "comp3": lacking_first}
     with pytest.raises(NotEnoughData, match="comp3 has no failure to train on in fold 1 of 2") as caught:
@@ -193,7 +193,7 @@ def test_one_hint_leaves_out_what_is_lacking_in_any_fold() -> None:
     assert caught.value.details["components"] == ["comp2", "comp3"]
 
 
-def test_a_fold_shorter_than_gap_and_horizon_is_told_as_such() -> None:
+def test_check_folds_short_fold_is_rejected() -> None:
     short = Split(*at(100, 148, 148 + HORIZON_US // HOUR_US - 1, 148 + HORIZON_US // HOUR_US - 1).tolist())
     hours = np.arange(0, 504, 4.0)
     with pytest.raises(NotEnoughData, match="fold 2 of 2 is too short: its 95 h from 2015-01-05T04:00 leave") as caught:
@@ -212,13 +212,13 @@ def test_a_fold_shorter_than_gap_and_horizon_is_told_as_such() -> None:
         (TrainParams(split="both", cutoff=datetime(2015, 1, 22)), FOLDS, "set fewer --folds, or set a later --cutoff"),
     ],
 )
-def test_the_way_out_is_one_that_the_kind_of_split_takes(train: TrainParams, folds: list[Split], hint: str) -> None:
+def test_check_folds_hint_suits_the_split(train: TrainParams, folds: list[Split], hint: str) -> None:
     with pytest.raises(NotEnoughData) as caught:
         folds_with({"comp1": [52.0]}, ["comp1"], folds, train)
     assert caught.value.hint == hint
 
 
-def test_the_only_component_is_not_told_to_be_left_out() -> None:
+def test_check_folds_hint_keeps_the_only_component() -> None:
     with pytest.raises(NotEnoughData) as caught:
         folds_with({"comp9": []}, ["comp9"])
     assert "--components" not in (caught.value.hint or "")
@@ -281,7 +281,7 @@ def test_equal_features_pass_and_missing_equals_missing() -> None:
 
 
 @pytest.mark.parametrize(("whole", "cut"), [(2.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (1.0, 1 + 2.0**-23)])
-def test_the_first_value_that_looks_ahead_is_named(whole: float, cut: float) -> None:
+def test_compare_truncated_first_difference_is_named(whole: float, cut: float) -> None:
     with pytest.raises(ModelError, match="feature age of machine 8 at 2015-01-01T03:00 uses the future") as caught:
         compare([[1, 2], [3, whole]], [[1, 2], [3, cut]])
     assert caught.value.details == {"features": ["age"]}
@@ -290,13 +290,13 @@ def test_the_first_value_that_looks_ahead_is_named(whole: float, cut: float) -> 
     assert str(np.float32(whole)) != str(np.float32(cut))
 
 
-def test_all_features_that_look_ahead_are_listed() -> None:
+def test_compare_truncated_lists_all_leaking_features() -> None:
     with pytest.raises(ModelError, match="feature volt of machine 8") as caught:
         compare([[1, 2], [3, 4]], [[1, 2], [5, 6]])
     assert caught.value.details == {"features": ["volt", "age"]}
 
 
-def test_tables_of_different_shape_are_a_wrong_call() -> None:
+def test_compare_truncated_different_shapes_is_value_error() -> None:
     with pytest.raises(ValueError, match="shape"):
         compare([[1, 2], [3, 4]], [[1, 2]])
 

@@ -69,20 +69,20 @@ def sample_of(context: Context) -> Any:
     )
 
 
-def test_our_own_features_of_a_fleet_see_no_future(context: Context) -> None:
+def test_features_of_a_fleet_do_not_use_the_future(context: Context) -> None:
     check(context, sample_of(context))
 
 
 @settings(max_examples=FEW)
 @given(made_sources(), st.integers(0, 3))
-def test_our_own_features_of_any_tables_see_no_future(sources: Any, seed: int) -> None:
+def test_features_of_any_tables_do_not_use_the_future(sources: Any, seed: int) -> None:
     # Anomalies are found anew in what is cut, so that those made up have no place here.
     made = context_of(without(sources, "anomalies"), train=SHORT)
     every = np.ones(len(made.instants.times), bool)
     check(made, choose_sample(made.instants, every, before_failure=~every, seed=seed))
 
 
-def test_rows_come_in_the_order_they_were_asked_for(context: Context) -> None:
+def test_rebuild_truncated_keeps_the_order_of_positions(context: Context) -> None:
     states, names = states_of(context), ["volt_mean_3h", "volt_shift", "hours_since_any_maint", "comp1_match"]
     positions = np.array([300, 20, 301, 700, 299])
     table = build_features(context, FEATURES).join(match_states(context, states))
@@ -90,7 +90,7 @@ def test_rows_come_in_the_order_they_were_asked_for(context: Context) -> None:
     assert cut.tobytes() == table.matrix(names, positions).tobytes()
 
 
-def test_no_row_is_no_work(context: Context) -> None:
+def test_rebuild_truncated_without_rows_is_empty(context: Context) -> None:
     none = np.array([], np.intp)
     cut = rebuild_truncated(context, none, ["volt_shift"], {}, features=FEATURES_PARAMS, detect=DETECT)
     assert cut.shape == (0, 1)
@@ -120,7 +120,7 @@ def rank_among_rows(context: Context) -> Any:
 
 
 @pytest.mark.parametrize("peek", [hours_to_next_failure, mean_around, errors_in_all, rank_among_rows])
-def test_a_planted_feature_that_looks_ahead_is_named(
+def test_planted_leaking_feature_is_named(
     context: Context, monkeypatch: pytest.MonkeyPatch, peek: Callable[[Context], Any]
 ) -> None:
     def planted(context: Context) -> Iterator[tuple[str, Any]]:
@@ -133,7 +133,7 @@ def test_a_planted_feature_that_looks_ahead_is_named(
     assert caught.value.details == {"features": ["planted"]}
 
 
-def test_anomalies_found_with_the_whole_series_in_view_are_named(context: Context) -> None:
+def test_batch_anomalies_are_named_as_leaking(context: Context) -> None:
     batch = DetectParams(mode="batch", jobs=1)
     found, _ = find_anomalies(context.sources.telemetry, step_us=HOUR_US, params=batch)
     events = {**context.sources.events, "anomalies": found.rename(columns={"sensor": "kind"})}
@@ -145,7 +145,7 @@ def test_anomalies_found_with_the_whole_series_in_view_are_named(context: Contex
     assert all("anomaly" in name for name in features)
 
 
-def test_rolling_features_that_were_filled_from_behind_are_named(context: Context) -> None:
+def test_back_filled_rolling_features_are_named_as_leaking(context: Context) -> None:
     rolling = context.sources.rolling
     filled = rolling.assign(volt_mean_24h=rolling.groupby("machineID")["volt_mean_24h"].shift(-1).ffill())
     told = Context(replace(context.sources, rolling=filled), context.vocabulary, TRAIN, LABELS)

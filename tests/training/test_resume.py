@@ -51,7 +51,7 @@ def test_a_search_killed_again_and_again_equals_the_uninterrupted_one(tmp_path: 
     assert found.resumed >= 4
 
 
-def test_resuming_is_said() -> None:
+def test_resume_is_reported() -> None:
     storage = optuna.storages.InMemoryStorage()
     Fake().search(trials=4, storage=storage)
     fake = Fake()
@@ -74,7 +74,7 @@ def test_a_finished_search_can_be_lengthened_or_shortened() -> None:
     assert timeless(Fake(kill_at=0).search(trials=3, storage=storage).trials) == expected[:3]
 
 
-def test_a_search_of_another_kind_takes_no_trial_over() -> None:
+def test_resume_other_space_takes_no_trials_over() -> None:
     storage = optuna.storages.InMemoryStorage()
     Fake().search(storage=storage)
     wider = {**ALGORITHMS, "line": replace(ALGORITHMS["line"], space={"l2": Range(0.01, 10, log=True)})}
@@ -103,7 +103,7 @@ def test_the_time_of_resumed_trials_counts() -> None:
     assert timeless(more.search(trials=9, storage=storage).trials) == timeless(Fake().search(trials=9).trials)
 
 
-def test_what_is_stored_is_plain_data(tmp_path: Path) -> None:
+def test_resume_storage_has_plain_data(tmp_path: Path) -> None:
     Fake().search(storage=journal(tmp_path / "log"))
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     # One line for the study and one for each trial: there is no moment at which half a trial is stored.

@@ -134,7 +134,7 @@ def test_without_time_the_first_trial_is_still_complete() -> None:
 
 
 @pytest.mark.parametrize(("budget", "done", "folds"), [(3, 1, 3), (3.5, 1, 4), (5, 1, 5), (6, 2, 6), (8.5, 3, 9)])
-def test_the_budget_is_looked_at_before_each_trial_and_between_folds(budget: float, done: int, folds: int) -> None:
+def test_search_checks_budget_before_trials_and_between_folds(budget: float, done: int, folds: int) -> None:
     fake = Fake()
     found = fake.search(budget_seconds=budget, trials=3)
     # Where the last fold of the last trial ends too late there is nothing left to save: the trial counts.
@@ -160,7 +160,7 @@ def test_the_budget_holds_within_a_fold(budget: float, done: int, now: float) ->
     assert timeless(again.trials) == timeless(Fake().search(trials=9).trials)
 
 
-def test_a_failing_algorithm_is_noted_once_and_the_search_goes_on() -> None:
+def test_search_failing_algorithm_is_reported_once_and_skipped() -> None:
     fake = Fake(broken={"boost": "libgomp is missing", "line": "too few rows"})
     found = fake.search(trials=15)
     failed = [trial for trial in found.trials if trial.state == "failed"]
@@ -174,7 +174,7 @@ def test_a_failing_algorithm_is_noted_once_and_the_search_goes_on() -> None:
     assert {trial.candidate.algorithm for trial in found.ranked()} == {"forest"}
 
 
-def test_no_budget_holds_before_there_is_a_model() -> None:
+def test_search_ignores_budget_before_first_complete_trial() -> None:
     fake = Fake(broken={"boost": "libgomp is missing"})
     found = fake.search(budget_seconds=0)
     assert [trial.state for trial in found.trials] == ["failed", "complete"]
@@ -182,7 +182,7 @@ def test_no_budget_holds_before_there_is_a_model() -> None:
 
 
 @pytest.mark.parametrize("trials", [1, 4])
-def test_a_search_in_which_all_fails_is_a_model_error(trials: int) -> None:
+def test_search_all_trials_failed_is_model_error(trials: int) -> None:
     storage = optuna.storages.InMemoryStorage()
     fake = Fake(broken=dict.fromkeys(BASE, "no"))
     which = "the only trial" if trials == 1 else "all 4 trials"
@@ -202,12 +202,12 @@ def test_other_errors_are_not_swallowed() -> None:
 
 
 @pytest.mark.parametrize("change", [{"trials": 0}, {"algorithms": {}}, {"feature_sets": []}])
-def test_nothing_to_try_is_refused(change: dict[str, Any]) -> None:
+def test_search_without_candidates_is_rejected(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least one"):
         Fake().search(**change)
 
 
-def test_optuna_says_nothing_to_the_user(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_search_optuna_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     Fake().search(storage=journal(tmp_path / "log"))
     assert capfd.readouterr() == ("", "")
     assert logging.getLogger("optuna").level == logging.WARNING

@@ -71,7 +71,7 @@ def test_times_without_a_zone_are_utc() -> None:
 
 
 @pytest.mark.parametrize("hours_after", [-24, 0, 24, 47])
-def test_a_gap_shorter_than_the_horizon_is_refused(hours_after: float) -> None:
+def test_split_gap_shorter_than_horizon_is_rejected(hours_after: float) -> None:
     cutoff = datetime(2015, 1, 20, tzinfo=UTC)
     with pytest.raises(
         UsageError, match=r"--test-start .*: less than the gap of 48 h after --cutoff 2015-01-20T00:00"
@@ -86,14 +86,14 @@ def test_a_gap_of_exactly_the_horizon_is_taken() -> None:
     assert split(grid(), cutoff=cutoff, test_start=cutoff + timedelta(hours=48)).test_start == at("2015-01-22")
 
 
-def test_a_test_start_within_the_asked_gap_is_refused() -> None:
+def test_split_test_start_within_gap_is_rejected() -> None:
     cutoff = datetime(2015, 1, 20, tzinfo=UTC)
     with pytest.raises(UsageError, match="gap of 96 h"):
         split(grid(), cutoff=cutoff, test_start=cutoff + timedelta(hours=48), gap_hours=96.0)
 
 
 @pytest.mark.parametrize("seconds", [0, 30])
-def test_the_test_start_that_the_hint_offers_is_accepted(seconds: int) -> None:
+def test_split_test_start_from_hint_is_accepted(seconds: int) -> None:
     cutoff = datetime(2015, 1, 20, 0, 0, seconds, tzinfo=UTC)
     with pytest.raises(UsageError) as caught:
         split(grid(), cutoff=cutoff, test_start=cutoff)
@@ -102,7 +102,7 @@ def test_the_test_start_that_the_hint_offers_is_accepted(seconds: int) -> None:
 
 
 @pytest.mark.parametrize("cutoff", ["2014-06-01T00:00", "2015-01-01T06:00", "2015-01-03T05:00"])
-def test_a_cutoff_with_no_row_to_train_on_is_refused(cutoff: str) -> None:
+def test_split_without_training_row_is_rejected(cutoff: str) -> None:
     with pytest.raises(NotEnoughData, match=f"no row to train on before the cutoff {cutoff}") as caught:
         split(grid(), cutoff=datetime.fromisoformat(cutoff))
     assert caught.value.exit_code == 4
@@ -110,18 +110,18 @@ def test_a_cutoff_with_no_row_to_train_on_is_refused(cutoff: str) -> None:
 
 
 @pytest.mark.parametrize("cutoff", ["2015-02-06T00:00", "2015-02-09T00:00", "2016-01-01T00:00"])
-def test_a_cutoff_with_no_labelled_row_to_test_on_is_refused(cutoff: str) -> None:
+def test_split_without_labelled_test_row_is_rejected(cutoff: str) -> None:
     with pytest.raises(NotEnoughData, match="no labelled row to test on") as caught:
         split(grid(), cutoff=datetime.fromisoformat(cutoff))
     assert caught.value.exit_code == 4
 
 
-def test_telemetry_shorter_than_the_horizon_is_refused() -> None:
+def test_split_telemetry_shorter_than_horizon_is_rejected() -> None:
     with pytest.raises(NotEnoughData):
         split(grid(1.5))
 
 
-def test_an_outage_over_all_rows_that_could_be_tested_is_refused() -> None:
+def test_split_outage_over_all_test_rows_is_rejected() -> None:
     times = np.append(grid(20), EPOCH_US + 40 * DAY_US)
     with pytest.raises(NotEnoughData, match="no labelled row to test on"):
         split(times, cutoff=datetime(2015, 1, 25, tzinfo=UTC))
@@ -134,7 +134,7 @@ def test_an_outage_over_all_rows_that_could_be_tested_is_refused() -> None:
     gap=st.sampled_from([0.0, 30.0, 100.0]),
     folds=st.integers(1, 5),
 )
-def test_no_split_and_no_fold_lets_training_see_its_test(
+def test_split_and_folds_training_never_overlaps_test(
     hours: list[int], share: float, horizon: float, gap: float, folds: int
 ) -> None:
     times = EPOCH_US + np.array(hours, np.int64) * HOUR_US

@@ -47,7 +47,7 @@ def searched(fleet: Sources) -> Training:
     return train(problem_of(fleet, train=SEARCH))
 
 
-def test_fast_is_the_first_setting_alone(problem: Problem, plain: Training) -> None:
+def test_train_fast_runs_only_the_first_trial(problem: Problem, plain: Training) -> None:
     fast = train(replace(problem, train=replace(TRAIN, fast=True, trials=12), _fitted={}), keep=object())
     assert content(fast) == content(plain)
     (trial,) = fast.search.trials
@@ -57,7 +57,7 @@ def test_fast_is_the_first_setting_alone(problem: Problem, plain: Training) -> N
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(
+def test_train_same_seed_gives_same_bytes_for_any_threads(
     fleet: Sources, plain: Training, searched: Training, threads: int
 ) -> None:
     for params, expected in ((TRAIN, plain), (SEARCH, searched)):
@@ -66,11 +66,11 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(
         assert [trial.candidate for trial in found.search.trials] == [t.candidate for t in expected.search.trials]
 
 
-def test_another_seed_gives_another_model(fleet: Sources, plain: Training) -> None:
+def test_train_other_seed_gives_other_model(fleet: Sources, plain: Training) -> None:
     assert content(train(problem_of(fleet, train=replace(TRAIN, seed=1)))) != content(plain)
 
 
-def test_what_comes_after_the_cutoff_changes_nothing(problem: Problem, plain: Training) -> None:
+def test_train_data_after_the_cutoff_change_nothing(problem: Problem, plain: Training) -> None:
     times, cutoff = problem.instants.times, problem.split.cutoff
     columns = [np.where(times > cutoff, np.float32(-7) * column, column) for column in problem.table.columns]
     # A label span may run past the cutoff from before it: such rows are late, too.
@@ -88,14 +88,14 @@ def test_what_comes_after_the_cutoff_changes_nothing(problem: Problem, plain: Tr
     assert content(train(other)) == content(plain)
 
 
-def test_what_comes_before_the_cutoff_does_change_the_model(problem: Problem, plain: Training) -> None:
+def test_train_data_before_the_cutoff_change_the_model(problem: Problem, plain: Training) -> None:
     table = problem.table
     columns = [c if name == "model" else -c for name, c in zip(table.names, table.columns, strict=True)]
     other = replace(problem, table=replace(table, columns=columns), _fitted={})
     assert content(train(other))[0] != content(plain)[0]
 
 
-def test_each_fold_is_scored_on_its_own_rows_by_the_primary_metric(problem: Problem, plain: Training) -> None:
+def test_train_scores_each_fold_by_the_primary_metric(problem: Problem, plain: Training) -> None:
     (trial,) = plain.search.trials
     assert len(trial.folds) == len(problem.folds) == 2
     for fold, result in zip(problem.folds, trial.folds, strict=True):
@@ -140,14 +140,14 @@ def hold_out(problem: Problem, trained: Training) -> list[list[HeldOut]]:
     return pieces
 
 
-def test_the_member_is_the_best_candidate_fitted_on_all_training_rows(problem: Problem, plain: Training) -> None:
+def test_train_member_is_best_candidate_fitted_on_all_rows(problem: Problem, plain: Training) -> None:
     (member,) = plain.model.members
     expected = fit(problem, plain.search.trials[0].candidate, problem.split)
     assert member.features == list(problem.feature_sets()["full"])
     assert member.model.dump() == expected.dump()
 
 
-def test_each_component_has_the_calibration_and_the_rule_of_its_own_rows(problem: Problem, plain: Training) -> None:
+def test_train_component_has_calibration_and_rule_of_its_own_rows(problem: Problem, plain: Training) -> None:
     assert plain.model.components == ["comp1", "comp2"]
     assert len(plain.model.calibrations) == len(plain.model.rules) == 2
     held_out = hold_out(problem, plain)
@@ -158,7 +158,7 @@ def test_each_component_has_the_calibration_and_the_rule_of_its_own_rows(problem
         assert rule.off <= rule.on
 
 
-def test_swapping_components_swaps_all_that_is_theirs(fleet: Sources) -> None:
+def test_train_swapped_components_swap_their_models(fleet: Sources) -> None:
     plain = replace(TRAIN, families=("rolling", "counts", "shifts"), column_share=1.0)
     found = [
         content(train(problem_of(fleet, train=plain, components=components)))
@@ -170,7 +170,7 @@ def test_swapping_components_swaps_all_that_is_theirs(fleet: Sources) -> None:
     assert rules[0] == rules[1][::-1]
 
 
-def test_calibrations_are_fitted_on_what_the_folds_foretold(problem: Problem, plain: Training) -> None:
+def test_train_calibrates_on_fold_predictions(problem: Problem, plain: Training) -> None:
     for column, calibration in enumerate(plain.model.calibrations):
         labels, raw, groups = [], [], []
         for number, fold in enumerate(problem.folds):
@@ -182,13 +182,13 @@ def test_calibrations_are_fitted_on_what_the_folds_foretold(problem: Problem, pl
         assert calibration == fit_calibration(*(np.concatenate(part) for part in (labels, raw, groups)))
 
 
-def test_with_one_fold_machines_judge_each_other(fleet: Sources) -> None:
+def test_train_one_fold_calibrates_over_machines(fleet: Sources) -> None:
     trained = train(problem_of(fleet, train=replace(TRAIN, folds=1)))
     assert all(np.all(np.diff(calibration.y) > 0) for calibration in trained.model.calibrations)
 
 
 @pytest.mark.parametrize("how", ["f1", "recall=0.9", "cost"])
-def test_the_alert_rule_asked_for_is_the_one_chosen(problem: Problem, plain: Training, how: str) -> None:
+def test_train_applies_the_alert_rule_setting(problem: Problem, plain: Training, how: str) -> None:
     trained = train(replace(problem, train=replace(TRAIN, threshold=how)))
     assert trained.model.calibrations == plain.model.calibrations
     assert trained.model.rules != plain.model.rules
@@ -200,7 +200,7 @@ def test_the_alert_rule_asked_for_is_the_one_chosen(problem: Problem, plain: Tra
         assert rule != NEVER
 
 
-def test_a_search_tries_every_algorithm_first_with_its_defaults(searched: Training) -> None:
+def test_train_tries_defaults_of_every_algorithm_first(searched: Training) -> None:
     trials = searched.search.trials
     assert [trial.candidate.algorithm for trial in trials[:2]] == ["xgboost", "logistic_regression"]
     assert trials[1].candidate.hyper == ESTIMATORS["logistic_regression"].defaults
@@ -208,7 +208,7 @@ def test_a_search_tries_every_algorithm_first_with_its_defaults(searched: Traini
     assert all(trial.state in ("complete", "pruned") for trial in trials)
 
 
-def test_the_members_are_the_chosen_trials(fleet: Sources, searched: Training) -> None:
+def test_train_members_are_the_chosen_trials(fleet: Sources, searched: Training) -> None:
     sets = problem_of(fleet, train=SEARCH).feature_sets()
     candidates = [searched.search.trials[number].candidate for number in searched.chosen]
     assert searched.chosen[0] == searched.search.ranked()[0].number
@@ -216,7 +216,7 @@ def test_the_members_are_the_chosen_trials(fleet: Sources, searched: Training) -
     assert found == [(c.algorithm, list(sets[c.feature_set])) for c in candidates]
 
 
-def test_an_ensemble_holds_out_foretells_and_is_scored_as_the_mean_of_its_members(
+def test_train_ensemble_predicts_and_scores_the_mean_of_members(
     fleet: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = problem_of(fleet, train=replace(SEARCH, trials=2))
@@ -253,7 +253,7 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(fleet: Sources, searched: Training) -> None:
+def test_train_killed_search_resumes_with_the_same_result(fleet: Sources, searched: Training) -> None:
     kept = storage()
     fits: list[int] = []
     clock = ticks()
@@ -275,7 +275,7 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(fleet: 
     assert resumed.chosen == searched.chosen
 
 
-def test_the_user_is_told_what_is_fitted(problem: Problem) -> None:
+def test_train_reports_fits(problem: Problem) -> None:
     progress = Recorder()
     train(problem, progress=progress)
     rows = len(problem.fitting_rows(problem.split)[0])
@@ -285,7 +285,7 @@ def test_the_user_is_told_what_is_fitted(problem: Problem) -> None:
     ]
 
 
-def test_each_trial_is_followed_fold_by_fold(fleet: Sources) -> None:
+def test_train_tracks_folds_of_each_trial(fleet: Sources) -> None:
     progress = Recorder()
     problem = problem_of(fleet, train=replace(SEARCH, trials=2))
     train_model(problem, storage=storage(), clock=ticks(), progress=progress)
@@ -295,7 +295,7 @@ def test_each_trial_is_followed_fold_by_fold(fleet: Sources) -> None:
     assert progress.tracked == [("train: folds", 2, 2)] * 2
 
 
-def test_a_trial_without_time_ends_within_a_fold(fleet: Sources, plain: Training) -> None:
+def test_train_spent_budget_ends_trial_within_a_fold(fleet: Sources, plain: Training) -> None:
     """The clock strikes with every tree of the second trial."""
     params = replace(TRAIN, trials=2, algorithms=("xgboost",), time_budget_seconds=20.0)
     progress = Recorder()
@@ -310,7 +310,7 @@ def test_a_trial_without_time_ends_within_a_fold(fleet: Sources, plain: Training
 
 
 @pytest.mark.parametrize("split", ["machine", "both"])
-def test_machines_held_out_teach_nothing(fleet: Sources, split: str) -> None:
+def test_train_held_out_machines_change_nothing(fleet: Sources, split: str) -> None:
     problem = problem_of(fleet, train=replace(TRAIN, split=split))
     theirs = problem.held_out[problem.instants.codes]
     columns = [np.where(theirs, np.float32(99), column) for column in problem.table.columns]

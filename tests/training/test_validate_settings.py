@@ -12,7 +12,7 @@ from pdm_cli.training.validate_settings import check_choices
 
 
 @pytest.mark.parametrize("rule", ["hysteresis", "f1", "recall=0.95", "cost"])
-def test_all_that_is_known_may_be_chosen(rule: str) -> None:
+def test_check_choices_known_names_pass(rule: str) -> None:
     check_choices(TrainParams(families=(*FEATURES, *LEARNED), algorithms=tuple(ESTIMATORS), threshold=rule))
 
 
@@ -23,19 +23,19 @@ def test_all_that_is_known_may_be_chosen(rule: str) -> None:
         (TrainParams(algorithms=("xgboost", "oracle")), "--algorithms: unknown algorithm 'oracle'", "extra_trees"),
     ],
 )
-def test_an_unknown_name_is_refused_with_those_that_are_known(params: TrainParams, message: str, known: str) -> None:
+def test_check_choices_unknown_name_lists_known_ones(params: TrainParams, message: str, known: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         check_choices(params)
     assert known in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("rule", ["", "F1", "recall", "recall=0", "recall=1.5", "recall=nan", "cost=1"])
-def test_an_alert_rule_that_is_none_is_refused(rule: str) -> None:
+def test_check_choices_invalid_alert_rule_is_rejected(rule: str) -> None:
     with pytest.raises(UsageError, match=r"--threshold: (expected|recall needs)"):
         check_choices(TrainParams(threshold=rule))
 
 
-def test_algorithms_of_which_none_loads_are_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_choices_no_loadable_algorithm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(UsageError, match="--algorithms: lightgbm: lightgbm cannot be loaded") as caught:
         check_choices(TrainParams(algorithms=("lightgbm",)))
