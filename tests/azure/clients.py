@@ -1,4 +1,4 @@
-"""The client of the Azure SDK, and small jobs to give it."""
+"""The client of the Azure SDK, and small jobs for it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ STORE = "azureml://datastores/workspaceblobstore/paths"
 
 
 def connect(emulator: Emulator, workspace: str = "") -> MLClient:
-    """Return a client that knows no more than names; all else comes from the environment."""
+    """Return a client from names alone; everything else is in the environment."""
     place = emulator.workspace
     names = (place.subscription_id, place.resource_group, workspace or place.name)
     return MLClient(DefaultAzureCredential(), *names, enable_telemetry=False)
 
 
 def open_store(client: MLClient, emulator: Emulator) -> ContainerClient:
-    """Return the way to the blobs that a download takes: the datastore's secrets, then its container."""
+    """Open the default datastore as a download does: its secrets, then its container."""
     store = client.datastores.get("workspaceblobstore", include_secrets=True)
     secret = getattr(store.credentials, "account_key", None) or getattr(store.credentials, "sas_token", None)
     url = f"https://{emulator.workspace.account}.blob.core.windows.net"
-    # By itself the storage client waits 15 s before it tries again.
+    # By default the storage client waits 15 s before the first retry.
     again = LinearRetry(backoff=1, random_jitter_range=0)
     return ContainerClient(url, store.container_name, credential=secret or DefaultAzureCredential(), retry_policy=again)
 
@@ -42,13 +42,13 @@ def submit(client: MLClient, folder: Path, body: dict[str, Any]) -> Job:
 
 
 def command_job(name: str, command: str, **more: Any) -> dict[str, Any]:
-    """Return a command job as YAML has it."""
+    """Return a command job in the form of YAML."""
     base = {"type": "command", "name": name, "command": command, "environment": "azureml:tests@latest"}
     return base | {"compute": CLUSTER, "experiment_name": "pumps"} | more
 
 
 def doubling_job(name: str, code: Path, source: str, target: str) -> dict[str, Any]:
-    """Return a command job that writes the files of ``source`` twice over into ``target``."""
+    """Return a command job that writes the files of ``source``, doubled, into ``target``."""
     return command_job(
         name,
         "python double.py ${{inputs.d}} ${{outputs.o}}",

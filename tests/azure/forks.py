@@ -1,4 +1,4 @@
-"""Processes forked from one that has loaded Azure's client: loading it takes longer than most commands do."""
+"""Processes forked from one that has loaded the Azure client, which takes longer than most commands."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
-# Nothing of pdm's own, nor what it loads by itself: that it loads late is a part of what is tested.
+# Only Azure packages: the tests cover that pdm loads its own modules lazily.
 LOADED = ["azure.ai.ml", "azure.identity", "azure.storage.blob"]
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:
-    """Return whether a fork can stand for a new process: not where Python itself is told something at its start."""
+    """Return whether a fork can replace a new process: not with variables that Python reads at startup."""
     return not any(name.startswith("PYTHON") and name != "PYTHONPATH" for name in environment)
 
 
 class Fork:
-    """``python -m MODULE`` in a fork; it has of a Popen what tests ask of one."""
+    """``python -m MODULE`` in a fork, with the part of Popen's interface that the tests use."""
 
     running: ClassVar[set[Fork]] = set()
 
@@ -38,7 +38,7 @@ class Fork:
         for path in self._written:
             path.touch()
         self._lines_read = 0
-        # Not daemonic: pdm has processes of its own.
+        # Not daemonic: pdm starts its own processes.
         self._process: ForkServerProcess = context.Process(
             target=_become, args=(module, list(words), dict(environment), folder, self._written)
         )
@@ -50,7 +50,7 @@ class Fork:
         return self._process.exitcode
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Signal a process that may have ended."""
+        """Send a signal to a process that may have ended."""
         if self._process.exitcode is None and self._process.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
@@ -60,7 +60,7 @@ class Fork:
 
     @classmethod
     def end_all(cls) -> None:
-        """End what a failed test has left: Python would wait for it."""
+        """End the processes of failed tests: Python would wait for them."""
         while cls.running:
             fork = cls.running.pop()
             fork.kill()
@@ -68,7 +68,7 @@ class Fork:
             fork._home.cleanup()
 
     def read_line(self, timeout: float = 60.0) -> str:
-        """Return the next line of stdout as soon as it is there."""
+        """Return the next line of stdout as soon as it is written."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             has_ended = self.returncode is not None
@@ -82,7 +82,7 @@ class Fork:
         raise TimeoutError(f"no line within {timeout:g} s")
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Wait for the end; return what was written to stdout, but for lines that were read, and to stderr."""
+        """Wait for the end; return the rest of stdout, and stderr."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             self.kill()
@@ -94,7 +94,7 @@ class Fork:
 
 
 def _become(module: str, words: list[str], environment: dict[str, str], folder: Path, written: list[Path]) -> None:
-    """Be what a new process would be."""
+    """Set the process up as a new one."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -102,12 +102,12 @@ def _become(module: str, words: list[str], environment: dict[str, str], folder: 
         with path.open("wb") as file:
             os.dup2(file.fileno(), number)
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open
-    # As Python opens it.
+    # As Python opens them.
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     sys.argv = [module, *words]
     sys.path[:0] = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
-        # multiprocessing leaves without them.
+        # multiprocessing exits without flushing them.
         atexit._run_exitfuncs()

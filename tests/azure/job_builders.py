@@ -1,4 +1,4 @@
-"""Jobs for the tests of what comes after a job: made at once, or sent by the unmodified client."""
+"""Jobs for tests: created directly in the emulator, or sent by the unmodified client."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def put_job(
     status: str = "Completed",
     log: bytes | None = b"train: done\n",
 ) -> str:
-    """Put a job that has ended, its outputs' blobs and its log into the emulator, and return its name."""
+    """Create a finished job with outputs and a log in the emulator, and return its name."""
     name = new_name()
     declared = {
         output: {"jobOutputType": "uri_folder", "uri": f"azureml://datastores/{STORE}/paths/{place_of(name, output)}"}
@@ -96,7 +96,7 @@ def put_job(
 
 
 def put_blob_by_any_name(emulator: Emulator, name: str, content: bytes) -> None:
-    """Put a blob whose name no client would send as it is: each slash in it is written in another way."""
+    """Write a blob with a name that the client would change: its slashes are percent-encoded."""
     container = container_of(emulator)
     expiry = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
     key = emulator.blobs.credential.account_key
@@ -120,7 +120,7 @@ def send_command(emulator: Emulator, environment: Mapping[str, str], made: Path,
 def send_pipeline(
     emulator: Emulator, environment: Mapping[str, str], made: Path, steps: Mapping[str, tuple[str, str]]
 ) -> str:
-    """Send a pipeline of steps that take ``made`` and give one output each, named first, of the line named second."""
+    """Send a pipeline of steps that read ``made``; each has the name of its output and its command line."""
     return _send(emulator, environment, made, {"steps": steps})
 
 

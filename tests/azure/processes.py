@@ -1,4 +1,4 @@
-"""pdm as a process of its own, which takes the emulator for Azure."""
+"""pdm as a separate process that uses the emulator as Azure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.azure.forks import Fork, can_fork
 MODULE = "pdm_cli"
 PROGRAM = (sys.executable, "-m", MODULE)
 Process = subprocess.Popen[str] | Fork
-# What processes have told since the test began; searched for secrets when it ends.
+# Output of all processes of a test, which is searched for secrets at its end.
 WRITTEN: list[str] = []
 
 
 class Outcome(outcome.Outcome):
-    """What a process left, and the error that it told."""
+    """The result of a process, and the error that it printed."""
 
     @property
     def error(self) -> str:
@@ -42,7 +42,7 @@ def run(words: Sequence[object], environment: Mapping[str, str], folder: Path) -
 
 
 class Pdm:
-    """Runs pdm; no host but the emulator's may be asked."""
+    """Runs pdm; requests to other hosts fail the test."""
 
     def __init__(self, emulator: Emulator, environment: Mapping[str, str], folder: Path) -> None:
         self._emulator = emulator
@@ -54,7 +54,7 @@ class Pdm:
 
     def start(self, *words: object, program: tuple[str, ...] = PROGRAM, **environment: str) -> Process:
         """Start pdm and leave it running."""
-        # An empty value takes a variable away.
+        # An empty value removes a variable.
         merged = {name: value for name, value in (self._environment | environment).items() if value}
         if program == PROGRAM and can_fork(merged):
             return Fork(MODULE, [*map(str, words)], merged, self._folder)
@@ -68,7 +68,7 @@ class Pdm:
         )
 
     def read_line(self, process: Process) -> str:
-        """Return the next line that pdm prints, as soon as it is there."""
+        """Return the next line as soon as pdm prints it."""
         if isinstance(process, Fork):
             return process.read_line()
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Whether secrets of the emulator have got into anything that was written."""
+"""Search for secrets of the emulator in everything that was written."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from tests.azure.emulator import Emulator
 
 _PIECE_BYTES = 1 << 20
-# Tokens, by the hundred, begin with the same bytes: where these are not, none of them is.
+# Hundreds of tokens start with the same bytes: without these, there is none of them.
 _PREFIX_BYTES = 12
 
 
 def assert_kept(emulator: Emulator, folder: Path | None, texts: Iterable[str]) -> None:
-    """Fail if a secret is in a file below ``folder``, in ``texts``, or in what jobs printed or were sent as."""
+    """Fail if a secret is in a file below ``folder``, in ``texts``, or in the logs and requests of jobs."""
     jobs = [text for job in list(emulator.jobs.values()) for text in (job.log, str(job.submitted))]
     secrets = [secret.encode() for secret in list(emulator.secrets)]
     shown = [text for text in (*texts, *jobs) if holds_secret(text.encode(), secrets)]
-    assert not shown, f"secrets in {len(shown)} texts that were shown, logged or sent"
+    assert not shown, f"secrets in {len(shown)} strings that were shown, logged or sent"
     leaks = [str(path) for path in find_leaks(folder, secrets)] if folder else []
     assert not leaks, f"secrets in {', '.join(leaks)}"
 
 
 def find_leaks(folder: Path, secrets: Collection[bytes]) -> list[Path]:
-    """Return the files below a folder that hold a secret, whatever they are called; links are not followed."""
+    """Return the files below a folder that contain a secret; links are not followed."""
     paths = [Path(place) / name for place, _, names in os.walk(folder) for name in names]
     files = [path for path in paths if path.is_file() and not path.is_symlink()]
     return [path for path in files if any(holds_secret(piece, secrets) for piece in _pieces(path, secrets))]
@@ -43,11 +43,11 @@ def holds_secret(text: bytes, secrets: Iterable[bytes]) -> bool:
 
 
 def _pieces(path: Path, secrets: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a file; each piece begins with the end of the one before, where a secret may lie across."""
+    """Yield a file in pieces that overlap, since a secret may cross their border."""
     overlap, before = max(map(len, secrets), default=1), b""
     with path.open("rb") as stream:
         while piece := stream.read(_PIECE_BYTES):
-            # Large files of the tests are nothing but zeros.
+            # Large files of the tests contain only zeros.
             if piece.count(0) != len(piece):
                 yield before + piece
             before = piece[-overlap:]

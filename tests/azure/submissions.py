@@ -1,4 +1,4 @@
-"""Jobs that pdm submits, and their results without what is not the same twice."""
+"""Jobs that pdm submits, and their reproducible results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from tests.azure.emulator import Emulator
 from tests.azure.processes import Pdm
 
-# What tells how long things took, or in which folders, is not the same twice.
+# These contain durations or paths, which differ between runs.
 TIMED = {"metrics.json", "leaderboard.csv", "report.html"}
 
 
 def made(folder: Path) -> dict[str, Any]:
-    """Return the hash of each file that a manifest lists; of the files that tell times, all but the times."""
+    """Return the hash of each file that a manifest lists, and the metrics without durations."""
     outputs = json.loads((folder / "manifest.json").read_text())["outputs"]
     return {name: facts["sha256"] for name, facts in outputs.items() if name not in TIMED} | timeless(folder)
 

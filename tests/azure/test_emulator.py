@@ -1,4 +1,4 @@
-"""The unmodified client against the emulator: sign-in, hosts, and all that jobs need."""
+"""The unmodified client against the emulator: sign-in, hosts, and everything that jobs need."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_sign_in_wrong_secret_fails_as_entra_does(emulator: Emulator, monkeypatc
 def test_sign_in_federated_token_works(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    # Where it is not taken for something that was written.
+    # In a folder that is not searched for secrets.
     token = tmp_path_factory.mktemp("federation") / "token"
     token.write_text(emulator.tokens.principals["contributor"].assertion)
     monkeypatch.delenv("AZURE_CLIENT_SECRET")
@@ -120,7 +120,7 @@ def test_environment_version_and_label_are_immutable(client: MLClient) -> None:
 def test_datastore_every_secret_type_opens_the_blobs(kind: Any, client: MLClient, emulator: Emulator) -> None:
     emulator.datastores.credentials = kind
     with open_store(client, emulator) as container:
-        # The signature must survive whatever a name may hold.
+        # The signature must cover every character of a name.
         name = f"signed/{kind} ü+&%.txt"
         container.upload_blob(name, b"text", metadata={"a": "b"})
         assert list(container.list_blob_names(name_starts_with=f"signed/{kind}")) == [name]

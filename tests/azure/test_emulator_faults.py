@@ -1,4 +1,4 @@
-"""The unmodified client against the emulator: what goes wrong on the way."""
+"""The unmodified client against the emulator: faults."""
 
 from __future__ import annotations
 

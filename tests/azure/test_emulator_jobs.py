@@ -1,4 +1,4 @@
-"""The unmodified client against the emulator: jobs and pipelines that really run."""
+"""The unmodified client against the emulator: running jobs and pipelines."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_fetch_results_pipeline_gets_a_folder_per_step(
     outcome = fetch(job, "--out", tmp_path / "model only", "--output", "model", "--json")
     assert outcome.code == 0, outcome.stderr
     assert content_of(tmp_path / "model only") == {f"model/{n}": c for n, c in content_of(work / "model").items()}
-    assert fetch(job, "--out", work / "prepared").code == 2, "not beside the files of a single command"
+    assert fetch(job, "--out", work / "prepared").code == 2, "not next to the files of a single command"
     outcome = fetch(job, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     for step, (folder, _) in steps.items():

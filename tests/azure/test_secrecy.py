@@ -1,4 +1,4 @@
-"""The search for secrets finds them wherever they are."""
+"""The search for secrets."""
 
 from __future__ import annotations
 

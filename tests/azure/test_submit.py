@@ -1,4 +1,4 @@
-"""Commands submitted to the emulator, which really runs them, and their results fetched."""
+"""Commands submitted to the emulator, which runs them, and their fetched results."""
 
 from __future__ import annotations
 

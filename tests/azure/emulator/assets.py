@@ -1,4 +1,4 @@
-"""Things with a name and versions: environments, data, models, components and code."""
+"""Versioned assets: environments, data, models, components and code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.azure.emulator.azurite import Azurite
 from tests.azure.emulator.wire import Json, Reply, Request, Router, ServiceError, not_found
 from tests.azure.emulator.workspace import Workspace, system_data
 
-# What the reply of each kind holds beyond what was sent.
+# Fields of a response, by asset type, that were not in the request.
 EXTRAS: dict[str, Json] = {
     "environments": {"osType": "Linux", "environmentType": "UserCreated"},
     "data": {},
@@ -18,17 +18,17 @@ EXTRAS: dict[str, Json] = {
     "components": {},
     "codes": {},
 }
-# All else of a version is fixed once it is made.
+# All other fields of a version are immutable.
 MUTABLE = {"tags", "description", "properties", "isArchived", "stage", "isAnonymous"}
 
 
 class Assets:
-    """All versions of all assets, in the order they were made.
+    """All versions of all assets, in order of creation.
 
     Attributes
     ----------
     versions : dict
-        By kind and name: resources by version.
+        Type to name to version to resource.
     """
 
     def __init__(self, workspace: Workspace, azurite: Azurite) -> None:
@@ -108,7 +108,7 @@ class Assets:
         return self._workspace.resource(kind, name, properties) | {"systemData": first["systemData"]}
 
     def _codes_with_hash(self, wanted: str) -> list[Json]:
-        """Search all code: each upload has a name of its own."""
+        """Search all code, since each upload has its own name."""
         every = [version for versions in self.versions["codes"].values() for version in versions.values()]
         return [code for code in every if code["properties"]["properties"].get("hash_sha256") == wanted]
 

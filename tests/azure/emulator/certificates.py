@@ -1,4 +1,4 @@
-"""A certificate authority of our own, for the names the client believes it speaks to."""
+"""A certificate authority for the host names that the client expects."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LIFETIME = dt.timedelta(days=2)
 
 
 class Authority:
-    """Signs a leaf certificate for each host when it is first asked for.
+    """Signs a leaf certificate for each host on its first request.
 
     Attributes
     ----------
     ca_file : Path
-        The authority's own certificate: what ``REQUESTS_CA_BUNDLE`` points to.
+        The authority's own certificate, for ``REQUESTS_CA_BUNDLE``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ def _name(common_name: str) -> x509.Name:
 
 def _dated() -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
-    # A clock that is a little behind is no reason to fail.
+    # Allow for a clock that is a little behind.
     return (
         x509.CertificateBuilder()
         .serial_number(x509.random_serial_number())

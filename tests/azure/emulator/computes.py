@@ -16,7 +16,7 @@ class Computes(dict[str, Json]):
         self._workspace = workspace
 
     def add_cluster(self, name: str, *, min_nodes: int = 0, max_nodes: int = 4) -> None:
-        """Add a cluster that was there before."""
+        """Add an existing cluster."""
         scale = {"minNodeCount": min_nodes, "maxNodeCount": max_nodes, "nodeIdleTimeBeforeScaleDown": "PT1800S"}
         self._keep(
             name, {"computeType": "AmlCompute", "properties": {"vmSize": "STANDARD_DS3_V2", "scaleSettings": scale}}

@@ -1,4 +1,4 @@
-"""What answers for ARM and for the workspace's own host: who may ask, and which part knows the answer."""
+"""The control plane: authorizes requests to ARM and to the workspace's own host, and routes them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SCOPE = re.compile(
 
 
 class ControlPlane:
-    """Checks token, scope and role of each request, then asks the part that knows.
+    """Checks the token, scope and role of each request, then routes it.
 
     Attributes
     ----------
     arm, data : Router
-        Paths behind the workspace's own, for the two hosts.
+        Paths below the workspace's own, for the two hosts.
     """
 
     def __init__(self, workspace: Workspace, tokens: Tokens) -> None:

@@ -1,4 +1,4 @@
-"""The two datastores every workspace has, and their secrets."""
+"""The two datastores of every workspace, and their secrets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Credentials = Literal["AccountKey", "Sas", "None"]
 
 
 class Datastores:
-    """Where the workspace keeps folders and logs.
+    """The datastores for folders and logs.
 
     Attributes
     ----------
     credentials : {"AccountKey", "Sas", "None"}
-        How a client gets at the blobs; with ``None`` it must show a token of its own.
+        How a client authenticates to the blobs; with ``None`` by its own token.
     """
 
     def __init__(self, workspace: Workspace, azurite: Azurite) -> None:

@@ -1,4 +1,4 @@
-"""Faults on demand: refusals, delays and connections that break."""
+"""Faults on demand: error responses, delays and broken connections."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Drop = Literal["", "before", "after", "middle"]
 
 @dataclass
 class Fault:
-    """What happens to the requests it fits, instead of or in front of the true answer.
+    """A fault of matching requests, instead of or before the real response.
 
     Attributes
     ----------
     reply : Reply or None
-        Sent in place of the true answer; the request has no effect.
+        Sent instead of the real response; the request has no effect.
     drop : str
         ``before``: closed without effect and without reply. ``after``: the request takes effect, the reply is lost.
         ``middle``: the head and half of the body are sent, then the connection is closed.
     delay : float
         Seconds before anything else.
     times : int
-        Requests left that it applies to.
+        Number of requests it still applies to.
     """
 
     method: str
@@ -49,7 +49,7 @@ class Fault:
 
 @dataclass
 class Faults:
-    """The faults still to come, in the order they were added."""
+    """Pending faults, in the order they were added."""
 
     _pending: list[Fault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -69,8 +69,7 @@ class Faults:
     ) -> Fault:
         """Add a fault; ``body`` defaults to an error in ARM's form.
 
-        ``host`` and ``path`` are regular expressions that are searched for; the path includes the query. A host that is
-        refused anyway can only be delayed.
+        ``host`` and ``path`` are regular expressions; the path includes the query. An unknown host can only be delayed.
         """
         reply = None
         if status is not None:
@@ -82,7 +81,7 @@ class Faults:
         return fault
 
     def take(self, method: str, host: str, path: str) -> Fault | None:
-        """Return the first fault that fits, and count it down."""
+        """Return the first matching fault, and decrement its count."""
         with self._lock:
             for fault in self._pending:
                 if fault.fits(method, host, path):

@@ -1,4 +1,4 @@
-"""Jobs: what was submitted, how far it got, and what ARM says of it."""
+"""Jobs: their requests, their progress, and their resources in ARM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.azure.emulator.wire import Json, Reply, Request, Router, ServiceError
 from tests.azure.emulator.workspace import Workspace, arm_url, system_data, utc
 
 FINAL = ("Completed", "Failed", "Canceled")
-# It needs no cluster; the client sends the name as it is, or nothing at all.
+# It needs no cluster; the client sends this name, or nothing at all.
 SERVERLESS = "serverless"
 MUTABLE = {"tags", "description", "displayName", "properties", "isArchived"}
 
@@ -29,15 +29,15 @@ class Job:
     submitted : dict
         The properties as the client sent them; of a step, its node in the pipeline.
     runs : int
-        How often a process was started for it: 0 for a pipeline and for a reused step.
+        Number of processes started for it: 0 for a pipeline and for a reused step.
     command : str
-        The command as it was run, all bindings replaced.
+        The command as it ran, with all bindings replaced.
     outputs : dict of str
         Address of each output.
     log : str
-        All that the process has written so far.
+        The output of the process so far.
     reused_from : str
-        Name of the earlier step whose outputs stand for this one's.
+        Name of the earlier step whose outputs it reuses.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Job:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it, or the pipeline it is a step of, was asked to stop."""
+        """Whether it, or its pipeline, was asked to stop."""
         return self.cancel_asked.is_set() or bool(self.parent and self.parent.is_cancelled)
 
     @property
@@ -160,7 +160,7 @@ class Jobs(dict[str, Job]):
         job.tags |= asked.get("tags") or {}
 
     def _check(self, asked: Json) -> None:
-        """Refuse a job that names what is not there."""
+        """Reject a job with missing references."""
         nodes = [asked, *asked.get("jobs", {}).values()]
         for node in nodes:
             compute = (node.get("computeId") or SERVERLESS).rpartition("/")[2]
@@ -183,7 +183,7 @@ class Jobs(dict[str, Job]):
 
     def _resource(self, job: Job) -> Json:
         if job.parent:
-            # The service says nothing of a step here; the client then reads the run history.
+            # The service omits steps here; the client then reads the run history.
             return self._workspace.resource("jobs", job.name, None)
         outputs = {
             name: declared | ({"uri": job.outputs[name]} if name in job.outputs else {})
@@ -204,7 +204,7 @@ class Jobs(dict[str, Job]):
 
 
 def run_record(job: Job) -> Json:
-    """Return what the run history says of a job or a step."""
+    """Return the record of a job or a step in the run history."""
     top = job.parent or job
     reuse = {"azureml.isreused": "true", "azureml.reusedrunid": job.reused_from} if job.reused_from else {}
     kind = "azureml.PipelineRun" if job.is_pipeline else "azureml.StepRun" if job.parent else "azureml.scriptrun"

@@ -1,4 +1,4 @@
-"""Runs pipelines: steps in order of their bindings, each once, unless an earlier run of the same step will do."""
+"""Runs pipelines: steps in order of their bindings, each once, unless an earlier run of the same step is reused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEP_OUTPUT = re.compile(r"\$\{\{\s*parent\.jobs\.(\w+)\.outputs\.(\w+)\s*\}\}")
 
 
 class Pipelines:
-    """Keeps in mind which steps were completed, and from what."""
+    """Runs pipelines, and remembers completed steps by their inputs."""
 
     def __init__(self, assets: Assets, folders: BlobFolders, runner: Runner) -> None:
         self._assets = assets
@@ -54,7 +54,7 @@ class Pipelines:
         assert step.parent
         try:
             work, declared = self._work_of(step, steps)
-            # The pipeline's own outputs are those of the steps they are bound to.
+            # The pipeline's outputs are those of the steps that they are bound to.
             for name, pipeline_output in self._bound_outputs(step).items():
                 step.parent.outputs[pipeline_output] = work.outputs[name]
             key = self._key(step, work, declared)
@@ -85,7 +85,7 @@ class Pipelines:
         return not settings.get("force_rerun") and self._spec(step).get("is_deterministic", True)
 
     def _key(self, step: Job, work: Work, declared: dict[str, str]) -> str:
-        """Return what must be the same for an earlier run of a step to stand for this one."""
+        """Return the key that must be equal for an earlier run of a step to be reused."""
         spec = self._spec(step)
         code = self._assets.find(spec["code"])["properties"]["properties"]["hash_sha256"] if spec.get("code") else ""
         folders = {name: self._folders.locate(uri) for name, uri in work.folders.items()}
@@ -93,7 +93,7 @@ class Pipelines:
         return json.dumps([*what, dict(work.variables)], sort_keys=True)
 
     def _work_of(self, step: Job, steps: dict[str, Job]) -> tuple[Work, dict[str, str]]:
-        """Read a node: its work, and the addresses that were asked for among those of its outputs."""
+        """Read a node: its work, and the requested addresses of its outputs."""
         spec = self._spec(step)
         folders, literals = self._inputs_of(step, steps)
         declared = self._declared_outputs(step)
@@ -133,7 +133,7 @@ class Pipelines:
         return own | {name: outer[other]["uri"] for name, other in bound if outer.get(other, {}).get("uri")}
 
     def _bound_outputs(self, step: Job) -> dict[str, str]:
-        """Return, by output of the step, the output of the pipeline it is bound to."""
+        """Return output of the step to the output of the pipeline that it is bound to."""
         outputs = (step.submitted.get("outputs") or {}).items()
         found = {name: PARENT_OUTPUT.fullmatch(str(each.get("value", ""))) for name, each in outputs}
         return {name: match[1] for name, match in found.items() if match}
@@ -143,7 +143,7 @@ class Pipelines:
 
 
 def order_of(nodes: dict[str, Json]) -> list[str]:
-    """Return the names of the steps so that each comes after those whose outputs it reads."""
+    """Return the names of the steps, each after those whose outputs it reads."""
     needs = {name: {match[1] for match in STEP_OUTPUT.finditer(json.dumps(node))} for name, node in nodes.items()}
     order: list[str] = []
     while len(order) < len(nodes):

@@ -1,4 +1,4 @@
-"""A proxy on the loopback address that ends TLS for Azure's hosts and lets nothing else through."""
+"""A proxy on the loopback address that terminates TLS for Azure's hosts and rejects all others."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.azure.emulator.faults import Fault, Faults
 from tests.azure.emulator.wire import Exchange, Reply, Request, ServiceError
 
 CHUNK_BYTES = 1 << 16
-# They speak of one connection only, and there are two.
+# They concern a single connection; a proxy has two.
 HOP_HEADERS = {"connection", "keep-alive", "proxy-connection", "te", "upgrade"}
-# They are written anew.
+# The proxy sets these itself.
 LENGTH_HEADERS = {"content-length", "transfer-encoding"}
 
 
@@ -29,14 +29,14 @@ Site = Callable[[Request], Reply]
 
 
 class Proxy:
-    """Answers for the given hosts and refuses all others.
+    """Answers for the given hosts and rejects all others.
 
     Attributes
     ----------
     requests : list of Exchange
-        What was asked, in the order of the answers.
+        In order of the responses.
     refused_hosts : list of str
-        Hosts asked for that are none of ours.
+        Requested hosts that are not emulated.
     bugs : list of str
         Tracebacks of the emulator itself.
     """
@@ -64,7 +64,7 @@ class Proxy:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # A client that keeps its connection open must not keep the tests from ending.
+    # A client with an open connection must not block the end of the tests.
     block_on_close = False
     request_queue_size = 64
 
@@ -75,10 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
     host = ""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet: ``requests`` is the log."""
+        """Print nothing: ``requests`` is the log."""
 
     def handle(self) -> None:
-        # A client may go away at any time; that is its right.
+        # A client may disconnect at any time.
         with contextlib.suppress(OSError):
             super().handle()
 
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile = self.connection.makefile("rb")
         self.wfile = self.connection.makefile("wb")
         self.host = host
-        # Older clients say HTTP/1.0 here and mean to go on.
+        # Older clients send HTTP/1.0 here, but keep the connection.
         self.close_connection = False
 
     def do_GET(self) -> None:
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, answer: http.client.HTTPResponse, *, cut: bool) -> None:
         headers = {key: value for key, value in answer.getheaders() if key.lower() not in HOP_HEADERS | LENGTH_HEADERS}
-        # http.client knows no length where the reply comes in chunks, or has no body at all.
+        # http.client reports no length for a chunked reply, or one without a body.
         length = None if answer.chunked else int(answer.getheader("Content-Length", "0"))
         self._start(answer.status, headers, length)
         if self.command == "HEAD":
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, host: str) -> None:
         self.proxy.refused_hosts.append(host)
-        # An address that nobody answers at is slow to fail elsewhere, too.
+        # An unreachable address is slow to fail in real networks, too.
         if fault := self.proxy.faults.take(self.command, host, self.path):
             time.sleep(fault.delay)
         self.close_connection = True
@@ -218,6 +218,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def read_fully(stream: IO[bytes], length: int) -> None:
-    """Read ``length`` bytes away, so that the next request on the connection starts where it should."""
+    """Skip ``length`` bytes, so that the next request on the connection starts at its beginning."""
     while length > 0 and (data := stream.read(min(length, CHUNK_BYTES))):
         length -= len(data)

@@ -6,12 +6,12 @@ from tests.azure.emulator.jobs import Job, Jobs, run_record
 from tests.azure.emulator.wire import Json, Reply, Request, Router, not_found
 from tests.azure.emulator.workspace import Workspace, utc
 
-# So the service spells them; the client's newest versions look for ``uri_folder`` and find nothing.
+# The service's spelling; the newest versions of the client look for ``uri_folder`` and find nothing.
 FOLDER = "UriFolder"
 
 
 class RunHistory:
-    """Answers from the table of jobs."""
+    """Answers from the job table."""
 
     def __init__(self, workspace: Workspace, jobs: Jobs) -> None:
         self._workspace = workspace

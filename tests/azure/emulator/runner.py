@@ -1,4 +1,4 @@
-"""Runs the command of a job as a process of this machine, as a node of the cluster would."""
+"""Runs the command of a job as a local process, as a node of the cluster would."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.azure.emulator.wire import Json, ServiceError
 from tests.azure.emulator.workspace import Workspace
 
 LOG_EVERY_S = 0.3
-# A process that does not end at the first signal is ended.
+# After this grace period a process is killed.
 GRACE_S = 2.0
 BINDING = re.compile(r"\$\{\{\s*(inputs|outputs)\.(\w+)\s*\}\}")
 OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
@@ -32,7 +32,7 @@ OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
 
 @dataclass(frozen=True)
 class Work:
-    """What a node is told to do.
+    """The task of a node.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Work:
     outputs : dict of str
         Address of each output.
     variables : dict of str
-        Environment variables of the job's own.
+        The job's own environment variables.
     """
 
     command: str
@@ -59,7 +59,7 @@ class Work:
 
 
 class Runner:
-    """Runs one command at a time for whoever calls; queues it while ``gate`` is closed."""
+    """Runs one command at a time; queues it while ``gate`` is closed."""
 
     def __init__(self, workspace: Workspace, assets: Assets, folders: BlobFolders, blobs: BlobServiceClient) -> None:
         self.gate = threading.Event()
@@ -114,7 +114,7 @@ class Runner:
         job.exit_code = self._execute(home, job, work.variables)
         if not job.is_cancelled:
             job.status = "Finalizing"
-        # What a failed job has written is kept as well.
+        # The outputs of a failed job are kept, too.
         for name, uri in work.outputs.items():
             self._folders.upload(outputs[name], uri)
         if job.is_cancelled:
@@ -147,7 +147,7 @@ class Runner:
         return process.returncode
 
     def _environment(self, home: Path, job: Job) -> dict[str, str]:
-        """Return what a node gives: nothing of ours but the interpreter and the search path."""
+        """Return the environment of a node: only the interpreter and the search path are local."""
         return {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
             "HOME": str(home),
@@ -160,7 +160,7 @@ class Runner:
 
 
 class _Log:
-    """Carries what a process writes into its log blob, piece by piece, as the service does."""
+    """Copies the output of a process to its log blob in pieces, as the service does."""
 
     def __init__(self, blobs: BlobServiceClient, job: Job, path: Path) -> None:
         self.path = path
@@ -184,12 +184,12 @@ class _Log:
 
 
 def default_place(job: Job, output: str) -> str:
-    """Return where the service puts an output that was given no address."""
+    """Return the service's default address of an output."""
     return f"azureml://datastores/workspaceblobstore/paths/azureml/{job.name}/{output}/"
 
 
 def fill_in(command: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> str:
-    """Return ``command`` with its bindings replaced; a part in ``$[[ ]]`` goes when an input in it was not given."""
+    """Return ``command`` with its bindings replaced; a part in ``$[[ ]]`` is dropped if an input in it is missing."""
     known = {"inputs": inputs, "outputs": outputs}
 
     def keep(part: re.Match[str]) -> str:
@@ -206,7 +206,7 @@ def fill_in(command: str, inputs: Mapping[str, str], outputs: Mapping[str, str])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all it started."""
+    """End the process and all its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -41,9 +41,9 @@ class Emulator:
     Attributes
     ----------
     secrets : set of str
-        Every key, signature, client secret and token there is or was; none may show in what the product writes.
+        Every key, signature, client secret and token so far; pdm must not write any of them.
     faults : Faults
-        What shall go wrong.
+        Pending faults.
     jobs : Jobs
         Jobs and steps by name.
     """
@@ -68,7 +68,7 @@ class Emulator:
 
     @property
     def blobs(self) -> BlobServiceClient:
-        """A client straight to Azurite, past proxy and faults."""
+        """A client connected directly to Azurite, without proxy and faults."""
         return self._azurite.blobs
 
     @property
@@ -97,14 +97,14 @@ class Emulator:
             self._runner.gate.set()
 
     def environment(self, home: Path, role: str = "contributor") -> dict[str, str]:
-        """Return the whole environment of a process that shall take this for Azure, signed in as ``role``."""
+        """Return the complete environment of a process that uses this as Azure, signed in as ``role``."""
         principal: Principal = self.tokens.principals[role]
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "PYTHONPATH": str(ROOT),
             "HTTPS_PROXY": self._proxy.url,
-            # Nothing goes out unencrypted either: the proxy refuses it.
+            # The proxy rejects unencrypted requests.
             "HTTP_PROXY": self._proxy.url,
             "REQUESTS_CA_BUNDLE": str(self._proxy.authority.ca_file),
             "AZURE_TENANT_ID": self.workspace.tenant,
@@ -133,17 +133,17 @@ class Emulator:
         return job
 
     def put_blob(self, name: str, content: bytes) -> None:
-        """Write a blob of the default datastore by its very name, dots and all: the client's own way tidies names."""
+        """Write a blob of the default datastore under its exact name; the client would normalize dots."""
         connection = http.client.HTTPConnection("127.0.0.1", self._azurite.port, timeout=30)
         path = f"/{self._azurite.account}/{self.workspace.blob_container}/{quote(name, safe='')}"
         headers = {"x-ms-blob-type": "BlockBlob"}
         connection.request("PUT", f"{path}?{self._azurite.account_sas()}", content, headers)
         status = connection.getresponse().status
         connection.close()
-        assert status == 201, f"Azurite refused blob {name!r}: {status}"
+        assert status == 201, f"Azurite rejected blob {name!r}: {status}"
 
     def reset(self) -> None:
-        """Go back to good weather; jobs, assets and blobs stay."""
+        """Remove all faults and settings; keep jobs, assets and blobs."""
         self.faults.clear()
         self.hold_jobs = False
         self.tokens.lifetime_seconds = Tokens.LIFETIME_SECONDS

@@ -1,4 +1,4 @@
-"""Entra ID: principals sign in and get bearer tokens; every other call must show one."""
+"""Entra ID: principals sign in and get bearer tokens, which all other requests need."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Role = Literal["contributor", "reader", "none"]
 
 @dataclass(frozen=True)
 class Principal:
-    """A service principal: signs in with its secret, or with its assertion as a federated workload does."""
+    """A service principal, which signs in with its secret, or with its assertion as a federated workload."""
 
     role: Role
     client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -31,7 +31,7 @@ class Principal:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a token we issued is good for."""
+    """The scope of an issued token."""
 
     principal: Principal
     audience: str
@@ -44,9 +44,9 @@ class Tokens:
     Attributes
     ----------
     lifetime_seconds : float
-        How long tokens issued from now on are good for.
+        Lifetime of newly issued tokens.
     principals : dict
-        By role; ``contributor`` may do all, ``reader`` may read, ``none`` may only sign in.
+        By role: ``contributor`` may do anything, ``reader`` may read, ``none`` may only sign in.
     """
 
     LIFETIME_SECONDS = 3600.0
@@ -64,11 +64,11 @@ class Tokens:
 
     @property
     def issued(self) -> int:
-        """How many tokens were issued."""
+        """Number of issued tokens."""
         return len(self._grants)
 
     def revoke(self) -> None:
-        """Let every token issued so far be refused from now on, though the client thinks it good."""
+        """Reject every token issued so far from now on, although it has not expired."""
         with self._lock:
             self._grants = {token: Grant(grant.principal, grant.audience, 0.0) for token, grant in self._grants.items()}
 
@@ -84,7 +84,7 @@ class Tokens:
         return _refusal(404, "invalid_request", f"AADSTS900144: nothing is known at {request.path}.", 900144)
 
     def check(self, header: str | None, *audiences: str) -> Principal:
-        """Return who signed in with this ``Authorization`` header; 401 unless it is ours, fresh and for this place."""
+        """Return the principal of an ``Authorization`` header; 401 unless its token is valid for the audience."""
         scheme, _, token = (header or "").partition(" ")
         if scheme != "Bearer" or not token:
             raise ServiceError(
@@ -141,7 +141,7 @@ class Tokens:
 
 
 def _jwt(claims: Json) -> str:
-    """Return a token with these claims; the client does not check signatures, so the last part is random."""
+    """Return a token with these claims; the client does not verify signatures, so the last part is random."""
     parts = ({"alg": "none", "typ": "JWT"}, claims)
     texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
     return ".".join([*texts, secrets.token_urlsafe(32)])

@@ -1,4 +1,4 @@
-"""Requests, replies and the table of paths: the words all parts of the emulator share."""
+"""Requests, replies and routing, shared by all parts of the emulator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 class Exchange(NamedTuple):
-    """One request and the status it got; 0 when the connection was dropped before a status was sent."""
+    """A request and its status; 0 if the connection was dropped before a status was sent."""
 
     method: str
     host: str
@@ -26,7 +26,7 @@ class Exchange(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """A request for the control plane, its body read whole."""
+    """A request for the control plane, with its body."""
 
     method: str
     host: str
@@ -54,7 +54,7 @@ class Reply:
 
 
 class ServiceError(Exception):
-    """What the service refuses, in ARM's form."""
+    """An error response in ARM's form."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class ServiceError(Exception):
 
 
 def not_found(what: str) -> ServiceError:
-    """Return the refusal for a thing that is not there."""
+    """Return the error for a missing resource."""
     return ServiceError(404, "UserError", f"Not found. {what} was not found in this workspace.")
 
 
@@ -76,7 +76,7 @@ Handler = Callable[..., Reply]
 
 
 class Router:
-    """Finds the handler for a method and path; ``{name}`` in a template takes one part of the path."""
+    """Finds the handler for a method and path; ``{name}`` in a template matches one part of the path."""
 
     def __init__(self) -> None:
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = []

@@ -1,4 +1,4 @@
-"""The one workspace there is: its names, its addresses and what the service says of it."""
+"""The only workspace: its names, addresses and resource."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROVIDER = "Microsoft.MachineLearningServices"
 
 @dataclass(frozen=True)
 class Workspace:
-    """Names made anew for each session, so that none of them can be relied upon."""
+    """Names that are new for every session, so that no test can rely on them."""
 
     account: str
     tenant: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -42,14 +42,14 @@ class Workspace:
 
     @property
     def containers(self) -> dict[str, str]:
-        """The container behind each datastore."""
+        """The container of each datastore."""
         return {"workspaceblobstore": self.blob_container, "workspaceartifactstore": "azureml"}
 
     def studio(self, job: str) -> str:
         return f"https://ml.azure.com/runs/{job}?wsid={self.path}"
 
     def resource(self, kind: str, name: str, properties: Json | None) -> Json:
-        """Return a resource of the workspace in ARM's form; ``name`` may hold several parts of the path."""
+        """Return a resource of the workspace in ARM's form; ``name`` may contain several parts of the path."""
         return {
             "id": f"{self.path}/{kind}/{name}",
             "name": name.rpartition("/")[2],
@@ -101,7 +101,7 @@ def arm_url(path: str) -> str:
 
 
 def utc(stamp: float | None = None) -> str:
-    """Return an instant (s since 1970; now by default) as the service writes it."""
+    """Return a time (s since 1970; now by default) in the service's format."""
     seconds = time.time() if stamp is None else stamp
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
 
