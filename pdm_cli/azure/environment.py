@@ -16,7 +16,7 @@ NAME = "pdm-cli"
 _LIBRARIES = (
     *RECORDED_LIBRARIES,
     *("annotated-types", "filelock", "jinja2", "matplotlib", "platformdirs"),
-    *("pydantic", "pyyaml", "rich", "threadpoolctl", "typer"),
+    *("pydantic", "pydantic-settings", "pyyaml", "rich", "threadpoolctl", "typer"),
     # With these a job logs its training to the workspace.
     *("mlflow", "mlflow-skinny", "azureml-mlflow"),
 )
