@@ -27,7 +27,7 @@ def test_jobs_invalid_arguments_are_usage_errors(words: tuple[str, ...], message
     error, hint = outcome.stderr.splitlines()
     assert error.startswith("error: ")
     assert message in error
-    assert hint.startswith(f"hint: pdm jobs{'' if words == ('nope',) else ' ' + words[0]} --help")
+    assert hint.startswith(f"hint: see pdm jobs{'' if words == ('nope',) else ' ' + words[0]} --help")
     error_object = pdm("jobs", *words, "--json").json
     assert (error_object["schema"], error_object["exit"]) == ("pdm.error/1", 2)
 
