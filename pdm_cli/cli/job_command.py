@@ -24,8 +24,7 @@ from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.io import manifest, output_folder
 from pdm_cli.io.folders import find_below
-from pdm_cli.pipeline.ports import check_port
-from pdm_cli.pipeline.runner import list_input_files, local_folder
+from pdm_cli.pipeline.runner import check_port, list_input_files, local_folder
 from pdm_cli.pipeline.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.settings.load import option_words, resolve
 from pdm_cli.settings.model import AzureParams, Settings

@@ -1,4 +1,4 @@
-"""``pdm report``: the report of a model or of predictions, made anew from the files of the folder."""
+"""``pdm report``: rebuild the report of a model or of predictions from the files of the folder."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
 
 
 def _check_replaceable(target: Path) -> None:
-    """Refuse a file that is no report: it would be lost."""
+    """Reject a file that is not a report: it would be lost."""
     from pdm_cli.report.html import is_report
 
     if target.is_file() and not is_report(target):
-        raise UsageError(f"{target}: is there, and is no report of pdm", hint="--out names a new file, or a report")
+        raise UsageError(f"{target}: exists and is not a report of pdm", hint="give a new file or a report with --out")
 
 
 def _write(target: Path, text: str) -> None:
@@ -68,5 +68,5 @@ def _write(target: Path, text: str) -> None:
     try:
         manifest.write_whole(target, text)
     except OSError as exc:
-        hint = "--out names a file in a folder that you may write to"
-        raise UsageError(f"{target}: cannot be written: {exc.strerror}", hint=hint) from exc
+        hint = "give a file in a writable folder with --out"
+        raise UsageError(f"{target}: cannot write: {exc.strerror}", hint=hint) from exc

@@ -1,4 +1,4 @@
-"""``pdm run``: the three stages in order; what is unchanged is kept."""
+"""``pdm run``: the three stages in order; unchanged stages are reused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(
     data: Annotated[str, input_port("data", "Folder of raw tables.")],
     out: Out,
     force: Force = False,
-    overwrite: Overwrite = False,  # noqa: ARG001 - stages replace what is theirs; pdm submit heeds it
+    overwrite: Overwrite = False,  # noqa: ARG001 - stages replace their own output; pdm submit uses it
     settings: Settings,
     screen: Screen,
 ) -> None:

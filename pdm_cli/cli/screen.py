@@ -1,4 +1,4 @@
-"""Where words go: results to stdout (a table, or one JSON object), progress, warnings and errors to stderr."""
+"""Output: results to stdout (tables, or one JSON object); progress, warnings and errors to stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
 ERROR_SCHEMA = "pdm.error/1"
-# Without a terminal, say no more often than this that work goes on.
+# Without a terminal, progress lines are at least this far apart.
 _SECONDS_BETWEEN_LINES = 10.0
 # All tables fit this.
 _LEAST_WIDTH = 80
@@ -29,12 +29,12 @@ _LEAST_WIDTH = 80
 
 @dataclass(frozen=True)
 class Screen:
-    """How one call speaks to its user.
+    """Output of one command.
 
     Attributes
     ----------
     as_json : bool
-        Result as one JSON object instead of tables.
+        Print the result as one JSON object instead of tables.
     quiet : bool
         No progress lines; warnings and errors remain.
     verbose : bool
@@ -54,26 +54,26 @@ class Screen:
         return not self.quiet and sys.stderr.isatty()
 
     def merge(self, other: Screen) -> Screen:
-        """Return a screen that does what either was asked to."""
+        """Return a screen with the options of both."""
         return Screen(*(mine or its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
     def info(self, text: str) -> None:
-        """Tell what is going on."""
+        """Print a progress line, unless quiet."""
         if not self.quiet:
             self._print_error_line(text)
 
     def detail(self, text: str) -> None:
-        """Tell what only ``-v`` wants to know."""
+        """Print a progress line with ``-v`` only."""
         if self.verbose and not self.quiet:
             self._print_error_line(text)
 
     def suggest(self, *words: object) -> None:
-        """Tell a user at a terminal the command that usually comes next; scripts know by themselves."""
+        """On a terminal, print the command that usually comes next."""
         if self.is_live:
             self.info(f"next: {shlex.join(map(str, words))}")
 
     def warn(self, text: str) -> None:
-        """Tell what the user should know but need not act on."""
+        """Print a warning."""
         self._print_error_line(f"warning: {text}")
 
     def fail(self, error: PdmError) -> None:
@@ -84,16 +84,16 @@ class Screen:
         self._print_error_object(error.code, error.exit_code, error.message, error.hint, error.details)
 
     def stop(self, exit_code: int, message: str, **details: object) -> None:
-        """Print the object of a command with ``--json`` that a signal ends; what is said on stderr is said elsewhere.
+        """Print the JSON object of a command that a signal ends, with ``--json``.
 
         Parameters
         ----------
         exit_code : int
             130 or 143.
         message : str
-            What becomes of the work.
+            What happened to the outputs.
         details : object
-            What a script needs to know; JSON types.
+            Facts for scripts, in JSON types.
         """
         self._print_error_object("interrupted", exit_code, message, None, details)
 
@@ -104,7 +104,7 @@ class Screen:
             return
         console = wide = _console(sys.stdout)
         if console.width < _LEAST_WIDTH:
-            # On a narrow terminal the lines of tables break; columns that were left out would be lost.
+            # On a narrow terminal, lines of tables wrap instead of losing columns.
             wide = _console(sys.stdout, _LEAST_WIDTH)
         for table in tables():
             if isinstance(table, str):
@@ -115,12 +115,12 @@ class Screen:
         console.file.flush()
 
     def line(self, text: str) -> None:
-        """Print a line of a result that is told while it grows; it takes the place of :meth:`result`."""
+        """Print one line of a result that grows, instead of :meth:`result`."""
         print(text, flush=True)  # noqa: T201 - the one printer
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show how far long work has come: a bar on a terminal, now and then a line elsewhere.
+        """Show the progress of long work: a bar on a terminal, occasional lines elsewhere.
 
         Parameters
         ----------
@@ -132,7 +132,7 @@ class Screen:
         Yields
         ------
         callable
-            To be called with the units just done.
+            Takes the units just done.
         """
         if not self.is_live:
             yield self._plain_progress(label, total)
@@ -146,13 +146,13 @@ class Screen:
 
     def _plain_progress(self, what: str, total: int) -> Callable[[int], None]:
         finished = 0
-        told = time.monotonic()
+        last_line = time.monotonic()
 
         def advance(done: int) -> None:
-            nonlocal finished, told
+            nonlocal finished, last_line
             finished += done
-            if finished < total and time.monotonic() - told >= _SECONDS_BETWEEN_LINES:
-                told = time.monotonic()
+            if finished < total and time.monotonic() - last_line >= _SECONDS_BETWEEN_LINES:
+                last_line = time.monotonic()
                 self.info(f"{what}: {finished:,} of {total:,}")
 
         return advance
@@ -174,15 +174,15 @@ class Screen:
 def _console(stream: Any, width: int | None = None) -> Console:
 
     if not stream.isatty():
-        # Piped output is not cut to the width of a terminal that is not there.
+        # Piped output is not cut to the width of a terminal.
         width = 500
     return PlainConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 class PlainConsole(Console):
-    """Draws as Rich does; in the texts that are drawn, only what can be seen is left."""
+    """A Rich console that removes control characters from the text it draws."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Return the pieces of what is drawn; Rich's own orders to the terminal pass."""
+        """Yield the segments; Rich's own control codes pass."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=plain_lines(segment.text))

@@ -1,4 +1,4 @@
-"""``pdm simulate``: a fleet of any size as raw tables, with the answer key; written in bounded memory."""
+"""``pdm simulate``: raw tables of a fleet of any size, with the ground truth, written in bounded memory."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def simulate(
     seed: Seed = 0,
     out: Out,
     overwrite: Overwrite = False,
-    settings: Settings,  # noqa: ARG001 - a simulated fleet is in the form of the contract
+    settings: Settings,  # noqa: ARG001 - a simulated fleet has the default columns
     screen: Screen,
 ) -> None:
     """Simulate a fleet: synthetic raw tables with predictable failures, plus the ground truth (truth.parquet).
 
-    A machine is the same in a fleet of any size with the same seed.
+    With the same seed, a machine is the same in a fleet of any size.
 
     Example: pdm simulate --machines 200 --days 365 --seed 1 --out raw
     """
@@ -46,7 +46,7 @@ def simulate(
 
 
 def _draw(summary: dict[str, Any]) -> list[RenderableType]:
-    """Draw what was written."""
+    """Draw the rows of each table."""
     from pdm_cli.cli.render.results import make_table
 
     rows = summary["rows"]

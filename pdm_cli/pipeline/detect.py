@@ -22,29 +22,25 @@ if TYPE_CHECKING:
 
 
 _WORST_MACHINES = 5
-
-
-_BYTES_A_WORKER = 10_000_000
-
-
+# A worker process takes longer to start than to work through less than this.
+_BYTES_PER_WORKER = 10_000_000
 _COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
 def detect(task: Task) -> dict[str, Any]:
     """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
-    from pdm_cli.pipeline.detect_worker import judge_row_group, warm_up
     from pdm_cli.pipeline.parallel import started
     from pdm_cli.schema import TELEMETRY
 
     params, folder = task.settings.detect, task.inputs["prepared"]
-    # The other processes set off first: what is imported from here on, they import at the same time.
+    # The workers start first, so that they import at the same time as this process.
     worthwhile = _count_worthwhile(folder / TELEMETRY.file)
     with started(params.jobs or worthwhile, early=worthwhile - 1, warm_up=warm_up) as in_order:
         from pdm_cli.io import parquet
 
         path = parquet.require_file(folder, TELEMETRY)
         step_us = parquet.read_step(path)
-        work = partial(judge_row_group, path, step_us, params)
+        work = partial(detect_row_group, path, step_us, params)
         return _write(task, path, step_us, in_order(work, parquet.count_row_groups(path)))
 
 
@@ -60,7 +56,7 @@ def _write(
     params = task.settings.detect
     judged_by = _judged_by(params, choose_windows(step_us, params))
     is_causal = DETECTORS[params.mode].is_causal
-    # What a model needs to find anomalies in new data in the same way goes with them.
+    # A model needs these settings to detect anomalies in new data in the same way.
     settings = json.dumps(kept_settings(task.settings, "detect"))
     metadata = {"causal": "true" if is_causal else "false", "mode": params.mode, "settings": settings}
     tally = _Tally()
@@ -70,7 +66,7 @@ def _write(
         task.progress.track("detect-anomalies: machines", _count_machines(path)) as advance,
     ):
         for anomalies, unjudged, found in results:
-            _refuse_unjudged(found, strict=params.strict)
+            _check_judged(found, strict=params.strict)
             writer.write(anomalies)
             rest.write(unjudged)
             advance(tally.add(found))
@@ -78,27 +74,47 @@ def _write(
 
 
 def _judged_by(params: DetectParams, windows: DetectWindows) -> dict[str, float]:
-    """Return what the settings came to, where they leave it to the data."""
+    """Return the settings whose values depend on the data."""
     common = {"smooth_hours": windows.smooth_hours, "period_hours": windows.period_hours}
     own = {"window_days": windows.window_days} if params.mode == "causal" else {"max_anoms": params.max_anoms}
     return {**common, **own}
 
 
-def _count_worthwhile(path: Path) -> int:
-    """Return how many processes are worth their start: one a core, but none that takes longer to start than it saves.
+def warm_up() -> None:
+    """Do nothing: the import of this module is the point."""
 
-    By the size of the file, for to open it takes an import that the other processes need not wait for.
+
+def detect_row_group(
+    path: Path, step_us: int, params: DetectParams, group: int
+) -> tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]:
+    """Return the anomalies of a row group, the spans not judged, and the outcome of each series."""
+    from pdm_cli.anomalies.detectors import find_anomalies, list_unjudged
+    from pdm_cli.io import parquet
+    from pdm_cli.preparation.cleaning import check_prepared
+    from pdm_cli.schema import MACHINE
+
+    telemetry = parquet.read_row_group(path, group)
+    check_prepared(telemetry, step_us)
+    anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
+    return anomalies, list_unjudged(found, telemetry[MACHINE].dtype), found
+
+
+def _count_worthwhile(path: Path) -> int:
+    """Return how many processes pay off: at most one per core, by the size of the file.
+
+    To open the file would take an import that the workers need not wait for.
     """
     size = path.stat().st_size if path.is_file() else 0
-    return max(1, min(os.cpu_count() or 1, size // _BYTES_A_WORKER))
+    return max(1, min(os.cpu_count() or 1, size // _BYTES_PER_WORKER))
 
 
-def _refuse_unjudged(found: list[SeriesResult], *, strict: bool) -> None:
+def _check_judged(found: list[SeriesResult], *, strict: bool) -> None:
+    """Raise an error for series that were skipped, if ``--strict``."""
     for item in found:
         if strict and item.reason is not None:
             raise DataError(
                 f"telemetry.parquet: machine {item.machine}, {item.sensor}: not tested: {item.reason}",
-                hint="without --strict the others go on",
+                hint="drop --strict to skip such series",
             )
 
 
@@ -110,7 +126,7 @@ def _count_machines(path: Path) -> int:
     NotEnoughData
         If there is none.
     DataError
-        If one stands in two row groups, so that it could not be judged as a whole.
+        If one is in two row groups, so that its series would be cut.
     """
     from pdm_cli.io import parquet
     from pdm_cli.schema import MACHINE
@@ -122,14 +138,14 @@ def _count_machines(path: Path) -> int:
     machine, count = machines.most_common(1)[0]
     if count > 1:
         raise DataError(
-            f"{path.name}: machine {machine} stands in {count} row groups",
+            f"{path.name}: machine {machine} is in {count} row groups",
             hint="run pdm preprocess to create prepared tables",
         )
     return len(machines)
 
 
 class _Tally:
-    """Counts by sensor, by machine, and of what was not judged."""
+    """Counts by sensor and machine, and the series that were skipped."""
 
     def __init__(self) -> None:
         self._sensors: dict[str, dict[str, int]] = {}

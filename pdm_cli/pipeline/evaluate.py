@@ -1,95 +1,144 @@
-"""Evaluate a model on raw tables with known failures."""
+"""Evaluate a model on raw tables with known failures, and check gates on its metrics."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.errors import NotEnoughData
+from pdm_cli.errors import GateNotMet, NotEnoughData, UsageError
+from pdm_cli.pipeline.score import Forecast, find_trained, score_folder
 from pdm_cli.progress import Progress
+from pdm_cli.settings.model import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
     from pdm_cli.evaluation.evaluate import PredictedSpan
-    from pdm_cli.features.build import Sources
-    from pdm_cli.io.bundle import Bundle
-    from pdm_cli.pipeline.score import Forecast
+    from pdm_cli.evaluation.gates import Gate
 
 
-def _score(loaded: Bundle, forecast: Forecast, progress: Progress) -> dict[str, Any]:
+def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Return the metrics of a model on raw tables that it has not seen.
+
+    Raises
+    ------
+    UsageError
+        If a folder is missing.
+    NotEnoughData
+        If there is no failure log, or no row that the model has not seen.
+    FeatureMismatch
+        If the tables differ from those of the training.
+    """
+    from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
+    from pdm_cli.io import bundle
+    from pdm_cli.pipeline.runner import check_inputs
+    from pdm_cli.pipeline.stages import STAGES
+
+    folders = check_inputs(STAGES["predict"], {"data": str(data), "model": str(model)})
+    loaded = bundle.load(folders["model"])
+    forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
+    trained = forecast.recipe.settings
+    span = _select_span(forecast, progress)
+    how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours, trained.train.seed)
+    metrics = evaluate_span(span, forecast.components, loaded.model.rules, lives={}, settings=how)
+    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span)}
+
+
+def parse_gates(conditions: Sequence[str]) -> list[Gate]:
+    """Return the gates of ``--fail-on``.
+
+    Raises
+    ------
+    UsageError
+        If a condition is not one.
+    """
+    from pdm_cli.evaluation.gates import parse_gate
+
+    try:
+        return [parse_gate(condition) for condition in conditions]
+    except ValueError as exc:
+        raise UsageError(f"--fail-on: {exc}", hint='such as --fail-on "ap<0.9"') from exc
+
+
+def check_gates(gates: Sequence[Gate], metrics: dict[str, Any], progress: Progress) -> GateNotMet | None:
+    """Report the gates that the model passes, and return the error that names the others."""
+    failing = [gate for gate in gates if gate.fails(metrics)]
+    for gate in gates:
+        if gate not in failing:
+            progress.info(f"evaluate: passes --fail-on {_describe_gate(gate, metrics)}")
+    if not failing:
+        return None
+    has_value = any(gate.read(metrics) is not None for gate in failing)
+    hint = (
+        "the model does not pass: find the worst component in the metrics, and retrain on newer data"
+        if has_value
+        else "give data with failures that spans enough time to evaluate them"
+    )
+    told = ", ".join(_describe_gate(gate, metrics) for gate in failing)
+    return GateNotMet(f"--fail-on {told}", hint=hint, metrics=metrics)
+
+
+def _describe_gate(gate: Gate, metrics: dict[str, Any]) -> str:
+    value = gate.read(metrics)
+    return f"{gate} ({gate.metric} is " + ("undefined)" if value is None else f"{value:.4g})")
+
+
+def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
+    """Return predictions, labels and failures of the rows that the model has not seen."""
     import numpy as np
 
-    from pdm_cli.evaluation.evaluate import EvaluationSettings, PredictedSpan, evaluate_span
+    from pdm_cli.evaluation.evaluate import PredictedSpan
     from pdm_cli.features.events import Instants
     from pdm_cli.features.labels import label_failures, last_times
     from pdm_cli.schema import MACHINE
 
-    recipe, context, components = loaded.recipe, forecast.context, loaded.model.components
-    instants = context.instants
-    failures = _find_failures(context.sources, components, progress)
-    rows = _unseen_rows(loaded, instants, progress)
-    lead, ends = recipe.settings.labels, last_times(context.sources.telemetry)
-    labels = label_failures(instants, failures, components, ends=ends, params=lead)
-    if np.isnan(labels[rows]).all():
-        told = f"telemetry.parquet: no row with a horizon of {lead.horizon_hours:g} h of data after it"
-        raise NotEnoughData(told, hint="give later telemetry")
+    instants, lead = forecast.instants, forecast.recipe.settings.labels
+    failures = _find_failures(forecast, progress)
+    rows = _select_unseen_rows(forecast, progress)
+    ends = last_times(forecast.context.sources.telemetry)
+    labels = label_failures(instants, failures, forecast.components, ends=ends, params=lead)[rows]
+    if np.isnan(labels).all():
+        raise NotEnoughData(
+            f"telemetry.parquet: no row is followed by a horizon of {lead.horizon_hours:g} h of data",
+            hint="give later telemetry",
+        )
     seen = Instants(instants.machines, instants.codes[rows], instants.times[rows])
     scored = instants.machines[np.unique(seen.codes)]
-    span = PredictedSpan(
+    return PredictedSpan(
         seen,
-        labels[rows],
+        labels,
         forecast.probabilities[rows],
         forecast.alerts[rows],
         failures[failures[MACHINE].isin(scored)],
         instants.ends(),
     )
-    train = recipe.settings.train
-    settings = EvaluationSettings(lead, recipe.settings.costs, train.merge_hours, train.seed)
-    metrics = evaluate_span(span, components, loaded.model.rules, lives={}, settings=settings)
-    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(loaded, span)}
 
 
-def _find_failures(sources: Sources, components: Sequence[str], progress: Progress) -> pd.DataFrame:
-    if "failures" not in sources.events:
-        raise NotEnoughData("failures.parquet: evaluate needs the failures that came", hint="give their log")
-    failures = sources.events["failures"].rename(columns={"kind": "failure"})
-    strangers = sorted(set(failures["failure"]) - set(components))
-    if strangers:
-        progress.info(f"evaluate: ignoring failures of {', '.join(strangers)}, which the model does not predict")
+def _find_failures(forecast: Forecast, progress: Progress) -> pd.DataFrame:
+    events = forecast.context.sources.events
+    if "failures" not in events:
+        raise NotEnoughData("failures.parquet: evaluate needs the failures that occurred", hint="add the failure log")
+    failures = events["failures"].rename(columns={"kind": "failure"})
+    unknown = sorted(set(failures["failure"]) - set(forecast.components))
+    if unknown:
+        progress.info(f"evaluate: ignoring failures of {', '.join(unknown)}, which the model does not predict")
     return failures
 
 
-def _describe_split(loaded: Bundle, span: PredictedSpan) -> dict[str, Any]:
+def _select_unseen_rows(forecast: Forecast, progress: Progress) -> NDArray[np.bool_]:
+    """Return the rows that the model was not trained on."""
     import numpy as np
 
-    from pdm_cli.timestamps import show
-
-    labels, trained = loaded.recipe.settings.labels, loaded.recipe.trained
-    return {
-        "cutoff": trained["cutoff"],
-        "test_start": show(int(span.rows.times.min())),
-        "test_end": show(int(span.rows.times.max())),
-        "test_rows": int((~np.isnan(span.labels[:, 0])).sum()),
-        "lead_time_hours": labels.lead_time_hours,
-        "horizon_hours": labels.horizon_hours,
-    }
-
-
-def _unseen_rows(loaded: Bundle, instants: Any, progress: Progress) -> NDArray[np.bool_]:
-    """Return the rows that the model has not learned from."""
-    import numpy as np
-
-    from pdm_cli.pipeline.score import find_trained
     from pdm_cli.timestamps import read_stamp
 
-    trained, split = loaded.recipe.trained, loaded.recipe.settings.train.split
+    instants, recipe = forecast.instants, forecast.recipe
+    trained, split = recipe.trained, recipe.settings.train.split
     cutoff, start = (read_stamp(trained[name]) for name in ("cutoff", "test_start"))
     is_later = (instants.times > cutoff) & (instants.times >= start)
-    is_trained = find_trained(loaded.recipe, instants.machines)
+    is_trained = find_trained(recipe, instants.machines)
     rows = np.ones(len(instants.times), np.bool_)
     if is_trained.any() and not is_trained.all() and split != "time":
         rows = ~is_trained[instants.codes] & (is_later if split == "both" else True)
@@ -101,8 +150,24 @@ def _unseen_rows(loaded: Bundle, instants: Any, progress: Progress) -> NDArray[n
         progress.info(f"evaluate: the data includes machines of the training: scoring only rows from {since} UTC on")
     if not rows.any():
         raise NotEnoughData(
-            "telemetry.parquet: no row that the model has not seen: it knows its machines up to "
-            f"{trained['cutoff']} UTC, and its test starts at {trained['test_start']} UTC",
+            f"telemetry.parquet: no row that the model has not seen; it was trained up to {trained['cutoff']} UTC, and "
+            f"its test starts at {trained['test_start']} UTC",
             hint="give later telemetry or other machines",
         )
     return rows
+
+
+def _describe_split(forecast: Forecast, span: PredictedSpan) -> dict[str, Any]:
+    import numpy as np
+
+    from pdm_cli.timestamps import show
+
+    labels = forecast.recipe.settings.labels
+    return {
+        "cutoff": forecast.recipe.trained["cutoff"],
+        "test_start": show(int(span.rows.times.min())),
+        "test_end": show(int(span.rows.times.max())),
+        "test_rows": int((~np.isnan(span.labels[:, 0])).sum()),
+        "lead_time_hours": labels.lead_time_hours,
+        "horizon_hours": labels.horizon_hours,
+    }

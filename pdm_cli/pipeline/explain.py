@@ -3,80 +3,140 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, UsageError
+from pdm_cli.pipeline.score import Forecast, score_folder
 from pdm_cli.progress import Progress
+from pdm_cli.settings.model import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pdm_cli.io.bundle import Bundle
-    from pdm_cli.pipeline.score import Forecast
     from pdm_cli.scoring.explanation import TypicalValue
 
 
-# What is drawn of the days before: a value every six hours of a week.
+# The days before are drawn as one value per six hours of a week.
 _SPANS = 28
-
-
 _SPAN_HOURS = 6
-
-
 # More machines than this are not all named.
 _MOST_MACHINES = 5
 
 
-def _find_row(loaded: Bundle, forecast: Forecast, machine: str, time_us: int | None, progress: Progress) -> int:
-    """Return the machine's last row until a time, or of all, and say so where the time lies between rows."""
+@dataclass(frozen=True)
+class Question:
+    """Which prediction to explain; by default the machine's last, of the most probable component."""
+
+    machine: str
+    time_us: int | None = None
+    component: str | None = None
+    top: int = 8
+
+
+def parse_time(text: str) -> int:
+    """Return the time of ``--at`` in microseconds since 1970, UTC.
+
+    Raises
+    ------
+    UsageError
+        If it is not a time.
+    """
+    from pdm_cli.timestamps import microseconds
+
+    try:
+        return microseconds(datetime.fromisoformat(text))
+    except ValueError as exc:
+        raise UsageError(f"--at: {text!r} is not a time", hint="such as 2015-10-01T06:00") from exc
+
+
+def explain(
+    data: str | Path, model: str | Path, question: Question, *, settings: Settings, progress: Progress
+) -> dict[str, Any]:
+    """Return the features that drove a prediction, their usual values and the days before.
+
+    Raises
+    ------
+    UsageError
+        If a folder is missing.
+    DataError
+        If the machine, the time or the component is not in the data or the model.
+    FeatureMismatch
+        If the tables differ from those of the training.
+    """
+    from pdm_cli.io import bundle
+    from pdm_cli.pipeline.runner import check_inputs
+    from pdm_cli.pipeline.stages import STAGES
+
+    folders = check_inputs(STAGES["predict"], {"data": str(data), "model": str(model)})
+    loaded = bundle.load(folders["model"])
+    component, known = question.component, loaded.model.components
+    if component is not None and component not in known:
+        raise DataError(f"--component {component}: not in the model", hint=f"the model predicts {', '.join(known)}")
+    forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
+    row = _find_row(forecast, question, progress)
+    return {
+        "schema": "pdm.explain/1",
+        **_describe_row(forecast, row),
+        **_describe_reasons(forecast, row, question),
+        "before": _describe_before(forecast, row),
+    }
+
+
+def _find_row(forecast: Forecast, question: Question, progress: Progress) -> int:
+    """Return the machine's last row, or its last one until a time; report it if there is none at that time."""
     from pdm_cli.scoring.explanation import row_until
     from pdm_cli.timestamps import US_PER_HOUR, show
 
-    instants = forecast.context.instants
-    code = _find_machine(machine, instants.machines)
+    instants = forecast.instants
+    code = _find_machine(question.machine, instants.machines)
     start, end = int(instants.starts()[code]), int(instants.ends()[code])
-    wanted = end if time_us is None else time_us
-    grid_us = round(loaded.recipe.settings.features.grid_hours * US_PER_HOUR)
-    row = row_until(instants, code, wanted)
-    if row is None or wanted >= end + grid_us:
+    asked = end if question.time_us is None else question.time_us
+    grid_us = round(forecast.recipe.settings.features.grid_hours * US_PER_HOUR)
+    row = row_until(instants, code, asked)
+    if row is None or asked >= end + grid_us:
         raise DataError(
-            f"--at {show(wanted)}: outside the telemetry of machine {machine}",
+            f"--at {show(asked)}: outside the telemetry of machine {question.machine}",
             hint=f"it spans {show(start)} to {show(end)} UTC",
         )
     taken = int(instants.times[row])
-    if taken != wanted:
-        progress.info(f"explain: no prediction at {show(wanted)}; using the last one before it, {show(taken)} UTC")
+    if taken != asked:
+        progress.info(f"explain: no prediction at {show(asked)}; using the last one before it, {show(taken)} UTC")
     return row
 
 
 def _find_machine(name: str, machines: pd.Index) -> int:
-    """Return the position of a machine, which may be a number or a text in the data."""
+    """Return the position of a machine, which may be a number or a string in the data."""
     from difflib import get_close_matches
 
-    texts = [str(machine) for machine in machines.tolist()]
-    if name in texts:
-        return texts.index(name)
-    close = get_close_matches(name, texts, n=1)
+    names = [str(machine) for machine in machines.tolist()]
+    if name in names:
+        return names.index(name)
+    close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    few = ", ".join(texts[:_MOST_MACHINES])
-    more = f" … {texts[-1]}" if len(texts) > _MOST_MACHINES else ""
-    raise DataError(f"--machine {name}: not in the telemetry", hint=f"{hint}it holds {len(texts):,}: {few}{more}")
+    more = f" … {names[-1]}" if len(names) > _MOST_MACHINES else ""
+    raise DataError(
+        f"--machine {name}: not in the telemetry",
+        hint=f"{hint}it has {len(names):,} machines: {', '.join(names[:_MOST_MACHINES])}{more}",
+    )
 
 
-def _describe_row(loaded: Bundle, forecast: Forecast, row: int) -> dict[str, Any]:
-    """Return which machine and time, and how each component stands."""
+def _describe_row(forecast: Forecast, row: int) -> dict[str, Any]:
+    """Return machine and time, and the probability and alert of each component."""
     from pdm_cli.scoring.explanation import alert_start
     from pdm_cli.timestamps import show
 
-    instants, labels = forecast.context.instants, loaded.recipe.settings.labels
+    instants, labels = forecast.instants, forecast.recipe.settings.labels
     components = {}
-    for column, name in enumerate(loaded.model.components):
+    for column, name in enumerate(forecast.components):
         since = alert_start(forecast.alerts[:, column], instants, row)
         components[name] = {
             "probability": float(forecast.probabilities[row, column]),
             "alert": since is not None,
             "since": None if since is None else show(int(instants.times[since])),
-            "threshold": loaded.model.rules[column].on,
+            "threshold": forecast.bundle.model.rules[column].on,
         }
     machine = instants.machines[[instants.codes[row]]].tolist()[0]
     return {
@@ -88,21 +148,23 @@ def _describe_row(loaded: Bundle, forecast: Forecast, row: int) -> dict[str, Any
     }
 
 
-def _describe_reasons(loaded: Bundle, forecast: Forecast, row: int, component: str | None, top: int) -> dict[str, Any]:
-    """Return the features that weigh most in one component's log-odds, up or down, and what all others add."""
+def _describe_reasons(forecast: Forecast, row: int, question: Question) -> dict[str, Any]:
+    """Return the features with the largest effect on one component's log-odds, and the sum of all others."""
     import numpy as np
 
     from pdm_cli.features.describe import describe_feature
     from pdm_cli.scoring.explanation import top_reasons, typical_values
 
-    table, rows, recipe = forecast.table, np.array([row]), loaded.recipe
-    names = loaded.model.components
+    table, rows, recipe = forecast.table, np.array([row]), forecast.recipe
+    names, component = forecast.components, question.component
     column = int(forecast.probabilities[row].argmax()) if component is None else names.index(component)
-    added = loaded.model.explain(table, rows)[0, column]
+    added = forecast.bundle.model.explain(table, rows)[0, column]
     values = table.matrix(table.names, rows)[0]
     known = recipe.vocabulary.categories
-    reasons = top_reasons(added[None], table.names, values[None], most=top, categories=known, both_ways=True)[0]
-    usual = typical_values(loaded.fingerprint, recipe.categorical)
+    reasons = top_reasons(added[None], table.names, values[None], most=question.top, categories=known, both_ways=True)[
+        0
+    ]
+    usual = typical_values(forecast.bundle.fingerprint, recipe.categorical)
     return {
         "component": names[column],
         "reasons": [
@@ -123,22 +185,22 @@ def _describe_reasons(loaded: Bundle, forecast: Forecast, row: int, component: s
 
 
 def _describe_usual(usual: TypicalValue, categories: list[str] | None) -> dict[str, Any]:
-    """Return where the feature lay in the training; the deciles of a number, the most frequent of categories."""
-    deciles: dict[str, Any] = {
+    """Return a feature's values in the training: deciles of a number, the most frequent categories."""
+    values: dict[str, Any] = {
         name: None if math.isnan(value) else value if categories is None else categories[int(value)]
         for name, value in (("low", usual.low), ("middle", usual.middle), ("high", usual.high))
     }
-    return {**deciles, "missing_share": usual.missing}
+    return {**values, "missing_share": usual.missing}
 
 
-def _describe_before(loaded: Bundle, forecast: Forecast, row: int) -> dict[str, Any]:
-    """Return the means of the sensors and of the probabilities in spans of the days before."""
+def _describe_before(forecast: Forecast, row: int) -> dict[str, Any]:
+    """Return means of the sensors and probabilities in spans of the days before."""
     from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.schema import MACHINE, TIME
     from pdm_cli.scoring.explanation import mean_by_span
     from pdm_cli.timestamps import US_PER_HOUR
 
-    instants, telemetry = forecast.context.instants, forecast.context.sources.telemetry
+    instants, telemetry = forecast.instants, forecast.context.sources.telemetry
     until, span = int(instants.times[row]), round(_SPAN_HOURS * US_PER_HOUR)
     of_machine = telemetry[telemetry[MACHINE] == instants.machines[instants.codes[row]]]
     rows = instants.codes == instants.codes[row]
@@ -150,9 +212,9 @@ def _describe_before(loaded: Bundle, forecast: Forecast, row: int) -> dict[str, 
     times = to_microseconds(of_machine[TIME])
     return {
         "span_hours": _SPAN_HOURS,
-        "sensors": {name: means(of_machine[name].to_numpy(), times) for name in loaded.recipe.sensors},
+        "sensors": {name: means(of_machine[name].to_numpy(), times) for name in forecast.recipe.sensors},
         "probabilities": {
             name: means(forecast.probabilities[rows, column], instants.times[rows])
-            for column, name in enumerate(loaded.model.components)
+            for column, name in enumerate(forecast.components)
         },
     }

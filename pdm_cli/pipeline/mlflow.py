@@ -1,4 +1,4 @@
-"""What a training leaves on a server of MLflow, where ``MLFLOW_TRACKING_URI`` names one, as jobs of Azure ML do."""
+"""Log trainings to MLflow if ``MLFLOW_TRACKING_URI`` is set, as in jobs of Azure ML."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from typing import Any
 from pdm_cli.progress import Progress
 
 VARIABLE = "MLFLOW_TRACKING_URI"
-# The second one only for workspaces of Azure ML.
+# The second one is only needed for workspaces of Azure ML.
 _PACKAGES = ("mlflow-skinny", "azureml-mlflow")
 _SECTIONS = ("macro", "components", "events", "costs")
 _FILES = ("metrics.json", "leaderboard.csv", "report.html")
-# MLflow would try for many minutes, and print the address, with a password in it, to stdout.
-_MANNERS = {
+# MLflow would retry for many minutes, and print the address, possibly with a password, to stdout.
+_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-# A name and password before a host, and what follows a question mark, such as a signature.
+# Name and password before a host, and query values such as a signature.
 _SECRETS = re.compile(r"(?<=//)\S+(?=@)|(?<=[?&])[^\s'\")]+")
 _NOT_IN_NAMES = re.compile(r"[^\w.\- :/]")
 _LONGEST_REASON = 200
 
 
 def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping[str, Any], progress: Progress) -> None:
-    """Log parameters, metrics and files of a finished training; whatever goes wrong is a warning.
+    """Log parameters, metrics and files of a finished training; any error is only a warning.
 
     Parameters
     ----------
@@ -49,38 +49,38 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
     """
     if not os.environ.get(VARIABLE):
         return
-    lacking = _lacking(os.environ[VARIABLE])
-    if lacking:
-        # In a job the packages are those of the machine that it was submitted from.
-        place = "" if lacking == _PACKAGES[:1] else " where jobs are submitted"
-        progress.warn(f"{VARIABLE} is set, but MLflow is not installed: pip install {' '.join(lacking)}{place}")
+    missing = _missing(os.environ[VARIABLE])
+    if missing:
+        # A job has the packages of the computer that it was submitted from.
+        place = "" if missing == _PACKAGES[:1] else " where jobs are submitted"
+        progress.warn(f"{VARIABLE} is set, but MLflow is not installed: pip install {' '.join(missing)}{place}")
         return
-    for name, value in _MANNERS.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # Made here: a mistake of ours in them is a bug, and not taken for a server's trouble.
+    # Outside the try block: an error here is a bug, not a server problem.
     given = {f"{section}.{key}": value for section, values in parameters.items() for key, value in values.items()}
     numbers = dict(flatten({name: metrics[name] for name in _SECTIONS}))
     files = [folder / name for name in _FILES if (folder / name).is_file()]
     try:
         with _quietly():
             _log(given, numbers, files)
-    except Exception as error:  # noqa: BLE001 - a server's trouble, of whatever kind, must not cost a training
+    except Exception as error:  # noqa: BLE001 - a server problem must not fail a training
         progress.warn(_not_logged(error))
 
 
-def _lacking(address: str) -> tuple[str, ...]:
-    """Return the packages to install before an address can be logged to, all of them where one is missing."""
+def _missing(address: str) -> tuple[str, ...]:
+    """Return the packages to install for an address; all of them if one is missing."""
     wanted = _PACKAGES if address.startswith("azureml:") else _PACKAGES[:1]
     return () if all(_is_installed(name) for name in wanted) else wanted
 
 
 def _is_installed(package: str) -> bool:
-    # MLflow whole brings the same module as its slim form.
+    # The full MLflow package has the same module as the skinny one.
     return bool(find_spec("mlflow")) if package == "mlflow-skinny" else bool(list(metadata.distributions(name=package)))
 
 
 def flatten(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers in nested mappings with the way to each, such as ``events.warning_hours.median``."""
+    """Yield the numbers in nested mappings with their paths, such as ``events.warning_hours.median``."""
     for key, value in values.items():
         name = path + _NOT_IN_NAMES.sub("_", key)
         if isinstance(value, Mapping):
@@ -92,7 +92,7 @@ def flatten(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, fl
 def _log(parameters: Mapping[str, Any], metrics: Mapping[str, float], files: Sequence[Path]) -> None:
     import mlflow
 
-    # Takes up the run that MLFLOW_RUN_ID names, as that of a job.
+    # Continues the run of MLFLOW_RUN_ID, such as that of a job.
     with mlflow.start_run():
         mlflow.log_params(parameters)
         mlflow.log_metrics(metrics)
@@ -102,7 +102,7 @@ def _log(parameters: Mapping[str, Any], metrics: Mapping[str, float], files: Seq
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep what MLflow says to itself: stdout is the result's, and addresses may hold passwords."""
+    """Discard MLflow's output: stdout is for the result, and addresses may contain passwords."""
     nowhere, before = io.StringIO(), logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -116,10 +116,10 @@ def _quietly() -> Iterator[None]:
 def _not_logged(error: Exception) -> str:
     reason = " ".join(str(error).split())
     for secret in _SECRETS.findall(os.environ[VARIABLE]):
-        # Also where it stands without the address around it, or its password alone.
+        # Also without the address around it, and the password alone.
         for part in (secret, secret.partition(":")[2]):
             reason = reason.replace(part, "…") if part else reason
     reason = _SECRETS.sub("…", reason)
     if len(reason) > _LONGEST_REASON:
         reason = reason[:_LONGEST_REASON] + "…"
-    return f"not logged to MLflow, though {VARIABLE} is set: {type(error).__name__}: {reason}"
+    return f"{VARIABLE} is set, but logging to MLflow failed: {type(error).__name__}: {reason}"

@@ -1,4 +1,4 @@
-"""Predict failures from raw tables with a trained model."""
+"""Predict failures: probabilities, alerts, the work list with reasons, data health and drift."""
 
 from __future__ import annotations
 
@@ -7,90 +7,112 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import NotEnoughData
-from pdm_cli.settings.model import Settings
+from pdm_cli.pipeline.score import Forecast, cut_forecast, find_trained, score
+from pdm_cli.progress import Progress
+from pdm_cli.settings.model import PredictParams
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-    from pdm_cli.io.bundle import Bundle
     from pdm_cli.pipeline.runner import Task
-    from pdm_cli.pipeline.score import Forecast
+
+# With fewer lines than this, the work list is followed by the components nearest to an alert.
+_SHORT_WORKLIST = 3
+_MOST_NEAREST = 3
 
 
-def foretell(task: Task) -> dict[str, Any]:
-    """Write predictions, episodes, work list and drift, and return the summary."""
+def predict(task: Task) -> dict[str, Any]:
+    """Write predictions, alert episodes, work list and drift, and return the summary."""
     import numpy as np
 
     from pdm_cli.evaluation.drift import AGEING, DIFFERENT
-    from pdm_cli.io import bundle
-    from pdm_cli.pipeline.data_health import find_amiss
-    from pdm_cli.pipeline.worklist import look_nearest, rank
     from pdm_cli.scoring.worklist import guard_formulas
     from pdm_cli.text import as_records
     from pdm_cli.timestamps import show
 
-    loaded = bundle.load(task.inputs["model"])
-    forecast = _make_forecast(task, loaded)
-    instants = forecast.context.instants
-    rows = _wanted_rows(forecast, task.settings)
-    times = instants.times[rows]
-    episodes = _write_predictions(task.out, loaded, forecast, rows)
-    worklist = rank(loaded, forecast)
-    # One form of dates, also where all of them are midnights.
+    forecast, params = _score(task), task.settings.predict
+    rows = _select_rows(forecast, params)
+    times = forecast.instants.times[rows]
+    episodes = _write_predictions(task.out, forecast, rows)
+    worklist = _rank_work(forecast)
+    # One date format, even if all times are midnights.
     guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
-    looked_at = _rows_for_drift(loaded, forecast, task.settings)
-    drift = _drift(loaded, forecast, looked_at)
+    drift_rows = _select_drift_rows(forecast, params)
+    drift = _measure_drift(forecast, drift_rows)
     guard_formulas(drift).to_csv(task.out / "drift.csv", index=False)
+    labels, trained = forecast.recipe.settings.labels, forecast.recipe.trained
     return {
         "schema": "pdm.predict/1",
         "rows": int(rows.sum()),
-        "machines": len(np.unique(instants.codes[rows])),
+        "machines": len(np.unique(forecast.instants.codes[rows])),
         "start": show(int(times.min())),
         "end": show(int(times.max())),
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": episodes,
-        **find_amiss(loaded, forecast, task.progress),
+        **_check_health(forecast, task.progress),
         "worklist": as_records(worklist),
-        "nearest": as_records(look_nearest(loaded, forecast, worklist)),
-        "drift_rows": len(looked_at),
+        "nearest": as_records(_find_nearest(forecast, worklist)),
+        "drift_rows": len(drift_rows),
         "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
-        **_describe_model(loaded),
+        "lead_time_hours": labels.lead_time_hours,
+        "horizon_hours": labels.horizon_hours,
+        "trained": {key: trained[key] for key in ("cutoff", "test_start")},
     }
 
 
-def _make_forecast(task: Task, loaded: Bundle) -> Forecast:
-    """Return what the model says of the raw tables, up to ``--until``."""
-    from pdm_cli.pipeline.score import cut_forecast, make_forecast
+def _score(task: Task) -> Forecast:
+    """Return the forecast for the raw tables, up to ``--until``."""
+    from pdm_cli.io import bundle
     from pdm_cli.timestamps import microseconds, show
 
     work, until = task.out / "work", task.settings.predict.until
     work.mkdir()
-    forecast = make_forecast(loaded, task.inputs["data"], work, settings=task.settings, progress=task.progress)
+    loaded = bundle.load(task.inputs["model"])
+    forecast = score(loaded, task.inputs["data"], work, settings=task.settings, progress=task.progress)
     shutil.rmtree(work)
     if until is None:
         return forecast
-    end = int(forecast.context.instants.times.max())
+    end = int(forecast.instants.times.max())
     if microseconds(until) > end:
         task.progress.warn(
-            f"--until {show(microseconds(until))}: the telemetry ends {show(end)}; the work list is of then"
+            f"--until {show(microseconds(until))}: the telemetry ends at {show(end)}, so the work list is of that time"
         )
     return cut_forecast(forecast, microseconds(until))
 
 
-def _write_predictions(out: Path, loaded: Bundle, forecast: Forecast, rows: NDArray[np.bool_]) -> int:
-    """Write the predictions of some rows and the episodes of alerts since the first of them; return how many."""
+def _select_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.bool_]:
+    import numpy as np
+
+    from pdm_cli.timestamps import microseconds, show
+
+    instants = forecast.instants
+    rows = np.ones(len(instants.times), np.bool_)
+    if params.latest:
+        rows = instants.times == instants.ends()[instants.codes]
+    if params.since is not None:
+        rows &= instants.times >= microseconds(params.since)
+    if not rows.any():
+        raise NotEnoughData(
+            f"telemetry.parquet: no reading since --since; the last is {show(int(instants.times.max()))}",
+            hint="give an earlier --since",
+        )
+    return rows
+
+
+def _write_predictions(out: Path, forecast: Forecast, rows: NDArray[np.bool_]) -> int:
+    """Write the predictions of some rows and the alert episodes since the first of them; return their number."""
     import pandas as pd
 
     from pdm_cli.io import parquet
     from pdm_cli.schema import PREDICTIONS
     from pdm_cli.scoring.worklist import find_alert_episodes, list_predictions
 
-    instants, components = forecast.context.instants, loaded.model.components
+    instants, components = forecast.instants, forecast.components
     predictions = list_predictions(instants, forecast.probabilities, forecast.alerts, components, rows=rows)
     parquet.write_frame(out / PREDICTIONS.file, predictions)
-    merge_hours = loaded.recipe.settings.train.merge_hours
+    merge_hours = forecast.recipe.settings.train.merge_hours
     episodes = find_alert_episodes(instants, forecast.alerts, components, merge_hours=merge_hours)
     first = pd.Timestamp(int(instants.times[rows].min()), unit="us")
     episodes = episodes[episodes["end"] >= first].reset_index(drop=True)
@@ -98,63 +120,150 @@ def _write_predictions(out: Path, loaded: Bundle, forecast: Forecast, rows: NDAr
     return len(episodes)
 
 
-def _describe_model(loaded: Bundle) -> dict[str, Any]:
-    labels, trained = loaded.recipe.settings.labels, loaded.recipe.trained
+def _rank_work(forecast: Forecast) -> pd.DataFrame:
+    """Return the work list with its reasons."""
+    from pdm_cli.scoring.worklist import rank_work
+
+    labels, events = forecast.recipe.settings.labels, forecast.context.sources.events
+    worklist = rank_work(
+        forecast.instants,
+        forecast.probabilities,
+        forecast.alerts,
+        forecast.components,
+        renewals=[events[name] for name in ("maint", "failures") if name in events],
+        lead_time_hours=labels.lead_time_hours,
+        horizon_hours=labels.horizon_hours,
+    )
+    return worklist.assign(reasons=_describe_reasons(forecast, worklist))
+
+
+def _describe_reasons(forecast: Forecast, worklist: pd.DataFrame) -> list[str]:
+    import numpy as np
+    import pandas as pd
+
+    from pdm_cli.features.describe import describe_feature, feature_topic
+    from pdm_cli.preparation.cleaning import to_microseconds
+    from pdm_cli.schema import MACHINE, TIME
+    from pdm_cli.scoring.explanation import row_until, top_reasons, typical_values
+
+    instants, table, recipe = forecast.instants, forecast.table, forecast.recipe
+    codes = instants.machines.get_indexer(pd.Index(worklist[MACHINE])).tolist()
+    times = to_microseconds(worklist[TIME]).tolist()
+    rows = np.array([row_until(instants, *each) for each in zip(codes, times, strict=True)], np.intp)
+    columns = [forecast.components.index(name) for name in worklist["component"]]
+    added = forecast.bundle.model.explain(table, rows)[np.arange(len(rows)), columns]
+    values = table.matrix(table.names, rows)
+    reasons = top_reasons(added, table.names, values, categories=recipe.vocabulary.categories, topic_of=feature_topic)
+    usual = typical_values(forecast.bundle.fingerprint, recipe.categorical)
+    return [
+        "; ".join(describe_feature(each.name, each.value, typical=usual[each.name].median) for each in row)
+        for row in reasons
+    ]
+
+
+def _find_nearest(forecast: Forecast, worklist: pd.DataFrame) -> pd.DataFrame:
+    """Return the components nearest to an alert if the work list is short, else no row."""
+    from pdm_cli.scoring.worklist import find_nearest
+
+    return find_nearest(
+        forecast.instants,
+        forecast.probabilities,
+        forecast.components,
+        worklist,
+        thresholds=[rule.on for rule in forecast.bundle.model.rules],
+        horizon_hours=forecast.recipe.settings.labels.horizon_hours,
+        most=_MOST_NEAREST if len(worklist) < _SHORT_WORKLIST else 0,
+    )
+
+
+def _check_health(forecast: Forecast, progress: Progress) -> dict[str, Any]:
+    """Return silent machines and dead sensors; warn of them, and of telemetry that is too short."""
+    _check_span(forecast, progress)
     return {
-        "lead_time_hours": labels.lead_time_hours,
-        "horizon_hours": labels.horizon_hours,
-        "trained": {key: trained[key] for key in ("cutoff", "test_start")},
+        "silent": _find_silent(forecast, progress),
+        "dead_sensors": _find_dead_sensors(forecast, progress),
     }
 
 
-def _wanted_rows(forecast: Forecast, settings: Settings) -> NDArray[np.bool_]:
-    import numpy as np
+def _check_span(forecast: Forecast, progress: Progress) -> None:
+    from pdm_cli.schema import TIME
 
-    from pdm_cli.timestamps import microseconds, show
-
-    instants = forecast.context.instants
-    rows = np.ones(len(instants.times), np.bool_)
-    if settings.predict.latest:
-        rows = instants.times == instants.ends()[instants.codes]
-    if settings.predict.since is not None:
-        rows &= instants.times >= microseconds(settings.predict.since)
-    if not rows.any():
-        raise NotEnoughData(
-            f"telemetry.parquet: no instant from --since on; the last is {show(int(instants.times.max()))}",
-            hint="give an earlier --since",
+    times, settings = forecast.context.sources.telemetry[TIME], forecast.recipe.settings
+    train = settings.train
+    windows = (*settings.features.windows_hours, *train.count_hours, train.shift_hours)
+    # Each reading in a window is itself standardised by the z-score window before it.
+    needed = (max(windows) + train.z_window_hours) / 24
+    days = (times.max() - times.min()).total_seconds() / 86_400
+    if days < needed:
+        progress.warn(
+            f"telemetry spans only {days:.3g} days, but features look back up to {needed:.3g}: give the whole history, "
+            "not only the newest part"
         )
-    return rows
 
 
-def _rows_for_drift(loaded: Bundle, forecast: Forecast, settings: Settings) -> NDArray[np.intp]:
-    """Return the rows that drift is told by: from ``--since`` on, and none that the model may have learned from."""
+def _find_silent(forecast: Forecast, progress: Progress) -> dict[str, Any]:
+    """Return how many machines' telemetry ended long before the others', and the first ones."""
+    from pdm_cli.preparation.quality import FIRST_ROWS
+    from pdm_cli.schema import MACHINE, TIME
+    from pdm_cli.scoring.data_health import find_silent
+    from pdm_cli.text import as_records
+    from pdm_cli.timestamps import show
+
+    instants, hours = forecast.instants, forecast.recipe.settings.labels.horizon_hours
+    silent = find_silent(instants, horizon_hours=hours)
+    if len(silent):
+        first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
+        progress.warn(
+            f"{len(silent):,} of {len(instants.machines):,} machines sent nothing for more than {hours:g} h before the "
+            f"newest reading ({show(int(instants.times.max()))}), first {first} (since {last:%Y-%m-%dT%H:%M}); "
+            "their predictions refer to their last reading"
+        )
+    return {"count": len(silent), "first": as_records(silent.head(FIRST_ROWS))}
+
+
+def _find_dead_sensors(forecast: Forecast, progress: Progress) -> list[dict[str, Any]]:
+    from pdm_cli.scoring.data_health import find_dead_sensors
+    from pdm_cli.text import as_records
+
+    hours, total = forecast.recipe.settings.labels.horizon_hours, len(forecast.instants.machines)
+    dead = find_dead_sensors(forecast.context.sources.telemetry, horizon_hours=hours)
+    for row in dead.itertuples():
+        progress.warn(
+            f"no reading of {row.sensor} for more than {hours:g} h on {row.machines:,} of {total:,} machines, first "
+            f"{row.first} (since {row.since:%Y-%m-%dT%H:%M}); their predictions rely on the other sensors"
+        )
+    return as_records(dead)
+
+
+def _select_drift_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.intp]:
+    """Return the rows to measure drift on: from ``--since`` on, and none that the model may have been trained on."""
     import numpy as np
 
     from pdm_cli.evaluation.drift import LEAST_ROWS
-    from pdm_cli.pipeline.score import find_trained
     from pdm_cli.timestamps import microseconds, read_stamp
 
-    instants, trained, since = forecast.context.instants, loaded.recipe.trained, settings.predict.since
-    wanted = np.ones(len(instants.times), np.bool_)
-    if since is not None:
-        wanted = instants.times >= microseconds(since)
-    is_later = wanted & (instants.times > read_stamp(trained["cutoff"]))
-    # Of a fleet that the model never saw, what came before its cutoff is new as well.
-    is_enough = is_later.sum() >= LEAST_ROWS or find_trained(loaded.recipe, instants.machines).any()
-    return np.flatnonzero(is_later if is_enough else wanted)
+    instants, trained = forecast.instants, forecast.recipe.trained
+    since = np.ones(len(instants.times), np.bool_)
+    if params.since is not None:
+        since = instants.times >= microseconds(params.since)
+    is_later = since & (instants.times > read_stamp(trained["cutoff"]))
+    # Rows of a fleet unknown to the model are new to it even before its cutoff.
+    is_enough = is_later.sum() >= LEAST_ROWS or find_trained(forecast.recipe, instants.machines).any()
+    return np.flatnonzero(is_later if is_enough else since)
 
 
-def _drift(loaded: Bundle, forecast: Forecast, rows: NDArray[np.intp]) -> pd.DataFrame:
-    """Return the stability index of each feature of the model, the most moved first; NaN where rows are too few."""
+def _measure_drift(forecast: Forecast, rows: NDArray[np.intp]) -> pd.DataFrame:
+    """Return the stability index of each feature of the model, largest first; NaN if there are too few rows."""
     import numpy as np
     import pandas as pd
 
     from pdm_cli.evaluation.drift import LEAST_ROWS, population_stability
 
-    names = loaded.fingerprint.features
-    family_of = dict(zip(forecast.table.names, forecast.table.families, strict=True))
+    fingerprint, table = forecast.bundle.fingerprint, forecast.table
+    names = fingerprint.features
+    family_of = dict(zip(table.names, table.families, strict=True))
     index = np.full(len(names), np.nan)
     if len(rows) >= LEAST_ROWS:
-        index = population_stability(loaded.fingerprint, forecast.table.matrix(names, rows))
+        index = population_stability(fingerprint, table.matrix(names, rows))
     drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)

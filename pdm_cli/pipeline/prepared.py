@@ -1,4 +1,4 @@
-"""Reads the prepared tables and anomalies that features are made from, as ``train`` and ``predict`` both do."""
+"""Read the prepared tables and anomalies that features are built from."""
 
 from __future__ import annotations
 

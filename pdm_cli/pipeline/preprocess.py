@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pdm_cli.preparation.quality import Finding
 
 
-# More warnings of one kind say no more.
+# Pairs of similar component names beyond this are counted.
 _MOST_LOOKALIKES = 3
 
 
-def prepare(task: Task) -> dict[str, Any]:
+def preprocess(task: Task) -> dict[str, Any]:
     """Write the prepared tables and return the quality report."""
     from pdm_cli.io.raw import RawTelemetry
 
@@ -35,24 +35,24 @@ def prepare(task: Task) -> dict[str, Any]:
     check_ranges(raw, settings)
     raw.check_texts()
     _warn_of_others(task.inputs["data"], task.progress)
-    quality = prepare_scanned(task, raw, raw.scan())
-    # Not where a model foretells: it learns from none of them.
+    quality = preprocess_scanned(task, raw, raw.scan())
+    # Not for predictions: these warnings concern training.
     _warn_of_lookalikes(quality["components"], task.progress)
     _warn_of_unseen(quality, task.progress)
     return quality
 
 
-def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[str, Any]:
-    """Write the prepared tables of telemetry that has been scanned, and return the quality report."""
+def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[str, Any]:
+    """Write the prepared tables of scanned telemetry and return the quality report."""
     from pdm_cli.preparation.quality import new_findings
 
     settings = task.settings
-    _warn_of_mixed_zones(task)
-    _warn_of_texts(task, raw)
+    _warn_of_mixed_time_zones(task)
+    _warn_of_text_columns(task, raw)
     findings = new_findings()
     findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
     written = _write_telemetry(task, raw, scan, findings)
-    _refuse(findings, settings)
+    _reject(findings, settings)
     events = _write_events(task, written.spans, findings)
     return {
         "schema": "pdm.quality/2",
@@ -73,19 +73,19 @@ def prepare_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[
     }
 
 
-def _warn_of_texts(task: Task, raw: RawTelemetry) -> None:
-    """Name columns of text that nobody chose to leave out: a sensor may be lost for a single word in it."""
-    texts = [name for name in raw.ignored if raw.type_of(name) == "a text"]
+def _warn_of_text_columns(task: Task, raw: RawTelemetry) -> None:
+    """Warn of ignored text columns: a single word in a sensor's column makes it text."""
+    texts = [name for name in raw.ignored if raw.type_of(name) == "a string"]
     if texts and not task.settings.columns.sensors:
         task.progress.warn(
-            f"telemetry.parquet: no sensors, for they hold text: {', '.join(texts)}; if one is a sensor, make it a "
-            "number, e.g. pandas.to_numeric(…); --sensors names those to use"
+            f"telemetry.parquet: ignoring text columns: {', '.join(texts)}; if one is a sensor, convert it to numbers, "
+            "e.g. with pandas.to_numeric(…); choose sensors with --sensors"
         )
 
 
 @dataclass(frozen=True)
 class _Written:
-    """Rows written, and each machine's first and last stamp."""
+    """Rows written, and each machine's first and last time."""
 
     rows: int
     feature_rows: int
@@ -104,7 +104,7 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     from pdm_cli.schema import FEATURES, MACHINE, TELEMETRY, TIME
 
     settings, spans = task.settings, []
-    # What a model needs to make the same features of new data goes with them.
+    # A model needs these settings to build the same features from new data.
     sections = {name: kept_settings(settings, name) for name in ("preprocess", "features")}
     metadata = {"step_us": str(scan.step_us), "phase_us": str(scan.phase_us), "settings": json.dumps(sections)}
     with (
@@ -126,14 +126,14 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
 
 @dataclass
 class _Events:
-    """Rows kept of each event table, and failures of each component."""
+    """Rows kept of each event table, and failures per component."""
 
     rows: dict[str, int]
     components: dict[str, int]
 
 
 def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding]) -> _Events:
-    """Check and write the event tables and machine attributes that are there."""
+    """Check and write the event tables and machine attributes, if present."""
     from pdm_cli.io.parquet import write_frame
     from pdm_cli.io.raw import read_events, read_machines
     from pdm_cli.preparation.label_check import count_labels
@@ -147,7 +147,7 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
         if events is None:
             continue
         kept = check_events(table, events, spans, findings)
-        _refuse_unknown(table.file, events, spans, findings, task)
+        _check_machines_known(table.file, events, spans, findings, task)
         write_frame(task.out / table.file, kept)
         written.rows[table.name] = len(kept)
         if table is FAILURES:
@@ -159,21 +159,21 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
 
 
 def _warn_of_lookalikes(components: dict[str, int], progress: Progress) -> None:
-    """Tell components that may be one and the same: nobody else would, and each would be learned by itself."""
+    """Warn of similar component names: each would be learned as a component of its own."""
     from pdm_cli.preparation.label_check import find_similar_labels
 
     found = find_similar_labels(components)
     for rare, common in found[:_MOST_LOOKALIKES]:
         progress.warn(
             f"failures.parquet: {rare!r} ({show_count(components[rare], 'failure')}) and {common!r} "
-            f"({components[common]:,}) are taken as two components; if they are one, give it one name"
+            f"({components[common]:,}) count as two components; if they are the same, give them one name"
         )
     if len(found) > _MOST_LOOKALIKES:
-        progress.warn(f"failures.parquet: {len(found) - _MOST_LOOKALIKES:,} pairs more like these")
+        progress.warn(f"failures.parquet: {len(found) - _MOST_LOOKALIKES:,} more pairs of similar names")
 
 
 def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
-    """Tell failures that no reading leads up to: a model can learn nothing from them."""
+    """Warn of failures without telemetry before them: a model cannot learn from them."""
     from pdm_cli.preparation.quality import Finding
 
     total = quality["events"].get("failures", 0)
@@ -182,40 +182,40 @@ def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
         if finding.count:
             told = finding.summarize(f"of {total:,} failures {side} the machine's telemetry")
             progress.warn(
-                f"failures.parquet: {told}: nothing can be learned from them; is the telemetry whole, and do both "
-                "go by the same clock?"
+                f"failures.parquet: {told}: a model cannot learn from them; is the telemetry complete, and do both "
+                "tables use the same clock?"
             )
 
 
 def _warn_of_others(folder: Path, progress: Progress) -> None:
-    """Tell files whose names are nearly those of tables that are not there: nobody else would."""
+    """Warn of files whose names are close to those of missing tables."""
     from difflib import get_close_matches
 
     from pdm_cli.io.folders import list_files
     from pdm_cli.schema import RAW_TABLES
 
-    lacking = [table.name for table in RAW_TABLES if not list_files(folder, table)]
+    missing = [table.name for table in RAW_TABLES if not list_files(folder, table)]
     for path in sorted(folder.glob("*.*")):
-        near = get_close_matches(path.stem.lower(), lacking, n=1, cutoff=0.75)
+        near = get_close_matches(path.stem.lower(), missing, n=1, cutoff=0.75)
         if near and path.suffix in (".parquet", ".csv"):
-            way_out = f"did you mean {near[0]}.parquet?" if path.suffix == ".parquet" else "pdm import reads CSV files"
-            progress.warn(f"not read: {path.name} ({way_out})")
+            hint = f"did you mean {near[0]}.parquet?" if path.suffix == ".parquet" else "pdm import reads CSV files"
+            progress.warn(f"not read: {path.name} ({hint})")
 
 
-def _warn_of_mixed_zones(task: Task) -> None:
+def _warn_of_mixed_time_zones(task: Task) -> None:
     from pdm_cli.io.raw import tables_by_zone
 
     carrying, without = tables_by_zone(task.inputs["data"], task.settings.columns)
     if carrying and without:
         zone = task.settings.preprocess.timezone
         task.progress.warn(
-            f"stamps of {', '.join(carrying)} carry a time zone, those of {', '.join(without)} do not: "
-            f"they are taken as {zone} (--timezone)"
+            f"times in {', '.join(carrying)} have a time zone, those in {', '.join(without)} do not and are read as "
+            f"{zone} (--timezone)"
         )
 
 
 def check_ranges(raw: RawTelemetry, settings: Settings) -> None:
-    """Refuse a range of a sensor that is not there.
+    """Reject ranges of unknown sensors.
 
     Raises
     ------
@@ -227,20 +227,21 @@ def check_ranges(raw: RawTelemetry, settings: Settings) -> None:
             raise UsageError(f"--ranges: no sensor {sensor!r}", hint=f"the sensors are {', '.join(raw.sensors)}")
 
 
-def _refuse(findings: dict[str, Finding], settings: Settings) -> None:
+def _reject(findings: dict[str, Finding], settings: Settings) -> None:
+    """Raise an error for findings that the settings do not allow."""
     params = settings.preprocess
     for name, policy, what, hint in (
         (
             "duplicates",
             params.on_duplicate,
-            "duplicated (machineID, datetime) pairs",
-            "--on-duplicate first|mean keeps one of each",
+            "duplicate (machineID, datetime) rows",
+            "keep one of each with --on-duplicate first or mean",
         ),
         (
             "out_of_range",
             params.on_out_of_range,
             "readings outside --ranges",
-            "--on-out-of-range missing makes them missing",
+            "treat them as missing with --on-out-of-range missing",
         ),
     ):
         if findings[name].count and policy == "refuse":
@@ -249,23 +250,23 @@ def _refuse(findings: dict[str, Finding], settings: Settings) -> None:
             )
 
 
-def _refuse_unknown(
+def _check_machines_known(
     file: str, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding], task: Task
 ) -> None:
-    """Refuse, or warn of, events of machines without telemetry; where all are such, the names may not be the same."""
+    """Reject events of machines without telemetry, or warn if none has any: then the names may differ."""
     from pdm_cli.schema import MACHINE
     from pdm_cli.text import name_some
 
     unknown, is_known = findings["events_without_telemetry"], events[MACHINE].isin(spans.index)
     if is_known.all():
         return
-    told = unknown.summarize("events of machines that have no telemetry")
+    told = unknown.summarize("events of machines without telemetry")
     if not is_known.any():
         here, there = (name_some([*map(str, names)]) for names in (events[MACHINE].unique(), spans.index))
-        told = f"none of its machines has telemetry: here {here}, in the telemetry {there}"
+        told = f"none of its machines has telemetry: machines here {here}, in the telemetry {there}"
     if task.settings.preprocess.on_unknown_machine == "refuse":
-        way_out = "name the machines alike, or " if not is_known.any() else ""
-        hint = f"{way_out}--on-unknown-machine drop leaves them out"
+        rename = "use the same machine names, or " if not is_known.any() else ""
+        hint = f"{rename}ignore them with --on-unknown-machine drop"
         raise DataError(f"{file}: {told}", hint=hint, **unknown.as_dict())
     if not is_known.any():
-        task.progress.warn(f"{file}: {told}; all events are left out")
+        task.progress.warn(f"{file}: {told}; ignoring all events")

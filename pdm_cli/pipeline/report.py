@@ -1,4 +1,4 @@
-"""Reads an output folder of train or predict, and makes its report; nothing else goes into it."""
+"""Build the report of an output folder of train or predict from its files alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pdm_cli.report.page import Page
     from pdm_cli.report.predictions_page import Outlook
 
-_AGAIN = "make the folder again with pdm train or pdm predict"
+_AGAIN = "run pdm train or pdm predict again"
 _TIMED_FILES = (STAGES["train"].summary, "leaderboard.csv")
-# Items of the work list whose last days are drawn, and how many days.
+# Rows of the work list whose last days are drawn, and the number of days.
 _MOST_OUTLOOKS, _OUTLOOK_DAYS = 8, 7
 
 
@@ -31,14 +31,14 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     folder : Path
         Written by ``pdm train`` or ``pdm predict``.
     made : mapping or None
-        Its manifest, which need not be there yet.
+        Its manifest, which need not exist yet.
 
     Raises
     ------
     UsageError
-        If it is another folder.
+        If the folder is of another kind.
     ModelError
-        If a file that the report is made from is missing or damaged.
+        If a file is missing or damaged.
     """
     from pdm_cli.report.html import render
 
@@ -50,15 +50,15 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
             except FileNotFoundError as exc:
                 raise ModelError(f"{exc.filename}: no such file", hint=_AGAIN) from exc
             except (ValueError, KeyError, TypeError) as exc:
-                raise ModelError(f"{folder}: its files do not make a report: {exc}", hint=_AGAIN) from exc
+                raise ModelError(f"{folder}: cannot build a report from its files: {exc}", hint=_AGAIN) from exc
     below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
-    hint = f"did you mean {below}?" if below else "name a folder written by pdm train or pdm predict"
-    raise UsageError(f"{folder}: holds neither a model nor predictions", hint=hint)
+    hint = f"did you mean {below}?" if below else "give a folder written by pdm train or pdm predict"
+    raise UsageError(f"{folder}: contains neither a model nor predictions", hint=hint)
 
 
 def _read_model(folder: Path, made: Mapping[str, Any] | None) -> Page:
     from pdm_cli.io.bundle import BUNDLE_FILE
-    from pdm_cli.pipeline.evidence import EVIDENCE_FILE
+    from pdm_cli.pipeline.train import EVIDENCE_FILE
     from pdm_cli.report.model_page import ModelFacts, compose_model_page
 
     metrics = _read_json(folder / STAGES["train"].summary)
@@ -112,7 +112,7 @@ def _read_drift(folder: Path) -> list[tuple[str, str, float | None]]:
 
     from pdm_cli.evaluation.drift import AGEING, describe_drift
 
-    # A feature may be called NA.
+    # NA is a valid feature name.
     drift = pd.read_csv(folder / "drift.csv", keep_default_na=False, na_values={"stability_index": [""]})
     drift = drift[~drift["family"].isin(AGEING)]
     indexes = [None if pd.isna(index) else float(index) for index in drift["stability_index"]]
@@ -136,7 +136,7 @@ def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
         hours = (own[TIME] - pd.Timestamp(row[TIME])) / pd.Timedelta(hours=1)
         is_drawn = hours.between(-24 * _OUTLOOK_DAYS, 0)
         own, hours = own[is_drawn], hours[is_drawn]
-        # A line needs two points; with --latest there is one a machine.
+        # A line needs two points; with --latest there is one per machine.
         if len(own) > 1:
             said = own["probability"].tolist(), own["alert"].tolist()
             outlooks.append(Outlook(str(row[MACHINE]), row["component"], hours.tolist(), *said))
@@ -149,14 +149,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _hash_files(folder: Path) -> dict[str, str]:
-    """Return the hashes of the files that are the same whenever the folder is made of the same inputs.
+    """Return the hashes of the files that are identical for identical inputs.
 
-    The others are those that tell seconds, the manifest, which names them all, and the report itself.
+    Left out: files with durations, the manifest, which lists them all, and the report itself.
     """
     from pdm_cli.io import manifest
     from pdm_cli.report.html import REPORT_FILE
 
     own = (manifest.MANIFEST_FILE, REPORT_FILE, *_TIMED_FILES)
-    # What another run under way keeps beside them is no part of the folder.
+    # Hidden files belong to other runs in progress.
     files = [path for path in folder.iterdir() if path.is_file() and path.name not in own and path.name[0] != "."]
     return {path.name: manifest.hash_file(path)["sha256"] for path in files}

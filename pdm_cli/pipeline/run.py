@@ -14,44 +14,44 @@ from pdm_cli.settings.model import Settings
 
 
 def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, force: bool = False) -> dict[str, Any]:
-    """Run or keep each stage and return the summary of the last, the metrics.
+    """Run each stage, or reuse its output, and return the metrics of the last.
 
     Parameters
     ----------
     data : str
         Folder of raw tables.
     out : str
-        Folder that gets one folder a stage.
+        Folder for one output folder per stage.
     settings, progress
         As for a single stage.
     force : bool
-        Keep nothing.
+        Reuse nothing.
 
     Raises
     ------
     UsageError
-        If ``out`` is the folder of the raw tables, or a stage's folder holds what the stage did not write.
+        If ``out`` is the folder of the raw tables, or a stage's folder has other files than its output.
     """
     from pdm_cli.pipeline.runner import local_folder, read_summary
 
     if Path(data).resolve() == local_folder("out", out).resolve():
-        raise UsageError(f"--out {out}: is the folder of --data", hint="--out names another folder")
+        raise UsageError(f"--out {out}: same folder as --data", hint="give another folder with --out")
     check_parent(out)
     _check_early(data, settings)
     folders = {"data": data}
     for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
-        # With --force nothing that is finished now would be kept.
-        with _tell_finished([] if force else [name for name in folders if name != "data"], progress):
+        # With --force the next run would not reuse what is finished now.
+        with _report_finished([] if force else [name for name in folders if name != "data"], progress):
             run_stage(stage, folders, target, settings=settings, progress=progress, force=force)
         folders[stage.folder] = target
         if stage.command == "preprocess":
-            _tell_findings(read_summary(stage, Path(target)), target, progress)
+            _report_findings(read_summary(stage, Path(target)), target, progress)
     return read_summary(STAGES["train"], Path(folders["model"]))
 
 
 def check_parent(out: str) -> None:
-    """Refuse a folder that is to get the folders of all stages, but is that of one command.
+    """Reject a folder for all stages that is the output folder of one command.
 
     Raises
     ------
@@ -64,14 +64,14 @@ def check_parent(out: str) -> None:
     made = manifest.read(local_folder("out", out))
     if made:
         raise UsageError(
-            f"--out {out}: holds what pdm {made['command']} wrote",
-            hint=f"--out names the folder above, which gets {', '.join(stage.folder for stage in CHAIN)}",
+            f"--out {out}: contains the output of pdm {made['command']}",
+            hint=f"--out names the folder above it, for {', '.join(stage.folder for stage in CHAIN)}",
         )
 
 
 @contextmanager
-def _tell_finished(finished: list[str], progress: Progress) -> Iterator[None]:
-    """Say, where a signal ends a stage, which ones need not run again."""
+def _report_finished(finished: list[str], progress: Progress) -> Iterator[None]:
+    """Report the finished stages if a signal ends the current one."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
@@ -81,7 +81,7 @@ def _tell_finished(finished: list[str], progress: Progress) -> Iterator[None]:
 
 
 def _check_early(data: str, settings: Settings) -> None:
-    """Refuse what training would refuse, as far as it can be known before the long work begins."""
+    """Reject what training would reject, before the long work begins."""
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import read_events
     from pdm_cli.pipeline.runner import check_inputs
@@ -98,12 +98,12 @@ def _check_early(data: str, settings: Settings) -> None:
         choose_components(failures["failure"], settings.train)
 
 
-def _tell_findings(quality: dict[str, Any], target: str, progress: Progress) -> None:
+def _report_findings(quality: dict[str, Any], target: str, progress: Progress) -> None:
     from pdm_cli.report.wording import tell_findings
 
     for line in tell_findings(quality):
         progress.info(f"preprocess: {line}")
-    progress.detail(f"preprocess: all findings are in {target}/{STAGES['preprocess'].summary}")
+    progress.detail(f"preprocess: all findings: {target}/{STAGES['preprocess'].summary}")
 
 
 def run_stage(
@@ -115,7 +115,7 @@ def run_stage(
     progress: Progress,
     force: bool = False,
 ) -> None:
-    """Run one stage, unless its output folder holds what it would make.
+    """Run one stage, unless its output folder is up to date.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def run_stage(
     recipe = make_recipe(stage, checked, complete_settings(stage, checked, settings))
     reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), recipe)
     if not reasons:
-        progress.info(f"{stage.command}: unchanged, kept {target}")
+        progress.info(f"{stage.command}: unchanged, reusing {target}")
         return
     progress.info(f"{stage.command}: {', '.join(reasons)}")
-    # What this stage wrote before is its own to replace.
+    # A stage may replace its own earlier output.
     execute(stage, inputs, target, settings=settings, progress=progress, overwrite=True)

@@ -1,4 +1,4 @@
-"""Runs a stage: checks its ports, lets it write beside its output folder, and leaves a manifest."""
+"""Run a stage: check its input folders, write its output folder as a whole, and record a manifest."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import Any
 
 from pdm_cli.errors import UsageError
 from pdm_cli.io import manifest
-from pdm_cli.io.folders import list_files
+from pdm_cli.io.folders import check_folder, list_files
 from pdm_cli.pipeline.mlflow import track_training
-from pdm_cli.pipeline.ports import check_port
-from pdm_cli.pipeline.stages import Port, Stage
+from pdm_cli.pipeline.stages import STAGES, Port, Stage
 from pdm_cli.progress import Progress
 from pdm_cli.settings.load import has_effect
 from pdm_cli.settings.model import Settings
@@ -23,20 +22,9 @@ from pdm_cli.settings.model import Settings
 
 @dataclass(frozen=True)
 class Task:
-    """What a stage's work gets.
+    """Input folders by port, an empty folder to write to, settings and progress of a stage.
 
-    Attributes
-    ----------
-    inputs : dict
-        Port to folder; ports that were not given are not in it.
-    out : Path
-        Empty folder to write in.
-    settings : Settings
-        All settings.
-    progress : Progress
-        For progress and warnings.
-    key : str
-        The same for the same inputs, versions, code and settings, save the late ones of the stage.
+    ``key`` identifies inputs, versions, code and settings, except the late settings of the stage.
     """
 
     inputs: dict[str, Path]
@@ -62,18 +50,18 @@ def execute(
     stage : Stage
         Row of the stages table.
     inputs : mapping
-        Port to folder; ``None`` where a port that can be done without is not given.
+        Port to folder; ``None`` for an optional port that is not given.
     out : str
         Output folder.
     settings, progress
-        Passed on to the work.
+        For the work of the stage.
     overwrite : bool
-        Replace what pdm wrote there before.
+        Replace earlier output of the same command.
 
     Raises
     ------
     UsageError
-        If an input folder is not there, or the output folder may not be written.
+        If an input folder is missing, or the output folder may not be written.
     """
     from pdm_cli.io import output_folder
     from pdm_cli.report.html import REPORT_FILE
@@ -82,7 +70,7 @@ def execute(
     target = local_folder("out", out)
     for port, folder in folders.items():
         if folder.resolve() == target.resolve():
-            raise UsageError(f"--out {out}: is the folder of --{port}", hint="--out names another folder")
+            raise UsageError(f"--out {out}: same folder as --{port}", hint="give another folder with --out")
     output_folder.check_free(target, overwrite=overwrite, by=stage.command)
     settings = complete_settings(stage, folders, settings)
     recipe = make_recipe(stage, folders, settings)
@@ -96,8 +84,8 @@ def execute(
             _write_report(partial, recipe)
     if stage.is_tracked:
         track_training(target, summary, recipe.parameters, progress)
-    seen = f", with {REPORT_FILE} to look at" if stage.has_report else ""
-    progress.info(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s{seen}")
+    report = f"; report: {target / REPORT_FILE}" if stage.has_report else ""
+    progress.info(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s{report}")
     return summary
 
 
@@ -114,7 +102,7 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     Raises
     ------
     UsageError
-        If a folder is not there, or is that of another stage.
+        If a folder is missing, or was written by another stage.
     """
     folders = {}
     for port in stage.inputs:
@@ -125,8 +113,27 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     return folders
 
 
+def check_port(port: Port, folder: Path) -> None:
+    """Reject a folder that is missing, or was written by another stage than the one that writes such folders.
+
+    Raises
+    ------
+    UsageError
+        Naming the port.
+    """
+    check_folder(f"--{port.name}", folder, port.holds)
+    found = manifest.read(folder)
+    command = str(found.get("command")) if found else ""
+    # Prepared tables are not raw ones: they are in UTC, their gaps are rows, and the findings are gone.
+    if command in STAGES and command != port.made_by:
+        raise UsageError(
+            f"--{port.name} {folder}: contains the output of pdm {command}",
+            hint=f"--{port.name} names the folder with {port.holds}",
+        )
+
+
 def local_folder(port: str, value: str) -> Path:
-    """Return the folder of a port; addresses in the cloud are for remote jobs.
+    """Return the folder of a port; cloud addresses are for remote jobs only.
 
     Raises
     ------
@@ -134,17 +141,17 @@ def local_folder(port: str, value: str) -> Path:
         If the value is empty or an ``azureml:`` address.
     """
     if not value.strip():
-        raise UsageError(f"--{port}: the name of the folder is empty", hint="is a variable of your script not set?")
+        raise UsageError(f"--{port} is empty", hint="unset shell variable?")
     if value.startswith("-"):
-        hint = f"is a variable of your script not set? A folder of that name is ./{value}"
-        raise UsageError(f"--{port}: needs a value, got the option {value}", hint=hint)
+        hint = f"unset shell variable? Write ./{value} for a folder of that name"
+        raise UsageError(f"--{port}: expected a folder, got the option {value}", hint=hint)
     if value.startswith("azureml:"):
-        raise UsageError(f"--{port} {value}: not a folder on this machine", hint="give a local folder")
+        raise UsageError(f"--{port} {value}: not a local folder", hint="give a local folder")
     return Path(value)
 
 
 def complete_settings(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> Settings:
-    """Return the settings as they take effect; some of those that were not given may stand in a stage's inputs."""
+    """Return the effective settings; an input of the stage, such as a model, may provide those not given."""
     if not stage.completing:
         return settings
     completed: Settings = _find(stage.completing)(folders, settings)
@@ -152,7 +159,7 @@ def complete_settings(stage: Stage, folders: Mapping[str, Path], settings: Setti
 
 
 def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> manifest.Recipe:
-    """Return what decides the bytes of the stage's output: parameters, input hashes, code and versions."""
+    """Return everything that determines the stage's output: parameters, input hashes, code and versions."""
     inputs = {
         port.name: manifest.hash_files(folders[port.name], list_input_files(port, folders[port.name]))
         for port in stage.inputs
@@ -163,7 +170,7 @@ def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -
 
 
 def list_input_files(port: Port, folder: Path) -> list[Path]:
-    """Return the files of a port's folder that the command reads, as far as they are there."""
+    """Return the files of a port's folder that the command reads."""
     return [
         *(path for table in port.tables for path in list_files(folder, table)),
         *(path for pattern in port.files for path in folder.glob(pattern)),
@@ -171,7 +178,7 @@ def list_input_files(port: Port, folder: Path) -> list[Path]:
 
 
 def kept_settings(settings: Settings, section: str) -> dict[str, Any]:
-    """Return the settings of a section that can change a result; those without effect beside the others cannot."""
+    """Return the settings of a section that can change a result; those without effect are left out."""
     values = getattr(settings, section)
     return {
         item.name: getattr(values, item.name)
@@ -187,6 +194,6 @@ def read_summary(stage: Stage, out: Path) -> dict[str, Any]:
 
 
 def _find(address: str) -> Any:
-    """Return what ``module:function`` names."""
+    """Return the function at ``module:function``."""
     module, _, function = address.partition(":")
     return getattr(import_module(module), function)

@@ -1,13 +1,15 @@
-"""From raw tables to a model's probabilities, by the very way it was trained; what predict and evaluate share."""
+"""Score raw tables with a trained model: the path that predict, evaluate and explain share."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import FeatureMismatch, NotEnoughData
+from pdm_cli.progress import Progress
 from pdm_cli.settings.model import PreprocessParams, Settings
 
 if TYPE_CHECKING:
@@ -16,40 +18,50 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdm_cli.features.build import Context, Sources
+    from pdm_cli.features.events import Instants
     from pdm_cli.features.table import FeatureTable
     from pdm_cli.io.bundle import Bundle, Recipe
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.io.scan import TelemetryScan
-    from pdm_cli.progress import Progress
 
-# Of more kinds of event than this only the first are named.
+# More names than this are counted.
 _MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a model says of raw tables.
+    """A model's calibrated probabilities (m, c) and alerts (m, c) for the m instants of raw tables."""
 
-    Attributes
-    ----------
-    context : Context
-        Prepared tables.
-    table : FeatureTable
-        Features of the m instants.
-    probabilities : (m, c) array
-        Calibrated.
-    alerts : (m, c) bool array
-        Where each component's alert is on.
-    """
-
+    bundle: Bundle
     context: Context
     table: FeatureTable
     probabilities: NDArray[np.float64]
     alerts: NDArray[np.bool_]
 
+    @property
+    def instants(self) -> Instants:
+        """Machine and time of each row."""
+        return self.context.instants
 
-def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progress: Progress) -> Forecast:
-    """Prepare the raw tables, find anomalies and make the features as for the training, and foretell.
+    @property
+    def components(self) -> list[str]:
+        """Components of the model, in the order of the columns."""
+        return self.bundle.model.components
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the model was trained."""
+        return self.bundle.recipe
+
+
+def score_folder(bundle: Bundle, data: Path, *, settings: Settings, progress: Progress) -> Forecast:
+    """Return what :func:`score` does, with the tables in between in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="pdm-score-") as work:
+        return score(bundle, data, Path(work), settings=settings, progress=progress)
+
+
+def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progress: Progress) -> Forecast:
+    """Preprocess raw tables, detect anomalies and build the features as for the training, and predict.
 
     Parameters
     ----------
@@ -58,24 +70,22 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     data : Path
         Folder of raw tables.
     work : Path
-        Empty folder for what is made on the way.
+        Empty folder for the tables in between.
     settings : Settings
-        Names of columns, and as far as the user gave it, how bad data is dealt with.
+        Column names, and the user's settings for bad data; those not given are the model's.
     progress : Progress
-        For progress.
+        For progress and warnings.
 
     Raises
     ------
     FeatureMismatch
-        If a table, a sensor or the step is not as in the training.
+        If a table, a sensor or the time step differs from the training.
     """
-    from pdm_cli.features.build import Context, build_features, match_states
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.pipeline.detect import detect
     from pdm_cli.pipeline.prepared import read_sources
-    from pdm_cli.pipeline.preprocess import check_ranges, prepare_scanned
+    from pdm_cli.pipeline.preprocess import check_ranges, preprocess_scanned
     from pdm_cli.pipeline.runner import Task
-    from pdm_cli.schema import MACHINE, TIME
 
     recipe = bundle.recipe
     as_trained = _as_trained(recipe, settings)
@@ -87,74 +97,71 @@ def make_forecast(bundle: Bundle, data: Path, work: Path, *, settings: Settings,
     _check_step(recipe, scan)
     prepared, anomalies = work / "prepared", work / "anomalies"
     prepared.mkdir()
-    prepare_scanned(Task({"data": data}, prepared, as_trained, progress), raw, scan)
+    preprocess_scanned(Task({"data": data}, prepared, as_trained, progress), raw, scan)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
         detect(Task({"prepared": prepared}, anomalies, as_trained, progress))
     sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, progress)
-    # Tables that the model has not seen tell it nothing.
-    known = {name: events for name, events in sources.events.items() if name in recipe.tables}
-    machines = sources.machines if "machines" in recipe.tables else None
-    # Columns may stand in another order; what was learned goes by that of the training.
-    telemetry = sources.telemetry[[MACHINE, TIME, *recipe.sensors]]
-    sources = replace(sources, telemetry=telemetry, events=known, machines=machines)
-    _check_attributes(recipe, machines)
-    _warn_of_strangers(recipe, sources, progress)
-    context = Context(sources, recipe.vocabulary, as_trained.train, as_trained.labels)
+    return _predict(bundle, _keep_known(recipe, sources), as_trained, progress)
+
+
+def _keep_known(recipe: Recipe, sources: Sources) -> Sources:
+    """Return the tables and sensors that the model was trained on, the sensors in the order of the training."""
+    from pdm_cli.schema import MACHINE, TIME
+
+    return replace(
+        sources,
+        telemetry=sources.telemetry[[MACHINE, TIME, *recipe.sensors]],
+        events={name: events for name, events in sources.events.items() if name in recipe.tables},
+        machines=sources.machines if "machines" in recipe.tables else None,
+    )
+
+
+def _predict(bundle: Bundle, sources: Sources, settings: Settings, progress: Progress) -> Forecast:
+    from pdm_cli.features.build import Context, build_features, match_states
+
+    recipe = bundle.recipe
+    _check_attributes(recipe, sources.machines)
+    _warn_of_unseen_categories(recipe, sources, progress)
+    context = Context(sources, recipe.vocabulary, settings.train, settings.labels)
     table = build_features(context, recipe.families).join(match_states(context, recipe.states))
     probabilities = bundle.model.predict(table)
-    return Forecast(context, table, probabilities, bundle.model.alert(probabilities, context.instants))
+    return Forecast(bundle, context, table, probabilities, bundle.model.alert(probabilities, context.instants))
 
 
 def complete_settings(folders: Mapping[str, Path], settings: Settings) -> Settings:
-    """Return the settings of ``pdm predict`` as they take effect: what the user did not give is the model's.
-
-    Parameters
-    ----------
-    folders : mapping
-        Port to folder; ``model`` is looked at.
-    settings : Settings
-        The user's.
-    """
+    """Return the effective settings of ``pdm predict``: those not given by the user are the model's."""
     from pdm_cli.io import bundle
 
     recipe = bundle.load_recipe(folders["model"])
-    return replace(settings, preprocess=_prepare_as_trained(recipe, settings.preprocess))
+    return replace(settings, preprocess=_preprocess_as_trained(recipe, settings.preprocess))
 
 
 def find_trained(recipe: Recipe, machines: pd.Index) -> NDArray[np.bool_]:
-    """Return which machines the model learned from."""
-    # As text: the same fleet may come with numbers here and names there.
+    """Return which machines the model was trained on."""
+    # As strings: the same fleet may come with numbers here and names there.
     return machines.astype(str).isin([str(machine) for machine in recipe.trained["machines"]])
 
 
 def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
-    """Return what would have been foretold had nothing after an instant been known.
+    """Return the forecast as if nothing after an instant (microseconds since 1970, UTC) were known.
 
-    All of it goes by what came before, so that leaving out the rest comes to the same.
-
-    Parameters
-    ----------
-    forecast : Forecast
-        Of all that is known.
-    until_us : int
-        Microseconds since 1970, UTC.
+    Every feature depends on the past only, so dropping the later rows is enough.
 
     Raises
     ------
     NotEnoughData
-        If it is before the first instant.
+        If no row is left.
     """
     from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.schema import TIME
     from pdm_cli.timestamps import show
 
-    sources, instants = forecast.context.sources, forecast.context.instants
-    rows = instants.times <= until_us
+    sources, times = forecast.context.sources, forecast.instants.times
+    rows = times <= until_us
     if not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: no instant until --until {show(until_us)}; the first is "
-            f"{show(int(instants.times.min()))}",
+            f"telemetry.parquet: no reading up to --until {show(until_us)}; the first is {show(int(times.min()))}",
             hint="give a later --until",
         )
 
@@ -167,27 +174,27 @@ def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
         telemetry=cut(sources.telemetry),
         events={name: cut(events) for name, events in sources.events.items()},
     )
-    return Forecast(
-        replace(forecast.context, sources=known),
-        replace(forecast.table, columns=[column[rows] for column in forecast.table.columns]),
-        forecast.probabilities[rows],
-        forecast.alerts[rows],
+    return replace(
+        forecast,
+        context=replace(forecast.context, sources=known),
+        table=replace(forecast.table, columns=[column[rows] for column in forecast.table.columns]),
+        probabilities=forecast.probabilities[rows],
+        alerts=forecast.alerts[rows],
     )
 
 
 def _as_trained(recipe: Recipe, settings: Settings) -> Settings:
-    """Return the settings of the training, with the user's columns and ways to deal with bad data."""
-    trained = recipe.settings
+    """Return the settings of the training, with the user's columns and settings for bad data."""
     return replace(
-        trained,
+        recipe.settings,
         columns=settings.columns,
-        preprocess=_prepare_as_trained(recipe, settings.preprocess),
-        detect=replace(trained.detect, jobs=settings.detect.jobs, strict=False),
+        preprocess=_preprocess_as_trained(recipe, settings.preprocess),
+        detect=replace(recipe.settings.detect, jobs=settings.detect.jobs, strict=False),
     )
 
 
-def _prepare_as_trained(recipe: Recipe, asked: PreprocessParams) -> PreprocessParams:
-    """Return how raw tables are prepared: as the user gave it, even at its default, and else as in the training."""
+def _preprocess_as_trained(recipe: Recipe, asked: PreprocessParams) -> PreprocessParams:
+    """Return how to preprocess: as the user gave it, even at its default, and otherwise as in the training."""
     own = {name: getattr(asked, name) for name in asked.given}
     found = replace(recipe.settings.preprocess, **{"phase_minutes": recipe.phase_us / 60e6, **own})
     found.note_given(own)
@@ -201,79 +208,70 @@ def _check_tables(recipe: Recipe, data: Path) -> None:
     for table in RAW_TABLES:
         if table.name in recipe.tables and parquet.find_table(data, table) is None:
             parquet.require_table(data, TELEMETRY)
-            empty = "" if table is MACHINES else ", empty but with its columns if nothing happened"
+            empty = "" if table is MACHINES else " (empty, with its columns, if nothing happened)"
             without = "" if table is FAILURES else ", or train without it"
             raise FeatureMismatch(
                 f"{table.file}: not in {data}, but the model was trained with it",
-                hint=f"give the table{empty}{without}",
+                hint=f"add the table{empty}{without}",
             )
 
 
 def _check_sensors(recipe: Recipe, raw: RawTelemetry) -> None:
-    here = list(raw.sensors)
     for name in recipe.sensors:
         if name in raw.ignored:
             raise FeatureMismatch(
-                f"telemetry.parquet: column {name} is {raw.type_of(name)}, wanted a number, as in the training",
+                f"telemetry.parquet: column {name} is {raw.type_of(name)}, expected a number, as in the training",
                 hint="convert it, e.g. pandas.to_numeric(…)",
             )
-    if sorted(here) != sorted(recipe.sensors):
+    missing, unknown = sorted(set(recipe.sensors) - set(raw.sensors)), sorted(set(raw.sensors) - set(recipe.sensors))
+    parts = [f"{', '.join(names)} {what}" for names, what in ((missing, "missing"), (unknown, "unknown")) if names]
+    if parts:
         raise FeatureMismatch(
-            f"telemetry.parquet: not the sensors of the model: {_difference(here, recipe.sensors)}",
-            hint="--sensors picks columns; train a model for other ones",
+            f"telemetry.parquet: sensors differ from the model's: {'; '.join(parts)}",
+            hint="choose columns with --sensors, or train a model on these",
         )
 
 
-def _difference(here: Sequence[str], trained: Sequence[str]) -> str:
-    lacking, added = sorted(set(trained) - set(here)), sorted(set(here) - set(trained))
-    parts = [
-        f"{', '.join(names)} {what}" for names, what in ((lacking, "missing"), (added, "not known to it")) if names
-    ]
-    return "; ".join(parts)
-
-
 def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
-    """Refuse attributes that are missing, or that are numbers here and texts there."""
+    """Reject attributes that are missing, or numbers in one place and strings in the other."""
     import pandas as pd
 
     if machines is None:
         return
-    trained = {
-        **dict.fromkeys(recipe.vocabulary.attributes, "a number"),
-        **dict.fromkeys(recipe.vocabulary.categories, "a text"),
-    }
-    for name, kind in trained.items():
+    vocabulary = recipe.vocabulary
+    trained = {**dict.fromkeys(vocabulary.attributes, "numeric"), **dict.fromkeys(vocabulary.categories, "text")}
+    for name, expected in trained.items():
         here = "missing"
         if name in machines:
-            here = "a number" if pd.api.types.is_numeric_dtype(machines[name]) else "a text"
-        if here != kind:
+            here = "numeric" if pd.api.types.is_numeric_dtype(machines[name]) else "text"
+        if here != expected:
             raise FeatureMismatch(
-                f"machines.parquet: {name} is {here}, the model was trained on {kind}",
+                f"machines.parquet: {name} is {here}, but was {expected} in the training",
                 hint="give the attributes that the model was trained with",
             )
 
 
-def _warn_of_strangers(recipe: Recipe, sources: Sources, progress: Progress) -> None:
-    """Tell kinds of event and categories that the model never saw, so that it has no feature of theirs."""
+def _warn_of_unseen_categories(recipe: Recipe, sources: Sources, progress: Progress) -> None:
+    """Warn of event types and categories that have no feature, as the training data had none."""
     from pdm_cli.schema import EVENT_TABLES, MACHINES
 
     seen = recipe.vocabulary
-    strange = [
+    unseen = [
         (table.file, sorted(set(sources.events[table.name]["kind"]) - set(seen.kinds.get(table.name, ()))))
         for table in EVENT_TABLES
         if table.name in sources.events
     ]
     if sources.machines is not None:
-        strange += [
+        unseen += [
             (f"{name} of {MACHINES.file}", sorted(set(sources.machines[name].dropna()) - set(known)))
             for name, known in seen.categories.items()
         ]
-    told = [f"{_few(names)} in {place}" for place, names in strange if names]
-    if told:
-        progress.warn(f"never seen in the training, so the model cannot tell them apart: {'; '.join(told)}")
+    found = [f"{_list_first(names)} in {place}" for place, names in unseen if names]
+    if found:
+        progress.warn(f"not in the training data, so the model cannot distinguish them: {'; '.join(found)}")
 
 
-def _few(names: Sequence[str]) -> str:
+def _list_first(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
@@ -282,7 +280,7 @@ def _few(names: Sequence[str]) -> str:
 def _check_step(recipe: Recipe, scan: TelemetryScan) -> None:
     if scan.step_us != recipe.step_us:
         raise FeatureMismatch(
-            f"telemetry.parquet: a reading every {scan.step_us / 60e6:g} min, the model was trained on one every "
+            f"telemetry.parquet: one reading every {scan.step_us / 60e6:g} min; the model was trained on one every "
             f"{recipe.step_us / 60e6:g} min",
-            hint="give telemetry of the same step, or train on this one",
+            hint="give telemetry with the same step, or train on this one",
         )

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pdm_cli.simulation.fleet import Fleet
 
 
-# Rows of a row group, or one machine; also how many are simulated at a time.
+# Rows per row group (or one machine), and rows simulated at a time.
 GROUP_ROWS = 100_000
 
 
 def fleet_recipe(*, machines: int, days: int, seed: int) -> Recipe:
-    """Return what decides the bytes of a simulated fleet."""
+    """Return everything that determines the bytes of a simulated fleet."""
     from pdm_cli.io import manifest
 
     parameters = {"simulate": {"machines": machines, "days": days, "seed": seed}}
@@ -31,7 +31,7 @@ def fleet_recipe(*, machines: int, days: int, seed: int) -> Recipe:
 
 
 def simulate_into(folder: Path, *, machines: int, days: int, seed: int, progress: Progress) -> dict[str, Any]:
-    """Write a fleet and its manifest in the place of what pdm wrote to ``folder`` before, and return the summary."""
+    """Write a fleet and its manifest to ``folder``, replacing earlier output, and return the summary."""
     from pdm_cli.io import output_folder
     from pdm_cli.text import show_count
 
@@ -57,7 +57,7 @@ def simulate_blocks(*, machines: int, days: int, seed: int) -> Iterator[Fleet]:
 
 
 def write_fleet(fleet: Fleet, folder: Path) -> None:
-    """Write a fleet that is in memory as the raw tables of a data folder, and its answer key."""
+    """Write a fleet in memory as raw tables with the ground truth."""
     folder.mkdir(parents=True, exist_ok=True)
     write_fleets([fleet], folder)
 
@@ -65,40 +65,40 @@ def write_fleet(fleet: Fleet, folder: Path) -> None:
 def write_fleets(
     blocks: Iterable[Fleet], folder: Path, *, advance: Callable[[int], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Write blocks of a fleet one after the other; how it is cut into blocks changes no byte.
+    """Write blocks of a fleet one after the other; the size of the blocks changes no byte.
 
     Parameters
     ----------
     blocks : iterable of Fleet
         Whole machines, in order; at least one block.
     folder : Path
-        Holds the tables afterwards.
+        Folder for the tables.
     advance : callable
         Called with the machines just written.
 
     Returns
     -------
     dict
-        ``rows`` of each table, and how many machines had ``no_failure``.
+        ``rows`` of each table, and the number of machines with ``no_failure``.
     """
     from dataclasses import fields
 
     from pdm_cli.simulation.fleet import Fleet
 
     names = [table.name for table in fields(Fleet)]
-    sound = 0
+    no_failure = 0
     with ExitStack() as stack:
         groups = {name: stack.enter_context(_RowGroups(folder / f"{name}.parquet")) for name in names}
         for block in blocks:
             for name, group in groups.items():
                 group.add(getattr(block, name))
-            sound += len(block.machines) - block.failures["machineID"].nunique()
+            no_failure += len(block.machines) - block.failures["machineID"].nunique()
             advance(len(block.machines))
-    return {"rows": {name: group.rows for name, group in groups.items()}, "no_failure": sound}
+    return {"rows": {name: group.rows for name, group in groups.items()}, "no_failure": no_failure}
 
 
 class _RowGroups:
-    """Holds the rows of one table until they fill a row group of whole machines."""
+    """Collect the rows of one table until they fill a row group of whole machines."""
 
     def __init__(self, path: Path) -> None:
         from pdm_cli.io.parquet import TableWriter
@@ -119,7 +119,7 @@ class _RowGroups:
         self._held.append(frame)
         self._size += len(frame)
         if self._size > GROUP_ROWS:
-            # All but the last are as full as they can get.
+            # The last one may still grow.
             *full, rest = pack_machines(self._held, GROUP_ROWS)
             for group in full:
                 self._writer.write(group)

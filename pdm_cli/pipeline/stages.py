@@ -1,6 +1,6 @@
-"""The stages: which commands turn folders into folders, and which of their options are ports.
+"""The stages: commands from input folders to an output folder, and their input ports.
 
-``run`` chains them, and a remote job is a row of this table: its command line with the ports replaced by mounts.
+``run`` chains them; a remote job runs one, with the ports replaced by mounts.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class Port:
     name : str
         The option without its dashes.
     holds : str
-        What is in the folder, and which command wrote it.
+        Contents of the folder, for messages.
     tables : tuple of Table
-        Tables that are read from the folder, as far as they are there.
+        Tables that are read from the folder if present.
     required : bool
         Whether the command needs the folder.
     files : tuple of str
-        Patterns of other files that are read from it.
+        Patterns of other files that are read.
     made_by : str
-        The stage that writes such folders; empty where none does.
+        The stage that writes such folders; empty if none does.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Stage:
     command : str
         Name of the sub-command.
     work : str
-        ``module:function`` that does it; imported when it is wanted.
+        ``module:function`` that does the work; imported on use.
     inputs : tuple of Port
         Input ports; the output port is always ``out``.
     sections : tuple of str
@@ -57,15 +57,15 @@ class Stage:
     folder : str
         Name of the output folder in ``pdm run``.
     summary : str
-        JSON file in the output folder with what the command tells.
+        JSON file with the summary in the output folder.
     has_report : bool
-        Whether a report.html is made of the output folder.
+        Whether the output folder gets a report.html.
     is_tracked : bool
-        Whether MLflow is told of it.
+        Whether it is logged to MLflow.
     late : tuple of str
-        Settings, as ``section.setting``, that do not bear on what a killed run leaves to the next one.
+        Settings, as ``section.setting``, that may change when an interrupted run is resumed.
     completing : str
-        ``module:function`` from the folders and the settings given to those that take effect; empty: they are these.
+        ``module:function`` that completes the settings from the input folders; empty if not needed.
     """
 
     command: str
@@ -80,7 +80,7 @@ class Stage:
     completing: str = ""
 
 
-# What preprocess found in the data; the report of a model tells it.
+# Findings of preprocess in the data, shown in the report of a model.
 QUALITY_FILE = "quality.json"
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
 _PREPARED = "the prepared tables, written by pdm preprocess"
@@ -88,7 +88,7 @@ _PREPARED = "the prepared tables, written by pdm preprocess"
 STAGES: dict[str, Stage] = {
     "preprocess": Stage(
         command="preprocess",
-        work="pdm_cli.pipeline.preprocess:prepare",
+        work="pdm_cli.pipeline.preprocess:preprocess",
         inputs=(_RAW,),
         sections=("columns", "preprocess", "features"),
         folder="prepared",
@@ -104,7 +104,7 @@ STAGES: dict[str, Stage] = {
     ),
     "train": Stage(
         command="train",
-        work="pdm_cli.pipeline.train:fit",
+        work="pdm_cli.pipeline.train:train",
         inputs=(
             Port(
                 "prepared",
@@ -121,7 +121,7 @@ STAGES: dict[str, Stage] = {
                 made_by="detect-anomalies",
             ),
         ),
-        # A trial of the search is the same however many follow it, and alerts are chosen after the last one.
+        # A trial does not depend on the number of trials after it, and alert rules are chosen after the last one.
         late=(
             *("train.trials", "train.time_budget_seconds", "train.threshold", "train.merge_hours"),
             "train.allow_suspicious",
@@ -135,7 +135,7 @@ STAGES: dict[str, Stage] = {
     ),
     "predict": Stage(
         command="predict",
-        work="pdm_cli.pipeline.predict:foretell",
+        work="pdm_cli.pipeline.predict:predict",
         inputs=(
             _RAW,
             Port("model", "the model, written by pdm train", files=("bundle.json", "member_*"), made_by="train"),
@@ -147,9 +147,9 @@ STAGES: dict[str, Stage] = {
         completing="pdm_cli.pipeline.score:complete_settings",
     ),
 }
-# What ``pdm run`` chains, in order.
+# The stages of ``pdm run``, in order.
 CHAIN = tuple(STAGES[command] for command in ("preprocess", "detect-anomalies", "train"))
-# The commands that ``pdm submit`` takes, and the stages that they come to.
+# The commands that ``pdm submit`` takes, and their stages.
 SUBMITTED: dict[str, tuple[Stage, ...]] = {**{command: (stage,) for command, stage in STAGES.items()}, "run": CHAIN}
 
 

@@ -11,13 +11,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError, TryAgain
+from pdm_cli.pipeline.stages import QUALITY_FILE
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import show_count
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+    from optuna.storages import JournalStorage
 
     from pdm_cli.evaluation.costs import Lives
     from pdm_cli.evaluation.evaluate import PredictedSpan
@@ -30,12 +34,17 @@ if TYPE_CHECKING:
     from pdm_cli.training.train import Training
 
 
-# Rows at which every feature is made anew with the future cut off.
-_SAMPLE = 24
+EVIDENCE_FILE = "report.json"
+EVIDENCE_SCHEMA = "pdm.report/1"
+# Rows at which every feature is rebuilt without the future.
+_LOOKAHEAD_ROWS = 24
+# Shapley values of more rows take long and change little.
+_ROWS_EXPLAINED = 240
+_SEARCH_LOG = "search.log"
 
 
-def fit(task: Task) -> dict[str, Any]:
-    """Write the bundle, the leaderboard, the held-out predictions and the evidence, and return the metrics."""
+def train(task: Task) -> dict[str, Any]:
+    """Write the model, the leaderboard, the held-out predictions and the report's data, and return the metrics."""
     from pdm_cli.io import bundle
     from pdm_cli.pipeline.prepared import read_sources
     from pdm_cli.training.dataset import make_problem
@@ -44,55 +53,54 @@ def fit(task: Task) -> dict[str, Any]:
     from pdm_cli.training.validate_settings import check_choices
 
     check_choices(task.settings.train)
-    clock = _StageTimer()
+    timer = _StageTimer()
     sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.progress)
     problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
-    clock.lap("features")
-    _guard(problem, made)
-    clock.lap("guards")
+    timer.lap("features")
+    _check_leakage(problem, made)
+    timer.lap("guards")
     training = _search(task, problem)
-    clock.lap("training")
+    timer.lap("training")
     table = problem.table_of(problem.split)
     bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, made))
     board = leaderboard(training.search)
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
-    metrics = _test(task, problem, table, made)
+    metrics = _evaluate(task, problem, table, made)
     if not metrics["events"]["failures"]:
         task.progress.warn(
-            "no failure could be judged in the test, which then tells little of the model: "
+            "no failure in the test could be evaluated, so the metrics say little about the model: "
             f"{more_to_test_on(task.settings.train)}"
         )
-    clock.lap("test")
+    timer.lap("test")
     return {
         "schema": "pdm.train/1",
         **metrics,
         "split": _describe_split(problem),
         "search": _describe_search(problem, training, board),
-        "seconds": clock.laps,
+        "seconds": timer.laps,
     }
 
 
-def _test(task: Task, problem: Problem, table: FeatureTable, made: Made) -> dict[str, Any]:
-    """Write the held-out predictions and what the report shows beside them, and return the metrics."""
+def _evaluate(task: Task, problem: Problem, table: FeatureTable, made: Made) -> dict[str, Any]:
+    """Write the held-out predictions and the report's data, and return the metrics."""
     from pdm_cli.io import bundle, parquet
-    from pdm_cli.pipeline.evidence import EVIDENCE_FILE, gather
     from pdm_cli.schema import PREDICTIONS
 
-    # Predict with what was written, not with what is in memory: a bundle that cannot be read back fails here.
+    # Predict with the saved model: a bundle that cannot be read back fails here.
     model = bundle.load(task.out).model
     probabilities = model.predict(table)
     alerts = model.alert(probabilities, problem.instants)
     in_span = problem.test_span(problem.split)
     parquet.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
     span = _make_span(problem, probabilities, alerts)
-    evidence = gather(task.inputs["prepared"], problem, model, table, span, made)
+    evidence = _collect_evidence(task.inputs["prepared"], problem, model, table, span, made)
     text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
     (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
     return _judge(problem, model, span)
 
 
 class _StageTimer:
-    """Seconds of each part of the work."""
+    """Seconds of each part of the training."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
@@ -104,8 +112,8 @@ class _StageTimer:
         self._last = now
 
 
-def _guard(problem: Problem, made: Made) -> None:
-    """Refuse what would make the metrics dishonest."""
+def _check_leakage(problem: Problem, made: Made) -> None:
+    """Reject anything that would make the metrics unreliable."""
     import numpy as np
 
     from pdm_cli.training import leakage_checks
@@ -122,7 +130,7 @@ def _guard(problem: Problem, made: Made) -> None:
         instants,
         trained | tested,
         before_failure=(problem.labels == 1).any(axis=1),
-        count=_SAMPLE,
+        count=_LOOKAHEAD_ROWS,
         seed=problem.train.seed,
     )
     cut = leakage_checks.rebuild_truncated(
@@ -136,22 +144,16 @@ def _guard(problem: Problem, made: Made) -> None:
     machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
     leakage_checks.compare_truncated(table.names, table.matrix(table.names, sample), cut, machines, times)
     if not problem.train.allow_suspicious:
-        _refuse_separating(problem)
+        _check_separating(problem)
 
 
-def _refuse_separating(problem: Problem) -> None:
-    """Refuse a feature that tells failures all but perfectly, as only one that knows of the future does.
-
-    Raises
-    ------
-    ModelError
-        If there is one.
-    """
+def _check_separating(problem: Problem) -> None:
+    """Reject a feature that alone predicts failures almost perfectly: it probably leaks the future."""
     import numpy as np
 
     from pdm_cli.training.leakage_checks import find_separating
 
-    # Not the families that learn from failures: each of their columns is a model, and a good one may well separate.
+    # Not the families learned from failures: each of their columns is a model, and a good one may well separate.
     rows, names = np.flatnonzero(problem.training_rows(problem.split)), problem.table.names
     if not names:
         return
@@ -159,38 +161,65 @@ def _refuse_separating(problem: Problem) -> None:
     if found:
         feature, component, auc = found[0]
         raise ModelError(
-            f"features: {feature} alone tells failures of {component} (AUC {auc:.4f}), as a feature does that knows of "
+            f"features: {feature} alone predicts failures of {component} (AUC {auc:.4f}), which suggests that it leaks "
             "the future",
-            hint="find out where it comes from; --allow-suspicious trains with it all the same",
+            hint="find out where it comes from, or train with it anyway with --allow-suspicious",
         )
 
 
 def _search(task: Task, problem: Problem) -> Training:
     from pdm_cli.io import output_folder
-    from pdm_cli.pipeline.study_storage import count_trials, open_search_log
     from pdm_cli.training.train import train_model
 
-    learn = functools.partial(train_model, problem, clock=time.monotonic, progress=task.progress)
+    run_search = functools.partial(train_model, problem, clock=time.monotonic, progress=task.progress)
     if problem.train.fast or problem.train.trials == 1:
-        # A single trial needs no Optuna, which takes longer to import than many a fit.
-        return learn(storage=None)
+        # A single trial does not need Optuna, which takes long to import.
+        return run_search(storage=None)
     kept = output_folder.kept_folder(task.out, task.key)
     storage = None
     try:
-        storage = open_search_log(kept)
-        return learn(storage=storage)
+        storage = _open_search_log(kept)
+        return run_search(storage=storage)
     except (KeyboardInterrupt, SystemExit):
-        # Whatever state the signal has left it in: telling must not stand in the way of leaving.
+        # Reading the log may fail in any way after a signal, and must not hide it.
         with suppress(Exception):
-            if storage is not None and (count := count_trials(storage)):
+            if storage is not None and (count := _count_trials(storage)):
                 kept_trials = show_count(count, "finished trial")
                 task.progress.info(f"train: {kept_trials} kept; run the same command again to resume")
         raise
     except Exception as error:
-        # What failed would fail again; what was stopped, or had no room on the disk or in memory, is worth taking up.
+        # Only what was stopped, or ran out of disk or memory, is worth resuming.
         if not isinstance(error, (TryAgain, OSError, MemoryError)):
             shutil.rmtree(kept, ignore_errors=True)
         raise
+
+
+def _open_search_log(folder: Path) -> JournalStorage:
+    """Return Optuna's storage of finished trials, repaired if an interrupted run left it half written.
+
+    The folder is used by one pdm at a time, so any lock in it is stale.
+    """
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    path = folder / _SEARCH_LOG
+    for lock in folder.glob(f"{_SEARCH_LOG}.lock*"):
+        lock.unlink()
+    if path.exists():
+        content = path.read_bytes()
+        # Optuna cannot read a last line without an end.
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with path.open("r+b") as log:
+                log.truncate(whole)
+    # Optuna's usual lock is a symbolic link, which mounted output folders may not support.
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+
+
+def _count_trials(storage: JournalStorage) -> int:
+    from optuna import get_all_study_summaries
+
+    return sum(study.n_trials for study in get_all_study_summaries(storage))
 
 
 def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:
@@ -226,7 +255,7 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
 
 
 def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]) -> PredictedSpan:
-    """Return what is said of the test span and what came of it."""
+    """Return predictions and outcomes of the test span."""
     import numpy as np
 
     from pdm_cli.evaluation.evaluate import PredictedSpan
@@ -253,7 +282,7 @@ def _judge(problem: Problem, model: TrainedModel, span: PredictedSpan) -> dict[s
 
 
 def _find_lives(problem: Problem) -> dict[str, Lives]:
-    """Return how long parts of each component lasted in the training span."""
+    """Return the lifetimes of each component's parts in the training span."""
     import numpy as np
 
     from pdm_cli.evaluation.costs import find_lives
@@ -293,7 +322,7 @@ def _describe_split(problem: Problem) -> dict[str, Any]:
 
 
 def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) -> dict[str, Any]:
-    """Return what was searched and chosen, and the leaderboard."""
+    """Return the trials, the chosen members and the leaderboard."""
     search, members = training.search, training.model.members
     return {
         "metric": problem.train.metric,
@@ -311,7 +340,7 @@ def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) 
 def _predictions(
     problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_], rows: NDArray[np.bool_]
 ) -> pd.DataFrame:
-    """Return the held-out rows, one a machine, time and component."""
+    """Return the held-out predictions, one row per machine, time and component."""
     import numpy as np
     import pandas as pd
 
@@ -321,3 +350,57 @@ def _predictions(
     labels = problem.labels[rows].ravel()
     predictions["label"] = pd.Series(np.where(np.isnan(labels), -1, labels), dtype="Int8").replace(-1, pd.NA)
     return predictions
+
+
+def _collect_evidence(
+    prepared: Path, problem: Problem, model: TrainedModel, table: FeatureTable, span: PredictedSpan, made: Made
+) -> dict[str, Any]:
+    """Return data findings, warning times, important features and failure timelines for the report."""
+    from pdm_cli.evaluation.evaluate import list_warnings
+
+    quality = prepared / QUALITY_FILE
+    warnings = list_warnings(span, problem.components, lead=problem.lead)
+    return {
+        "schema": EVIDENCE_SCHEMA,
+        "data": json.loads(quality.read_text(encoding="utf-8")) if quality.is_file() else None,
+        "warnings": _count_warnings(warnings, problem),
+        "importance": _rank_features(problem, model, table),
+        "smooth_hours": made.settings.detect.smooth,
+        "timelines": _cut_timelines(warnings, problem, span),
+    }
+
+
+def _count_warnings(warnings: pd.DataFrame, problem: Problem) -> dict[str, Any]:
+    import numpy as np
+
+    from pdm_cli.evaluation.curves import count_warnings
+
+    hours = warnings["warning_hours"].to_numpy(np.float64)
+    edges, counts = count_warnings(hours, horizon_hours=problem.lead.horizon_hours)
+    return {"edges_hours": edges.tolist(), "failures": counts, "missed": int(np.isnan(hours).sum())}
+
+
+def _rank_features(problem: Problem, model: TrainedModel, table: FeatureTable) -> dict[str, Any]:
+
+    from pdm_cli.evaluation.importance import draw_rows, rank_features
+
+    is_ahead: np.ndarray[Any, Any] = (problem.labels == 1).any(axis=1)
+    tested = problem.test_rows(problem.split)
+    rows = draw_rows(tested, is_ahead, count=_ROWS_EXPLAINED, seed=problem.train.seed)
+    features = rank_features(model.explain(table, rows), table.names, problem.components)
+    return {"rows": len(rows), "rows_before_failure": int(is_ahead[rows].sum()), "features": features}
+
+
+def _cut_timelines(warnings: pd.DataFrame, problem: Problem, span: PredictedSpan) -> dict[str, Any]:
+    from pdm_cli.evaluation.timelines import Surroundings, choose_failures, cut_timeline
+
+    context = problem.context
+    around = Surroundings(
+        context.sources.telemetry,
+        context.scores,
+        context.sources.events.get("anomalies"),
+        span,
+        problem.components,
+        problem.lead.horizon_hours,
+    )
+    return {name: cut_timeline(warnings.iloc[row], around) for name, row in choose_failures(warnings).items()}

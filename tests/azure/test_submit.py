@@ -93,7 +93,7 @@ def duplicated(work: Path, tmp_path: Path) -> Path:
 def test_submit_failing_job_reports_its_own_error(command: str, pdm: Pdm, duplicated: Path, tmp_path: Path) -> None:
     outcome = pdm("submit", "--wait", command, "--data", duplicated, "--out", tmp_path / "out")
     assert outcome.code == 7
-    assert "duplicated (machineID, datetime) pairs" in outcome.error
+    assert "duplicate (machineID, datetime) rows" in outcome.error
     assert ("preprocess: " in outcome.error) == (command == "run")
     assert "--on-duplicate" in outcome.hint
     fetched = pdm("fetch-results", outcome.stdout.strip(), "--out", tmp_path / "again")

@@ -83,7 +83,7 @@ BAD_DATA = {
     ),
     "unknown machine": (
         edit("errors", add_unknown_machine),
-        "errors.parquet: 2 events of machines that have no telemetry, first (999, 2015-",
+        "errors.parquet: 2 events of machines without telemetry, first (999, 2015-",
         "--on-unknown-machine drop",
     ),
     "machines of another type": (
@@ -93,8 +93,8 @@ BAD_DATA = {
     ),
     "duplicates": (
         edit("telemetry", repeat_rows),
-        "telemetry.parquet: 214 duplicated (machineID, datetime) pairs, first (1, 2015-",
-        "--on-duplicate first|mean keeps one of each",
+        "telemetry.parquet: 214 duplicate (machineID, datetime) rows, first (1, 2015-",
+        "keep one of each with --on-duplicate first or mean",
     ),
     "not Parquet": (write_csv, "telemetry.parquet: not a Parquet file", "convert it first"),
     "zero bytes": (
@@ -238,7 +238,7 @@ def test_prepared_tables_with_another_step_or_machines_in_pieces_are_refused(
     prepared = Path(shutil.copytree(work / "prepared", tmp_path / "prepared"))
     words = ("detect-anomalies", "--prepared", prepared, "--out", tmp_path / "a")
     rewrite(prepared, lambda t: t, groups=5)
-    assert_clear(pdm(*words), 4, "stands in 2 row groups", "pdm preprocess")
+    assert_clear(pdm(*words), 4, "is in 2 row groups", "pdm preprocess")
     rewrite(prepared, lambda t: t, step_us="7200000000")
     assert_clear(pdm(*words), 4, "not a whole number of steps of 2 h after the previous row", "pdm preprocess")
     for step_us in ("0", "²", ""):
@@ -252,8 +252,8 @@ def test_errors_are_objects_with_json(raw: Path, pdm: Pdm, tmp_path: Path) -> No
     error = outcome.json
     assert error["schema"] == "pdm.error/1"
     assert (error["code"], error["exit"]) == ("data", 4)
-    assert "214 duplicated" in error["message"]
-    assert error["hint"] == "--on-duplicate first|mean keeps one of each"
+    assert "214 duplicate" in error["message"]
+    assert error["hint"] == "keep one of each with --on-duplicate first or mean"
     assert error["details"]["count"] == 214
 
 
@@ -294,7 +294,7 @@ def test_mixed_time_zones_are_warned_of(raw: Path, pdm: Pdm, tmp_path: Path) -> 
     edit("telemetry", lambda t: t.assign(datetime=t["datetime"].dt.tz_localize("UTC")))(raw)
     outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
     assert outcome.code == 0
-    assert "warning: stamps of telemetry.parquet carry a time zone, those of errors.parquet" in outcome.stderr
+    assert "warning: times in telemetry.parquet have a time zone, those in errors.parquet" in outcome.stderr
 
 
 def test_a_piece_of_two_periods_is_too_short(work: Path, pdm: Pdm, tmp_path: Path) -> None:

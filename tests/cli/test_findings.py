@@ -89,7 +89,7 @@ def test_who_foretells_is_told_nothing_of_what_can_be_learned(raw: Path, work: P
     add(raw, "Comp1", at="2031-05-01 06:00")
     outcome = pdm("predict", "--data", raw, "--model", work / "model", "--out", tmp_path / "out")
     assert outcome.code == 0
-    assert "can be learned" not in outcome.stderr
+    assert "cannot learn from them" not in outcome.stderr
     assert "two components" not in outcome.stderr
 
 
@@ -100,9 +100,9 @@ def test_events_whose_machines_are_named_otherwise_are_told_with_both_names(
     words = ("preprocess", "--data", raw, "--out", tmp_path / "prepared")
     outcome = pdm(*words)
     assert outcome.code == 4
-    assert "failures.parquet: none of its machines has telemetry: here 901, 902, 903, " in outcome.stderr
+    assert "failures.parquet: none of its machines has telemetry: machines here 901, 902, 903, " in outcome.stderr
     assert ", in the telemetry 1, 2, 3, 4, 5, 6, 7, 8 and 8 more\n" in outcome.stderr
-    assert "hint: name the machines alike, or --on-unknown-machine drop leaves them out" in outcome.stderr
+    assert "hint: use the same machine names, or ignore them with --on-unknown-machine drop" in outcome.stderr
     outcome = pdm(*words, "--on-unknown-machine", "drop")
     assert outcome.code == 0
     assert "warning: failures.parquet: none of its machines has telemetry" in outcome.stderr

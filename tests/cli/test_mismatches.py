@@ -22,28 +22,28 @@ def rename_sensor(raw: Path) -> None:
 MISMATCHES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "other sensors": (
         rename_sensor,
-        "not the sensors of the model: volt missing; ampere not known to it",
-        "--sensors picks columns",
+        "sensors differ from the model's: volt missing; ampere unknown",
+        "choose columns with --sensors",
     ),
     "one more sensor": (
         edit("telemetry", lambda t: t.assign(oil=1.0)),
-        "not the sensors of the model: oil not known to it",
-        "--sensors picks columns",
+        "sensors differ from the model's: oil unknown",
+        "choose columns with --sensors",
     ),
     "a sensor as text": (
         edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str))),
-        "column volt is a string, wanted a number",
+        "column volt is a string, expected a number",
         "pandas.to_numeric",
     ),
     "another step": (
         edit("telemetry", lambda t: t[t["datetime"].dt.hour % 2 == 0]),
-        "a reading every 120 min, the model was trained on one every 60 min",
+        "one reading every 120 min; the model was trained on one every 60 min",
         "same step",
     ),
     "missing table": (
         lambda raw: (raw / "errors.parquet").unlink(),
         "errors.parquet: not in",
-        "empty but with its columns",
+        "empty, with its columns",
     ),
     "missing attributes": (
         lambda raw: (raw / "machines.parquet").unlink(),
@@ -123,13 +123,13 @@ def test_machines_and_kinds_that_the_model_never_saw_are_taken(
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     told = "error77 in errors.parquet; model99 in model of machines.parquet"
-    assert f"warning: never seen in the training, so the model cannot tell them apart: {told}\n" in outcome.stderr
+    assert f"warning: not in the training data, so the model cannot distinguish them: {told}\n" in outcome.stderr
 
 
 def test_many_kinds_that_the_model_never_saw_are_counted(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("maint", lambda t: t.assign(comp=[f"part{number % 7}" for number in range(len(t))]))(raw)
     stderr = predict(pdm, raw, model, tmp_path / "out").stderr
-    assert "tell them apart: part0, part1, part2, part3, part4 and 2 more in maint.parquet\n" in stderr
+    assert "distinguish them: part0, part1, part2, part3, part4 and 2 more in maint.parquet\n" in stderr
 
 
 def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
@@ -140,8 +140,13 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
     edit("telemetry", lambda t: t[(t["machineID"] != machine) | (t["datetime"] <= end)])(raw)
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
-    told = "warning: silent for more than 48 h before the newest reading (2015-05-31T06:00): 1 of 16 machines, first"
-    assert f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); what is foretold of them is of then" in outcome.stderr
+    told = (
+        "warning: 1 of 16 machines sent nothing for more than 48 h before the newest reading (2015-05-31T06:00), first"
+    )
+    assert (
+        f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); their predictions refer to their last reading"
+        in outcome.stderr
+    )
     assert f"{machine} (silent; foretold {end:%Y-%m-%d %H:%M})" in outcome.stdout
     silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
     assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
@@ -158,7 +163,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     told = "warning: no reading of volt for more than 48 h on 14 of 16 machines, first 3 (since 2015-05-20T04:00); "
-    assert f"{told}what is foretold of them goes by the other sensors\n" in outcome.stderr
+    assert f"{told}their predictions rely on the other sensors\n" in outcome.stderr
     summary = json.loads((tmp_path / "out/predictions.json").read_text())
     assert summary["dead_sensors"] == [{"sensor": "volt", "machines": 14, "first": 3, "since": "2015-05-20T04:00:00"}]
     page = (tmp_path / "out/report.html").read_text()
@@ -169,7 +174,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
 def test_telemetry_too_short_for_the_features_is_warned_of(
     fleet: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
-    told = "days; features look back up to 33: give the whole log, not only what is new\n"
+    told = "days, but features look back up to 33: give the whole history, not only the newest part\n"
     edit("telemetry", lambda t: t[t["datetime"] > "2015-05-01T06:00"])(raw)
     assert f"warning: telemetry spans only 30 {told}" in predict(pdm, raw, model, tmp_path / "month").stderr
     until = predict(pdm, fleet, model, tmp_path / "until", "--until", "2015-01-15T06:00")

@@ -14,17 +14,17 @@ from tests.cli.conftest import Pdm
     [
         (
             ("train", "--prepared", "anomalies"),
-            "--prepared {}/anomalies: holds what pdm detect-anomalies wrote",
+            "--prepared {}/anomalies: contains the output of pdm detect-anomalies",
             "--prepared names the folder with the prepared tables, written by pdm preprocess",
         ),
         (
             ("run", "--data", "prepared"),
-            "--data {}/prepared: holds what pdm preprocess wrote",
+            "--data {}/prepared: contains the output of pdm preprocess",
             "--data names the folder with the raw tables",
         ),
         (
             ("run", "--data", "anomalies"),
-            "--data {}/anomalies: holds what pdm detect-anomalies wrote",
+            "--data {}/anomalies: contains the output of pdm detect-anomalies",
             "--data names the folder with the raw tables",
         ),
     ],
@@ -59,4 +59,4 @@ def test_port_of_a_job_suggests_the_model(work: Path, fleet: Path, pdm: Pdm) -> 
 def test_port_of_a_job_rejects_another_stage(work: Path, pdm: Pdm) -> None:
     outcome = pdm("submit", "--dry-run", "train", "--prepared", work / "anomalies")
     assert outcome.code == 2
-    assert "holds what pdm detect-anomalies wrote" in outcome.stderr
+    assert "contains the output of pdm detect-anomalies" in outcome.stderr

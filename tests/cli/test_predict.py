@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pdm_cli.cli import predict as predict_command
 from pdm_cli.io import manifest
 from pdm_cli.io.raw import RawTelemetry
+from pdm_cli.pipeline import predict as predict_command
 from tests.cli.conftest import Pdm, assert_clear, edit
 from tests.cli.forecasts import evaluate, metrics_of, predict, read
 
@@ -143,8 +143,10 @@ def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pd
 def test_a_feature_whose_name_is_a_formula_is_none_in_the_drift_table(
     fleet: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = predict_command._drift
-    monkeypatch.setattr(predict_command, "_drift", lambda *given: made(*given).assign(feature="=1+1_count_24h"))
+    measured = predict_command._measure_drift
+    monkeypatch.setattr(
+        predict_command, "_measure_drift", lambda *given: measured(*given).assign(feature="=1+1_count_24h")
+    )
     assert predict(pdm, fleet, model, tmp_path / "out", "--latest").code == 0
     assert set(pd.read_csv(tmp_path / "out/drift.csv")["feature"]) == {"'=1+1_count_24h"}
 
@@ -190,7 +192,7 @@ def test_since_and_latest_write_less_and_change_nothing(
     both = predict(pdm, fleet, model, tmp_path / "none", "--since", "2015-05-15", "--latest")
     assert_clear(both, 2, "--since: cannot be combined with --latest", "drop one of the two")
     outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
-    assert_clear(outcome, 4, "no instant from --since on; the last is 2015-05-31T06:00", "earlier --since")
+    assert_clear(outcome, 4, "no reading since --since; the last is 2015-05-31T06:00", "earlier --since")
 
 
 def test_until_tells_what_tables_that_end_then_tell(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
@@ -230,7 +232,7 @@ def test_dates_of_the_work_list_have_one_form(
 def test_until_and_since_must_leave_something(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = predict(pdm, fleet, model, tmp_path / "out", "--until", "2015-01-01T05:59")
     assert_clear(
-        outcome, 4, "no instant until --until 2015-01-01T05:59; the first is 2015-01-01T06:00", "a later --until"
+        outcome, 4, "no reading up to --until 2015-01-01T05:59; the first is 2015-01-01T06:00", "a later --until"
     )
     words = ("--since", "2015-05-15", "--until", "2015-05-14T20:00-02:00")
     outcome = predict(pdm, fleet, model, tmp_path / "out", *words)

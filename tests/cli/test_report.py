@@ -67,7 +67,7 @@ def test_a_model_without_manifest_has_a_report(model: Path, pdm: Pdm) -> None:
 def test_another_folder_is_refused_with_the_way_to_the_right_one(work: Path, pdm: Pdm) -> None:
     outcome = pdm("report", work)
     assert outcome.code == 2
-    assert "holds neither a model nor predictions" in outcome.stderr
+    assert "contains neither a model nor predictions" in outcome.stderr
     assert f"did you mean {work / 'model'}?" in outcome.stderr
     assert pdm("report", work / "no-such").code == 2
 
@@ -86,13 +86,13 @@ def test_damaged_evidence_is_no_bug(model: Path, pdm: Pdm) -> None:
     (model / "report.json").write_text("{}")
     outcome = pdm("report", model)
     assert outcome.code == 5
-    assert "report.json" in outcome.stderr or "do not make a report" in outcome.stderr
+    assert "report.json" in outcome.stderr or "cannot build a report" in outcome.stderr
 
 
 def test_a_place_that_cannot_be_written_is_told(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = pdm("report", work / "model", "--out", tmp_path / "no" / "such.html")
     assert outcome.code == 2
-    assert "cannot be written" in outcome.stderr
+    assert "cannot write" in outcome.stderr
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "bundle.json"])
@@ -101,7 +101,7 @@ def test_a_file_that_is_no_report_is_not_written_over(name: str, model: Path, pd
     target.write_text("mine")
     outcome = pdm("report", model, "--out", target)
     assert outcome.code == 2
-    assert outcome.stderr.startswith(f"error: {target}: is there, and is no report of pdm\nhint: ")
+    assert outcome.stderr.startswith(f"error: {target}: exists and is not a report of pdm\nhint: ")
     assert target.read_text() == "mine"
 
 

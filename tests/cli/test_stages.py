@@ -105,13 +105,13 @@ def test_run_keeps_what_is_unchanged_and_says_so(work: Path, fleet: Path, pdm: P
     copy = shutil.copytree(work, tmp_path / "out")
     outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 2, "--fast", "--trees", 20)
     assert outcome.code == 0
-    assert outcome.stderr.count("unchanged, kept") == 3
+    assert outcome.stderr.count("unchanged, reusing") == 3
 
 
 def test_run_redoes_only_what_a_setting_changes_and_names_it(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
     outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--fast", "--trees", 10)
-    assert outcome.stderr.count("unchanged, kept") == 2
+    assert outcome.stderr.count("unchanged, reusing") == 2
     assert "train: trees changed" in outcome.stderr
 
 
@@ -282,12 +282,12 @@ def test_demo_needs_no_data_and_is_kept_when_run_again(pdm: Pdm, tmp_path: Path)
     to_come = truth[truth["fails"] & (truth["until"] > pd.Timestamp(foretold["end"]))]
     assert sum(row["failed"] is not None for row in outcomes) == len(to_come)
     again = pdm(*words)
-    assert again.stderr.count("unchanged, kept") == 5
+    assert again.stderr.count("unchanged, reusing") == 5
     assert "demo/predictions/worklist.csv" in again.stdout
 
 
 def test_a_folder_of_one_stage_is_none_for_all_of_them(work: Path, fleet: Path, pdm: Pdm) -> None:
     outcome = pdm("run", "--data", fleet, "--out", work / "model", "--fast")
     assert outcome.code == 2
-    assert outcome.stderr.startswith(f"error: --out {work / 'model'}: holds what pdm train wrote\nhint: ")
+    assert outcome.stderr.startswith(f"error: --out {work / 'model'}: contains the output of pdm train\nhint: ")
     assert not (work / "model/prepared").exists()

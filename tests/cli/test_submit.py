@@ -112,7 +112,7 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         (["train", "--prepared", "/no/such/folder"], "no such folder"),
         (["train", "--prepared", "azureml:p"], "not a valid data asset"),
         (["train", "--prepared", "azureml://p"], "not a valid address"),
-        (["train", "--prepared", ""], "the name of the folder is empty"),
+        (["train", "--prepared", ""], "--prepared is empty"),
         (["--name", "a b", "train", "--prepared", "azureml:p:1"], "not a valid job name"),
         (["--tag", "a", "train", "--prepared", "azureml:p:1"], "not KEY=VALUE"),
         (["--tag", "pdm_content=1", "train", "--prepared", "azureml:p:1"], "not KEY=VALUE"),

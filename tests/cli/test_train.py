@@ -238,7 +238,7 @@ def test_a_feature_that_knows_of_the_future_is_refused_by_name(raw: Path, pdm: P
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
     outcome = train(pdm, tmp_path, tmp_path / "m", *QUICK)
     assert_clear(outcome, 5, "features: counter_", "--allow-suspicious")
-    assert "alone tells failures of comp3 (AUC " in outcome.stderr
+    assert "alone predicts failures of comp3 (AUC " in outcome.stderr
     assert not (tmp_path / "m").exists()
     assert train(pdm, tmp_path, tmp_path / "m", *QUICK, "--allow-suspicious").code == 0
 
