@@ -72,7 +72,7 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
     assert "ap<1.1" in both.json["message"]
     assert set(both.json["details"]["metrics"]["macro"]) >= {"average_precision", "f1"}
     for empty in ("", " ", ","):
-        assert_clear(evaluate(pdm, fleet, model, "--fail-on", empty), 2, "--fail-on: is empty", "not set?")
+        assert_clear(evaluate(pdm, fleet, model, "--fail-on", empty), 2, "--fail-on: is empty", "unset")
     for bad in ("ap", "ap<many", "beauty<1"):
         assert_clear(evaluate(pdm, fleet, model, "--fail-on", bad), 2, "--fail-on: ", "ap<0.9")
 

@@ -39,7 +39,7 @@ def test_failures_after_the_telemetry_are_warned_of_and_stand_apart_from_other_e
     outcome = prepared(pdm, raw, tmp_path / "prepared")
     assert (
         f"warning: failures.parquet: 2 of {count + 2:,} failures after the machine's telemetry, first (1, 2031-05-01 "
-        "06:00): nothing can be learned from them"
+        "06:00): a model cannot learn from them"
     ) in outcome.stderr
     assert "failures after the machine's telemetry" in outcome.stdout
 

@@ -83,7 +83,7 @@ def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
     assert (work["expected_from"] == work["datetime"] + pd.Timedelta(hours=3)).all()
     assert (work["expected_until"] == work["datetime"] + pd.Timedelta(hours=48)).all()
     assert (work["reasons"].str.len() > 0).all()
-    means = work["reasons"].str.extractall(r"( mean of [^;]+)")[0]
+    means = work["reasons"].str.extractall(r"( mean over [^;]+)")[0]
     assert means.str.fullmatch(r" mean over \d+ h is [\d.,]+ \(typical: [\d.,]+\)").all()
     assert len(means)
     assert work["reasons"][0] in outcome.stdout
