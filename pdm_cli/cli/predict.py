@@ -28,9 +28,7 @@ def predict(
     """
     from pdm_cli.cli.render.summary import draw_summary
     from pdm_cli.pipeline.runner import execute
-    from pdm_cli.training.validate_settings import check_prediction_span
 
-    check_prediction_span(settings.predict)
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, progress=screen, overwrite=overwrite)
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])

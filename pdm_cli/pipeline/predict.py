@@ -31,8 +31,11 @@ def predict(task: Task) -> dict[str, Any]:
     from pdm_cli.scoring.worklist import guard_formulas
     from pdm_cli.text import as_records
     from pdm_cli.timestamps import show
+    from pdm_cli.training.validate_settings import check_prediction_span
 
-    forecast, params = _score(task), task.settings.predict
+    params = task.settings.predict
+    check_prediction_span(params)
+    forecast = _score(task)
     rows = _select_rows(forecast, params)
     times = forecast.instants.times[rows]
     episodes = _write_predictions(task.out, forecast, rows)
