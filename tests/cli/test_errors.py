@@ -286,7 +286,7 @@ def test_a_lack_of_memory_is_no_bug(
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", allocate)
     outcome = pdm("preprocess", "--data", fleet, "--out", tmp_path / "out")
-    assert_clear(outcome, 75, f"not enough memory: {why}" if why else "not enough memory", "fewer --jobs")
+    assert_clear(outcome, 75, f"not enough memory: {why}" if why else "not enough memory", "reduce --jobs")
     assert not (tmp_path / "out").exists()
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PDM = [sys.executable, "-m", "pdm_cli"]
 # Presses Ctrl-C in the middle of the import of Optuna.
 SIGNAL_AT_IMPORT = """
 import os, signal, sys
-
-pytestmark = pytest.mark.slow
 
 class Finder:
     def find_spec(self, name, path=None, target=None):

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from pdm_cli.cli import simulate
 from pdm_cli.io import manifest
+from pdm_cli.pipeline import simulate
 from pdm_cli.pipeline.simulate import write_fleets
 from pdm_cli.simulation.fleet import simulate_machines
 from tests.cli.conftest import Pdm
