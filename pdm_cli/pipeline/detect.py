@@ -29,19 +29,19 @@ _COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 def detect(task: Task) -> dict[str, Any]:
     """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
-    from pdm_cli.pipeline.parallel import started
+    from pdm_cli.pipeline.parallel import process_pool
     from pdm_cli.schema import TELEMETRY
 
     params, folder = task.settings.detect, task.inputs["prepared"]
     # The workers start first, so that they import at the same time as this process.
     worthwhile = _count_worthwhile(folder / TELEMETRY.file)
-    with started(params.jobs or worthwhile, early=worthwhile - 1, warm_up=warm_up) as in_order:
+    with process_pool(params.jobs or worthwhile, early=worthwhile, warm_up=warm_up) as map_ordered:
         from pdm_cli.io import parquet
 
         path = parquet.require_file(folder, TELEMETRY)
         step_us = parquet.read_step(path)
         work = partial(detect_row_group, path, step_us, params)
-        return _write(task, path, step_us, in_order(work, parquet.count_row_groups(path)))
+        return _write(task, path, step_us, map_ordered(work, parquet.count_row_groups(path)))
 
 
 def _write(
@@ -81,7 +81,10 @@ def _judged_by(params: DetectParams, windows: DetectWindows) -> dict[str, float]
 
 
 def warm_up() -> None:
-    """Do nothing: the import of this module is the point."""
+    """Import what :func:`detect_row_group` needs."""
+    import pdm_cli.anomalies.detectors
+    import pdm_cli.io.parquet
+    import pdm_cli.preparation.cleaning  # noqa: F401 - the import is the point
 
 
 def detect_row_group(
