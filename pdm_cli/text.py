@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -85,14 +86,14 @@ def name_some(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def show_stamp(text: str) -> str:
+def show_time(text: str) -> str:
     """Return an ISO timestamp as ``2015-10-01 06:00``."""
     return text.replace("T", " ")[:16]
 
 
 def show_span(start: str, end: str) -> str:
     """Return a time span, or a single time if both are equal."""
-    first, last = show_stamp(start), show_stamp(end)
+    first, last = show_time(start), show_time(end)
     return f"at {last}" if first == last else f"from {first} to {last}"
 
 
@@ -107,6 +108,19 @@ def show_probability(probability: float) -> str:
     if probability < 0.005:
         return "<1%"
     return ">99%" if probability >= 0.995 else f"{max(probability, 0.01):.0%}"
+
+
+# Thresholds below would show as .000, and above as 1.000.
+_LEAST_THRESHOLD, _MOST_THRESHOLD = 0.001, 0.9995
+
+
+def show_threshold(value: float) -> str:
+    """Return the probability at which an alert turns on or off; one above 1 is never reached."""
+    if value > 1:
+        return "never"
+    if value > _MOST_THRESHOLD:
+        return f"{math.floor(value * 1e5) / 1e5:.5f}"
+    return f"{value:.3f}" if value >= _LEAST_THRESHOLD else f"{value:.2g}"
 
 
 def show_count(number: int, noun: str) -> str:

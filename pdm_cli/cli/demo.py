@@ -35,9 +35,7 @@ def demo(
 
     Example: pdm demo
     """
-    from pdm_cli.cli.render.forecast import draw_forecast
-    from pdm_cli.cli.render.outcomes import draw_outcomes
-    from pdm_cli.cli.render.results import draw_metrics
+    from pdm_cli.cli.render.results import draw_forecast, draw_metrics, draw_outcomes
     from pdm_cli.pipeline.demo import run_demo
 
     folder = Path(out)

@@ -28,7 +28,7 @@ def detect_anomalies(
 
     Example: pdm detect-anomalies --prepared prepared --out anomalies
     """
-    from pdm_cli.cli.render.summary import draw_summary
+    from pdm_cli.cli.render.results import draw_summary
     from pdm_cli.pipeline.runner import execute
 
     summary = execute(_STAGE, {"prepared": prepared}, out, settings=settings, progress=screen, overwrite=overwrite)

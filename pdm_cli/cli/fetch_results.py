@@ -66,7 +66,7 @@ def fetch_results(
 
 def _draw(result: Mapping[str, Any]) -> list[RenderableType]:
     """Draw the result as the command itself would."""
-    from pdm_cli.cli.render.summary import draw_summary
+    from pdm_cli.cli.render.results import draw_summary
     from pdm_cli.pipeline.stages import STAGES
 
     drawn = draw_summary(STAGES[result["command"]], result["summary"]) if result["command"] else []

@@ -26,7 +26,7 @@ def predict(
 
     Example: pdm predict --data raw --model model --out predictions
     """
-    from pdm_cli.cli.render.summary import draw_summary
+    from pdm_cli.cli.render.results import draw_summary
     from pdm_cli.pipeline.runner import execute
 
     inputs = {"data": data, "model": model}

@@ -25,7 +25,7 @@ def preprocess(
 
     Example: pdm preprocess --data raw --out prepared
     """
-    from pdm_cli.cli.render.summary import draw_summary
+    from pdm_cli.cli.render.results import draw_summary
     from pdm_cli.pipeline.runner import execute
 
     quality = execute(_STAGE, {"data": data}, out, settings=settings, progress=screen, overwrite=overwrite)

@@ -39,7 +39,7 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
     from pdm_cli.io.folders import check_folder
     from pdm_cli.pipeline.report import make_report
     from pdm_cli.pipeline.runner import local_folder
-    from pdm_cli.report.html import REPORT_FILE
+    from pdm_cli.report.page import REPORT_FILE
 
     folder = local_folder("model", model)
     check_folder("MODEL", folder, "a model or predictions")
@@ -56,7 +56,7 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
 
 def _check_replaceable(target: Path) -> None:
     """Reject a file that is not a report: it would be lost."""
-    from pdm_cli.report.html import is_report
+    from pdm_cli.report.page import is_report
 
     if target.is_file() and not is_report(target):
         raise UsageError(f"{target}: exists and is not a report of pdm", hint="give a new file or a report with --out")

@@ -30,7 +30,7 @@ def train(
 
     Example: pdm train --prepared prepared --anomalies anomalies --out model
     """
-    from pdm_cli.cli.render.summary import draw_summary
+    from pdm_cli.cli.render.results import draw_summary
     from pdm_cli.pipeline.runner import execute
 
     inputs = {"prepared": prepared, "anomalies": anomalies}

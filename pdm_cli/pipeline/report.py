@@ -40,7 +40,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     ModelError
         If a file is missing or damaged.
     """
-    from pdm_cli.report.html import render
+    from pdm_cli.report.page import render
 
     makers = {"train": _read_model, "predict": _read_predictions}
     for command, read in makers.items():
@@ -154,7 +154,7 @@ def _hash_files(folder: Path) -> dict[str, str]:
     Left out: files with durations, the manifest, which lists them all, and the report itself.
     """
     from pdm_cli.io import manifest
-    from pdm_cli.report.html import REPORT_FILE
+    from pdm_cli.report.page import REPORT_FILE
 
     own = (manifest.MANIFEST_FILE, REPORT_FILE, *_TIMED_FILES)
     # Hidden files belong to other runs in progress.

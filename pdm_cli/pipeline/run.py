@@ -99,9 +99,9 @@ def _check_early(data: str, settings: Settings) -> None:
 
 
 def _report_findings(quality: dict[str, Any], target: str, progress: Progress) -> None:
-    from pdm_cli.report.wording import tell_findings
+    from pdm_cli.report.findings import describe_findings
 
-    for line in tell_findings(quality):
+    for line in describe_findings(quality):
         progress.info(f"preprocess: {line}")
     progress.detail(f"preprocess: all findings: {target}/{STAGES['preprocess'].summary}")
 

@@ -64,7 +64,7 @@ def execute(
         If an input folder is missing, or the output folder may not be written.
     """
     from pdm_cli.io import output_folder
-    from pdm_cli.report.html import REPORT_FILE
+    from pdm_cli.report.page import REPORT_FILE
 
     folders = check_inputs(stage, inputs)
     target = local_folder("out", out)
@@ -91,7 +91,7 @@ def execute(
 
 def _write_report(folder: Path, recipe: manifest.Recipe) -> None:
     from pdm_cli.pipeline.report import make_report
-    from pdm_cli.report.html import REPORT_FILE
+    from pdm_cli.report.page import REPORT_FILE
 
     (folder / REPORT_FILE).write_text(make_report(folder, manifest.compose(recipe)), encoding="utf-8")
 

@@ -1,21 +1,27 @@
-"""A report page as data: what stands on it, in order; the template gives it its form."""
+"""Report pages: their elements as data, and their HTML: one self-contained file without scripts or network access."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pdm_cli.text import plain_lines
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+REPORT_FILE = "report.html"
+_TEMPLATE = "page.html.j2"
+# In the head of every page.
+_MARK, _HEAD_BYTES = b'<meta name="generator" content="pdm">', 4096
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes
-    ----------
-    name : str
-        Its head.
-    is_number : bool
-        Whether it is set to the right.
-    """
+    """Name of a table column; numbers are right-aligned."""
 
     name: str
     is_number: bool
@@ -23,43 +29,22 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table.
-
-    Attributes
-    ----------
-    caption : str
-        What it tells.
-    columns : list of Column
-        Heads; the first one's cells are the heads of their rows.
-    rows : list of list of str
-        Cells.
-    note : str
-        Small print below it.
-    bars : list of float
-        Length of a bar in the last cell of each row, 0 to 1; empty where there are none.
-    summary : str
-        Where not empty, the table is folded away behind these words.
-    """
+    """A table; the cells of its first column are row headers."""
 
     caption: str
     columns: list[Column]
     rows: list[list[str]]
+    # Small print below the table.
     note: str = ""
+    # Length of a bar in the last cell of each row, 0 to 1.
     bars: list[float] = field(default_factory=list)
+    # Unless empty, the table is collapsed under this line.
     summary: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot and the words below it.
-
-    Attributes
-    ----------
-    svg : str
-        Drawn by :func:`pdm_cli.report.plots.draw`.
-    caption : str
-        Words below it.
-    """
+    """A plot drawn by :func:`pdm_cli.report.plots.draw`, with its caption."""
 
     svg: str
     caption: str
@@ -67,13 +52,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Tile:
-    """A number that must catch the eye.
-
-    Attributes
-    ----------
-    label, value, note : str
-        What it is, the number with its unit, and what puts it into proportion.
-    """
+    """A key figure with its unit, and a note that puts it into proportion."""
 
     label: str
     value: str
@@ -82,48 +61,22 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page under a heading.
-
-    Attributes
-    ----------
-    key : str
-        Its anchor.
-    heading : str
-        Words of the heading.
-    words : list of str
-        Paragraphs.
-    figures : list of Figure
-        Plots side by side as there is room.
-    is_wide : bool
-        Whether plots need more than a quarter of the page.
-    grids : list of Grid
-        Tables.
-    command : list of str
-        Words of a command line; lines end between them.
-    """
+    """A part of a page under a heading; ``key`` is its anchor."""
 
     key: str
     heading: str
-    words: list[str] = field(default_factory=list)
+    paragraphs: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    # Whether figures need more than a quarter of the page.
     is_wide: bool = False
     grids: list[Grid] = field(default_factory=list)
+    # Words of a command line; lines break between them.
     command: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Page:
-    """A whole report.
-
-    Attributes
-    ----------
-    title, subtitle : str
-        What it is about.
-    tiles : list of Tile
-        The few numbers that matter most.
-    sections : list of Section
-        In order.
-    """
+    """A whole report."""
 
     title: str
     subtitle: str
@@ -140,3 +93,34 @@ def make_columns(*names: str) -> list[Column]:
     [Column(name='machine', is_number=False), Column(name='rows', is_number=True)]
     """
     return [Column(name.removeprefix(">"), name.startswith(">")) for name in names]
+
+
+def is_report(path: Path) -> bool:
+    """Return whether a file is a report written by pdm."""
+    with path.open("rb") as file:
+        return _MARK in file.read(_HEAD_BYTES)
+
+
+def render(page: Page) -> str:
+    """Return a page as HTML; the same page gives the same bytes."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pdm_cli.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["unbroken_times"] = _keep_times_unbroken
+    # Names may contain control characters.
+    return plain_lines(environment.get_template(_TEMPLATE).render(page=page))
+
+
+def _keep_times_unbroken(text: str) -> Markup:
+    """Return escaped text in which no line breaks inside a time."""
+    from markupsafe import Markup, escape
+
+    # Escaped before it is marked as HTML; the pattern only adds a fixed tag around digits.
+    return Markup(_TIME.sub(r'<span class="time">\g<0></span>', str(escape(text))))

@@ -1,4 +1,4 @@
-"""Plots as SVG text that takes its colours from the page, so that it is readable in light and in dark."""
+"""Plots as SVG that take their colours from the page, readable in light and in dark mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that stand for those of the page: matplotlib draws with the former, the SVG names the latter.
+# Placeholders: matplotlib draws with these colours, which are then replaced by the colour names of the page.
 INK, SOFT, LINE, BLUE, ORANGE, RED = "#010101", "#010102", "#010103", "#010104", "#010105", "#010106"
 _PAGE_COLOURS = {
     INK: "currentColor",
@@ -26,7 +26,7 @@ _PAGE_COLOURS = {
     RED: "var(--red)",
 }
 _STYLE: dict[str, Any] = {
-    # Text stays text: it can be read aloud, found and copied, and takes the font of the page.
+    # Keep text as text: it can be read aloud, found and copied, and has the font of the page.
     "svg.fonttype": "none",
     "svg.hashsalt": "pdm",
     # A component may be called $1.
@@ -55,7 +55,7 @@ _STYLE: dict[str, Any] = {
 def draw(
     paint: Callable[[Figure], None], *, name: str, title: str, text: str, size: tuple[float, float] = (3.2, 2.6)
 ) -> str:
-    """Draw a figure and return an ``svg`` element with title and description, fit to stand in a page.
+    """Draw a figure and return an ``svg`` element with title and description, to be embedded in a page.
 
     Parameters
     ----------
@@ -64,20 +64,20 @@ def draw(
     name : str
         Unique on the page; letters, digits and dashes.
     title, text : str
-        What a reader who cannot see it is told: what it is, and what it shows.
+        Title and description for screen readers.
     size : tuple of float
         Width and height in inches of 72 units.
     """
-    # Else it tells of its cache of fonts, or that it has no place for one.
+    # Suppress messages about the font cache.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib.style
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     stream = io.StringIO()
-    # The default style first, so that nobody's matplotlibrc changes a byte.
+    # The default style first, so that a user's matplotlibrc has no effect.
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
-        # Names in a script that the font lacks are drawn by the browser's own.
+        # The browser's fonts draw scripts that the font of matplotlib lacks.
         warnings.simplefilter("ignore")
         figure = Figure(figsize=size)
         figure.patch.set_visible(False)
@@ -90,7 +90,7 @@ def draw(
 
 
 def _fit_into_page(svg: str, name: str, title: str, text: str) -> str:
-    """Return the bare ``svg`` element with page colours, own ids, title and description."""
+    """Return the bare ``svg`` element with page colours, unique ids, title and description."""
     body = svg[svg.index("<svg") :]
     box = re.search(r'viewBox="([^"]+)"', body)
     inner = body[body.index(">") + 1 : body.rindex("</svg>")]
@@ -104,14 +104,14 @@ def _fit_into_page(svg: str, name: str, title: str, text: str) -> str:
     inner = re.sub(r"\n\s*", "\n", inner).strip()
     assert box is not None
     head = f'<svg viewBox="{box[1]}" role="img" aria-labelledby="{name}-title {name}-desc">'
-    told = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(text)}</desc>'
-    return f"{head}{told}\n{inner}\n</svg>"
+    labels = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(text)}</desc>'
+    return f"{head}{labels}\n{inner}\n</svg>"
 
 
 def paint_precision_recall(
     x: Sequence[float], y: Sequence[float], point: tuple[float, float] | None
 ) -> Callable[[Figure], None]:
-    """Return how to draw precision against recall, and where the alerts stand on it."""
+    """Return a function that draws precision against recall, with a dot for the alerts."""
 
     def paint(figure: Figure) -> None:
         axes = _unit_square(figure, "recall", "precision")
@@ -123,15 +123,15 @@ def paint_precision_recall(
 
 
 def paint_calibration(
-    foretold: Sequence[float], happened: Sequence[float], rows: Sequence[int]
+    predicted: Sequence[float], observed: Sequence[float], rows: Sequence[int]
 ) -> Callable[[Figure], None]:
-    """Return how to draw the share that failed against what was foretold; points grow with their rows."""
+    """Return a function that draws the share that failed against the prediction; points grow with their rows."""
 
     def paint(figure: Figure) -> None:
-        axes = _unit_square(figure, "probability foretold", "share that failed")
+        axes = _unit_square(figure, "predicted probability", "share that failed")
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1.2, linestyle="--")
         areas = [20 + 60 * min(count / 500, 1) for count in rows]
-        axes.scatter(foretold, happened, s=areas, color=BLUE, clip_on=False, zorder=3, linewidths=0)
+        axes.scatter(predicted, observed, s=areas, color=BLUE, clip_on=False, zorder=3, linewidths=0)
 
     return paint
 
@@ -147,7 +147,7 @@ def _unit_square(figure: Figure, across: str, up: str) -> Axes:
 
 
 def paint_warnings(edges: Sequence[float], counts: Sequence[int], lead_hours: float) -> Callable[[Figure], None]:
-    """Return how to draw how many failures were warned of how early; the least useful warning is marked."""
+    """Return a function that draws a histogram of warning times; the shortest useful warning is marked."""
 
     def paint(figure: Figure) -> None:
         from matplotlib.ticker import MaxNLocator
@@ -156,7 +156,7 @@ def paint_warnings(edges: Sequence[float], counts: Sequence[int], lead_hours: fl
         widths = [high - low for low, high in pairwise(edges)]
         axes.bar(edges[:-1], counts, width=[0.86 * width for width in widths], align="edge", color=BLUE)
         axes.axvline(lead_hours, color=ORANGE, linewidth=1.5, linestyle="--")
-        # Read from left to right, time runs towards the failure.
+        # From left to right, time runs towards the failure.
         axes.set(xlim=(edges[-1], 0), xlabel="hours before the failure", ylabel="failures")
         axes.set_xticks(_round_hours(edges[-1]))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -166,33 +166,29 @@ def paint_warnings(edges: Sequence[float], counts: Sequence[int], lead_hours: fl
 
 
 def _round_hours(longest: float, most: int = 8) -> list[float]:
-    """Return ticks from 0 on in steps that people count hours by."""
+    """Return ticks from 0 in round steps of hours."""
     steps = (1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 672)
     step = next((step for step in steps if longest / step <= most), 2000)
     return [float(hours) for hours in range(0, int(longest) + 1, step)]
 
 
 def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Callable[[Figure], None]:
-    """Return how to draw a failure's time line: the sensor above, the probability with its alert levels below.
+    """Return a function that draws the timeline of a failure: the sensor above, probability and alert thresholds below.
 
-    Parameters
-    ----------
-    line : mapping
-        As :func:`pdm_cli.evaluation.timelines.cut_timeline` returns it.
-    levels : tuple of float
-        Probabilities at which the alert goes on and off.
+    ``line`` is the output of :func:`pdm_cli.evaluation.timelines.cut_timeline`; ``levels`` are the probabilities at
+    which the alert turns on and off.
     """
 
     def paint(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-        readings, anomalies, said = line["readings"], line["anomalies"], line["prediction"]
+        readings, anomalies, prediction = line["readings"], line["anomalies"], line["prediction"]
         values = [float("nan") if value is None else value for value in readings["values"]]
         above.plot(readings["hours"], values, color=SOFT, linewidth=0.9)
         if anomalies is not None:
             above.plot(anomalies["hours"], anomalies["values"], "o", markersize=4, color=RED, linestyle="none")
         above.set_ylabel(line["sensor"])
-        hours, is_on = said["hours"], said["alert"]
-        below.plot(hours, said["probability"], color=BLUE, linewidth=1.8, drawstyle="steps-post")
+        hours, is_on = prediction["hours"], prediction["alert"]
+        below.plot(hours, prediction["probability"], color=BLUE, linewidth=1.8, drawstyle="steps-post")
         _shade(below, hours, is_on)
         for level, style in zip(levels, ("-", ":"), strict=True):
             if level <= 1:
@@ -210,7 +206,7 @@ def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Call
 
 
 def _shade(axes: Axes, hours: Sequence[float], is_on: Sequence[bool]) -> None:
-    """Shade the time of the alert; it lasts until the row that ends it."""
+    """Shade the time of the alert, which lasts until the row that ends it."""
     lasts = [here or before for here, before in zip(is_on, [False, *is_on], strict=False)]
     axes.fill_between(hours, 0, 1, where=lasts, step="post", color=ORANGE, alpha=0.25, linewidth=0)
 
@@ -223,8 +219,8 @@ def _ends(*spans: Sequence[float]) -> tuple[float, float]:
 def paint_outlook(
     hours: Sequence[float], probability: Sequence[float], is_on: Sequence[bool]
 ) -> Callable[[Figure], None]:
-    """Return how to draw the probability over the last days, with the time of the alert shaded."""
-    # What is foretold holds until the next time.
+    """Return a function that draws the probability over the last days, with the time of the alert shaded."""
+    # A prediction is valid until the next one.
     step = hours[-1] - hours[-2]
     hours, probability, is_on = (
         [*values, last]

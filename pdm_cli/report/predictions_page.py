@@ -1,4 +1,4 @@
-"""The report of predictions: what to see to and why, how the data have drifted, how it was made."""
+"""The report of predictions: the work list with reasons, drift, provenance."""
 
 from __future__ import annotations
 
@@ -10,26 +10,18 @@ from pdm_cli.evaluation.drift import MOVED
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
-from pdm_cli.report.provenance import tell_making
-from pdm_cli.text import show_count, show_probability, show_span, show_stamp
+from pdm_cli.report.provenance import describe_provenance
+from pdm_cli.text import show_count, show_probability, show_span, show_time
 
 _MOST_WORK, _MOST_DRIFT = 100, 15
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """How the probability of an item of the work list has come about.
+    """The recent course of the probability of an item of the work list.
 
-    Attributes
-    ----------
-    machine, component : str
-        The item.
-    hours : list of float
-        Hours from the last prediction with the alert on, 0 or less.
-    probability : list of float
-        Foretold then.
-    alert : list of bool
-        Whether the alert was on.
+    ``hours`` are relative to the last prediction with the alert on, 0 or less; ``probability`` and ``alert`` have one
+    value for each.
     """
 
     machine: str
@@ -41,20 +33,10 @@ class Outlook:
 
 @dataclass(frozen=True)
 class PredictionFacts:
-    """What the report of predictions is made from.
+    """The content of a predictions report: predictions.json, drift, manifest and file hashes.
 
-    Attributes
-    ----------
-    summary : mapping
-        Content of ``predictions.json``.
-    drift : list of (str, str, float or None)
-        Feature, whether and how it has moved in a word, and its stability index; the most moved first.
-    outlooks : list of Outlook
-        Of the first items of the work list.
-    made : mapping or None
-        The manifest.
-    files : mapping
-        Files of the folder to their SHA-256.
+    ``drift`` has for each feature its name, a rating of its drift and its stability index, largest first; ``outlooks``
+    are those of the first items of the work list; ``files`` maps the files of the folder to their SHA-256.
     """
 
     summary: Mapping[str, Any]
@@ -68,16 +50,16 @@ def compose_predictions_page(facts: PredictionFacts) -> Page:
     """Return the page of predictions."""
     summary = facts.summary
     subtitle = (
-        f"What may fail within {summary['lead_time_hours']:g} to {summary['horizon_hours']:g} hours, foretold for "
+        f"Failures predicted in {summary['lead_time_hours']:g} to {summary['horizon_hours']:g} hours for "
         f"{show_count(summary['machines'], 'machine')} {show_span(summary['start'], summary['end'])} (UTC), by a model "
-        f"that knew what was known by {show_stamp(summary['trained']['cutoff'])}."
+        f"trained on data up to {show_time(summary['trained']['cutoff'])}."
     )
     settings = facts.made["parameters"] if facts.made else {}
     sections = [
-        *_tell_amiss(summary),
-        _tell_work(facts),
-        _tell_drift(facts.drift),
-        tell_making(facts.made, settings, facts.files),
+        *_list_problems(summary),
+        _list_work(facts),
+        _list_drift(facts.drift),
+        describe_provenance(facts.made, settings, facts.files),
     ]
     return Page("Work list", subtitle, _tiles(summary), sections)
 
@@ -85,68 +67,67 @@ def compose_predictions_page(facts: PredictionFacts) -> Page:
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     work, silent = summary["worklist"], summary["silent"]["count"]
     first = work[0] if work else None
-    of_then = f"of {summary['machines']:,}"
+    note = f"of {summary['machines']:,}"
     if silent:
-        of_then += "; what is foretold of them is of then, not of now"
+        note += "; their predictions refer to their last reading"
     return [
         Tile(
-            "To see to",
+            "Components to inspect",
             f"{len(work):,}",
-            f"components whose alert is on, or was in the last {summary['lead_time_hours']:g} h",
+            f"alert on now or in the last {summary['lead_time_hours']:g} h",
         ),
         Tile(
             "Most urgent",
             show_probability(first["probability"]) if first else "-",
-            f"machine {first['machineID']}, {first['component']}" if first else "no alert is on",
+            f"machine {first['machineID']}, {first['component']}" if first else "no active alert",
         ),
-        Tile("Runs of alerts", f"{summary['episodes']:,}", f"from {show_stamp(summary['start'])} on"),
-        Tile("Silent machines", f"{silent:,}", of_then),
+        Tile("Alert episodes", f"{summary['episodes']:,}", f"since {show_time(summary['start'])}"),
+        Tile("Silent machines", f"{silent:,}", note),
     ]
 
 
-def _tell_amiss(summary: Mapping[str, Any]) -> list[Section]:
-    """Return what the reader should know of the data before the work list, if anything."""
-    beyond, silent, words = f"more than {summary['horizon_hours']:g} h", summary["silent"], []
+def _list_problems(summary: Mapping[str, Any]) -> list[Section]:
+    """Return a section on problems in the data to know before reading the work list, if there are any."""
+    beyond, silent, paragraphs = f"more than {summary['horizon_hours']:g} h", summary["silent"], []
     if silent["count"]:
-        named = [f"{row['machineID']} (since {show_stamp(row['datetime'])})" for row in silent["first"]]
+        named = [f"{row['machineID']} (since {show_time(row['datetime'])})" for row in silent["first"]]
         more = f" and {silent['count'] - len(named):,} more" if silent["count"] > len(named) else ""
-        words.append(
+        paragraphs.append(
             f"Silent for {beyond} before the newest reading: machine{'s' * (silent['count'] > 1)} {', '.join(named)}"
-            f"{more}. What is foretold of them is of then, not of now."
+            f"{more}. Their predictions refer to their last reading."
         )
-    words += [
+    paragraphs += [
         f"No reading of {row['sensor']} for {beyond} on {show_count(row['machines'], 'machine')}, first "
-        f"{row['first']} (since {show_stamp(row['since'])}). What is foretold of them goes by the other sensors."
+        f"{row['first']} (since {show_time(row['since'])}). Their predictions rely on the other sensors."
         for row in summary["dead_sensors"]
     ]
-    return [Section("amiss", "What is amiss in the data", words)] if words else []
+    return [Section("problems", "Problems in the data", paragraphs)] if paragraphs else []
 
 
-def _tell_work(facts: PredictionFacts) -> Section:
+def _list_work(facts: PredictionFacts) -> Section:
     work, nearest = facts.summary["worklist"], _list_nearest(facts.summary["nearest"])
     if not work:
-        return Section("work", "What to see to", ["No alert is on: there is nothing to see to."], grids=nearest)
+        return Section("work", "Components to inspect", ["There are no active alerts."], grids=nearest)
     rows = [
         [
             str(row["rank"]),
-            f"{row['machineID']}" + (f" (silent; foretold {show_stamp(row['datetime'])})" if row["is_stale"] else ""),
+            f"{row['machineID']}"
+            + (f" (silent; predicted as of {show_time(row['datetime'])})" if row["is_stale"] else ""),
             row["component"],
             show_probability(row["probability"]),
-            show_stamp(row["since"]),
-            f"{show_stamp(row['expected_from'])} to {show_stamp(row['expected_until'])}",
+            show_time(row["since"]),
+            f"{show_time(row['expected_from'])} to {show_time(row['expected_until'])}",
             row["reasons"],
         ]
         for row in work[:_MOST_WORK]
     ]
-    columns = make_columns(
-        "rank", "machine", "component", ">probability", "alert since", "fails, if it does", "because"
-    )
-    note = "The probability is that of failing within the time given; all times are UTC."
+    columns = make_columns("rank", "machine", "component", ">probability", "alert since", "failure window", "reasons")
+    note = "The probability is that of a failure within the failure window; all times are UTC."
     if len(work) > _MOST_WORK:
         note += f" {len(work) - _MOST_WORK:,} more are in worklist.csv."
     figures = [_draw_outlook(number, outlook) for number, outlook in enumerate(facts.outlooks)]
-    grids = [Grid("Work list, the most urgent first", columns, rows, note), *nearest]
-    return Section("work", "What to see to", figures=figures, grids=grids)
+    grids = [Grid("Work list, most urgent first", columns, rows, note), *nearest]
+    return Section("work", "Components to inspect", figures=figures, grids=grids)
 
 
 def _list_nearest(nearest: list[dict[str, Any]]) -> list[Grid]:
@@ -154,39 +135,39 @@ def _list_nearest(nearest: list[dict[str, Any]]) -> list[Grid]:
         [f"{row['machineID']}", row["component"], *(show_probability(row[key]) for key in ("probability", "threshold"))]
         for row in nearest
     ]
-    columns = make_columns("machine", "component", ">probability", ">alert on at")
-    return [Grid("Nearest to an alert", columns, rows)] if rows else []
+    columns = make_columns("machine", "component", ">probability", ">alert threshold")
+    return [Grid("Closest to an alert", columns, rows)] if rows else []
 
 
 def _draw_outlook(number: int, outlook: Outlook) -> Figure:
-    what = f"machine {outlook.machine}, {outlook.component}"
+    item = f"machine {outlook.machine}, {outlook.component}"
     svg = plots.draw(
         plots.paint_outlook(outlook.hours, outlook.probability, outlook.alert),
         name=f"outlook-{number}",
-        title=f"Probability of a failure of {what}",
+        title=f"Probability of failure: {item}",
         text=f"From {outlook.probability[0]:.2f} to {outlook.probability[-1]:.2f} over {-outlook.hours[0]:g} h.",
         size=(3.2, 2.2),
     )
-    return Figure(svg, f"{what[0].upper()}{what[1:]}; shaded: alert on.")
+    return Figure(svg, f"{item[0].upper()}{item[1:]}; shaded: alert on.")
 
 
-def _tell_drift(drift: list[tuple[str, str, float | None]]) -> Section:
+def _list_drift(drift: list[tuple[str, str, float | None]]) -> Section:
     rows = [
-        [name_feature(feature), told, "-" if index is None else f"{index:.2f}"]
-        for feature, told, index in drift[:_MOST_DRIFT]
+        [name_feature(feature), rating, "-" if index is None else f"{index:.2f}"]
+        for feature, rating, index in drift[:_MOST_DRIFT]
     ]
-    words = [
-        "Where features are spread otherwise than in the training, the model is on ground it does not know. Hours "
-        "since events and counts of anomalies grow with a log though nothing is amiss, and are left out here."
+    paragraphs = [
+        "Predictions are less reliable where features are distributed differently than in training. Hours since events "
+        "and anomaly counts are not included, because they normally grow with the log."
     ]
     known = [index for _, _, index in drift if index is not None]
     if not known:
-        words.append("There are too few rows that the model did not learn from to tell drift by.")
+        paragraphs.append("There are too few rows outside the training data to compute drift.")
     elif max(known) < MOVED:
-        words.append("Here none has moved.")
+        paragraphs.append("No feature has drifted.")
     note = (
-        "Population stability index: below .1 as in the training, from .25 on of another spread. "
+        "Population stability index: below 0.1, the distribution is as in training; from 0.25, it is different. "
         "All features are in drift.csv."
     )
-    columns = make_columns("feature", "spread", ">stability index")
-    return Section("drift", "Drift", words, grids=[Grid("Features that have moved most", columns, rows, note)])
+    columns = make_columns("feature", "distribution", ">stability index")
+    return Section("drift", "Drift", paragraphs, grids=[Grid("Features with the largest drift", columns, rows, note)])

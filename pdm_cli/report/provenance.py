@@ -1,4 +1,4 @@
-"""How a folder was made, for the end of its report: settings, versions, hashes, command."""
+"""Provenance of an output folder, for the end of its report: settings, versions, hashes, command."""
 
 from __future__ import annotations
 
@@ -11,43 +11,41 @@ from typing import Any
 from pdm_cli.report.page import Grid, Section, make_columns
 from pdm_cli.settings.model import SECTIONS
 
-# Telemetry may lie in thousands of parts.
+# Telemetry may have thousands of parts.
 _MOST_FILES = 30
 
 
-def tell_making(made: Mapping[str, Any] | None, settings: Mapping[str, Any], files: Mapping[str, str]) -> Section:
-    """Return the section on how a folder was made.
+def describe_provenance(
+    made: Mapping[str, Any] | None, settings: Mapping[str, Any], files: Mapping[str, str]
+) -> Section:
+    """Return the provenance section of a report.
 
-    Parameters
-    ----------
-    made : mapping or None
-        Its manifest; ``None`` where there is none.
-    settings : mapping
-        Section of settings to setting to value.
-    files : mapping
-        Files of the folder to their SHA-256.
+    ``made`` is the manifest of the folder, if any; ``settings`` maps sections to settings and values; ``files`` maps
+    the files of the folder to their SHA-256.
     """
     changed, kept = _compare(settings)
     columns = make_columns("setting", "value", "default")
-    grids = [Grid("Settings that differ from their defaults", columns, changed)] if changed else []
+    grids = [Grid("Settings that differ from the defaults", columns, changed)] if changed else []
     grids.append(
         Grid("Settings at their defaults", columns[:2], kept, summary=f"Settings at their defaults ({len(kept):,})")
     )
-    words = [] if changed else ["All settings have their defaults."]
+    paragraphs = [] if changed else ["All settings have their default values."]
     command = []
     if made is None:
-        words.append("There is no manifest.json in the folder, so command, versions and inputs are not known.")
+        paragraphs.append("The folder has no manifest.json, so command, versions and inputs are unknown.")
     else:
         command = ["pdm", *(shlex.quote(word) for word in made["command_line"][1:])]
         first = ("pdm-cli", "python")
         others = sorted(name for name in made["versions"] if name not in first)
         versions = [[name, made["versions"][name]] for name in (*first, *others)]
-        versions.append(["code of pdm-cli, SHA-256", made["code"]])
+        versions.append(["pdm-cli source code, SHA-256", made["code"]])
         grids.append(Grid("Versions", make_columns("program", "version"), versions))
         grids.append(_list_inputs(made["inputs"]))
     hashes = [[name, digest] for name, digest in sorted(files.items())]
-    grids.append(Grid("Files made", make_columns("file", "SHA-256"), hashes, summary=f"Files made ({len(hashes):,})"))
-    return Section("made", "How it was made", words, grids=grids, command=command)
+    grids.append(
+        Grid("Output files", make_columns("file", "SHA-256"), hashes, summary=f"Output files ({len(hashes):,})")
+    )
+    return Section("made", "Provenance", paragraphs, grids=grids, command=command)
 
 
 def _list_inputs(inputs: Mapping[str, Mapping[str, Any]]) -> Grid:
@@ -59,22 +57,22 @@ def _list_inputs(inputs: Mapping[str, Mapping[str, Any]]) -> Grid:
     more = len(rows) - _MOST_FILES
     note = f"and {more:,} more in manifest.json" if more > 0 else ""
     columns = make_columns("file", ">bytes", "SHA-256")
-    return Grid("Files read", columns, rows[:_MOST_FILES], note, summary=f"Files read ({len(rows):,})")
+    return Grid("Input files", columns, rows[:_MOST_FILES], note, summary=f"Input files ({len(rows):,})")
 
 
 def _compare(settings: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the settings that differ from their defaults, and those that do not."""
+    """Return the settings that differ from the defaults, and those that do not."""
     changed, kept = [], []
-    # In the order of the settings, not that of the file, which sorts what it is given.
+    # In the order of the settings model; the file sorts its keys.
     for section in (name for name in SECTIONS if name in settings):
-        # By way of JSON, as the settings of a manifest are.
+        # Through JSON, like the settings of a manifest.
         defaults = json.loads(json.dumps(asdict(SECTIONS[section]()), default=str))
         for name in (name for name in defaults if name in settings[section]):
-            told, default = _show(settings[section][name]), _show(defaults[name])
-            if told == default:
-                kept.append([f"{section}.{name}", told])
+            value, default = _show(settings[section][name]), _show(defaults[name])
+            if value == default:
+                kept.append([f"{section}.{name}", value])
             else:
-                changed.append([f"{section}.{name}", told, default])
+                changed.append([f"{section}.{name}", value, default])
     return changed, kept
 
 

@@ -125,10 +125,10 @@ def test_it_reads_without_javascript(browser: Browser, report: Path) -> None:
         headings = page.get_by_role("heading", level=2)
         assert headings.count() >= 3
         assert all(heading.is_visible() for heading in headings.all())
-        files = page.get_by_text("Files made (")
-        assert not page.get_by_role("table", name="Files made").is_visible()
+        files = page.get_by_text("Output files (")
+        assert not page.get_by_role("table", name="Output files").is_visible()
         files.click()
-        assert page.get_by_role("table", name="Files made").is_visible()
+        assert page.get_by_role("table", name="Output files").is_visible()
     assert "<script" not in report.read_text()
 
 

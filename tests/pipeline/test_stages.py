@@ -9,7 +9,7 @@ import pytest
 
 from pdm_cli import schema
 from pdm_cli.cli.app import ErrorMappingGroup
-from pdm_cli.cli.render.summary import DRAWINGS
+from pdm_cli.cli.render.results import DRAWINGS
 from pdm_cli.pipeline.runner import Task
 from pdm_cli.pipeline.stages import STAGES, Stage
 from pdm_cli.settings.model import SECTIONS, Settings
@@ -38,8 +38,7 @@ def test_the_work_is_a_function_of_one_task(stage: Stage) -> None:
 
 
 def test_the_drawing_is_a_function_of_one_summary(stage: Stage) -> None:
-    module, _, name = DRAWINGS[stage.command].partition(":")
-    drawing = getattr(importlib.import_module(f"pdm_cli.cli.render.{module}"), name)
+    drawing = DRAWINGS[stage.command]
     assert inspect.isfunction(drawing)
     assert len(inspect.signature(drawing).parameters) == 1
 

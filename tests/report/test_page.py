@@ -6,11 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from pdm_cli.cli.render.forecast import draw_forecast
-from pdm_cli.report.html import render
-from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
+from pdm_cli.cli.render.results import draw_forecast
+from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns, render
 from pdm_cli.report.predictions_page import PredictionFacts, compose_predictions_page
-from pdm_cli.report.provenance import tell_making
+from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.settings.model import LabelsParams, TrainParams
 
 HOSTILE = "<script>alert('x')</script>"
@@ -47,7 +46,7 @@ def page_of(*sections: Section) -> Page:
 
 
 def made_with(settings: dict[str, Any], made: Any = MADE) -> Section:
-    return tell_making(made, settings, {"bundle.json": "ff"})
+    return describe_provenance(made, settings, {"bundle.json": "ff"})
 
 
 def test_whatever_names_hold_is_text() -> None:
@@ -61,27 +60,27 @@ def test_figures_stand_as_they_were_drawn() -> None:
     assert FIGURE.svg in render(page_of(Section("a", "A", figures=[FIGURE])))
 
 
-def test_predictions_begin_with_what_is_amiss_in_the_data() -> None:
+def test_predictions_page_begins_with_problems_in_the_data() -> None:
     first = [{"machineID": f"P-{number}", "datetime": STAMP} for number in range(5)]
     dead = {"sensor": "Druck", "machines": 60, "first": "P-1", "since": STAMP}
     page = predictions_of(silent={"count": 7, "first": first}, dead_sensors=[dead])
-    assert [section.key for section in page.sections] == ["amiss", "work", "drift", "made"]
-    silent, sensors = page.sections[0].words
+    assert [section.key for section in page.sections] == ["problems", "work", "drift", "made"]
+    silent, sensors = page.sections[0].paragraphs
     assert silent.startswith(
         "Silent for more than 48 h before the newest reading: machines P-0 (since 2015-08-28 04:00),"
     )
-    assert "P-4 (since 2015-08-28 04:00) and 2 more. What" in silent
+    assert "P-4 (since 2015-08-28 04:00) and 2 more. Their" in silent
     assert sensors.startswith(
         "No reading of Druck for more than 48 h on 60 machines, first P-1 (since 2015-08-28 04:00)."
     )
-    (alone,) = predictions_of(silent={"count": 1, "first": first[:1]}).sections[0].words
-    assert ": machine P-0 (since 2015-08-28 04:00). What" in alone
+    (alone,) = predictions_of(silent={"count": 1, "first": first[:1]}).sections[0].paragraphs
+    assert ": machine P-0 (since 2015-08-28 04:00). Their" in alone
     assert predictions_of().sections[0].key == "work"
 
 
-def test_predictions_tell_which_time_their_runs_of_alerts_are_of() -> None:
-    tile = next(tile for tile in predictions_of().tiles if tile.label == "Runs of alerts")
-    assert (tile.value, tile.note) == ("12", "from 2015-08-01 00:00 on")
+def test_predictions_page_gives_the_start_of_its_alert_episodes() -> None:
+    tile = next(tile for tile in predictions_of().tiles if tile.label == "Alert episodes")
+    assert (tile.value, tile.note) == ("12", "since 2015-08-01 00:00")
 
 
 def test_no_probability_is_shown_as_certain() -> None:
@@ -102,9 +101,9 @@ def test_no_probability_is_shown_as_certain() -> None:
     assert "100%" not in capture.get()
 
 
-def test_a_line_does_not_end_inside_a_stamp() -> None:
+def test_render_does_not_break_lines_inside_a_time() -> None:
     html = render(page_of(Section("a", "A", ["from 2015-10-01 06:00 & on"])))
-    assert 'from <span class="stamp">2015-10-01 06:00</span> &amp; on' in html
+    assert 'from <span class="time">2015-10-01 06:00</span> &amp; on' in html
 
 
 def test_settings_that_differ_come_before_the_others() -> None:
@@ -128,7 +127,7 @@ def test_the_order_of_a_manifest_does_not_matter() -> None:
 def test_settings_as_a_manifest_has_them_are_known_as_defaults() -> None:
     # Tuples become lists there.
     section = made_with({"train": {"count_hours": [24.0, 48.0]}})
-    assert section.words == ["All settings have their defaults."]
+    assert section.paragraphs == ["All settings have their default values."]
 
 
 def test_the_command_is_what_was_typed_without_the_place_of_the_program() -> None:
@@ -136,16 +135,16 @@ def test_the_command_is_what_was_typed_without_the_place_of_the_program() -> Non
 
 
 def test_of_many_files_the_first_are_listed() -> None:
-    read = next(grid for grid in made_with({}).grids if grid.caption == "Files read")
+    read = next(grid for grid in made_with({}).grids if grid.caption == "Input files")
     assert len(read.rows) == 30
-    assert read.summary == "Files read (40)"
+    assert read.summary == "Input files (40)"
     assert read.note == "and 10 more in manifest.json"
 
 
-def test_without_a_manifest_it_is_said_so() -> None:
+def test_provenance_without_a_manifest_says_so() -> None:
     section = made_with({}, None)
     assert section.command == []
-    assert "no manifest.json" in section.words[-1]
+    assert "no manifest.json" in section.paragraphs[-1]
 
 
 def test_empty_sections_leave_no_empty_parts() -> None:

@@ -1,4 +1,4 @@
-"""What drove one probability, drawn from the summary of ``pdm explain``."""
+"""Screen of ``pdm explain``: the reasons for a probability."""
 
 from __future__ import annotations
 
@@ -8,28 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.results import make_table
 from pdm_cli.features.describe import format_value
-from pdm_cli.text import Prose, show_probability, show_stamp
+from pdm_cli.text import Prose, show_probability, show_time
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.measure import Measurement
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-# Fewer would show no course of time.
+# Fewer columns would show no trend.
 _LEAST_WIDTH = 14
-# Eight heights for terminals without blocks: the more ink, the higher.
+# Eight heights for terminals without block characters: the more ink, the higher.
 _LETTERS = "_.-:=+*#"
 
 
 class Sparkline:
-    """Numbers as a line of blocks of different heights, of letters where the output has no blocks.
+    """Numbers as a line of blocks of different heights, or of letters where the output has no blocks.
 
-    Parameters
-    ----------
-    values : sequence of float or None
-        ``None`` leaves a blank.
-    low, high : float, optional
-        Drawn at the lowest and highest; default: the least and greatest value.
+    ``None`` leaves a blank; ``low`` and ``high`` are drawn at the lowest and highest, by default the extremes of the
+    values.
     """
 
     def __init__(self, values: Sequence[float | None], low: float | None = None, high: float | None = None) -> None:
@@ -54,13 +50,13 @@ class Sparkline:
         yield Text(line.draw(_LETTERS if options.ascii_only else _BLOCKS), no_wrap=True, overflow="crop")
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Return the width: a character a number."""
+        """Return the width: one character per number."""
         from rich.measure import Measurement
 
         return Measurement(min(_LEAST_WIDTH, len(self._values)), len(self._values))
 
     def _pooled(self, width: int) -> Sequence[float | None]:
-        """Return as many means as there is room for, the last one of the latest values."""
+        """Return as many means as fit, the last one of the latest values."""
         share = max(-(-len(self._values) // max(width, 1)), 1)
         ends = range(len(self._values), 0, -share)
         pieces = [[v for v in self._values[max(end - share, 0) : end] if v is not None] for end in reversed(ends)]
@@ -68,16 +64,16 @@ class Sparkline:
 
 
 def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
-    """Draw how the components stand, why one of them does, and the sensors of the days before."""
+    """Draw the state of the components, the reasons for one of them, and the sensors of the days before."""
     span = f"{found['lead_time_hours']:g} to {found['horizon_hours']:g} h"
-    head = f"machine {found['machineID']} at {show_stamp(found['datetime'])} UTC: probability of failing within {span}"
+    head = f"machine {found['machineID']} at {show_time(found['datetime'])} UTC: probability of failure in {span}"
     return [Prose(head), _draw_components(found), *_draw_reasons(found), _draw_sensors(found["before"])]
 
 
 def _draw_components(found: dict[str, Any]) -> RenderableType:
     table = make_table("component", ("probability", "right"), ("alert", "left"), (_days(found["before"]), "left"))
     for name, row in found["components"].items():
-        alert = f"since {show_stamp(row['since'])[5:]}" if row["alert"] else "off"
+        alert = f"since {show_time(row['since'])[5:]}" if row["alert"] else "off"
         line = Sparkline(found["before"]["probabilities"][name], 0.0, 1.0)
         table.add_row(name, show_probability(row["probability"]), alert, line)
     return table
@@ -86,15 +82,15 @@ def _draw_components(found: dict[str, Any]) -> RenderableType:
 def _draw_reasons(found: dict[str, Any]) -> list[RenderableType]:
     name, others = found["component"], found["others"]
     if not found["reasons"]:
-        return [f"no feature moves the probability of {name}"]
-    table = make_table("log-odds", (f"what moves {name}", "left"), ("usually", "left"))
+        return [f"no feature changes the probability of {name}"]
+    table = make_table("log-odds", (f"reasons for {name}", "left"), ("typical", "left"))
     table.columns[0].justify = "right"
     for reason in found["reasons"]:
-        table.add_row(f"{reason['log_odds']:+.2f}", reason["words"], _tell_usual(reason["feature"], reason["usual"]))
+        table.add_row(f"{reason['log_odds']:+.2f}", reason["words"], _show_typical(reason["feature"], reason["usual"]))
     if others["count"]:
-        table.add_row(f"{others['log_odds']:+.2f}", f"{others['count']:,} other features together", "")
-    note = "log-odds, before the probability is calibrated: the further from 0, the more it moves it"
-    return [table, note, "usually: median of the training (first to ninth decile)"]
+        table.add_row(f"{others['log_odds']:+.2f}", f"{others['count']:,} other features combined", "")
+    note = "log-odds before calibration: the further from 0, the larger the effect"
+    return [table, note, "typical: median in training (first to ninth decile)"]
 
 
 def _draw_sensors(before: dict[str, Any]) -> RenderableType:
@@ -107,10 +103,10 @@ def _draw_sensors(before: dict[str, Any]) -> RenderableType:
     return table
 
 
-def _tell_usual(name: str, usual: dict[str, Any]) -> str:
-    if usual["middle"] is None or usual["missing_share"] > 0.5:
+def _show_typical(name: str, typical: dict[str, Any]) -> str:
+    if typical["middle"] is None or typical["missing_share"] > 0.5:
         return "-"
-    low, middle, high = (format_value(name, usual[key]) for key in ("low", "middle", "high"))
+    low, middle, high = (format_value(name, typical[key]) for key in ("low", "middle", "high"))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 

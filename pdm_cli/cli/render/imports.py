@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.results import make_table
-from pdm_cli.text import Prose, show_count, show_stamp
+from pdm_cli.text import Prose, show_count, show_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,7 +17,7 @@ def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw a table of rows, machines and time spans, followed by lines on columns and formats."""
     table = make_table("from", ("rows", "right"), ("machines", "right"), ("first", "left"), ("last", "left"))
     for name, facts in summary["tables"].items():
-        span = (show_stamp(facts[end]) if facts[end] else "-" for end in ("start", "end"))
+        span = (show_time(facts[end]) if facts[end] else "-" for end in ("start", "end"))
         table.add_row(_source(name, facts["files"]), f"{facts['rows']:,}", f"{facts['machines']:,}", *span)
     texts = {name: _text_format(facts) for name, facts in summary["tables"].items()}
     dates = {name: _date_format(facts) for name, facts in summary["tables"].items() if facts["start"]}

@@ -1,23 +1,31 @@
-"""Tables of results, drawn from the same summaries that are written as JSON."""
+"""Terminal screens of results, from the summaries that are also written as JSON."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.report.wording import list_findings, show_level, tell_components
-from pdm_cli.text import Prose, show_count, show_span, show_stamp
+from pdm_cli.report.findings import count_components, list_findings
+from pdm_cli.text import Prose, show_count, show_probability, show_span, show_threshold, show_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from pdm_cli.pipeline.stages import Stage
 
-# More lines of reasons than this are left to the summary.
-_MOST_REASONS = 10
+
+# More rows than these are in the output files only.
+_MOST_REASONS, _MOST_WORK, _MOST_DRIFT = 10, 20, 5
+
+
+def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw a stage's summary."""
+    return DRAWINGS[stage.command](summary)
 
 
 def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
-    """Draw what was prepared and what was found in the data."""
+    """Draw prepared data and its data-quality findings."""
     facts = quality["telemetry"]
     lines = [
         f"{show_count(facts['readings'], 'reading')} of {show_count(len(facts['sensors']), 'sensor')} "
@@ -27,42 +35,43 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     ]
     events = [f"{count:,} {name}" for name, count in quality["events"].items()]
     lines.append("; ".join(events) if events else "no event tables")
-    if components := tell_components(quality):
+    if components := count_components(quality):
         lines.append(f"failures by component: {components}")
     if quality["ignored_columns"]:
-        lines.append(f"columns of telemetry that are no sensors: {', '.join(quality['ignored_columns'])}")
-    table = make_table("found in the data", ("count", "right"), ("first", "left"))
+        lines.append(f"ignored telemetry columns (not numeric): {', '.join(quality['ignored_columns'])}")
+    table = make_table("finding", ("count", "right"), ("first", "left"))
     for name, count, first in list_findings(quality):
         table.add_row(name, f"{count:,}", first)
     if not table.row_count:
-        return [Prose("\n".join([*lines, "nothing to complain about in the data"]))]
+        return [Prose("\n".join([*lines, "no data-quality findings"]))]
     return [Prose("\n".join(lines)), table]
 
 
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
-    """Draw how readings were judged, anomalies per sensor, the most anomalous machines, and the series left out."""
+    """Draw the detection method, anomalies per sensor, the most anomalous machines, and skipped series."""
     table = make_table(
         "sensor",
-        *((name, "right") for name in ("series", "judged", "not judged", "anomalies", "share", "series skipped")),
+        *((name, "right") for name in ("series", "tested", "not tested", "anomalies", "share", "series skipped")),
     )
     for sensor, facts in summary["sensors"].items():
         share = "-" if facts["share"] is None else f"{facts['share']:.2%}"
         counts = (f"{facts[name]:,}" for name in ("series", "judged", "unjudged", "anomalies"))
         table.add_row(sensor, *counts, share, f"{facts['skipped']:,}")
-    drawn: list[RenderableType] = [Prose(_judged_by(summary)), table]
+    drawn: list[RenderableType] = [Prose(_describe_detection(summary)), table]
     capped = sum(facts["capped"] for facts in summary["sensors"].values())
     if capped:
-        told = f"{capped:,} series reached --max-anoms {summary['max_anoms']:g}: they may hold more anomalies"
-        drawn.append(Prose(told))
+        drawn.append(
+            Prose(f"{capped:,} series reached --max-anoms {summary['max_anoms']:g} and may have more anomalies")
+        )
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(Prose(f"most anomalies: machines {worst}"))
-    drawn += map(Prose, _tell_skipped(summary["skipped"]))
+    drawn += map(Prose, _list_skipped(summary["skipped"]))
     return drawn
 
 
-def _tell_skipped(skipped: list[dict[str, Any]]) -> list[str]:
-    """Return a line for the sensors and machines with the same reason, and one for what would be too many lines."""
+def _list_skipped(skipped: list[dict[str, Any]]) -> list[str]:
+    """Return one line per group of series with the same sensors and reason, up to a limit."""
     of_machine: dict[tuple[Any, str], list[dict[str, Any]]] = {}
     for row in skipped:
         of_machine.setdefault((row["machineID"], row["reason"]), []).append(row)
@@ -72,59 +81,59 @@ def _tell_skipped(skipped: list[dict[str, Any]]) -> list[str]:
         alike.setdefault((sensors, reason), []).append((machine, readings))
     lines = []
     for (sensors, reason), machines in alike.items():
-        told = f"machine {machines[0][0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
+        names = f"machine {machines[0][0]}" + (f" and {len(machines) - 1:,} more" if len(machines) > 1 else "")
         readings = sum(count for _, count in machines)
-        lines.append(f"not judged: {sensors} of {told} ({readings:,} readings): {reason}")
+        lines.append(f"not tested: {sensors} of {names} ({readings:,} readings): {reason}")
     if len(lines) > _MOST_REASONS:
-        rest = f"not judged: {len(lines) - _MOST_REASONS:,} lines more like these; all stand in summary.json"
+        rest = f"not tested: {len(lines) - _MOST_REASONS:,} more groups of series; all are in summary.json"
         lines = [*lines[:_MOST_REASONS], rest]
     return lines
 
 
-def _judged_by(summary: dict[str, Any]) -> str:
+def _describe_detection(summary: dict[str, Any]) -> str:
     smooth, period, days = (summary.get(name) for name in ("smooth_hours", "period_hours", "window_days"))
-    readings = f"{smooth:g} h trailing means" if smooth else "the readings themselves"
+    readings = f"{smooth:g} h trailing means" if smooth else "raw readings"
     season = f"season of {period:g} h" if period else "no season"
-    by = f"by the {days:g} days before each reading" if summary["causal"] else "the whole series in view"
-    return f"judged: {readings}, {season}, {by}"
+    history = f"the {days:g} days before each reading" if summary["causal"] else "the whole series"
+    return f"tested: {readings}, {season}, compared with {history}"
 
 
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
-    """Draw the leaderboard, held-out metrics per component and what the alerts would have meant."""
+    """Draw the leaderboard, held-out metrics per component, warnings and costs."""
     split = metrics["split"]
     span = show_span(split["test_start"], split["test_end"])
-    lines = [f"tested on the {split['test_rows']:,} rows {span} UTC of which is known what came within the horizon"]
+    lines = [f"tested on {split['test_rows']:,} rows with known outcome {span} UTC"]
     if "train_rows" in split:
-        lines.insert(0, _trained_on(split))
+        lines.insert(0, _describe_training(split))
     if split.get("machines_held_out"):
-        lines[-1] += f", {len(split['machines_held_out']):,} machines held out"
+        lines[-1] += f", of {show_count(len(split['machines_held_out']), 'held-out machine')}"
     names = ("AP", "AUC", "F1", "Brier", "on", "off", "failed", "caught", "false*")
     table = make_table("component", *((name, "right") for name in names))
     for component, row in metrics["components"].items():
-        levels = [show_level(row["threshold"]), show_level(row["alert_off"])]
+        levels = [show_threshold(row["threshold"]), show_threshold(row["alert_off"])]
         table.add_row(component, *_scores(row), *levels, *_events(row["events"]))
     table.add_section()
     table.add_row("all", *_scores(metrics["macro"]), "", "", *_events(metrics["events"]))
     note = (
-        "AP average precision, AUC area under the ROC curve; alerts go on at one probability and off at a lower one; "
-        "all: means of the scores, the rest of all together"
+        "AP: average precision; AUC: area under the ROC curve; on, off: probabilities at which alerts turn on and off; "
+        "all: mean scores and total counts"
     )
     return [
         *_draw_search(metrics.get("search")),
         Prose("\n".join(lines)),
         table,
         Prose(f"{note}; * false alarms per machine and month"),
-        Prose(_warning_time(metrics)),
-        Prose(_costs(metrics["costs"])),
+        Prose(_describe_warnings(metrics)),
+        Prose(_describe_costs(metrics["costs"])),
     ]
 
 
-def _trained_on(split: dict[str, Any]) -> str:
-    text = f"trained on {split['train_rows']:,} rows, by what was known up to {show_stamp(split['cutoff'])} UTC"
+def _describe_training(split: dict[str, Any]) -> str:
+    text = f"trained on {split['train_rows']:,} rows with outcomes known by {show_time(split['cutoff'])} UTC"
     if split["fitted_rows"] < split["train_rows"]:
         text += (
-            f", fitted on {split['fitted_rows']:,} of them: all with a failure ahead and a share of "
-            f"{split['negative_share']:g} of the others, weighted to make up for the rest (--negative-share)"
+            f", fitted on {split['fitted_rows']:,} of them: all rows before a failure and a weighted sample of "
+            f"{split['negative_share']:.0%} of the others (--negative-share)"
         )
     return text
 
@@ -140,48 +149,50 @@ def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
             scores = (f"{row['score']:.4f}", f"{row['spread']:.4f}", f"{row['brier']:.5f}")
             speed = (f"{row['fit_seconds']:.1f}", f"{row['rows_per_second']:,.0f}")
             table.add_row(str(row["rank"]), row["algorithm"], row["features"], *scores, *speed)
-    told = f"{search['trials']} of {search['trials_wanted']} trials"
+    trials = f"{search['trials']} of {search['trials_wanted']} trials"
     dropped = search["trials"] - table.row_count
     if dropped:
-        told += f", {dropped} of them given up early"
+        trials += f", {dropped} of them stopped early"
     if search["cut_short"]:
-        told += "; cut short by the time budget, so another run may differ"
+        trials += "; ended by the time budget, so another run may give a different model"
     members = " and ".join(f"{m['algorithm']} on {m['features']} features" for m in search["members"])
-    return [table, Prose(f"{told}; chosen: {members}")]
+    return [table, Prose(f"{trials}; chosen: {members}")]
 
 
-def _costs(costs: dict[str, Any]) -> str:
-    """Tell what acting on the alerts would cost, next to doing without them."""
+def _describe_costs(costs: dict[str, Any]) -> str:
+    """Describe the cost of acting on alerts, compared with alternatives."""
     if costs["alerts"] is None:
-        return "costs cannot be told: the test span is too short to judge alerts and failures"
-    ways = {"alerts": "acting on alerts", "run_to_failure": "running to failure", "fixed_interval": "fixed intervals"}
-    told = [f"{text} {costs[name]:.2f}" for name, text in ways.items() if costs[name] is not None]
-    return f"cost in {costs['unit']} per machine and month: {', '.join(told)}"
+        return "no cost estimate: the test span is too short to count alerts and failures"
+    labels = {
+        "alerts": "acting on alerts",
+        "run_to_failure": "run-to-failure",
+        "fixed_interval": "fixed-interval replacement",
+    }
+    amounts = [f"{label} {costs[name]:.2f}" for name, label in labels.items() if costs[name] is not None]
+    return f"cost in {costs['unit']} per machine and month: {', '.join(amounts)}"
 
 
-def _warning_time(metrics: dict[str, Any]) -> str:
+def _describe_warnings(metrics: dict[str, Any]) -> str:
     events = metrics["events"]
     if not events["failures"]:
-        return f"no failure in the test span: caught and warning time cannot be told{_not_judged(metrics)}"
-    text = (
-        f"caught {events['caught']} of {events['failures']} failures, {events['caught_24h']} of them 24 h ahead or more"
-    )
+        return f"no failure in the test span, so no warning times{_not_counted(metrics)}"
+    text = f"caught {events['caught']} of {events['failures']} failures"
+    text += f", {events['caught_24h']} of them at least 24 h ahead"
     hours = events["warning_hours"]
     if hours["median"] is not None:
         text += f"; median warning {hours['median']:g} h (quartiles {hours['q25']:g} and {hours['q75']:g} h)"
-    return text + _not_judged(metrics)
+    return text + _not_counted(metrics)
 
 
-def _not_judged(metrics: dict[str, Any]) -> str:
-    """Return the end of a line: how many failures from the start of the test on are left out, and why."""
+def _not_counted(metrics: dict[str, Any]) -> str:
+    """Return the end of a line: the number of failures that do not count, and why."""
     counts = metrics["events"]["not_judged"]
     reasons = {
-        "early": f"within {metrics['split']['horizon_hours']:g} h of the start of the test, so that warnings could lie "
-        "before it",
+        "early": f"in the first {metrics['split']['horizon_hours']:g} h of the test, whose warnings may precede it",
         "no_telemetry": "of machines whose telemetry had ended",
     }
-    told = [f"{counts[name]:,} {reason}" for name, reason in reasons.items() if counts[name]]
-    return f"; not judged: {', '.join(told)}" if told else ""
+    excluded = [f"{counts[name]:,} {reason}" for name, reason in reasons.items() if counts[name]]
+    return f"; not counted: {', '.join(excluded)}" if excluded else ""
 
 
 def _scores(row: dict[str, Any]) -> list[str]:
@@ -198,20 +209,115 @@ def _rate(value: float | None) -> str:
 
 
 def _duration(minutes: float) -> str:
-    """Return a step in the unit that it is spoken of in: 10 s, 60 min, 1 d."""
+    """Return a step in its natural unit: 10 s, 60 min, 1 d."""
     if minutes < 1:
         return f"{minutes * 60:g} s"
     return f"{minutes / 1440:g} d" if minutes % 1440 == 0 else f"{minutes:g} min"
 
 
+def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw the work list, and the drift of the data since training."""
+    facts = (
+        f"{show_count(summary['rows'], 'row')} of {show_count(summary['machines'], 'machine')} "
+        f"{show_span(summary['start'], summary['end'])} UTC; "
+        f"{show_count(summary['episodes'], 'alert episode')}"
+    )
+    return [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"]), *_draw_drift(summary)]
+
+
+def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
+    work = summary["worklist"]
+    if not work:
+        return ["work list: no active alerts"]
+    columns = (("machine", "left"), ("component", "left"), ("probability", "right"), ("alert since", "left"))
+    table = make_table("rank", *columns, ("failure window", "left"))
+    for row in work[:_MOST_WORK]:
+        window = f"{_short_time(row['expected_from'])} to {_short_time(row['expected_until'])}"
+        machine = f"{row['machineID']}"
+        if row["is_stale"]:
+            machine += f" (silent; predicted as of {show_time(row['datetime'])})"
+        cells = (machine, row["component"], show_probability(row["probability"]), _short_time(row["since"]), window)
+        table.add_row(str(row["rank"]), *cells)
+    more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []
+    note = "probability of a failure within the failure window (UTC)"
+    # Below the table, as the columns leave no room for reasons.
+    reasons = [Prose(f"{row['rank']}: {row['reasons']}") for row in work[:_MOST_WORK]]
+    return [table, note, *reasons, *more]
+
+
+def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
+    if not nearest:
+        return []
+    table = make_table("machine", ("component", "left"), ("probability", "right"), ("alert threshold", "right"))
+    for row in nearest:
+        levels = (show_probability(row[name]) for name in ("probability", "threshold"))
+        table.add_row(f"{row['machineID']}", row["component"], *levels)
+    return ["closest to an alert", table]
+
+
+def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
+    from pdm_cli.evaluation.drift import LEAST_ROWS
+
+    drift, rows = summary["drift"], summary["drift_rows"]
+    if rows < LEAST_ROWS:
+        new = f"{show_count(rows, 'row')} outside the training data" if rows else "no rows outside the training data"
+        return [Prose(f"drift not computed: {new}; at least {LEAST_ROWS:,} are needed")]
+    if not drift:
+        return []
+    table = make_table("drifted feature", ("stability index", "right"))
+    for row in drift[:_MOST_DRIFT]:
+        table.add_row(row["feature"], f"{row['stability_index']:.2f}")
+    drifted = f"{show_count(len(drift), 'feature')} drifted (population stability index of 0.25 or more)"
+    return [Prose(f"{drifted}; all are in drift.csv"), table]
+
+
+def _short_time(text: str) -> str:
+    """Return a time without its year, which is shown above."""
+    return show_time(text)[5:]
+
+
+def draw_outcomes(outcomes: list[dict[str, Any]]) -> list[RenderableType]:
+    """Draw which lines of the work list came true, which did not, and which failures it lacks."""
+    if not outcomes:
+        return ["outcome: no failure in the two days after the last reading"]
+    table = make_table("rank", ("machine", "left"), ("component", "left"), ("outcome", "left"))
+    table.add_column("ground truth")
+    for row in outcomes:
+        rank = "-" if row["rank"] is None else str(row["rank"])
+        table.add_row(rank, f"{row['machineID']}", row["component"], _describe_outcome(row), _describe_shift(row))
+    return [table, "ground truth of the simulation: data/truth.parquet, which no stage reads"]
+
+
+def _describe_outcome(row: dict[str, Any]) -> str:
+    if row["failed"] is None:
+        return "no failure: false alarm"
+    warning = "no alert yet" if row["rank"] is None else f"warned {row['warning_hours']:.0f} h ahead"
+    return f"failed {show_time(row['failed'])}, {warning}"
+
+
+def _describe_shift(row: dict[str, Any]) -> str:
+    if row["failed"] is None:
+        return ""
+    return f"{row['sensor']} shifted by {row['step']:+g} at {show_time(row['shifted_since'])}"
+
+
 def make_table(first: str, *columns: tuple[str, Any]) -> Table:
-    """Return an empty table with columns of the given names and sides."""
+    """Return an empty table with the given columns and alignments."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first)
     for name, justify in columns:
-        # On a narrow terminal texts go over several lines; numbers stay whole.
+        # On a narrow terminal text wraps; numbers do not.
         table.add_column(name, justify=justify, no_wrap=justify == "right")
     return table
+
+
+# Stage to the function that draws its summary.
+DRAWINGS: dict[str, Callable[[dict[str, Any]], list[RenderableType]]] = {
+    "preprocess": draw_quality,
+    "detect-anomalies": draw_anomalies,
+    "train": draw_metrics,
+    "predict": draw_forecast,
+}

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pdm_cli.cli.render.outcomes import draw_outcomes
+from pdm_cli.cli.render.results import draw_outcomes
 
 
 def outcome(**changes: Any) -> dict[str, Any]:
@@ -20,17 +20,17 @@ def shown(*outcomes: dict[str, Any]) -> str:
     return capture.get()
 
 
-def test_a_failure_is_told_with_its_warning_and_its_shift() -> None:
+def test_draw_outcomes_shows_warning_and_shift_of_a_failure() -> None:
     text = shown(outcome())
     assert "failed 2015-07-01 06:00, warned 45 h ahead" in text
-    assert "rotate off by -80 since 2015-06-29 06:00" in text
+    assert "rotate shifted by -80 at 2015-06-29 06:00" in text
 
 
-def test_false_alarms_and_missed_failures_are_told() -> None:
+def test_draw_outcomes_shows_false_alarms_and_missed_failures() -> None:
     nothing = dict.fromkeys(("failed", "warning_hours", "sensor", "step", "shifted_since"))
-    assert "did not fail: a false alarm" in shown(outcome(**nothing))
-    assert "failed 2015-07-01 06:00, not foretold yet" in shown(outcome(rank=None, warning_hours=None))
+    assert "no failure: false alarm" in shown(outcome(**nothing))
+    assert "failed 2015-07-01 06:00, no alert yet" in shown(outcome(rank=None, warning_hours=None))
 
 
-def test_it_is_said_where_nothing_came() -> None:
-    assert "no failure came" in shown()
+def test_draw_outcomes_without_failures_says_so() -> None:
+    assert "no failure in the two days" in shown()

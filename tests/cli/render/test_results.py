@@ -27,34 +27,34 @@ def skipped(machine: int, sensor: str, reason: str) -> dict[str, Any]:
     return {"machineID": machine, "sensor": sensor, "readings": 1_000, "reason": reason}
 
 
-def test_how_readings_were_judged_is_one_line() -> None:
-    assert lines_of() == ["judged: 24 h trailing means, season of 24 h, by the 28 days before each reading"]
+def test_draw_anomalies_describes_the_detection_in_one_line() -> None:
+    assert lines_of() == ["tested: 24 h trailing means, season of 24 h, compared with the 28 days before each reading"]
     assert lines_of(smooth_hours=0.0, period_hours=0.0) == [
-        "judged: the readings themselves, no season, by the 28 days before each reading"
+        "tested: raw readings, no season, compared with the 28 days before each reading"
     ]
 
 
 def test_series_at_the_cap_are_counted_over_the_sensors() -> None:
-    told = lines_of(causal=False, max_anoms=0.1, sensors={"volt": {**COUNTS, "capped": 2}, "rotate": COUNTS})
-    assert told[1:] == ["2 series reached --max-anoms 0.1: they may hold more anomalies"]
+    text = lines_of(causal=False, max_anoms=0.1, sensors={"volt": {**COUNTS, "capped": 2}, "rotate": COUNTS})
+    assert text[1:] == ["2 series reached --max-anoms 0.1 and may have more anomalies"]
 
 
 def test_series_with_the_same_reason_share_a_line_and_a_screen_is_not_flooded() -> None:
     alike = [skipped(machine, sensor, "constant") for machine in (3, 4) for sensor in ("volt", "rotate")]
     assert lines_of(skipped=alike)[1:] == [
-        "not judged: volt, rotate of machine 3 and 1 more (4,000 readings): constant"
+        "not tested: volt, rotate of machine 3 and 1 more (4,000 readings): constant"
     ]
     many = [skipped(machine, "volt", f"a gap of {machine} h") for machine in range(1, 31)]
-    told = lines_of(skipped=many)[1:]
-    assert told[0] == "not judged: volt of machine 1 (1,000 readings): a gap of 1 h"
-    assert told[10:] == ["not judged: 20 lines more like these; all stand in summary.json"]
+    text = lines_of(skipped=many)[1:]
+    assert text[0] == "not tested: volt of machine 1 (1,000 readings): a gap of 1 h"
+    assert text[10:] == ["not tested: 20 more groups of series; all are in summary.json"]
 
 
 @pytest.mark.parametrize(
-    ("minutes", "told"),
+    ("minutes", "text"),
     [(10 / 60, "10 s"), (0.01 / 6, "0.1 s"), (1, "1 min"), (60, "60 min"), (1440, "1 d"), (10_080, "7 d")],
 )
-def test_the_step_is_told_in_its_own_unit(minutes: float, told: str) -> None:
+def test_the_step_is_told_in_its_own_unit(minutes: float, text: str) -> None:
     facts = {
         "readings": 1234,
         "sensors": ["volt"],
@@ -72,7 +72,7 @@ def test_the_step_is_told_in_its_own_unit(minutes: float, told: str) -> None:
     }
     lines = str(draw_quality(quality)[0]).splitlines()
     assert lines[0] == "1,234 readings of 1 sensor (volt) on 1 machine"
-    assert lines[1].endswith(f"UTC, every {told}")
+    assert lines[1].endswith(f"UTC, every {text}")
 
 
 SCORES = {"roc_auc": 0.99, "average_precision": 0.9, "brier": 0.001, "f1": 0.8}
@@ -114,25 +114,25 @@ def drawn(
 
 
 @pytest.mark.parametrize(
-    ("level", "told"),
+    ("level", "text"),
     [(0.5, "0.500"), (0.001, "0.001"), (0.000456, "0.00046"), (0.0000123, "1.2e-05"), (0.0, "0")],
 )
-def test_low_levels_of_alerts_show_their_digits(level: float, told: str) -> None:
+def test_low_levels_of_alerts_show_their_digits(level: float, text: str) -> None:
     after = drawn(on=2.0, off=level).split("never")[1]
-    assert after.split()[0] == told
+    assert after.split()[0] == text
 
 
 def test_rows_that_were_not_fitted_are_explained() -> None:
-    told = "trained on 2,000 rows, by what was known up to 2015-10-01 00:00 UTC"
-    thinned = ", fitted on 900 of them: all with a failure ahead and a share of 0.4 of the others, weighted"
-    assert told + thinned in drawn()
-    assert told + "\n" in drawn(split={"fitted_rows": 2_000})
+    text = "trained on 2,000 rows with outcomes known by 2015-10-01 00:00 UTC"
+    thinned = ", fitted on 900 of them: all rows before a failure and a weighted sample of 40% of the others"
+    assert text + thinned in drawn()
+    assert text + "\n" in drawn(split={"fitted_rows": 2_000})
 
 
-def test_failures_that_are_not_judged_are_told_with_the_reason() -> None:
-    assert "not judged" not in drawn()
-    told = drawn(early=2, no_telemetry=1)
-    assert "caught 0 of 3 failures, 0 of them 24 h ahead or more; not judged: " in told
-    early = "2 within 48 h of the start of the test, so that warnings could lie before it"
-    assert f"{early}, 1 of machines whose telemetry had" in told
-    assert f"cannot be told; not judged: {early}" in drawn(failures=0, early=2)
+def test_draw_metrics_gives_reasons_for_failures_not_counted() -> None:
+    assert "not counted" not in drawn()
+    text = drawn(early=2, no_telemetry=1)
+    assert "caught 0 of 3 failures, 0 of them at least 24 h ahead; not counted: " in text
+    early = "2 in the first 48 h of the test, whose warnings may precede it"
+    assert f"{early}, 1 of machines whose telemetry had" in text
+    assert f"no warning times; not counted: {early}" in drawn(failures=0, early=2)

@@ -1,0 +1,68 @@
+"""Data-quality findings in plain English, for the report and the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pdm_cli.text import show_count, show_time
+
+_FINDING_NAMES = {
+    "duplicates": "duplicate readings (same machine and time)",
+    "out_of_order": "rows out of order",
+    "not_finite": "infinite readings (or over 1e30), set to missing",
+    "out_of_range": "readings out of range, set to missing",
+    "off_grid": "readings off the time grid, moved to the next grid time",
+    "gaps": "gaps, filled with rows of missing readings",
+    "long_gaps": "gaps longer than the limit, not filled",
+    "missing_values": "missing readings",
+    "frozen_sensors": "periods of constant readings",
+    "dead_sensors": "sensors that stopped before their machine's last row",
+    "duplicate_events": "duplicate events, kept once",
+    "events_without_telemetry": "events of machines without telemetry",
+    "errors_before_telemetry": "errors before the machine's telemetry",
+    "errors_after_telemetry": "errors after the machine's telemetry",
+    "maint_before_telemetry": "maintenance before the machine's telemetry",
+    "maint_after_telemetry": "maintenance after the machine's telemetry",
+    "failures_before_telemetry": "failures before the machine's telemetry",
+    "failures_after_telemetry": "failures after the machine's telemetry",
+    "machines_without_telemetry": "machines with attributes but no telemetry",
+    "machines_without_attributes": "machines with telemetry but no attributes",
+}
+# More components than this are in quality.json only.
+_MOST_COMPONENTS = 12
+
+
+def describe_findings(quality: dict[str, Any]) -> list[str]:
+    """Return one line per finding, for a short overview."""
+    components = count_components(quality)
+    lines = [f"failures by component: {components}"] if components else []
+    lines += [f"{count:,} {name} (first: {first})" for name, count, first in list_findings(quality)]
+    if quality["ignored_columns"]:
+        lines.append(f"ignored telemetry columns (not numeric): {', '.join(quality['ignored_columns'])}")
+    return lines
+
+
+def list_findings(quality: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Return description, count and first occurrence of each finding."""
+    return [
+        (_FINDING_NAMES.get(name, name.replace("_", " ")), finding["count"], _describe_place(finding["first"]))
+        for name, finding in quality["findings"].items()
+        if finding["count"]
+    ]
+
+
+def count_components(quality: dict[str, Any]) -> str:
+    """Return the failures of the first components and the number of further components; empty if unknown."""
+    counts = quality.get("components") or {}
+    shown = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_MOST_COMPONENTS])
+    more = len(counts) - _MOST_COMPONENTS
+    return f"{shown} and {show_count(more, 'component')} more" if more > 0 else shown
+
+
+def _describe_place(first: list[dict[str, Any]]) -> str:
+    """Return the first row of a finding as ``machine 3, 2015-01-04 06:00, sensor volt``."""
+    if not first:
+        return ""
+    row = first[0]
+    parts = [f"machine {row['machineID']}", *(show_time(row[n]) for n in ("datetime",) if n in row)]
+    return ", ".join([*parts, *(f"{n} {v}" for n, v in row.items() if n not in ("machineID", "datetime"))])
