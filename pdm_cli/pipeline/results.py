@@ -100,7 +100,7 @@ class _Reported(Result):
     @property
     def report(self) -> Path:
         """The report, a self-contained HTML file."""
-        from pdm_cli.report.html import REPORT_FILE
+        from pdm_cli.report.page import REPORT_FILE
 
         return self.folder / REPORT_FILE
 

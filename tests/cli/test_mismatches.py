@@ -147,13 +147,13 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
         f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); their predictions refer to their last reading"
         in outcome.stderr
     )
-    assert f"{machine} (silent; foretold {end:%Y-%m-%d %H:%M})" in outcome.stdout
+    assert f"{machine} (silent; predicted as of {end:%Y-%m-%d %H:%M})" in outcome.stdout
     silent = json.loads((tmp_path / "out/predictions.json").read_text())["silent"]
     assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
     assert json.loads((predicted / "predictions.json").read_text())["silent"] == {"count": 0, "first": []}
     page = (tmp_path / "out/report.html").read_text()
     assert "What is amiss in the data" in page
-    assert f'machine {machine} (since <span class="stamp">{end:%Y-%m-%d %H:%M}</span>). What is foretold of' in page
+    assert f'machine {machine} (since <span class="time">{end:%Y-%m-%d %H:%M}</span>). Their predictions' in page
     assert "What is amiss in the data" not in (predicted / "report.html").read_text()
 
 
@@ -168,7 +168,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
     assert summary["dead_sensors"] == [{"sensor": "volt", "machines": 14, "first": 3, "since": "2015-05-20T04:00:00"}]
     page = (tmp_path / "out/report.html").read_text()
     assert "No reading of volt for more than 48 h on 14 machines, first 3" in page
-    assert page.index("No reading of volt") < page.index("What to see to</h2>")
+    assert page.index("No reading of volt") < page.index("Components to inspect</h2>")
 
 
 def test_telemetry_too_short_for_the_features_is_warned_of(

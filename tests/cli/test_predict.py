@@ -116,10 +116,10 @@ def test_a_short_work_list_is_followed_by_what_is_nearest_to_an_alert(
     assert [row["probability"] for row in nearest] == pytest.approx(last["probability"].tolist())
     rules = json.loads((model / "bundle.json").read_text())["rules"]
     assert {row["threshold"] for row in nearest} <= {round(rule["on"], 10) for rule in rules}
-    told = outcome.stdout.partition("work list: no alert is on\nnearest to an alert\n")[2]
-    assert "alert on at" in told
+    told = outcome.stdout.partition("work list: no active alerts\nclosest to an alert\n")[2]
+    assert "alert threshold" in told
     page = (tmp_path / "out/report.html").read_text()
-    assert "Nearest to an alert" in page
+    assert "Closest to an alert" in page
     assert json.loads((predicted / "predictions.json").read_text())["nearest"] != []
     busy = predictions[predictions["alert"]]["datetime"].value_counts().index[0]
     outcome = predict(pdm, fleet, model, tmp_path / "busy", "--until", busy.isoformat(), "--json")
@@ -137,7 +137,7 @@ def test_drift_is_told_per_feature_and_warned_of(raw: Path, model: Path, pdm: Pd
     assert drift["feature"][0].startswith("volt_mean")
     assert "volt_mean_24h" in {row["feature"] for row in outcome.json["drift"]}
     told = predict(pdm, raw, model, tmp_path / "out", "--overwrite").stdout
-    assert "spread otherwise than in the training" in told
+    assert "drifted (population stability index" in told
 
 
 def test_a_feature_whose_name_is_a_formula_is_none_in_the_drift_table(
@@ -165,9 +165,9 @@ def test_drift_is_not_told_by_rows_that_the_model_learned_from(
     edit("telemetry", lambda t: t[t["datetime"] <= cutoff + pd.Timedelta("5D")])(raw)
     rows, is_untold, stdout = rows_for_drift()
     assert (rows, is_untold) == (5 * 8 * 16, True)
-    assert "drift cannot be told: 640 instants that the model did not learn from, wanted 1,000\n" in stdout
+    assert "drift not computed: 640 rows outside the training data; at least 1,000 are needed\n" in stdout
     assert rows_for_drift("--since", "2015-01-02")[:2] == (640, True)
-    assert "drift cannot be told: no instant is new to it" in rows_for_drift("--until", cutoff.isoformat())[2]
+    assert "drift not computed: no rows outside the training data" in rows_for_drift("--until", cutoff.isoformat())[2]
     whole = json.loads((predicted / "predictions.json").read_text())
     assert whole["drift_rows"] == ((pd.Timestamp(whole["end"]) - cutoff) // pd.Timedelta("3h")) * 16
     # Nothing of another fleet was learned from.

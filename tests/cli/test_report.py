@@ -40,10 +40,10 @@ def test_the_report_tells_the_headline_and_what_was_asked_of_it(work: Path) -> N
     text = (work / "model/report.html").read_text()
     events = json.loads((work / "model/metrics.json").read_text())["events"]
     assert f'<dd class="value">{events["caught"]} of {events["failures"]}</dd>' in text
-    for heading in ("Data", "Leaderboard", "Calibration", "Costs", "Precision and recall", "How it was made"):
+    for heading in ("Data", "Leaderboard", "Calibration", "Costs", "Precision and recall", "Provenance"):
         assert f">{heading}</h2>" in text
     assert "train.trees" in text
-    assert "maintenance before the machine" in text
+    assert "maintenance events before the machine" in text
     assert "failures by component" in text
 
 

@@ -169,19 +169,17 @@ def test_how_readings_were_judged_is_told(work: Path, pdm: Pdm, tmp_path: Path) 
     told = {"smooth_hours": 24.0, "period_hours": 24.0, "window_days": 28.0}
     assert {name: summary[name] for name in told} == told
     words = ("detect-anomalies", "--prepared", work / "prepared", "--overwrite", "--out", tmp_path / "a")
-    line = "judged: 24 h trailing means, season of 24 h, by the 14 days before each reading"
+    line = "tested: 24 h trailing means, season of 24 h, compared with the 14 days before each reading"
     assert line in pdm(*words, "--window-days", 14).stdout
     outcome = pdm(*words, "--mode", "batch")
-    assert "judged: 12 h trailing means, season of 24 h, the whole series in view" in outcome.stdout
+    assert "tested: 12 h trailing means, season of 24 h, compared with the whole series" in outcome.stdout
     assert "--max-anoms" not in outcome.stdout
     outcome = pdm(*words, "--mode", "batch", "--smooth-hours", 0, "--period-hours", 168, "--max-anoms", 0.001)
-    assert "judged: the readings themselves, season of 168 h, the whole series in view" in outcome.stdout
+    assert "tested: raw readings, season of 168 h, compared with the whole series" in outcome.stdout
     summary = json.loads((tmp_path / "a/summary.json").read_text())
     assert "window_days" not in summary
     capped = sum(facts["capped"] for facts in summary["sensors"].values())
-    assert f"{capped} series reached --max-anoms 0.001: they may hold more anomalies" in " ".join(
-        outcome.stdout.split()
-    )
+    assert f"{capped} series reached --max-anoms 0.001 and may have more anomalies" in " ".join(outcome.stdout.split())
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def draw_jobs(states: Sequence[JobState]) -> list[RenderableType]:
     """Draw a list of jobs, latest first."""
     if not states:
         return ["no pdm jobs in this workspace"]
-    table = _table("job", "status", "submitted (UTC)", "duration")
+    table = _table("job", "status", "sent (UTC)", "duration")
     table.pad_edge, table.collapse_padding = False, True
     # Names usually contain the command; only a name that is too long for the terminal is wrapped.
     for column in table.columns[1:]:

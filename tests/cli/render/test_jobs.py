@@ -20,5 +20,5 @@ def test_draw_jobs_fits_80_columns() -> None:
     out = StringIO()
     Console(file=out, width=80).print(*draw_jobs(states))
     lines = [line.split() for line in out.getvalue().splitlines() if line.strip()]
-    assert lines[0] == ["job", "status", "submitted", "(UTC)", "duration"]
+    assert lines[0] == ["job", "status", "sent", "(UTC)", "duration"]
     assert lines[2:] == [[name, "Completed", "11-28", "00:31", "0:00:00"] for name in names]
