@@ -152,9 +152,9 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
     assert silent == {"count": 1, "first": [{"machineID": machine, "datetime": f"{end:%Y-%m-%dT%H:%M:%S}"}]}
     assert json.loads((predicted / "predictions.json").read_text())["silent"] == {"count": 0, "first": []}
     page = (tmp_path / "out/report.html").read_text()
-    assert "What is amiss in the data" in page
+    assert "Problems in the data" in page
     assert f'machine {machine} (since <span class="time">{end:%Y-%m-%d %H:%M}</span>). Their predictions' in page
-    assert "What is amiss in the data" not in (predicted / "report.html").read_text()
+    assert "Problems in the data" not in (predicted / "report.html").read_text()
 
 
 def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
