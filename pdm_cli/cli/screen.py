@@ -91,7 +91,7 @@ class Screen:
         exit_code : int
             130 or 143.
         message : str
-            What happened to the outputs.
+            Outcome for the outputs.
         details : object
             Facts for scripts, in JSON types.
         """

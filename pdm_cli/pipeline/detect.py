@@ -90,7 +90,7 @@ def warm_up() -> None:
 def detect_row_group(
     path: Path, step_us: int, params: DetectParams, group: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]:
-    """Return the anomalies of a row group, the spans not judged, and the outcome of each series."""
+    """Return the anomalies of a row group, the spans not tested, and the outcome of each series."""
     from pdm_cli.anomalies.detectors import find_anomalies, list_unjudged
     from pdm_cli.io import parquet
     from pdm_cli.preparation.cleaning import check_prepared

@@ -16,36 +16,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Made:
-    """How the prepared tables and anomalies were made, as their files tell.
-
-    Attributes
-    ----------
-    settings : Settings
-        Of preprocess and features, and of detect where anomalies are read; the others have their defaults.
-    step_us, phase_us : int
-        Time between readings, and where in it they stand, in microseconds.
-    """
+class Preparation:
+    """Settings of the prepared tables and anomalies, with step and offset of the readings in microseconds."""
 
     settings: Settings
     step_us: int
     phase_us: int
 
 
-def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> tuple[Sources, Made]:
-    """Read all tables that are there.
-
-    Parameters
-    ----------
-    prepared, anomalies : Path
-        Output folders of ``pdm preprocess`` and ``pdm detect-anomalies``.
-    progress : Progress
-        Gets a line if the anomalies cannot become features.
+def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> tuple[Sources, Preparation]:
+    """Read the tables of output folders of ``preprocess`` and ``detect-anomalies``, and how they were computed.
 
     Raises
     ------
     DataError
-        If a table is missing or damaged, or the anomalies are those of other telemetry.
+        If a table is missing or damaged, or the anomalies belong to other telemetry.
     NotEnoughData
         If there is no row of features.
     """
@@ -56,8 +41,8 @@ def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> 
 
     telemetry_path = parquet.require_file(prepared, TELEMETRY)
     rolling_path = parquet.require_file(prepared, FEATURES)
-    made_with = parquet.read_metadata(telemetry_path)
-    sections = json.loads(made_with.get("settings", "{}"))
+    metadata = parquet.read_metadata(telemetry_path)
+    sections = json.loads(metadata.get("settings", "{}"))
     events = {
         table.name: parquet.read_frame(prepared / table.file).rename(columns={EVENT_COLUMNS[table.name]: "kind"})
         for table in EVENT_TABLES
@@ -72,12 +57,12 @@ def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> 
     rolling, telemetry = parquet.read_frame(rolling_path), parquet.read_frame(telemetry_path)
     if rolling.empty:
         raise NotEnoughData(
-            f"{TELEMETRY.file}: no row of features can be made of it, for no reading of any sensor is a finite number",
-            hint="give telemetry with readings; --sensors names their columns, --ranges what counts as one",
+            f"{TELEMETRY.file}: no feature row, as no reading of any sensor is a finite number",
+            hint="give telemetry with readings; check --sensors and --ranges",
         )
     step_us = parquet.read_step(telemetry_path)
-    made = Made(load.restore(sections, "prepared tables"), step_us, int(made_with.get("phase_us", "0")))
-    return Sources(rolling, telemetry, step_us, events, machines), made
+    preparation = Preparation(load.restore(sections, "prepared tables"), step_us, int(metadata.get("phase_us", "0")))
+    return Sources(rolling, telemetry, step_us, events, machines), preparation
 
 
 def _read_anomalies(
@@ -87,16 +72,14 @@ def _read_anomalies(
     from pdm_cli.schema import ANOMALIES, TELEMETRY
 
     path = parquet.require_file(folder, ANOMALIES)
-    made = manifest.read(folder)
-    if made is not None:
-        found_in = made["inputs"].get("prepared", {}).get(TELEMETRY.file)
-        if found_in is not None and found_in != manifest.hash_file(prepared / TELEMETRY.file):
-            raise DataError(
-                f"{path}: found in other telemetry than {prepared / TELEMETRY.file}",
-                hint="run pdm detect-anomalies on these prepared tables",
-            )
+    recorded = (manifest.read(folder) or {"inputs": {}})["inputs"].get("prepared", {}).get(TELEMETRY.file)
+    if recorded is not None and recorded != manifest.hash_file(prepared / TELEMETRY.file):
+        raise DataError(
+            f"{path}: belongs to other telemetry than {prepared / TELEMETRY.file}",
+            hint="run pdm detect-anomalies on these prepared tables",
+        )
     metadata = parquet.read_metadata(path)
     if metadata.get("causal") != "true":
-        progress.info("anomalies.parquet: found with the whole series in view, so not used as features")
+        progress.info("anomalies.parquet: from batch mode, which uses the whole series, so not used as features")
         return None, {}
     return parquet.read_frame(path).rename(columns={"sensor": "kind"}), json.loads(metadata.get("settings", "{}"))

@@ -78,8 +78,8 @@ def _warn_of_text_columns(task: Task, raw: RawTelemetry) -> None:
     texts = [name for name in raw.ignored if raw.type_of(name) == "a string"]
     if texts and not task.settings.columns.sensors:
         task.progress.warn(
-            f"telemetry.parquet: ignoring text columns: {', '.join(texts)}; if one is a sensor, convert it to numbers, "
-            "e.g. with pandas.to_numeric(…); choose sensors with --sensors"
+            f"telemetry.parquet: ignoring text columns: {', '.join(texts)}; if they include a sensor, "
+            "convert it to numbers, e.g. with pandas.to_numeric(…); choose sensors with --sensors"
         )
 
 
@@ -173,7 +173,7 @@ def _warn_of_lookalikes(components: dict[str, int], progress: Progress) -> None:
 
 
 def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
-    """Warn of failures without telemetry before them: a model cannot learn from them."""
+    """Warn of failures without telemetry before them: they cannot train a model."""
     from pdm_cli.preparation.quality import Finding
 
     total = quality["events"].get("failures", 0)
@@ -182,7 +182,7 @@ def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
         if finding.count:
             told = finding.summarize(f"of {total:,} failures {side} the machine's telemetry")
             progress.warn(
-                f"failures.parquet: {told}: a model cannot learn from them; is the telemetry complete, and do both "
+                f"failures.parquet: {told}: a model cannot be trained on them; is the telemetry complete, and do both "
                 "tables use the same clock?"
             )
 

@@ -36,7 +36,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     Raises
     ------
     UsageError
-        If the folder is of another kind.
+        If the folder is of neither command.
     ModelError
         If a file is missing or damaged.
     """

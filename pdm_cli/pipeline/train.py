@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pdm_cli.features.table import FeatureTable
     from pdm_cli.io.bundle import Bundle
     from pdm_cli.models.ensemble import TrainedModel
-    from pdm_cli.pipeline.prepared import Made
+    from pdm_cli.pipeline.prepared import Preparation
     from pdm_cli.pipeline.runner import Task
     from pdm_cli.training.dataset import Problem
     from pdm_cli.training.train import Training
@@ -54,18 +54,18 @@ def train(task: Task) -> dict[str, Any]:
 
     check_choices(task.settings.train)
     timer = _StageTimer()
-    sources, made = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.progress)
+    sources, preparation = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.progress)
     problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
     timer.lap("features")
-    _check_leakage(problem, made)
+    _check_leakage(problem, preparation)
     timer.lap("guards")
     training = _search(task, problem)
     timer.lap("training")
     table = problem.table_of(problem.split)
-    bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, made))
+    bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, preparation))
     board = leaderboard(training.search)
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
-    metrics = _evaluate(task, problem, table, made)
+    metrics = _evaluate(task, problem, table, preparation)
     if not metrics["events"]["failures"]:
         task.progress.warn(
             "no failure in the test could be evaluated, so the metrics say little about the model: "
@@ -81,7 +81,7 @@ def train(task: Task) -> dict[str, Any]:
     }
 
 
-def _evaluate(task: Task, problem: Problem, table: FeatureTable, made: Made) -> dict[str, Any]:
+def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Preparation) -> dict[str, Any]:
     """Write the held-out predictions and the report's data, and return the metrics."""
     from pdm_cli.io import bundle, parquet
     from pdm_cli.schema import PREDICTIONS
@@ -93,7 +93,7 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, made: Made) -> 
     in_span = problem.test_span(problem.split)
     parquet.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
     span = _make_span(problem, probabilities, alerts)
-    evidence = _collect_evidence(task.inputs["prepared"], problem, model, table, span, made)
+    evidence = _collect_evidence(task.inputs["prepared"], problem, model, table, span, preparation)
     text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
     (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
     return _judge(problem, model, span)
@@ -112,7 +112,7 @@ class _StageTimer:
         self._last = now
 
 
-def _check_leakage(problem: Problem, made: Made) -> None:
+def _check_leakage(problem: Problem, preparation: Preparation) -> None:
     """Reject anything that would make the metrics unreliable."""
     import numpy as np
 
@@ -138,8 +138,8 @@ def _check_leakage(problem: Problem, made: Made) -> None:
         sample,
         table.names,
         problem.states(split),
-        features=made.settings.features,
-        detect=made.settings.detect,
+        features=preparation.settings.features,
+        detect=preparation.settings.detect,
     )
     machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
     leakage_checks.compare_truncated(table.names, table.matrix(table.names, sample), cut, machines, times)
@@ -153,7 +153,7 @@ def _check_separating(problem: Problem) -> None:
 
     from pdm_cli.training.leakage_checks import find_separating
 
-    # Not the families learned from failures: each of their columns is a model, and a good one may well separate.
+    # Not the families that are fitted to failures: each of their columns is a model, and a good one may well separate.
     rows, names = np.flatnonzero(problem.training_rows(problem.split)), problem.table.names
     if not names:
         return
@@ -222,7 +222,9 @@ def _count_trials(storage: JournalStorage) -> int:
     return sum(study.n_trials for study in get_all_study_summaries(storage))
 
 
-def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, made: Made) -> Bundle:
+def _make_bundle(
+    settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, preparation: Preparation
+) -> Bundle:
     import numpy as np
 
     from pdm_cli.evaluation.drift import take_fingerprint
@@ -238,8 +240,8 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
     recipe = Recipe(
         sensors=problem.context.scores.sensors,
         tables=tables_of(families, sources),
-        step_us=made.step_us,
-        phase_us=made.phase_us,
+        step_us=preparation.step_us,
+        phase_us=preparation.phase_us,
         families=families,
         vocabulary=problem.context.vocabulary,
         categorical=table.categorical,
@@ -249,7 +251,7 @@ def _make_bundle(settings: Settings, problem: Problem, model: TrainedModel, tabl
             "test_start": show(split.test_start),
             "machines": problem.instants.machines[~problem.held_out].tolist(),
         },
-        settings=replace(made.settings, labels=settings.labels, train=settings.train, costs=settings.costs),
+        settings=replace(preparation.settings, labels=settings.labels, train=settings.train, costs=settings.costs),
     )
     return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
 
@@ -353,7 +355,12 @@ def _predictions(
 
 
 def _collect_evidence(
-    prepared: Path, problem: Problem, model: TrainedModel, table: FeatureTable, span: PredictedSpan, made: Made
+    prepared: Path,
+    problem: Problem,
+    model: TrainedModel,
+    table: FeatureTable,
+    span: PredictedSpan,
+    preparation: Preparation,
 ) -> dict[str, Any]:
     """Return data findings, warning times, important features and failure timelines for the report."""
     from pdm_cli.evaluation.evaluate import list_warnings
@@ -365,7 +372,7 @@ def _collect_evidence(
         "data": json.loads(quality.read_text(encoding="utf-8")) if quality.is_file() else None,
         "warnings": _count_warnings(warnings, problem),
         "importance": _rank_features(problem, model, table),
-        "smooth_hours": made.settings.detect.smooth,
+        "smooth_hours": preparation.settings.detect.smooth,
         "timelines": _cut_timelines(warnings, problem, span),
     }
 

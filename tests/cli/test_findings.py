@@ -39,7 +39,7 @@ def test_failures_after_the_telemetry_are_warned_of_and_stand_apart_from_other_e
     outcome = prepared(pdm, raw, tmp_path / "prepared")
     assert (
         f"warning: failures.parquet: 2 of {count + 2:,} failures after the machine's telemetry, first (1, 2031-05-01 "
-        "06:00): a model cannot learn from them"
+        "06:00): a model cannot be trained on them"
     ) in outcome.stderr
     assert "failures after the machine's telemetry" in outcome.stdout
 
@@ -89,7 +89,7 @@ def test_who_foretells_is_told_nothing_of_what_can_be_learned(raw: Path, work: P
     add(raw, "Comp1", at="2031-05-01 06:00")
     outcome = pdm("predict", "--data", raw, "--model", work / "model", "--out", tmp_path / "out")
     assert outcome.code == 0
-    assert "cannot learn from them" not in outcome.stderr
+    assert "cannot be trained on them" not in outcome.stderr
     assert "two components" not in outcome.stderr
 
 

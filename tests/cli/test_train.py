@@ -287,7 +287,7 @@ def test_anomalies_of_other_telemetry_are_refused(work: Path, raw: Path, pdm: Pd
     words = ("--data", raw, "--out", tmp_path / "prepared", "--on-unknown-machine", "drop")
     assert pdm("preprocess", *words).code == 0
     outcome = train(pdm, tmp_path, tmp_path / "m", *QUICK, "--anomalies", work / "anomalies")
-    assert_clear(outcome, 4, "anomalies.parquet: found in other telemetry than", "pdm detect-anomalies")
+    assert_clear(outcome, 4, "anomalies.parquet: belongs to other telemetry than", "pdm detect-anomalies")
 
 
 def test_a_model_is_the_same_on_any_number_of_threads(searched: Path, work: Path, pdm: Pdm, tmp_path: Path) -> None:
