@@ -63,7 +63,7 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
     assert passed.code == 0, passed.stderr
     failed = evaluate(pdm, fleet, model, "--fail-on", "auc<0.05,ap<1.1")
     assert_clear(failed, 10, "--fail-on ap<1.1 (ap is 0.", "does not pass")
-    assert "all: means of the scores" in failed.stdout
+    assert "all: mean scores and total counts" in failed.stdout
     # One object on stdout, and all conditions that hold.
     both = evaluate(pdm, fleet, model, "--fail-on", "f1<1.1,ap<1.1", "--json")
     assert both.code == 10

@@ -106,7 +106,7 @@ def test_predict_of_some_rows_leaves_others_nan() -> None:
 
 
 def test_predict_missing_column_is_named() -> None:
-    with pytest.raises(FeatureMismatch, match="the first is 'c'"):
+    with pytest.raises(FeatureMismatch, match="cannot be computed, first 'c'"):
         by_hand(Member("x", ["a", "c"], Weighted(1.0))).predict(small_table())
 
 
