@@ -38,7 +38,7 @@ _BOUND_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def flag(*names: str, text: str, panel: str | None = OUTPUT_PANEL, **extra: Any) -> Any:
-    """Return the declaration of a flag; Typer would show ``<bool>`` beside it."""
+    """Return the declaration of a flag; Typer would show ``<bool>`` next to it."""
     return typer.Option(*names, help=text, metavar="", rich_help_panel=panel, **extra)
 
 
