@@ -101,7 +101,7 @@ def test_submit_failing_job_reports_its_own_error(command: str, pdm: Pdm, duplic
     assert fetched.error == outcome.error
     for folder in (tmp_path / "out", tmp_path / "again"):
         assert [path.name for path in folder.iterdir()] == ["logs"]
-        assert "duplicated" in "".join(path.read_text() for path in (folder / "logs").iterdir())
+        assert "duplicate (machineID, datetime)" in "".join(path.read_text() for path in (folder / "logs").iterdir())
 
 
 def test_submit_same_name_is_sent_once(pdm: Pdm, emulator: Emulator, work: Path) -> None:
