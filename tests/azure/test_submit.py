@@ -68,7 +68,7 @@ def test_submit_run_reuses_unchanged_steps(pdm: Pdm, emulator: Emulator, work: P
 
     again = pdm("submit", "--wait", *words, "--out", tmp_path / "again")
     assert again.code == 0, again.stderr
-    assert set(runs_of(emulator, again.stdout.strip()).values()) == {0}
+    assert set(runs_of(emulator, again.stdout.strip()).values()) == {0}, again.stderr
     assert made(tmp_path / "again/model") == made(work / "model")
     assert "train: unchanged, reused from an earlier job" in again.stderr
 
