@@ -16,8 +16,7 @@ import typer
 
 from pdm_cli import __version__
 from pdm_cli.cli import completion
-from pdm_cli.cli.help import App, LazyGroup, Listed
-from pdm_cli.cli.options import GroupHelp
+from pdm_cli.cli.help import App, GroupHelp, LazyGroup, Listed
 from pdm_cli.cli.screen import Screen
 from pdm_cli.cli.usage_errors import explain_usage
 from pdm_cli.errors import EXIT_INTERRUPTED, DataError, PdmError, TryAgain, UsageError

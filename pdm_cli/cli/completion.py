@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pdm_cli.cli.options import Help
+from pdm_cli.cli.help import Help
 
 # The shell asks for completions through this variable; both program names use the same one.
 _VARIABLE = "_PDM_COMPLETE"

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pdm_cli.cli.help import App, CommandGroup
-from pdm_cli.cli.options import GroupHelp, bind, flag, with_settings
+from pdm_cli.cli.help import App, CommandGroup, GroupHelp, flag
+from pdm_cli.cli.options import bind, with_settings
 from pdm_cli.errors import UsageError
 
 app = App(cls=CommandGroup, help="Show the effective settings.")

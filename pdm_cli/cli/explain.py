@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pdm_cli.cli.options import DATA_PANEL, OUTPUT_PANEL, input_port, number, with_settings
+from pdm_cli.cli.help import DATA_PANEL, OUTPUT_PANEL
+from pdm_cli.cli.options import input_port, number, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.settings.model import Settings
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdm_cli.cli.options import OUTPUT_PANEL, Out, Overwrite, flag, with_settings
+from pdm_cli.cli.help import OUTPUT_PANEL, flag
+from pdm_cli.cli.options import Out, Overwrite, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import JobCancelled, JobFailed, UsageError
 from pdm_cli.settings.model import Settings

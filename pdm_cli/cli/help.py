@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 import typer.main
@@ -15,7 +15,42 @@ from typer.core import TyperCommand, TyperGroup
 
 from pdm_cli.cli.usage_errors import reject_command
 
+# The groups in which --help shows options.
+DATA_PANEL = "Data"
+ANOMALIES_PANEL = "Anomalies"
+MODEL_PANEL = "Model"
+AZURE_PANEL = "Azure"
+OUTPUT_PANEL = "Output"
+ADVANCED_PANEL = "Advanced"
+
 _EXAMPLE = "Example: "
+
+
+def flag(*names: str, text: str, panel: str | None = OUTPUT_PANEL, **extra: Any) -> Any:
+    """Return the declaration of a flag; Typer would show ``<bool>`` next to it."""
+    return typer.Option(*names, help=text, metavar="", rich_help_panel=panel, **extra)
+
+
+def _show_help(context: typer.Context, is_asked: bool) -> None:
+    """Print the help without the advanced options, whose number it gives."""
+    if is_asked and not context.resilient_parsing:
+        options: list[Any] = context.command.params
+        advanced = [one for one in options if one.rich_help_panel == ADVANCED_PANEL and not one.hidden]
+        for one in advanced:
+            one.hidden = True
+        if advanced:
+            context.command.epilog = f"{len(advanced)} advanced options: {context.command_path} --help-all"
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+def _help_flag(panel: str | None) -> Any:
+    return flag("--help", "-h", text="Print help.", panel=panel, is_eager=True, callback=_show_help)
+
+
+# In place of Typer's own, which knows neither panels nor advanced options.
+Help = Annotated[bool, _help_flag(OUTPUT_PANEL)]
+GroupHelp = Annotated[bool, _help_flag(None)]
 
 
 class Command(TyperCommand):

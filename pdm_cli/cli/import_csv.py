@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pdm_cli.cli.options import DATA_PANEL, OUTPUT_PANEL, Out, Overwrite, flag, with_settings
+from pdm_cli.cli.help import DATA_PANEL, OUTPUT_PANEL, flag
+from pdm_cli.cli.options import Out, Overwrite, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
 from pdm_cli.io.folders import list_files

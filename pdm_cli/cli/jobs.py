@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from pdm_cli.azure.client import retry
-from pdm_cli.cli.help import App, CommandGroup
-from pdm_cli.cli.options import OUTPUT_PANEL, GroupHelp, flag, number, with_settings
+from pdm_cli.cli.help import OUTPUT_PANEL, App, CommandGroup, GroupHelp, flag
+from pdm_cli.cli.options import number, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import JobCancelled, JobFailed, PdmError, RemoteError, UsageError
 from pdm_cli.settings.model import Settings

@@ -12,19 +12,22 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from pdm_cli.cli.help import (
+    ADVANCED_PANEL,
+    ANOMALIES_PANEL,
+    AZURE_PANEL,
+    DATA_PANEL,
+    MODEL_PANEL,
+    OUTPUT_PANEL,
+    Help,
+    flag,
+)
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError, UsageError
 from pdm_cli.settings.field import default_of, option_name
 from pdm_cli.settings.load import section_fields
 from pdm_cli.settings.model import types_of
 
-# The groups in which --help shows options.
-DATA_PANEL = "Data"
-ANOMALIES_PANEL = "Anomalies"
-MODEL_PANEL = "Model"
-AZURE_PANEL = "Azure"
-OUTPUT_PANEL = "Output"
-ADVANCED_PANEL = "Advanced"
 _PANELS = {
     **dict.fromkeys(("columns", "preprocess", "features"), DATA_PANEL),
     **dict.fromkeys(("labels", "train", "costs"), MODEL_PANEL),
@@ -35,11 +38,6 @@ _PANELS = {
 # Longer defaults would make the help unreadable.
 _LONGEST_DEFAULT = 40
 _BOUND_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-
-
-def flag(*names: str, text: str, panel: str | None = OUTPUT_PANEL, **extra: Any) -> Any:
-    """Return the declaration of a flag; Typer would show ``<bool>`` next to it."""
-    return typer.Option(*names, help=text, metavar="", rich_help_panel=panel, **extra)
 
 
 def number(name: str, *, text: str, panel: str = OUTPUT_PANEL, **bounds: float) -> Any:
@@ -187,28 +185,6 @@ def _common_options() -> list[inspect.Parameter]:
         _keyword("config", Annotated[str | None, config], None),
         *(_keyword(name, Annotated[bool, option], False) for name, option in flags.items()),
     ]
-
-
-def _show_help(context: typer.Context, is_asked: bool) -> None:
-    """Print the help without the advanced options, whose number it gives."""
-    if is_asked and not context.resilient_parsing:
-        options: list[Any] = context.command.params
-        advanced = [one for one in options if one.rich_help_panel == ADVANCED_PANEL and not one.hidden]
-        for one in advanced:
-            one.hidden = True
-        if advanced:
-            context.command.epilog = f"{len(advanced)} advanced options: {context.command_path} --help-all"
-        typer.echo(context.get_help())
-        raise typer.Exit
-
-
-def _help_flag(panel: str | None) -> Any:
-    return flag("--help", "-h", text="Print help.", panel=panel, is_eager=True, callback=_show_help)
-
-
-# In place of Typer's own, which knows neither panels nor advanced options.
-Help = Annotated[bool, _help_flag(OUTPUT_PANEL)]
-GroupHelp = Annotated[bool, _help_flag(None)]
 
 
 def _help_options(items: Sequence[tuple[str, Field[Any]]]) -> list[inspect.Parameter]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pdm_cli.cli.options import OUTPUT_PANEL, with_settings
+from pdm_cli.cli.help import OUTPUT_PANEL
+from pdm_cli.cli.options import with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import UsageError
 from pdm_cli.settings.model import Settings

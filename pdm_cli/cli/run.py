@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pdm_cli.cli.options import Out, Overwrite, flag, input_port, with_settings
+from pdm_cli.cli.help import flag
+from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.run import run_stages
 from pdm_cli.pipeline.stages import CHAIN, STAGES, list_sections

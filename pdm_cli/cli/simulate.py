@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pdm_cli.cli.options import DATA_PANEL, Out, Overwrite, number, with_settings
+from pdm_cli.cli.help import DATA_PANEL
+from pdm_cli.cli.options import Out, Overwrite, number, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.pipeline.simulate import simulate_into
 from pdm_cli.settings.model import Settings

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pdm_cli.cli.options import AZURE_PANEL, OUTPUT_PANEL, bind, flag, with_settings
+from pdm_cli.cli.help import AZURE_PANEL, OUTPUT_PANEL, flag
+from pdm_cli.cli.options import bind, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import EXIT_INTERRUPTED, JobCancelled, JobFailed, PdmError, UsageError
 
