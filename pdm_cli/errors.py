@@ -122,7 +122,7 @@ class JobNotFinished(PdmError):
 
 
 class GateNotMet(PdmError):
-    """A condition given with ``--fail-on`` is not met."""
+    """A ``--fail-on`` condition is true, or a model is not better (``--if-better``)."""
 
     code = "gate_not_met"
     exit_code = 10

@@ -17,7 +17,7 @@ NO_SPREAD = "more than half of the readings are exactly as expected, so the seri
 # Reasons for spans of a series that is tested elsewhere.
 AT_START = "too few readings before it"
 AFTER_GAP = "after a gap"
-BAD_WINDOW = "its window has no spread or no readings at its phase"
+BAD_WINDOW = "its window has no spread, or no readings at the same point of the season"
 
 _US_PER_MINUTE = 60_000_000
 

@@ -95,7 +95,7 @@ def choose_windows(step_us: int, params: DetectParams) -> DetectWindows:
     if not period:
         raise DataError(
             f"telemetry: neither a day nor a week is two or more whole steps of {step_us / US_PER_HOUR:g} h",
-            hint="give the season (two or more steps) with --period-hours, or use --mode causal",
+            hint="set the season (two or more steps) with --period-hours, or use --mode causal",
         )
     return DetectWindows(step_us, smooth, period, piece=_piece(step_us, period, params))
 
@@ -109,7 +109,7 @@ def _period(step_us: int, params: DetectParams) -> int:
         raise DataError(
             f"telemetry: a period of {params.period_hours:g} h is not two or more whole steps of "
             f"{step_us / US_PER_HOUR:g} h",
-            hint="give a multiple of the telemetry step with --period-hours",
+            hint="set --period-hours to a multiple of the telemetry step",
         )
     return round(steps)
 

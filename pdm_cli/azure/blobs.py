@@ -193,7 +193,10 @@ def copy_blob(container: ContainerClient, blob: Blob, name: str, *, sha256: str 
             digest.update(chunk)
             yield chunk
         if sha256 is not None and digest.hexdigest() != sha256:
-            raise DataError(f"blob {blob.name}: does not match the hash in its manifest", hint="it was changed later")
+            raise DataError(
+                f"blob {blob.name}: does not match the hash in its manifest",
+                hint="it was changed after the job; submit the job again",
+            )
 
     with translated(f"blob {name}"):
         container.upload_blob(name, chunks(), length=blob.bytes, overwrite=True)

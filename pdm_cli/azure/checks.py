@@ -151,7 +151,7 @@ def check_compute(session: Session) -> Finding:
     if state == "Failed":
         raise RemoteError(
             f"compute {azure.compute}: creation failed",
-            hint="its page in the studio shows the reason; or choose another --compute",
+            hint="see the reason on its page in the studio, or choose another --compute",
         )
     minimum = int(found.min_instances or 0)
     return _warn_cost(f"{azure.compute}: {state}, {found.size}, {minimum} to {found.max_instances} nodes", minimum)
@@ -183,7 +183,7 @@ def check_datastore(session: Session) -> Finding:
         _delete(probe, name)
     except RemoteError as error:
         if status_of(error) == HTTPStatus.FORBIDDEN:
-            error.hint = "writing needs the role Storage Blob Data Contributor on the storage account"
+            error.hint = "writing needs the Storage Blob Data Contributor role on the storage account"
         raise
     return Finding(f"{name}: container {container.container_name} is writable")
 

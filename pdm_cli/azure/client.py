@@ -39,14 +39,14 @@ _TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 _TEMPORARY_TEXT = re.compile(r"\bHTTP (?:error|status): (?:408|429|5\d\d)\b", re.IGNORECASE)
 _REQUEST = re.compile(r" with url: \S+")
 _SIGN_IN = (
-    "az login; in CI set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with OIDC; "
-    "on an Azure VM --auth managed"
+    "run az login; in CI, set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with OIDC; "
+    "on an Azure VM, use --auth managed"
 )
 _SIGN_IN_UNAVAILABLE = "the sign-in service is unreachable or unavailable"
-_CHECK_NETWORK = "check the network connection; behind a proxy set HTTPS_PROXY"
+_CHECK_NETWORK = "check the network connection; behind a proxy, set HTTPS_PROXY"
 _HINTS = {
-    401: "check which account is signed in: pdm doctor",
-    403: "the role AzureML Data Scientist on the workspace covers everything pdm does; creating a cluster also needs "
+    401: "run pdm doctor to see how you are signed in",
+    403: "the AzureML Data Scientist role on the workspace covers everything pdm does; creating a cluster also needs "
     "AzureML Compute Operator",
 }
 
@@ -166,7 +166,7 @@ def require_names(azure: AzureParams) -> None:
         options = ", ".join("--" + name.replace("_", "-") for name in missing)
         raise ConfigError(
             f"Azure ML: {', '.join(missing)} not set",
-            hint=f"section [azure] of pdm-cli.toml, the environment, or {options}",
+            hint=f"set them in section [azure] of pdm-cli.toml, in the environment, or with {options}",
         )
 
 

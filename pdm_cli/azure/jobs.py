@@ -160,7 +160,9 @@ def _found(session: Session, name: str) -> Iterator[None]:
             yield
         except ResourceNotFoundError as exc:
             workspace = session.azure.workspace
-            raise RemoteError(f"job {name}: not found in workspace {workspace}", hint="pdm jobs list") from exc
+            raise RemoteError(
+                f"job {name}: not found in workspace {workspace}", hint="run pdm jobs list to see the jobs"
+            ) from exc
 
 
 def _read(job: Any, steps: tuple[StepState, ...] = ()) -> JobState:

@@ -66,7 +66,9 @@ class Version:
 def check_model_name(name: str) -> str:
     """Return ``name`` if a model can have it."""
     if not _MODEL_NAME.fullmatch(name):
-        raise UsageError(f"{name!r}: not a valid model name", hint="letters, digits, - . and _, at most 255")
+        raise UsageError(
+            f"{name!r}: not a valid model name", hint="use letters, digits, - . and _, at most 255 characters"
+        )
     return name
 
 
@@ -81,7 +83,7 @@ def find_metric(name: str) -> str:
     for short, full in _FULL_NAMES.items():
         if name in (short, full):
             return short
-    raise UsageError(f"--if-better {name}: unknown metric", hint=f"one of {', '.join(_FULL_NAMES)}")
+    raise UsageError(f"--if-better {name}: unknown metric", hint=f"choose one of {', '.join(_FULL_NAMES)}")
 
 
 def metric_tag(metric: str) -> str:
@@ -240,7 +242,8 @@ def _read_results(session: Session, job: str, address: str) -> tuple[dict[str, A
     text = blobs.read_blob(container, files[_TRAIN.summary])
     if content["outputs"].get(_TRAIN.summary, {}).get("sha256") != hashlib.sha256(text).hexdigest():
         raise DataError(
-            f"job {job}: {_TRAIN.summary}: does not match the hash in its manifest", hint="it was changed after the job"
+            f"job {job}: {_TRAIN.summary}: does not match the hash in its manifest",
+            hint="it was changed after the job; submit the job again",
         )
     return json.loads(text), content
 

@@ -60,7 +60,9 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.name and not _JOB_NAME.fullmatch(self.name):
-            raise UsageError(f"--name {self.name}: not a valid job name", hint="letters, digits, - and _, at most 255")
+            raise UsageError(
+                f"--name {self.name}: not a valid job name", hint="use letters, digits, - and _, at most 255 characters"
+            )
 
     def make_job(self) -> Job:
         """Return the job."""
@@ -341,7 +343,7 @@ def _claim_outputs(session: Session, job: Job, progress: Progress) -> Job:
         holder, reason = "", error.message
     if holder is None:
         return job
-    progress.info(f"submit: no step is reused, and the outputs get paths of their own: {reason}")
+    progress.info(f"submit: reusing no steps, with separate output paths: {reason}")
     return replace(job, has_own_outputs=True)
 
 

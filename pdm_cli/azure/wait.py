@@ -234,7 +234,7 @@ def _detaching(name: str, screen: Progress, resume: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        screen.warn(f"detached: {name} continues; {resume} resumes waiting, pdm jobs cancel {name} cancels it")
+        screen.warn(f"stopped waiting; {name} continues: {resume} waits again, pdm jobs cancel {name} cancels it")
         raise
 
 

@@ -20,8 +20,8 @@ def completion(
 ) -> None:
     """Print a shell completion script.
 
-    For bash, add the example to ~/.bashrc; for zsh, add it with zsh to ~/.zshrc, below compinit; for fish, write the
-    script to ~/.config/fish/completions/pdm.fish.
+    For bash, add the example to ~/.bashrc; for zsh, add it to ~/.zshrc below compinit, with zsh instead of bash; for
+    fish, write the script to ~/.config/fish/completions/pdm.fish.
 
     Example: source <(pdm completion bash)
     """

@@ -131,7 +131,7 @@ def check_machine() -> Finding:
     parts = [f"{os.cpu_count() or 1} CPU cores", *([f"{memory / _GIGABYTE:.1f} GB memory"] if memory else [])]
     text = ", ".join([*parts, f"{free / _GIGABYTE:,.1f} GB free in {Path.cwd()}"])
     if free < _LEAST_FREE:
-        return Finding(text, "warning", "free some space: new outputs are complete before old ones are deleted")
+        return Finding(text, "warning", "free some space: old outputs are deleted only when the new ones are complete")
     return Finding(text)
 
 

@@ -24,10 +24,16 @@ Only = Annotated[
     list[str] | None,
     typer.Option("--output", help="Only this output; repeatable.", metavar="NAME", rich_help_panel=OUTPUT_PANEL),
 ]
-Wait = Annotated[bool, flag("--wait", text="Wait until the job is finished.")]
+Wait = Annotated[bool, flag("--wait", text="Wait until the job has finished.")]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", min=0, help="Seconds to wait.", metavar="SECONDS", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        "--timeout",
+        min=0,
+        help="Seconds to wait before exiting with code 9; the job continues.",
+        metavar="SECONDS",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
 
 

@@ -98,7 +98,7 @@ def import_csv(
     options = _read_options(separator, decimal, encoding, date_format or [], day_first, month_first)
     source, target = _check_ports(folder, out, append=append, overwrite=overwrite)
     if append and not target.exists():
-        screen.warn(f"--append: {target} does not exist yet; it will contain this import only")
+        screen.warn(f"--append: {target} does not exist yet; it will contain only this import")
     start = time.monotonic()
     surveys = _read_surveys(source, settings, options, screen)
     recipe = _make_recipe(source, target if append else None, surveys, settings, options, on_overlap)
@@ -122,7 +122,7 @@ def _read_options(
 
     if day_first and month_first:
         hint = "specify the format per table with --date-format TABLE=…"
-        raise UsageError("--day-first and --month-first exclude each other", hint=hint)
+        raise UsageError("--day-first and --month-first cannot be combined", hint=hint)
     character = "\t" if separator.lower() in _TABS else separator
     _check_characters(character, decimal, encoding)
     order: Literal["day-first", "month-first"] | None = "month-first" if month_first else None
@@ -175,7 +175,7 @@ def _check_free(target: Path, *, overwrite: bool) -> None:
 def _check_choice(append: bool, on_overlap: str, overwrite: bool) -> None:
     """Reject options that exclude each other."""
     if append and overwrite:
-        raise UsageError("--append and --overwrite exclude each other", hint="--append keeps the existing rows")
+        raise UsageError("--append and --overwrite cannot be combined", hint="--append keeps the existing rows")
     if on_overlap != "refuse" and not append:
         raise UsageError("--on-overlap: has no effect without --append", hint="add --append")
 
@@ -184,7 +184,10 @@ def _check_characters(separator: str, decimal: str, encoding: str) -> None:
     if len(separator) > 1 or (separator and (separator in '"\r\n' or ord(separator) > 127)):
         raise UsageError(f"--separator {separator!r}: not a single character", hint="for example ';' or tab")
     if separator == decimal:
-        raise UsageError(f"--separator {separator}: is also the decimal separator", hint="change one with --decimal")
+        raise UsageError(
+            f"--separator {separator}: is also the decimal separator",
+            hint="choose another with --separator or --decimal",
+        )
     try:
         "datetime".encode(encoding or "utf-8")
     except (LookupError, UnicodeError) as exc:

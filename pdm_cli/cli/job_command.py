@@ -166,13 +166,13 @@ def _find_input(port: Port, value: str) -> Upload | str:
     """Return the local files of an input, or its address on Azure ML."""
     if value.startswith(_DATASTORE):
         if not _ADDRESS.fullmatch(value):
-            hint = "azureml://datastores/NAME/paths/FOLDER/"
+            hint = "use azureml://datastores/NAME/paths/FOLDER/"
             raise UsageError(f"--{port.name} {value}: not a valid address", hint=hint)
         return value
     if not Path(value).exists() and _ASSET.fullmatch(value):
         return value if value.startswith("azureml:") else f"azureml:{value}"
     if value.startswith("azureml:"):
-        hint = "azureml:NAME:VERSION, or NAME@latest"
+        hint = "use azureml:NAME:VERSION or NAME@latest"
         raise UsageError(f"--{port.name} {value}: not a valid data asset", hint=hint)
     folder = local_folder(port.name, value).absolute()
     check_port(port, folder)
@@ -214,7 +214,9 @@ def write_options(stage: Stage, settings: Settings) -> tuple[str, ...]:
     words = [word for section in stage.sections for word in to_words(section, getattr(settings, section))]
     for option, value in pairwise(words):
         if any(placeholder in value for placeholder in _PLACEHOLDERS):
-            raise UsageError(f"{option}: {value!r}: Azure ML would replace a part of it", hint="choose another value")
+            raise UsageError(
+                f"{option}: {value!r}: contains a placeholder that Azure ML would replace", hint="choose another value"
+            )
     ports = [word for port in stage.inputs for word in (f"--{port.name}", "x")]
     parsed = _parser_of(stage.command).make_context(stage.command, [*ports, *words]).params
     # As in the job: without a config file, and without variables of pdm.
@@ -223,6 +225,6 @@ def write_options(stage: Stage, settings: Settings) -> tuple[str, ...]:
         if to_words(section, getattr(read, section)) != to_words(section, getattr(settings, section)):
             raise UsageError(
                 f"[{section}]: contains a value that cannot be put on a command line",
-                hint="such as a name with a comma, an equals sign or a colon",
+                hint="avoid names with commas, equals signs or colons",
             )
     return tuple(map(shlex.quote, words))

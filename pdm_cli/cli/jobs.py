@@ -92,7 +92,9 @@ def logs(
     *,
     job: Job,
     step: Annotated[str, _option("--step", "Only this step of a pipeline.", metavar="NAME")] = "",
-    follow: Annotated[bool, flag("--follow", text="Follow the job to its end; the exit code is its result.")] = False,
+    follow: Annotated[
+        bool, flag("--follow", text="Follow the job to its end; the exit code reports its result.")
+    ] = False,
     settings: Settings,
     screen: Screen,
 ) -> None:

@@ -26,7 +26,7 @@ from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError, UsageError
 from pdm_cli.settings.field import default_of, option_name
 from pdm_cli.settings.load import section_fields
-from pdm_cli.settings.model import types_of
+from pdm_cli.settings.model import SECTIONS, types_of
 
 _PANELS = {
     **dict.fromkeys(("columns", "preprocess", "features"), DATA_PANEL),
@@ -46,7 +46,7 @@ def number(name: str, *, text: str, panel: str = OUTPUT_PANEL, **bounds: float) 
 
 
 Out = Annotated[str, typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=OUTPUT_PANEL)]
-Overwrite = Annotated[bool, flag("--overwrite", text="Replace earlier output of pdm.")]
+Overwrite = Annotated[bool, flag("--overwrite", text="Replace existing pdm output.")]
 
 
 def input_port(name: str, text: str) -> Any:
@@ -55,13 +55,13 @@ def input_port(name: str, text: str) -> Any:
 
 
 def with_settings(
-    *sections: str, is_bound: bool = True, is_submitting: bool = True
+    *sections: str, is_bound: bool = True, is_submitting: bool = True, has_model: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each setting of ``sections``, and the options for config, output and help.
 
     The command itself takes ``settings`` and ``screen`` by keyword instead; or, if not ``is_bound``, the values of
     those options, to pass them to :func:`bind` itself. If not ``is_submitting``, settings that only commands that
-    submit jobs need are left out.
+    submit jobs need are left out. A command that ``has_model`` takes the model's settings where none are given.
     """
     items = [
         (section, item)
@@ -84,9 +84,18 @@ def with_settings(
         kept = [p for p in own if p.name not in ("settings", "screen") and p.kind is not p.VAR_KEYWORD]
         first = [p for p in kept if get_args(p.annotation)[-1].rich_help_panel != OUTPUT_PANEL]
         last = [p for p in kept if p not in first]
-        everyday = [_setting_option(section, item) for section, item in items if not item.metadata["advanced"]]
-        advanced = [_setting_option(section, item) for section, item in items if item.metadata["advanced"]]
-        parameters = [*first, *everyday, *last, *_common_options(), *_help_options(items), *advanced, *_former(items)]
+        options = [(item, _setting_option(section, item, has_model=has_model)) for section, item in items]
+        everyday = [option for item, option in options if not item.metadata["advanced"]]
+        advanced = [option for item, option in options if item.metadata["advanced"]]
+        parameters = [
+            *first,
+            *everyday,
+            *last,
+            *_common_options(),
+            *_help_options(items, has_model),
+            *advanced,
+            *_former(items),
+        ]
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
         return wrapper
@@ -177,9 +186,9 @@ def _common_options() -> list[inspect.Parameter]:
     )
     flags = {
         "as_json": flag("--json", text="Print the result as one JSON object."),
-        "quiet": flag("--quiet", "-q", text="Print no progress."),
+        "quiet": flag("--quiet", "-q", text="Hide progress."),
         "verbose": flag("--verbose", "-v", text="Print more progress."),
-        "debug": flag("--debug", text="Print the traceback of an error."),
+        "debug": flag("--debug", text="Print the traceback if there is an error."),
     }
     return [
         _keyword("config", Annotated[str | None, config], None),
@@ -187,12 +196,14 @@ def _common_options() -> list[inspect.Parameter]:
     ]
 
 
-def _help_options(items: Sequence[tuple[str, Field[Any]]]) -> list[inspect.Parameter]:
+def _help_options(items: Sequence[tuple[str, Field[Any]]], has_model: bool) -> list[inspect.Parameter]:
     """Return ``--help`` and, if there are advanced options, ``--help-all``."""
 
     def show_all(context: typer.Context, is_asked: bool) -> None:
         if is_asked and not context.resilient_parsing:
-            full = {item.name: _help_text(section, item, with_bounds=True) for section, item in items}
+            full = {
+                item.name: _help_text(section, item, with_bounds=True, has_model=has_model) for section, item in items
+            }
             for option in context.command.params:
                 option.help = full.get(option.name or "", option.help)  # type: ignore[attr-defined]
             typer.echo(context.get_help())
@@ -201,18 +212,18 @@ def _help_options(items: Sequence[tuple[str, Field[Any]]]) -> list[inspect.Param
     shown = _keyword("_help", Help, False)
     if not any(item.metadata["advanced"] for _, item in items):
         return [shown]
-    every = flag("--help-all", text="Print help with all options.", is_eager=True, callback=show_all)
+    every = flag("--help-all", text="Print help for all options.", is_eager=True, callback=show_all)
     return [shown, _keyword("_help_all", Annotated[bool, every], False)]
 
 
-def _setting_option(section: str, item: Field[Any], name: str = "") -> inspect.Parameter:
+def _setting_option(section: str, item: Field[Any], name: str = "", *, has_model: bool = False) -> inspect.Parameter:
     """Return the option of a setting, or a hidden one for a former name."""
     hint = types_of(section)[item.name]
     if set(get_args(hint)) == {float, type(None)}:
         hint = float
     option = typer.Option(
         option_name(name or item.name),
-        help=_help_text(section, item),
+        help=_help_text(section, item, has_model=has_model),
         hidden=bool(name),
         rich_help_panel=ADVANCED_PANEL if item.metadata["advanced"] else _PANELS[section],
         metavar=_metavar(hint),
@@ -245,13 +256,15 @@ def _metavar(hint: Any) -> str | None:
     return "TIME"
 
 
-def _help_text(section: str, item: Field[Any], *, with_bounds: bool = False) -> str:
+def _help_text(section: str, item: Field[Any], *, with_bounds: bool = False, has_model: bool = False) -> str:
     """Return the help of a setting with its choices, bounds and default: ``… [>0; <=0.49; default: 0.1]``."""
     hint = types_of(section, with_bounds=True)[item.name]
     # Choices in the column of types would leave no room for the text.
     choices = ", ".join(get_args(hint)) if get_origin(hint) is Literal else ""
     bounds = _bounds_text(hint) if with_bounds else ""
-    remarks = "; ".join(remark for remark in (choices, bounds, _default_text(default_of(item))) if remark)
+    is_as_trained = has_model and SECTIONS[section].is_as_trained
+    default = "default: as trained" if is_as_trained else _default_text(default_of(item))
+    remarks = "; ".join(remark for remark in (choices, bounds, default) if remark)
     return f"{item.metadata['help']} {_dim(remarks)}" if remarks else item.metadata["help"]
 
 

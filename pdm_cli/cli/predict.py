@@ -12,7 +12,7 @@ from pdm_cli.settings.model import Settings
 _STAGE = STAGES["predict"]
 
 
-@with_settings(*_STAGE.sections)
+@with_settings(*_STAGE.sections, has_model=True)
 def predict(
     *,
     data: Annotated[str, input_port("data", "Folder of new raw tables, in the format of the training data.")],

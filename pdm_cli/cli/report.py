@@ -17,8 +17,8 @@ SCHEMA = "pdm.report-file/1"
 Model = Annotated[
     str,
     typer.Argument(
-        help="Model folder, written by pdm train, or predictions, written by pdm predict.",
-        metavar="MODEL",
+        help="Output folder of pdm train or pdm predict.",
+        metavar="FOLDER",
         rich_help_panel=None,
     ),
 ]
@@ -43,7 +43,7 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
     from pdm_cli.report.page import REPORT_FILE
 
     folder = local_folder("model", model)
-    check_folder("MODEL", folder, "a model or predictions")
+    check_folder("FOLDER", folder, "a model or predictions")
     target = folder / REPORT_FILE if out is None else Path(out)
     if out is not None:
         _check_replaceable(target)
@@ -60,7 +60,9 @@ def _check_replaceable(target: Path) -> None:
     from pdm_cli.report.page import is_report
 
     if target.is_file() and not is_report(target):
-        raise UsageError(f"{target}: exists and is not a report of pdm", hint="give a new file or a report with --out")
+        raise UsageError(
+            f"{target}: exists, but is not a pdm report", hint="choose a new file or a pdm report with --out"
+        )
 
 
 def _write(target: Path, text: str) -> None:
@@ -69,5 +71,5 @@ def _write(target: Path, text: str) -> None:
     try:
         manifest.write_whole(target, text)
     except OSError as exc:
-        hint = "give a file in a writable folder with --out"
+        hint = "choose a file in a writable folder with --out"
         raise UsageError(f"{target}: cannot write: {exc.strerror}", hint=hint) from exc

@@ -43,15 +43,18 @@ def submit(
     ] = False,
     timeout: Annotated[
         float | None,
-        _option("--timeout", "Seconds to wait; then exit code 9, and the job continues.", min=0, metavar="SECONDS"),
+        _option(
+            "--timeout", "Seconds to wait before exiting with code 9; the job continues.", min=0, metavar="SECONDS"
+        ),
     ] = None,
     name: Annotated[
-        str, _option("--name", "Name of the job. The same command under the same name is submitted once.")
+        str,
+        _option("--name", "Name of the job. Submitting the same command again under this name starts no second job."),
     ] = "",
     display_name: Annotated[str, _option("--display-name", "Name to show in the studio.")] = "",
     tag: Annotated[list[str] | None, _option("--tag", "Tag of the job; repeatable.", metavar="KEY=VALUE")] = None,
     force_rerun: Annotated[
-        bool, flag("--force-rerun", text="With run: also run unchanged steps.", panel=AZURE_PANEL)
+        bool, flag("--force-rerun", text="With run: run unchanged steps again.", panel=AZURE_PANEL)
     ] = False,
     no_create_compute: Annotated[
         bool, flag("--no-create-compute", text="Fail if the cluster does not exist.", panel=AZURE_PANEL)
@@ -75,8 +78,8 @@ def submit(
 ) -> None:
     """Run a command on Azure Machine Learning with the same options and output files.
 
-    Options of the job come before the command, the command's own after it. Input folders are uploaded once for the
-    same content; an input may also be an address (azureml://…) or a data asset (azureml:NAME:VERSION, NAME@latest).
+    Put the job's options before the command and the command's own options after it. Unchanged input folders are not
+    uploaded again; an input can also be an address (azureml://…) or a data asset (azureml:NAME:VERSION, NAME@latest).
     With --wait, the results are fetched into the command's --out.
 
     Example: pdm submit --wait run --data raw --out work
@@ -101,7 +104,9 @@ def submit(
         # A named job may have been submitted before, and its results may be in the folder.
         check_out(call)
     if job_file and not Path(job_file).absolute().parent.is_dir():
-        raise UsageError(f"--job-file {job_file}: no such folder", hint="create the folder, or choose another")
+        raise UsageError(
+            f"--job-file {job_file}: no such folder", hint="create the folder, or choose another --job-file"
+        )
     session = connect(azure, show_uploads=screen.is_live)
     check = (lambda: check_out(call)) if follow_up.is_waiting else (lambda: None)
     submitted = submit_order(session, order, screen, create_compute=not no_create_compute, before_sending=check)
@@ -127,7 +132,7 @@ def _parse(words: list[str], values: dict[str, Any]) -> Call:
         if option.removeprefix("--").replace("-", "_") not in inspect.signature(submit).parameters:
             raise
         correct = f"pdm submit {option} … {words[0]} …"
-        raise UsageError(f"{option}: options of the job come before the command", hint=correct) from exc
+        raise UsageError(f"{option}: put options of the job before the command", hint=correct) from exc
 
 
 def _describe(submitted: Submitted, azure: AzureParams) -> dict[str, Any]:

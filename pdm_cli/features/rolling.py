@@ -205,7 +205,7 @@ def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
         if steps < 1 or abs(steps * step_hours - hours) > 1e-9 * hours:
             raise DataError(
                 f"telemetry: a window of {hours:g} h is not a whole number of steps of {step_hours:g} h",
-                hint="give multiples of the telemetry step with --windows-hours",
+                hint="set --windows-hours to multiples of the telemetry step",
             )
         windows.append(Window(hours, steps))
     return windows

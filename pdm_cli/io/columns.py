@@ -153,14 +153,15 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
     for name in columns.sensors:
         if name in keys:
             raise SchemaError(
-                f"{files.name}: column {name} is the machine or time column, not a sensor", hint="--sensors"
+                f"{files.name}: column {name} is the machine or time column, not a sensor",
+                hint="remove it from --sensors",
             )
         if name not in others:
             raise _missing_column(files, "sensor", name)
         if name not in numeric:
             raise SchemaError(
                 f"{files.name}: column {name} is {files.schema.field(name).type}, expected a number",
-                hint="list numeric columns only in --sensors",
+                hint="list only numeric columns in --sensors",
             )
     sensors = tuple(dict.fromkeys(columns.sensors)) or numeric
     if not sensors:

@@ -115,7 +115,7 @@ class Scanner:
             raise DataError(
                 f"{file}: no regular time step: the most common one, {step / 60e6:g} min, "
                 f"fits {share:.0%} of the readings",
-                hint="resample the readings to a fixed step with --step-minutes",
+                hint="set the step with --step-minutes, or resample the readings to a fixed step",
             )
         return step
 

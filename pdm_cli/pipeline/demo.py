@@ -63,7 +63,7 @@ def _train_and_predict(folder: Path, settings: Settings, progress: Progress) -> 
         metrics = run_stages(data, str(folder), settings=settings, progress=progress)
     except NotEnoughData as error:
         # The fleet has too few failures: another fleet helps more than other settings.
-        error.hint = "give more --machines or --days, or another --fleet-seed"
+        error.hint = "try more --machines or --days, or another --fleet-seed"
         raise
     # Rows that the model was trained on would look too good.
     since = datetime.fromisoformat(metrics["split"]["test_start"])

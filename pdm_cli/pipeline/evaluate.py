@@ -68,17 +68,17 @@ def check_gates(gates: Sequence[Gate], metrics: dict[str, Any], progress: Progre
     failing = [gate for gate in gates if gate.fails(metrics)]
     for gate in gates:
         if gate not in failing:
-            progress.info(f"evaluate: passes --fail-on {_describe_gate(gate, metrics)}")
+            progress.info(f"evaluate: passed --fail-on {_describe_gate(gate, metrics)}")
     if not failing:
         return None
     has_value = any(gate.read(metrics) is not None for gate in failing)
     hint = (
         "the model does not pass: find the worst component in the metrics, and retrain on newer data"
         if has_value
-        else "give data with failures that spans enough time to evaluate them"
+        else "use data that has failures and spans enough time to evaluate them"
     )
     told = ", ".join(_describe_gate(gate, metrics) for gate in failing)
-    return GateNotMet(f"--fail-on {told}", hint=hint, metrics=metrics)
+    return GateNotMet(f"--fail-on: {told}", hint=hint, metrics=metrics)
 
 
 def _describe_gate(gate: Gate, metrics: dict[str, Any]) -> str:
@@ -102,8 +102,8 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
     labels = label_failures(instants, failures, forecast.components, ends=ends, params=lead)[rows]
     if np.isnan(labels).all():
         raise NotEnoughData(
-            f"telemetry.parquet: no row is followed by a horizon of {lead.horizon_hours:g} h of data",
-            hint="give later telemetry",
+            f"telemetry.parquet: no row is followed by {lead.horizon_hours:g} h of data, the horizon",
+            hint="use later telemetry",
         )
     seen = Instants(instants.machines, instants.codes[rows], instants.times[rows])
     scored = instants.machines[np.unique(seen.codes)]
@@ -120,7 +120,7 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
 def _find_failures(forecast: Forecast, progress: Progress) -> pd.DataFrame:
     events = forecast.context.sources.events
     if "failures" not in events:
-        raise NotEnoughData("failures.parquet: evaluate needs the failures that occurred", hint="add the failure log")
+        raise NotEnoughData("failures.parquet: missing; evaluate needs the known failures", hint="add the failure log")
     failures = events["failures"].rename(columns={"kind": "failure"})
     unknown = sorted(set(failures["failure"]) - set(forecast.components))
     if unknown:
@@ -147,12 +147,12 @@ def _select_unseen_rows(forecast: Forecast, progress: Progress) -> NDArray[np.bo
     elif is_trained.any():
         rows = is_later
         since = trained["test_start"] if start > cutoff else trained["cutoff"]
-        progress.info(f"evaluate: the data includes machines of the training: scoring only rows from {since} UTC on")
+        progress.info(f"evaluate: some machines were in the training data: scoring only rows from {since} UTC on")
     if not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: no row that the model has not seen; it was trained up to {trained['cutoff']} UTC, and "
-            f"its test starts at {trained['test_start']} UTC",
-            hint="give later telemetry or other machines",
+            f"telemetry.parquet: the model has seen every row; it was trained on data up to {trained['cutoff']} UTC, "
+            f"and its test starts at {trained['test_start']} UTC",
+            hint="use later telemetry or other machines",
         )
     return rows
 

@@ -57,7 +57,9 @@ def process_pool(workers: int, *, early: int, warm_up: Callable[[], None]) -> It
             _submit(pool, warm_up)
         yield lambda work, count: _map_ordered(pool, work, count, ahead=_AHEAD * workers)
     except BrokenProcessPool as error:
-        raise TryAgain("a worker process died", hint="out of memory? --jobs 1 needs the least") from error
+        raise TryAgain(
+            "a worker process died", hint="out of memory? --jobs 1 (or PDM_CLI_JOBS=1) uses the least"
+        ) from error
     finally:
         # They have nothing to clean up, and a regular shutdown would wait for the pieces begun.
         for child in active_children():

@@ -80,7 +80,8 @@ def _score(task: Task) -> Forecast:
     end = int(forecast.instants.times.max())
     if microseconds(until) > end:
         task.progress.warn(
-            f"--until {show(microseconds(until))}: the telemetry ends at {show(end)}, so the work list is of that time"
+            f"--until {show(microseconds(until))}: the telemetry ends at {show(end)}, so the work list is "
+            "as of that time"
         )
     return cut_forecast(forecast, microseconds(until))
 
@@ -99,7 +100,7 @@ def _select_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.bool_]
     if not rows.any():
         raise NotEnoughData(
             f"telemetry.parquet: no reading since --since; the last is {show(int(instants.times.max()))}",
-            hint="give an earlier --since",
+            hint="set an earlier --since",
         )
     return rows
 
@@ -199,8 +200,8 @@ def _check_span(forecast: Forecast, progress: Progress) -> None:
     days = (times.max() - times.min()).total_seconds() / 86_400
     if days < needed:
         progress.warn(
-            f"telemetry spans only {days:.3g} days, but features look back up to {needed:.3g}: give the whole history, "
-            "not only the newest part"
+            f"telemetry spans only {days:.3g} days, but features look back up to {needed:.3g}: pass the complete "
+            "history, not only the newest part"
         )
 
 
@@ -219,7 +220,7 @@ def _find_silent(forecast: Forecast, progress: Progress) -> dict[str, Any]:
         progress.warn(
             f"{len(silent):,} of {len(instants.machines):,} machines sent nothing for more than {hours:g} h before the "
             f"newest reading ({show(int(instants.times.max()))}), first {first} (since {last:%Y-%m-%dT%H:%M}); "
-            "their predictions refer to their last reading"
+            "their predictions are as of their last reading"
         )
     return {"count": len(silent), "first": as_records(silent.head(FIRST_ROWS))}
 

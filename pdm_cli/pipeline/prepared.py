@@ -57,8 +57,8 @@ def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> 
     rolling, telemetry = parquet.read_frame(rolling_path), parquet.read_frame(telemetry_path)
     if rolling.empty:
         raise NotEnoughData(
-            f"{TELEMETRY.file}: no feature row, as no reading of any sensor is a finite number",
-            hint="give telemetry with readings; check --sensors and --ranges",
+            f"{TELEMETRY.file}: no feature rows, because no sensor has a finite reading",
+            hint="add readings, or check --sensors and --ranges",
         )
     step_us = parquet.read_step(telemetry_path)
     preparation = Preparation(load.restore(sections, "prepared tables"), step_us, int(metadata.get("phase_us", "0")))
@@ -75,11 +75,11 @@ def _read_anomalies(
     recorded = (manifest.read(folder) or {"inputs": {}})["inputs"].get("prepared", {}).get(TELEMETRY.file)
     if recorded is not None and recorded != manifest.hash_file(prepared / TELEMETRY.file):
         raise DataError(
-            f"{path}: belongs to other telemetry than {prepared / TELEMETRY.file}",
+            f"{path}: was computed from different telemetry than {prepared / TELEMETRY.file}",
             hint="run pdm detect-anomalies on these prepared tables",
         )
     metadata = parquet.read_metadata(path)
     if metadata.get("causal") != "true":
-        progress.info("anomalies.parquet: from batch mode, which uses the whole series, so not used as features")
+        progress.info("anomalies.parquet: not used as features: batch mode uses future readings")
         return None, {}
     return parquet.read_frame(path).rename(columns={"sensor": "kind"}), json.loads(metadata.get("settings", "{}"))

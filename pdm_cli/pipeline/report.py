@@ -52,7 +52,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
             except (ValueError, KeyError, TypeError) as exc:
                 raise ModelError(f"{folder}: cannot build a report from its files: {exc}", hint=_AGAIN) from exc
     below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
-    hint = f"did you mean {below}?" if below else "give a folder written by pdm train or pdm predict"
+    hint = f"did you mean {below}?" if below else "choose a folder written by pdm train or pdm predict"
     raise UsageError(f"{folder}: contains neither a model nor predictions", hint=hint)
 
 

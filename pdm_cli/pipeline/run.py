@@ -35,7 +35,7 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
     from pdm_cli.pipeline.runner import local_folder, read_summary
 
     if Path(data).resolve() == local_folder("out", out).resolve():
-        raise UsageError(f"--out {out}: same folder as --data", hint="give another folder with --out")
+        raise UsageError(f"--out {out}: same folder as --data", hint="choose another folder with --out")
     check_parent(out)
     _check_early(data, settings)
     folders = {"data": data}

@@ -70,7 +70,7 @@ def execute(
     target = local_folder("out", out)
     for port, folder in folders.items():
         if folder.resolve() == target.resolve():
-            raise UsageError(f"--out {out}: same folder as --{port}", hint="give another folder with --out")
+            raise UsageError(f"--out {out}: same folder as --{port}", hint="choose another folder with --out")
     output_folder.check_free(target, overwrite=overwrite, by=stage.command)
     settings = complete_settings(stage, folders, settings)
     recipe = make_recipe(stage, folders, settings)
@@ -146,7 +146,7 @@ def local_folder(port: str, value: str) -> Path:
         hint = f"unset shell variable? Write ./{value} for a folder of that name"
         raise UsageError(f"--{port}: expected a folder, got the option {value}", hint=hint)
     if value.startswith("azureml:"):
-        raise UsageError(f"--{port} {value}: not a local folder", hint="give a local folder")
+        raise UsageError(f"--{port} {value}: not a local folder", hint="use a local folder")
     return Path(value)
 
 

@@ -162,7 +162,7 @@ def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
     if not rows.any():
         raise NotEnoughData(
             f"telemetry.parquet: no reading up to --until {show(until_us)}; the first is {show(int(times.min()))}",
-            hint="give a later --until",
+            hint="set a later --until",
         )
 
     def cut(frame: pd.DataFrame) -> pd.DataFrame:
@@ -220,7 +220,7 @@ def _check_sensors(recipe: Recipe, raw: RawTelemetry) -> None:
     for name in recipe.sensors:
         if name in raw.ignored:
             raise FeatureMismatch(
-                f"telemetry.parquet: column {name} is {raw.type_of(name)}, expected a number, as in the training",
+                f"telemetry.parquet: column {name} is {raw.type_of(name)}, expected a number, as in the training data",
                 hint="convert it, e.g. pandas.to_numeric(…)",
             )
     missing, unknown = sorted(set(recipe.sensors) - set(raw.sensors)), sorted(set(raw.sensors) - set(recipe.sensors))
@@ -228,7 +228,7 @@ def _check_sensors(recipe: Recipe, raw: RawTelemetry) -> None:
     if parts:
         raise FeatureMismatch(
             f"telemetry.parquet: sensors differ from the model's: {'; '.join(parts)}",
-            hint="choose columns with --sensors, or train a model on these",
+            hint="choose columns with --sensors, or train a new model",
         )
 
 
@@ -246,8 +246,8 @@ def _check_attributes(recipe: Recipe, machines: pd.DataFrame | None) -> None:
             here = "numeric" if pd.api.types.is_numeric_dtype(machines[name]) else "text"
         if here != expected:
             raise FeatureMismatch(
-                f"machines.parquet: {name} is {here}, but was {expected} in the training",
-                hint="give the attributes that the model was trained with",
+                f"machines.parquet: {name} is {here}, but was {expected} in the training data",
+                hint="provide the attributes that the model was trained with",
             )
 
 
@@ -282,5 +282,5 @@ def _check_step(recipe: Recipe, scan: TelemetryScan) -> None:
         raise FeatureMismatch(
             f"telemetry.parquet: one reading every {scan.step_us / 60e6:g} min; the model was trained on one every "
             f"{recipe.step_us / 60e6:g} min",
-            hint="give telemetry with the same step, or train on this one",
+            hint="use telemetry with the same step, or train a new model",
         )

@@ -68,7 +68,7 @@ def train(task: Task) -> dict[str, Any]:
     metrics = _evaluate(task, problem, table, preparation)
     if not metrics["events"]["failures"]:
         task.progress.warn(
-            "no failure in the test could be evaluated, so the metrics say little about the model: "
+            "no failure in the test span could be evaluated, so the metrics say little about the model: "
             f"{more_to_test_on(task.settings.train)}"
         )
     timer.lap("test")
@@ -163,7 +163,7 @@ def _check_separating(problem: Problem) -> None:
         raise ModelError(
             f"features: {feature} alone predicts failures of {component} (AUC {auc:.4f}), which suggests that it leaks "
             "the future",
-            hint="find out where it comes from, or train with it anyway with --allow-suspicious",
+            hint="find out where it comes from, or train anyway with --allow-suspicious",
         )
 
 

@@ -1,1 +1,1 @@
-"""The only printers: results to stdout, everything else to stderr."""
+"""HTML reports: pages, plots and provenance."""

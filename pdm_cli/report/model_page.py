@@ -46,7 +46,7 @@ def compose_model_page(facts: ModelFacts) -> Page:
     components = list(metrics["components"])
     named = ", ".join(components[:6]) + (" …" if len(components) > 6 else "")
     subtitle = (
-        f"Predicts whether {named} of a machine will fail in {split['lead_time_hours']:g} to "
+        f"Predicts failures of {named} in the next {split['lead_time_hours']:g} to "
         f"{split['horizon_hours']:g} hours. Trained on data up to {show_time(split['cutoff'])}, tested on unseen data "
         f"from {show_time(split['test_start'])} to {show_time(split['test_end'])} (UTC){_held_out(split)}."
     )
@@ -345,7 +345,7 @@ def _list_trials(search: Mapping[str, Any]) -> Section:
     members = " and ".join(f"{m['algorithm']} on {m['features']} features" for m in search["members"])
     paragraphs = [f"{search['trials']:,} of {search['trials_wanted']:,} trials completed; chosen: {members}."]
     if search["cut_short"]:
-        paragraphs.append("The time budget ended the search early, so another run may give a different model.")
+        paragraphs.append("The search ran out of time, so another run may give a different model.")
     note = "Scores are from the folds within the training span: mean, and best minus worst fold (spread)."
     if len(rows) > _MOST_TRIALS:
         note += f" The best {_MOST_TRIALS} are shown; all are in leaderboard.csv."

@@ -69,7 +69,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     first = work[0] if work else None
     note = f"of {summary['machines']:,}"
     if silent:
-        note += "; their predictions refer to their last reading"
+        note += "; their predictions are as of their last reading"
     return [
         Tile(
             "Components to inspect",
@@ -94,7 +94,7 @@ def _list_problems(summary: Mapping[str, Any]) -> list[Section]:
         more = f" and {silent['count'] - len(named):,} more" if silent["count"] > len(named) else ""
         paragraphs.append(
             f"Silent for {beyond} before the newest reading: machine{'s' * (silent['count'] > 1)} {', '.join(named)}"
-            f"{more}. Their predictions refer to their last reading."
+            f"{more}. Their predictions are as of their last reading."
         )
     paragraphs += [
         f"No reading of {row['sensor']} for {beyond} on {show_count(row['machines'], 'machine')}, first "
@@ -157,8 +157,8 @@ def _list_drift(drift: list[tuple[str, str, float | None]]) -> Section:
         for feature, rating, index in drift[:_MOST_DRIFT]
     ]
     paragraphs = [
-        "Predictions are less reliable where features are distributed differently than in training. Hours since events "
-        "and anomaly counts are not included, because they normally grow with the log."
+        "Predictions are less reliable where the features are distributed differently from training. Hours since "
+        "events and anomaly counts are not included, because they normally grow with the log."
     ]
     known = [index for _, _, index in drift if index is not None]
     if not known:

@@ -40,9 +40,9 @@ class ColumnsParams(Section):
 
     datetime_column: str = setting("datetime", "Timestamp column of every raw table.", advanced=True)
     machine_column: str = setting("machineID", "Machine column of every raw table.", advanced=True)
-    error_column: str = setting("errorID", "Error type column of errors.", advanced=True)
-    maint_column: str = setting("comp", "Replaced component column of maint.", advanced=True)
-    failure_column: str = setting("failure", "Failed component column of failures.", advanced=True)
+    error_column: str = setting("errorID", "Error type column of the errors table.", advanced=True)
+    maint_column: str = setting("comp", "Replaced component column of the maint table.", advanced=True)
+    failure_column: str = setting("failure", "Failed component column of the failures table.", advanced=True)
     sensors: tuple[str, ...] = setting((), "Sensor columns, comma-separated; default: all numeric columns.")
 
 
@@ -63,17 +63,17 @@ class PreprocessParams(Section):
     )
     timezone: str = setting("UTC", "Time zone of timestamps without one, such as Europe/Berlin or +01:00.")
     on_duplicate: Literal["refuse", "first", "mean"] = setting(
-        "refuse", "Duplicate rows of telemetry: fail, keep the first, or average."
+        "refuse", "Duplicate telemetry rows: fail (refuse), keep the first, or average them."
     )
     max_gap_hours: HoursFromZero = setting(
         24.0, "Fill gaps up to this length with missing values; split the series at longer ones.", advanced=True
     )
     ranges: dict[str, tuple[float, float]] = setting({}, "Valid range per sensor, such as volt=0:400,rotate=0:900.")
     on_out_of_range: Literal["missing", "refuse"] = setting(
-        "missing", "Readings outside --ranges: set them to missing, or fail.", advanced=True
+        "missing", "Readings outside --ranges: set them to missing, or fail (refuse).", advanced=True
     )
     on_unknown_machine: Literal["refuse", "drop"] = setting(
-        "refuse", "Events of machines without telemetry: fail, or drop them.", advanced=True
+        "refuse", "Events of machines without telemetry: fail (refuse), or drop them.", advanced=True
     )
     frozen_hours: Hours = setting(
         24.0, "Report a sensor as frozen after this many hours at the same value.", advanced=True
@@ -111,7 +111,7 @@ class FeaturesParams(Section):
         ("mean", "std"), "Rolling statistics, comma-separated: mean, std, min, max.", advanced=True
     )
     min_share: Share = setting(
-        0.5, "Smallest share of present readings in a window; below it, the feature is missing.", advanced=True
+        0.5, "Minimum share of readings present in a window; with fewer, the feature is missing.", advanced=True
     )
 
 
@@ -159,12 +159,12 @@ class DetectParams(Section):
     )
     window_share: Share = setting(
         0.5,
-        "Causal: smallest share of present readings in a window; below it, nothing is tested.",
+        "Causal: minimum share of readings present in a window; with fewer, nothing is tested.",
         advanced=True,
         only_for=("mode", "causal"),
     )
     max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
-        0.1, "Batch: largest share of anomalous readings.", advanced=True, only_for=("mode", "batch")
+        0.1, "Batch: maximum share of anomalous readings.", advanced=True, only_for=("mode", "batch")
     )
     longterm_days: Annotated[float, Interval(ge=0, le=36_600)] = setting(
         0.0,
@@ -227,12 +227,12 @@ class TrainParams(Section):
         advanced=True,
     )
     gap_hours: HoursFromZero = setting(
-        0.0, "Hours to leave out after the cutoff; at least the horizon is left out.", advanced=True
+        0.0, "Hours to leave out after the cutoff; never less than the horizon.", advanced=True
     )
     folds: Annotated[int, Interval(ge=1, le=100)] = setting(
         2, "Time-ordered cross-validation folds within the training data.", advanced=True
     )
-    components: tuple[str, ...] = setting((), "Components to model; default: all that failed.")
+    components: tuple[str, ...] = setting((), "Components to model; default: all that have failed.")
     families: tuple[str, ...] = setting(
         (), "Feature families to use, comma-separated; default: all whose tables exist.", advanced=True
     )
@@ -262,7 +262,7 @@ class TrainParams(Section):
     )
     negative_share: Share = setting(
         0.4,
-        "Share of the rows without an imminent failure to train on; weights make up for the others.",
+        "Share of the rows without an imminent failure to train on; weights compensate for the rest.",
         advanced=True,
     )
     threshold: str = setting(
@@ -312,7 +312,7 @@ class CostsParams(Section):
     unit: str = setting("units", "Unit of the three costs, such as EUR.", advanced=True)
     max_alarms_per_machine_month: Annotated[float, Ge(0)] | None = setting(
         None,
-        "With --threshold cost: most alarms per machine, component and month, true or false; default: no limit.",
+        "With --threshold cost: maximum alarms per machine, component and month, true or false; default: no limit.",
         advanced=True,
     )
     least_warning_hours: HoursFromZero | None = setting(
@@ -327,7 +327,7 @@ class PredictParams(Section):
     """Which predictions to write."""
 
     since: datetime | None = setting(None, "Write predictions from this time on (UTC); default: all.")
-    until: datetime | None = setting(None, "Predict as of this time (UTC); later data are ignored.")
+    until: datetime | None = setting(None, "Predict as of this time (UTC); later data is ignored.")
     latest: bool = setting(False, "Write only the latest prediction per machine.")
 
 
@@ -337,7 +337,7 @@ class EvaluateParams(Section):
 
     fail_on: tuple[str, ...] = setting(
         (),
-        "Conditions that end with exit code 10, comma-separated, such as ap<0.9,false_alarms>0.2; metrics: ap, auc, "
+        "Conditions to exit on with code 10, comma-separated, such as ap<0.9,false_alarms>0.2; metrics: ap, auc, "
         "f1, brier, calibration_error, caught, warning_hours, false_alarms.",
         may_be_empty=False,
     )
@@ -377,7 +377,7 @@ class AzureParams(Section):
         advanced=True,
         for_submitting=True,
     )
-    experiment: str = setting("pdm", "Experiment to list jobs under.", for_submitting=True)
+    experiment: str = setting("pdm", "Experiment that jobs are listed under.", for_submitting=True)
     datastore: str = setting(
         "workspaceblobstore", "Blob datastore for the outputs.", advanced=True, for_submitting=True
     )

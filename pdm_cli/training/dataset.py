@@ -277,7 +277,7 @@ def _reject_untrainable(problem: Problem) -> None:
     # Report the first cause that applies to any of them: its fix may help the others, too.
     if outside := [name for name in missing if _is_outside(problem, name)]:
         count = int(problem.failures["failure"].isin(outside).sum())
-        message = f"no failure of {name_some(outside)} ({count:,} in all) lies within the telemetry of its machine"
+        message = f"no failure of {name_some(outside)} ({count:,} in all) is within its machine's telemetry"
         fixes = ["complete the telemetry, or align the clocks (--timezone)"]
     elif unlabelled := _never_failing(labels, components):
         lead = problem.lead

@@ -254,7 +254,7 @@ def search(evaluate: Evaluate, space: SearchSpace, budget: SearchBudget, *, stor
             study.store(asked, trial, gains=_gains(trial.folds, trials.first_complete()))
     except _BudgetSpentError:
         after = f"after {len(trials.done)} of {budget.trials} trials"
-        progress.info(f"train: search cut short by --time-budget {budget.seconds:g} s {after}")
+        progress.info(f"train: search stopped by --time-budget-seconds {budget.seconds:g} s {after}")
     return trials.result(resumed=resumed)
 
 

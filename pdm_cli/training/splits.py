@@ -165,7 +165,7 @@ def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
         If there is only one machine.
     """
     if count < 2:
-        raise NotEnoughData("--split by machine needs at least two machines, found 1", hint="use --split time")
+        raise NotEnoughData("--split machine and both need at least two machines, found 1", hint="use --split time")
     is_held_out = np.zeros(count, np.bool_)
     chosen = min(max(1, round(share * count)), count - 1)
     is_held_out[np.random.default_rng(seed).permutation(count)[:chosen]] = True

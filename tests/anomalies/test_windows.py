@@ -91,7 +91,7 @@ def test_the_usual_season_is_a_day_or_a_week_of_whole_steps_or_none(step: int, h
 def test_batch_needs_the_season_of_steps_that_divide_neither_day_nor_week() -> None:
     with pytest.raises(DataError, match="neither a day nor a week is two or more whole steps of 96 h") as caught:
         windows(4 * DAY, mode="batch")
-    assert caught.value.hint == "give the season (two or more steps) with --period-hours, or use --mode causal"
+    assert caught.value.hint == "set the season (two or more steps) with --period-hours, or use --mode causal"
     assert windows(4 * DAY, mode="batch", period_hours=8 * 24.0).period == 2
 
 

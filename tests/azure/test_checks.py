@@ -83,7 +83,7 @@ def test_check_datastore_forbidden_names_the_role(probe: Any) -> None:
     probe(rejection(403))
     with pytest.raises(RemoteError, match="writing a blob: This request is not authorized") as caught:
         checks.check_datastore(SESSION)
-    assert caught.value.hint == "writing needs the role Storage Blob Data Contributor on the storage account"
+    assert caught.value.hint == "writing needs the Storage Blob Data Contributor role on the storage account"
 
 
 def test_check_datastore_undeletable_names_the_blob(probe: Any) -> None:

@@ -73,7 +73,7 @@ def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: 
     add(raw, "pump", at="2031-05-01 06:00")
     outcome = trained(pdm, raw, tmp_path)
     assert outcome.code == 4
-    assert "failures.parquet: no failure of pump (1 in all) lies within the telemetry of its machine" in outcome.stderr
+    assert "failures.parquet: no failure of pump (1 in all) is within its machine's telemetry" in outcome.stderr
     assert "complete the telemetry, or align the clocks (--timezone), or train without pump: " in outcome.stderr
 
 

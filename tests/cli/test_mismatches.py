@@ -144,7 +144,7 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
         "warning: 1 of 16 machines sent nothing for more than 48 h before the newest reading (2015-05-31T06:00), first"
     )
     assert (
-        f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); their predictions refer to their last reading"
+        f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); their predictions are as of their last reading"
         in outcome.stderr
     )
     assert f"{machine} (silent; predicted as of {end:%Y-%m-%d %H:%M})" in outcome.stdout
@@ -174,7 +174,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
 def test_telemetry_too_short_for_the_features_is_warned_of(
     fleet: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
-    told = "days, but features look back up to 33: give the whole history, not only the newest part\n"
+    told = "days, but features look back up to 33: pass the complete history, not only the newest part\n"
     edit("telemetry", lambda t: t[t["datetime"] > "2015-05-01T06:00"])(raw)
     assert f"warning: telemetry spans only 30 {told}" in predict(pdm, raw, model, tmp_path / "month").stderr
     until = predict(pdm, fleet, model, tmp_path / "until", "--until", "2015-01-15T06:00")

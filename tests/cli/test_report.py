@@ -101,7 +101,7 @@ def test_a_file_that_is_no_report_is_not_written_over(name: str, model: Path, pd
     target.write_text("mine")
     outcome = pdm("report", model, "--out", target)
     assert outcome.code == 2
-    assert outcome.stderr.startswith(f"error: {target}: exists and is not a report of pdm\nhint: ")
+    assert outcome.stderr.startswith(f"error: {target}: exists, but is not a pdm report\nhint: ")
     assert target.read_text() == "mine"
 
 

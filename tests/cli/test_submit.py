@@ -105,8 +105,11 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         ),
         (["train", "--prepared", "azureml:p:1", "--trees", "0"], "--trees: input should be greater than or equal to 1"),
         (["train", "--prepared", "azureml:p:1", "--algorithms", "magic"], "unknown algorithm 'magic'"),
-        (["train", "--prepared", "azureml:p:1", "--dry-run"], "options of the job come before the command"),
-        (["train", "--prepared", "azureml:p:1", "--unit", "${{inputs.a}}"], "Azure ML would replace a part of it"),
+        (["train", "--prepared", "azureml:p:1", "--dry-run"], "put options of the job before the command"),
+        (
+            ["train", "--prepared", "azureml:p:1", "--unit", "${{inputs.a}}"],
+            "contains a placeholder that Azure ML would replace",
+        ),
         ([*PREDICT, "--since", "2015-02-01", "--latest"], "--since: cannot be combined with --latest"),
         ([*PREDICT, "--since", "2015-02-01", "--until", "2015-01-01"], "--since 2015-02-01T00:00 is after --until"),
         (["train", "--prepared", "/no/such/folder"], "no such folder"),

@@ -130,7 +130,7 @@ def test_without_time_the_first_trial_is_still_complete() -> None:
     assert [trial.state for trial in found.trials] == ["complete"]
     assert len(found.trials[0].folds) == len(FOLDS)
     assert found.is_cut_short
-    assert fake.progress.lines == ["train: search cut short by --time-budget 0 s after 1 of 9 trials"]
+    assert fake.progress.lines == ["train: search stopped by --time-budget-seconds 0 s after 1 of 9 trials"]
 
 
 @pytest.mark.parametrize(("budget", "done", "folds"), [(3, 1, 3), (3.5, 1, 4), (5, 1, 5), (6, 2, 6), (8.5, 3, 9)])
@@ -140,7 +140,7 @@ def test_search_checks_budget_before_trials_and_between_folds(budget: float, don
     # Where the last fold of the last trial ends too late there is nothing left to save: the trial counts.
     assert (len(found.trials), fake.folds) == (done, folds)
     assert found.is_cut_short == (done < 3)
-    note = f"train: search cut short by --time-budget {budget:g} s after {done} of 3 trials"
+    note = f"train: search stopped by --time-budget-seconds {budget:g} s after {done} of 3 trials"
     assert fake.progress.lines == ([note] if done < 3 else [])
     assert timeless(found.trials) == timeless(Fake().search(trials=3).trials[:done])
     assert fake.closed == len(fake.asked)

@@ -1,1 +1,1 @@
-"""Rich tables of results."""
+"""Terminal output of commands: tables, plots and plans."""

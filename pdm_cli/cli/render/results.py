@@ -154,7 +154,7 @@ def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
     if dropped:
         trials += f", {dropped} of them stopped early"
     if search["cut_short"]:
-        trials += "; ended by the time budget, so another run may give a different model"
+        trials += "; the time budget ran out, so another run may give a different model"
     members = " and ".join(f"{m['algorithm']} on {m['features']} features" for m in search["members"])
     return [table, Prose(f"{trials}; chosen: {members}")]
 
@@ -188,7 +188,7 @@ def _not_counted(metrics: dict[str, Any]) -> str:
     """Return the end of a line: the number of failures that do not count, and why."""
     counts = metrics["events"]["not_judged"]
     reasons = {
-        "early": f"in the first {metrics['split']['horizon_hours']:g} h of the test, whose warnings may precede it",
+        "early": f"in the first {metrics['split']['horizon_hours']:g} h of the test, as warnings may come before it",
         "no_telemetry": "of machines whose telemetry had ended",
     }
     excluded = [f"{counts[name]:,} {reason}" for name, reason in reasons.items() if counts[name]]

@@ -133,6 +133,6 @@ def test_draw_metrics_gives_reasons_for_failures_not_counted() -> None:
     assert "not counted" not in drawn()
     text = drawn(early=2, no_telemetry=1)
     assert "caught 0 of 3 failures, 0 of them at least 24 h ahead; not counted: " in text
-    early = "2 in the first 48 h of the test, whose warnings may precede it"
+    early = "2 in the first 48 h of the test, as warnings may come before it"
     assert f"{early}, 1 of machines whose telemetry had" in text
     assert f"no warning times; not counted: {early}" in drawn(failures=0, early=2)
