@@ -37,7 +37,7 @@ def explain_usage(error: typer.TyperException) -> UsageError:
 def _explain_option(option: str, path: str, error: typer.TyperException) -> UsageError:
     """Return the error for an unknown option, which may belong to the command that follows."""
     message = f"no such option: {option}"
-    near = getattr(error, "possibilities", None)
+    near = get_close_matches(option, _list_options(error), n=1)
     if path == "pdm":
         near = get_close_matches(option, ("--version", "--help"), n=1, cutoff=0.7)
         if not near and option != "-V":
@@ -53,6 +53,13 @@ def _given_value(error: typer.TyperException) -> str:
     read = getattr(error.__cause__, "errors", None)
     given = repr(read()[0]["input"]) if read else ""
     return f", got {given}" if given and given not in str(error) else ""
+
+
+def _list_options(error: typer.TyperException) -> list[str]:
+    """Return the options of the command, without its hidden ones."""
+    context = getattr(error, "ctx", None)
+    shown = [] if context is None else [one for one in context.command.params if not getattr(one, "hidden", False)]
+    return [name for one in shown for name in one.opts if name.startswith("--")]
 
 
 def reject_command(path: str, name: str, near: str | None) -> UsageError:

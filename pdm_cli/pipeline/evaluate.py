@@ -78,7 +78,7 @@ def check_gates(gates: Sequence[Gate], metrics: dict[str, Any], progress: Progre
         else "use data that has failures and spans enough time to evaluate them"
     )
     told = ", ".join(_describe_gate(gate, metrics) for gate in failing)
-    return GateNotMet(f"--fail-on: {told}", hint=hint, metrics=metrics)
+    return GateNotMet(f"--fail-on {told}", hint=hint, metrics=metrics)
 
 
 def _describe_gate(gate: Gate, metrics: dict[str, Any]) -> str:

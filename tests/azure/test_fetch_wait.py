@@ -48,7 +48,7 @@ def test_fetch_wait_ctrl_c_leaves_the_job_running(pdm: Pdm, emulator: Emulator, 
     until(lambda: any(f"/jobs/{job}" in each.path and each.status == 200 for each in list(emulator.requests)[-3:]))
     outcome = pdm.interrupt(waiting)
     assert outcome.code == 130, outcome.stderr
-    assert f"detached: {job} continues" in outcome.stderr
+    assert f"stopped waiting; {job} continues" in outcome.stderr
     emulator.hold_jobs = False
     assert emulator.wait(job).status == "Completed"
 

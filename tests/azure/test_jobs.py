@@ -158,7 +158,7 @@ def test_jobs_unknown_job_fails(words: tuple[str, ...], pdm: Pdm, emulator: Emul
     outcome = pdm("jobs", *words, job)
     assert outcome.code == 6
     assert outcome.error == f"error: job {job}: not found in workspace {emulator.workspace.name}"
-    assert outcome.hint == "hint: pdm jobs list"
+    assert outcome.hint == "hint: run pdm jobs list to see the jobs"
 
 
 @pytest.mark.parametrize("words", [("show",), ("cancel",)])
@@ -181,7 +181,7 @@ def test_jobs_logs_follow_signal_leaves_the_job_running(
     following.send_signal(number)
     outcome = pdm.end(following)
     assert outcome.code == code
-    assert f"warning: detached: {job} continues; pdm fetch-results {job} --out FOLDER --wait" in outcome.stderr
+    assert f"warning: stopped waiting; {job} continues: pdm fetch-results {job} --out FOLDER --wait" in outcome.stderr
     assert not emulator.jobs[job].is_cancelled
     emulator.jobs[job].end("Completed")
 

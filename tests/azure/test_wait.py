@@ -211,7 +211,9 @@ def test_wait_unreadable_log_is_ignored(printed: Printed) -> None:
 def test_wait_interrupted_says_how_to_resume(interrupt: BaseException, printed: Printed) -> None:
     with pytest.raises(type(interrupt)):
         Azure([RUNNING, interrupt]).wait()
-    assert printed()[-1].startswith("warning: detached: job-1 continues; pdm fetch-results job-1 --out FOLDER --wait")
+    assert printed()[-1].startswith(
+        "warning: stopped waiting; job-1 continues: pdm fetch-results job-1 --out FOLDER --wait"
+    )
 
 
 @pytest.mark.parametrize("status", ["Failed", "Canceled", "NotResponding", "Running"])

@@ -53,7 +53,7 @@ def test_words_instead_of_ticks_without_a_terminal(pdm: Pdm) -> None:
     assert lines[0].startswith("ok       python          Python 3.")
     assert "FAILED   azure           Azure ML: subscription_id, resource_group not set" in lines
     assert "-        datastore       skipped: azure failed" in lines
-    assert any("hint: section [azure] of pdm-cli.toml" in line for line in lines)
+    assert any("hint: set them in section [azure] of pdm-cli.toml" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_data_without_any_failure_of_late_can_be_predicted_and_scored_as_far_as_
     assert outcome.code == 0, outcome.stderr
     assert "no failure in the test span" in outcome.stdout
     told = evaluate(pdm, raw, model, "--fail-on", "ap<0.1")
-    assert_clear(told, 10, "--fail-on ap<0.1 (ap is undefined)", "give data with failures")
+    assert_clear(told, 10, "--fail-on ap<0.1 (ap is undefined)", "use data that has failures")
 
 
 def test_evaluate_says_of_the_test_span_what_train_said(model: Path, fleet: Path, pdm: Pdm) -> None:
@@ -80,9 +80,9 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
 def test_each_of_several_gates_counts(model: Path, fleet: Path, pdm: Pdm) -> None:
     outcome = evaluate(pdm, fleet, model, "--fail-on", "ap<1.01", "--fail-on", "ap<0.001")
     assert_clear(outcome, 10, "--fail-on ap<1.01 (ap is ", "does not pass")
-    assert "passes --fail-on ap<0.001" in outcome.stderr
+    assert "passed --fail-on ap<0.001" in outcome.stderr
 
 
 def test_evaluate_needs_the_failures_and_later_data(raw: Path, model: Path, pdm: Pdm) -> None:
     edit("telemetry", lambda t: t[t["datetime"] <= "2015-04-01"])(raw)
-    assert_clear(evaluate(pdm, raw, model), 4, "no row that the model has not seen", "later telemetry")
+    assert_clear(evaluate(pdm, raw, model), 4, "the model has seen every row", "later telemetry")

@@ -152,8 +152,8 @@ def test_the_order_may_be_given_but_not_against_the_rows(logs: Path, pdm: Pdm) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--day-first", "--month-first"), "exclude each other"),
-        (("--append", "--overwrite"), "exclude each other"),
+        (("--day-first", "--month-first"), "cannot be combined"),
+        (("--append", "--overwrite"), "cannot be combined"),
         (("--on-overlap", "new"), "no effect without --append"),
         (("--separator", "::"), "not a single character"),
         (("--separator", ","), "is also the decimal separator"),

@@ -94,7 +94,7 @@ def test_telemetry_without_a_finite_reading_is_refused_by_all_that_need_features
         pdm("explain", "--data", raw, "--model", model, "--machine", 1),
         pdm("run", "--data", raw, "--out", tmp_path / "run", "--jobs", 1, *QUICK),
     ):
-        assert_clear(outcome, 4, "telemetry.parquet: no feature row", "telemetry with readings")
+        assert_clear(outcome, 4, "telemetry.parquet: no feature row", "add readings")
 
 
 def test_a_machine_is_foretold_the_same_without_the_others(

@@ -302,7 +302,7 @@ def test_train_spent_budget_ends_trial_within_a_fold(fleet: Sources, plain: Trai
     problem = problem_of(fleet, train=params)
     now = itertools.count()
     found = train_model(problem, storage=storage(), clock=now.__next__, progress=progress)
-    assert progress.lines[2] == "train: search cut short by --time-budget 20 s after 1 of 2 trials"
+    assert progress.lines[2] == "train: search stopped by --time-budget-seconds 20 s after 1 of 2 trials"
     assert found.search.is_cut_short
     assert content(found) == content(plain)
     # A fold has 24 trees, 12 a component.
