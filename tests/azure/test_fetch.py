@@ -293,7 +293,7 @@ def test_fetch_results_unknown_job_fails(fetch: Fetch, tmp_path: Path) -> None:
     outcome = fetch("no-such-job", "--out", tmp_path / "out")
     assert outcome.code == 6
     assert "no-such-job: not found in workspace" in outcome.stderr
-    assert "hint: pdm jobs list" in outcome.stderr
+    assert "hint: run pdm jobs list to see the jobs" in outcome.stderr
 
 
 @pytest.mark.parametrize(

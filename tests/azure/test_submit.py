@@ -290,7 +290,7 @@ def test_jobs_logs_of_another_process_are_read(pdm: Pdm, work: Path) -> None:
     assert pdm("jobs", "logs", job, "--step", "nope").code == 6
     unknown = pdm("jobs", "show", "nope")
     assert unknown.code == 6
-    assert unknown.hint == "hint: pdm jobs list"
+    assert unknown.hint == "hint: run pdm jobs list to see the jobs"
 
 
 def test_local_commands_without_azure_packages_work(pdm: Pdm, work: Path, tmp_path: Path) -> None:
