@@ -69,7 +69,7 @@ def as_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 # Lines with more names are hard to read.
-MOST_NAMES = 8
+MAX_NAMES = 8
 
 
 def name_some(names: Sequence[str]) -> str:
@@ -82,8 +82,8 @@ def name_some(names: Sequence[str]) -> str:
     >>> name_some(list("abcdefghij"))
     'a, b, c, d, e, f, g, h and 2 more'
     """
-    more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(names) - MAX_NAMES
+    return ", ".join(names[:MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def show_time(text: str) -> str:

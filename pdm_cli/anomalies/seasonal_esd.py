@@ -18,7 +18,7 @@ from pdm_cli.anomalies.stl import Decompose, Decomposition, periodic_robust_stl
 from pdm_cli.errors import DataError, NotEnoughData
 
 # A larger share would call the majority anomalous.
-MOST_ANOMS = 0.49
+MAX_ANOMS = 0.49
 
 # A spread this small relative to the readings is rounding, not noise: an exactly periodic series has no anomalies.
 ROUNDING = 1e-12
@@ -252,8 +252,8 @@ _NO_ANOMALIES = Anomalies(
 def _check_arguments(*, period: int, max_anoms: float, longterm_rows: int | None) -> None:
     if period < 2:
         raise ValueError(f"period must be at least 2 rows, got {period}")
-    if not 0 < max_anoms <= MOST_ANOMS:
-        raise ValueError(f"max_anoms must lie in (0, {MOST_ANOMS}], got {max_anoms}")
+    if not 0 < max_anoms <= MAX_ANOMS:
+        raise ValueError(f"max_anoms must lie in (0, {MAX_ANOMS}], got {max_anoms}")
     if longterm_rows is not None and longterm_rows <= 2 * period:
         raise ValueError(f"longterm_rows must be more than two periods ({2 * period} rows), got {longterm_rows}")
 

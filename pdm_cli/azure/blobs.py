@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.azure.client import Session, status_of, translated
+from pdm_cli.azure.client import Session, azure_errors, status_of
 from pdm_cli.errors import DataError, RemoteError
 from pdm_cli.io import manifest
 
@@ -107,7 +107,7 @@ def open_container(session: Session, datastore: str) -> ContainerClient:
     from azure.ai.ml.entities import AzureBlobDatastore
     from azure.storage.blob import ContainerClient, ExponentialRetry
 
-    with translated(f"datastore {datastore}"):
+    with azure_errors(f"datastore {datastore}"):
         store = session.client.datastores.get(datastore, include_secrets=True)
     if not isinstance(store, AzureBlobDatastore):
         raise RemoteError(f"datastore {datastore}: not a blob container", hint="choose another with --datastore")
@@ -137,7 +137,7 @@ def _find_credential(store: AzureBlobDatastore, session: Session) -> Any:
 
 def list_blobs(container: ContainerClient, prefix: str) -> list[Blob]:
     """Return the blobs whose names start with ``prefix``, sorted by name."""
-    with translated(f"container {container.container_name}"):
+    with azure_errors(f"container {container.container_name}"):
         found = [Blob(blob.name, blob.size, blob.etag) for blob in container.list_blobs(name_starts_with=prefix)]
     # Stores with a hierarchical namespace list folders as empty blobs.
     folders = {blob.name.rpartition("/")[0] for blob in found}
@@ -164,7 +164,7 @@ def read_chunks(container: ContainerClient, blob: Blob) -> Iterator[bytes]:
     """Yield the bytes of a blob in chunks; one that was changed since it was listed is an error."""
     from azure.core import MatchConditions
 
-    with _checked(blob), translated(f"blob {blob.name}"):
+    with _checked(blob), azure_errors(f"blob {blob.name}"):
         # The client repeats the condition for every chunk.
         stream = container.download_blob(blob.name, etag=blob.etag, match_condition=MatchConditions.IfNotModified)
         yield from stream.chunks()
@@ -198,7 +198,7 @@ def copy_blob(container: ContainerClient, blob: Blob, name: str, *, sha256: str 
                 hint="it was changed after the job; submit the job again",
             )
 
-    with translated(f"blob {name}"):
+    with azure_errors(f"blob {name}"):
         container.upload_blob(name, chunks(), length=blob.bytes, overwrite=True)
 
 
@@ -221,6 +221,6 @@ def _find_address(session: Session, source: str) -> Address:
         return locate(session, source)
     # The version of an asset is fixed, the files behind it are not.
     name, _, version = source.removeprefix("azureml:").partition(":")
-    with translated(f"data asset {name}:{version}"):
+    with azure_errors(f"data asset {name}:{version}"):
         path = session.client.data.get(name, version=version).path
     return locate(session, str(path))

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Literal
 
 from pdm_cli.azure.blobs import open_container
-from pdm_cli.azure.client import Session, connect, require_names, status_of, translated
+from pdm_cli.azure.client import Session, azure_errors, connect, require_names, status_of
 from pdm_cli.azure.job_spec import SERVERLESS
 from pdm_cli.azure.submit import find_cluster
 from pdm_cli.errors import PdmError, RemoteError
@@ -25,7 +25,7 @@ _PACKAGES = ("azure-ai-ml", "azure-identity", "azure-storage-blob")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Outcome:
     """The result of a check that did not fail; ``skipped`` if nothing is set up."""
 
     text: str
@@ -38,7 +38,7 @@ class Check:
     """A named check, which returns a finding or raises a ``PdmError``, and the earlier checks that it needs."""
 
     name: str
-    find: Callable[[], Finding]
+    find: Callable[[], Outcome]
     needs: tuple[str, ...] = ()
 
 
@@ -95,26 +95,26 @@ def list_checks(read_settings: Callable[[], AzureParams], *, needs: tuple[str, .
     return [
         Check("azure", lambda: check_names(read_settings()), needs),
         Check("azure packages", check_packages, ("azure",)),
-        Check("sign-in", lambda: Finding(f"signed in by {session().auth_method}"), ("azure packages",)),
+        Check("sign-in", lambda: Outcome(f"signed in by {session().auth_method}"), ("azure packages",)),
         Check("workspace", lambda: check_workspace(session()), ("sign-in",)),
         Check("compute", lambda: check_compute(session()), ("workspace",)),
         Check("datastore", lambda: check_datastore(session()), ("workspace",)),
     ]
 
 
-def check_names(azure: AzureParams) -> Finding:
+def check_names(azure: AzureParams) -> Outcome:
     """Check that the settings name a workspace, if Azure is set up at all."""
     if not azure.workspace:
-        return Finding(
+        return Outcome(
             "not set up",
             "skipped",
             "to submit jobs, set subscription_id, resource_group and workspace in section [azure] of pdm-cli.toml",
         )
     require_names(azure)
-    return Finding(f"workspace {azure.workspace} in resource group {azure.resource_group}")
+    return Outcome(f"workspace {azure.workspace} in resource group {azure.resource_group}")
 
 
-def check_packages() -> Finding:
+def check_packages() -> Outcome:
     """Check that the Azure packages are installed."""
     found = []
     for name in _PACKAGES:
@@ -122,27 +122,27 @@ def check_packages() -> Finding:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError as exc:
             raise RemoteError(f"{name}: not installed", hint=f"pip install {' '.join(_PACKAGES)}") from exc
-    return Finding(", ".join(found))
+    return Outcome(", ".join(found))
 
 
-def check_workspace(session: Session) -> Finding:
+def check_workspace(session: Session) -> Outcome:
     """Check that the workspace exists and may be read."""
     name = session.azure.workspace
     try:
-        with translated(f"workspace {name}"):
+        with azure_errors(f"workspace {name}"):
             found = session.client.workspaces.get(name)
     except RemoteError as error:
         if status_of(error) == HTTPStatus.NOT_FOUND:
             error.hint = "check --workspace, --resource-group and --subscription-id"
         raise
-    return Finding(f"{name} in {found.location}")
+    return Outcome(f"{name} in {found.location}")
 
 
-def check_compute(session: Session) -> Finding:
+def check_compute(session: Session) -> Outcome:
     """Check the compute that jobs would run on."""
     azure = session.azure
     if azure.compute == SERVERLESS:
-        return Finding(f"serverless: {azure.vm_size}, no cluster needed")
+        return Outcome(f"serverless: {azure.vm_size}, no cluster needed")
     found = find_cluster(session)
     if found is None:
         scale = f"{azure.vm_size}, {azure.min_nodes} to {azure.max_nodes} nodes"
@@ -157,13 +157,13 @@ def check_compute(session: Session) -> Finding:
     return _warn_cost(f"{azure.compute}: {state}, {found.size}, {minimum} to {found.max_instances} nodes", minimum)
 
 
-def _warn_cost(text: str, minimum: int) -> Finding:
+def _warn_cost(text: str, minimum: int) -> Outcome:
     if not minimum:
-        return Finding(text)
-    return Finding(text, "warning", f"{minimum} nodes are billed even when idle: set the minimum to 0")
+        return Outcome(text)
+    return Outcome(text, "warning", f"{minimum} nodes are billed even when idle: set the minimum to 0")
 
 
-def check_datastore(session: Session) -> Finding:
+def check_datastore(session: Session) -> Outcome:
     """Check that outputs can be written, by writing and deleting a blob."""
     from azure.core.exceptions import AzureError
 
@@ -171,7 +171,7 @@ def check_datastore(session: Session) -> Finding:
     container = open_container(session, name)
     probe = container.get_blob_client(f"pdm/.doctor-{token_hex(8)}")
     try:
-        with translated(f"datastore {name}: writing a blob"):
+        with azure_errors(f"datastore {name}: writing a blob"):
             try:
                 # A request repeated after a lost response finds its own blob.
                 probe.upload_blob(b"", overwrite=True)
@@ -185,12 +185,12 @@ def check_datastore(session: Session) -> Finding:
         if status_of(error) == HTTPStatus.FORBIDDEN:
             error.hint = "writing needs the Storage Blob Data Contributor role on the storage account"
         raise
-    return Finding(f"{name}: container {container.container_name} is writable")
+    return Outcome(f"{name}: container {container.container_name} is writable")
 
 
 def _delete(probe: BlobClient, datastore: str) -> None:
     from azure.core.exceptions import ResourceNotFoundError
 
     # A request repeated after a lost response finds the blob deleted.
-    with translated(f"datastore {datastore}: deleting {probe.blob_name}"), suppress(ResourceNotFoundError):
+    with azure_errors(f"datastore {datastore}: deleting {probe.blob_name}"), suppress(ResourceNotFoundError):
         probe.delete_blob()

@@ -178,7 +178,7 @@ def _silence() -> None:
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def azure_errors(what: str) -> Iterator[None]:
     """Translate exceptions of the Azure packages into ``AuthError``, ``RemoteError`` or ``TryAgain``.
 
     The message starts with ``what``, such as ``compute pdm-cluster``.

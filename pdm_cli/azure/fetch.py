@@ -23,7 +23,7 @@ from pdm_cli.azure.jobs import COMPLETED, JobState, read_state
 from pdm_cli.azure.wait import describe_end
 from pdm_cli.errors import DataError, JobNotFinished, PdmError, RemoteError, UsageError
 from pdm_cli.io import manifest, output_folder
-from pdm_cli.pipeline.runner import local_folder, read_summary
+from pdm_cli.pipeline.execute import local_folder, read_summary
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.progress import Progress
 from pdm_cli.text import plain
@@ -299,12 +299,12 @@ def _fetch_logs(session: Session, state: JobState, folder: Path) -> dict[str, Pa
         check_file_name(name, name)
     logs = {name.removesuffix(".txt"): folder / name for name in found}
     parameters = {"logs": {name: blob.etag for name, blob in found.items()}}
-    recipe = manifest.Recipe(
+    provenance = manifest.Provenance(
         output_folder.LOGS_COMMAND, parameters, {}, manifest.library_versions(), manifest.code_hash()
     )
-    if not found or not manifest.reasons_to_redo(folder, recipe):
+    if not found or not manifest.reasons_to_redo(folder, provenance):
         return logs
-    with output_folder.output_folder(folder, recipe) as partial_folder:
+    with output_folder.output_folder(folder, provenance) as partial_folder:
         for name, blob in found.items():
             store(blobs.read_chunks(container, blob), partial_folder / name, lambda _: None)
     return logs

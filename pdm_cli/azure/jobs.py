@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.azure import blobs
-from pdm_cli.azure.client import MANAGEMENT, Session, status_of, translated
+from pdm_cli.azure.client import MANAGEMENT, Session, azure_errors, status_of
 from pdm_cli.azure.job_spec import COMMAND_TAG
 from pdm_cli.errors import PdmError, RemoteError
 from pdm_cli.text import hide_signatures, plain
@@ -119,7 +119,7 @@ def read_state(session: Session, name: str) -> JobState:
 
 def list_jobs(session: Session, limit: int, *, include_all: bool) -> list[JobState]:
     """Return the latest jobs without their steps: those of pdm, or all."""
-    with translated("list of jobs"):
+    with azure_errors("list of jobs"):
         states = map(_read, session.client.jobs.list())
         return list(islice((state for state in states if include_all or state.command), limit))
 
@@ -135,7 +135,7 @@ def read_log(session: Session, run: str, offset: int) -> bytes:
     container = blobs.open_container(session, blobs.ARTIFACT_STORE)
     blob = container.get_blob_client(blobs.log_name(run))
     try:
-        with translated(f"log of {run}"):
+        with azure_errors(f"log of {run}"):
             options = session.limits.options()
             if blob.get_blob_properties(**options).size <= offset:
                 return b""
@@ -155,7 +155,7 @@ def status_text(job: Any) -> str:
 def _found(session: Session, name: str) -> Iterator[None]:
     from azure.core.exceptions import ResourceNotFoundError
 
-    with translated(f"job {name}"):
+    with azure_errors(f"job {name}"):
         try:
             yield
         except ResourceNotFoundError as exc:
@@ -201,7 +201,7 @@ def add_history(session: Session, states: Sequence[JobState]) -> list[JobState]:
     """
     from azure.core.pipeline.policies import BearerTokenCredentialPolicy
 
-    with translated("run history"), _parsed():
+    with azure_errors("run history"), _parsed():
         workspace = session.client.workspaces.get(session.azure.workspace)
         # The addresses of a workspace's services need no sign-in.
         with _open(workspace.discovery_url) as client:

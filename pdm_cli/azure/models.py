@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.azure import blobs
-from pdm_cli.azure.client import Session, retry, translated
+from pdm_cli.azure.client import Session, azure_errors, retry
 from pdm_cli.azure.job_spec import COMMAND_TAG, OUTPUT
 from pdm_cli.azure.jobs import COMPLETED, JobState, read_state
 from pdm_cli.azure.wait import describe_end
@@ -292,7 +292,7 @@ def list_versions(session: Session, model: str) -> list[Version]:
     """Return the versions of a model that are not archived, newest first; none if it was never registered."""
     from azure.core.exceptions import ResourceNotFoundError
 
-    with translated(f"model {model}"):
+    with azure_errors(f"model {model}"):
         try:
             found = list(session.client.models.list(name=model))
         except ResourceNotFoundError:
@@ -306,7 +306,7 @@ def register_folder(session: Session, model: str, *, address: str, tags: dict[st
     from azure.ai.ml.constants import AssetTypes
     from azure.ai.ml.entities import Model
 
-    with translated(f"model {model}"):
+    with azure_errors(f"model {model}"):
         created = session.client.models.create_or_update(
             Model(name=model, path=address, type=AssetTypes.CUSTOM_MODEL, tags=tags)
         )

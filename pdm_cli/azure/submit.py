@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli import __version__
 from pdm_cli.azure import environment
 from pdm_cli.azure.blobs import fingerprint_address, open_container
-from pdm_cli.azure.client import Session, translated
+from pdm_cli.azure.client import Session, azure_errors
 from pdm_cli.azure.environment import Environment
 from pdm_cli.azure.job_spec import CONTENT_TAG, SERVERLESS, Job, Step, make_document
 from pdm_cli.azure.jobs import FINISHED, status_text
@@ -197,7 +197,7 @@ def require_workspace(session: Session) -> None:
     from azure.core.exceptions import ResourceNotFoundError
 
     azure = session.azure
-    with translated(f"workspace {azure.workspace}"):
+    with azure_errors(f"workspace {azure.workspace}"):
         try:
             session.client.workspaces.get(azure.workspace)
         except ResourceNotFoundError as exc:
@@ -210,7 +210,7 @@ def require_workspace(session: Session) -> None:
 def require_datastore(session: Session) -> None:
     """Check that the datastore for the outputs exists, rather than find out after the work is done."""
     name = session.azure.datastore
-    with translated(f"datastore {name}"):
+    with azure_errors(f"datastore {name}"):
         session.client.datastores.get(name)
 
 
@@ -231,7 +231,7 @@ def find_cluster(session: Session) -> AmlCompute | None:
     from azure.core.exceptions import ResourceNotFoundError
 
     name = session.azure.compute
-    with translated(f"compute {name}"):
+    with azure_errors(f"compute {name}"):
         try:
             found = session.client.compute.get(name)
         except ResourceNotFoundError:
@@ -256,7 +256,7 @@ def _create_cluster(session: Session, progress: Progress) -> None:
         max_instances=azure.max_nodes,
         idle_time_before_scale_down=azure.idle_seconds,
     )
-    with translated(f"creating compute {azure.compute}"):
+    with azure_errors(f"creating compute {azure.compute}"):
         session.client.compute.begin_create_or_update(cluster).result()
 
 
@@ -266,7 +266,7 @@ def require_environment(session: Session, expected: Environment, progress: Progr
     from azure.core.exceptions import ResourceNotFoundError
 
     name, version = environment.NAME, expected.version
-    with translated(f"environment {name}"):
+    with azure_errors(f"environment {name}"):
         try:
             session.client.environments.get(name, version=version)
         except ResourceNotFoundError:
@@ -283,7 +283,7 @@ def resolve_asset(session: Session, source: Upload | str) -> Upload | str:
     asset = source.removeprefix("azureml:")
     name, _, version = asset.removesuffix(_LATEST).partition(":")
     selector = {"version": version} if version else {"label": "latest"}
-    with translated(f"data asset {asset}"):
+    with azure_errors(f"data asset {asset}"):
         return f"azureml:{name}:{session.client.data.get(name, **selector).version}"
 
 
@@ -301,7 +301,7 @@ def find_job(session: Session, name: str) -> FoundJob | None:
     """Return the job with a name, if it exists."""
     from azure.core.exceptions import ResourceNotFoundError
 
-    with translated(f"job {name}"):
+    with azure_errors(f"job {name}"):
         try:
             job = session.client.jobs.get(name)
         except ResourceNotFoundError:
@@ -317,7 +317,7 @@ def send(session: Session, document: Mapping[str, Any]) -> str:
 
     # Hide the client's progress bars.
     quiet = nullcontext() if session.shows_uploads else redirect_stderr(io.StringIO())
-    with translated(f"job {document['name']}"), quiet:
+    with azure_errors(f"job {document['name']}"), quiet:
         try:
             job = session.client.jobs.create_or_update(load_job(_as_file(document)))
         except ResourceExistsError:
@@ -374,7 +374,7 @@ def _claim(session: Session, blob: BlobClient, job: str) -> str:
     from azure.core import MatchConditions
     from azure.core.exceptions import ResourceExistsError, ResourceModifiedError
 
-    with translated(f"claim {blob.blob_name}"):
+    with azure_errors(f"claim {blob.blob_name}"):
         try:
             blob.upload_blob(job.encode(), overwrite=False)
             return job
@@ -384,7 +384,7 @@ def _claim(session: Session, blob: BlobClient, job: str) -> str:
     # A request repeated after a lost response finds its own claim.
     if holder == job or not is_lapsed(find_job(session, holder), found.properties.last_modified, datetime.now(UTC)):
         return holder
-    with translated(f"claim {blob.blob_name}"):
+    with azure_errors(f"claim {blob.blob_name}"):
         try:
             etag, unchanged = found.properties.etag, MatchConditions.IfNotModified
             blob.upload_blob(job.encode(), overwrite=True, etag=etag, match_condition=unchanged)

@@ -29,7 +29,7 @@ def detect_anomalies(
     Example: pdm detect-anomalies --prepared prepared --out anomalies
     """
     from pdm_cli.cli.render.results import draw_summary
-    from pdm_cli.pipeline.runner import execute
+    from pdm_cli.pipeline.execute import execute
 
     summary = execute(_STAGE, {"prepared": prepared}, out, settings=settings, progress=screen, overwrite=overwrite)
     payload = {**summary, "schema": "pdm.detect-anomalies/1", "out": out}

@@ -20,7 +20,7 @@ from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pdm_cli.azure.checks import Check, Finding
+    from pdm_cli.azure.checks import Check, Outcome
     from pdm_cli.settings.model import AzureParams
 
 _NEEDED = ("numpy", "scipy", "pandas", "pyarrow", "statsmodels", "scikit-learn", "optuna")
@@ -59,7 +59,7 @@ def _list_checks(values: Mapping[str, Any]) -> list[Check]:
         azure: AzureParams = bind(("azure",), values)["settings"].azure
         return azure
 
-    def find_settings() -> Finding:
+    def find_settings() -> Outcome:
         read_settings()
         return check_config(values["config"])
 
@@ -73,17 +73,17 @@ def _list_checks(values: Mapping[str, Any]) -> list[Check]:
     ]
 
 
-def check_python() -> Finding:
+def check_python() -> Outcome:
     """Report the versions of Python and pdm."""
     from pdm_cli import __version__
-    from pdm_cli.azure.checks import Finding
+    from pdm_cli.azure.checks import Outcome
 
-    return Finding(f"Python {platform.python_version()} ({sys.executable}), pdm-cli {__version__}")
+    return Outcome(f"Python {platform.python_version()} ({sys.executable}), pdm-cli {__version__}")
 
 
-def check_libraries() -> Finding:
+def check_libraries() -> Outcome:
     """Check that the numeric libraries are installed."""
-    from pdm_cli.azure.checks import Finding
+    from pdm_cli.azure.checks import Outcome
     from pdm_cli.io.manifest import library_versions
 
     found = {name: version for name, version in library_versions().items() if name not in ("python", "pdm-cli")}
@@ -92,23 +92,23 @@ def check_libraries() -> Finding:
         missing.append("xgboost")
     if missing:
         raise ConfigError(f"not installed: {', '.join(missing)}", hint=f"{sys.executable} -m pip install pdm-cli")
-    return Finding(", ".join(f"{name} {version}" for name, version in found.items()))
+    return Outcome(", ".join(f"{name} {version}" for name, version in found.items()))
 
 
-def check_command(search_path: str | None) -> Finding:
+def check_command(search_path: str | None) -> Outcome:
     """Check which program ``pdm`` starts: the PDM package manager has the same name.
 
     The program is not started: ours is among the scripts of this installation and imports our package.
     """
-    from pdm_cli.azure.checks import Finding
+    from pdm_cli.azure.checks import Outcome
 
     found = shutil.which("pdm", path=search_path)
     hint = "use python -m pdm_cli or pdm-cli for this program"
     if found is None:
-        return Finding("pdm is not on PATH", "warning", hint)
+        return Outcome("pdm is not on PATH", "warning", hint)
     if _is_ours(Path(found)):
-        return Finding(f"pdm is {found}")
-    return Finding(f"pdm is {found}: another program, probably the PDM package manager", "warning", hint)
+        return Outcome(f"pdm is {found}")
+    return Outcome(f"pdm is {found}: another program, probably the PDM package manager", "warning", hint)
 
 
 def _is_ours(script: Path) -> bool:
@@ -122,17 +122,17 @@ def _is_ours(script: Path) -> bool:
     return not text.startswith(b"#!") or b"pdm_cli" in text
 
 
-def check_machine() -> Finding:
+def check_machine() -> Outcome:
     """Report cores, memory, and free disk space in the current folder."""
-    from pdm_cli.azure.checks import Finding
+    from pdm_cli.azure.checks import Outcome
 
     free = shutil.disk_usage(Path.cwd()).free
     memory = _memory_bytes()
     parts = [f"{os.cpu_count() or 1} CPU cores", *([f"{memory / _GIGABYTE:.1f} GB memory"] if memory else [])]
     text = ", ".join([*parts, f"{free / _GIGABYTE:,.1f} GB free in {Path.cwd()}"])
     if free < _LEAST_FREE:
-        return Finding(text, "warning", "free some space: old outputs are deleted only when the new ones are complete")
-    return Finding(text)
+        return Outcome(text, "warning", "free some space: old outputs are deleted only when the new ones are complete")
+    return Outcome(text)
 
 
 def _memory_bytes() -> int | None:
@@ -143,12 +143,12 @@ def _memory_bytes() -> int | None:
         return None
 
 
-def check_config(named: str | None) -> Finding:
+def check_config(named: str | None) -> Outcome:
     """Report which config file is in use; its settings are valid."""
-    from pdm_cli.azure.checks import Finding
+    from pdm_cli.azure.checks import Outcome
     from pdm_cli.settings.load import CONFIG_FILE, find_config
 
     path = find_config(named, os.environ, Path())
     if path is None:
-        return Finding(f"no {CONFIG_FILE} here; using options, environment and defaults")
-    return Finding(f"{path.absolute()}")
+        return Outcome(f"no {CONFIG_FILE} here; using options, environment and defaults")
+    return Outcome(f"{path.absolute()}")

@@ -101,8 +101,8 @@ def import_csv(
         screen.warn(f"--append: {target} does not exist yet; it will contain only this import")
     start = time.monotonic()
     surveys = _read_surveys(source, settings, options, screen)
-    recipe = _make_recipe(source, target if append else None, surveys, settings, options, on_overlap)
-    with output_folder.output_folder(target, recipe) as partial:
+    provenance = _trace_provenance(source, target if append else None, surveys, settings, options, on_overlap)
+    with output_folder.output_folder(target, provenance) as partial:
         work = _Import(surveys, options, screen, target if append else None, on_overlap)
         summary = work.run(partial)
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
@@ -133,7 +133,7 @@ def _check_ports(folder: str, out: str, *, append: bool, overwrite: bool) -> tup
     """Return the folders to read and to write, after checking them."""
     from pdm_cli.io import output_folder
     from pdm_cli.io.folders import check_folder
-    from pdm_cli.pipeline.runner import local_folder
+    from pdm_cli.pipeline.execute import local_folder
 
     source, target = Path(folder), local_folder("out", out)
     check_folder("FOLDER", source, "the CSV files, such as telemetry.csv")
@@ -387,7 +387,7 @@ def _progress(screen: Screen, what: str, surveys: Sequence[TableSurvey]) -> Iter
         yield _Meter(advance)
 
 
-def _make_recipe(
+def _trace_provenance(
     folder: Path,
     old: Path | None,
     surveys: Sequence[TableSurvey],
@@ -396,7 +396,7 @@ def _make_recipe(
     on_overlap: str,
 ) -> Any:
     from pdm_cli.io import manifest
-    from pdm_cli.pipeline.runner import kept_settings
+    from pdm_cli.pipeline.execute import kept_settings
 
     inputs = {"folder": manifest.hash_files(folder, [file.path for survey in surveys for file in survey.files])}
     if old is not None:
@@ -406,7 +406,7 @@ def _make_recipe(
         "columns": kept_settings(settings, "columns"),
         "import": {**asdict(options), "append": old is not None, "on_overlap": on_overlap},
     }
-    return manifest.Recipe("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
+    return manifest.Provenance("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
 
 
 def _zone_of(kind: pa.DataType | None) -> bool | None:

@@ -19,12 +19,12 @@ from pdm_cli.azure.job_spec import Step
 from pdm_cli.azure.submit import Order
 from pdm_cli.azure.upload import Upload
 from pdm_cli.cli.help import make_command
-from pdm_cli.cli.options import bind_with_origins, blaming, pick_settings
+from pdm_cli.cli.options import bind_with_origins, naming_origins, pick_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.io import manifest, output_folder
 from pdm_cli.io.folders import find_below
-from pdm_cli.pipeline.runner import check_port, list_input_files, local_folder
+from pdm_cli.pipeline.execute import check_port, list_input_files, local_folder
 from pdm_cli.pipeline.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.settings.load import option_words, resolve
 from pdm_cli.settings.model import AzureParams, Settings
@@ -88,7 +88,7 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
         config=values["config"],
         screen=bound["screen"],
     )
-    with blaming(origins):
+    with naming_origins(origins):
         _check(call)
     return call
 

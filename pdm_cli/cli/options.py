@@ -77,7 +77,7 @@ def with_settings(
                 command(**values)
                 return
             bound, origins = bind_with_origins(sections, values)
-            with blaming(origins):
+            with naming_origins(origins):
                 command(**bound)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -117,7 +117,7 @@ def bind(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bind_with_origins(sections: Sequence[str], values: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, str]]:
-    """Return the result of :func:`bind` and the origin of each setting, for :func:`blaming`."""
+    """Return the result of :func:`bind` and the origin of each setting, for :func:`naming_origins`."""
     from pdm_cli.settings.load import resolve
 
     options = pick_settings(sections, values)
@@ -152,7 +152,7 @@ def _join(value: Any) -> Any:
 
 
 @contextmanager
-def blaming(origins: Mapping[str, str]) -> Iterator[None]:
+def naming_origins(origins: Mapping[str, str]) -> Iterator[None]:
     """Turn errors about an option into ones about the config file or the environment, if these gave the value.
 
     An error that also mentions an option that was given stays: the two conflict, and the option is the first to change.

@@ -27,7 +27,7 @@ def predict(
     Example: pdm predict --data raw --model model --out predictions
     """
     from pdm_cli.cli.render.results import draw_summary
-    from pdm_cli.pipeline.runner import execute
+    from pdm_cli.pipeline.execute import execute
 
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, progress=screen, overwrite=overwrite)

@@ -26,7 +26,7 @@ def preprocess(
     Example: pdm preprocess --data raw --out prepared
     """
     from pdm_cli.cli.render.results import draw_summary
-    from pdm_cli.pipeline.runner import execute
+    from pdm_cli.pipeline.execute import execute
 
     quality = execute(_STAGE, {"data": data}, out, settings=settings, progress=screen, overwrite=overwrite)
     screen.result({**quality, "schema": "pdm.preprocess/1", "out": out}, lambda: [*draw_summary(_STAGE, quality), out])

@@ -38,8 +38,8 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
     """
     from pdm_cli.io import manifest
     from pdm_cli.io.folders import check_folder
+    from pdm_cli.pipeline.execute import local_folder
     from pdm_cli.pipeline.report import make_report
-    from pdm_cli.pipeline.runner import local_folder
     from pdm_cli.report.page import REPORT_FILE
 
     folder = local_folder("model", model)

@@ -37,7 +37,7 @@ def simulate(
     Example: pdm simulate --machines 200 --days 365 --seed 1 --out raw
     """
     from pdm_cli.io import output_folder
-    from pdm_cli.pipeline.runner import local_folder
+    from pdm_cli.pipeline.execute import local_folder
 
     target = local_folder("out", out)
     output_folder.check_free(target, overwrite=overwrite, by="simulate")

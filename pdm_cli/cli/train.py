@@ -31,7 +31,7 @@ def train(
     Example: pdm train --prepared prepared --anomalies anomalies --out model
     """
     from pdm_cli.cli.render.results import draw_summary
-    from pdm_cli.pipeline.runner import execute
+    from pdm_cli.pipeline.execute import execute
 
     inputs = {"prepared": prepared, "anomalies": anomalies}
     metrics = execute(_STAGE, inputs, out, settings=settings, progress=screen, overwrite=overwrite)

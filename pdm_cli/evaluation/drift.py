@@ -15,7 +15,7 @@ Matrix = NDArray[np.float32]
 MOVED = 0.1
 DIFFERENT = 0.25
 # With fewer rows, random variation looks like drift.
-LEAST_ROWS = 1000
+MIN_ROWS = 1000
 
 # Families whose features grow with the log even if machines do not change.
 AGEING = ("hours_since", "anomalies")

@@ -33,7 +33,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Provenance:
     """Everything that determines the bytes of an output folder.
 
     Attributes
@@ -57,11 +57,11 @@ class Recipe:
     code: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the recipe in JSON types, so that it compares equal to one read from a file."""
+        """Return the provenance in JSON types, so that it compares equal to one read from a file."""
         return dict(json.loads(json.dumps(asdict(self), default=str)))
 
     def key(self, *, but_for: Collection[str] = ()) -> str:
-        """Return the SHA-256 of the recipe.
+        """Return the SHA-256 of the provenance.
 
         Parameters
         ----------
@@ -121,15 +121,15 @@ def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
 
 
-def compose(recipe: Recipe) -> dict[str, Any]:
+def compose(provenance: Provenance) -> dict[str, Any]:
     """Return the content of a manifest except for the hashes of the outputs."""
-    return {"schema": SCHEMA, "command_line": sys.argv, **recipe.as_json()}
+    return {"schema": SCHEMA, "command_line": sys.argv, **provenance.as_json()}
 
 
-def write(folder: Path, recipe: Recipe) -> None:
+def write(folder: Path, provenance: Provenance) -> None:
     """Write ``manifest.json`` for the finished files of ``folder``."""
     outputs = hash_files(folder, (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST_FILE))
-    (folder / MANIFEST_FILE).write_text(_as_text({**compose(recipe), "outputs": outputs}), encoding="utf-8")
+    (folder / MANIFEST_FILE).write_text(_as_text({**compose(provenance), "outputs": outputs}), encoding="utf-8")
 
 
 def note_output(folder: Path, name: str) -> None:
@@ -186,20 +186,20 @@ def is_damaged(folder: Path) -> bool:
     return False
 
 
-def reasons_to_redo(folder: Path, recipe: Recipe) -> list[str]:
-    """Return why the outputs in ``folder`` are not those of ``recipe``; empty if they are, and complete.
+def reasons_to_redo(folder: Path, provenance: Provenance) -> list[str]:
+    """Return why the outputs in ``folder`` are not those of ``provenance``; empty if they are, and complete.
 
     Parameters
     ----------
     folder : Path
         An output folder; it need not exist.
-    recipe : Recipe
-        Recipe of the outputs if they were written now.
+    provenance : Provenance
+        Provenance of the outputs if they were written now.
     """
     manifest = read(folder)
     if manifest is None:
         return ["first run"]
-    current = recipe.as_json()
+    current = provenance.as_json()
     reasons = [reason for key, reason in _REASONS.items() if manifest.get(key) != current[key]]
     reasons += _changes(manifest["parameters"], current["parameters"])
     reasons += _changes(manifest["inputs"], current["inputs"])

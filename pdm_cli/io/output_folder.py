@@ -137,14 +137,14 @@ def link_files(folder: Path, partial: Path, left_out: Iterable[str]) -> None:
 
 
 @contextmanager
-def output_folder(folder: Path, recipe: manifest.Recipe) -> Iterator[Path]:
+def output_folder(folder: Path, provenance: manifest.Provenance) -> Iterator[Path]:
     """Yield an empty folder to write in; when the block succeeds its files replace those of ``folder``.
 
     Parameters
     ----------
     folder : Path
         The output folder, created if missing. See :func:`check_free` for its allowed content.
-    recipe : Recipe
+    provenance : Provenance
         Written to the manifest together with the hashes of the outputs.
 
     Yields
@@ -161,7 +161,7 @@ def output_folder(folder: Path, recipe: manifest.Recipe) -> Iterator[Path]:
     """
     with swapped_folder(folder) as partial:
         yield partial
-        manifest.write(partial, recipe)
+        manifest.write(partial, provenance)
 
 
 @contextmanager

@@ -336,7 +336,7 @@ def _execute(
     overwrite: bool,
     progress: Progress | None,
 ) -> R:
-    from pdm_cli.pipeline.runner import execute
+    from pdm_cli.pipeline.execute import execute
 
     target, owner = _target(out)
     stage: Stage = kind.stage()

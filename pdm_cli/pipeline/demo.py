@@ -45,9 +45,9 @@ def run_demo(folder: Path, *, machines: int, days: int, seed: int, settings: Set
 def _simulate(data: Path, *, machines: int, days: int, seed: int, progress: Progress) -> None:
     """Simulate a fleet, unless the same one exists."""
     from pdm_cli.io import manifest, output_folder
-    from pdm_cli.pipeline.simulate import fleet_recipe, simulate_into
+    from pdm_cli.pipeline.simulate import fleet_provenance, simulate_into
 
-    if not manifest.reasons_to_redo(data, fleet_recipe(machines=machines, days=days, seed=seed)):
+    if not manifest.reasons_to_redo(data, fleet_provenance(machines=machines, days=days, seed=seed)):
         progress.info(f"simulate: unchanged, reusing {data}")
         return
     output_folder.check_free(data, overwrite=True, by="simulate")
@@ -56,7 +56,7 @@ def _simulate(data: Path, *, machines: int, days: int, seed: int, progress: Prog
 
 def _train_and_predict(folder: Path, settings: Settings, progress: Progress) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the summaries of ``train`` and ``predict``."""
-    from pdm_cli.pipeline.runner import read_summary
+    from pdm_cli.pipeline.execute import read_summary
 
     data, model, predictions = (str(folder / name) for name in ("data", "model", "predictions"))
     try:

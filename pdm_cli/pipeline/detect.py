@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pdm_cli.anomalies.detectors import SeriesResult
     from pdm_cli.anomalies.windows import DetectWindows
-    from pdm_cli.pipeline.runner import Task
+    from pdm_cli.pipeline.execute import Task
 
 
 _WORST_MACHINES = 5
@@ -50,7 +50,7 @@ def _write(
     from pdm_cli.anomalies.detectors import DETECTORS
     from pdm_cli.anomalies.windows import choose_windows
     from pdm_cli.io import parquet
-    from pdm_cli.pipeline.runner import kept_settings
+    from pdm_cli.pipeline.execute import kept_settings
     from pdm_cli.schema import ANOMALIES, UNJUDGED
 
     params = task.settings.detect

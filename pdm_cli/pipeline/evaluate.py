@@ -34,7 +34,7 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     """
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
     from pdm_cli.io import bundle
-    from pdm_cli.pipeline.runner import check_inputs
+    from pdm_cli.pipeline.execute import check_inputs
     from pdm_cli.pipeline.stages import STAGES
 
     folders = check_inputs(STAGES["predict"], {"data": str(data), "model": str(model)})

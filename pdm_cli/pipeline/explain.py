@@ -67,7 +67,7 @@ def explain(
         If the tables differ from those of the training.
     """
     from pdm_cli.io import bundle
-    from pdm_cli.pipeline.runner import check_inputs
+    from pdm_cli.pipeline.execute import check_inputs
     from pdm_cli.pipeline.stages import STAGES
 
     folders = check_inputs(STAGES["predict"], {"data": str(data), "model": str(model)})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from pdm_cli.pipeline.runner import Task
+    from pdm_cli.pipeline.execute import Task
 
 # With fewer lines than this, the work list is followed by the components nearest to an alert.
 _SHORT_WORKLIST = 3
@@ -28,7 +28,7 @@ def predict(task: Task) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli.evaluation.drift import AGEING, DIFFERENT
-    from pdm_cli.scoring.worklist import guard_formulas
+    from pdm_cli.scoring.worklist import escape_formulas
     from pdm_cli.text import as_records
     from pdm_cli.timestamps import show
     from pdm_cli.training.validate_settings import check_prediction_span
@@ -41,10 +41,10 @@ def predict(task: Task) -> dict[str, Any]:
     episodes = _write_predictions(task.out, forecast, rows)
     worklist = _rank_work(forecast)
     # One date format, even if all times are midnights.
-    guard_formulas(worklist).to_csv(task.out / "worklist.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
+    escape_formulas(worklist).to_csv(task.out / "worklist.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
     drift_rows = _select_drift_rows(forecast, params)
     drift = _measure_drift(forecast, drift_rows)
-    guard_formulas(drift).to_csv(task.out / "drift.csv", index=False)
+    escape_formulas(drift).to_csv(task.out / "drift.csv", index=False)
     labels, trained = forecast.recipe.settings.labels, forecast.recipe.trained
     return {
         "schema": "pdm.predict/1",
@@ -243,7 +243,7 @@ def _select_drift_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.
     """Return the rows to measure drift on: from ``--since`` on, and none that the model may have been trained on."""
     import numpy as np
 
-    from pdm_cli.evaluation.drift import LEAST_ROWS
+    from pdm_cli.evaluation.drift import MIN_ROWS
     from pdm_cli.timestamps import microseconds, read_stamp
 
     instants, trained = forecast.instants, forecast.recipe.trained
@@ -252,7 +252,7 @@ def _select_drift_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.
         since = instants.times >= microseconds(params.since)
     is_later = since & (instants.times > read_stamp(trained["cutoff"]))
     # Rows of a fleet unknown to the model are new to it even before its cutoff.
-    is_enough = is_later.sum() >= LEAST_ROWS or find_trained(forecast.recipe, instants.machines).any()
+    is_enough = is_later.sum() >= MIN_ROWS or find_trained(forecast.recipe, instants.machines).any()
     return np.flatnonzero(is_later if is_enough else since)
 
 
@@ -261,13 +261,13 @@ def _measure_drift(forecast: Forecast, rows: NDArray[np.intp]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.evaluation.drift import LEAST_ROWS, population_stability
+    from pdm_cli.evaluation.drift import MIN_ROWS, population_stability
 
     fingerprint, table = forecast.bundle.fingerprint, forecast.table
     names = fingerprint.features
     family_of = dict(zip(table.names, table.families, strict=True))
     index = np.full(len(names), np.nan)
-    if len(rows) >= LEAST_ROWS:
+    if len(rows) >= MIN_ROWS:
         index = population_stability(fingerprint, table.matrix(names, rows))
     drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.io.scan import TelemetryScan
-    from pdm_cli.pipeline.runner import Task
+    from pdm_cli.pipeline.execute import Task
     from pdm_cli.preparation.quality import Finding
 
 
@@ -99,7 +99,7 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
 
     from pdm_cli.features.rolling import rolling_features
     from pdm_cli.io.parquet import TableWriter
-    from pdm_cli.pipeline.runner import kept_settings
+    from pdm_cli.pipeline.execute import kept_settings
     from pdm_cli.preparation.cleaning import clean_telemetry
     from pdm_cli.schema import FEATURES, MACHINE, TELEMETRY, TIME
 

@@ -32,7 +32,7 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
     UsageError
         If ``out`` is the folder of the raw tables, or a stage's folder has other files than its output.
     """
-    from pdm_cli.pipeline.runner import local_folder, read_summary
+    from pdm_cli.pipeline.execute import local_folder, read_summary
 
     if Path(data).resolve() == local_folder("out", out).resolve():
         raise UsageError(f"--out {out}: same folder as --data", hint="choose another folder with --out")
@@ -59,7 +59,7 @@ def check_parent(out: str) -> None:
         Naming the command.
     """
     from pdm_cli.io import manifest
-    from pdm_cli.pipeline.runner import local_folder
+    from pdm_cli.pipeline.execute import local_folder
 
     made = manifest.read(local_folder("out", out))
     if made:
@@ -84,7 +84,7 @@ def _check_early(data: str, settings: Settings) -> None:
     """Reject what training would reject, before the long work begins."""
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import read_events
-    from pdm_cli.pipeline.runner import check_inputs
+    from pdm_cli.pipeline.execute import check_inputs
     from pdm_cli.schema import FAILURES
     from pdm_cli.training.dataset import choose_components
     from pdm_cli.training.validate_settings import check_choices, check_gap
@@ -129,12 +129,12 @@ def run_stage(
         As in :func:`run_stages`.
     """
     from pdm_cli.io import manifest
-    from pdm_cli.pipeline.runner import check_inputs, complete_settings, execute, make_recipe
+    from pdm_cli.pipeline.execute import check_inputs, complete_settings, execute, trace_provenance
 
     inputs = {port.name: folders[port.name] for port in stage.inputs}
     checked = check_inputs(stage, inputs)
-    recipe = make_recipe(stage, checked, complete_settings(stage, checked, settings))
-    reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), recipe)
+    provenance = trace_provenance(stage, checked, complete_settings(stage, checked, settings))
+    reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), provenance)
     if not reasons:
         progress.info(f"{stage.command}: unchanged, reusing {target}")
         return

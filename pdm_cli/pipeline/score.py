@@ -83,9 +83,9 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     """
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.pipeline.detect import detect
+    from pdm_cli.pipeline.execute import Task
     from pdm_cli.pipeline.prepared import read_sources
     from pdm_cli.pipeline.preprocess import check_ranges, preprocess_scanned
-    from pdm_cli.pipeline.runner import Task
 
     recipe = bundle.recipe
     as_trained = _as_trained(recipe, settings)

@@ -14,7 +14,7 @@ from pdm_cli.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pdm_cli.io.manifest import Recipe
+    from pdm_cli.io.manifest import Provenance
     from pdm_cli.simulation.fleet import Fleet
 
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 GROUP_ROWS = 100_000
 
 
-def fleet_recipe(*, machines: int, days: int, seed: int) -> Recipe:
+def fleet_provenance(*, machines: int, days: int, seed: int) -> Provenance:
     """Return everything that determines the bytes of a simulated fleet."""
     from pdm_cli.io import manifest
 
     parameters = {"simulate": {"machines": machines, "days": days, "seed": seed}}
-    return manifest.Recipe("simulate", parameters, {}, manifest.library_versions(), manifest.code_hash())
+    return manifest.Provenance("simulate", parameters, {}, manifest.library_versions(), manifest.code_hash())
 
 
 def simulate_into(folder: Path, *, machines: int, days: int, seed: int, progress: Progress) -> dict[str, Any]:
@@ -37,9 +37,9 @@ def simulate_into(folder: Path, *, machines: int, days: int, seed: int, progress
 
     start = time.monotonic()
     progress.info(f"simulate: {show_count(machines, 'machine')} for {show_count(days, 'day')}")
-    recipe = fleet_recipe(machines=machines, days=days, seed=seed)
+    provenance = fleet_provenance(machines=machines, days=days, seed=seed)
     with (
-        output_folder.output_folder(folder, recipe) as partial,
+        output_folder.output_folder(folder, provenance) as partial,
         progress.track("simulate: machines", machines) as advance,
     ):
         written = write_fleets(simulate_blocks(machines=machines, days=days, seed=seed), partial, advance=advance)

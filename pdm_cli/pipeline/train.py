@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pdm_cli.features.table import FeatureTable
     from pdm_cli.io.bundle import Bundle
     from pdm_cli.models.ensemble import TrainedModel
+    from pdm_cli.pipeline.execute import Task
     from pdm_cli.pipeline.prepared import Preparation
-    from pdm_cli.pipeline.runner import Task
     from pdm_cli.training.dataset import Problem
     from pdm_cli.training.train import Training
 

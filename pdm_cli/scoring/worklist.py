@@ -209,7 +209,7 @@ def find_nearest(
     return nearest.sort_values("probability", ascending=False, kind="stable", ignore_index=True).head(most)
 
 
-def guard_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table for spreadsheets: strings that would be run as a formula are prefixed with an apostrophe."""
     strings = {str(name): column for name, column in frame.items() if pd.api.types.is_string_dtype(column)}
     return frame.assign(

@@ -26,12 +26,12 @@ WindowHours = Annotated[float, Interval(gt=0, le=8784)]
 # A fixed offset from UTC.
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 # A tenth of a second.
-LEAST_STEP_MINUTES = 1 / 600
+MIN_STEP_MINUTES = 1 / 600
 Share = Annotated[float, Interval(gt=0, le=1)]
 # Sums of costs must stay finite.
 Cost = Annotated[float, Interval(ge=0, le=1e12)]
 # The largest seed that NumPy, Optuna (which adds the number of a trial) and the estimators (32 bits) all accept.
-MOST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class PreprocessParams(Section):
             raise ValueError(
                 f"timezone: unknown time zone {self.timezone!r}, expected one such as Europe/Berlin or +01:00"
             ) from None
-        if 0 < self.step_minutes < LEAST_STEP_MINUTES:
-            raise ValueError(f"step_minutes ({self.step_minutes:g}) must be 0 or at least {LEAST_STEP_MINUTES:g}")
+        if 0 < self.step_minutes < MIN_STEP_MINUTES:
+            raise ValueError(f"step_minutes ({self.step_minutes:g}) must be 0 or at least {MIN_STEP_MINUTES:g}")
         for sensor, (low, high) in self.ranges.items():
             if not low < high:
                 raise ValueError(f"ranges: {sensor} needs low < high, got {low:g}:{high:g}")
@@ -292,7 +292,7 @@ class TrainParams(Section):
         3.0, "XGBoost, first trial: L2 penalty on leaf values.", advanced=True
     )
     column_share: Share = setting(0.5, "XGBoost, first trial: share of the features per tree.", advanced=True)
-    seed: Annotated[int, Interval(ge=0, le=MOST_SEED)] = setting(0, "Random seed.", advanced=True)
+    seed: Annotated[int, Interval(ge=0, le=MAX_SEED)] = setting(0, "Random seed.", advanced=True)
     threads: Annotated[int, Interval(ge=0, le=1024)] = setting(
         0, "Components to fit in parallel; 0: one per core.", advanced=True, changes_result=False
     )

@@ -35,7 +35,7 @@ ANNOUNCED_SHARE = 0.97
 """Share of the failures that are preceded by their own errors."""
 ERROR_LEAD_HOURS = (24, 30)
 """Shortest and longest hours between a failure and its own errors; the shortest is by far the most common."""
-LEAST_ERROR_LEAD_SHARE = 0.95
+MIN_ERROR_LEAD_SHARE = 0.95
 
 _HOURS_PER_YEAR = 365.0 * 24.0
 
@@ -265,7 +265,7 @@ def _draw_errors(rng: np.random.Generator, failures: NDArray[np.int64], last_hou
     codes = {label: code for code, label in enumerate(_ERROR_LABELS)}
     least, greatest = ERROR_LEAD_HOURS
     late = rng.integers(least + 1, greatest + 1, len(failures))
-    lead = np.where(rng.random(len(failures)) < LEAST_ERROR_LEAD_SHARE, least, late)
+    lead = np.where(rng.random(len(failures)) < MIN_ERROR_LEAD_SHARE, least, late)
     is_announced = rng.random(len(failures)) < ANNOUNCED_SHARE
     rows = [
         (hour - hours_before, codes[label])

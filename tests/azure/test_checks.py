@@ -8,7 +8,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError, ServiceRequestError
 
 from pdm_cli.azure import checks
-from pdm_cli.azure.checks import Check, Finding, Result, run_checks
+from pdm_cli.azure.checks import Check, Outcome, Result, run_checks
 from pdm_cli.errors import ConfigError, PdmError, RemoteError, TryAgain
 from pdm_cli.settings.model import AzureParams
 
@@ -136,8 +136,8 @@ def test_check_compute_failed_cluster_fails(monkeypatch: pytest.MonkeyPatch) -> 
         checks.check_compute(SESSION)
 
 
-def succeed() -> Finding:
-    return Finding("fine")
+def succeed() -> Outcome:
+    return Outcome("fine")
 
 
 def fail() -> NoReturn:
@@ -153,7 +153,7 @@ def never() -> NoReturn:
 
 
 def test_run_checks_keeps_order() -> None:
-    results = run_checks([Check("a", succeed), Check("b", lambda: Finding("almost", "warning", "fix it"), ("a",))])
+    results = run_checks([Check("a", succeed), Check("b", lambda: Outcome("almost", "warning", "fix it"), ("a",))])
     assert results == [Result("a", "ok", "fine"), Result("b", "warning", "almost", "fix it")]
 
 
@@ -175,11 +175,11 @@ def test_run_checks_needing_a_failed_one_are_skipped() -> None:
 
 
 def test_run_checks_needing_a_warning_are_run() -> None:
-    results = run_checks([Check("a", lambda: Finding("almost", "warning")), Check("b", succeed, ("a",))])
+    results = run_checks([Check("a", lambda: Outcome("almost", "warning")), Check("b", succeed, ("a",))])
     assert [result.state for result in results] == ["warning", "ok"]
 
 
 def test_run_checks_needing_a_skipped_one_repeat_its_reason() -> None:
-    results = run_checks([Check("a", lambda: Finding("not set up", "skipped", "set it")), Check("b", never, ("a",))])
+    results = run_checks([Check("a", lambda: Outcome("not set up", "skipped", "set it")), Check("b", never, ("a",))])
     assert results[1] == Result("b", "skipped", "not set up")
     assert not any(result.exit_code for result in results)

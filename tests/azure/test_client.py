@@ -16,7 +16,7 @@ from azure.core.exceptions import (
 )
 
 from pdm_cli.azure import client, jobs
-from pdm_cli.azure.client import PATIENCE_SECONDS, first_line, retry, status_of, translated
+from pdm_cli.azure.client import PATIENCE_SECONDS, azure_errors, first_line, retry, status_of
 from pdm_cli.azure.jobs import JobState
 from pdm_cli.errors import AuthError, PdmError, RemoteError, TryAgain
 from pdm_cli.settings.model import AzureParams
@@ -24,7 +24,7 @@ from pdm_cli.settings.model import AzureParams
 
 def translate(error: Exception, cause: Exception | None = None) -> PdmError:
     """Return the translation of an Azure exception."""
-    with pytest.raises(PdmError) as caught, translated("job x"):
+    with pytest.raises(PdmError) as caught, azure_errors("job x"):
         raise error from cause
     return caught.value
 

@@ -61,7 +61,7 @@ def make_result(folder: Path, files: Files) -> Files:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    manifest.write(folder, manifest.Recipe("demo", {}, {}, {}, "0"))
+    manifest.write(folder, manifest.Provenance("demo", {}, {}, {}, "0"))
     return content_of(folder)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from pdm_cli.io import manifest
-from pdm_cli.io.manifest import Recipe
+from pdm_cli.io.manifest import Provenance
 from pdm_cli.io.output_folder import output_folder
 
-RECIPE = Recipe("preprocess", {}, {}, {"python": "3"}, "0" * 64)
+RECIPE = Provenance("preprocess", {}, {}, {"python": "3"}, "0" * 64)
 
 
 def write_output(folder: Path, content: str = "one") -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pdm_cli.cli.job_command import parse_call, write_options
 from pdm_cli.pipeline.stages import STAGES
 from pdm_cli.settings.model import (
-    MOST_SEED,
+    MAX_SEED,
     CostsParams,
     DetectParams,
     LabelsParams,
@@ -209,7 +209,7 @@ def test_dry_run_predict_passes_only_given_preparation(pdm: Pdm, fleet: Path, wo
     detect=st.sampled_from(
         [DetectParams(), DetectParams(mode="batch", only_last="day"), DetectParams(window_days=7.5, strict=True)]
     ),
-    seed=st.integers(0, MOST_SEED),
+    seed=st.integers(0, MAX_SEED),
     rate=st.floats(1e-9, 1),
     unit=st.text(st.characters(codec="utf-8", exclude_categories=("C",)), max_size=8).filter(lambda t: "[[" not in t),
     cutoff=st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)),

@@ -21,7 +21,7 @@ import pytest
 from pdm_cli.features.build import FEATURES, LEARNED
 from pdm_cli.features.events import US_PER_HOUR
 from pdm_cli.io import manifest
-from pdm_cli.settings.model import MOST_SEED
+from pdm_cli.settings.model import MAX_SEED
 from pdm_cli.training.splits import Split, split_by_time
 from tests.cli.conftest import QUICK, Pdm, assert_clear
 
@@ -131,7 +131,7 @@ def test_a_search_without_time_makes_a_model_and_says_so(work: Path, pdm: Pdm, t
 
 
 def test_a_search_takes_settings_as_extreme_as_they_may_be(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    extremes = ("--seed", MOST_SEED, "--shift-hours", 2, "--max-leaves", 65_536, "--min-child-weight", 1e9, "--l2", 1e9)
+    extremes = ("--seed", MAX_SEED, "--shift-hours", 2, "--max-leaves", 65_536, "--min-child-weight", 1e9, "--l2", 1e9)
     costs = [word for name in ("missed-failure", "false-alarm", "planned-repair") for word in (f"--{name}", 1e12)]
     outcome = train(pdm, work, tmp_path / "model", *SEARCH, *extremes, *costs)
     assert outcome.code == 0, outcome.stderr

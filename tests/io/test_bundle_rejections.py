@@ -215,7 +215,7 @@ def test_load_invalid_part_is_rejected(folder: Path, change: Callable[[Content],
 
 
 def test_load_edited_recipe_is_rejected(folder: Path) -> None:
-    manifest.write(folder, manifest.Recipe("train", {}, {}, {}, ""))
+    manifest.write(folder, manifest.Provenance("train", {}, {}, {}, ""))
     assert bundle.load_recipe(folder).sensors == ["volt"]
     edit(folder, put("rules", 0, value={"on": 0.9, "off": 0.1}))
     for load in (bundle.load, bundle.load_recipe):

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from pdm_cli.io import manifest
-from pdm_cli.io.manifest import Recipe
+from pdm_cli.io.manifest import Provenance
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
+def recipe(tmp_path: Path) -> Provenance:
     data = tmp_path / "data"
     data.mkdir()
     (data / "telemetry.parquet").write_bytes(b"readings")
@@ -22,7 +22,7 @@ def recipe(tmp_path: Path) -> Recipe:
     return recipe_of(data)
 
 
-def recipe_of(data: Path, **parameters: Any) -> Recipe:
+def recipe_of(data: Path, **parameters: Any) -> Provenance:
     values = {
         "features": {"windows_hours": (3.0, 12.0), "grid_hours": 3.0},
         "train": {"cutoff": datetime(2015, 10, 1), "seed": 0},
@@ -30,11 +30,11 @@ def recipe_of(data: Path, **parameters: Any) -> Recipe:
     for section in values.values():
         section.update({key: value for key, value in parameters.items() if key in section})
     inputs = {"data": manifest.hash_files(data, data.iterdir())}
-    return Recipe("preprocess", values, inputs, manifest.library_versions(), manifest.code_hash())
+    return Provenance("preprocess", values, inputs, manifest.library_versions(), manifest.code_hash())
 
 
 @pytest.fixture
-def out(tmp_path: Path, recipe: Recipe) -> Path:
+def out(tmp_path: Path, recipe: Provenance) -> Path:
     folder = tmp_path / "out"
     (folder / "parts").mkdir(parents=True)
     (folder / "features.parquet").write_bytes(b"features")
@@ -70,12 +70,12 @@ def test_the_manifest_names_command_versions_parameters_and_every_file(out: Path
     assert content["outputs"]["features.parquet"] == {"sha256": hashlib.sha256(b"features").hexdigest(), "bytes": 8}
 
 
-def test_nothing_is_to_be_redone_where_nothing_changed(out: Path, recipe: Recipe) -> None:
+def test_nothing_is_to_be_redone_where_nothing_changed(out: Path, recipe: Provenance) -> None:
     assert manifest.reasons_to_redo(out, recipe) == []
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"schema": "other/1"}', '"text"', "\udcff"])
-def test_a_folder_without_a_manifest_is_not_made_yet(tmp_path: Path, recipe: Recipe, content: str | None) -> None:
+def test_a_folder_without_a_manifest_is_not_made_yet(tmp_path: Path, recipe: Provenance, content: str | None) -> None:
     folder = tmp_path / "elsewhere"
     if content is not None:
         folder.mkdir()
@@ -84,7 +84,7 @@ def test_a_folder_without_a_manifest_is_not_made_yet(tmp_path: Path, recipe: Rec
 
 
 @pytest.mark.parametrize("field", ["parameters", "inputs", "outputs"])
-def test_a_manifest_changed_by_hand_is_a_reason_and_no_traceback(out: Path, recipe: Recipe, field: str) -> None:
+def test_a_manifest_changed_by_hand_is_a_reason_and_no_traceback(out: Path, recipe: Provenance, field: str) -> None:
     content = manifest.read(out)
     assert content is not None
     (out / "manifest.json").write_text(json.dumps(content | {field: None}))
@@ -105,7 +105,7 @@ def test_every_changed_parameter_is_named(tmp_path: Path, out: Path) -> None:
     assert sorted(reasons) == ["grid_hours changed", "seed changed"]
 
 
-def test_a_parameter_that_came_or_went_is_named(out: Path, recipe: Recipe) -> None:
+def test_a_parameter_that_came_or_went_is_named(out: Path, recipe: Provenance) -> None:
     more = replace(recipe, parameters=recipe.parameters | {"labels": {"horizon_hours": 48.0}})
     less = replace(recipe, parameters={"features": recipe.parameters["features"]})
     assert manifest.reasons_to_redo(out, more) == ["horizon_hours changed"]
@@ -130,7 +130,7 @@ def test_an_input_file_that_came_or_went_is_named(tmp_path: Path, out: Path) -> 
     [("command", "train", "command"), ("code", "0" * 64, "code"), ("versions", {"python": "2.7"}, "version")],
 )
 def test_another_command_code_or_version_is_a_reason(
-    out: Path, recipe: Recipe, field: str, value: Any, word: str
+    out: Path, recipe: Provenance, field: str, value: Any, word: str
 ) -> None:
     (reason,) = manifest.reasons_to_redo(out, replace(recipe, **{field: value}))
     assert word in reason
@@ -138,7 +138,9 @@ def test_another_command_code_or_version_is_a_reason(
 
 @pytest.mark.parametrize("name", ["features.parquet", "parts/one.parquet"])
 @pytest.mark.parametrize("content", [b"Features", b"", None])
-def test_a_damaged_or_missing_output_is_a_reason(out: Path, recipe: Recipe, name: str, content: bytes | None) -> None:
+def test_a_damaged_or_missing_output_is_a_reason(
+    out: Path, recipe: Provenance, name: str, content: bytes | None
+) -> None:
     if content is None:
         (out / name).unlink()
     else:
@@ -152,7 +154,7 @@ def test_the_code_hash_is_one_sha256() -> None:
     assert manifest.code_hash() == manifest.code_hash()
 
 
-def test_a_file_made_anew_is_noted_where_it_is_listed(tmp_path: Path, recipe: Recipe) -> None:
+def test_a_file_made_anew_is_noted_where_it_is_listed(tmp_path: Path, recipe: Provenance) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.html").write_text("one")
@@ -171,7 +173,7 @@ def test_a_file_made_anew_is_noted_where_it_is_listed(tmp_path: Path, recipe: Re
     assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "notes.txt", "report.html"]
 
 
-def test_the_key_is_the_same_whatever_the_settings_left_out_are(tmp_path: Path, recipe: Recipe) -> None:
+def test_the_key_is_the_same_whatever_the_settings_left_out_are(tmp_path: Path, recipe: Provenance) -> None:
     other = recipe_of(tmp_path / "data", seed=1)
     assert other.key() != recipe.key()
     assert other.key(but_for=("train.seed",)) == recipe.key(but_for=("train.seed",))

@@ -96,7 +96,7 @@ def run_and_die(code: str, folder: Path) -> None:
     """Run ``code`` in another process, which ends without any clean-up."""
     script = (
         "import os, sys; from pathlib import Path\n"
-        "from pdm_cli.io import output_folder; from pdm_cli.io.manifest import Recipe\n"
+        "from pdm_cli.io import output_folder; from pdm_cli.io.manifest import Provenance\n"
         "folder = Path(sys.argv[1])\n" + code
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
@@ -104,7 +104,7 @@ def run_and_die(code: str, folder: Path) -> None:
 
 
 KILLED_WHILE_WRITING = """
-with output_folder.output_folder(folder, Recipe("preprocess", {}, {}, {}, "")) as partial:
+with output_folder.output_folder(folder, Provenance("preprocess", {}, {}, {}, "")) as partial:
     (partial / "table.parquet").write_text("half")
     os._exit(9)
 """
@@ -114,7 +114,7 @@ def replace(source, target, move=os.replace):
     moves.append(target)
     os._exit(9) if len(moves) == 2 else move(source, target)
 os.replace = replace
-with output_folder.output_folder(folder, Recipe("preprocess", {}, {}, {}, "")) as partial:
+with output_folder.output_folder(folder, Provenance("preprocess", {}, {}, {}, "")) as partial:
     (partial / "a.parquet").write_text("new")
     (partial / "b.parquet").write_text("new")
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pdm_cli.errors import TryAgain, UsageError
-from pdm_cli.io.manifest import Recipe
+from pdm_cli.io.manifest import Provenance
 from pdm_cli.io.output_folder import LOGS_COMMAND, check_free, check_growable, output_folder, swapped_folder
 from tests.builders.outputs import assert_whole, content_of, write_output
 
@@ -83,9 +83,9 @@ def test_a_folder_whose_manifest_is_damaged_says_so(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from pdm_cli.io.manifest import Recipe
+from pdm_cli.io.manifest import Provenance
 from pdm_cli.io.output_folder import output_folder
-with output_folder(Path(sys.argv[1]), Recipe("preprocess", {}, {}, {}, "")) as partial:
+with output_folder(Path(sys.argv[1]), Provenance("preprocess", {}, {}, {}, "")) as partial:
     (partial / "features.parquet").write_text("half")
     print(partial, flush=True)
     sys.stdin.readline()
@@ -162,7 +162,7 @@ def test_partial_folder_of_another_host_is_deleted_after_a_day(tmp_path: Path) -
 
 
 def write_logs(folder: Path, command: str = LOGS_COMMAND) -> None:
-    with output_folder(folder / "logs", Recipe(command, {}, {}, {}, "")) as partial:
+    with output_folder(folder / "logs", Provenance(command, {}, {}, {}, "")) as partial:
         (partial / "job.txt").write_text("error: no failures")
 
 
@@ -189,7 +189,7 @@ def test_logs_of_someone_else_are_kept(tmp_path: Path) -> None:
 
 
 def write_raw(folder: Path, command: str) -> None:
-    with output_folder(folder, Recipe(command, {}, {}, {}, "0" * 64)) as partial:
+    with output_folder(folder, Provenance(command, {}, {}, {}, "0" * 64)) as partial:
         (partial / "telemetry.parquet").write_text("one")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from pdm_cli.errors import ModelError, NotEnoughData
 from pdm_cli.models import ESTIMATORS, FitOptions, Model, find_load_error
-from pdm_cli.settings.model import MOST_SEED, TrainParams
+from pdm_cli.settings.model import MAX_SEED, TrainParams
 
 # Small models, to keep the tests fast.
 SMALL = {"trees": 10, "max_leaves": 8, "learning_rate": 0.3, "column_share": 0.7}
@@ -174,7 +174,7 @@ def test_fit_other_seed_gives_other_model_if_random(name: str, fit: Fit) -> None
 
 
 def test_fit_largest_seed_is_accepted(fit: Fit) -> None:
-    assert fit(*sample(), seed=MOST_SEED).dump() == fit(*sample(), seed=MOST_SEED).dump()
+    assert fit(*sample(), seed=MAX_SEED).dump() == fit(*sample(), seed=MAX_SEED).dump()
 
 
 def test_fit_number_of_threads_changes_no_byte(fit: Fit) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pdm_cli import schema
 from pdm_cli.cli.app import ErrorMappingGroup
 from pdm_cli.cli.render.results import DRAWINGS
-from pdm_cli.pipeline.runner import Task
+from pdm_cli.pipeline.execute import Task
 from pdm_cli.pipeline.stages import STAGES, Stage
 from pdm_cli.settings.model import SECTIONS, Settings
 

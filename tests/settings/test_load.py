@@ -12,7 +12,7 @@ import pytest
 from pdm_cli.errors import ConfigError, PdmError, UsageError
 from pdm_cli.settings.field import option_name
 from pdm_cli.settings.load import CONFIG_FILE, Resolved, resolve, restore, section_fields
-from pdm_cli.settings.model import MOST_SEED, SECTIONS, Settings
+from pdm_cli.settings.model import MAX_SEED, SECTIONS, Settings
 
 ALL_FIELDS = [(section, field) for section in SECTIONS for field in section_fields(section)]
 SOURCES = ["option", "environment", "file"]
@@ -183,7 +183,7 @@ def test_other_variables_are_none_of_ours(folder: Path) -> None:
         ("train", "max_leaves", "5000000000"),
         ("train", "min_child_weight", "1e300"),
         ("train", "l2", "1e300"),
-        ("train", "seed", str(MOST_SEED + 1)),
+        ("train", "seed", str(MAX_SEED + 1)),
         ("train", "seed", str(2**63)),
         ("costs", "missed_failure", "1e308"),
         ("costs", "false_alarm", "1e308"),

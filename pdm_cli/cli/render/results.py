@@ -256,12 +256,12 @@ def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
 
 
 def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
-    from pdm_cli.evaluation.drift import LEAST_ROWS
+    from pdm_cli.evaluation.drift import MIN_ROWS
 
     drift, rows = summary["drift"], summary["drift_rows"]
-    if rows < LEAST_ROWS:
+    if rows < MIN_ROWS:
         new = f"{show_count(rows, 'row')} outside the training data" if rows else "no rows outside the training data"
-        return [Prose(f"drift not computed: {new}; at least {LEAST_ROWS:,} are needed")]
+        return [Prose(f"drift not computed: {new}; at least {MIN_ROWS:,} are needed")]
     if not drift:
         return []
     table = make_table("drifted feature", ("stability index", "right"))

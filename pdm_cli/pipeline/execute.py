@@ -73,27 +73,27 @@ def execute(
             raise UsageError(f"--out {out}: same folder as --{port}", hint="choose another folder with --out")
     output_folder.check_free(target, overwrite=overwrite, by=stage.command)
     settings = complete_settings(stage, folders, settings)
-    recipe = make_recipe(stage, folders, settings)
+    provenance = trace_provenance(stage, folders, settings)
     work = _find(stage.work)
     start = time.monotonic()
-    with output_folder.output_folder(target, recipe) as partial:
-        summary: dict[str, Any] = work(Task(folders, partial, settings, progress, recipe.key(but_for=stage.late)))
+    with output_folder.output_folder(target, provenance) as partial:
+        summary: dict[str, Any] = work(Task(folders, partial, settings, progress, provenance.key(but_for=stage.late)))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
         if stage.has_report:
-            _write_report(partial, recipe)
+            _write_report(partial, provenance)
     if stage.is_tracked:
-        track_training(target, summary, recipe.parameters, progress)
+        track_training(target, summary, provenance.parameters, progress)
     report = f"; report: {target / REPORT_FILE}" if stage.has_report else ""
     progress.info(f"{stage.command}: wrote {target} in {time.monotonic() - start:.1f} s{report}")
     return summary
 
 
-def _write_report(folder: Path, recipe: manifest.Recipe) -> None:
+def _write_report(folder: Path, provenance: manifest.Provenance) -> None:
     from pdm_cli.pipeline.report import make_report
     from pdm_cli.report.page import REPORT_FILE
 
-    (folder / REPORT_FILE).write_text(make_report(folder, manifest.compose(recipe)), encoding="utf-8")
+    (folder / REPORT_FILE).write_text(make_report(folder, manifest.compose(provenance)), encoding="utf-8")
 
 
 def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Path]:
@@ -158,7 +158,7 @@ def complete_settings(stage: Stage, folders: Mapping[str, Path], settings: Setti
     return completed
 
 
-def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> manifest.Recipe:
+def trace_provenance(stage: Stage, folders: Mapping[str, Path], settings: Settings) -> manifest.Provenance:
     """Return everything that determines the stage's output: parameters, input hashes, code and versions."""
     inputs = {
         port.name: manifest.hash_files(folders[port.name], list_input_files(port, folders[port.name]))
@@ -166,7 +166,7 @@ def make_recipe(stage: Stage, folders: Mapping[str, Path], settings: Settings) -
         if port.name in folders
     }
     parameters = {section: kept_settings(settings, section) for section in stage.sections}
-    return manifest.Recipe(stage.command, parameters, inputs, manifest.library_versions(), manifest.code_hash())
+    return manifest.Provenance(stage.command, parameters, inputs, manifest.library_versions(), manifest.code_hash())
 
 
 def list_input_files(port: Port, folder: Path) -> list[Path]:
