@@ -14,7 +14,6 @@ import platform
 import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,13 +31,15 @@ LOGS_FOLDER = "logs"
 LOGS_COMMAND = "fetch-results"
 PARTIAL_PREFIX = ".pdm-partial-"
 LOCK_FILE = f"{PARTIAL_PREFIX}lock"
+# Where the file system has no locks: its existence is the lock.
+SOFT_LOCK_FILE = f"{LOCK_FILE}-soft"
 _PREVIOUS = "previous"
 _KEPT = "kept-"
-# Not every file system shares its locks between machines: the partial folder of another machine may still be in use,
-# until nothing in it has changed for this long.
+# Not every file system has locks, or shares them between machines: the partial folder or lock file of another machine
+# may still be in use, until nothing has changed for this long.
 _ABANDONED_SECONDS = 24 * 3600.0
 # Network and FUSE mounts report the lack of locks in several ways.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 # Commands that write raw tables.
 _RAW_COMMANDS = ("import", "simulate")
 _ANOTHER_FOLDER = "choose another folder with --out"
@@ -209,11 +210,15 @@ def _check_not_in_use(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of an output folder, which the system releases however the process ends."""
+    """Hold the lock of an output folder, which the system releases however the process ends, if it has locks."""
+    from filelock import Timeout
+
     try:
-        lock = _acquire(folder / LOCK_FILE)
-    except TimeoutError as exc:
+        lock = _acquire(folder)
+    except Timeout as exc:
         hint = f"wait until it has finished, or {_ANOTHER_FOLDER}"
+        if Path(exc.lock_file).name == SOFT_LOCK_FILE:
+            hint += f"; if {_soft_lock_holder(folder)} is no longer running, delete {folder / SOFT_LOCK_FILE}"
         raise TryAgain(f"{folder}: another pdm is writing to this folder", hint=hint) from exc
     except OSError as exc:
         raise _not_writable(folder, exc) from exc
@@ -226,21 +231,54 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _acquire(path: Path) -> BaseFileLock:
-    from filelock import FileLock, SoftFileLock
+def _acquire(folder: Path) -> BaseFileLock:
+    from filelock import FileLock, SoftFileLock, Timeout
 
-    with warnings.catch_warnings():
-        # Where the system has no locks at all, filelock warns and uses a file that names the process.
-        warnings.simplefilter("ignore")
-        lock: BaseFileLock = FileLock(path)
+    lock: BaseFileLock = FileLock(folder / LOCK_FILE, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except OSError as exc:
+        if exc.errno not in _NO_LOCKS:
+            raise
+        lock = SoftFileLock(folder / SOFT_LOCK_FILE)
         try:
             lock.acquire(timeout=0)
-        except OSError as exc:
-            if exc.errno not in _NO_LOCKS:
+        except Timeout:
+            # The lock of an ended process of this host is already replaced; other hosts cannot be checked.
+            if not _delete_abandoned_soft_lock(folder):
                 raise
-            lock = SoftFileLock(path.with_name(f"{path.name}-soft"))
             lock.acquire(timeout=0)
     return lock
+
+
+def _delete_abandoned_soft_lock(folder: Path) -> bool:
+    """Delete the soft lock of a writer that has changed nothing for a day; return whether it was deleted."""
+    path = folder / SOFT_LOCK_FILE
+    aside = folder / f"{SOFT_LOCK_FILE}-{_host()}-{os.getpid()}"
+    try:
+        before = path.read_bytes()
+        if not _is_unchanged_for_a_day([path, *_partials(folder)]):
+            return False
+        # Another process may have replaced the lock since then. Only its content identifies it on all file systems:
+        # some change the inode or the time of a file that is moved.
+        path.replace(aside)
+        if aside.read_bytes() == before:
+            aside.unlink()
+            return True
+        aside.replace(path)
+    except OSError:
+        pass
+    return False
+
+
+def _soft_lock_holder(folder: Path) -> str:
+    """Name the process in a soft lock, which contains its ID and host, or nothing if it was killed too early."""
+    try:
+        pid, host, *_ = (folder / SOFT_LOCK_FILE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        pid = host = ""
+    # In a container, the ID of its process namespace follows the host.
+    return f"process {pid} on host {host.partition('?')[0]}" if pid.isdigit() else "that process"
 
 
 @contextmanager
@@ -263,8 +301,13 @@ def _is_abandoned(partial: Path) -> bool:
     """Return whether no process uses a partial folder, given that this one holds the lock."""
     if partial.name.startswith(f"{PARTIAL_PREFIX}{_host()}-"):
         return True
+    return _is_unchanged_for_a_day([partial])
+
+
+def _is_unchanged_for_a_day(places: Iterable[Path]) -> bool:
+    """Return whether neither these files and folders nor anything in them has changed for a day."""
     try:
-        latest = max(path.lstat().st_mtime for path in (partial, *partial.rglob("*")))
+        latest = max(path.lstat().st_mtime for place in places for path in (place, *place.rglob("*")))
     except OSError:
         return False
     return time.time() - latest > _ABANDONED_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,9 +14,18 @@ from pathlib import Path
 import pytest
 
 from pdm_cli.errors import TryAgain, UsageError
+from pdm_cli.io import manifest
 from pdm_cli.io.manifest import Provenance
-from pdm_cli.io.output_folder import LOGS_COMMAND, check_free, check_growable, output_folder, swapped_folder
-from tests.builders.outputs import assert_whole, content_of, write_output
+from pdm_cli.io.output_folder import (
+    LOCK_FILE,
+    LOGS_COMMAND,
+    SOFT_LOCK_FILE,
+    check_free,
+    check_growable,
+    output_folder,
+    swapped_folder,
+)
+from tests.builders.outputs import RECIPE, assert_whole, content_of, write_output
 
 
 def assert_refused(folder: Path, *, overwrite: bool, message: str, hint: str) -> None:
@@ -83,6 +93,7 @@ def test_a_folder_whose_manifest_is_damaged_says_so(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
+from pdm_cli.io import manifest
 from pdm_cli.io.manifest import Provenance
 from pdm_cli.io.output_folder import output_folder
 with output_folder(Path(sys.argv[1]), Provenance("preprocess", {}, {}, {}, "")) as partial:
@@ -127,19 +138,110 @@ def test_output_folder_of_a_killed_process_is_free(tmp_path: Path, writer: subpr
     assert not list((tmp_path / "out").glob(".pdm-partial-*"))
 
 
-@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
-def test_output_folder_without_locks_in_the_file_system_is_still_locked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+@pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP], ids=errno.errorcode.get)
+def without_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every file system one without locks."""
+
     def fail(*_: object) -> None:
-        raise OSError(code, os.strerror(code))
+        raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    with swapped_folder(tmp_path / "out") as partial:
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_output_folder_without_locks_in_the_file_system_is_still_locked(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with swapped_folder(folder) as partial:
         (partial / "table.parquet").write_text("one")
-        with pytest.raises(TryAgain, match="another pdm"):
-            check_free(tmp_path / "out", overwrite=True)
-    assert set(content_of(tmp_path / "out")) == {"table.parquet"}
+        with pytest.raises(TryAgain, match="another pdm") as caught:
+            check_free(folder, overwrite=True)
+    holder = f"process {os.getpid()} on host {socket.gethostname()}"
+    assert f"if {holder} is no longer running, delete {folder / SOFT_LOCK_FILE}" in str(caught.value.hint)
+    assert set(content_of(folder)) == {"table.parquet"}
+
+
+OF_ANOTHER_HOST = "123456\notherhost?pidns-f00d\n987\n"
+
+
+def soft_lock_of(folder: Path, content: str, *, is_old: bool) -> Path:
+    """Leave the files of a writer that was killed on a file system without locks."""
+    folder.mkdir(exist_ok=True)
+    for name in (LOCK_FILE, SOFT_LOCK_FILE):
+        (folder / name).write_text(content)
+        if is_old:
+            os.utime(folder / name, (0, 0))
+    return folder / SOFT_LOCK_FILE
+
+
+@pytest.mark.usefixtures("without_locks")
+@pytest.mark.parametrize("content", [OF_ANOTHER_HOST, "", "filelock/break\n12\n"])
+def test_soft_lock_unchanged_for_a_day_is_replaced(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "out"
+    soft_lock_of(folder, content, is_old=True)
+    stale = partial_of(folder, "fedc3210-")
+    for path in (stale / "features.parquet", stale):
+        os.utime(path, (0, 0))
+    check_free(folder, overwrite=False)
+    soft_lock_of(folder, content, is_old=True)
+    write_output(folder)
+    assert_whole(folder, "one")
+    assert not list(folder.glob(".pdm-partial-*"))
+
+
+@pytest.mark.usefixtures("without_locks")
+@pytest.mark.parametrize(
+    ("content", "holder"), [(OF_ANOTHER_HOST, "process 123456 on host otherhost"), ("", "that process")]
+)
+@pytest.mark.parametrize("changed", ["lock", "partial folder"])
+def test_soft_lock_of_a_writer_with_recent_changes_is_respected(
+    tmp_path: Path, content: str, holder: str, changed: str
+) -> None:
+    folder = tmp_path / "out"
+    lock = soft_lock_of(folder, content, is_old=changed != "lock")
+    if changed == "partial folder":
+        partial_of(folder, "0123abcd-")
+    with pytest.raises(TryAgain, match="out: another pdm is writing to this folder") as caught:
+        write_output(folder)
+    hint = str(caught.value.hint)
+    assert f"choose another folder with --out; if {holder} is no longer running, delete {lock}" in hint
+    assert lock.read_text() == content
+    lock.unlink()
+    write_output(folder)
+    assert manifest.reasons_to_redo(folder, RECIPE) == []
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_abandoned_soft_lock_replaced_by_another_process_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    lock = soft_lock_of(folder, OF_ANOTHER_HOST, is_old=True)
+    replace = Path.replace
+    faster = "654321\nthirdhost\n123\n"
+
+    def lose_the_race(self: Path, target: Path) -> Path:
+        if self == lock:
+            lock.write_text(faster)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", lose_the_race)
+    with pytest.raises(TryAgain, match="another pdm") as caught:
+        write_output(folder)
+    assert "process 654321 on host thirdhost" in str(caught.value.hint)
+    assert lock.read_text() == faster
+
+
+@pytest.mark.usefixtures("without_locks")
+def test_soft_lock_of_an_ended_process_of_this_host_is_replaced_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with swapped_folder(folder):
+        _, host, start = (folder / SOFT_LOCK_FILE).read_text().splitlines()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    soft_lock_of(folder, f"{ended.pid}\n{host}\n{start}\n", is_old=False)
+    check_free(folder, overwrite=False)
+    write_output(folder)
+    assert_whole(folder, "one")
 
 
 def partial_of(folder: Path, writer: str) -> Path:
