@@ -93,7 +93,6 @@ def test_a_folder_whose_manifest_is_damaged_says_so(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from pdm_cli.io import manifest
 from pdm_cli.io.manifest import Provenance
 from pdm_cli.io.output_folder import output_folder
 with output_folder(Path(sys.argv[1]), Provenance("preprocess", {}, {}, {}, "")) as partial:
