@@ -1,11 +1,13 @@
 """XGBoost: gradient-boosted trees, stored as XGBoost's own JSON.
 
-XGBoost trusts the files it loads: a corrupt one can crash the process. So every index in a file is checked first.
+XGBoost trusts the files it loads: a corrupt one can crash the process. So every index in a file is checked first, and
+every number that could make a prediction or a Shapley value overflow.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -30,6 +32,10 @@ _CATEGORY_LIMIT = 2**24
 _INTEGERS = ("left_children", "right_children", "parents", "split_indices", "split_type", "default_left")
 _FLOATS = ("split_conditions", "base_weights", "loss_changes", "sum_hessian")
 _COUNT = re.compile(r"[0-9]{1,9}")
+_BASE_SCORE = re.compile(r"\[?(-?[0-9.]+(?:E[-+]?[0-9]+)?)\]?")
+_LARGEST = float(np.finfo(np.float32).max)
+# The hessians of two children may exceed their parent's by this share; rounding to float32 needs 1e-7.
+_ROUNDING = 1e-3
 
 
 class BoosterModel:
@@ -43,8 +49,7 @@ class BoosterModel:
         """Return probabilities, shape (m, c)."""
         if not len(values):
             return np.zeros((0, len(self._boosters)))
-        matrix = self._matrix(values)
-        return np.stack([booster.predict(matrix).astype(np.float64) for booster in self._boosters], axis=1)
+        return self._predict(values)
 
     def dump(self) -> list[bytes]:
         """Return each booster as XGBoost's JSON."""
@@ -58,8 +63,20 @@ class BoosterModel:
         """Return Shapley values, shape (m, c, f + 1); the last is the mean prediction of the trees."""
         if not len(values):
             return np.zeros((0, len(self._boosters), values.shape[1] + 1))
+        return self._predict(values, pred_contribs=True)
+
+    def _predict(self, values: Matrix, **options: bool) -> FloatArray:
+        """Return the output of each booster, stacked along axis 1; raises ModelError if XGBoost rejects one."""
+        from xgboost.core import XGBoostError
+
         matrix = self._matrix(values)
-        return np.stack([b.predict(matrix, pred_contribs=True).astype(np.float64) for b in self._boosters], axis=1)
+        found = []
+        for number, booster in enumerate(self._boosters, start=1):
+            try:
+                found.append(booster.predict(matrix, **options).astype(np.float64))
+            except XGBoostError as exc:
+                raise unreadable(number, exc) from exc
+        return np.stack(found, axis=1)
 
     def _matrix(self, values: Matrix) -> Any:
         import xgboost
@@ -191,6 +208,8 @@ def check_booster(dump: bytes, *, features: int, objective: str) -> None:
             raise ValueError(f"fitted on {found} features, but the recipe lists {features}")
         if learner["objective"]["name"] != objective or learner["gradient_booster"]["name"] != "gbtree":
             raise ValueError("unexpected model type")
+        _check_columns(learner, features)
+        _check_base_score(learner["learner_model_param"]["base_score"], objective)
         _check_trees(learner, features)
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as exc:
         raise ValueError(f"not a booster ({type(exc).__name__}: {exc})") from exc
@@ -219,12 +238,28 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _check_columns(learner: Any, features: int) -> None:
+    # XGBoost rejects data without the names in a booster, and boosters of pdm have none.
+    if learner.get("feature_names", []) != []:
+        raise ValueError("named features are not supported")
+    feature_types = learner.get("feature_types", [])
+    if feature_types != [] and (len(feature_types) != features or not set(feature_types) <= {"c", "q"}):
+        raise ValueError("unexpected feature types")
+
+
+def _check_base_score(text: str, objective: str) -> None:
+    found = _BASE_SCORE.fullmatch(text)
+    base_score = float(_floats([float(found[1])])[0]) if found else math.nan
+    if not math.isfinite(base_score):
+        raise ValueError("base_score is not finite")
+    if objective == OBJECTIVE and not 0 < base_score < 1:
+        raise ValueError("base_score is not a probability between 0 and 1")
+
+
 def _check_trees(learner: Any, features: int) -> None:
     shape = learner["learner_model_param"]
     if _count(shape["num_class"]) != 0 or _count(shape["num_target"]) != 1:
         raise ValueError("more than one prediction per row")
-    if not np.isfinite(float(shape["base_score"].strip("[]"))):
-        raise ValueError("base_score is not finite")
     model = learner["gradient_booster"]["model"]
     trees, sizes = model["trees"], model["gbtree_model_param"]
     info = _integers(model["tree_info"])
@@ -232,6 +267,9 @@ def _check_trees(learner: Any, features: int) -> None:
         raise ValueError("named categories are not supported")
     if _count(sizes["num_trees"]) != len(trees) or len(info) != len(trees) or np.any(info != 0):
         raise ValueError("wrong number of trees")
+    # XGBoost stores each tree at its id: a duplicate one would leave a place without a tree.
+    if not np.array_equal(_integers([tree["id"] for tree in trees]), np.arange(len(trees))):
+        raise ValueError("trees are not numbered in order")
     rounds = _integers(model.get("iteration_indptr", [0]))
     if np.any(np.diff(rounds) < 0) or rounds[0] != 0 or rounds[-1] > len(trees):
         raise ValueError("boosting rounds do not match the trees")
@@ -265,11 +303,26 @@ def _check_nodes(trees: Any, features: int) -> None:
         raise ValueError("invalid parent index in a tree")
     if np.any(~is_leaf & ((split < 0) | (split >= features))):
         raise ValueError("a tree splits on an unknown feature")
-    # A threshold may be infinite: then all known values go left.
-    if not np.isfinite(conditions[is_leaf]).all() or np.any(~(weights >= 0)):
-        raise ValueError("invalid leaf value or weight in a tree")
+    _check_overflow(leaves=conditions[is_leaf], weights=weights, inner=inner, children=children)
     by_category = np.flatnonzero((split_type != 0) & ~is_leaf)
     _check_categories(trees, here[by_category], np.repeat(np.arange(len(trees)), counts)[by_category])
+
+
+def _check_overflow(*, leaves: Matrix, weights: Matrix, inner: NDArray[np.intp], children: NDArray[np.int64]) -> None:
+    """Reject leaves and weights (hessians) for which predictions or Shapley values are not finite.
+
+    TreeSHAP divides the weight of a child by its parent's, and sums values times weights, in float32.
+    """
+    # Thresholds may be infinite (then all known values go left), leaves may not.
+    if not np.isfinite(leaves).all() or not np.all((weights >= 0) & (weights < np.inf)):
+        raise ValueError("invalid leaf value or weight in a tree")
+    exact = weights.astype(np.float64)
+    below = exact[children] + exact[children + 1]
+    if np.any(exact[inner] == 0) or np.any(below > exact[inner] * (1 + _ROUNDING)):
+        raise ValueError("a tree node weighs less than its children")
+    total = np.abs(leaves.astype(np.float64)).sum()
+    if max(1.0, total) * max(1.0, exact.max(initial=0.0)) * 2 > _LARGEST:
+        raise ValueError("leaf values or weights are too large")
 
 
 def _check_categories(trees: Any, nodes: NDArray[Any], tree_of_node: NDArray[Any]) -> None:

@@ -11,7 +11,8 @@ import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.models.xgboost import check_booster
+from pdm_cli.errors import ModelError
+from pdm_cli.models.xgboost import BoosterModel, XGBoost, check_booster
 
 OBJECTIVE = "binary:logistic"
 
@@ -116,6 +117,26 @@ CHANGES = {
         lambda learner: learner["gradient_booster"].__setitem__("name", "dart"),
         "unexpected model type",
     ),
+    "a probability above 1 to start from": (set_shape("base_score", "5E0"), "not a probability"),
+    "a probability of 1 in float32": (set_shape("base_score", "9.99999999999E-1"), "not a probability"),
+    "a probability of 0 in float32": (set_shape("base_score", "[1E-60]"), "not a probability"),
+    "a negative probability": (set_shape("base_score", "[-5E-1]"), "not a probability"),
+    "digits with an underscore": (set_shape("base_score", "0.1_5"), "base_score"),
+    "features by name": (lambda learner: learner.__setitem__("feature_names", ["a", "b"]), "named features"),
+    "no list of feature names": (lambda learner: learner.__setitem__("feature_names", None), "named features"),
+    "types of other features": (lambda learner: learner.__setitem__("feature_types", ["q"]), "feature types"),
+    "an unknown type": (lambda learner: learner.__setitem__("feature_types", ["q", "x"]), "feature types"),
+    "a duplicate tree id": (set_array("id", 0), "not numbered in order"),
+    "a tree id outside": (set_array("id", 2), "not numbered in order"),
+    "trees in another order": (lambda learner: trees(learner).reverse(), "not numbered in order"),
+    "a tree id of another type": (set_array("id", 1.0), "wrong type"),
+    "an infinite weight": (set_item("sum_hessian", 0, np.inf), "invalid leaf value or weight"),
+    "a weight beyond float32": (set_item("sum_hessian", 0, 1e300), "invalid leaf value or weight"),
+    "a weight that is not a number": (set_item("sum_hessian", 0, np.nan), "invalid leaf value or weight"),
+    "a split without weight": (set_item("sum_hessian", 0, 0.0), "weighs less"),
+    "a child heavier than its parent": (set_item("sum_hessian", -1, 3e38), "weighs less"),
+    "weights whose sums overflow": (set_item("sum_hessian", 0, 3e38), "too large"),
+    "leaves whose sums overflow": (set_item("split_conditions", -1, 3e38), "too large"),
     "no objective": (lambda learner: learner.pop("objective"), "not a booster"),
 }
 
@@ -124,6 +145,72 @@ CHANGES = {
 def test_check_booster_with_invalid_part_is_rejected(change: Callable[[dict[str, Any]], object], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         check(with_change(change))
+
+
+def test_check_booster_in_binary_json_with_duplicate_tree_id_is_rejected() -> None:
+    before = b"L" + (2).to_bytes(8, "big") + b"idi"
+    content = dumped("ubj")
+    assert content.count(before + b"\x01") == 1
+    with pytest.raises(ValueError, match="not numbered in order"):
+        check(content.replace(before + b"\x01", before + b"\x00"))
+
+
+@pytest.mark.parametrize("base_score", ["0", "[0E0]", "-1.5E+0", "[2E-1]", "7"])
+def test_check_booster_of_values_with_any_finite_base_score_passes(base_score: str) -> None:
+    def change(learner: dict[str, Any]) -> None:
+        learner["objective"]["name"] = "reg:squarederror"
+        learner["learner_model_param"]["base_score"] = base_score
+
+    check_booster(with_change(change), features=2, objective="reg:squarederror")
+
+
+def leaf_places(value: object, place: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Return the keys and positions of all values but objects and long lists, of which the first and last item."""
+    if isinstance(value, dict):
+        return [leaf for key, item in value.items() for leaf in leaf_places(item, (*place, key))]
+    if isinstance(value, list):
+        ends = sorted({0, len(value) - 1}) if value else []
+        return [place, *(leaf for end in ends for leaf in leaf_places(value[end], (*place, end)))]
+    return [place]
+
+
+NEW_VALUES: list[Any] = [None, True, -1, 0, 3, 2**40, 0.0, 1e-45, 3e38, np.nan, np.inf, "-1", "5E0", [], ["a"], {}]
+ROWS = np.array([[0.5, 1], [-0.5, 3], [np.nan, np.nan], [0, 0]], np.float32)
+
+
+@pytest.mark.parametrize("new", NEW_VALUES, ids=repr)
+def test_load_with_any_changed_value_is_rejected_or_gives_finite_results(new: object) -> None:
+    document = json.loads(dumped())
+    for *path, last in leaf_places(document):
+        parent = document
+        for step in path:
+            parent = parent[step]
+        old, parent[last] = parent[last], new
+        dump = json.dumps(document, separators=(",", ":")).encode()
+        parent[last] = old
+        try:
+            model = XGBoost().load([dump], categorical=[False, True])
+            results = [model.predict(ROWS), model.contributions(ROWS)]
+        except ModelError:
+            continue
+        assert all(np.isfinite(result).all() for result in results), (*path, last)
+
+
+@pytest.mark.parametrize("method", ["predict", "contributions"])
+def test_load_booster_that_xgboost_rejects_at_first_use_is_model_error(method: str) -> None:
+    # XGBoost accepts no whole number among fractions.
+    dump = with_change(set_item("loss_changes", 0, 1))
+    model = XGBoost().load([dumped(), dump], categorical=[False, True])
+    with pytest.raises(ModelError, match="booster 2 of the model cannot be read"):
+        getattr(model, method)(ROWS)
+
+
+@pytest.mark.parametrize("method", ["predict", "contributions"])
+def test_booster_that_fails_in_use_is_model_error(method: str) -> None:
+    invalid = booster().copy()
+    invalid.set_param({"base_score": 5})
+    with pytest.raises(ModelError, match="booster 2 of the model cannot be read"):
+        getattr(BoosterModel([booster(), invalid], ["q", "c"]), method)(ROWS)
 
 
 @pytest.mark.parametrize(
