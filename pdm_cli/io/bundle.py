@@ -20,7 +20,8 @@ from pdm_cli.evaluation.drift import Fingerprint
 from pdm_cli.features.build import FEATURES, LEARNED, Vocabulary
 from pdm_cli.io import manifest
 from pdm_cli.io.folders import find_below
-from pdm_cli.models import ESTIMATORS, load_retired
+from pdm_cli.models import ESTIMATORS, Model, load_retired
+from pdm_cli.models.base import FloatArray, Matrix
 from pdm_cli.models.ensemble import Member, TrainedModel
 from pdm_cli.schema import ANOMALIES, EVENT_TABLES, MACHINES
 from pdm_cli.settings import load as config
@@ -122,6 +123,26 @@ class _Stored:
     fingerprint: Fingerprint
 
 
+class _LoadedModel:
+    """A model that names its folder in errors: XGBoost reads its boosters only when they are first used."""
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        self._model = model
+        self._folder = folder
+
+    def predict(self, values: Matrix) -> FloatArray:
+        with _naming(self._folder):
+            return self._model.predict(values)
+
+    def dump(self) -> list[bytes]:
+        with _naming(self._folder):
+            return self._model.dump()
+
+    def contributions(self, values: Matrix) -> FloatArray:
+        with _naming(self._folder):
+            return self._model.contributions(values)
+
+
 def save(folder: Path, bundle: Bundle) -> None:
     """Write the model files and ``bundle.json`` into ``folder``."""
     model, recipe = bundle.model, bundle.recipe
@@ -186,6 +207,15 @@ def _rejecting(path: Path) -> Iterator[None]:
         raise ModelError(f"{path}: not a valid model bundle: {_first_line(exc)}", hint=_AGAIN) from exc
 
 
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Prefix the message of a ModelError with the folder."""
+    try:
+        yield
+    except ModelError as exc:
+        raise ModelError(f"{folder}: {exc.message}", hint=exc.hint) from exc
+
+
 def _reproducible(section: Section) -> dict[str, Any]:
     """Return the settings that affect the result (the number of threads, say, does not)."""
     return {item.name: getattr(section, item.name) for item in fields(section) if item.metadata["changes_result"]}
@@ -226,20 +256,23 @@ def _read_recipe(path: Path) -> _Stored:
 
 def _load_member(folder: Path, stored: _StoredMember, categorical: list[str]) -> Member:
     dumps = [_read_file(folder, name, sha256) for name, sha256 in stored.files.items()]
+    with _naming(folder):
+        model = load_retired(stored.algorithm, dumps, features=len(stored.features))
+        if model is None:
+            model = _read_model(stored, dumps, categorical)
+    return Member(stored.algorithm, stored.features, _LoadedModel(model, folder))
+
+
+def _read_model(stored: _StoredMember, dumps: list[bytes], categorical: list[str]) -> Model:
+    algorithm = ESTIMATORS[stored.algorithm]
     try:
-        if (retired := load_retired(stored.algorithm, dumps, features=len(stored.features))) is not None:
-            return Member(stored.algorithm, stored.features, retired)
-        algorithm = ESTIMATORS[stored.algorithm]
-        model = algorithm.make().load(dumps, categorical=[name in categorical for name in stored.features])
+        return algorithm.make().load(dumps, categorical=[name in categorical for name in stored.features])
     # LightGBM raises OSError if a system library is missing.
     except (ImportError, OSError) as exc:
         raise ModelError(
-            f"{folder}: the model needs {algorithm.package}, which cannot be loaded ({_first_line(exc)})",
+            f"the model needs {algorithm.package}, which cannot be loaded ({_first_line(exc)})",
             hint=algorithm.install,
         ) from exc
-    except ModelError as exc:
-        raise ModelError(f"{folder}: {exc.message}", hint=exc.hint) from exc
-    return Member(stored.algorithm, stored.features, model)
 
 
 def _load_recipe(stored: _Stored, path: Path) -> Recipe:

@@ -17,7 +17,7 @@ from pdm_cli.errors import ModelError
 from pdm_cli.io import bundle, manifest
 from pdm_cli.models import Model
 from pdm_cli.models.ensemble import Member
-from tests.builders.bundles import NAMES, Content, edit, fitted, make_bundle, put, read, recipe, rejection
+from tests.builders.bundles import NAMES, Content, edit, fitted, make_bundle, put, read, recipe, rejection, sample
 from tests.builders.tables import refusal
 
 
@@ -236,3 +236,18 @@ def test_load_boosters_with_other_number_of_features_is_rejected(tmp_path: Path,
     members = [Member("xgboost", [*NAMES, "one more"], model)]
     bundle.save(tmp_path, replace(content, model=replace(content.model, members=members)))
     assert "3 features, but the recipe lists 4" in rejection(tmp_path).message
+
+
+@pytest.mark.parametrize("method", ["predict", "contributions"])
+def test_load_booster_that_xgboost_rejects_at_first_use_names_its_folder(folder: Path, method: str) -> None:
+    path = folder / "member_1_2.json"
+    # XGBoost accepts no whole number among fractions.
+    document = json.loads(path.read_bytes())
+    document["learner"]["gradient_booster"]["model"]["trees"][0]["loss_changes"][0] = 1
+    content = json.dumps(document, separators=(",", ":")).encode()
+    path.write_bytes(content)
+    edit(folder, put("members", 0, "files", path.name, value=hashlib.sha256(content).hexdigest()))
+    loaded = bundle.load(folder).model.members[0].model
+    with pytest.raises(ModelError, match=r"booster 2 of the model cannot be read") as caught:
+        getattr(loaded, method)(sample(3))
+    assert str(folder) in caught.value.message
