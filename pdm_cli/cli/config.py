@@ -42,8 +42,21 @@ def show(
     resolved = resolve({}, config=values["config"])
     sections = {name: _as_texts(values) for name, values in asdict(resolved.settings).items()}
     file = None if resolved.file is None else str(resolved.file)
-    payload = {"schema": "pdm.config/1", "file": file, "settings": sections, "origins": resolved.origins}
+    payload = {
+        "schema": "pdm.config/1",
+        "file": file,
+        "settings": {section: _with_former_names(section, values) for section, values in sections.items()},
+        "origins": resolved.origins,
+    }
     screen.result(payload, lambda: [write_settings(sections, resolved.origins if origin else {})])
+
+
+def _with_former_names(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings also by their former names: scripts read them."""
+    from pdm_cli.settings.load import section_fields
+
+    former = {name: values[item.name] for item in section_fields(section) for name in item.metadata["old_names"]}
+    return {**former, **values}
 
 
 def _as_texts(values: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from pdm_cli.cli.help import (
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError, UsageError
 from pdm_cli.settings.field import default_of, option_name
-from pdm_cli.settings.load import section_fields
+from pdm_cli.settings.load import section_fields, section_of
 from pdm_cli.settings.model import SECTIONS, types_of
 
 _PANELS = {
@@ -130,17 +130,15 @@ def bind_with_origins(sections: Sequence[str], values: Mapping[str, Any]) -> tup
 
 
 def pick_settings(sections: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parsed settings by their current name, as :func:`pdm_cli.settings.load.resolve` takes them.
+    """Return the settings that were given by their current names, as :func:`pdm_cli.settings.load.resolve` takes them.
 
-    Options that may be repeated become one string, and ``None`` if they were not given.
+    Options that may be repeated become one string.
     """
-    current = {item.name for _, item in _items(sections)}
-    picked: dict[str, Any] = {}
-    for _, item in _items(sections):
-        former = [name for name in item.metadata["old_names"] if name not in current]
-        given = [values[name] for name in (item.name, *former) if name in values]
-        picked[item.name] = next((value for value in map(_join, given) if value is not None), None)
-    return picked
+    from pdm_cli.settings.load import use_current_names
+
+    names = {name for _, item in _items(sections) for name in (item.name, *item.metadata["old_names"])}
+    given = {name: joined for name in values if name in names and (joined := _join(values[name])) is not None}
+    return use_current_names(given, sections)
 
 
 def _items(sections: Sequence[str]) -> list[tuple[str, Field[Any]]]:
@@ -173,7 +171,7 @@ def naming_origins(origins: Mapping[str, str]) -> Iterator[None]:
         if found is None or key is None or given or origins[key] == "default":
             raise
         origin = origins[key]
-        place = origin if origin.startswith("environment") else f"{origin}: {key}"
+        place = origin if origin.startswith("environment") else f"{origin}: [{section_of(key)}] {key}"
         raise ConfigError(f"{place}{error.message[found.end() :]}", hint=error.hint, **error.details) from error
 
 

@@ -28,10 +28,12 @@ def explain_usage(error: typer.TyperException) -> UsageError:
         return UsageError(f"{option}: needs a value", hint="unset shell variable?")
     if option:
         return _explain_option(option, path, error)
+    shared = _shared_hint(path) if path in _SHARED else ""
+    if invalid := _explain_value(error):
+        return UsageError(invalid, hint=f"see {path} --help{shared}")
     # The names of choices are on lines of their own.
     message = " ".join(error.format_message().split()).replace("Value error, ", "")
-    message = f"{message[:1].lower()}{message[1:].rstrip('.')}{_given_value(error)}"
-    return UsageError(message, hint=f"see {path} --help" + (_shared_hint(path) if path in _SHARED else ""))
+    return UsageError(f"{message[:1].lower()}{message[1:].rstrip('.')}", hint=f"see {path} --help{shared}")
 
 
 def _explain_option(option: str, path: str, error: typer.TyperException) -> UsageError:
@@ -48,11 +50,16 @@ def _explain_option(option: str, path: str, error: typer.TyperException) -> Usag
     return UsageError(message, hint=f"did you mean {near[0]}?" if near else f"see {path} --help")
 
 
-def _given_value(error: typer.TyperException) -> str:
-    """Return the value that pydantic rejected, unless the message has it."""
+def _explain_value(error: typer.TyperException) -> str | None:
+    """Return what is wrong with a value that pydantic rejected for Typer; None for other errors."""
     read = getattr(error.__cause__, "errors", None)
-    given = repr(read()[0]["input"]) if read else ""
-    return f", got {given}" if given and given not in str(error) else ""
+    if read is None:
+        return None
+    from pdm_cli.settings.sources import explain_invalid
+
+    parameter = getattr(error, "param", None)
+    name = "" if parameter is None else f"{max(parameter.opts, key=len)}: "
+    return f"{name}{explain_invalid(read()[0])}"
 
 
 def _list_options(error: typer.TyperException) -> list[str]:

@@ -112,6 +112,33 @@ def restore(sections: Mapping[str, Mapping[str, object]], source: str) -> Settin
     return merge([stored])[0]
 
 
+def use_current_names(given: Mapping[str, Any], sections: Iterable[str]) -> dict[str, Any]:
+    """Return options by the current names of their settings.
+
+    Parameters
+    ----------
+    given : mapping
+        Name of a setting, current or former, to the value given for it as an option.
+    sections : iterable of str
+        Sections that the command has options for: a name may be current in one and former in another.
+
+    Raises
+    ------
+    UsageError
+        If a setting is given by two names.
+    """
+    owners = _owners_of(sections)
+    spelled: dict[str, str] = {}
+    for name, value in given.items():
+        key = _choose_owner(owners[name], value)
+        if key in spelled:
+            former, current = sorted((name, spelled[key]), key=lambda one: one == key)
+            message = f"{option_name(former)}: is the former name of {option_name(key)}, also given"
+            raise UsageError(message, hint=f"drop {option_name(former)}" if current == key else "give one value")
+        spelled[key] = name
+    return {key: given[name] for key, name in spelled.items()}
+
+
 def has_effect(item: Field[Any], values: Section) -> bool:
     """Return whether a setting has any effect, given the other settings of its section."""
     only_for = item.metadata["only_for"]
@@ -181,12 +208,16 @@ def _read_config(path: Path) -> Source:
         # Editors on Windows put a byte order mark before the first section.
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot read: {exc.strerror}", hint="check the path given with --config") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(
+            f"{path}: cannot read: {exc.strerror}", hint="check the path given with --config or PDM_CLI_CONFIG"
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 text", hint="save it with the encoding UTF-8") from exc
+    except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}", hint="see sample_config.toml for an example") from exc
     read: dict[str, dict[str, Given]] = {}
     for section, values in content.items():
-        home = _section_of(section)
+        home = section_of(section)
         if home is not None and not isinstance(values, dict):
             raise ConfigError(f"{path}: {section!r} is outside any section", hint=f"move it to section [{home}]")
         if section not in SECTIONS:
@@ -196,7 +227,7 @@ def _read_config(path: Path) -> Source:
         names = _current_names(section)
         for key in values:
             _check_key(path, section, key, values)
-        read[section] = {names[key]: Given(value, str(path)) for key, value in values.items()}
+        read[section] = {names[key]: Given(value, str(path), key) for key, value in values.items()}
     return read
 
 
@@ -210,19 +241,19 @@ def _check_key(path: Path, section: str, key: str, given: Iterable[str]) -> None
             raise ConfigError(f"{path}: [{section}] {key!r} is the former name of {current!r}, also given", hint=hint)
         return
     message = f"{path}: [{section}] unknown key {key!r}"
-    home = _section_of(key)
+    home = section_of(key)
     if home is not None:
         raise ConfigError(message, hint=f"move it to section [{home}]")
     known = [item.name for item in section_fields(section)]
     others = [item.name for name in SECTIONS if name != section for item in section_fields(name)]
     near = get_close_matches(key, [*known, *others], n=1, cutoff=0.75)
     if near and near[0] not in known:
-        raise ConfigError(message, hint=f"did you mean {near[0]!r} in section [{_section_of(near[0])}]?")
+        raise ConfigError(message, hint=f"did you mean {near[0]!r} in section [{section_of(near[0])}]?")
     raise _unknown(message, key, known)
 
 
-def _section_of(key: str) -> str | None:
-    """Return the section that a setting belongs to."""
+def section_of(key: str) -> str | None:
+    """Return the section of a setting, or None."""
     return next((name for name in SECTIONS if key in {item.name for item in section_fields(name)}), None)
 
 
@@ -237,23 +268,36 @@ def _read_environment(environ: Mapping[str, str]) -> Source:
     ours = {name for name, value in environ.items() if name.startswith(ENV_PREFIX) and value} - ENV_RESERVED
     for variable in ours - owners.keys():
         raise _unknown_variable(variable, owners)
-    found: dict[str, tuple[object, str]] = {}
+    found: dict[str, str] = {}
     for variable, items in owners.items():
         if value := environ.get(variable):
-            found.setdefault(_choose_owner(items, value), (value, f"environment: {variable}"))
-    return _by_section(found)
+            key = _choose_owner(items, value)
+            first = found.setdefault(key, variable)
+            if first != variable and variable.startswith(ENV_PREFIX):
+                message = f"environment: {variable} is the former name of {_env_name(key)}, also set"
+                raise ConfigError(message, hint=f"unset {variable}")
+    return _by_section({key: (environ[variable], f"environment: {variable}") for key, variable in found.items()})
 
 
 @functools.cache
 def _owners() -> dict[str, tuple[_Owner, ...]]:
     """Return each variable with the settings that it may set, in the order in which they count."""
+    owners = {_env_name(name): named for name, named in _owners_of(SECTIONS).items()}
+    for section in SECTIONS:
+        for item in section_fields(section):
+            for variable in item.metadata["variables"]:
+                owners[variable] = (*owners.get(variable, ()), _Owner(section, item))
+    return owners
+
+
+def _owners_of(sections: Iterable[str]) -> dict[str, tuple[_Owner, ...]]:
+    """Return each name, current or former, with its settings: the one that has it now first."""
     owners: dict[str, tuple[_Owner, ...]] = {}
-    named = [_Owner(name, item) for name in SECTIONS for item in section_fields(name)]
-    current = [(_env_name(one.item.name), one) for one in named]
-    former = [(_env_name(name), one) for one in named for name in one.item.metadata["old_names"]]
-    others = [(name, one) for one in named for name in one.item.metadata["variables"]]
-    for variable, one in (*current, *former, *others):
-        owners[variable] = (*owners.get(variable, ()), one)
+    named = [_Owner(section, item) for section in sections for item in section_fields(section)]
+    current = [(one.item.name, one) for one in named]
+    former = [(name, one) for one in named for name in one.item.metadata["old_names"]]
+    for name, one in (*current, *former):
+        owners[name] = (*owners.get(name, ()), one)
     return owners
 
 
@@ -262,8 +306,8 @@ class _Owner(NamedTuple):
     item: Field[Any]
 
 
-def _choose_owner(owners: tuple[_Owner, ...], value: str) -> str:
-    """Return the setting that a variable sets: ``PDM_CLI_THRESHOLD=p95`` still means anomaly_threshold."""
+def _choose_owner(owners: tuple[_Owner, ...], value: object) -> str:
+    """Return the setting that a name means: ``threshold`` with the value ``p95`` still is anomaly_threshold."""
     for one in owners[1:]:
         if value in get_args(types_of(one.section)[one.item.name]):
             return one.item.name

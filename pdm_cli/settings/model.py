@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Interval, MinLen
 
+from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.field import Section, setting
 
 # Anything longer than ten years is a mistake, and must not overflow later.
@@ -300,6 +301,10 @@ class TrainParams(Section):
     def __post_init__(self) -> None:
         if self.test_start is not None and self.cutoff is None:
             raise ValueError("test_start needs a cutoff")
+        try:
+            parse_threshold(self.threshold)
+        except ValueError as exc:
+            raise ValueError(f"threshold: {exc}") from exc
 
 
 @dataclass(frozen=True)

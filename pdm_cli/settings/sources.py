@@ -22,14 +22,38 @@ from pdm_cli.settings.field import option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
 
 ENVIRONMENT = "environment: "
+# Commands with options for the settings that ``run`` has none for.
+_COMMANDS = {"predict": "predict", "evaluate": "evaluate", "azure": "submit"}
+# Types of pydantic's errors.
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("above", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("below", "lt"),
+}
+_KINDS = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+}
 
 
 @dataclass(frozen=True)
 class Given:
-    """A value from one source, and the origin to show for it."""
+    """A value from one source, the origin to show for it, and the key if it is written with a former name."""
 
     value: object
     origin: str
+    key: str = ""
 
 
 Source = Mapping[str, Mapping[str, Given]]
@@ -52,22 +76,28 @@ class _Layers(BaseSettings):
         """Read nothing but the sources that are passed, not the environment of the process."""
         assert isinstance(init_settings, InitSettingsSource)
         origins = init_settings.init_kwargs["origins"]
-        return tuple(_OriginSource(settings_cls, source, origins) for source in init_settings.init_kwargs["sources"])
+        keys = init_settings.init_kwargs["keys"]
+        sources = init_settings.init_kwargs["sources"]
+        return tuple(_OriginSource(settings_cls, source, origins, keys) for source in sources)
 
 
 class _OriginSource(PydanticBaseSettingsSource):
-    """One source of settings; records the origin of each value that takes effect."""
+    """One source of settings; records the origin and the key of each value that takes effect."""
 
-    def __init__(self, settings_cls: type[BaseSettings], source: Source, origins: dict[str, str]) -> None:
+    def __init__(
+        self, settings_cls: type[BaseSettings], source: Source, origins: dict[str, str], keys: dict[str, str]
+    ) -> None:
         super().__init__(settings_cls)
         self._source = source
         self._origins = origins
+        self._keys = keys
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         """Return a section's values without those of earlier sources, which pydantic-settings would merge into."""
         earlier = self.current_state.get(field_name, {})
         given = {key: one for key, one in self._source.get(field_name, {}).items() if key not in earlier}
         self._origins |= {key: one.origin for key, one in given.items()}
+        self._keys |= {key: one.key for key, one in given.items() if one.key}
         return {key: _decode(field_name, key, one) for key, one in given.items()}, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -92,38 +122,60 @@ def merge(sources: Sequence[Source]) -> tuple[Settings, dict[str, str]]:
         If a value is wrong: an option's, or another source's.
     """
     origins: dict[str, str] = {}
+    keys: dict[str, str] = {}
     try:
-        layers = _model()(sources=sources, origins=origins)
+        layers = _model()(sources=sources, origins=origins, keys=keys)
     except ValidationError as exc:
-        raise _explain(exc, origins) from exc
+        raise _explain(exc, origins, keys) from exc
     return Settings(**{item.name: getattr(layers, item.name) for item in fields(Settings)}), origins
 
 
-def _explain(exc: ValidationError, origins: Mapping[str, str]) -> PdmError:
+def _explain(exc: ValidationError, origins: Mapping[str, str], keys: Mapping[str, str]) -> PdmError:
     first = exc.errors()[0]
     section, *place = map(str, first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
+    message = explain_invalid(first)
     if place:
-        key, message = place[0], f"{message} (got {first['input']!r})"
+        key = place[0]
     else:
         # A check across settings has no field of its own: blame the source with the highest precedence.
         named = [name for name in types_of(section) if name in origins and name in message]
         key = min(named, key=lambda name: _rank(origins[name]))
         message = message.removeprefix(f"{key}: ")
-    return wrong_value(section, key, origins[key], message[0].lower() + message[1:])
+    return wrong_value(section, key, origins[key], message[0].lower() + message[1:], spelled=keys.get(key, ""))
+
+
+def explain_invalid(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value that pydantic rejects: ``'x' is not a number``, ``must be at least 1, got 0``.
+
+    Parameters
+    ----------
+    error : mapping
+        One of ``ValidationError.errors()``.
+    """
+    kind, given, limits = error["type"], error["input"], error.get("ctx", {})
+    if kind in _BOUNDS:
+        word, limit = _BOUNDS[kind]
+        return f"must be {word} {limits[limit]:g}, got {given}"
+    if kind in _KINDS:
+        return f"{given!r} is not {_KINDS[kind]}"
+    if kind == "literal_error":
+        return f"expected {limits['expected'].replace(chr(39), '')}, got {given!r}"
+    message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    return message if kind == "value_error" else f"{message} (got {given!r})"
 
 
 def _rank(origin: str) -> int:
     return 0 if origin == "option" else 1 if origin.startswith(ENVIRONMENT) else 2
 
 
-def wrong_value(section: str, key: str, origin: str, problem: str) -> PdmError:
-    """Return the error for a wrong value of a setting."""
+def wrong_value(section: str, key: str, origin: str, problem: str, *, spelled: str = "") -> PdmError:
+    """Return the error for a wrong value of a setting, whose config key may be ``spelled`` with a former name."""
     option = option_name(key)
     if origin == "option":
         return UsageError(f"{option}: {problem}", hint="see --help-all for the allowed values")
-    where = origin if origin.startswith(ENVIRONMENT) else f"{origin}: [{section}] {key}"
-    return ConfigError(f"{where}: {problem}", hint=f"see {option} in --help-all for the allowed values")
+    where = origin if origin.startswith(ENVIRONMENT) else f"{origin}: [{section}] {spelled or key}"
+    command = _COMMANDS.get(section, "run")
+    return ConfigError(f"{where}: {problem}", hint=f"see {option} in pdm {command} --help-all for the allowed values")
 
 
 def _decode(section: str, key: str, given: Given) -> object:
@@ -134,16 +186,20 @@ def _decode(section: str, key: str, given: Given) -> object:
             return _from_text(expected, given.value)
         return _reject_coercion(expected, given.value)
     except ValueError as exc:
-        raise wrong_value(section, key, given.origin, str(exc)) from exc
+        raise wrong_value(section, key, given.origin, str(exc), spelled=given.key) from exc
 
 
 def _reject_coercion(expected: Any, value: object) -> object:
     """Reject values that pydantic would convert silently: true to 1, 2015 to a second of 1970."""
     if isinstance(value, bool) and expected is not bool:
-        raise ValueError(f"expected a value other than {str(value).lower()}")
+        raise ValueError(f"{str(value).lower()} is not {'a number' if _is_number(expected) else 'a text'}")
     if datetime in get_args(expected) and isinstance(value, (int, float)):
         raise ValueError(f"{value!r} is not a time such as 2015-10-01T06:00")
     return value
+
+
+def _is_number(expected: Any) -> bool:
+    return expected in (int, float) or any(_is_number(part) for part in get_args(expected))
 
 
 def _from_text(expected: Any, text: str) -> object:

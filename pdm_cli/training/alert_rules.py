@@ -24,9 +24,9 @@ from pdm_cli.evaluation.exposure import Exposure, machine_months, measure_exposu
 from pdm_cli.evaluation.metrics import f1_threshold
 from pdm_cli.features.events import Instants
 from pdm_cli.schema import TIME
+from pdm_cli.settings.alert_rule import Threshold
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from pdm_cli.training.splits import Split
-from pdm_cli.training.threshold_spec import Threshold
 
 # A rule may lose this much F1 compared with the best single threshold, for fewer false alarms.
 _F1_SLACK = 0.01

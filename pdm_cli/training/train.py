@@ -17,6 +17,7 @@ from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, FitOptions, Model, find_load_error, no_checkpoint
 from pdm_cli.models.ensemble import Member, TrainedModel, average
 from pdm_cli.progress import Progress
+from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.model import TrainParams
 from pdm_cli.timestamps import show
 from pdm_cli.training.alert_rules import HeldOut, choose_rule
@@ -31,7 +32,6 @@ from pdm_cli.training.search import (
     search,
 )
 from pdm_cli.training.splits import Split
-from pdm_cli.training.threshold_spec import parse_threshold
 
 FloatArray = NDArray[np.float64]
 Clock = Callable[[], float]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import get_args
 
 from pdm_cli.errors import UsageError
-from pdm_cli.settings.model import LabelsParams, PredictParams, TrainParams, types_of
+from pdm_cli.settings.model import LabelsParams, PredictParams, TrainParams
 from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
-from pdm_cli.training.threshold_spec import parse_threshold
 
 
 def check_choices(train: TrainParams) -> None:
-    """Reject unknown families, unknown or unavailable algorithms, and an invalid alert rule.
+    """Reject unknown families, and unknown or unavailable algorithms.
 
     Raises
     ------
@@ -24,13 +22,6 @@ def check_choices(train: TrainParams) -> None:
         _check_families(train.families)
     if train.algorithms:
         _check_algorithms(train.algorithms)
-    try:
-        parse_threshold(train.threshold)
-    except ValueError as exc:
-        hint = "pdm train --help describes the alert rules"
-        if train.threshold in get_args(types_of("detect")["anomaly_threshold"]):
-            hint = f"--anomaly-threshold {train.threshold} filters the anomalies"
-        raise UsageError(f"--threshold: {exc}", hint=hint) from exc
 
 
 def _check_families(chosen: tuple[str, ...]) -> None:

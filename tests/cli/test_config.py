@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -70,7 +71,27 @@ def test_json_holds_values_and_origins(config: Path, pdm: Pdm) -> None:
 
 def test_wrong_settings_are_told_with_their_variable(pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PDM_CLI_TREES", "none")
-    assert_clear(pdm("config", "show"), 3, "environment: PDM_CLI_TREES: ", "--trees in --help")
+    assert_clear(pdm("config", "show"), 3, "environment: PDM_CLI_TREES: ", "--trees in pdm run --help-all")
+
+
+def test_setting_given_by_two_variables_is_rejected(pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PDM_CLI_ALERT_RULE", "f1")
+    monkeypatch.setenv("PDM_CLI_THRESHOLD", "cost")
+    expected = "PDM_CLI_ALERT_RULE is the former name of PDM_CLI_THRESHOLD"
+    assert_clear(pdm("config", "show"), 3, expected, "unset PDM_CLI_ALERT_RULE")
+
+
+def test_wrong_setting_by_its_former_key_is_named_so(pdm: Pdm, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[train]\nalert_rule = "foo"\n', encoding="utf-8")
+    outcome = pdm("config", "show", "--config", file)
+    assert_clear(outcome, 3, f"{file}: [train] alert_rule: expected hysteresis, f1, cost or recall=0.95", "--help-all")
+
+
+def test_json_has_settings_by_their_former_names_too(pdm: Pdm) -> None:
+    settings = json.loads(pdm("config", "show", "--json").stdout)["settings"]
+    assert settings["detect"]["threshold"] == settings["detect"]["anomaly_threshold"]
+    assert settings["train"]["alert_rule"] == settings["train"]["threshold"]
 
 
 def test_no_variable_that_the_documents_name_is_refused_as_a_setting() -> None:

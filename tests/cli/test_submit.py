@@ -101,9 +101,9 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         (["--out", "x", "train", "--prepared", "y"], "--out: put options of the command after it"),
         (
             ["train", "--prepared", "azureml:p:1", "--trees", "many"],
-            "should be a valid integer, unable to parse string as an integer, got 'many'",
+            "--trees: 'many' is not a whole number",
         ),
-        (["train", "--prepared", "azureml:p:1", "--trees", "0"], "--trees: input should be greater than or equal to 1"),
+        (["train", "--prepared", "azureml:p:1", "--trees", "0"], "--trees: must be at least 1, got 0"),
         (["train", "--prepared", "azureml:p:1", "--algorithms", "magic"], "unknown algorithm 'magic'"),
         (["train", "--prepared", "azureml:p:1", "--dry-run"], "put options of the job before the command"),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pdm_cli.cli.options import pick_settings
 from tests.cli.conftest import QUICK, Pdm, assert_clear
 
 Config = Callable[[str], None]
@@ -57,7 +58,11 @@ BAD_USAGE = {
     "option in front": (("--json", "preprocess"), "--json: put options after the command", "pdm COMMAND --json"),
     "option like no other": (("preprocess", "--zzz", "x"), "no such option: --zzz", "pdm preprocess --help"),
     "missing option": (("preprocess", "--data", "x"), "missing option '--out'", "pdm preprocess --help"),
-    "wrong number": (("train", "--prepared", "x", "--out", "y", "--trees", "many"), "'--trees'", "--help"),
+    "wrong number": (
+        ("train", "--prepared", "x", "--out", "y", "--trees", "many"),
+        "--trees: 'many' is not a whole number",
+        "--help",
+    ),
     "number out of bounds": (("train", "--prepared", "x", "--out", "y", "--trees", "0"), "--trees:", "--help"),
     "wrong choice": (("preprocess", "--data", "x", "--out", "y", "--on-duplicate", "last"), "'last'", "--help"),
     "wrong time": (("train", "--prepared", "x", "--out", "y", "--cutoff", "2015-13-01"), "--cutoff:", "--help"),
@@ -92,8 +97,8 @@ def test_commands_of_both_tell_the_package_manager_s_way_where_its_words_are_use
 @pytest.mark.parametrize(
     ("text", "variables", "message"),
     [
-        ('[train]\nthreshold = "recal=0.9"\n', {}, "pdm-cli.toml: threshold: "),
-        ('[train]\nalgorithms = ["xgbost"]\n', {}, "pdm-cli.toml: algorithms: "),
+        ('[train]\nthreshold = "recal=0.9"\n', {}, "pdm-cli.toml: [train] threshold: "),
+        ('[train]\nalgorithms = ["xgbost"]\n', {}, "pdm-cli.toml: [train] algorithms: "),
         ("", {"PDM_CLI_ALERT_RULE": "foo"}, "environment: PDM_CLI_ALERT_RULE: "),
     ],
 )
@@ -135,14 +140,14 @@ def test_what_a_config_says_wrong_of_a_job_is_the_config_s_too(config: Config, w
     config('[train]\nthreshold = "recal=0.9"\n')
     outcome = pdm("submit", "--dry-run", "train", "--prepared", work / "prepared")
     assert outcome.code == 3
-    assert "error: pdm-cli.toml: threshold: " in outcome.stderr
+    assert "error: pdm-cli.toml: [train] threshold: " in outcome.stderr
 
 
 def test_a_gate_of_a_config_is_the_config_s(config: Config, work: Path, fleet: Path, pdm: Pdm) -> None:
     config('[evaluate]\nfail_on = ["foo>1"]\n')
     outcome = pdm("evaluate", "--data", fleet, "--model", work / "model")
     assert outcome.code == 3
-    assert "error: pdm-cli.toml: fail_on: " in outcome.stderr
+    assert "error: pdm-cli.toml: [evaluate] fail_on: " in outcome.stderr
 
 
 def test_a_folder_of_another_command_in_the_output_folder_is_told_as_such(work: Path, fleet: Path, pdm: Pdm) -> None:
@@ -247,9 +252,27 @@ def test_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch
     assert pdm("predict", "--data", "raw:1", *words).code == 0
 
 
-def test_threshold_of_anomalies_given_to_run_is_pointed_to_its_own_option(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
-    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--threshold", "p95")
-    assert_clear(outcome, 2, "--threshold: ", "--anomaly-threshold p95 filters the anomalies")
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"threshold": "p95"}, {"anomaly_threshold": "p95"}),
+        ({"threshold": "f1"}, {"threshold": "f1"}),
+        ({"threshold": "p95", "alert_rule": "cost"}, {"anomaly_threshold": "p95", "threshold": "cost"}),
+    ],
+)
+def test_threshold_of_run_means_the_setting_that_has_the_value(given: dict[str, str], expected: dict[str, str]) -> None:
+    assert pick_settings(("detect", "train"), given) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "former", "current"),
+    [
+        (("train", "--prepared", "x", "--alert-rule", "f1", "--threshold", "f1"), "--alert-rule", "--threshold"),
+        (("run", "--data", "x", "--threshold", "p95", "--anomaly-threshold", "p99"), "--threshold", "--anomaly-thresh"),
+    ],
+)
+def test_option_given_by_two_names_is_rejected(words: tuple[str, ...], former: str, current: str, pdm: Pdm) -> None:
+    assert_clear(pdm(*words, "--out", "y"), 2, f"{former}: is the former name of {current}", f"drop {former}")
 
 
 @pytest.mark.parametrize(

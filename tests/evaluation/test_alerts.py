@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from pdm_cli.evaluation.alerts import AlertRule, switch_alerts
+from pdm_cli.settings.alert_rule import Threshold, parse_threshold
 from pdm_cli.training.alert_rules import NEVER
-from pdm_cli.training.threshold_spec import Threshold, parse_threshold
 from tests.builders.alerts import levels, slow_switch, us
 
 RULE = AlertRule(0.75, 0.25)

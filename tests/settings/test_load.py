@@ -279,12 +279,19 @@ def test_values_of_another_type_are_refused(folder: Path, toml: str) -> None:
     assert_config_error(caught, CONFIG_FILE, hint="--help")
 
 
-@pytest.mark.parametrize("content", [b"trees: 10", b"[train\n", b"[train]\ntrees = 1\ntrees = 2\n", b"\xff\xfe["])
+@pytest.mark.parametrize("content", [b"trees: 10", b"[train\n", b"[train]\ntrees = 1\ntrees = 2\n"])
 def test_a_file_that_is_not_toml_is_refused(folder: Path, content: bytes) -> None:
     (folder / CONFIG_FILE).write_bytes(content)
     with pytest.raises(PdmError) as caught:
         settings_from(folder)
     assert_config_error(caught, CONFIG_FILE, "not valid TOML", hint="sample_config.toml")
+
+
+def test_a_file_in_another_encoding_is_rejected(folder: Path) -> None:
+    (folder / CONFIG_FILE).write_bytes(b"\xff\xfe[")
+    with pytest.raises(PdmError) as caught:
+        settings_from(folder)
+    assert_config_error(caught, CONFIG_FILE, "not UTF-8", hint="UTF-8")
 
 
 def test_a_file_with_the_mark_of_windows_editors_is_read(folder: Path) -> None:

@@ -14,10 +14,10 @@ from pdm_cli.evaluation.exposure import HOURS_PER_MONTH
 from pdm_cli.evaluation.metrics import f1_threshold
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import label_failures
+from pdm_cli.settings.alert_rule import Threshold, parse_threshold
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
 from pdm_cli.training.splits import Split
-from pdm_cli.training.threshold_spec import Threshold, parse_threshold
 from tests.builders.alerts import levels, slow_switch, us
 from tests.builders.examples import FEW
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame

@@ -16,11 +16,11 @@ from pdm_cli.features.build import Sources
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, FitOptions
 from pdm_cli.progress import Silent
+from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.training import train as training
 from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.search import Candidate
-from pdm_cli.training.threshold_spec import parse_threshold
 from pdm_cli.training.train import Training, train_model
 from tests.builders.problems import COSTS, TRAIN, problem_of, simulated, without
 from tests.builders.progress import Recorder

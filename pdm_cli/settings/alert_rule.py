@@ -1,4 +1,4 @@
-"""How alert rules are chosen, as written in the settings."""
+"""The setting ``threshold``: how the alert rule is chosen."""
 
 from __future__ import annotations
 
