@@ -73,17 +73,17 @@ def check_gates(gates: Sequence[Gate], metrics: dict[str, Any], progress: Progre
         return None
     has_value = any(gate.read(metrics) is not None for gate in failing)
     hint = (
-        "the model does not pass: find the worst component in the metrics, and retrain on newer data"
+        "look at the component with the lowest AP; newer training data may help"
         if has_value
         else "use data that has failures and spans enough time to evaluate them"
     )
-    told = ", ".join(_describe_gate(gate, metrics) for gate in failing)
-    return GateNotMet(f"--fail-on {told}", hint=hint, metrics=metrics)
+    conditions = "; ".join(_describe_gate(gate, metrics) for gate in failing)
+    return GateNotMet(f"failed --fail-on {conditions}", hint=hint, metrics=metrics)
 
 
 def _describe_gate(gate: Gate, metrics: dict[str, Any]) -> str:
     value = gate.read(metrics)
-    return f"{gate} ({gate.metric} is " + ("undefined)" if value is None else f"{value:.4g})")
+    return f"{gate}: {gate.metric} is " + ("undefined" if value is None else f"{value:.4g}")
 
 
 def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
@@ -105,6 +105,8 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
             f"telemetry.parquet: no row is followed by {lead.horizon_hours:g} h of data, the horizon",
             hint="use later telemetry",
         )
+    if not (labels == 1).any():
+        progress.warn("no failure in the test span: AP, AUC and F1 cannot be computed")
     seen = Instants(instants.machines, instants.codes[rows], instants.times[rows])
     scored = instants.machines[np.unique(seen.codes)]
     return PredictedSpan(

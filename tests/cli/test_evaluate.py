@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,16 @@ def test_data_without_any_failure_of_late_can_be_predicted_and_scored_as_far_as_
     outcome = evaluate(pdm, raw, model)
     assert outcome.code == 0, outcome.stderr
     assert "no failure in the test span" in outcome.stdout
+    assert "warning: no failure in the test span: AP, AUC and F1 cannot be computed\n" in outcome.stderr
     told = evaluate(pdm, raw, model, "--fail-on", "ap<0.1")
-    assert_clear(told, 10, "--fail-on ap<0.1 (ap is undefined)", "use data that has failures")
+    assert_clear(told, 10, "failed --fail-on ap<0.1: ap is undefined", "use data that has failures")
+
+
+def test_evaluate_empty_failures_is_warned_of(raw: Path, model: Path, pdm: Pdm) -> None:
+    edit("failures", lambda t: t.iloc[:0])(raw)
+    outcome = evaluate(pdm, raw, model)
+    assert outcome.code == 0, outcome.stderr
+    assert "warning: no failure in the test span: AP, AUC and F1 cannot be computed\n" in outcome.stderr
 
 
 def test_evaluate_says_of_the_test_span_what_train_said(model: Path, fleet: Path, pdm: Pdm) -> None:
@@ -62,14 +71,13 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
     passed = evaluate(pdm, fleet, model, "--fail-on", "ap<0.05,false_alarms>100")
     assert passed.code == 0, passed.stderr
     failed = evaluate(pdm, fleet, model, "--fail-on", "auc<0.05,ap<1.1")
-    assert_clear(failed, 10, "--fail-on ap<1.1 (ap is 0.", "does not pass")
+    assert_clear(failed, 10, "failed --fail-on ap<1.1: ap is 0.", "newer training data may help")
     assert "all: mean scores and total counts" in failed.stdout
     # One object on stdout, and all conditions that hold.
     both = evaluate(pdm, fleet, model, "--fail-on", "f1<1.1,ap<1.1", "--json")
     assert both.code == 10
     assert both.json["schema"] == "pdm.error/1"
-    assert "f1<1.1" in both.json["message"]
-    assert "ap<1.1" in both.json["message"]
+    assert re.fullmatch(r"failed --fail-on f1<1\.1: f1 is 0\.\d+; ap<1\.1: ap is 0\.\d+", both.json["message"])
     assert set(both.json["details"]["metrics"]["macro"]) >= {"average_precision", "f1"}
     for empty in ("", " ", ","):
         assert_clear(evaluate(pdm, fleet, model, "--fail-on", empty), 2, "--fail-on: is empty", "unset")
@@ -79,7 +87,7 @@ def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pd
 
 def test_each_of_several_gates_counts(model: Path, fleet: Path, pdm: Pdm) -> None:
     outcome = evaluate(pdm, fleet, model, "--fail-on", "ap<1.01", "--fail-on", "ap<0.001")
-    assert_clear(outcome, 10, "--fail-on ap<1.01 (ap is ", "does not pass")
+    assert_clear(outcome, 10, "failed --fail-on ap<1.01: ap is ", "the component with the lowest AP")
     assert "passed --fail-on ap<0.001" in outcome.stderr
 
 
