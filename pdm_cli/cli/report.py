@@ -56,9 +56,11 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
 
 
 def _check_replaceable(target: Path) -> None:
-    """Reject a file that is not a report: it would be lost."""
+    """Reject a file in a missing folder, and one that is not a report: it would be lost."""
     from pdm_cli.report.page import is_report
 
+    if not target.parent.exists():
+        raise UsageError(f"{target.parent}: no such folder", hint="create the folder, or choose another --out")
     if target.is_file() and not is_report(target):
         raise UsageError(
             f"{target}: exists, but is not a pdm report", hint="choose a new file or a pdm report with --out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from pdm_cli.io.folders import find_below
 from pdm_cli.pipeline.stages import STAGES
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pdm_cli.evaluation.curves import Curve
     from pdm_cli.report.page import Page
     from pdm_cli.report.predictions_page import Outlook
@@ -77,13 +79,8 @@ def _read_curves(folder: Path, components: list[str]) -> dict[str, tuple[Curve |
     import numpy as np
 
     from pdm_cli.evaluation.curves import alert_point, precision_recall
-    from pdm_cli.io import parquet
-    from pdm_cli.schema import PREDICTIONS
 
-    path, wanted = folder / PREDICTIONS.file, ("component", "probability", "alert", "label")
-    if not path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
-    frame = parquet.read_frame(path, wanted)
+    frame = _read_table(folder, ("component", "probability", "alert", "label"))
     curves = {}
     for component in components:
         own = frame[frame["component"] == component]
@@ -122,13 +119,12 @@ def _read_drift(folder: Path) -> list[tuple[str, str, float | None]]:
 def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
     import pandas as pd
 
-    from pdm_cli.io import parquet
     from pdm_cli.report.predictions_page import Outlook
-    from pdm_cli.schema import MACHINE, PREDICTIONS, TIME
+    from pdm_cli.schema import MACHINE, TIME
 
     if not work:
         return []
-    frame = parquet.read_frame(folder / PREDICTIONS.file)
+    frame = _read_table(folder, (MACHINE, TIME, "component", "probability", "alert"))
     frame = frame[frame[MACHINE].isin([row[MACHINE] for row in work])]
     outlooks = []
     for row in work:
@@ -141,6 +137,21 @@ def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
             said = own["probability"].tolist(), own["alert"].tolist()
             outlooks.append(Outlook(str(row[MACHINE]), row["component"], hours.tolist(), *said))
     return outlooks
+
+
+def _read_table(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read columns of the predictions of a folder."""
+    from pdm_cli.io import parquet
+    from pdm_cli.schema import PREDICTIONS
+
+    path = folder / PREDICTIONS.file
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
+    there = parquet.open_file(path).schema_arrow.names
+    missing = [name for name in columns if name not in there]
+    if missing:
+        raise ModelError(f"{path}: no column {missing[0]!r}", hint=_AGAIN)
+    return parquet.read_frame(path, columns)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

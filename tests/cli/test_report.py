@@ -4,10 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pdm_cli.io import manifest
-from tests.cli.conftest import Pdm
+from tests.cli.conftest import Pdm, assert_clear
 
 pytestmark = pytest.mark.usefixtures("plots")
 
@@ -89,10 +90,23 @@ def test_damaged_evidence_is_no_bug(model: Path, pdm: Pdm) -> None:
     assert "report.json" in outcome.stderr or "cannot build a report" in outcome.stderr
 
 
-def test_a_place_that_cannot_be_written_is_told(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["probability", "component"])
+def test_report_missing_column_of_predictions_is_named(name: str, model: Path, pdm: Pdm) -> None:
+    path = model / "predictions.parquet"
+    pd.read_parquet(path).drop(columns=name).to_parquet(path)
+    outcome = pdm("report", model)
+    assert_clear(outcome, 5, f"error: {path}: no column {name!r}", "run pdm train or pdm predict again")
+
+
+def test_report_out_in_a_missing_folder_is_rejected(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = pdm("report", work / "model", "--out", tmp_path / "no" / "such.html")
-    assert outcome.code == 2
-    assert "cannot write" in outcome.stderr
+    assert_clear(outcome, 2, f"error: {tmp_path / 'no'}: no such folder", "create the folder")
+
+
+def test_report_out_in_a_file_is_rejected(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    outcome = pdm("report", work / "model", "--out", tmp_path / "file" / "such.html")
+    assert_clear(outcome, 2, "cannot write", "writable folder")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "bundle.json"])
