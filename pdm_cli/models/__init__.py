@@ -127,5 +127,6 @@ def find_load_error(name: str) -> str | None:
     # LightGBM raises OSError if a system library is missing.
     except (ImportError, OSError) as exc:
         reason = (str(exc).splitlines() or [type(exc).__name__])[0]
-        return f"{name}: {algorithm.package} cannot be loaded ({reason}): {algorithm.install}"
+        subject = name if name == algorithm.package else f"{name}: {algorithm.package}"
+        return f"{subject} cannot be loaded ({reason}): {algorithm.install}"
     return None

@@ -97,9 +97,10 @@ def _select_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.bool_]
         rows = instants.times == instants.ends()[instants.codes]
     if params.since is not None:
         rows &= instants.times >= microseconds(params.since)
-    if not rows.any():
+    if params.since is not None and not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: no reading since --since; the last is {show(int(instants.times.max()))}",
+            f"telemetry.parquet: no reading since {show(microseconds(params.since))} (--since); the last is "
+            f"{show(int(instants.times.max()))}",
             hint="set an earlier --since",
         )
     return rows

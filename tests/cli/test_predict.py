@@ -192,7 +192,9 @@ def test_since_and_latest_write_less_and_change_nothing(
     both = predict(pdm, fleet, model, tmp_path / "none", "--since", "2015-05-15", "--latest")
     assert_clear(both, 2, "--since: cannot be combined with --latest", "drop one of the two")
     outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
-    assert_clear(outcome, 4, "no reading since --since; the last is 2015-05-31T06:00", "earlier --since")
+    assert_clear(
+        outcome, 4, "no reading since 2016-01-01T00:00 (--since); the last is 2015-05-31T06:00", "earlier --since"
+    )
 
 
 def test_until_tells_what_tables_that_end_then_tell(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:

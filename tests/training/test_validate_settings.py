@@ -37,7 +37,7 @@ def test_check_choices_invalid_alert_rule_is_rejected(rule: str) -> None:
 
 def test_check_choices_no_loadable_algorithm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    with pytest.raises(UsageError, match="--algorithms: lightgbm: lightgbm cannot be loaded") as caught:
+    with pytest.raises(UsageError, match="--algorithms: lightgbm cannot be loaded") as caught:
         check_choices(TrainParams(algorithms=("lightgbm",)))
     assert (caught.value.hint or "").startswith("pip install 'lightgbm>=4.3'")
     assert "pip" not in caught.value.message
