@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdm_cli.io import parquet
-from pdm_cli.io.columns import is_index, is_number, is_text
+from pdm_cli.io.arrow_types import is_number, is_text
+from pdm_cli.io.columns import is_index
 from pdm_cli.io.parquet import TableFiles, TableWriter
 
 _OLD_ROWS = 262_144

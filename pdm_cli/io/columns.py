@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.parquet import TableFiles
-from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.io.arrow_types import is_number, is_text, type_name
+from pdm_cli.io.parquet import TableFiles, find_table, iterate, part_name
+from pdm_cli.schema import MACHINE, RAW_TABLES, TIME
 from pdm_cli.settings.model import ColumnsParams
 
 _OPTIONS = {
@@ -23,7 +26,11 @@ _OPTIONS = {
     "comp": "--maint-column",
     "failure": "--failure-column",
 }
-_EXPECTED = {"machine": "an integer or a string", "time": "a timestamp", "text": "a string or an integer"}
+# Options that name the same column in several tables.
+_SHARED = (MACHINE, TIME)
+_EXPECTED = {"machine": "whole numbers or text", "time": "timestamps", "text": "text or whole numbers"}
+# Rows read at once, and the share of strings that are not times above which the column has another format.
+_PIECE_ROWS, _MOST_BAD_TIMES = 262_144, 0.5
 # Spellings of a missing reading in other programs.
 _MISSING_NUMBERS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 # Without leading zeros, which would be lost, and within 64 bits.
@@ -63,7 +70,7 @@ class ColumnReader:
         is_blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
         if pc.any(is_blank).as_py():
             raise DataError(
-                f"{self._file}: column {name}: blank value, first in row {self._first(is_blank):,}",
+                f"{self._file}: column {name}: blank value, first in {show_row(self._first(is_blank))}",
                 hint=f"fill in the {name}",
             )
         return column
@@ -94,7 +101,7 @@ class ColumnReader:
         column = piece[name]
         if column.null_count:
             raise DataError(
-                f"{self._file}: column {name}: missing value, first in row {self._first(column.is_null()):,}",
+                f"{self._file}: column {name}: missing value, first in {show_row(self._first(column.is_null()))}",
                 hint=f"drop the rows without {name}",
             )
         return column
@@ -103,7 +110,12 @@ class ColumnReader:
         return self._first_row + first_where(mask)
 
 
-def check_columns(files: TableFiles, expected: list[tuple[str, str, str]]) -> None:
+def show_row(row: int) -> str:
+    """Return the number of a row as messages name it."""
+    return f"row {row:,} (counted from 0)"
+
+
+def check_columns(files: TableFiles, expected: list[tuple[str, str, str]], folder: Path | None = None) -> None:
     """Check that a table has its key columns, with their types.
 
     Parameters
@@ -112,17 +124,18 @@ def check_columns(files: TableFiles, expected: list[tuple[str, str, str]]) -> No
         The table.
     expected : list of (canonical name, name in the table, type)
         Types as in :class:`pdm_cli.schema.Column`.
+    folder : Path, optional
+        The folder of raw tables, whose other tables should have the same names of machine and time.
     """
     for canonical, name, kind in expected:
         if name not in files.schema.names:
-            raise _missing_column(files, canonical, name)
+            raise _missing_column(
+                files, canonical, name, is_elsewhere=folder is not None and _is_in_others(folder, files, name)
+            )
         found = files.schema.field(name).type
         # An empty log may have columns without a type.
         if not (_fits(found, kind) or pa.types.is_null(found)):
-            raise SchemaError(
-                f"{files.name}: column {name} is {found}, expected {_EXPECTED[kind]}",
-                hint="convert it, e.g. pandas.to_datetime(…)" if kind == "time" else f"convert it to {_EXPECTED[kind]}",
-            )
+            raise _wrong_type(files, name, kind)
 
 
 def has_zone(files: TableFiles, name: str) -> bool:
@@ -131,8 +144,75 @@ def has_zone(files: TableFiles, name: str) -> bool:
     return pa.types.is_timestamp(found) and found.tz is not None
 
 
-def _missing_column(files: TableFiles, canonical: str, name: str) -> SchemaError:
+def _wrong_type(files: TableFiles, name: str, kind: str) -> DataError:
+    """Return the error for a column of a wrong type; a single bad value may have changed the type of the others."""
+    found = files.schema.field(name).type
+    problem = f"column {name} contains {type_name(found)}, expected {_EXPECTED[kind]}"
+    if kind == "time":
+        hint = "convert it, e.g. pandas.to_datetime(…)"
+        if is_text(found) and (bad := _first_bad_time(files, name)):
+            problem, hint = f"{problem}; {bad} is not a time", f"fix such values, then {hint}"
+        return SchemaError(f"{files.name}: {problem}", hint=hint)
+    missing = _first_missing(files, name)
+    if missing is None:
+        return SchemaError(f"{files.name}: {problem}", hint=f"convert it to {_EXPECTED[kind]}")
+    return SchemaError(
+        f"{files.name}: column {name}: missing value, first in {missing}; the column contains {type_name(found)}, "
+        f"expected {_EXPECTED[kind]}",
+        hint=f"drop the rows without {name}, then convert it to {_EXPECTED[kind]}",
+    )
+
+
+def _first_missing(files: TableFiles, name: str) -> str | None:
+    """Return the place of the first missing value of a column."""
+    for part in files.parts:
+        row = 0
+        for piece in iterate(part, _PIECE_ROWS, [name]):
+            at = first_where(piece[name].is_null(nan_is_null=True))
+            if at >= 0:
+                return _place(files, part, row + at)
+            row += len(piece)
+    return None
+
+
+def _first_bad_time(files: TableFiles, name: str) -> str | None:
+    """Return the first string that is not an ISO time, and its place, if most strings of its piece are."""
+    for part in files.parts:
+        row = 0
+        for piece in iterate(part, _PIECE_ROWS, [name]):
+            strings = piece[name].cast(pa.string())
+            times = pd.to_datetime(strings.to_pandas(), format="ISO8601", errors="coerce", utc=True)
+            is_bad = times.isna().to_numpy() & ~strings.is_null().to_numpy()
+            if is_bad.any() and is_bad.mean() < _MOST_BAD_TIMES:
+                at = int(is_bad.argmax())
+                return f"{strings[at].as_py()!r} in {_place(files, part, row + at)}"
+            row += len(piece)
+    return None
+
+
+def _place(files: TableFiles, part: Path, row: int) -> str:
+    place = f" of {part_name(files, part)}" if len(files.parts) > 1 else ""
+    return f"{show_row(row)}{place}"
+
+
+def _is_in_others(folder: Path, files: TableFiles, name: str) -> bool:
+    """Return whether another raw table has a column of this name."""
+    for table in RAW_TABLES:
+        try:
+            other = find_table(folder, table)
+        except DataError:
+            continue
+        if other is not None and other.name != files.name and name in other.schema.names:
+            return True
+    return False
+
+
+def _missing_column(files: TableFiles, canonical: str, name: str, *, is_elsewhere: bool = False) -> SchemaError:
     close = get_close_matches(name, files.schema.names, n=1, cutoff=0.5)
+    if is_elsewhere and canonical in _SHARED:
+        rename = f"rename {close[0]!r} to {name!r}" if close else "rename the column"
+        hint = f"{rename} in {files.name}: {_OPTIONS[canonical]} applies to every table"
+        return SchemaError(f"{files.name}: no column {name!r}", hint=hint)
     near = f"did you mean {close[0]!r}? select it" if close else f"select one of {', '.join(files.schema.names[:8])}"
     option = _OPTIONS.get(canonical, "--sensors")
     return SchemaError(f"{files.name}: no column {name!r}", hint=f"{near} with {option}")
@@ -160,7 +240,7 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
             raise _missing_column(files, "sensor", name)
         if name not in numeric:
             raise SchemaError(
-                f"{files.name}: column {name} is {files.schema.field(name).type}, expected a number",
+                f"{files.name}: column {name} contains {type_name(files.schema.field(name).type)}, expected numbers",
                 hint="list only numeric columns in --sensors",
             )
     sensors = tuple(dict.fromkeys(columns.sensors)) or numeric
@@ -175,18 +255,6 @@ def _fits(found: pa.DataType, kind: str) -> bool:
     if pa.types.is_dictionary(found):
         found = found.value_type
     return is_text(found) or bool(pa.types.is_integer(found))
-
-
-def is_text(found: pa.DataType) -> bool:
-    """Return whether an Arrow type is a string, plain or dictionary-encoded."""
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
-
-
-def is_number(found: pa.DataType) -> bool:
-    """Return whether an Arrow type is numeric; booleans are not."""
-    return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_decimal(found))
 
 
 def is_index(name: str) -> bool:

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.arrow_types import type_name
 from pdm_cli.io.folders import find_below, list_files
-from pdm_cli.schema import ANOMALIES, Table
+from pdm_cli.schema import ANOMALIES, TELEMETRY, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,14 +94,23 @@ def require_table(folder: Path, table: Table) -> TableFiles:
                 f"{table.file}: not in {folder}: a killed run left its files half moved",
                 hint="rerun the command that was writing to this folder",
             )
+        if not _visible(folder):
+            hint = f"it needs {table.file}; pdm import converts CSV logs"
+            raise SchemaError(f"{folder}: the folder is empty", hint=hint)
         other = next((path for path in sorted(folder.glob(f"*{table.name}.*")) if path.is_file()), None)
         hint = f"found {other.name}: {_CONVERT}" if other else f"the folder contains {_listed(folder)}"
+        if table is TELEMETRY and not other:
+            hint = f"{hint}; pdm import converts CSV logs"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
     return found
 
 
+def _visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def _listed(folder: Path) -> str:
-    there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    there = _visible(folder)
     return ", ".join(there[:8]) + (" …" if len(there) > 8 else "") if there else "nothing"
 
 
@@ -299,8 +309,13 @@ def _unreadable(path: Path, exc: Exception) -> DataError:
 
 
 def _schema_difference(one: pa.Schema, other: pa.Schema) -> str | None:
-    here, there = ({field.name: str(field.type) for field in schema} for schema in (one, other))
+    here, there = ({field.name: field.type for field in schema} for schema in (one, other))
     for name in [*here, *there]:
-        if here.get(name) != there.get(name):
-            return f"{name} is {here.get(name, 'missing')} instead of {there.get(name, 'missing')}"
+        if name not in here or name not in there:
+            return f"{name} is {'missing' if name in there else 'additional'}"
+        if here[name] != there[name]:
+            types = [type_name(each[name]) for each in (here, there)]
+            # Types of different sizes have the same name.
+            ours, theirs = types if types[0] != types[1] else (here[name], there[name])
+            return f"{name} contains {ours} instead of {theirs}"
     return None if one.names == other.names else "different order"

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.io import parquet
+from pdm_cli.io.arrow_types import is_number, is_text, type_name
 from pdm_cli.io.columns import (
     ColumnReader,
     check_columns,
@@ -23,9 +24,8 @@ from pdm_cli.io.columns import (
     has_zone,
     is_index,
     is_missing_value,
-    is_number,
     is_numeric_value,
-    is_text,
+    show_row,
     to_float,
 )
 from pdm_cli.io.scan import Scanner, TelemetryScan
@@ -59,13 +59,13 @@ class RawTelemetry:
         self._files = parquet.require_table(folder, TELEMETRY)
         self._columns, self._params = columns, params
         self._names = {MACHINE: columns.machine_column, TIME: columns.datetime_column}
-        check_columns(self._files, [(MACHINE, self._names[MACHINE], "machine"), (TIME, self._names[TIME], "time")])
+        keys = [(MACHINE, self._names[MACHINE], "machine"), (TIME, self._names[TIME], "time")]
+        check_columns(self._files, keys, folder)
         self.sensors, self.ignored = find_sensors(self._files, columns)
 
     def type_of(self, name: str) -> str:
-        """Return the type of a column as messages name it: ``a string``, or the Arrow type."""
-        found = self._files.schema.field(name).type
-        return "a string" if is_text(found) else str(found)
+        """Return the type of a column in plain words."""
+        return type_name(self._files.schema.field(name).type)
 
     def check_texts(self) -> None:
         """Reject string columns that are mostly numbers: a sensor would be left out because of a few bad values.
@@ -87,7 +87,7 @@ class RawTelemetry:
                 is_numeric = is_numeric_value(strings, ".")
                 wrong = pc.and_kleene(pc.invert(is_numeric), pc.invert(is_missing_value(strings)))
                 if not first and (at := first_where(wrong)) >= 0:
-                    first = f"{strings[at].as_py()!r} is not a number, first in row {row + at:,}"
+                    first = f"{strings[at].as_py()!r} is not a number, first in {show_row(row + at)}"
                 numbers += pc.sum(is_numeric).as_py() or 0
                 others += pc.sum(wrong).as_py() or 0
                 row += len(piece)
@@ -95,7 +95,7 @@ class RawTelemetry:
                 return
         if first:
             raise DataError(
-                f"{self._files.name}: column {name}: {first}; most values of this string column are numbers",
+                f"{self._files.name}: column {name}: {first}; most values of this text column are numbers",
                 hint="fix it and convert the column to numbers, or list the sensor columns with --sensors",
             )
 
@@ -215,9 +215,8 @@ def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: st
     kind = EVENT_COLUMNS[table.name]
     named = {"errorID": columns.error_column, "comp": columns.maint_column, "failure": columns.failure_column}[kind]
     names = {TIME: columns.datetime_column, MACHINE: columns.machine_column, kind: named}
-    check_columns(
-        files, [(TIME, names[TIME], "time"), (MACHINE, names[MACHINE], "machine"), (kind, names[kind], "text")]
-    )
+    expected = [(TIME, names[TIME], "time"), (MACHINE, names[MACHINE], "machine"), (kind, names[kind], "text")]
+    check_columns(files, expected, folder)
     content = parquet.read_arrow(files, list(names.values()))
     read = ColumnReader(files.name, timezone, 0)
     typed = {
@@ -256,7 +255,7 @@ def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
     if files is None:
         return None
     name = columns.machine_column
-    check_columns(files, [(MACHINE, name, "machine")])
+    check_columns(files, [(MACHINE, name, "machine")], folder)
     content = parquet.read_arrow(files, files.schema.names)
     read = ColumnReader(files.name, "UTC", 0)
     typed = {MACHINE: read.machine(content, name)}

@@ -75,7 +75,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
 
 def _warn_of_text_columns(task: Task, raw: RawTelemetry) -> None:
     """Warn of ignored text columns: a single word in a sensor's column makes it text."""
-    texts = [name for name in raw.ignored if raw.type_of(name) == "a string"]
+    texts = [name for name in raw.ignored if raw.type_of(name) == "text"]
     if texts and not task.settings.columns.sensors:
         task.progress.warn(
             f"telemetry.parquet: ignoring text columns: {', '.join(texts)}; if they include a sensor, "

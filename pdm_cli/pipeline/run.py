@@ -85,14 +85,15 @@ def _check_early(data: str, settings: Settings) -> None:
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import read_events
     from pdm_cli.pipeline.execute import check_inputs
-    from pdm_cli.schema import FAILURES
+    from pdm_cli.schema import FAILURES, TELEMETRY
     from pdm_cli.training.dataset import choose_components
     from pdm_cli.training.validate_settings import check_choices, check_gap
 
     check_choices(settings.train)
     check_gap(settings.train, settings.labels)
     folder = check_inputs(STAGES["preprocess"], {"data": data})["data"]
-    parquet.require_table(folder, FAILURES)
+    for table in (TELEMETRY, FAILURES):
+        parquet.require_table(folder, table)
     failures = read_events(folder, FAILURES, settings.columns, settings.preprocess.timezone)
     if failures is not None:
         choose_components(failures["failure"], settings.train)

@@ -220,7 +220,8 @@ def _check_sensors(recipe: Recipe, raw: RawTelemetry) -> None:
     for name in recipe.sensors:
         if name in raw.ignored:
             raise FeatureMismatch(
-                f"telemetry.parquet: column {name} is {raw.type_of(name)}, expected a number, as in the training data",
+                f"telemetry.parquet: column {name} contains {raw.type_of(name)}, expected numbers, as in the training "
+                "data",
                 hint="convert it, e.g. pandas.to_numeric(…)",
             )
     missing, unknown = sorted(set(recipe.sensors) - set(raw.sensors)), sorted(set(raw.sensors) - set(recipe.sensors))

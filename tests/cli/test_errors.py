@@ -44,7 +44,7 @@ BAD_DATA = {
     "missing table": (
         lambda raw: (raw / "telemetry.parquet").unlink(),
         "telemetry.parquet: not in",
-        "the folder contains errors.parquet",
+        "the folder contains errors.parquet, failures.parquet, ",
     ),
     "text among numbers": (
         edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str).where(t.index != 7, "abc"))),
@@ -54,7 +54,7 @@ BAD_DATA = {
     "missing column": (
         edit("telemetry", lambda t: t.rename(columns={"machineID": "machine_id"})),
         "telemetry.parquet: no column 'machineID'",
-        "did you mean 'machine_id'? select it with --machine-column",
+        "rename 'machine_id' to 'machineID' in telemetry.parquet: --machine-column applies to every table",
     ),
     "missing column of an event table": (
         edit("failures", lambda t: t.rename(columns={"failure": "component"})),
@@ -63,7 +63,7 @@ BAD_DATA = {
     ),
     "wrong type": (
         edit("telemetry", lambda t: t.assign(datetime=t["datetime"].astype(str))),
-        "telemetry.parquet: column datetime is",
+        "telemetry.parquet: column datetime contains text, expected timestamps",
         "convert it",
     ),
     "no sensor": (
@@ -78,7 +78,7 @@ BAD_DATA = {
     ),
     "missing value": (
         edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 7))),
-        "telemetry.parquet: column datetime: missing value, first in row 7",
+        "telemetry.parquet: column datetime: missing value, first in row 7 (counted from 0)",
         "drop the rows without datetime",
     ),
     "unknown machine": (
@@ -162,6 +162,23 @@ def test_files_that_are_nearly_tables_are_named(raw: Path, pdm: Pdm, tmp_path: P
     assert "not read: failure.parquet (did you mean failures.parquet?)" in outcome.stderr
     assert "not read: errors.csv (pdm import reads CSV files)" in outcome.stderr
     assert "truth.parquet" not in outcome.stderr
+
+
+@pytest.mark.parametrize("command", ["preprocess", "run"])
+def test_an_empty_folder_is_rejected(command: str, pdm: Pdm, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    outcome = pdm(command, "--data", tmp_path / "empty", "--out", tmp_path / "out")
+    hint = "it needs telemetry.parquet; pdm import converts CSV logs"
+    assert_clear(outcome, 4, f"error: {tmp_path / 'empty'}: the folder is empty", hint)
+
+
+@pytest.mark.parametrize("command", ["preprocess", "run"])
+def test_a_folder_without_telemetry_names_its_files_and_import(
+    command: str, raw: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    (raw / "telemetry.parquet").unlink()
+    outcome = pdm(command, "--data", raw, "--out", tmp_path / "out")
+    assert_clear(outcome, 4, f"telemetry.parquet: not in {raw}", "truth.parquet; pdm import converts CSV logs")
 
 
 @pytest.mark.parametrize("words", [("run",), ("predict", "--model", "MODEL"), ("preprocess",)], ids=lambda w: w[0])

@@ -32,7 +32,7 @@ MISMATCHES: dict[str, tuple[Callable[[Path], None], str, str]] = {
     ),
     "a sensor as text": (
         edit("telemetry", lambda t: t.assign(volt=t["volt"].astype(str))),
-        "column volt is a string, expected a number",
+        "column volt contains text, expected numbers",
         "pandas.to_numeric",
     ),
     "another step": (

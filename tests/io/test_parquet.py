@@ -122,7 +122,7 @@ def test_an_input_folder_that_is_none_is_a_usage_error(tmp_path: Path, is_file: 
 def test_a_missing_table_in_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SchemaError) as caught:
         parquet.require_table(tmp_path, TELEMETRY)
-    assert_one_line(caught.value, "telemetry.parquet", str(tmp_path), hint="nothing")
+    assert_one_line(caught.value, f"{tmp_path}: the folder is empty", hint="it needs telemetry.parquet")
 
 
 def test_a_table_that_a_killed_run_moved_away_names_the_way_back(tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ def test_an_event_table_without_rows_may_have_columns_without_a_type(tmp_path: P
     [
         (lambda f: f.rename(columns={"errorID": "error"}), SchemaError, ("no column 'errorID'",), "--error-column"),
         (lambda f: f.rename(columns={"errorID": "error"}), SchemaError, ("errors.parquet",), "'error'"),
-        (lambda f: f.assign(errorID=1.5), SchemaError, ("errorID", "double"), "string"),
-        (lambda f: f.assign(datetime="x"), SchemaError, ("datetime", "expected a timestamp"), "to_datetime"),
-        (lambda f: f.assign(machineID=1.5), SchemaError, ("machineID", "double"), "integer"),
+        (lambda f: f.assign(errorID=1.5), SchemaError, ("errorID", "decimal numbers"), "text"),
+        (lambda f: f.assign(datetime="x"), SchemaError, ("datetime", "expected timestamps"), "to_datetime"),
+        (lambda f: f.assign(machineID=1.5), SchemaError, ("machineID", "decimal numbers"), "whole numbers"),
         (
             lambda f: f.assign(errorID=["a", None, "b", None]),
             DataError,

@@ -12,6 +12,7 @@ import pytest
 
 from pdm_cli.errors import DataError, NotEnoughData, PdmError, SchemaError
 from pdm_cli.io import raw
+from pdm_cli.schema import ERRORS
 from pdm_cli.settings.model import ColumnsParams
 from tests.builders.raw import MACHINES, ROWS, assert_says, read, telemetry_of, write_parts_by_machine, write_whole
 from tests.builders.tables import fleet_telemetry, refusal, write_parquet
@@ -68,8 +69,8 @@ def test_a_missing_sensor_is_refused_with_the_nearest_name(tmp_path: Path) -> No
     [
         ("datetime", "2015-01-01 06:00:00", "pandas.to_datetime"),
         ("datetime", 1420092000, "pandas.to_datetime"),
-        ("machineID", 1.0, "an integer or a string"),
-        ("machineID", True, "an integer or a string"),
+        ("machineID", 1.0, "whole numbers or text"),
+        ("machineID", True, "whole numbers or text"),
     ],
 )
 def test_a_key_column_of_a_wrong_type_is_refused(tmp_path: Path, column: str, values: Any, hint: str) -> None:
@@ -122,7 +123,7 @@ def test_a_file_and_a_folder_of_telemetry_are_refused(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (lambda f: f.rename(columns={"volt": "voltage"}), ("volt",)),
-        (lambda f: f.assign(volt=1), ("volt", "int64", "double")),
+        (lambda f: f.assign(volt=1), ("volt contains whole numbers instead of decimal numbers",)),
         (lambda f: f.assign(extra=1.0), ("extra",)),
         (lambda f: f.drop(columns="rotate"), ("rotate",)),
     ],
@@ -135,6 +136,87 @@ def test_parts_of_different_columns_are_refused(
     with pytest.raises(PdmError) as caught:
         telemetry_of(tmp_path)
     assert_says(caught, SchemaError, "telemetry/2.parquet", "telemetry/1.parquet", *words, hint="same columns")
+
+
+def test_parts_with_integers_of_different_sizes_name_both_types(tmp_path: Path) -> None:
+    for number, size in ((1, "int64"), (2, "int32")):
+        frame = fleet_telemetry(machines=(number,)).assign(volt=1).astype({"volt": size})
+        write_parquet(tmp_path / "telemetry" / f"{number}.parquet", frame)
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, "volt contains int32 instead of int64", hint="same columns")
+
+
+@pytest.mark.parametrize("bad", [None, float("nan")])
+def test_machines_with_a_missing_value_name_its_row(tmp_path: Path, bad: float | None) -> None:
+    frame = fleet_telemetry(machines=MACHINES).astype({"machineID": "float64"})
+    values = frame["machineID"].tolist()
+    values[123] = bad
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    index = table.column_names.index("machineID")
+    write_parquet(tmp_path / "telemetry.parquet", table.set_column(index, "machineID", pa.array(values, pa.float64())))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(
+        caught,
+        SchemaError,
+        "column machineID: missing value, first in row 123 (counted from 0); the column contains decimal numbers, "
+        "expected whole numbers or text",
+        hint="drop the rows without machineID, then convert it to whole numbers or text",
+    )
+
+
+def test_decimal_machines_are_rejected_in_plain_words(tmp_path: Path) -> None:
+    write_whole(tmp_path, fleet_telemetry().astype({"machineID": "float64"}))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(
+        caught,
+        SchemaError,
+        "column machineID contains decimal numbers, expected whole numbers or text",
+        hint="convert it to whole numbers or text",
+    )
+
+
+def test_a_word_among_text_times_is_named_with_its_row(tmp_path: Path) -> None:
+    frame = fleet_telemetry(machines=MACHINES)
+    frame["datetime"] = frame["datetime"].astype(str).where(frame.index != 77, "yesterday")
+    write_whole(tmp_path, frame)
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    words = "column datetime contains text, expected timestamps; 'yesterday' in row 77 (counted from 0) is not a time"
+    assert_says(caught, SchemaError, words, hint="fix such values, then convert it")
+
+
+def test_text_times_of_another_format_name_no_row(tmp_path: Path) -> None:
+    frame = fleet_telemetry(machines=MACHINES)
+    write_whole(tmp_path, frame.assign(datetime=frame["datetime"].dt.strftime("%d.%m.%Y %H:%M")))
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert caught.value.message == "telemetry.parquet: column datetime contains text, expected timestamps"
+
+
+@pytest.mark.parametrize(("renamed", "option"), [("datetime", "--datetime-column"), ("machineID", "--machine-column")])
+def test_a_column_renamed_in_one_table_is_to_be_renamed_there(tmp_path: Path, renamed: str, option: str) -> None:
+    frame = fleet_telemetry()
+    events = frame[["datetime", "machineID"]].head(2).assign(errorID="e1")
+    write_parquet(tmp_path / "errors.parquet", events)
+    write_whole(tmp_path, frame.rename(columns={renamed: f"my_{renamed}"}))
+    hint = f"in telemetry.parquet: {option} applies to every table"
+    with pytest.raises(PdmError) as caught:
+        telemetry_of(tmp_path)
+    assert_says(caught, SchemaError, f"no column '{renamed}'", hint=f"rename 'my_{renamed}' to '{renamed}' {hint}")
+
+
+def test_a_column_renamed_everywhere_but_in_one_table_is_to_be_renamed_there(tmp_path: Path) -> None:
+    frame = fleet_telemetry().rename(columns={"datetime": "time"})
+    write_whole(tmp_path, frame)
+    events = frame[["time", "machineID"]].head(2).assign(errorID="e1").rename(columns={"time": "datetime"})
+    write_parquet(tmp_path / "errors.parquet", events)
+    with pytest.raises(PdmError) as caught:
+        raw.read_events(tmp_path, ERRORS, ColumnsParams(datetime_column="time"), "UTC")
+    hint = "rename 'datetime' to 'time' in errors.parquet: --datetime-column applies to every table"
+    assert_says(caught, SchemaError, "errors.parquet: no column 'time'", hint=hint)
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
