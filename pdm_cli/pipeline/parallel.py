@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, connection, get_context, parent_process
+from multiprocessing import connection, parent_process
+from multiprocessing.context import SpawnContext, SpawnProcess
 from threading import Thread
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pdm_cli.errors import TryAgain
 
@@ -28,6 +29,19 @@ class OrderedMap(Protocol):
 
     def __call__(self, work: Callable[[int], Result], count: int) -> Iterator[Result]:
         """Yield the results; errors are raised at their turn."""
+
+
+class _Context(SpawnContext):
+    """Spawns processes and remembers them: the caller may have children of its own, which must live on."""
+
+    def __init__(self) -> None:
+        self.started: list[SpawnProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> SpawnProcess:  # type: ignore[override]
+        """Return a new process, not started yet."""
+        process = SpawnProcess(*args, **options)
+        self.started.append(process)
+        return process
 
 
 @contextmanager
@@ -51,19 +65,23 @@ def process_pool(workers: int, *, early: int, warm_up: Callable[[], None]) -> It
     if workers == 1:
         yield lambda work, count: map(work, range(count))
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_follow_parent)
+    context = _Context()
+    pool = ProcessPoolExecutor(workers, context, initializer=_follow_parent)
     try:
         for _ in range(min(early, workers)):
             _submit(pool, warm_up)
         yield lambda work, count: _map_ordered(pool, work, count, ahead=_AHEAD * workers)
     except BrokenProcessPool as error:
         raise TryAgain(
-            "a worker process died", hint="out of memory? --jobs 1 (or PDM_CLI_JOBS=1) uses the least"
+            "a worker process died",
+            hint="out of memory? --jobs 1 (or PDM_CLI_JOBS=1) uses the least; a Python script must call pdm under "
+            'if __name__ == "__main__":',
         ) from error
     finally:
         # They have nothing to clean up, and a regular shutdown would wait for the pieces begun.
-        for child in active_children():
-            child.terminate()
+        for process in context.started:
+            if process.pid is not None:
+                process.terminate()
         pool.shutdown(cancel_futures=True)
 
 

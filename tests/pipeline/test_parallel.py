@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import active_children
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from threading import Timer
 from typing import TypeVar
@@ -71,6 +71,18 @@ def wait_for(path: Path) -> bool:
     while not path.exists() and time.monotonic() < until:
         time.sleep(0.01)
     return path.exists()
+
+
+def test_process_pool_leaves_other_child_processes_alone() -> None:
+    other = get_context("spawn").Process(target=sleep, args=(0,))
+    other.start()
+    try:
+        with in_order(square, 2, workers=2) as results:
+            assert list(results) == [0, 1]
+        assert other.is_alive()
+    finally:
+        other.kill()
+        other.join()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
