@@ -6,6 +6,7 @@ not given come from the environment, the config file (``config="pdm-cli.toml"``)
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -17,7 +18,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from pdm_cli.errors import DataError, UsageError
+from pdm_cli.errors import DataError, PdmError, UsageError
 from pdm_cli.pipeline.results import Anomalies, Evaluation, Explanation, Model, Predictions, Prepared, Result, Run
 from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage, list_sections
 from pdm_cli.progress import Progress, Silent
@@ -32,6 +33,7 @@ Folder: TypeAlias = str | PathLike[str]
 Data: TypeAlias = "Folder | Mapping[str, pd.DataFrame]"
 
 R = TypeVar("R", bound=Result)
+_DATA_HINT = "give a folder, or DataFrames: telemetry=…, failures=…"
 _TABLES = tuple(table.name for table in RAW_TABLES)
 
 
@@ -250,7 +252,7 @@ class _Call:
     def __init__(self, sections: Sequence[str], options: Mapping[str, Any]) -> None:
         from pdm_cli.settings.load import resolve
 
-        self._tables = {name: options[name] for name in _TABLES if name in options}
+        self._tables = {name: options[name] for name in _TABLES if options.get(name) is not None}
         given = {name: value for name, value in options.items() if name not in (*_TABLES, "config")}
         for name in given:
             _check_known(name, sections)
@@ -265,12 +267,33 @@ class _Call:
                 raise UsageError("give either a folder or DataFrames", hint=f"leave out {', '.join(self._tables)}")
             yield fspath(data)
             return
-        tables = {**(data or {}), **self._tables}
+        tables = {**_check_tables(data), **self._tables}
         if not tables:
-            raise UsageError("no raw tables", hint="give a folder, or DataFrames: telemetry=…, failures=…")
+            raise UsageError("no raw tables", hint=_DATA_HINT)
         with tempfile.TemporaryDirectory(prefix="pdm-data-") as folder:
             _write_tables(tables, Path(folder))
-            yield folder
+            try:
+                yield folder
+            except PdmError as error:
+                raise _without_folder(error, folder) from error
+
+
+def _check_tables(data: object) -> Mapping[str, pd.DataFrame]:
+    """Return raw tables that are neither a folder nor keywords."""
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise UsageError(f"data is a {type(data).__name__}, expected a folder or a dict of DataFrames", hint=_DATA_HINT)
+    return {name: frame for name, frame in data.items() if frame is not None}
+
+
+def _without_folder(error: PdmError, folder: str) -> PdmError:
+    """Return an error about DataFrames without the temporary folder that they were written to."""
+
+    def clean(text: str) -> str:
+        return text.replace(f"{folder}{os.sep}", "").replace(folder, "the DataFrames")
+
+    return type(error)(clean(error.message), hint=None if error.hint is None else clean(error.hint), **error.details)
 
 
 def _check_known(name: str, sections: Sequence[str]) -> None:
@@ -288,6 +311,7 @@ def _check_known(name: str, sections: Sequence[str]) -> None:
 
 
 def _write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    import pandas as pd
     import pyarrow as pa
 
     for name, frame in tables.items():
@@ -295,6 +319,8 @@ def _write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
             near = get_close_matches(name, _TABLES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"the raw tables are {', '.join(_TABLES)}"
             raise UsageError(f"unknown table {name!r}", hint=hint)
+        if not isinstance(frame, pd.DataFrame):
+            raise UsageError(f"{name} is a {type(frame).__name__}, expected a DataFrame", hint=_DATA_HINT)
         try:
             frame.to_parquet(folder / f"{name}.parquet", index=False)
         except (pa.ArrowException, ValueError) as exc:
@@ -305,7 +331,12 @@ def _write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
 
 
 def _folder_of(value: Folder | Result) -> str:
-    return str(value.folder) if isinstance(value, Result) else fspath(value)
+    if isinstance(value, Result):
+        return str(value.folder)
+    if isinstance(value, (str, PathLike)):
+        return fspath(value)
+    hint = "give the result of the stage before, or its folder"
+    raise UsageError(f"{type(value).__name__} is not a folder or a result", hint=hint)
 
 
 def _target(out: Folder | None) -> tuple[Path, object]:

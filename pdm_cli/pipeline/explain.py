@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pdm_cli.scoring.explanation import TypicalValue
 
 
+# Features to list at most.
+MAX_TOP = 1000
 # The days before are drawn as one value per six hours of a week.
 _SPANS = 28
 _SPAN_HOURS = 6
@@ -34,6 +36,11 @@ class Question:
     time_us: int | None = None
     component: str | None = None
     top: int = 8
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.top, int) and 1 <= self.top <= MAX_TOP):
+            hint = "see pdm explain --help"
+            raise UsageError(f"--top: expected a number from 1 to {MAX_TOP}, got {self.top!r}", hint=hint)
 
 
 def parse_time(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 import pdm_cli
-from pdm_cli.errors import ConfigError, DataError, FeatureMismatch, GateNotMet, UsageError
+from pdm_cli.errors import ConfigError, DataError, FeatureMismatch, GateNotMet, PdmError, UsageError
 from pdm_cli.io import manifest
 from pdm_cli.pipeline.results import Model, Predictions, Prepared, Run
 from pdm_cli.schema import RAW_TABLES
@@ -73,6 +74,37 @@ def test_run_writes_the_bytes_of_the_command(ran: Run, work: Path) -> None:
     assert ran.prepared.quality["telemetry"]["machines"] == 16
     assert set(ran.anomalies.anomalies) >= {"machineID", "sensor", "score"}
     assert len(ran.model.leaderboard) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda frame: pdm_cli.preprocess(frame), "data is a DataFrame, expected a folder or a dict of DataFrames"),
+        (lambda _: pdm_cli.preprocess([1, 2]), "data is a list, expected a folder or a dict"),  # type: ignore[arg-type]
+        (lambda frame: pdm_cli.preprocess(telemetry=frame["volt"]), "telemetry is a Series, expected a DataFrame"),
+        (lambda _: pdm_cli.detect_anomalies(None), "NoneType is not a folder or a result"),  # type: ignore[arg-type]
+        (lambda frame: pdm_cli.explain({"telemetry": frame}, model="m", machine=1, top=-3), "--top: expected a number"),
+        (
+            lambda frame: pdm_cli.explain({"telemetry": frame}, model="m", machine=1, top="x"),
+            "--top: expected a number",
+        ),
+    ],
+)
+def test_argument_of_another_type_is_a_usage_error(call: Any, message: str, fleet: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        call(pd.read_parquet(fleet / "telemetry.parquet").head())
+
+
+def test_table_that_is_none_is_not_given(fleet: Path) -> None:
+    telemetry = pd.read_parquet(fleet / "telemetry.parquet")
+    assert pdm_cli.preprocess(telemetry=telemetry, failures=None).quality["telemetry"]["machines"] == 16
+
+
+def test_error_about_frames_does_not_name_their_temporary_folder(fleet: Path) -> None:
+    with pytest.raises(PdmError) as caught:
+        pdm_cli.preprocess(failures=pd.read_parquet(fleet / "failures.parquet"))
+    assert "telemetry" in caught.value.message
+    assert "pdm-data" not in f"{caught.value.message} {caught.value.hint}"
 
 
 def test_predict_with_frames_writes_the_bytes_of_the_command_with_a_folder(
