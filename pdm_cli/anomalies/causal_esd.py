@@ -317,12 +317,12 @@ def _phase_statistics(series: FloatArray, ends: IntArray, rules: _Rules) -> _Pha
     span = rules.window - rules.period + 1
     # +1 where the last period of a window begins, -1 where it ends: positive in between.
     begun, ended = (np.bincount(cells, minlength=len(series)) for cells in (ends - rules.period, ends))
-    wanted = np.flatnonzero(np.cumsum(begun - ended) > 0)
+    pending = np.flatnonzero(np.cumsum(begun - ended) > 0)
     count, median, variance = np.zeros(len(series), np.int64), *np.full((2, len(series)), np.nan)
     own_phase = sliding_window_view(series, span)[:, :: rules.period]
     at_once = max(1, _BLOCK // own_phase.shape[1])
-    for start in range(0, len(wanted), at_once):
-        cells = wanted[start : start + at_once]
+    for start in range(0, len(pending), at_once):
+        cells = pending[start : start + at_once]
         ordered = np.sort(own_phase[cells - span + 1], axis=1)
         there = (~np.isnan(ordered)).sum(axis=1)
         row, quarter = np.arange(len(cells)), np.maximum(there - 1, 0) // 4

@@ -191,8 +191,8 @@ app = App(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"pdm-cli {__version__}")
         raise typer.Exit
 

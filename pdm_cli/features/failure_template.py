@@ -277,9 +277,9 @@ def match_template(
     for machine, rows in _same_phase(instants, step_hours * US_PER_HOUR):
         ratios = _log_ratios(history, machine, instants.times[rows], weights, len(ahead))
         values[:, :, rows] = _summarise(ratios, ahead, visits[rows])
-    wanted = _COLUMNS if hours_to_visit is not None else _COLUMNS[:2]
+    names = _COLUMNS if hours_to_visit is not None else _COLUMNS[:2]
     for component, columns in zip(template.components, values, strict=True):
-        for column, name in enumerate(wanted):
+        for column, name in enumerate(names):
             yield f"{component}_{name}", columns[column]
 
 

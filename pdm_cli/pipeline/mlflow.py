@@ -70,8 +70,8 @@ def track_training(folder: Path, metrics: Mapping[str, Any], parameters: Mapping
 
 def _missing(address: str) -> tuple[str, ...]:
     """Return the packages to install for an address; all of them if one is missing."""
-    wanted = _PACKAGES if address.startswith("azureml:") else _PACKAGES[:1]
-    return () if all(_is_installed(name) for name in wanted) else wanted
+    needed = _PACKAGES if address.startswith("azureml:") else _PACKAGES[:1]
+    return () if all(_is_installed(name) for name in needed) else needed
 
 
 def _is_installed(package: str) -> bool:

@@ -180,10 +180,10 @@ def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
     for side in ("before", "after"):
         finding = Finding(**quality["findings"][f"failures_{side}_telemetry"])
         if finding.count:
-            told = finding.summarize(f"of {total:,} failures {side} the machine's telemetry")
+            summary = finding.summarize(f"of {total:,} failures {side} the machine's telemetry")
             progress.warn(
-                f"failures.parquet: {told}: a model cannot be trained on them; is the telemetry complete, and do both "
-                "tables use the same clock?"
+                f"failures.parquet: {summary}: a model cannot be trained on them; is the telemetry complete, and do "
+                "both tables use the same clock?"
             )
 
 
@@ -260,13 +260,13 @@ def _check_machines_known(
     unknown, is_known = findings["events_without_telemetry"], events[MACHINE].isin(spans.index)
     if is_known.all():
         return
-    told = unknown.summarize("events of machines without telemetry")
+    summary = unknown.summarize("events of machines without telemetry")
     if not is_known.any():
         here, there = (name_some([*map(str, names)]) for names in (events[MACHINE].unique(), spans.index))
-        told = f"none of its machines has telemetry: machines here {here}, in the telemetry {there}"
+        summary = f"none of its machines has telemetry: machines here {here}, in the telemetry {there}"
     if task.settings.preprocess.on_unknown_machine == "refuse":
         rename = "use the same machine names, or " if not is_known.any() else ""
         hint = f"{rename}ignore them with --on-unknown-machine drop"
-        raise DataError(f"{file}: {told}", hint=hint, **unknown.as_dict())
+        raise DataError(f"{file}: {summary}", hint=hint, **unknown.as_dict())
     if not is_known.any():
-        task.progress.warn(f"{file}: {told}; ignoring all events")
+        task.progress.warn(f"{file}: {summary}; ignoring all events")

@@ -134,8 +134,8 @@ def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
         own, hours = own[is_drawn], hours[is_drawn]
         # A line needs two points; with --latest there is one per machine.
         if len(own) > 1:
-            said = own["probability"].tolist(), own["alert"].tolist()
-            outlooks.append(Outlook(str(row[MACHINE]), row["component"], hours.tolist(), *said))
+            drawn = own["probability"].tolist(), own["alert"].tolist()
+            outlooks.append(Outlook(str(row[MACHINE]), row["component"], hours.tolist(), *drawn))
     return outlooks
 
 
