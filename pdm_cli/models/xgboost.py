@@ -33,6 +33,7 @@ _INTEGERS = ("left_children", "right_children", "parents", "split_indices", "spl
 _FLOATS = ("split_conditions", "base_weights", "loss_changes", "sum_hessian")
 _COUNT = re.compile(r"[0-9]{1,9}")
 _BASE_SCORE = re.compile(r"\[?(-?[0-9.]+(?:E[-+]?[0-9]+)?)\]?")
+_VERSION_PARTS = 3
 _LARGEST = float(np.finfo(np.float32).max)
 # The hessians of two children may exceed their parent's by this share; rounding to float32 needs 1e-7.
 _ROUNDING = 1e-3
@@ -202,12 +203,16 @@ def check_booster(dump: bytes, *, features: int, objective: str) -> None:
     points to something that exists.
     """
     try:
-        learner = _parse(dump)["learner"]
+        document = _parse(dump)
+        learner = document["learner"]
         found = _count(learner["learner_model_param"]["num_feature"])
         if found != features:
             raise ValueError(f"fitted on {found} features, but the recipe lists {features}")
         if learner["objective"]["name"] != objective or learner["gradient_booster"]["name"] != "gbtree":
             raise ValueError("unexpected model type")
+        # XGBoost aborts the process for a version in an array of doubles.
+        if len(_integers(document["version"])) != _VERSION_PARTS:
+            raise ValueError("invalid version of XGBoost")
         _check_columns(learner, features)
         _check_base_score(learner["learner_model_param"]["base_score"], objective)
         _check_trees(learner, features)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -155,6 +156,14 @@ def test_check_booster_in_binary_json_with_duplicate_tree_id_is_rejected() -> No
         check(content.replace(before + b"\x01", before + b"\x00"))
 
 
+def test_check_booster_in_binary_json_with_version_in_doubles_is_rejected() -> None:
+    content = dumped("ubj")
+    start = content.index(b"version") + len(b"version")
+    doubles = b"[$D#L" + (3).to_bytes(8, "big") + struct.pack(">3d", 3, 0, 0)
+    with pytest.raises(ValueError, match="wrong type"):
+        check(content[:start] + doubles + b"}")
+
+
 @pytest.mark.parametrize("base_score", ["0", "[0E0]", "-1.5E+0", "[2E-1]", "7"])
 def test_check_booster_of_values_with_any_finite_base_score_passes(base_score: str) -> None:
     def change(learner: dict[str, Any]) -> None:
@@ -221,6 +230,7 @@ def test_booster_that_fails_in_use_is_model_error(method: str) -> None:
         (b'"id":0', '"ïd":0'.encode(), "non-ASCII"),
         (b'"version"', b'"deep":' + b"[" * 5000, "not a booster"),
         (b'"version":[3,', b'"version":[' + b"9" * 5000 + b",", "."),
+        (b'"version":[', b'"version":[3,', "invalid version"),
         (b'"num_trees":"2"', b'"num_trees":"0_2"', "not a count"),
         (b'"num_trees":"2"', b'"num_trees":" 2"', "not a count"),
     ],
