@@ -221,7 +221,9 @@ class TrainParams(Section):
 
     split: Literal["time", "machine", "both"] = setting("time", "Test on later data, on unseen machines, or both.")
     cutoff: datetime | None = setting(None, "End of the training data (UTC).")
-    test_start: datetime | None = setting(None, "Start of the test data (UTC); default: cutoff + gap.", advanced=True)
+    test_start: datetime | None = setting(
+        None, "Start of the test data (UTC); needs --cutoff; default: cutoff + gap.", advanced=True
+    )
     test_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
         0.25,
         "Share of the data to test on: the latest rows if --cutoff is not given, or machines (see --split).",
@@ -299,8 +301,6 @@ class TrainParams(Section):
     )
 
     def __post_init__(self) -> None:
-        if self.test_start is not None and self.cutoff is None:
-            raise ValueError("test_start needs a cutoff")
         try:
             parse_threshold(self.threshold)
         except ValueError as exc:

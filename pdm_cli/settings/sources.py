@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -22,6 +23,7 @@ from pdm_cli.settings.field import option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
 
 ENVIRONMENT = "environment: "
+_CONFLICT = re.compile(r"(\w+) (\(\S+\)) must not exceed (\w+) (\(\S+\))")
 # Commands with options for the settings that ``run`` has none for.
 _COMMANDS = {"predict": "predict", "evaluate": "evaluate", "azure": "submit"}
 # Types of pydantic's errors.
@@ -141,7 +143,19 @@ def _explain(exc: ValidationError, origins: Mapping[str, str], keys: Mapping[str
         named = [name for name in types_of(section) if name in origins and name in message]
         key = min(named, key=lambda name: _rank(origins[name]))
         message = message.removeprefix(f"{key}: ")
+        if conflict := _CONFLICT.fullmatch(message):
+            return _explain_conflict(conflict, section, key, origins[key], spelled=keys.get(key, ""))
     return wrong_value(section, key, origins[key], message[0].lower() + message[1:], spelled=keys.get(key, ""))
+
+
+def _explain_conflict(conflict: re.Match[str], section: str, key: str, origin: str, *, spelled: str) -> PdmError:
+    """Return the error for a setting that must not exceed another."""
+    low, value, high, limit = conflict.groups()
+    error = wrong_value(section, key, origin, conflict[0], spelled=spelled)
+    message = error.message
+    if origin == "option":
+        message = f"{option_name(low)} {value} must not exceed {option_name(high)} {limit}"
+    return type(error)(message, hint=f"lower {option_name(low)}")
 
 
 def explain_invalid(error: Mapping[str, Any]) -> str:

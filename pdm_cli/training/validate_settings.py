@@ -57,18 +57,25 @@ def min_gap_us(train: TrainParams, labels: LabelsParams) -> int:
 
 
 def check_gap(train: TrainParams, labels: LabelsParams) -> None:
-    """Reject a cutoff and a test start that are too close.
+    """Reject a test start without a cutoff, or too close to it.
 
     Raises
     ------
     UsageError
-        If the gap between them is too short.
+        Names the options.
     """
+    gap = min_gap_us(train, labels)
     if train.split == "machine" and train.cutoff is not None:
         raise UsageError("--cutoff: has no effect with --split machine", hint="use --split both, or drop --cutoff")
-    if train.cutoff is None or train.test_start is None:
+    if train.test_start is None:
         return
-    cutoff, test_start, gap = microseconds(train.cutoff), microseconds(train.test_start), min_gap_us(train, labels)
+    if train.split == "machine":
+        raise UsageError(
+            "--test-start: has no effect with --split machine", hint="use --split both, or drop --test-start"
+        )
+    if train.cutoff is None:
+        raise UsageError("--test-start needs --cutoff", hint=f"add --cutoff, at least {gap / US_PER_HOUR:g} h earlier")
+    cutoff, test_start = microseconds(train.cutoff), microseconds(train.test_start)
     if test_start - cutoff < gap:
         raise UsageError(
             f"--test-start {show(test_start)}: less than the gap of {gap / US_PER_HOUR:g} h after --cutoff "

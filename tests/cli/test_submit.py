@@ -124,7 +124,7 @@ PREDICT = ["predict", "--data", "azureml:p:1", "--model", "azureml:m:1"]
         (["--register", "m", "preprocess", "--data", "azureml:p:1"], "preprocess does not train a model"),
         (["--register", "m m", "train", "--prepared", "azureml:p:1"], "not a valid model name"),
         (["--register", "m", "--if-better", "x", "train", "--prepared", "azureml:p:1"], "unknown metric"),
-        (["--min-nodes", "5", "train", "--prepared", "azureml:p:1"], "min_nodes (5) must not exceed max_nodes (4)"),
+        (["--min-nodes", "5", "train", "--prepared", "azureml:p:1"], "--min-nodes (5) must not exceed --max-nodes (4)"),
     ],
 )
 def test_dry_run_usage_errors_are_reported(pdm: Pdm, words: list[str], line: str) -> None:

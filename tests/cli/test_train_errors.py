@@ -35,6 +35,8 @@ def test_gap_shorter_than_the_horizon_is_refused(work: Path, pdm: Pdm, tmp_path:
     words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m")
     outcome = pdm(*words, "--cutoff", "2015-03-01", "--test-start", "2015-03-02")
     assert_clear(outcome, 2, "less than the gap of 48 h", "--test-start 2015-03-03T00:00 or later")
+    outcome = pdm(*words, "--test-start", "2015-03-02")
+    assert_clear(outcome, 2, "--test-start needs --cutoff", "add --cutoff, at least 48 h earlier")
 
 
 def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, tmp_path: Path) -> None:

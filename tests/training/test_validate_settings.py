@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 
 import pytest
 
 from pdm_cli.errors import UsageError
 from pdm_cli.features.build import FEATURES, LEARNED
 from pdm_cli.models import ESTIMATORS
-from pdm_cli.settings.model import TrainParams
-from pdm_cli.training.validate_settings import check_choices
+from pdm_cli.settings.model import LabelsParams, TrainParams
+from pdm_cli.training.validate_settings import check_choices, check_gap
 
 
 @pytest.mark.parametrize("rule", ["hysteresis", "f1", "recall=0.95", "cost"])
@@ -43,3 +44,16 @@ def test_check_choices_no_loadable_algorithm_says_what_to_install(monkeypatch: p
     assert "pip" not in caught.value.message
     check_choices(TrainParams(algorithms=("lightgbm", "logistic_regression")))
     check_choices(TrainParams())
+
+
+@pytest.mark.parametrize(("gap_hours", "gap"), [(0, 36), (72, 72)])
+def test_check_gap_test_start_without_cutoff_is_rejected(gap_hours: float, gap: int) -> None:
+    train = TrainParams(test_start=datetime(2015, 5, 1), gap_hours=gap_hours)
+    with pytest.raises(UsageError, match=r"^--test-start needs --cutoff$") as caught:
+        check_gap(train, LabelsParams(horizon_hours=36))
+    assert caught.value.hint == f"add --cutoff, at least {gap} h earlier"
+
+
+def test_check_gap_test_start_has_no_effect_on_a_split_by_machine() -> None:
+    with pytest.raises(UsageError, match="--test-start: has no effect with --split machine"):
+        check_gap(TrainParams(split="machine", test_start=datetime(2015, 5, 1)), LabelsParams())
