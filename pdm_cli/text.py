@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -108,6 +108,25 @@ def show_probability(probability: float) -> str:
     if probability < 0.005:
         return "<1%"
     return ">99%" if probability >= 0.995 else f"{max(probability, 0.01):.0%}"
+
+
+def show_alert(row: Mapping[str, Any], *, has_year: bool = True) -> str:
+    """Return since when the alert of a row of the work list is on, and that it is off, if it is.
+
+    Examples
+    --------
+    >>> show_alert({"since": "2015-12-31T18:00:00"})
+    '2015-12-31 18:00'
+    >>> ended = {"since": "2016-01-01T06:00:00", "probability": 0.21}
+    >>> show_alert({"since": "2016-01-01T03:00:00", "ended": ended}, has_year=False)
+    '01-01 03:00; off since 01-01 06:00, now 21%'
+    """
+    start = 0 if has_year else len("2016-")
+    text, ended = show_time(row["since"])[start:], row.get("ended")
+    if ended is None:
+        return text
+    since = f" since {show_time(ended['since'])[start:]}" if ended["since"] else ""
+    return f"{text}; off{since}, now {show_probability(ended['probability'])}"
 
 
 # Thresholds below would show as .000, and above as 1.000.

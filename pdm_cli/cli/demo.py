@@ -38,11 +38,13 @@ def demo(
     """
     from pdm_cli.cli.render.results import draw_forecast, draw_metrics, draw_outcomes
     from pdm_cli.pipeline.demo import run_demo
+    from pdm_cli.pipeline.ended_alerts import mark_ended_alerts
 
     folder = Path(out)
     found = run_demo(folder, machines=machines, days=days, seed=fleet_seed, settings=settings, progress=screen)
     summaries = {"predictions": found.forecast, "outcomes": found.outcomes}
-    drawn = (draw_metrics(found.metrics), draw_forecast(found.forecast), draw_outcomes(found.outcomes))
+    forecast = mark_ended_alerts(folder / "predictions", found.forecast)
+    drawn = (draw_metrics(found.metrics), draw_forecast(forecast), draw_outcomes(found.outcomes))
     screen.result(
         {**found.metrics, "out": str(folder / "model"), **summaries},
         lambda: [*chain.from_iterable(drawn), *_list_files(folder)],

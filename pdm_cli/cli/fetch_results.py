@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,7 +75,12 @@ def fetch_results(
 def _draw(result: Mapping[str, Any]) -> list[RenderableType]:
     """Draw the result as the command itself would."""
     from pdm_cli.cli.render.results import draw_summary
+    from pdm_cli.pipeline.ended_alerts import mark_ended_alerts
     from pdm_cli.pipeline.stages import STAGES
 
-    drawn = draw_summary(STAGES[result["command"]], result["summary"]) if result["command"] else []
+    command, summary = result["command"], result["summary"]
+    if command == "predict":
+        # Only a command alone predicts, so its output is the folder itself.
+        summary = mark_ended_alerts(Path(result["out"]), summary)
+    drawn = draw_summary(STAGES[command], summary) if command else []
     return [*drawn, result["out"]]

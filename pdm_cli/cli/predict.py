@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pdm_cli.cli.options import Out, Overwrite, input_port, with_settings
@@ -27,11 +28,12 @@ def predict(
     Example: pdm predict --data raw --model model --out predictions
     """
     from pdm_cli.cli.render.results import draw_summary
+    from pdm_cli.pipeline.ended_alerts import mark_ended_alerts
     from pdm_cli.pipeline.execute import execute
 
     inputs = {"data": data, "model": model}
     summary = execute(_STAGE, inputs, out, settings=settings, progress=screen, overwrite=overwrite)
-    screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, summary), out])
+    screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, mark_ended_alerts(Path(out), summary)), out])
     if summary["worklist"]:
         first = summary["worklist"][0]
         row = ("--machine", first["machineID"], "--at", first["datetime"][:16])

@@ -91,9 +91,10 @@ def _read_curves(folder: Path, components: list[str]) -> dict[str, tuple[Curve |
 
 
 def _read_predictions(folder: Path, made: Mapping[str, Any] | None) -> Page:
+    from pdm_cli.pipeline.ended_alerts import mark_ended_alerts
     from pdm_cli.report.predictions_page import PredictionFacts, compose_predictions_page
 
-    summary = _read_json(folder / STAGES["predict"].summary)
+    summary = mark_ended_alerts(folder, _read_json(folder / STAGES["predict"].summary))
     facts = PredictionFacts(
         summary=summary,
         drift=_read_drift(folder),
@@ -129,7 +130,8 @@ def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
     outlooks = []
     for row in work:
         own = frame[(frame[MACHINE] == row[MACHINE]) & (frame["component"] == row["component"])]
-        hours = (own[TIME] - pd.Timestamp(row[TIME])) / pd.Timedelta(hours=1)
+        # Up to the last reading, at which the alert may be off.
+        hours = (own[TIME] - own[TIME].max()) / pd.Timedelta(hours=1)
         is_drawn = hours.between(-24 * _OUTLOOK_DAYS, 0)
         own, hours = own[is_drawn], hours[is_drawn]
         # A line needs two points; with --latest there is one per machine.

@@ -28,6 +28,8 @@ _FINDING_NAMES = {
     "machines_without_telemetry": "machines with attributes but no telemetry",
     "machines_without_attributes": "machines with telemetry but no attributes",
 }
+# Columns of events whose names are not words.
+_COLUMN_NAMES = {"comp": "component", "failure": "component", "errorID": "error"}
 # More components than this are in quality.json only.
 _MOST_COMPONENTS = 12
 
@@ -65,4 +67,6 @@ def _describe_place(first: list[dict[str, Any]]) -> str:
         return ""
     row = first[0]
     parts = [f"machine {row['machineID']}", *(show_time(row[n]) for n in ("datetime",) if n in row)]
-    return ", ".join([*parts, *(f"{n} {v}" for n, v in row.items() if n not in ("machineID", "datetime"))])
+    return ", ".join(
+        [*parts, *(f"{_COLUMN_NAMES.get(n, n)} {v}" for n, v in row.items() if n not in ("machineID", "datetime"))]
+    )

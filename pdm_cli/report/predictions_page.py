@@ -11,16 +11,18 @@ from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
-from pdm_cli.text import show_count, show_probability, show_span, show_time
+from pdm_cli.text import show_alert, show_count, show_probability, show_span, show_time
 
 _MOST_WORK, _MOST_DRIFT = 100, 15
+# Setting without a default that a model supplies: the manifest does not record whether anybody set it.
+_DETECTED = ("preprocess.phase_minutes",)
 
 
 @dataclass(frozen=True)
 class Outlook:
     """The recent course of the probability of an item of the work list.
 
-    ``hours`` are relative to the last prediction with the alert on, 0 or less; ``probability`` and ``alert`` have one
+    ``hours`` are relative to the machine's last reading, 0 or less; ``probability`` and ``alert`` have one
     value for each.
     """
 
@@ -59,7 +61,7 @@ def compose_predictions_page(facts: PredictionFacts) -> Page:
         *_list_problems(summary),
         _list_work(facts),
         _list_drift(facts.drift),
-        describe_provenance(facts.made, settings, facts.files),
+        describe_provenance(facts.made, settings, facts.files, detected=_DETECTED),
     ]
     return Page("Work list", subtitle, _tiles(summary), sections)
 
@@ -68,6 +70,8 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     work, silent = summary["worklist"], summary["silent"]["count"]
     first = work[0] if work else None
     note = f"of {summary['machines']:,}"
+    start, cutoff = show_time(summary["start"]), show_time(summary["trained"]["cutoff"])
+    episodes = f"since {start}" + (f", including the training period (to {cutoff})" if start < cutoff else "")
     if silent:
         note += "; their predictions are as of their last reading"
     return [
@@ -79,11 +83,16 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         Tile(
             "Most urgent",
             show_probability(first["probability"]) if first else "-",
-            f"machine {first['machineID']}, {first['component']}" if first else "no active alert",
+            _name_first(first) if first else "no active alert",
         ),
-        Tile("Alert episodes", f"{summary['episodes']:,}", f"since {show_time(summary['start'])}"),
+        Tile("Alert episodes", f"{summary['episodes']:,}", episodes),
         Tile("Silent machines", f"{silent:,}", note),
     ]
+
+
+def _name_first(first: Mapping[str, Any]) -> str:
+    off = f" (alert off, now {show_probability(first['ended']['probability'])})" if "ended" in first else ""
+    return f"machine {first['machineID']}, {first['component']}{off}"
 
 
 def _list_problems(summary: Mapping[str, Any]) -> list[Section]:
@@ -115,7 +124,7 @@ def _list_work(facts: PredictionFacts) -> Section:
             + (f" (silent; predicted as of {show_time(row['datetime'])})" if row["is_stale"] else ""),
             row["component"],
             show_probability(row["probability"]),
-            show_time(row["since"]),
+            show_alert(row),
             f"{show_time(row['expected_from'])} to {show_time(row['expected_until'])}",
             row["reasons"],
         ]
@@ -123,6 +132,8 @@ def _list_work(facts: PredictionFacts) -> Section:
     ]
     columns = make_columns("rank", "machine", "component", ">probability", "alert since", "failure window", "reasons")
     note = "The probability is that of a failure within the failure window; all times are UTC."
+    if any("ended" in row for row in work[:_MOST_WORK]):
+        note += " Where the alert is off, the probability is that of the last reading with the alert on."
     if len(work) > _MOST_WORK:
         note += f" {len(work) - _MOST_WORK:,} more are in worklist.csv."
     figures = [_draw_outlook(number, outlook) for number, outlook in enumerate(facts.outlooks)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,14 +16,18 @@ _MOST_FILES = 30
 
 
 def describe_provenance(
-    made: Mapping[str, Any] | None, settings: Mapping[str, Any], files: Mapping[str, str]
+    made: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    files: Mapping[str, str],
+    *,
+    detected: Collection[str] = (),
 ) -> Section:
     """Return the provenance section of a report.
 
     ``made`` is the manifest of the folder, if any; ``settings`` maps sections to settings and values; ``files`` maps
-    the files of the folder to their SHA-256.
+    the files of the folder to their SHA-256; ``detected`` are settings whose values are detected unless they are given.
     """
-    changed, kept = _compare(settings)
+    changed, kept = _compare(settings, detected)
     columns = make_columns("setting", "value", "default")
     grids = [Grid("Settings that differ from the defaults", columns, changed)] if changed else []
     grids.append(
@@ -60,7 +64,7 @@ def _list_inputs(inputs: Mapping[str, Mapping[str, Any]]) -> Grid:
     return Grid("Input files", columns, rows[:_MOST_FILES], note, summary=f"Input files ({len(rows):,})")
 
 
-def _compare(settings: Mapping[str, Any]) -> tuple[list[list[str]], list[list[str]]]:
+def _compare(settings: Mapping[str, Any], detected: Collection[str]) -> tuple[list[list[str]], list[list[str]]]:
     """Return the settings that differ from the defaults, and those that do not."""
     changed, kept = [], []
     # In the order of the settings model; the file sorts its keys.
@@ -71,6 +75,8 @@ def _compare(settings: Mapping[str, Any]) -> tuple[list[list[str]], list[list[st
             value, default = _show(settings[section][name]), _show(defaults[name])
             if value == default:
                 kept.append([f"{section}.{name}", value])
+            elif f"{section}.{name}" in detected:
+                kept.append([f"{section}.{name}", f"{value} (detected unless given)"])
             else:
                 changed.append([f"{section}.{name}", value, default])
     return changed, kept

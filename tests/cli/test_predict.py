@@ -13,6 +13,7 @@ import pytest
 from pdm_cli.io import manifest
 from pdm_cli.io.raw import RawTelemetry
 from pdm_cli.pipeline import predict as predict_command
+from pdm_cli.pipeline.ended_alerts import mark_ended_alerts
 from tests.cli.conftest import Pdm, assert_clear, edit
 from tests.cli.forecasts import evaluate, metrics_of, predict, read
 
@@ -87,6 +88,21 @@ def test_the_work_list_is_what_alerts_at_the_end_and_tells_why(
     assert means.str.fullmatch(r" mean over \d+ h is [\d.,]+ \(typical: [\d.,]+\)").all()
     assert len(means)
     assert work["reasons"][0] in outcome.stdout
+    # The files do not say which alerts are off at the last reading; screen and report do.
+    state = json.loads((tmp_path / "out/predictions.json").read_text())
+    ended = [row for row in mark_ended_alerts(tmp_path / "out", state)["worklist"] if "ended" in row]
+    off = work[work["datetime"] < end]
+    assert [row["rank"] for row in ended] == off["rank"].tolist()
+    assert len(off)
+    now = predictions[predictions["datetime"] == end].set_index(["machineID", "component"])["probability"]
+    for row in ended:
+        assert row["ended"]["since"] == end.isoformat()
+        assert row["ended"]["probability"] == now[row["machineID"], row["component"]]
+    mark = f"off since {end:%m-%d %H:%M}, now "
+    assert " ".join(outcome.stdout.split()).count(mark) == len(off)
+    assert (tmp_path / "out/report.html").read_text().count("; off since ") == len(off)
+    latest = predict(pdm, raw, model, tmp_path / "latest", "--latest")
+    assert latest.stdout.count("; off, now ") == len(off)
 
 
 def test_what_has_failed_is_not_on_the_work_list_any_more(raw: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -83,6 +83,36 @@ def test_predictions_page_gives_the_start_of_its_alert_episodes() -> None:
     assert (tile.value, tile.note) == ("12", "since 2015-08-01 00:00")
 
 
+def test_predictions_page_says_that_alert_episodes_include_the_training_period() -> None:
+    page = predictions_of(trained={"cutoff": "2015-08-20T00:00"})
+    tile = next(tile for tile in page.tiles if tile.label == "Alert episodes")
+    assert tile.note == "since 2015-08-01 00:00, including the training period (to 2015-08-20 00:00)"
+
+
+def test_an_alert_that_is_off_is_marked_on_page_and_screen() -> None:
+    stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
+    row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.83, "is_stale": False, "reasons": "x"}
+    ended = {"since": "2015-08-28T07:00:00", "probability": 0.21}
+    work = [{**row, **stamps, "ended": ended}, {**row, **stamps, "ended": {**ended, "since": None}}, {**row, **stamps}]
+    page = predictions_of(worklist=work)
+    (grid,) = page.sections[0].grids
+    assert [cells[4] for cells in grid.rows] == [
+        "2015-08-28 04:00; off since 2015-08-28 07:00, now 21%",
+        "2015-08-28 04:00; off, now 21%",
+        "2015-08-28 04:00",
+    ]
+    assert "Where the alert is off" in grid.note
+    assert page.tiles[1].note == "machine 4, comp1 (alert off, now 21%)"
+    assert "Where the alert is off" not in predictions_of(worklist=[{**row, **stamps}]).sections[0].grids[0].note
+    drawn = Console(width=200)
+    with drawn.capture() as capture:
+        for item in draw_forecast({**SUMMARY, "worklist": work}):
+            drawn.print(item)
+    assert "08-28 04:00; off since 08-28 07:00, now 21%" in capture.get()
+    assert "where the alert is off, as of the last reading with the alert on" in capture.get()
+    assert "drift: none" in capture.get()
+
+
 def test_no_probability_is_shown_as_certain() -> None:
     stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
     row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.9999, "is_stale": False, "reasons": "x"}
@@ -114,6 +144,14 @@ def test_settings_that_differ_come_before_the_others() -> None:
     assert ["labels.horizon_hours", "48"] in kept.rows
     assert kept.summary
     assert not changed.summary
+
+
+def test_a_setting_that_may_be_detected_is_not_one_that_was_set() -> None:
+    preprocess = {"preprocess": {"phase_minutes": 0.0, "max_gap_hours": 12.0}}
+    section = describe_provenance(MADE, preprocess, {}, detected=("preprocess.phase_minutes",))
+    changed, kept = section.grids[:2]
+    assert changed.rows == [["preprocess.max_gap_hours", "12", "24"]]
+    assert kept.rows == [["preprocess.phase_minutes", "0 (detected unless given)"]]
 
 
 def test_the_order_of_a_manifest_does_not_matter() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.report.findings import count_components, list_findings
-from pdm_cli.text import Prose, show_count, show_probability, show_span, show_threshold, show_time
+from pdm_cli.text import Prose, show_alert, show_count, show_probability, show_span, show_threshold, show_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -124,7 +124,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         table,
         Prose(f"{note}; * false alarms per machine and month"),
         Prose(_describe_warnings(metrics)),
-        Prose(_describe_costs(metrics["costs"])),
+        Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
     ]
 
 
@@ -155,11 +155,11 @@ def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
         trials += f", {dropped} of them stopped early"
     if search["cut_short"]:
         trials += "; the time budget ran out, so another run may give a different model"
-    members = " and ".join(f"{m['algorithm']} on {m['features']} features" for m in search["members"])
+    members = " and ".join(f"{m['algorithm']} on the {m['features']} feature set" for m in search["members"])
     return [table, Prose(f"{trials}; chosen: {members}")]
 
 
-def _describe_costs(costs: dict[str, Any]) -> str:
+def _describe_costs(costs: dict[str, Any], *, is_training: bool) -> str:
     """Describe the cost of acting on alerts, compared with alternatives."""
     if costs["alerts"] is None:
         return "no cost estimate: the test span is too short to count alerts and failures"
@@ -169,7 +169,12 @@ def _describe_costs(costs: dict[str, Any]) -> str:
         "fixed_interval": "fixed-interval replacement",
     }
     amounts = [f"{label} {costs[name]:.2f}" for name, label in labels.items() if costs[name] is not None]
-    return f"cost in {costs['unit']} per machine and month: {', '.join(amounts)}"
+    text = f"cost in {costs['unit']} per machine and month: {', '.join(amounts)}"
+    if costs["fixed_interval"] is not None:
+        return text
+    # The best interval follows from lifetimes in the training data, of which the model has no copy.
+    reason = "the lifetimes of a component are unknown" if is_training else "only train computes it, from its data"
+    return f"{text}; no estimate for fixed-interval replacement: {reason}"
 
 
 def _describe_warnings(metrics: dict[str, Any]) -> str:
@@ -236,13 +241,21 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
         machine = f"{row['machineID']}"
         if row["is_stale"]:
             machine += f" (silent; predicted as of {show_time(row['datetime'])})"
-        cells = (machine, row["component"], show_probability(row["probability"]), _short_time(row["since"]), window)
+        cells = (
+            machine,
+            row["component"],
+            show_probability(row["probability"]),
+            show_alert(row, has_year=False),
+            window,
+        )
         table.add_row(str(row["rank"]), *cells)
     more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []
     note = "probability of a failure within the failure window (UTC)"
+    if any("ended" in row for row in work[:_MOST_WORK]):
+        note += "; where the alert is off, as of the last reading with the alert on"
     # Below the table, as the columns leave no room for reasons.
     reasons = [Prose(f"{row['rank']}: {row['reasons']}") for row in work[:_MOST_WORK]]
-    return [table, note, *reasons, *more]
+    return [table, Prose(note), *reasons, *more]
 
 
 def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
@@ -263,7 +276,7 @@ def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
         new = f"{show_count(rows, 'row')} outside the training data" if rows else "no rows outside the training data"
         return [Prose(f"drift not computed: {new}; at least {MIN_ROWS:,} are needed")]
     if not drift:
-        return []
+        return [Prose("drift: none (no feature has a population stability index of 0.25 or more)")]
     table = make_table("drifted feature", ("stability index", "right"))
     for row in drift[:_MOST_DRIFT]:
         table.add_row(row["feature"], f"{row['stability_index']:.2f}")

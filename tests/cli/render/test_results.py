@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from pdm_cli.cli.render.results import draw_anomalies, draw_metrics, draw_quality
+from pdm_cli.report.findings import list_findings
 
 COUNTS = {"series": 2, "judged": 10, "unjudged": 0, "anomalies": 1, "share": 0.1, "skipped": 0, "capped": 0}
 
@@ -25,6 +26,12 @@ def lines_of(**changes: Any) -> list[str]:
 
 def skipped(machine: int, sensor: str, reason: str) -> dict[str, Any]:
     return {"machineID": machine, "sensor": sensor, "readings": 1_000, "reason": reason}
+
+
+def test_findings_name_the_component_of_an_event() -> None:
+    first = [{"machineID": 1, "datetime": "2014-06-14T06:00:00", "comp": "comp2"}]
+    quality = {"findings": {"maint_before_telemetry": {"count": 447, "first": first}}}
+    assert list_findings(quality)[0][2] == "machine 1, 2014-06-14 06:00, component comp2"
 
 
 def test_draw_anomalies_describes_the_detection_in_one_line() -> None:
@@ -95,22 +102,27 @@ SPLIT = {
 }
 
 
-def drawn(
-    *, on: float = 0.5, off: float = 0.5, split: dict[str, Any] | None = None, failures: int = 3, **not_judged: int
-) -> str:
+def metrics_of(*, on: float = 0.5, off: float = 0.5, failures: int = 3, **not_judged: int) -> dict[str, Any]:
     events = {**EVENTS, "failures": failures, "not_judged": {"early": 0, "no_telemetry": 0, **not_judged}}
-    metrics = {
-        "split": {**SPLIT, **(split or {})},
+    return {
+        "split": SPLIT,
         "components": {"comp1": {**SCORES, "threshold": on, "alert_off": off, "events": events}},
         "macro": SCORES,
         "events": events,
         "costs": {"alerts": None},
     }
+
+
+def draw(metrics: dict[str, Any]) -> str:
     console = Console(width=300)
     with console.capture() as capture:
         for item in draw_metrics(metrics):
             console.print(item)
     return capture.get()
+
+
+def drawn(*, split: dict[str, Any] | None = None, **facts: Any) -> str:
+    return draw({**metrics_of(**facts), "split": {**SPLIT, **(split or {})}})
 
 
 @pytest.mark.parametrize(
@@ -136,3 +148,15 @@ def test_draw_metrics_gives_reasons_for_failures_not_counted() -> None:
     early = "2 in the first 48 h of the test, as warnings may come before it"
     assert f"{early}, 1 of machines whose telemetry had" in text
     assert f"no warning times; not counted: {early}" in drawn(failures=0, early=2)
+
+
+def test_costs_without_fixed_intervals_say_why() -> None:
+    costs = {"unit": "EUR", "alerts": 1.5, "run_to_failure": 4.0, "fixed_interval": 2.0}
+    line = "cost in EUR per machine and month: acting on alerts 1.50, run-to-failure 4.00"
+    assert f"{line}, fixed-interval replacement 2.00\n" in draw({**metrics_of(), "costs": costs})
+    unknown = {**metrics_of(), "costs": {**costs, "fixed_interval": None}}
+    gap = f"{line}; no estimate for fixed-interval replacement: "
+    assert f"{gap}the lifetimes of a component are unknown\n" in draw(unknown)
+    # Metrics of evaluate have no training rows.
+    split = {name: value for name, value in SPLIT.items() if name not in ("train_rows", "fitted_rows")}
+    assert f"{gap}only train computes it, from its data\n" in draw({**unknown, "split": split})
