@@ -16,6 +16,8 @@ class _Wording(NamedTuple):
     missing: str
 
 
+# A model or type of machine must not be taken for the model that predicts.
+_ATTRIBUTE = "machine attribute {0}"
 # The first match applies.
 _WORDINGS = [
     _Wording(
@@ -174,20 +176,20 @@ _WORDINGS = [
         "likeness at visit",
         "similarity to a {0} failure at the next visit",
         "{resembles} a {0} failure at the next visit",
-        "next maintenance visit unknown or too far ahead",
+        "next visit unknown or too far ahead to compare with past {0} failures",
     ),
     _Wording(
         "(.+)_match_lag",
         "likeness at visit",
         "hours from the next visit to a {0} failure, from past failures",
         "{0} failure expected {offset} the next visit",
-        "next maintenance visit unknown",
+        "hours from the next visit to a {0} failure unknown",
     ),
 ]
 
 
 def name_feature(name: str) -> str:
-    """Return a feature's name in plain English; unknown names are returned unchanged.
+    """Return a feature's name in plain English; the features without a name of their own are machine attributes.
 
     Examples
     --------
@@ -196,10 +198,10 @@ def name_feature(name: str) -> str:
     >>> name_feature("hours_since_comp1_replaced")
     'hours since comp1 was replaced'
     >>> name_feature("age")
-    'age'
+    'machine attribute age'
     """
     wording, groups = _find_wording(name)
-    return wording.name.format(*groups) if wording else name
+    return wording.name.format(*groups) if wording else _ATTRIBUTE.format(name)
 
 
 def describe_feature(name: str, value: float | str | None, *, typical: float | None = None) -> str:
@@ -216,14 +218,16 @@ def describe_feature(name: str, value: float | str | None, *, typical: float | N
     >>> describe_feature("volt_mean_24h", 201.43, typical=170.7)
     'volt mean over 24 h is 201.4 (typical: 170.7)'
     >>> describe_feature("age", 18.0)
-    'age = 18'
+    'machine attribute age: 18'
     """
     if isinstance(value, str):
-        return f"{name} = {value}"
+        return f"{_ATTRIBUTE.format(name)}: {value}"
     wording, groups = _find_wording(name)
     if value is None:
-        return wording.missing.format(*groups) if wording else f"{name} unknown"
-    text = wording.value.format(*groups, **_formats(value)) if wording else f"{name} = {_number(value)}"
+        return wording.missing.format(*groups) if wording else f"{_ATTRIBUTE.format(name)} unknown"
+    text = (
+        wording.value.format(*groups, **_formats(value)) if wording else f"{_ATTRIBUTE.format(name)}: {_number(value)}"
+    )
     is_plain = wording is None or "{value}" in wording.value
     return f"{text} (typical: {_number(typical)})" if is_plain and typical is not None else text
 

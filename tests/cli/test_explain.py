@@ -67,7 +67,7 @@ def test_it_is_told_in_words_with_usual_values_and_sparklines(
     assert outcome.code == 0, outcome.stderr
     lines = outcome.stdout.splitlines()
     assert lines[0].startswith(f"machine {worst['machineID']} at {worst['datetime']:%Y-%m-%d %H:%M} UTC")
-    assert f"reasons for {worst['component']}" in outcome.stdout
+    assert f"for (+) and against (-) a failure of {worst['component']}" in outcome.stdout
     assert "typical" in outcome.stdout
     assert any("█" in line and "vibration" in line for line in lines)
 

@@ -28,18 +28,18 @@ from tests.builders.problems import FOREVER, LABELS, TRAIN, simulated
         ("volt_shift_to_visit", "volt, hours from its shift to the next visit"),
         ("error2_to_visit", "hours from error2 to the next visit"),
         ("comp1_match_hours", "hours to a comp1 failure, from past failures"),
-        ("age", "age"),
+        ("age", "machine attribute age"),
     ],
 )
 def test_names_read_as_english(name: str, words: str) -> None:
     assert name_feature(name) == words
 
 
-def test_only_attributes_of_machines_keep_their_names() -> None:
+def test_only_attributes_of_machines_are_named_so() -> None:
     sources = simulated()
     context = Context(sources, learn_vocabulary(sources, until_us=FOREVER), TRAIN, LABELS)
     machines = context.instants.machines
     states = learn_states(context, LEARNED, components=["comp1"], until_us=FOREVER, machines=machines == machines)
     names = build_features(context, FEATURES).join(match_states(context, states)).names
-    assert {name for name in names if name_feature(name) == name} == {"model", "age"}
+    assert {name for name in names if name_feature(name) == f"machine attribute {name}"} == {"model", "age"}
     assert len({name_feature(name) for name in names}) == len(names)

@@ -339,11 +339,12 @@ def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None
         ("comp1_match_lag", -5.0, "comp1 failure expected 5 h before the next visit"),
         ("comp1_match_lag", 0.0007, "comp1 failure expected at the next visit"),
         ("comp1_match_lag", 100.0, "comp1 failure expected 4 days after the next visit"),
-        ("comp1_match_visit", None, "next maintenance visit unknown or too far ahead"),
-        ("age", 18.0, "age = 18"),
-        ("age", None, "age unknown"),
-        ("model", "model3", "model = model3"),
-        ("a_shift", "night {0}", "a_shift = night {0}"),
+        ("comp1_match_visit", None, "next visit unknown or too far ahead to compare with past comp1 failures"),
+        ("comp1_match_lag", None, "hours from the next visit to a comp1 failure unknown"),
+        ("age", 18.0, "machine attribute age: 18"),
+        ("age", None, "machine attribute age unknown"),
+        ("model", "model3", "machine attribute model: model3"),
+        ("a_shift", "night {0}", "machine attribute a_shift: night {0}"),
         ("hours_since_{x}", 3.0, "{x} 3 h ago"),
     ],
 )
@@ -357,8 +358,8 @@ def test_reasons_read_as_plain_english(name: str, value: float | str | None, wor
         ("volt_mean_24h", 146.7, "volt mean over 24 h is 146.7 (typical: 170.2)"),
         ("volt_std_3h", 12.0, "volt standard deviation over 3 h is 12 (typical: 170.2)"),
         ("error2_count_24h", 4.0, "error2 count in 24 h is 4 (typical: 170.2)"),
-        ("age", 18.0, "age = 18 (typical: 170.2)"),
-        ("model", "model3", "model = model3"),
+        ("age", 18.0, "machine attribute age: 18 (typical: 170.2)"),
+        ("model", "model3", "machine attribute model: model3"),
         ("volt_mean_24h", None, "volt mean over 24 h unknown"),
         ("hours_since_error1", 21.0, "error1 21 h ago"),
         ("volt_shift", -6.123, "volt shift has test statistic -6.123"),
@@ -378,5 +379,5 @@ def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
     states = learn_states(context, LEARNED, components=["comp1"], until_us=FOREVER, machines=everyone)
     table = build_features(context, FEATURES).join(match_states(context, states))
     for value in (1.0, None):
-        plain = [name for name in table.names if describe_feature(name, value).startswith(name)]
+        plain = [name for name in table.names if describe_feature(name, value).startswith(f"machine attribute {name}")]
         assert_array_equal(plain, ["age", "model"])

@@ -83,7 +83,7 @@ def _draw_reasons(found: dict[str, Any]) -> list[RenderableType]:
     name, others = found["component"], found["others"]
     if not found["reasons"]:
         return [f"no feature changes the probability of {name}"]
-    table = make_table("log-odds", (f"reasons for {name}", "left"), ("typical", "left"))
+    table = make_table("log-odds", (f"for (+) and against (-) a failure of {name}", "left"), ("typical", "left"))
     table.columns[0].justify = "right"
     for reason in found["reasons"]:
         table.add_row(f"{reason['log_odds']:+.2f}", reason["words"], _show_typical(reason["feature"], reason["usual"]))
