@@ -49,10 +49,7 @@ def write(path: Path) -> None:
     runner = CliRunner()
     parts = [HEAD]
     for words in [(), *list_commands(typer.main.get_command(app))]:
-        every = runner.invoke(app, [*words, "--help-all"], prog_name="pdm")
-        # Commands without advanced options have no --help-all.
-        outcome = every if every.exit_code == 0 else runner.invoke(app, [*words, "--help"], prog_name="pdm")
-        shown = outcome.stdout
+        shown = runner.invoke(app, [*words, "--help-all"], prog_name="pdm").stdout
         lines = [line.rstrip() for line in shown.splitlines()]
         text = "\n".join(lines).strip("\n")
         parts.append(f"## {' '.join(('pdm', *words))}\n\n```text\n{text}\n```\n")

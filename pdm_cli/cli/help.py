@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -53,8 +54,21 @@ Help = Annotated[bool, _help_flag(OUTPUT_PANEL)]
 GroupHelp = Annotated[bool, _help_flag(None)]
 
 
+def _accept_help_all(parameters: list[Any]) -> None:
+    """Add ``--help-all`` as another ``--help``, not listed, to a command without advanced options: hints name it."""
+    shown = next((one for one in parameters if "--help" in one.opts), None)
+    if shown is not None and not any("--help-all" in one.opts for one in parameters):
+        extra = copy.copy(shown)
+        extra.opts, extra.hidden = ["--help-all"], True
+        parameters.append(extra)
+
+
 class Command(TyperCommand):
     """A command whose usage line shows arguments as ``JOB``; Typer writes ``{JOB}``."""
+
+    def __init__(self, name: str | None, **extra: Any) -> None:
+        super().__init__(name, **extra)
+        _accept_help_all(self.params)
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the words of the usage line."""
@@ -63,6 +77,10 @@ class Command(TyperCommand):
 
 class CommandGroup(TyperGroup):
     """A group of commands that suggests the nearest one for an unknown name."""
+
+    def __init__(self, **extra: Any) -> None:
+        super().__init__(**extra)
+        _accept_help_all(self.params)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:  # type: ignore[override]
         """Return the command that the arguments begin with, and the rest of them."""

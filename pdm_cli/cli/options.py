@@ -224,7 +224,7 @@ def _setting_option(section: str, item: Field[Any], name: str = "", *, has_model
         help=_help_text(section, item, has_model=has_model),
         hidden=bool(name),
         rich_help_panel=ADVANCED_PANEL if item.metadata["advanced"] else _PANELS[section],
-        metavar=_metavar(hint),
+        metavar=item.metadata["metavar"] or _metavar(hint),
     )
     # Several values may be in one option, or the option be repeated.
     kind = hint if _is_plain(hint) else list[str] if get_origin(hint) is tuple else str

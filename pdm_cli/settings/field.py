@@ -26,6 +26,8 @@ class Traits(TypedDict, total=False):
         False if the option must not be given with an empty list.
     for_submitting : bool
         True for a setting that only commands that submit jobs need.
+    metavar : str
+        Value in the help, in place of that of the setting's type.
     """
 
     advanced: bool
@@ -35,6 +37,7 @@ class Traits(TypedDict, total=False):
     variables: tuple[str, ...]
     may_be_empty: bool
     for_submitting: bool
+    metavar: str
 
 
 _PLAIN: Traits = {
@@ -45,6 +48,7 @@ _PLAIN: Traits = {
     "variables": (),
     "may_be_empty": True,
     "for_submitting": False,
+    "metavar": "",
 }
 
 

@@ -59,7 +59,8 @@ class PreprocessParams(Section):
     phase_minutes: Annotated[float, Interval(ge=0, le=525_600)] | None = setting(
         None,
         "Offset of the readings from the grid in minutes, such as 30 for hourly readings at hh:30; default: detected "
-        "if exact. Give 0.2 for timestamps that vary by 10 seconds: readings are never moved back in time.",
+        "if all readings have the same offset. For timestamps up to 10 s late, give 0.2; readings are only moved "
+        "forward in time.",
         advanced=True,
     )
     timezone: str = setting("UTC", "Time zone of timestamps without one, such as Europe/Berlin or +01:00.")
@@ -122,19 +123,19 @@ class DetectParams(Section):
 
     mode: Literal["causal", "batch"] = setting(
         "causal",
-        "Compare readings with earlier ones (causal) or with the whole series (batch). Only causal anomalies can be "
-        "features.",
+        "Compare readings with earlier ones (causal) or with the whole series (batch). Models leave out anomalies "
+        "from batch mode, because they depend on later readings.",
     )
     period_hours: Hours | None = setting(
         None,
-        "Season length in hours; default: a day, or else a week, if it is a whole number of at least two steps; "
-        "otherwise no season in causal mode.",
+        "Season length in hours; default: a day if that is a whole number of steps and at least two, else a week; if "
+        "neither fits, causal mode uses no season.",
         advanced=True,
     )
     smooth_hours: Annotated[float, Interval(ge=0, le=8784)] | None = setting(
         None,
         "Smooth with a trailing mean of this many hours before detection; 0: raw readings; default: 24 in causal mode, "
-        "12 in batch mode. Smoothing autocorrelates the series: alpha is then a sensitivity knob, not a "
+        "12 in batch mode. Smoothing autocorrelates the series: --alpha then sets the sensitivity, not the "
         "false-positive rate.",
         advanced=True,
         old_names=("smooth",),
@@ -220,7 +221,9 @@ class TrainParams(Section):
     """Split, features, search and alerts."""
 
     split: Literal["time", "machine", "both"] = setting("time", "Test on later data, on unseen machines, or both.")
-    cutoff: datetime | None = setting(None, "End of the training data (UTC).")
+    cutoff: datetime | None = setting(
+        None, "End of the training data (UTC); default: the midnight before the last quarter of the rows."
+    )
     test_start: datetime | None = setting(
         None, "Start of the test data (UTC); needs --cutoff; default: cutoff + gap.", advanced=True
     )
@@ -317,7 +320,8 @@ class CostsParams(Section):
     unit: str = setting("units", "Unit of the three costs, such as EUR.", advanced=True)
     max_alarms_per_machine_month: Annotated[float, Ge(0)] | None = setting(
         None,
-        "With --threshold cost: maximum alarms per machine, component and month, true or false; default: no limit.",
+        "With --threshold cost: maximum alarms per machine, component and month, counting true and false alarms; "
+        "default: no limit.",
         advanced=True,
     )
     least_warning_hours: HoursFromZero | None = setting(
@@ -345,6 +349,7 @@ class EvaluateParams(Section):
         "Conditions to exit on with code 10, comma-separated, such as ap<0.9,false_alarms>0.2; metrics: ap, auc, "
         "f1, brier, calibration_error, caught, warning_hours, false_alarms.",
         may_be_empty=False,
+        metavar="CONDITIONS",
     )
 
 

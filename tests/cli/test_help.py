@@ -132,6 +132,17 @@ def test_help_fits_80_lines_and_names_the_advanced_options_that_help_all_shows(
     assert "Advanced" in full
 
 
+@pytest.mark.parametrize("command", ["", "demo", "report", "config", "config show", "jobs", "completion"])
+def test_help_all_of_a_command_without_advanced_options_equals_help(command: str, pdm: Pdm) -> None:
+    short, full = pdm(*command.split(), "--help"), pdm(*command.split(), "--help-all")
+    assert (full.code, full.stdout, full.stderr) == (0, short.stdout, "")
+    assert "--help-all" not in short.stdout
+
+
+def test_help_of_fail_on_names_its_values(pdm: Pdm) -> None:
+    assert "--fail-on           CONDITIONS" in pdm("evaluate", "--help").stdout
+
+
 def test_former_names_of_options_are_shown_nowhere(pdm: Pdm) -> None:
     shown = "".join(pdm(command, "--help-all").stdout for command in ("run", "detect-anomalies", "train"))
     assert not re.search(r"--(smooth|time-budget|alert-rule) ", shown)
