@@ -198,7 +198,7 @@ def reasons_to_redo(folder: Path, provenance: Provenance) -> list[str]:
     """
     manifest = read(folder)
     if manifest is None:
-        return ["first run"]
+        return ["running for the first time"]
     current = provenance.as_json()
     reasons = [reason for key, reason in _REASONS.items() if manifest.get(key) != current[key]]
     reasons += _changes(manifest["parameters"], current["parameters"])

@@ -147,7 +147,7 @@ class _Trainer:
         """Yield the result of each fold."""
         folds = len(self._problem.folds)
         which = f"trial {trial + 1} of {self._trials}"
-        self._progress.info(f"train: {which}: trying {candidate.algorithm} on {candidate.feature_set} features")
+        self._progress.info(f"train: {which}: trying {candidate.algorithm} on the {candidate.feature_set} feature set")
         with self._progress.track("train: folds", folds) as advance:
             for number in range(folds):
                 result = self._evaluate_fold(candidate, number, checkpoint)

@@ -80,7 +80,7 @@ def test_a_folder_without_a_manifest_is_not_made_yet(tmp_path: Path, recipe: Pro
     if content is not None:
         folder.mkdir()
         (folder / "manifest.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert manifest.reasons_to_redo(folder, recipe) == ["first run"]
+    assert manifest.reasons_to_redo(folder, recipe) == ["running for the first time"]
 
 
 @pytest.mark.parametrize("field", ["parameters", "inputs", "outputs"])

@@ -280,7 +280,7 @@ def test_train_reports_fits(problem: Problem) -> None:
     train(problem, progress=progress)
     rows = len(problem.fitting_rows(problem.split)[0])
     assert progress.lines == [
-        "train: trial 1 of 1: trying xgboost on full features",
+        "train: trial 1 of 1: trying xgboost on the full feature set",
         f"train: fitting xgboost on {rows:,} rows up to 2015-04-23T00:00",
     ]
 
