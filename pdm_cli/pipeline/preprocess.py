@@ -230,23 +230,25 @@ def check_ranges(raw: RawTelemetry, settings: Settings) -> None:
 def _reject(findings: dict[str, Finding], settings: Settings) -> None:
     """Raise an error for findings that the settings do not allow."""
     params = settings.preprocess
-    for name, policy, what, hint in (
+    for name, policy, what, one, hint in (
         (
             "duplicates",
             params.on_duplicate,
             "duplicate (machineID, datetime) rows",
+            "duplicate (machineID, datetime) row",
             "keep one of each with --on-duplicate first or mean",
         ),
         (
             "out_of_range",
             params.on_out_of_range,
             "readings outside --ranges",
+            "reading outside --ranges",
             "treat them as missing with --on-out-of-range missing",
         ),
     ):
         if findings[name].count and policy == "refuse":
             raise DataError(
-                f"telemetry.parquet: {findings[name].summarize(what)}", hint=hint, **findings[name].as_dict()
+                f"telemetry.parquet: {findings[name].summarize(what, one=one)}", hint=hint, **findings[name].as_dict()
             )
 
 
@@ -260,7 +262,7 @@ def _check_machines_known(
     unknown, is_known = findings["events_without_telemetry"], events[MACHINE].isin(spans.index)
     if is_known.all():
         return
-    summary = unknown.summarize("events of machines without telemetry")
+    summary = unknown.summarize("events of machines without telemetry", one="event of a machine without telemetry")
     if not is_known.any():
         here, there = (name_some([*map(str, names)]) for names in (events[MACHINE].unique(), spans.index))
         summary = f"none of its machines has telemetry: machines here {here}, in the telemetry {there}"

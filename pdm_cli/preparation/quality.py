@@ -27,11 +27,15 @@ class Finding:
         for row in rows.head(FIRST_ROWS - len(self.first)).to_dict("records"):
             self.first.append({str(name): _plain(value) for name, value in row.items()})
 
-    def summarize(self, noun: str) -> str:
-        """Return ``214 duplicate pairs, first (3, 2015-01-04 06:00)`` for the noun ``duplicate pairs``."""
+    def summarize(self, noun: str, *, one: str = "") -> str:
+        """Return ``214 duplicate pairs, first (3, 2015-01-04 06:00)`` for the noun ``duplicate pairs``.
+
+        ``one`` is the noun for a single occurrence, if it differs.
+        """
         row = self.first[0]
         time = f", {row[TIME].replace('T', ' ')[:16]}" if TIME in row else ""
-        return f"{self.count:,} {noun}, first ({row[MACHINE]}{time})"
+        counted = one if one and self.count == 1 else noun
+        return f"{self.count:,} {counted}, first ({row[MACHINE]}{time})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return count and first rows in JSON types."""

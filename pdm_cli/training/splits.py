@@ -119,10 +119,12 @@ def more_to_test_on(train: TrainParams) -> str:
 
 
 def train_without(missing: Collection[str], components: Sequence[str]) -> list[str]:
-    """Return how to train without some components, unless no others are left."""
+    """Return how to train without some components, unless there is only one."""
     others = [name for name in components if name not in missing]
-    if not others:
+    if len(components) == 1:
         return []
+    if not others:
+        return ["leave out those with the fewest failures with --components"]
     names = shlex.quote(",".join(others)) if len(others) <= MAX_NAMES else "…"
     return [f"train without {name_some(sorted(missing))}: --components {names}"]
 

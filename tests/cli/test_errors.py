@@ -86,6 +86,11 @@ BAD_DATA = {
         "errors.parquet: 2 events of machines without telemetry, first (999, 2015-",
         "--on-unknown-machine drop",
     ),
+    "single event of an unknown machine": (
+        edit("errors", lambda t: pd.concat([t, t.iloc[:1].assign(machineID=999)])),
+        "errors.parquet: 1 event of a machine without telemetry, first (999, 2015-",
+        "--on-unknown-machine drop",
+    ),
     "machines of another type": (
         edit("errors", lambda t: t.assign(machineID=t["machineID"].astype(str))),
         "errors.parquet: machineID has strings, but numbers in telemetry",

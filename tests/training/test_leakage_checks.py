@@ -224,6 +224,16 @@ def test_check_folds_hint_keeps_the_only_component() -> None:
     assert "--components" not in (caught.value.hint or "")
 
 
+def test_check_folds_hint_leaves_out_rare_components_if_all_lack_failures() -> None:
+    failing = {"comp1": [52.0, 148.0], "comp3": [252.0]}
+    with pytest.raises(NotEnoughData, match="comp3 has no failure to train on in fold 1 of 2") as caught:
+        folds_with(failing, list(failing))
+    assert caught.value.hint == (
+        "leave out those with the fewest failures with --components, or set fewer --folds, or set a smaller "
+        "--test-share"
+    )
+
+
 def test_unknown_labels_are_no_failures() -> None:
     labels = np.full((126, 1), np.nan)
     with pytest.raises(NotEnoughData):
