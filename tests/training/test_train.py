@@ -289,9 +289,11 @@ def test_train_tracks_folds_of_each_trial(fleet: Sources) -> None:
     progress = Recorder()
     problem = problem_of(fleet, train=replace(SEARCH, trials=2))
     train_model(problem, storage=storage(), clock=ticks(), progress=progress)
-    names = ("xgboost on chosen", "logistic_regression on chosen")
-    trials = [f"train: trial {number} of 2: trying {name} features" for number, name in enumerate(names, start=1)]
-    assert progress.lines[:2] == trials
+    names = ("xgboost", "logistic_regression")
+    assert progress.lines[:2] == [
+        f"train: trial {number} of 2: trying {name} on the chosen feature set"
+        for number, name in enumerate(names, start=1)
+    ]
     assert progress.tracked == [("train: folds", 2, 2)] * 2
 
 
