@@ -12,12 +12,13 @@ from typing import Any
 
 from pdm_cli.errors import UsageError
 from pdm_cli.io import manifest
-from pdm_cli.io.folders import check_folder, list_files
+from pdm_cli.io.folders import check_folder, find_below, list_files
 from pdm_cli.pipeline.mlflow import track_training
 from pdm_cli.pipeline.stages import STAGES, Port, Stage
 from pdm_cli.progress import Progress
 from pdm_cli.settings.load import has_effect
 from pdm_cli.settings.model import Settings
+from pdm_cli.text import name_some
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def execute(
     from pdm_cli.io import output_folder
     from pdm_cli.report.page import REPORT_FILE
 
-    folders = check_inputs(stage, inputs)
     target = local_folder("out", out)
+    folders = check_inputs(stage, inputs)
     for port, folder in folders.items():
         if folder.resolve() == target.resolve():
             raise UsageError(f"--out {out}: same folder as --{port}", hint="choose another folder with --out")
@@ -102,7 +103,7 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
     Raises
     ------
     UsageError
-        If a folder is missing, or was written by another stage.
+        If a folder is missing, or is not of the stage that writes such folders.
     """
     folders = {}
     for port in stage.inputs:
@@ -114,7 +115,7 @@ def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Pa
 
 
 def check_port(port: Port, folder: Path) -> None:
-    """Reject a folder that is missing, or was written by another stage than the one that writes such folders.
+    """Reject a folder that is missing, or was not written by the stage that writes such folders.
 
     Raises
     ------
@@ -125,11 +126,26 @@ def check_port(port: Port, folder: Path) -> None:
     found = manifest.read(folder)
     command = str(found.get("command")) if found else ""
     # Prepared tables are not raw ones: they are in UTC, their gaps are rows, and the findings are gone.
-    if command in STAGES and command != port.made_by:
+    if command != port.made_by and (command in STAGES or (command and port.made_by)):
         raise UsageError(
             f"--{port.name} {folder}: contains the output of pdm {command}",
             hint=f"--{port.name} names the folder with {port.holds}",
         )
+    if port.made_by and not command and not _is_like(port, folder):
+        raise _not_like(port, folder)
+
+
+def _is_like(port: Port, folder: Path) -> bool:
+    """Return whether a folder without a manifest may be of the port; one that lacks only some files is damaged."""
+    return (folder / port.marker).is_file() or any(path.is_file() for name in port.files for path in folder.glob(name))
+
+
+def _not_like(port: Port, folder: Path) -> UsageError:
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    problem = f"not the output of pdm {port.made_by}; contains {name_some(names)}" if names else "the folder is empty"
+    below = find_below(folder, lambda child: (child / port.marker).is_file())
+    hint = f"did you mean {below}?" if below else f"--{port.name} names the folder with {port.holds}"
+    return UsageError(f"--{port.name} {folder}: {problem}", hint=hint)
 
 
 def local_folder(port: str, value: str) -> Path:

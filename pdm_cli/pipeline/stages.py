@@ -30,6 +30,8 @@ class Port:
         Patterns of other files that are read.
     made_by : str
         The stage that writes such folders; empty if none does.
+    marker : str
+        A file that every such folder has.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Port:
     required: bool = True
     files: tuple[str, ...] = ()
     made_by: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ STAGES: dict[str, Stage] = {
     "detect-anomalies": Stage(
         command="detect-anomalies",
         work="pdm_cli.pipeline.detect:detect",
-        inputs=(Port("prepared", _PREPARED, (TELEMETRY,), made_by="preprocess"),),
+        inputs=(Port("prepared", _PREPARED, (TELEMETRY,), made_by="preprocess", marker=TELEMETRY.file),),
         sections=("detect",),
         folder="anomalies",
         summary="summary.json",
@@ -112,6 +115,7 @@ STAGES: dict[str, Stage] = {
                 (TELEMETRY, FEATURES, ERRORS, MAINT, FAILURES, MACHINES),
                 files=(QUALITY_FILE,),
                 made_by="preprocess",
+                marker=FEATURES.file,
             ),
             Port(
                 "anomalies",
@@ -119,6 +123,7 @@ STAGES: dict[str, Stage] = {
                 (ANOMALIES,),
                 required=False,
                 made_by="detect-anomalies",
+                marker=ANOMALIES.file,
             ),
         ),
         # A trial does not depend on the number of trials after it, and alert rules are chosen after the last one.
@@ -138,7 +143,13 @@ STAGES: dict[str, Stage] = {
         work="pdm_cli.pipeline.predict:predict",
         inputs=(
             _RAW,
-            Port("model", "the model, written by pdm train", files=("bundle.json", "member_*"), made_by="train"),
+            Port(
+                "model",
+                "the model, written by pdm train",
+                files=("bundle.json", "member_*"),
+                made_by="train",
+                marker="bundle.json",
+            ),
         ),
         sections=("columns", "preprocess", "predict"),
         folder="predictions",

@@ -140,9 +140,12 @@ def test_dry_run_predict_until_is_in_the_command(pdm: Pdm) -> None:
 
 
 def test_dry_run_empty_folder_fails(pdm: Pdm, tmp_path: Path) -> None:
-    outcome = pdm("submit", "--dry-run", "train", "--prepared", tmp_path)
+    outcome = pdm("submit", "--dry-run", "preprocess", "--data", tmp_path)
     assert outcome.code == 4
     assert "nothing to upload" in outcome.stderr
+    outcome = pdm("submit", "--dry-run", "train", "--prepared", tmp_path)
+    assert outcome.code == 2
+    assert f"--prepared {tmp_path}: the folder is empty" in outcome.stderr
 
 
 def test_submit_without_workspace_fails(pdm: Pdm, fleet: Path) -> None:
