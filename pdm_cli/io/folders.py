@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
-from pdm_cli.errors import UsageError
+from pdm_cli.errors import DataError, UsageError
 from pdm_cli.schema import Table
+
+# Files of unfinished writes and checksums. Names that start with a dot or an underscore are skipped as well.
+_TEMPORARY = (".tmp", ".crc")
+# Hive's name of the folder of rows without a value.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def check_folder(port: str, folder: Path, holds: str) -> None:
@@ -32,11 +39,93 @@ def check_folder(port: str, folder: Path, holds: str) -> None:
 
 
 def list_files(folder: Path, table: Table) -> list[Path]:
-    """Return the Parquet files of a table: the file itself, or the sorted parts in the folder of that name."""
+    """Return the Parquet files of a table: the file itself, or the sorted parts in the folder of that name.
+
+    Raises
+    ------
+    DataError
+        If a link among the parts is broken, or a folder cannot be read.
+    """
     found: list[Path] = []
     for place in (folder / table.file, folder / table.name):
-        found += [place] if place.is_file() else (path for path in place.rglob("*.parquet") if path.is_file())
+        if place.is_file():
+            found.append(place)
+        elif place.is_dir() or place.is_symlink():
+            found += (path for path in list_visible(place) if path.suffix.lower() == ".parquet")
     return sorted(found)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is hidden or temporary, and therefore not data."""
+    # A column may start with an underscore, as in _id=5/.
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith(_TEMPORARY)
+
+
+def list_visible(root: Path) -> list[Path]:
+    """Return the files below a folder that are not hidden; links are followed, and each real file is listed once.
+
+    Raises
+    ------
+    DataError
+        If a link is broken, or a folder cannot be read.
+    """
+    found: dict[Path, Path] = {}
+    entered: set[Path] = set()
+    folders, links = deque([root]), deque[Path]()
+    while folders or links:
+        # Links last: a file that is also reached without a link has its own path.
+        if not folders:
+            link = links.popleft()
+            real = _follow(link, root)
+            if real.is_dir():
+                folders.append(link)
+            elif real.is_file():
+                found.setdefault(real, link)
+            continue
+        place = folders.popleft()
+        real = _follow(place, root)
+        if real in entered:
+            continue
+        entered.add(real)
+        for path in _list_folder(place, root):
+            if path.is_symlink():
+                links.append(path)
+            elif path.is_dir():
+                folders.append(path)
+            elif path.is_file():
+                found[real / path.name] = path
+    return list(found.values())
+
+
+def _follow(path: Path, root: Path) -> Path:
+    try:
+        return path.resolve(strict=True)
+    except (OSError, RuntimeError) as exc:
+        reason = getattr(exc, "strerror", None) or "the link leads to itself"
+        target = f" to {path.readlink()}" if path.is_symlink() else ""
+        raise DataError(
+            f"{_within(root, path)}: cannot follow the link{target}: {reason}",
+            hint="restore its target, or delete the link",
+        ) from exc
+
+
+def _list_folder(place: Path, root: Path) -> list[Path]:
+    try:
+        return sorted(path for path in place.iterdir() if not is_hidden(path.name))
+    except OSError as exc:
+        raise DataError(
+            f"{_within(root, place)}/: cannot be read: {exc.strerror}", hint="check the folder's permissions"
+        ) from exc
+
+
+def _within(root: Path, path: Path) -> str:
+    return path.relative_to(root.parent).as_posix()
+
+
+def folder_values(root: Path, part: Path) -> dict[str, str | None]:
+    """Return the values in the names of the folders of a part, such as 1 of ``machineID=1/``."""
+    pairs = (name.split("=", 1) for name in part.relative_to(root).parts[:-1] if "=" in name)
+    return {unquote(key): None if value == _NO_VALUE else unquote(value) for key, value in pairs}
 
 
 def find_below(folder: Path, matches: Callable[[Path], object]) -> Path | None:
