@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from pdm_cli.io import parquet
 from pdm_cli.io.arrow_types import is_number, is_text
-from pdm_cli.io.columns import is_index
 from pdm_cli.io.parquet import TableFiles, TableWriter
+from pdm_cli.io.part_schemas import is_index
 
 _OLD_ROWS = 262_144
 # All old rows are read once per so many new ones.
@@ -171,7 +171,7 @@ def _old_pieces(old: TableFiles, schema: pa.Schema) -> Iterator[tuple[int, pa.Ta
     """Yield the old rows with the columns of the new table, and the number of the first of them."""
     begin = 0
     for part in old.parts:
-        for piece in parquet.iterate(part, _OLD_ROWS, schema.names):
+        for piece in parquet.iterate_part(old, part, _OLD_ROWS, schema.names):
             columns = [_cast(piece[item.name], item.type) for item in schema]
             yield begin, pa.table(columns, schema=schema.remove_metadata())
             begin += len(piece)
@@ -184,7 +184,7 @@ def _cast(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray:
 
 
 def _has_value(files: TableFiles, name: str) -> bool:
-    pieces = (piece for part in files.parts for piece in parquet.iterate(part, _OLD_ROWS, [name]))
+    pieces = (piece for part in files.parts for piece in parquet.iterate_part(files, part, _OLD_ROWS, [name]))
     return any(piece[name].null_count < len(piece) for piece in pieces)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.arrow_types import is_number, is_text, type_name
-from pdm_cli.io.parquet import TableFiles, find_table, iterate, part_name
+from pdm_cli.io.arrow_types import INTEGER_PATTERN, is_number, is_text, is_time, plain_type, type_name
+from pdm_cli.io.parquet import TableFiles, find_table, iterate_part, open_file, part_name
+from pdm_cli.io.part_schemas import is_index
 from pdm_cli.schema import MACHINE, RAW_TABLES, TIME
 from pdm_cli.settings.model import ColumnsParams
 
@@ -29,12 +30,12 @@ _OPTIONS = {
 # Options that name the same column in several tables.
 _SHARED = (MACHINE, TIME)
 _EXPECTED = {"machine": "whole numbers or text", "time": "timestamps", "text": "text or whole numbers"}
+# Days of 0001-01-01 and 9999-12-31, counted from 1970.
+_FIRST_DAY, _LAST_DAY = (date(*day).toordinal() - date(1970, 1, 1).toordinal() for day in ((1, 1, 1), (9999, 12, 31)))
 # Rows read at once, and the share of strings that are not times above which the column has another format.
 _PIECE_ROWS, _MOST_BAD_TIMES = 262_144, 0.5
 # Spellings of a missing reading in other programs.
 _MISSING_NUMBERS = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
-# Without leading zeros, which would be lost, and within 64 bits.
-_INTEGER = r"^(?:0|-?[1-9]\d{0,17})$"
 _NUMBER = r"^[+-]?(?:\d+{point}?\d*|{point}\d+)(?:[eE][+-]?\d+)?$|^[+-]?[iI]nf(?:inity)?$"
 
 
@@ -84,6 +85,9 @@ class ColumnReader:
         column = self._complete(piece, name)
         if pa.types.is_null(column.type):
             return column.cast(pa.timestamp("us"))
+        self._check_years(column, name)
+        if pa.types.is_date(column.type):
+            column = column.cast(pa.timestamp("us"))
         if column.type.tz is None and self._timezone != "UTC":
             try:
                 column = pc.assume_timezone(column, self._timezone)
@@ -97,6 +101,20 @@ class ColumnReader:
                 ) from exc
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
 
+    def _check_years(self, column: pa.ChunkedArray, name: str) -> None:
+        """Reject times outside the years 1 to 9999, which would wrap to another century or cannot be displayed."""
+        per_day = _units_per_day(column.type)
+        if per_day is None:
+            return
+        days = (column.cast(pa.int32()) if pa.types.is_date32(column.type) else column).cast(pa.int64())
+        is_outside = pc.or_(pc.less(days, _FIRST_DAY * per_day), pc.greater_equal(days, (_LAST_DAY + 1) * per_day))
+        if pc.any(is_outside).as_py():
+            raise DataError(
+                f"{self._file}: column {name}: time outside the years 1 to 9999, first in "
+                f"{show_row(self._first(is_outside))}",
+                hint="correct it, or drop the row",
+            )
+
     def _complete(self, piece: pa.Table, name: str) -> pa.ChunkedArray:
         column = piece[name]
         if column.null_count:
@@ -108,6 +126,14 @@ class ColumnReader:
 
     def _first(self, mask: pa.ChunkedArray) -> int:
         return self._first_row + first_where(mask)
+
+
+def _units_per_day(found: pa.DataType) -> int | None:
+    """Return the units of a time type per day; ``None`` for nanoseconds, which cover the years 1677 to 2262 only."""
+    if pa.types.is_date32(found):
+        return 1
+    unit = "ms" if pa.types.is_date64(found) else found.unit
+    return {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000}.get(unit)
 
 
 def show_row(row: int) -> str:
@@ -146,28 +172,40 @@ def has_zone(files: TableFiles, name: str) -> bool:
 
 def _wrong_type(files: TableFiles, name: str, kind: str) -> DataError:
     """Return the error for a column of a wrong type; a single bad value may have changed the type of the others."""
-    found = files.schema.field(name).type
+    place, found = _find_misfit(files, name, kind)
     problem = f"column {name} contains {type_name(found)}, expected {_EXPECTED[kind]}"
     if kind == "time":
         hint = "convert it, e.g. pandas.to_datetime(…)"
         if is_text(found) and (bad := _first_bad_time(files, name)):
             problem, hint = f"{problem}; {bad} is not a time", f"fix such values, then {hint}"
-        return SchemaError(f"{files.name}: {problem}", hint=hint)
+        return SchemaError(f"{place}: {problem}", hint=hint)
     missing = _first_missing(files, name)
     if missing is None:
-        return SchemaError(f"{files.name}: {problem}", hint=f"convert it to {_EXPECTED[kind]}")
+        return SchemaError(f"{place}: {problem}", hint=f"convert it to {_EXPECTED[kind]}")
     return SchemaError(
-        f"{files.name}: column {name}: missing value, first in {missing}; the column contains {type_name(found)}, "
+        f"{place}: column {name}: missing value, first in {missing}; the column contains {type_name(found)}, "
         f"expected {_EXPECTED[kind]}",
         hint=f"drop the rows without {name}, then convert it to {_EXPECTED[kind]}",
     )
+
+
+def _find_misfit(files: TableFiles, name: str, kind: str) -> tuple[str, pa.DataType]:
+    """Return the name of the first part in which a column has a wrong type, and that type."""
+    if len(files.parts) > 1:
+        for part in files.parts:
+            schema = open_file(part).schema_arrow
+            if name in schema.names and not (
+                _fits(schema.field(name).type, kind) or pa.types.is_null(schema.field(name).type)
+            ):
+                return part_name(files, part), schema.field(name).type
+    return files.name, files.schema.field(name).type
 
 
 def _first_missing(files: TableFiles, name: str) -> str | None:
     """Return the place of the first missing value of a column."""
     for part in files.parts:
         row = 0
-        for piece in iterate(part, _PIECE_ROWS, [name]):
+        for piece in iterate_part(files, part, _PIECE_ROWS, [name]):
             at = first_where(piece[name].is_null(nan_is_null=True))
             if at >= 0:
                 return _place(files, part, row + at)
@@ -179,7 +217,7 @@ def _first_bad_time(files: TableFiles, name: str) -> str | None:
     """Return the first string that is not an ISO time, and its place, if most strings of its piece are."""
     for part in files.parts:
         row = 0
-        for piece in iterate(part, _PIECE_ROWS, [name]):
+        for piece in iterate_part(files, part, _PIECE_ROWS, [name]):
             strings = piece[name].cast(pa.string())
             times = pd.to_datetime(strings.to_pandas(), format="ISO8601", errors="coerce", utc=True)
             is_bad = times.isna().to_numpy() & ~strings.is_null().to_numpy()
@@ -208,7 +246,8 @@ def _is_in_others(folder: Path, files: TableFiles, name: str) -> bool:
 
 
 def _missing_column(files: TableFiles, canonical: str, name: str, *, is_elsewhere: bool = False) -> SchemaError:
-    close = get_close_matches(name, files.schema.names, n=1, cutoff=0.5)
+    in_folders = dict.fromkeys(key for values in files.folder_values.values() for key in values)
+    close = get_close_matches(name, [*files.schema.names, *in_folders], n=1, cutoff=0.5)
     if is_elsewhere and canonical in _SHARED:
         rename = f"rename {close[0]!r} to {name!r}" if close else "rename the column"
         hint = f"{rename} in {files.name}: {_OPTIONS[canonical]} applies to every table"
@@ -251,15 +290,8 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
 
 def _fits(found: pa.DataType, kind: str) -> bool:
     if kind == "time":
-        return bool(pa.types.is_timestamp(found))
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    return is_text(found) or bool(pa.types.is_integer(found))
-
-
-def is_index(name: str) -> bool:
-    """Return whether pandas wrote the column for an index without a name."""
-    return name.startswith("__index_level_")
+        return is_time(found)
+    return is_text(found) or bool(pa.types.is_integer(plain_type(found)))
 
 
 def to_float(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -292,7 +324,7 @@ def is_numeric_value(column: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
 
 def is_integer_value(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return where a string is an integer that converts back to the same string."""
-    return pc.match_substring_regex(column, _INTEGER)
+    return pc.match_substring_regex(column, INTEGER_PATTERN)
 
 
 def begins_as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:

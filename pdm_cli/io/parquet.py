@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -14,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.arrow_types import type_name
-from pdm_cli.io.folders import find_below, list_files
+from pdm_cli.io.folders import find_below, folder_values, is_hidden, list_files, list_visible
+from pdm_cli.io.part_schemas import add_folder_columns, unify_schemas
 from pdm_cli.schema import ANOMALIES, TELEMETRY, Table
 
 if TYPE_CHECKING:
@@ -29,15 +28,40 @@ _CONVERT = "convert it first; for CSV files use pdm import"
 
 @dataclass(frozen=True)
 class TableFiles:
-    """The files of one table: a single Parquet file, or the sorted parts of a folder."""
+    """The files of one table: a single Parquet file, or the sorted parts of a folder.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file or folder, for messages.
+    parts : tuple of Path
+        The files with rows; if all are empty, one of them.
+    schema : Schema
+        The columns of all parts, with types that fit the values of all parts.
+    folder_values : mapping
+        The values in the names of the folders of each part, such as 1 of ``machineID=1/``.
+    empty : int
+        Number of empty parts, which are left out.
+    """
 
     name: str
     parts: tuple[Path, ...]
     schema: pa.Schema
+    folder_values: Mapping[Path, Mapping[str, str | None]] = field(default_factory=dict)
+    empty: int = 0
 
 
-def find_table(folder: Path, table: Table) -> TableFiles | None:
+def find_table(folder: Path, table: Table, from_folders: Sequence[str] = ()) -> TableFiles | None:
     """Find ``<table>.parquet`` or the parts in ``<table>/`` and check that they form one readable table.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of tables.
+    table : Table
+        The table.
+    from_folders : sequence of str
+        Columns that parts may lack if the names of their folders contain the value, as in ``machineID=1/``.
 
     Returns
     -------
@@ -47,34 +71,42 @@ def find_table(folder: Path, table: Table) -> TableFiles | None:
     Raises
     ------
     SchemaError
-        If both forms exist, the folder has no parts, or the parts have different columns.
+        If both forms exist, the folder has no parts, or the columns of the parts do not fit together.
     DataError
-        If a file is not Parquet or is damaged.
+        If a file is not Parquet or is damaged, or a link is broken.
     """
-    places = [place for place in (folder / table.file, folder / table.name) if place.exists()]
+    places = [place for place in (folder / table.file, folder / table.name) if place.exists() or place.is_symlink()]
     if not places:
         return None
     if len(places) > 1:
         raise SchemaError(f"{folder}: contains both {table.file} and {table.name}/", hint="keep one of the two")
-    parts = tuple(list_files(folder, table))
-    if not parts:
-        has_others = any(path.is_file() for path in places[0].rglob("*"))
-        hint = _CONVERT if has_others else f"add the parts, or {table.file} instead"
-        raise SchemaError(f"{places[0]}/: no .parquet file", hint=hint)
-    schemas = [open_file(part).schema_arrow for part in parts]
-    for part, schema in zip(parts, schemas, strict=True):
-        difference = _schema_difference(schema, schemas[0])
-        if difference is not None:
-            first, this = parts[0].relative_to(folder), part.relative_to(folder)
-            raise SchemaError(
-                f"{this}: columns differ from {first}: {difference}",
-                hint="use the same columns and types in all parts",
-            )
-    name = places[0].name if places[0].is_file() else f"{places[0].name}/"
-    twice = [column for column, count in Counter(schemas[0].names).items() if count > 1]
-    if twice:
-        raise SchemaError(f"{name}: duplicate column {twice[0]!r}", hint="rename one of them")
-    return TableFiles(name, parts, schemas[0])
+    place = places[0]
+    listed = list_files(folder, table)
+    if not listed:
+        hint = _CONVERT if list_visible(place) else f"add the parts, or {table.file} instead"
+        raise SchemaError(f"{place}/: no .parquet file", hint=hint)
+    if place.is_file():
+        schema = open_file(place).schema_arrow
+        return TableFiles(place.name, (place,), unify_schemas([(place.name, schema)]))
+    schemas = _read_schemas(listed)
+    values = {part: folder_values(place, part) for part in schemas}
+    extended = add_folder_columns(list(schemas.values()), list(values.values()), from_folders)
+    names = [part.relative_to(folder).as_posix() for part in schemas]
+    unified = unify_schemas(list(zip(names, extended, strict=True)))
+    return TableFiles(f"{place.name}/", tuple(schemas), unified, values, len(listed) - len(schemas))
+
+
+def _read_schemas(parts: Sequence[Path]) -> dict[Path, pa.Schema]:
+    """Return the columns of each part that has rows, or of one part if all are empty."""
+    schemas: dict[Path, pa.Schema] = {}
+    empty: dict[Path, pa.Schema] = {}
+    for part in parts:
+        if part.stat().st_size:
+            file = open_file(part)
+            (schemas if file.metadata.num_rows else empty)[part] = file.schema_arrow
+    if not (schemas or empty):
+        raise _unreadable(parts[0], ValueError("empty"))
+    return schemas or dict(list(empty.items())[:1])
 
 
 def part_name(files: TableFiles, part: Path) -> str:
@@ -85,9 +117,9 @@ def part_name(files: TableFiles, part: Path) -> str:
     return f"{files.name}{part.relative_to(root).as_posix()}"
 
 
-def require_table(folder: Path, table: Table) -> TableFiles:
+def require_table(folder: Path, table: Table, from_folders: Sequence[str] = ()) -> TableFiles:
     """Find a required table; see :func:`find_table`."""
-    found = find_table(folder, table)
+    found = find_table(folder, table, from_folders)
     if found is None:
         if any(folder.glob(_HALF_MOVED)):
             raise SchemaError(
@@ -97,7 +129,8 @@ def require_table(folder: Path, table: Table) -> TableFiles:
         if not _visible(folder):
             hint = f"it needs {table.file}; pdm import converts CSV logs"
             raise SchemaError(f"{folder}: the folder is empty", hint=hint)
-        other = next((path for path in sorted(folder.glob(f"*{table.name}.*")) if path.is_file()), None)
+        similar = (path for path in sorted(folder.glob(f"*{table.name}.*")) if not is_hidden(path.name))
+        other = next((path for path in similar if path.is_file()), None)
         hint = f"found {other.name}: {_CONVERT}" if other else f"the folder contains {_listed(folder)}"
         if table is TELEMETRY and not other:
             hint = f"{hint}; pdm import converts CSV logs"
@@ -138,7 +171,8 @@ def open_file(path: Path) -> pq.ParquetFile:
     """Open a Parquet file; the error distinguishes another format, a truncated and an unreadable file."""
     try:
         # Arrow takes a relative path with a colon for a URI.
-        return pq.ParquetFile(path.absolute(), page_checksum_verification=True)
+        # Nanoseconds, the default for INT96, wrap to another century beyond 2262.
+        return pq.ParquetFile(path.absolute(), page_checksum_verification=True, coerce_int96_timestamp_unit="us")
     except (pa.ArrowInvalid, OSError) as exc:
         raise _unreadable(path, exc) from exc
 
@@ -155,20 +189,29 @@ def reading(path: Path) -> Iterator[None]:
         raise _unreadable(path, exc) from exc
 
 
-def read_arrow(files: TableFiles, columns: Sequence[str]) -> pa.Table:
-    """Read the given columns of all parts."""
-    pieces = []
-    for part in files.parts:
-        with reading(part):
-            pieces.append(open_file(part).read(columns=list(columns)))
-    return pa.concat_tables(pieces)
+def iterate_part(files: TableFiles, part: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the rows of a part in pieces of at most ``rows``; columns have the types that the part stores.
+
+    Columns that the part lacks have the value in the name of its folder, or no values.
+    """
+    file, values = open_file(part), files.folder_values.get(part, {})
+    stored = set(file.schema_arrow.names)
+    added = {
+        name: pa.scalar(values.get(name)).cast(files.schema.field(name).type) for name in columns if name not in stored
+    }
+    for piece in _iterate(file, part, rows, [name for name in columns if name in stored]):
+        yield pa.table({name: pa.repeat(added[name], len(piece)) if name in added else piece[name] for name in columns})
 
 
-def iterate(part: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+def iterate(path: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Yield the rows of a file in pieces of at most ``rows``."""
-    batches = open_file(part).iter_batches(rows, columns=list(columns))
+    return _iterate(open_file(path), path, rows, columns)
+
+
+def _iterate(file: pq.ParquetFile, path: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    batches = file.iter_batches(rows, columns=list(columns))
     while True:
-        with reading(part):
+        with reading(path):
             batch = next(batches, None)
         if batch is None:
             return
@@ -306,16 +349,3 @@ def _unreadable(path: Path, exc: Exception) -> DataError:
         return DataError(f"{path.name}: truncated Parquet file ({size:,} bytes): {path}", hint="copy or write it again")
     reason = str(exc).splitlines()[0]
     return DataError(f"{path.name}: damaged Parquet file: {path} ({reason})", hint="copy or write it again")
-
-
-def _schema_difference(one: pa.Schema, other: pa.Schema) -> str | None:
-    here, there = ({field.name: field.type for field in schema} for schema in (one, other))
-    for name in [*here, *there]:
-        if name not in here or name not in there:
-            return f"{name} is {'missing' if name in there else 'additional'}"
-        if here[name] != there[name]:
-            types = [type_name(each[name]) for each in (here, there)]
-            # Types of different sizes have the same name.
-            ours, theirs = types if types[0] != types[1] else (here[name], there[name])
-            return f"{name} contains {ours} instead of {theirs}"
-    return None if one.names == other.names else "different order"

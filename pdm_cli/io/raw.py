@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,25 @@ from pdm_cli.io.columns import (
     find_sensors,
     first_where,
     has_zone,
-    is_index,
     is_missing_value,
     is_numeric_value,
     show_row,
     to_float,
 )
+from pdm_cli.io.parquet import TableFiles
+from pdm_cli.io.part_schemas import is_index
 from pdm_cli.io.scan import Scanner, TelemetryScan
-from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, LARGEST_READING, MACHINE, MACHINES, TELEMETRY, TIME, Table
+from pdm_cli.schema import (
+    EVENT_COLUMNS,
+    EVENT_TABLES,
+    LARGEST_READING,
+    MACHINE,
+    MACHINES,
+    RAW_TABLES,
+    TELEMETRY,
+    TIME,
+    Table,
+)
 from pdm_cli.settings.model import ColumnsParams, PreprocessParams
 
 # Rows per decoded piece, and per batch of whole machines: large enough to amortise a call, small in memory.
@@ -56,7 +67,7 @@ class RawTelemetry:
     """
 
     def __init__(self, folder: Path, columns: ColumnsParams, params: PreprocessParams) -> None:
-        self._files = parquet.require_table(folder, TELEMETRY)
+        self._files = parquet.require_table(folder, TELEMETRY, [columns.machine_column])
         self._columns, self._params = columns, params
         self._names = {MACHINE: columns.machine_column, TIME: columns.datetime_column}
         keys = [(MACHINE, self._names[MACHINE], "machine"), (TIME, self._names[TIME], "time")]
@@ -82,7 +93,7 @@ class RawTelemetry:
     def _check_text(self, name: str) -> None:
         numbers, others, row, first = 0, 0, 0, ""
         for part in self._files.parts:
-            for piece in parquet.iterate(part, PIECE_ROWS, [name]):
+            for piece in parquet.iterate_part(self._files, part, PIECE_ROWS, [name]):
                 strings = piece[name].cast(pa.string())
                 is_numeric = is_numeric_value(strings, ".")
                 wrong = pc.and_kleene(pc.invert(is_numeric), pc.invert(is_missing_value(strings)))
@@ -147,19 +158,9 @@ class RawTelemetry:
 
     def _pieces(self, sensors: tuple[str, ...]) -> Iterator[pa.Table]:
         names = [*self._names.values(), *sensors]
-        for part in self._files.parts:
-            row = 0
-            for piece in parquet.iterate(part, PIECE_ROWS, names):
-                read = ColumnReader(parquet.part_name(self._files, part), self._params.timezone, row)
-                yield self._typed(piece, sensors, read)
-                row += piece.num_rows
-
-    def _typed(self, piece: pa.Table, sensors: tuple[str, ...], read: ColumnReader) -> pa.Table:
-        columns = {
-            MACHINE: read.machine(piece, self._names[MACHINE]),
-            TIME: read.time(piece, self._names[TIME]),
-        }
-        return pa.table(columns | {name: to_float(piece[name]) for name in sensors})
+        for piece, read in _read_pieces(self._files, names, self._params.timezone):
+            keys = {MACHINE: read.machine(piece, self._names[MACHINE]), TIME: read.time(piece, self._names[TIME])}
+            yield pa.table(keys | {name: to_float(piece[name]) for name in sensors})
 
     def _machines_in_order(self) -> Iterator[pd.DataFrame]:
         held: list[pd.DataFrame] = []
@@ -194,6 +195,26 @@ class RawTelemetry:
             path.unlink()
 
 
+def _read_pieces(files: TableFiles, names: list[str], timezone: str) -> Iterator[tuple[pa.Table, ColumnReader]]:
+    """Yield the rows of all parts in pieces, and the reader of their columns."""
+    for part in files.parts:
+        row = 0
+        for piece in parquet.iterate_part(files, part, PIECE_ROWS, names):
+            yield piece, ColumnReader(parquet.part_name(files, part), timezone, row)
+            row += len(piece)
+
+
+def _read_all(
+    files: TableFiles, names: list[str], timezone: str, convert: Callable[[pa.Table, ColumnReader], dict[str, Any]]
+) -> pd.DataFrame:
+    """Return the converted columns of all parts."""
+    # A piece without rows gives an empty table its types.
+    no_rows = files.schema.empty_table().select(names), ColumnReader(files.name, timezone, 0)
+    pieces = [no_rows, *_read_pieces(files, names, timezone)]
+    frame: pd.DataFrame = pa.concat_tables(pa.table(convert(piece, read)) for piece, read in pieces).to_pandas()
+    return frame
+
+
 def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: str) -> pd.DataFrame | None:
     """Read an event table, sorted by machine, time and event type.
 
@@ -209,22 +230,23 @@ def read_events(folder: Path, table: Table, columns: ColumnsParams, timezone: st
     DataError
         If a value is missing.
     """
-    files = parquet.find_table(folder, table)
-    if files is None:
-        return None
     kind = EVENT_COLUMNS[table.name]
     named = {"errorID": columns.error_column, "comp": columns.maint_column, "failure": columns.failure_column}[kind]
+    files = parquet.find_table(folder, table, [columns.machine_column, named])
+    if files is None:
+        return None
     names = {TIME: columns.datetime_column, MACHINE: columns.machine_column, kind: named}
     expected = [(TIME, names[TIME], "time"), (MACHINE, names[MACHINE], "machine"), (kind, names[kind], "text")]
     check_columns(files, expected, folder)
-    content = parquet.read_arrow(files, list(names.values()))
-    read = ColumnReader(files.name, timezone, 0)
-    typed = {
-        TIME: read.time(content, names[TIME]),
-        MACHINE: read.machine(content, names[MACHINE]),
-        kind: read.text(content, names[kind]),
-    }
-    frame: pd.DataFrame = pa.table(typed).to_pandas()
+
+    def convert(piece: pa.Table, read: ColumnReader) -> dict[str, Any]:
+        return {
+            TIME: read.time(piece, names[TIME]),
+            MACHINE: read.machine(piece, names[MACHINE]),
+            kind: read.text(piece, names[kind]),
+        }
+
+    frame = _read_all(files, list(names.values()), timezone, convert)
     return frame.sort_values([MACHINE, TIME, kind], kind="stable", ignore_index=True)
 
 
@@ -239,6 +261,12 @@ def tables_by_zone(folder: Path, columns: ColumnsParams) -> tuple[list[str], lis
     return zoned, naive
 
 
+def count_empty_parts(folder: Path) -> dict[str, int]:
+    """Return the number of empty parts of each table that has any."""
+    found = {table.name: parquet.find_table(folder, table) for table in RAW_TABLES}
+    return {name: files.empty for name, files in found.items() if files is not None and files.empty}
+
+
 def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
     """Read machine attributes: numbers as float, strings and booleans as string; ``None`` without a table.
 
@@ -251,38 +279,42 @@ def read_machines(folder: Path, columns: ColumnsParams) -> pd.DataFrame | None:
     DataError
         If a machine ID is missing or duplicated, or a number is not finite.
     """
-    files = parquet.find_table(folder, MACHINES)
+    name = columns.machine_column
+    files = parquet.find_table(folder, MACHINES, [name])
     if files is None:
         return None
-    name = columns.machine_column
     check_columns(files, [(MACHINE, name, "machine")], folder)
-    content = parquet.read_arrow(files, files.schema.names)
-    read = ColumnReader(files.name, "UTC", 0)
-    typed = {MACHINE: read.machine(content, name)}
-    for field in files.schema:
-        if field.name in (name, MACHINE) or is_index(field.name):
-            continue
-        if is_number(field.type):
-            typed[field.name] = to_float(content[field.name])
-        elif is_text(field.type) or pa.types.is_boolean(field.type):
-            typed[field.name] = read.category(content, field.name)
-    frame: pd.DataFrame = pa.table(typed).to_pandas()
+    attributes = [item for item in files.schema if item.name not in (name, MACHINE) and not is_index(item.name)]
+    numbers = [item.name for item in attributes if is_number(item.type)]
+    texts = [item.name for item in attributes if is_text(item.type) or pa.types.is_boolean(item.type)]
+    kept = [item.name for item in attributes if item.name in {*numbers, *texts}]
+
+    def convert(piece: pa.Table, read: ColumnReader) -> dict[str, Any]:
+        found = {item: to_float(piece[item]) if item in numbers else read.category(piece, item) for item in kept}
+        return {MACHINE: read.machine(piece, name)} | found
+
+    frame = _read_all(files, [name, *kept], "UTC", convert)
+    _check_attributes(files.name, name, frame)
+    return frame.sort_values(MACHINE, ignore_index=True)
+
+
+def _check_attributes(file: str, name: str, frame: pd.DataFrame) -> None:
+    """Reject duplicate machines, and attributes that are not finite."""
     twice = frame[MACHINE].duplicated()
     if twice.any():
         first = frame[MACHINE][twice].iloc[0]
         raise DataError(
-            f"{files.name}: duplicate {name} rows: {int(twice.sum())}, first {first}",
+            f"{file}: duplicate {name} rows: {int(twice.sum())}, first {first}",
             hint="keep one row per machine",
         )
     for attribute, column in frame.select_dtypes("float64").items():
         is_wrong = column.abs() > LARGEST_READING
         if is_wrong.any():
             raise DataError(
-                f"{files.name}: column {attribute}: {column[is_wrong].iloc[0]:g} is not finite, "
+                f"{file}: column {attribute}: {column[is_wrong].iloc[0]:g} is not finite, "
                 f"first for machine {frame[MACHINE][is_wrong].iloc[0]}",
                 hint="leave unknown values empty",
             )
-    return frame.sort_values(MACHINE, ignore_index=True)
 
 
 def pack_machines(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:

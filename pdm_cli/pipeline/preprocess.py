@@ -47,6 +47,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
     from pdm_cli.preparation.quality import new_findings
 
     settings = task.settings
+    _warn_of_empty_parts(task)
     _warn_of_mixed_time_zones(task)
     _warn_of_text_columns(task, raw)
     findings = new_findings()
@@ -191,15 +192,22 @@ def _warn_of_others(folder: Path, progress: Progress) -> None:
     """Warn of files whose names are close to those of missing tables."""
     from difflib import get_close_matches
 
-    from pdm_cli.io.folders import list_files
+    from pdm_cli.io.folders import is_hidden, list_files
     from pdm_cli.schema import RAW_TABLES
 
     missing = [table.name for table in RAW_TABLES if not list_files(folder, table)]
     for path in sorted(folder.glob("*.*")):
         near = get_close_matches(path.stem.lower(), missing, n=1, cutoff=0.75)
-        if near and path.suffix in (".parquet", ".csv"):
+        if near and path.suffix in (".parquet", ".csv") and not is_hidden(path.name):
             hint = f"did you mean {near[0]}.parquet?" if path.suffix == ".parquet" else "pdm import reads CSV files"
             progress.warn(f"not read: {path.name} ({hint})")
+
+
+def _warn_of_empty_parts(task: Task) -> None:
+    from pdm_cli.io.raw import count_empty_parts
+
+    for table, count in count_empty_parts(task.inputs["data"]).items():
+        task.progress.warn(f"{table}: {show_count(count, 'empty part')} skipped")
 
 
 def _warn_of_mixed_time_zones(task: Task) -> None:

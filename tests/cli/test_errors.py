@@ -162,11 +162,23 @@ def test_files_that_are_nearly_tables_are_named(raw: Path, pdm: Pdm, tmp_path: P
     (raw / "failures.parquet").rename(raw / "failure.parquet")
     (raw / "errors.parquet").unlink()
     (raw / "errors.csv").write_text("datetime\n")
+    (raw / "._errors.parquet").write_bytes(b"\0")
     outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     assert "not read: failure.parquet (did you mean failures.parquet?)" in outcome.stderr
     assert "not read: errors.csv (pdm import reads CSV files)" in outcome.stderr
     assert "truth.parquet" not in outcome.stderr
+    assert "._errors.parquet" not in outcome.stderr
+
+
+def test_preprocess_empty_parts_are_counted_in_a_warning(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    (raw / "telemetry").mkdir()
+    (raw / "telemetry.parquet").rename(raw / "telemetry" / "1.parquet")
+    for name in ("2.parquet", "3.parquet"):
+        (raw / "telemetry" / name).touch()
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.stderr
+    assert "telemetry: 2 empty parts skipped" in outcome.stderr
 
 
 @pytest.mark.parametrize("command", ["preprocess", "run"])

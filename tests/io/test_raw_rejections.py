@@ -123,7 +123,7 @@ def test_a_file_and_a_folder_of_telemetry_are_refused(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (lambda f: f.rename(columns={"volt": "voltage"}), ("volt",)),
-        (lambda f: f.assign(volt=1), ("volt contains whole numbers instead of decimal numbers",)),
+        (lambda f: f.assign(volt="high"), ("volt contains text instead of decimal numbers",)),
         (lambda f: f.assign(extra=1.0), ("extra",)),
         (lambda f: f.drop(columns="rotate"), ("rotate",)),
     ],
@@ -136,15 +136,6 @@ def test_parts_of_different_columns_are_refused(
     with pytest.raises(PdmError) as caught:
         telemetry_of(tmp_path)
     assert_says(caught, SchemaError, "telemetry/2.parquet", "telemetry/1.parquet", *words, hint="same columns")
-
-
-def test_parts_with_integers_of_different_sizes_name_both_types(tmp_path: Path) -> None:
-    for number, size in ((1, "int64"), (2, "int32")):
-        frame = fleet_telemetry(machines=(number,)).assign(volt=1).astype({"volt": size})
-        write_parquet(tmp_path / "telemetry" / f"{number}.parquet", frame)
-    with pytest.raises(PdmError) as caught:
-        telemetry_of(tmp_path)
-    assert_says(caught, SchemaError, "volt contains int32 instead of int64", hint="same columns")
 
 
 @pytest.mark.parametrize("bad", [None, float("nan")])
@@ -221,10 +212,11 @@ def test_a_column_renamed_everywhere_but_in_one_table_is_to_be_renamed_there(tmp
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     write_parts_by_machine(tmp_path, fleet_telemetry())
-    (tmp_path / "telemetry" / "part-2.parquet").write_bytes(b"")
+    part = tmp_path / "telemetry" / "part-2.parquet"
+    part.write_bytes(part.read_bytes()[:-4])
     with pytest.raises(PdmError) as caught:
         telemetry_of(tmp_path)
-    assert_says(caught, DataError, "part-2.parquet", "0 bytes", hint="again")
+    assert_says(caught, DataError, "part-2.parquet", "truncated", hint="again")
 
 
 def test_a_folder_named_like_the_file_is_not_called_missing(tmp_path: Path) -> None:
