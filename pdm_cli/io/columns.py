@@ -99,7 +99,10 @@ class ColumnReader:
                     hint=f"--timezone {_standard_offset(self._timezone)} for clocks that do not observe DST; "
                     "otherwise store timestamps in UTC or with their zone",
                 ) from exc
-        return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
+        column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
+        # The time zone may move a time on the last day into the year 10000.
+        self._check_years(column, name)
+        return column
 
     def _check_years(self, column: pa.ChunkedArray, name: str) -> None:
         """Reject times outside the years 1 to 9999, which would wrap to another century or cannot be displayed."""
@@ -237,7 +240,7 @@ def _is_in_others(folder: Path, files: TableFiles, name: str) -> bool:
     """Return whether another raw table has a column of this name."""
     for table in RAW_TABLES:
         try:
-            other = find_table(folder, table)
+            other = find_table(folder, table, [name])
         except DataError:
             continue
         if other is not None and other.name != files.name and name in other.schema.names:

@@ -36,6 +36,8 @@ def check_folder(port: str, folder: Path, holds: str) -> None:
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "no such folder"
         raise UsageError(f"{port} {folder}: {problem}", hint=f"{port} names the folder with {holds}")
+    if not _is_utf8(str(folder.absolute())):
+        raise UsageError(f"{port} {_printable(folder)}: the path is not UTF-8 text", hint="rename the folder")
 
 
 def list_files(folder: Path, table: Table) -> list[Path]:
@@ -111,11 +113,24 @@ def _follow(path: Path, root: Path) -> Path:
 
 def _list_folder(place: Path, root: Path) -> list[Path]:
     try:
-        return sorted(path for path in place.iterdir() if not is_hidden(path.name))
+        found = sorted(path for path in place.iterdir() if not is_hidden(path.name))
     except OSError as exc:
         raise DataError(
             f"{_within(root, place)}/: cannot be read: {exc.strerror}", hint="check the folder's permissions"
         ) from exc
+    for path in found:
+        if not _is_utf8(path.name):
+            raise DataError(f"{_printable(path)}: the name is not UTF-8 text", hint="rename it")
+    return found
+
+
+def _is_utf8(text: str) -> bool:
+    # Python stores other bytes of a file name as lone surrogates, which neither Arrow nor JSON takes.
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _printable(path: Path) -> str:
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _within(root: Path, path: Path) -> str:
@@ -125,7 +140,15 @@ def _within(root: Path, path: Path) -> str:
 def folder_values(root: Path, part: Path) -> dict[str, str | None]:
     """Return the values in the names of the folders of a part, such as 1 of ``machineID=1/``."""
     pairs = (name.split("=", 1) for name in part.relative_to(root).parts[:-1] if "=" in name)
-    return {unquote(key): None if value == _NO_VALUE else unquote(value) for key, value in pairs}
+    return {_decode(key): None if value == _NO_VALUE else _decode(value) for key, value in pairs}
+
+
+def _decode(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        # Not URL-encoded: decoding it nevertheless would give different names the same replacement character.
+        return text
 
 
 def find_below(folder: Path, matches: Callable[[Path], object]) -> Path | None:

@@ -88,10 +88,14 @@ def find_table(folder: Path, table: Table, from_folders: Sequence[str] = ()) -> 
     if place.is_file():
         schema = open_file(place).schema_arrow
         return TableFiles(place.name, (place,), unify_schemas([(place.name, schema)]))
+    return _join_parts(place, listed, from_folders)
+
+
+def _join_parts(place: Path, listed: Sequence[Path], from_folders: Sequence[str]) -> TableFiles:
     schemas = _read_schemas(listed)
     values = {part: folder_values(place, part) for part in schemas}
     extended = add_folder_columns(list(schemas.values()), list(values.values()), from_folders)
-    names = [part.relative_to(folder).as_posix() for part in schemas]
+    names = [part.relative_to(place.parent).as_posix() for part in schemas]
     unified = unify_schemas(list(zip(names, extended, strict=True)))
     return TableFiles(f"{place.name}/", tuple(schemas), unified, values, len(listed) - len(schemas))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.folders import list_files
+from pdm_cli.errors import DataError, SchemaError, UsageError
+from pdm_cli.io.folders import check_folder, folder_values, list_files
 from pdm_cli.io.raw import count_empty_parts, read_events, read_machines
 from pdm_cli.schema import ERRORS, FAILURES, TELEMETRY
 from pdm_cli.settings.model import ColumnsParams
@@ -120,6 +122,17 @@ def test_list_files_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(DataError) as caught:
         list_files(tmp_path, TELEMETRY)
     assert_says(caught, DataError, "telemetry/2024/: cannot be read: Permission denied", hint="permissions")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+def test_list_files_name_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
+    folder = tmp_path / "telemetry" / os.fsdecode(b"machineID=\xff")
+    folder.mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        list_files(tmp_path, TELEMETRY)
+    assert_says(caught, DataError, "machineID=\\xff: the name is not UTF-8 text", hint="rename it")
+    with pytest.raises(UsageError, match=r"--data .*xff: the path is not UTF-8 text"):
+        check_folder("--data", folder, "the raw tables")
 
 
 @pytest.mark.parametrize(
@@ -257,6 +270,12 @@ def test_read_events_int96_beyond_2262_keeps_its_century(tmp_path: Path) -> None
     assert read_failure_times(tmp_path) == ["2015-01-05 06:00:00.123456", "9999-12-31 00:00:00"]
 
 
+def test_read_events_time_that_the_zone_moves_to_year_10000_is_rejected(tmp_path: Path) -> None:
+    write_failures(tmp_path, pa.array([dt.datetime(9999, 12, 31, 23)], pa.timestamp("us")))
+    with pytest.raises(DataError, match="outside the years 1 to 9999, first in row 0"):
+        read_events(tmp_path, FAILURES, ColumnsParams(), "America/New_York")
+
+
 @pytest.mark.parametrize("zone", ["UTC", "+02:00"])
 def test_read_events_dates_are_midnight_in_the_time_zone(tmp_path: Path, zone: str) -> None:
     write_failures(tmp_path, pa.array([dt.date(2015, 1, 5)], pa.date32()))
@@ -281,7 +300,7 @@ def test_read_events_time_outside_the_calendar_names_its_row(tmp_path: Path, kin
     assert_says(caught, DataError, message, hint="drop the row")
 
 
-@pytest.mark.parametrize("values", [[1, 2], ["press 1/A", "50% ü"], ["01", "2"]])
+@pytest.mark.parametrize("values", [[1, 2], ["press 1/A", "50% ü", "%FF"], ["01", "2"]])
 def test_read_machine_in_folder_names_is_an_integer_or_text(tmp_path: Path, values: list[Any]) -> None:
     frame = fleet_telemetry(machines=values)
     table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -313,6 +332,11 @@ def test_read_events_and_machines_in_folder_names_are_read(tmp_path: Path) -> No
     assert machines is not None
     assert events["failure"].to_list() == ["comp2", "comp 1"]
     assert machines.to_dict("list") == {"machineID": [1, 2], "age": [3.0, 4.0]}
+
+
+def test_folder_values_undecodable_escape_is_kept(tmp_path: Path) -> None:
+    part = tmp_path / "a%2Fb=%FF" / "x=__HIVE_DEFAULT_PARTITION__" / "part.parquet"
+    assert folder_values(tmp_path, part) == {"a/b": "%FF", "x": None}
 
 
 def test_read_folder_without_a_machine_is_a_missing_value(tmp_path: Path) -> None:
