@@ -73,7 +73,7 @@ def check_gates(gates: Sequence[Gate], metrics: dict[str, Any], progress: Progre
         return None
     has_value = any(gate.read(metrics) is not None for gate in failing)
     hint = (
-        "look at the component with the lowest AP; newer training data may help"
+        "check the component with the lowest AP; newer training data may help"
         if has_value
         else "use data that has failures and spans enough time to evaluate them"
     )

@@ -91,7 +91,7 @@ def test_preprocess_takes_the_folder_and_leaves_the_answer_key(simulated: Path, 
 def test_a_bad_number_is_refused_by_name(words: tuple[object, ...], pdm: Pdm, tmp_path: Path) -> None:
     outcome = pdm("simulate", *words, "--out", tmp_path / "raw")
     assert outcome.code == 2
-    assert f"'{words[0]}'" in outcome.stderr
+    assert f"error: {words[0]}: " in outcome.stderr
     assert not (tmp_path / "raw").exists()
 
 

@@ -31,9 +31,9 @@ def test_check_choices_unknown_name_lists_known_ones(params: TrainParams, messag
 
 
 @pytest.mark.parametrize("rule", ["", "F1", "recall", "recall=0", "recall=1.5", "recall=nan", "cost=1"])
-def test_check_choices_invalid_alert_rule_is_rejected(rule: str) -> None:
-    with pytest.raises(UsageError, match=r"--threshold: (expected|recall needs)"):
-        check_choices(TrainParams(threshold=rule))
+def test_train_params_invalid_alert_rule_is_rejected(rule: str) -> None:
+    with pytest.raises(ValueError, match=r"^threshold: (expected|recall needs)"):
+        TrainParams(threshold=rule)
 
 
 def test_check_choices_no_loadable_algorithm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
