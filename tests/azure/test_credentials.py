@@ -45,6 +45,7 @@ def test_credential_slow_programs_are_given_up_in_parallel(path: Path) -> None:
     assert "Azure CLI: " not in str(caught.value), "not signed in"
 
 
+@pytest.mark.ci
 def test_credential_first_program_with_token_is_kept(path: Path) -> None:
     put(path, az=GIVES, pwsh="sleep 20", azd="sleep 20")
     _, credential = make_credential("default", {})

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests import outcome
 from tests.azure import processes
 from tests.azure.emulator import CLUSTER, Emulator
@@ -133,6 +135,7 @@ def test_doctor_forbidden_write_names_the_role(emulator: Emulator, azure_env: di
     assert left_behind(emulator) == []
 
 
+@pytest.mark.ci
 def test_doctor_lost_responses_leave_no_blob(emulator: Emulator, azure_env: dict[str, str]) -> None:
     for method in ("PUT", "DELETE"):
         emulator.faults.add(method=method, host="blob", path="doctor", drop="after")

@@ -121,6 +121,7 @@ def test_fetch_results_folder_works_with_later_commands(
     assert CliRunner().invoke(app, words).exit_code == 0
 
 
+@pytest.mark.ci
 def test_fetch_results_pipeline_gets_a_folder_per_step(
     emulator: Emulator, azure_env: dict[str, str], fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def test_fetch_results_hostile_name_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.ci
 def test_fetch_results_temporary_errors_are_retried(
     emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:
@@ -251,6 +253,7 @@ def test_fetch_results_sas_and_identity_stores_are_read(
     assert content_of(tmp_path / "out") == result
 
 
+@pytest.mark.ci
 def test_fetch_results_large_output_needs_little_memory(emulator: Emulator, fetch: Fetch, tmp_path: Path) -> None:
     made = tmp_path / "made"
     files = {f"{number}.bin": bytes(50 * MEGABYTE) for number in range(2)} | {"big.bin": bytes(100 * MEGABYTE)}
@@ -357,6 +360,7 @@ def test_fetch_results_wait_fetches_when_finished(
     assert content_of(tmp_path / "out") == content_of(work / "model")
 
 
+@pytest.mark.ci
 def test_fetch_results_wait_failed_job_leaves_its_log(
     emulator: Emulator, azure_env: dict[str, str], fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:

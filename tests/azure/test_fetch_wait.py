@@ -18,6 +18,7 @@ def pdm(emulator: Emulator, azure_env: dict[str, str], tmp_path: Path) -> Pdm:
     return Pdm(emulator, azure_env | {"PDM_CLI_POLL_SECONDS": "0.5"}, tmp_path)
 
 
+@pytest.mark.ci
 def test_fetch_wait_cancelled_job_exits_8(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     job = submit_held(pdm, emulator, work)
     waiting = pdm.start("fetch-results", job, "--out", tmp_path / "out", "--wait")
@@ -70,6 +71,7 @@ def test_submit_wait_signal_prints_the_job_in_json(
     assert error == {"schema": "pdm.error/1", "code": "interrupted", "exit": code, "details": {"job": job}}
 
 
+@pytest.mark.ci
 def test_submit_wait_errors_name_the_job_in_json(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
     late = pdm("submit", "--json", "--wait", "--timeout", 0, "preprocess", "--data", work / "raw")
@@ -84,6 +86,7 @@ def test_submit_wait_errors_name_the_job_in_json(pdm: Pdm, emulator: Emulator, w
     assert refused.json["details"]["job"] in emulator.jobs
 
 
+@pytest.mark.ci
 def test_fetch_wait_temporary_errors_and_expired_token_are_survived(
     pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_jobs_logs_pipeline_prints_step_by_step(pdm: Pdm, ended: str) -> None:
     assert (unknown.code, unknown.hint) == (6, "hint: it has first, second")
 
 
+@pytest.mark.ci
 def test_jobs_logs_ascii_terminal_escapes_letters(pdm: Pdm, ended: str) -> None:
     for words in (("--step", "first"), ("--follow",)):
         outcome = pdm("jobs", "logs", ended, *words, PYTHONIOENCODING="ascii")
@@ -161,6 +162,7 @@ def test_jobs_unknown_job_fails(words: tuple[str, ...], pdm: Pdm, emulator: Emul
     assert outcome.hint == "hint: run pdm jobs list to see the jobs"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("words", [("show",), ("cancel",)])
 def test_jobs_temporary_errors_are_retried(words: tuple[str, ...], pdm: Pdm, emulator: Emulator) -> None:
     job = put_job(emulator, {})
@@ -186,6 +188,7 @@ def test_jobs_logs_follow_signal_leaves_the_job_running(
     emulator.jobs[job].end("Completed")
 
 
+@pytest.mark.ci
 def test_jobs_logs_follow_survives_unavailable_sign_in(pdm: Pdm, emulator: Emulator) -> None:
     emulator.tokens.lifetime_seconds = 2
     job = put_job(emulator, {}, status="Running", log=b"one\n")
@@ -220,6 +223,7 @@ def test_jobs_logs_follow_expired_secret_fails(pdm: Pdm, emulator: Emulator) -> 
     emulator.jobs[job].end("Completed")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("place", "fault"),
     [

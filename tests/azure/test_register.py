@@ -84,6 +84,7 @@ def test_register_same_job_is_registered_once(emulator: Emulator, azure_env: dic
     assert list(versions_of(emulator, "valves")) == ["1"]
 
 
+@pytest.mark.ci
 def test_register_if_better_needs_a_better_model(emulator: Emulator, azure_env: dict[str, str]) -> None:
     first = put_job(emulator, "run")
     assert register(azure_env, first, "fans", "--if-better", "brier").stdout == "fans:1\n"
@@ -135,6 +136,7 @@ def test_register_reader_is_rejected(emulator: Emulator, azure_env: dict[str, st
     assert "AzureML Data Scientist" in outcome.stderr
 
 
+@pytest.mark.ci
 def test_register_temporary_errors_create_one_version(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.faults.add(method="GET", host=ARM, path="/jobs/", status=429, headers={"Retry-After": "1"})
     emulator.faults.add(method="GET", host="blob", path="metrics", drop="middle")

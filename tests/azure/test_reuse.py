@@ -59,6 +59,7 @@ def runs_of(emulator: Emulator, job: str) -> list[int]:
     return [step.runs for step in emulator.jobs.find(job).children]
 
 
+@pytest.mark.ci
 def test_reuse_changed_data_at_an_address_runs_again(pdm: Pdm, emulator: Emulator, raw: str) -> None:
     words = ("submit", "--wait", "--json", "run", "--data", address_of(raw), *QUICK)
     first, again = pdm(*words), pdm(*words)
@@ -109,6 +110,7 @@ def test_reuse_unlistable_data_counts_as_changed(
     assert not set(first.json["outputs"].values()) & set(second.json["outputs"].values())
 
 
+@pytest.mark.ci
 def test_reuse_concurrent_jobs_have_separate_outputs(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
     # No other test uses these settings, so there is nothing to reuse.
@@ -130,6 +132,7 @@ def test_reuse_concurrent_jobs_have_separate_outputs(pdm: Pdm, emulator: Emulato
     assert runs_of(emulator, again.json["name"]) == [0, 0, 0], "the running steps have finished, so they are reused"
 
 
+@pytest.mark.ci
 def test_reuse_claim_of_an_ended_job_is_free(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     words = ("run", "--data", work / "raw", *QUICK, "--seed", "31")
@@ -144,6 +147,7 @@ def test_reuse_claim_of_an_ended_job_is_free(pdm: Pdm, emulator: Emulator, work:
     assert pdm("submit", "--json", *words).json["outputs"] == first["outputs"]
 
 
+@pytest.mark.ci
 def test_reuse_claim_of_a_job_being_uploaded_holds(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     words = ("submit", "--json", "run", "--data", work / "raw", *QUICK, "--seed", "32")

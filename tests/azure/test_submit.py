@@ -55,6 +55,7 @@ def test_submit_wait_gives_the_same_bytes_as_locally(
     assert (tmp_path / "out/logs" / f"{job}.txt").is_file()
 
 
+@pytest.mark.ci
 def test_submit_run_reuses_unchanged_steps(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     words = ("run", "--data", work / "raw", "--jobs", "1", *QUICK)
     first = pdm("submit", *words)
@@ -89,6 +90,7 @@ def duplicated(work: Path, tmp_path: Path) -> Path:
     return raw
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("command", ["preprocess", "run"])
 def test_submit_failing_job_reports_its_own_error(command: str, pdm: Pdm, duplicated: Path, tmp_path: Path) -> None:
     outcome = pdm("submit", "--wait", command, "--data", duplicated, "--out", tmp_path / "out")
@@ -119,6 +121,7 @@ def test_submit_same_name_is_sent_once(pdm: Pdm, emulator: Emulator, work: Path)
     assert "exists with other data, settings or code" in other.error
 
 
+@pytest.mark.ci
 def test_submit_name_of_a_failed_job_fails(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     job = submit_held(pdm, emulator, work, "--name", "nightly-2")
     assert pdm("jobs", "cancel", job, "--wait").code == 0
@@ -129,6 +132,7 @@ def test_submit_name_of_a_failed_job_fails(pdm: Pdm, emulator: Emulator, work: P
     assert not again.stdout
 
 
+@pytest.mark.ci
 def test_submit_concurrent_uploads_both_succeed(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     # Data that was not uploaded before, so that both upload it.
     raw = Path(shutil.copytree(work / "raw", tmp_path / "raw"))
@@ -160,6 +164,7 @@ def test_submit_missing_cluster_is_created(pdm: Pdm, emulator: Emulator, work: P
     assert (scale["minNodeCount"], scale["maxNodeCount"], scale["nodeIdleTimeBeforeScaleDown"]) == (0, 2, "PT10M")
 
 
+@pytest.mark.ci
 def test_submit_serverless_needs_no_cluster(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     for command in ("preprocess", "run"):
         emulator.hold_jobs = True
@@ -205,6 +210,7 @@ def test_submit_wrong_secret_prints_one_line(pdm: Pdm, work: Path) -> None:
     assert "wrong-secret" not in outcome.stderr
 
 
+@pytest.mark.ci
 def test_submit_job_file_names_the_job(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     job = submit_held(pdm, emulator, work, "--job-file", tmp_path / "job.json", "--experiment", "nightly")
     facts = json.loads((tmp_path / "job.json").read_text())
@@ -228,6 +234,7 @@ print(client.data.create_or_update(Data(name="prepared", path=address, type="uri
 """
 
 
+@pytest.mark.ci
 def test_submit_inputs_on_azure_are_used(
     pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], work: Path, tmp_path: Path
 ) -> None:
@@ -250,6 +257,7 @@ def test_submit_inputs_on_azure_are_used(
     assert pdm("submit", "--datastore", "nope", "preprocess", "--data", work / "raw").code == 6
 
 
+@pytest.mark.ci
 def test_submit_same_pipeline_twice_has_separate_outputs(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     words = ("submit", "run", "--data", work / "raw", "--jobs", "1", *QUICK, "--seed", "11")
@@ -257,6 +265,7 @@ def test_submit_same_pipeline_twice_has_separate_outputs(pdm: Pdm, emulator: Emu
     assert not set(first["outputs"].values()) & set(second["outputs"].values())
 
 
+@pytest.mark.ci
 def test_submit_register_copies_the_model(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     train = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", *QUICK)
     first = pdm("submit", "--register", "pistons", "--json", *train)
@@ -266,6 +275,7 @@ def test_submit_register_copies_the_model(pdm: Pdm, emulator: Emulator, work: Pa
     assert kept not in first.json["outputs"].values()
 
 
+@pytest.mark.ci
 def test_submit_same_name_again_succeeds(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     words = ("submit", "--name", "again-1", "--wait", "preprocess", "--data", work / "raw", "--out", tmp_path / "out")
     for _ in range(2):
@@ -273,6 +283,7 @@ def test_submit_same_name_again_succeeds(pdm: Pdm, work: Path, tmp_path: Path) -
         assert outcome.code == 0, outcome.stderr
 
 
+@pytest.mark.ci
 def test_submit_if_better_rejects_an_equal_model(pdm: Pdm, work: Path) -> None:
     train = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", *QUICK)
     first = pdm("submit", "--register", "turbines", "--json", *train)

@@ -57,6 +57,7 @@ def test_a_signal_ends_the_work_and_leaves_nothing_half_done(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.ci
 def test_a_signal_tells_what_is_kept_of_a_run_and_of_its_search(work: Path, fleet: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(work, tmp_path / "out"))
     # Many folds of few trees: time enough for a signal between the trials, and none is long.
@@ -136,6 +137,7 @@ def test_a_terminal_shows_the_folds_of_a_trial(work: Path, tmp_path: Path) -> No
     assert b"2/2" in shown
 
 
+@pytest.mark.ci
 def test_a_killed_run_leaves_no_manifest_and_the_next_one_works(work: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     words = ["train", "--prepared", work / "prepared", "--out", model, "--fast", "--trees"]

@@ -264,6 +264,7 @@ def test_gaps_are_reported_and_the_other_series_go_on(raw: Path, pdm: Pdm, tmp_p
     assert skipped == ([] if gap == 6 else [(1, sensor) for sensor in ("volt", "rotate", "pressure", "vibration")])
 
 
+@pytest.mark.ci
 def test_demo_needs_no_data_and_is_kept_when_run_again(pdm: Pdm, tmp_path: Path) -> None:
     words = ("demo", "--machines", 24, "--days", 150, "--out", tmp_path / "demo")
     first = pdm(*words, "--json")

@@ -297,6 +297,7 @@ def test_a_model_is_the_same_on_any_number_of_threads(searched: Path, work: Path
         assert model_bytes(tmp_path / str(threads)) == model_bytes(searched)
 
 
+@pytest.mark.ci
 def test_a_killed_search_is_taken_up_again_with_other_trials_and_ends_as_if_nothing_had_been(
     searched: Path, work: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOCUMENT = ROOT / "docs/python.md"
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_python_blocks_run_in_order(
     fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -120,6 +120,7 @@ with output_folder.output_folder(folder, Provenance("preprocess", {}, {}, {}, ""
 """
 
 
+@pytest.mark.ci
 def test_a_killed_run_leaves_no_manifest_and_the_next_one_works(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     run_and_die(KILLED_WHILE_WRITING, folder)
