@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -84,6 +85,35 @@ def name_some(names: Sequence[str]) -> str:
     """
     more = len(names) - MAX_NAMES
     return ", ".join(names[:MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def join_list(values: Iterable[object]) -> str:
+    """Return values as one option takes them: separated by commas, in double quotes where one has a comma or a quote.
+
+    Examples
+    --------
+    >>> join_list(["A, b", "C"])
+    '"A, b",C'
+    """
+    return ",".join(_quote(str(value)) for value in values)
+
+
+def split_list(text: str) -> list[str]:
+    """Return the values of an option, stripped and without empty ones; the inverse of :func:`join_list`.
+
+    Examples
+    --------
+    >>> split_list('"A, b", C,')
+    ['A, b', 'C']
+    """
+    rows = csv.reader([text.replace("\n", " ")], skipinitialspace=True)
+    return [part.strip() for row in rows for part in row if part.strip()]
+
+
+def _quote(value: str) -> str:
+    if "," not in value and '"' not in value:
+        return value
+    return '"' + value.replace('"', '""') + '"'
 
 
 def show_time(text: str) -> str:

@@ -225,6 +225,6 @@ def write_options(stage: Stage, settings: Settings) -> tuple[str, ...]:
         if to_words(section, getattr(read, section)) != to_words(section, getattr(settings, section)):
             raise UsageError(
                 f"[{section}]: contains a value that cannot be put on a command line",
-                hint="avoid names with commas, equals signs or colons",
+                hint="avoid names with line breaks",
             )
     return tuple(map(shlex.quote, words))

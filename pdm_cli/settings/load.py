@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from pdm_cli.errors import ConfigError, UsageError
 from pdm_cli.settings.field import Section, default_of, option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
+from pdm_cli.text import join_list
 
 if TYPE_CHECKING:
     from pdm_cli.settings.sources import Source
@@ -172,9 +173,9 @@ def option_words(section: str, values: Section, *, by_model: bool = False) -> li
 def _to_text(value: object) -> str:
     """Return a value as the text of an option."""
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return join_list(value)
     if isinstance(value, dict):
-        return ",".join(f"{name}={low}:{high}" for name, (low, high) in value.items())
+        return join_list(f"{name}={low}:{high}" for name, (low, high) in value.items())
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 

@@ -21,6 +21,7 @@ from pydantic_settings import (
 from pdm_cli.errors import ConfigError, PdmError, UsageError
 from pdm_cli.settings.field import option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
+from pdm_cli.text import split_list
 
 ENVIRONMENT = "environment: "
 _CONFLICT = re.compile(r"(\w+) (\(\S+\)) must not exceed (\w+) (\(\S+\))")
@@ -224,14 +225,14 @@ def _from_text(expected: Any, text: str) -> object:
         except ValueError:
             raise ValueError(f"{text!r} is not a time such as 2015-10-01T06:00") from None
     if origin is tuple:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return split_list(text)
     if origin is dict:
-        return dict(_range_from_text(part) for part in text.split(",") if part.strip())
+        return dict(map(_range_from_text, split_list(text)))
     return text
 
 
 def _range_from_text(text: str) -> tuple[str, list[str]]:
-    name, equals, span = text.partition("=")
+    name, equals, span = text.rpartition("=")
     low, colon, high = span.partition(":")
     if not (equals and colon and name.strip()):
         raise ValueError(f"{text.strip()!r} does not have the form sensor=low:high")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.settings.model import LabelsParams, TrainParams
-from pdm_cli.text import MAX_NAMES, name_some
+from pdm_cli.text import MAX_NAMES, join_list, name_some
 from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
 from pdm_cli.training.validate_settings import check_gap, min_gap_us
 
@@ -125,7 +125,7 @@ def train_without(missing: Collection[str], components: Sequence[str]) -> list[s
         return []
     if not others:
         return ["leave out those with the fewest failures with --components"]
-    names = shlex.quote(",".join(others)) if len(others) <= MAX_NAMES else "…"
+    names = shlex.quote(join_list(others)) if len(others) <= MAX_NAMES else "…"
     return [f"train without {name_some(sorted(missing))}: --components {names}"]
 
 
