@@ -38,7 +38,7 @@ COMMANDS = {
         "First steps",
     ),
     "import": Listed(
-        "import_csv:import_csv", "Convert CSV logs to the raw tables that the other commands read.", "First steps"
+        "import_logs:import_logs", "Convert logs to the raw tables that the other commands read.", "First steps"
     ),
     "simulate": Listed(
         "simulate:simulate",

@@ -93,7 +93,7 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "a head alone": (HEAD, "telemetry.csv: no rows", "export the log again"),
     "no separator": ("datetime,machineID;volt\n1|2|3\n1|2|3\n", "cannot detect the separator", "--separator"),
-    "a sign too many": (HEAD + "2015-02-28,1,2,\n" * 3, "line 2: 4 values, expected 3", "fix the line"),
+    "a value too many": (HEAD + "2015-02-28,1,2,\n2015-02-28,1,2,3\n", "line 3: 4 values, expected 3", "fix the line"),
     "two quotes": (
         HEAD.replace("volt", "volt,site")
         + '2015-02-28,1,2,"north\n2015-02-28,2,2,a\n2015-02-28,3,2,b\n2015-02-28,4,2,"south\n2015-02-28,5,2,c\n',
@@ -167,17 +167,14 @@ def test_words_that_cannot_be_are_usage_errors(words: tuple[str, ...], message: 
     assert message in refuse(pdm, write(logs, telemetry=ROWS), *words, *more, code=2).stderr
 
 
-def test_a_folder_without_tables_tells_what_is_there(logs: Path, pdm: Pdm) -> None:
-    stderr = refuse(pdm, write(logs, readings=ROWS)).stderr
-    assert "no CSV file of a table, only readings.csv" in stderr
+def test_import_without_files_of_logs_names_what_is_there(logs: Path, pdm: Pdm) -> None:
+    (logs / "readme.pdf").write_text("x")
+    stderr = refuse(pdm, logs).stderr
+    assert "no file of logs, only readme.pdf" in stderr
     assert "telemetry.csv, errors.csv" in stderr
 
 
-def test_parquet_tables_and_empty_folders_are_told_as_such(fleet: Path, tmp_path: Path, pdm: Pdm) -> None:
-    outcome = pdm("import", fleet, "--out", tmp_path / "raw")
-    assert outcome.code == 4
-    assert "telemetry.parquet, errors.parquet" in outcome.stderr
-    assert "hint: Parquet tables need no import: pass the folder to the other commands" in outcome.stderr
+def test_import_of_an_empty_folder_says_so(tmp_path: Path, pdm: Pdm) -> None:
     (tmp_path / "empty").mkdir()
     outcome = pdm("import", tmp_path / "empty", "--out", tmp_path / "raw")
     assert outcome.code == 4
@@ -235,10 +232,10 @@ def test_sensors_that_are_no_columns_are_refused(logs: Path, pdm: Pdm) -> None:
     assert "no column 'rotat'" in refuse(pdm, write(logs, telemetry=ROWS), "--sensors", "volt,rotat").stderr
 
 
-def test_parts_that_are_no_csv_files_are_told(logs: Path, pdm: Pdm) -> None:
+def test_files_that_are_hidden_or_no_logs_are_not_read(logs: Path, pdm: Pdm) -> None:
     (logs / "telemetry").mkdir()
     (logs / "telemetry" / "2015-01.csv").write_text(ROWS)
-    (logs / "telemetry" / "2015-02.txt").write_text(ROWS)
-    outcome = pdm("import", logs, "--out", logs.parent / "raw")
-    assert outcome.code == 0
-    assert "skipped, not CSV files of a table: telemetry/2015-02.txt" in outcome.stderr
+    (logs / "telemetry" / "_temporary").mkdir()
+    for name in ("._2015-01.csv", "_temporary/0.csv", "notes.md"):
+        (logs / "telemetry" / name).write_text("x")
+    assert len(read(pdm, logs)) == 3

@@ -19,8 +19,9 @@ def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
     for name, facts in summary["tables"].items():
         span = (show_time(facts[end]) if facts[end] else "-" for end in ("start", "end"))
         table.add_row(_source(name, facts["files"]), f"{facts['rows']:,}", f"{facts['machines']:,}", *span)
-    texts = {name: _text_format(facts) for name, facts in summary["tables"].items()}
-    dates = {name: _date_format(facts) for name, facts in summary["tables"].items() if facts["start"]}
+    tables = summary["tables"]
+    texts = {name: _text_format(facts) for name, facts in tables.items() if facts["encodings"]}
+    dates = {name: _date_format(facts) for name, facts in tables.items() if facts["dates"] and facts["start"]}
     lines = [f"{name}: {_columns(facts)}" for name, facts in summary["tables"].items()]
     lines += [*_list_formats(texts), *_list_formats(dates), *_list_appended(summary["tables"])]
     return [table, *map(Prose, lines)]
@@ -40,10 +41,14 @@ def _text_format(facts: dict[str, Any]) -> str:
 
 
 def _date_format(facts: dict[str, Any]) -> str:
+    if facts["dates"] == "cycles":
+        return "times are cycles, counted from 2000-01-01"
     return f"dates {facts['dates']}, {'times in UTC' if facts['zone'] != 'none' else 'times without a zone'}"
 
 
 def _source(name: str, files: list[str]) -> str:
+    if not files:
+        return f"{name}, from the telemetry"
     return files[0] if len(files) == 1 else f"{name}, {len(files):,} files"
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.io.importing.dates import DateEvidence, Seen, has_zone, parse_dates, parse_format
+from tests.io.importing.reference_dates import DateEvidence, Seen, has_zone, parse_dates, parse_format
 
 moments = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2099, 12, 31)).map(
     lambda moment: moment.replace(microsecond=0)

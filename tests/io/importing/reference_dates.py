@@ -1,4 +1,4 @@
-"""Parse timestamps: which order of day and month fits a whole column, and the times it contains.
+"""A slow and different road to the times in strings: pandas, row by row, to compare the SQL with.
 
 A single row cannot distinguish 1 March from 3 January. A column often can: one row with a number above 12 decides for
 all of them. If no row decides, the user has to; nothing is guessed.

@@ -1,0 +1,179 @@
+"""Failures and error events that are columns of the telemetry, or the end of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.importing.convert import Facts, Reading, add_facts, sql_time_of
+from pdm_cli.io.importing.options import FailureSource
+from pdm_cli.io.importing.sources import sql_name, sql_text
+from pdm_cli.io.importing.survey import TableSurvey
+from pdm_cli.io.parquet import TableWriter
+from pdm_cli.text import name_some
+
+if TYPE_CHECKING:
+    from pdm_cli.io.importing.engine import Engine
+
+_TRUE = ("1", "1.0", "true", "yes", "y", "t")
+_FALSE = ("0", "0.0", "false", "no", "n", "f", "")
+_PIECE_ROWS = 262_144
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """The surveyed telemetry and its types."""
+
+    survey: TableSurvey
+    reading: Reading
+    engine: Engine
+
+
+def write_failures(telemetry: Telemetry, source: FailureSource, path: Path, column: str) -> Facts:
+    """Write the failures that the telemetry shows, and return their totals.
+
+    A failure of a flag or a state begins in the first row that has it; the rows after it belong to the same failure.
+
+    Parameters
+    ----------
+    telemetry : Telemetry
+        The telemetry.
+    source : FailureSource
+        Where the failures are.
+    path : Path
+        The Parquet file.
+    column : str
+        Name of the column of components.
+
+    Raises
+    ------
+    DataError
+        If a flag is neither 0 nor 1, or there is no failure.
+    """
+    parts = list(_select_failures(telemetry, source))
+    facts = _write(telemetry, " UNION ALL ".join(parts), path, column)
+    if not facts.rows:
+        raise DataError(
+            f"{telemetry.survey.name}: no failure: {_describe(source)}", hint="check the columns and values of failures"
+        )
+    return facts
+
+
+def write_states(telemetry: Telemetry, source: FailureSource, path: Path, column: str) -> Facts:
+    """Write the changes to states other than failures and the most frequent one as error events."""
+    state_column = sql_name(source.status)
+    others = [(rows, state) for state, rows in _count_states(telemetry, source.status) if state not in source.failed]
+    normal = max(others, default=(0, ""))[1]
+    left_out = ", ".join(sql_text(state) for state in (normal, *source.failed, ""))
+    return _write(
+        telemetry, _changes(telemetry, source.status, f"{state_column} NOT IN ({left_out})", state_column), path, column
+    )
+
+
+def check_columns(survey: TableSurvey, source: FailureSource) -> None:
+    """Reject columns of failures that the telemetry does not have.
+
+    Raises
+    ------
+    SchemaError
+        Naming the option.
+    """
+    options = dict.fromkeys(source.flags, "--failure-flag") | ({source.status: "--status"} if source.status else {})
+    for name, option in options.items():
+        if name not in survey.columns:
+            raise SchemaError(
+                f"{survey.name}: no column {name!r}", hint=f"{option} names one of {name_some(list(survey.columns))}"
+            )
+
+
+def _select_failures(telemetry: Telemetry, source: FailureSource) -> Iterator[str]:
+    survey = telemetry.survey
+    for flag in source.flags:
+        _check_flag(telemetry, flag)
+        is_on = f"lower({sql_name(flag)}) IN ({', '.join(map(sql_text, _TRUE))})"
+        yield _changes(telemetry, flag, is_on, sql_text(flag))
+    if source.status:
+        _check_states(telemetry, source)
+        failed = ", ".join(map(sql_text, source.failed))
+        yield _changes(telemetry, source.status, f"{sql_name(source.status)} IN ({failed})", sql_name(source.status))
+    if source.end:
+        time, machine = sql_time_of(survey, telemetry.reading), sql_name(survey.machine)
+        known = {text for (text,) in telemetry.engine.rows(f"SELECT DISTINCT {machine} FROM {survey.view}")}
+        for name in sorted(source.running - known):
+            raise DataError(f"{survey.name}: --except {name}: no such machine", hint="correct the name")
+        running = ", ".join(map(sql_text, sorted(source.running))) or "NULL"
+        where = f"WHERE {machine} NOT IN ({running})" if source.running else ""
+        yield (
+            f"SELECT max({time}) AS time, {machine} AS machine, {sql_text(source.end)} AS name "
+            f"FROM {survey.view} {where} GROUP BY {machine}"
+        )
+
+
+def _changes(telemetry: Telemetry, column: str, condition: str, event: str) -> str:
+    """Return the SQL of the rows in which a condition becomes true, or its event changes."""
+    survey = telemetry.survey
+    time, machine = sql_time_of(survey, telemetry.reading), sql_name(survey.machine)
+    rows = (
+        f"SELECT {time} AS time, {machine} AS machine, CASE WHEN {condition} THEN {event} END AS name "
+        f"FROM {survey.view_of(column)}"
+    )
+    before = f"SELECT *, lag(name) OVER (PARTITION BY machine ORDER BY time) AS name_before FROM ({rows})"
+    return f"SELECT time, machine, name FROM ({before}) WHERE name IS NOT NULL AND name IS DISTINCT FROM name_before"
+
+
+def _check_flag(telemetry: Telemetry, flag: str) -> None:
+    survey, known = telemetry.survey, (*_TRUE, *_FALSE)
+    values = ", ".join(map(sql_text, known))
+    wrong = f"SELECT count(*) AS rows FROM {survey.view_of(flag)} WHERE lower({sql_name(flag)}) NOT IN ({values})"
+    if telemetry.engine.row(wrong)["rows"]:
+        place = survey.first(flag, lambda text: text.lower() not in known)
+        raise survey.error(place, flag, f"{place.text!r} is neither 0 nor 1", "name a column of flags, or use --status")
+
+
+def _check_states(telemetry: Telemetry, source: FailureSource) -> None:
+    states = [state for state, _ in _count_states(telemetry, source.status)]
+    for state in source.failed:
+        if state not in states:
+            hint = f"--failed names one of {name_some(list(map(repr, states)))}"
+            raise DataError(f"{telemetry.survey.name}: column {source.status}: no state {state!r}", hint=hint)
+
+
+def _count_states(telemetry: Telemetry, column: str) -> list[tuple[str, int]]:
+    name = sql_name(column)
+    sql = f"SELECT {name}, count(*) FROM {telemetry.survey.view_of(column)} GROUP BY {name} ORDER BY {name}"
+    return [(state, rows) for state, rows in telemetry.engine.rows(sql)]
+
+
+def _write(telemetry: Telemetry, sql: str, path: Path, column: str) -> Facts:
+    facts, survey, reading = Facts(), telemetry.survey, telemetry.reading
+    machine = "machine" if reading.is_machine_text else "CAST(machine AS BIGINT)"
+    schema = pa.schema(
+        [
+            (survey.time, pa.timestamp("us", tz="UTC" if reading.has_zone else None)),
+            (survey.machine, pa.string() if reading.is_machine_text else pa.int64()),
+            (column, pa.string()),
+        ]
+    )
+    with TableWriter(path) as writer:
+        ordered = f"SELECT time, {machine} AS machine, name FROM ({sql}) ORDER BY time, machine, name"
+        for batch in telemetry.engine.batches(ordered, _PIECE_ROWS):
+            columns: Sequence[pa.Array] = [
+                column.cast(item) for column, item in zip(batch.columns, schema.types, strict=True)
+            ]
+            piece = pa.table(list(columns), schema=schema)
+            writer.write_arrow(piece)
+            add_facts(facts, survey, piece)
+        if not writer.rows:
+            writer.write_arrow(schema.empty_table())
+    return facts
+
+
+def _describe(source: FailureSource) -> str:
+    if source.status:
+        return f"{source.status} is never {' or '.join(source.failed)}"
+    return f"{' and '.join(source.flags)} {'is' if len(source.flags) == 1 else 'are'} always 0"

@@ -1,0 +1,70 @@
+"""Telemetry with a row per reading: machines and sensors of its tags."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from pdm_cli.errors import DataError, UsageError
+from pdm_cli.io.importing.options import LongForm, compile_pattern
+from pdm_cli.text import name_some
+
+
+def read_mapping(path: Path) -> dict[str, tuple[str, str]]:
+    """Read a CSV file with the columns tag, machine and sensor.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or a column is missing.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            rows = csv.DictReader(lines)
+            missing = [name for name in ("tag", "machine", "sensor") if name not in (rows.fieldnames or ())]
+            if missing:
+                raise UsageError(f"--tags {path}: no column {missing[0]!r}", hint="its columns: tag, machine, sensor")
+            return {row["tag"].strip(): (row["machine"].strip(), row["sensor"].strip()) for row in rows}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"--tags {path}: cannot be read: {exc}", hint="a pattern needs {sensor}") from exc
+
+
+def split_tags(tags: Iterable[str], long: LongForm, name: str) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Return machine and sensor of each tag, and the tags that fit neither pattern nor mapping.
+
+    The machine is empty if the tag is only a sensor.
+
+    Parameters
+    ----------
+    tags : iterable of str
+        The distinct tags.
+    long : LongForm
+        How they name machine and sensor.
+    name : str
+        The table's name, for messages.
+
+    Raises
+    ------
+    DataError
+        If no tag fits.
+    """
+    tags = sorted(tags)
+    if long.mapping:
+        found = {tag: long.mapping[tag] for tag in tags if tag in long.mapping}
+    elif long.pattern:
+        pattern = compile_pattern("--tags", long.pattern, ["sensor"])
+        matches = {tag: pattern.fullmatch(tag) for tag in tags}
+        has_machine = "machine" in pattern.groupindex
+        found = {
+            tag: (match["machine"] if has_machine else "", match["sensor"]) for tag, match in matches.items() if match
+        }
+    else:
+        found = {tag: ("", tag) for tag in tags}
+    if not found:
+        expected = long.pattern or "the mapping"
+        raise DataError(
+            f"{name}: no tag fits {expected}, such as {name_some(list(map(repr, tags[:3])))}",
+            hint="describe the tags with --tags, such as '{machine}.{sensor}'",
+        )
+    return found, [tag for tag in tags if tag not in found]

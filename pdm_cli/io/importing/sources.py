@@ -1,0 +1,326 @@
+"""Files of logs: which belong to which raw table, and how DuckDB reads their columns as strings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.folders import list_files
+from pdm_cli.io.importing.options import ImportOptions, compile_pattern
+from pdm_cli.io.importing.text_files import TextFile, TextFormat, iterate_rows, make_readable, open_text
+from pdm_cli.schema import MACHINE, RAW_TABLES, TELEMETRY, Table
+from pdm_cli.text import name_some
+
+if TYPE_CHECKING:
+    from pdm_cli.io.importing.engine import Engine
+
+_STEM = re.compile(r"(?:pdm_)?([a-z]+)", re.IGNORECASE)
+_STEMS = {**{table.name: table for table in RAW_TABLES}, "maintenance": RAW_TABLES[2]}
+_TEXT = (".csv", ".txt", ".tsv", ".dat")
+_JSON = (".jsonl", ".ndjson", ".json")
+_EXCEL = (".xlsx", ".xls", ".xlsm")
+_PARQUET = (".parquet", ".pq")
+_PACKED = (".gz", ".zip")
+# Hive's name of a folder: a column and the value of all rows below it.
+_HIVE = re.compile(r"([^=/]+)=([^/]*)")
+_HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of logs as a relation of strings.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    name : str
+        Its path below the folder of the import, for messages.
+    columns : dict of str to str
+        Column to the SQL expression of its strings.
+    relation : str
+        SQL of its rows.
+    origins : dict of str to str
+        Column to its name in the header of a text file; constants have none.
+    text : TextFile, optional
+        Format of a text file; None for files that count rows instead of lines.
+    """
+
+    path: Path
+    name: str
+    columns: Mapping[str, str]
+    relation: str
+    origins: Mapping[str, str] = field(default_factory=dict)
+    text: TextFile | None = None
+
+    def with_constants(self, values: Mapping[str, str]) -> SourceFile:
+        """Return the file with more columns of one value each."""
+        more = {name: sql_text(value) for name, value in values.items()}
+        return replace(self, columns={**self.columns, **more})
+
+
+@dataclass
+class Found:
+    """Files of each raw table, and the names of those left out."""
+
+    files: dict[Table, list[Path]] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
+    # Telemetry files that are not named so.
+    assumed: list[str] = field(default_factory=list)
+
+
+def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -> Found:
+    """Find the files of each raw table in ``folder``.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the import.
+    given : mapping of str to sequence of str, optional
+        Table to patterns of its files' paths below ``folder``; other files belong to the table that they are named
+        after. If none is named telemetry, all that are left are.
+
+    Raises
+    ------
+    SchemaError
+        If there are none, or two of one table.
+    """
+    paths = [path for path in sorted(folder.rglob("*")) if is_data(path, folder)]
+    found = Found()
+    for name, patterns in (given or {}).items():
+        table = _STEMS[name]
+        chosen = [path for path in paths if any(fnmatch(path.relative_to(folder).as_posix(), one) for one in patterns)]
+        if not chosen:
+            there = name_some([path.relative_to(folder).as_posix() for path in paths]) or "nothing"
+            raise SchemaError(f"{folder}: no file {' or '.join(patterns)}, only {there}", hint="correct --files")
+        found.files[table] = chosen
+    taken = {path for files in found.files.values() for path in files}
+    rest: list[Path] = []
+    for path in paths:
+        if path in taken:
+            continue
+        top = path.relative_to(folder).parts[0]
+        table_of = _table_of(top)
+        if table_of is None:
+            rest.append(path)
+        elif table_of.name in (given or {}):
+            found.others.append(path.relative_to(folder).as_posix())
+        else:
+            _add(found, table_of, path, folder)
+    if TELEMETRY not in found.files and rest:
+        found.files[TELEMETRY] = rest
+        found.assumed = [path.relative_to(folder).as_posix() for path in rest]
+        rest = []
+    found.others += [path.relative_to(folder).as_posix() for path in rest]
+    if not found.files:
+        raise _no_tables(folder)
+    found.files = {table: found.files[table] for table in RAW_TABLES if table in found.files}
+    return found
+
+
+def is_data(path: Path, folder: Path) -> bool:
+    """Return whether a path is a file of logs: with a known ending, and not hidden or temporary."""
+    inside = path.relative_to(folder).parts
+    if any(part.startswith((".", "_")) for part in inside) or not path.is_file():
+        return False
+    return kind_of(path) != ""
+
+
+def kind_of(path: Path) -> str:
+    """Return the ending of a file's format: ``.csv`` of ``a.csv.gz``; empty if it is not known."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    last = suffixes[-1] if suffixes else ""
+    if last in _PACKED:
+        inner = suffixes[-2] if len(suffixes) > 1 else ""
+        return inner if inner in (*_TEXT, *_JSON) else ".csv" if last == ".zip" else ""
+    return last if last in (*_TEXT, *_JSON, *_EXCEL, *_PARQUET) else ""
+
+
+def _table_of(name: str) -> Table | None:
+    match = _STEM.fullmatch(name.split(".")[0])
+    return _STEMS.get(match[1].lower()) if match else None
+
+
+def _add(found: Found, table: Table, path: Path, folder: Path) -> None:
+    files = found.files.setdefault(table, [])
+    top = path.relative_to(folder).parts[0]
+    if files and files[0].relative_to(folder).parts[0] != top:
+        raise SchemaError(
+            f"{top}: table {table.name} is also in {files[0].relative_to(folder)}",
+            hint="keep one of the two, move both into one folder, or name them with --files",
+        )
+    files.append(path)
+
+
+def _no_tables(folder: Path) -> SchemaError:
+    tables = [path.name for table in RAW_TABLES for path in list_files(folder, table)]
+    found = name_some([path.name for path in sorted(folder.iterdir())])
+    expected = ", ".join(f"{table.name}.csv" for table in RAW_TABLES)
+    problem = f"no file of logs, only {name_some(tables) or found}" if found else "folder is empty"
+    return SchemaError(f"{folder}: {problem}", hint=f"expected {expected}, or names such as PdM_errors.csv")
+
+
+def open_source(path: Path, folder: Path, form: TextFormat, engine: Engine, required: Sequence[str]) -> SourceFile:
+    """Return a file as a relation of strings, with the columns that its folders name.
+
+    Parameters
+    ----------
+    path, folder : Path
+        The file, and the folder of the import.
+    form : TextFormat
+        Known parts of the format of text files.
+    engine : Engine
+        Reads the columns of other formats.
+    required : sequence of str
+        Columns that the table needs.
+
+    Raises
+    ------
+    DataError, SchemaError
+        If the file cannot be read as what its ending says.
+    """
+    name = path.relative_to(folder).as_posix()
+    kind = kind_of(path)
+    if kind in _PARQUET:
+        source = _open_typed(path, name, f"read_parquet({sql_text(str(path))})", engine)
+    elif kind in _JSON:
+        source = _open_typed(path, name, f"read_json({sql_text(str(path))}, sample_size = -1)", engine)
+    elif kind in _EXCEL:
+        copy = _copy_sheet(path, name, engine.scratch)
+        source = replace(_open_text(copy, name, TextFormat(names=form.names), engine, ()), path=path)
+    else:
+        source = _open_text(path, name, form, engine, required)
+    hive = {key: unquote(value) for key, value in _HIVE.findall(str(path.relative_to(folder).parent))}
+    return source.with_constants({key: "" if value == _HIVE_MISSING else value for key, value in hive.items()})
+
+
+def name_columns(file: SourceFile, table: Table, keys: Mapping[str, str], options: ImportOptions) -> SourceFile:
+    """Return a file with its columns by their names in the raw table, and a machine from an option or its name.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The file.
+    table : Table
+        Its raw table.
+    keys : mapping of str to str
+        Key column of the schema to its name in the raw table.
+    options : ImportOptions
+        Names of the columns, and the machine.
+
+    Raises
+    ------
+    SchemaError
+        If a named column is missing, or the file's name does not fit the pattern.
+    """
+    columns, origins = dict(file.columns), dict(file.origins)
+    for name, column in options.columns.get(table.name, {}).items():
+        if column not in columns:
+            there = name_some(list(columns))
+            raise SchemaError(f"{file.name}: no column {column!r}", hint=f"--columns names one of {there}")
+        new = keys.get(name, name)
+        columns = {new if old == column else old: sql for old, sql in columns.items()}
+        origins = {new if old == column else old: origin for old, origin in origins.items()}
+    named = replace(file, columns=columns, origins=origins)
+    machine = keys[MACHINE]
+    if options.machine_pattern and table is TELEMETRY:
+        return named.with_constants({machine: _machine_of(file, options.machine_pattern)})
+    if options.machine and machine not in columns:
+        return named.with_constants({machine: options.machine})
+    return named
+
+
+def _machine_of(file: SourceFile, pattern: str) -> str:
+    """Return the machine that a file is named after."""
+    compiled = compile_pattern("--machine-from-file", pattern, ["machine"])
+    base = Path(file.name).name
+    for name in (file.name, base, base.split(".")[0], base.rsplit(".", 1)[0]):
+        if match := compiled.fullmatch(name):
+            return match["machine"]
+    raise SchemaError(
+        f"{file.name}: does not fit {pattern}", hint="correct --machine-from-file, or choose with --files"
+    )
+
+
+def _open_text(path: Path, name: str, form: TextFormat, engine: Engine, required: Sequence[str]) -> SourceFile:
+    text = open_text(path, name, form, required)
+    readable = make_readable(text, engine.scratch)
+    names = [f"c{number}" for number in range(len(text.header))]
+    columns = {name: names[text.header.index(name)] for name in text.columns}
+    separator = "\t" if text.separator == " " else text.separator
+    types = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
+    relation = (
+        f"read_csv({sql_text(str(readable))}, auto_detect = false, header = false, skip = {text.header_lines}, "
+        f"delim = {sql_text(separator)}, quote = '\"', escape = '\"', strict_mode = true, null_padding = false, "
+        f"max_line_size = {_LONGEST_LINE}, columns = {{{types}}}, store_rejects = true, rejects_limit = 1)"
+    )
+    return SourceFile(path, name, columns, relation, {name: name for name in columns}, text)
+
+
+# A line may contain long strings, but a stray quote must not take the whole file into memory.
+_LONGEST_LINE = 8 << 20
+
+
+def _open_typed(path: Path, name: str, relation: str, engine: Engine) -> SourceFile:
+    """Return a file whose columns have types; they are read as strings like all others."""
+    columns = {}
+    for column, kind in engine.describe(relation, name):
+        if kind.startswith(("STRUCT", "MAP", "UNION")) or kind.endswith("]"):
+            raise DataError(f"{name}: column {column} holds {kind}", hint="write one value per column")
+        columns[column] = f"CAST({sql_name(column)} AS VARCHAR)"
+    return SourceFile(path, name, columns, relation)
+
+
+def _copy_sheet(path: Path, name: str, scratch: Path) -> Path:
+    """Write the first sheet of a workbook as CSV with the same lines."""
+    import csv
+
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python(skip_empty_area=False)
+    except (CalamineError, OSError) as exc:
+        raise DataError(f"{name}: not a readable workbook: {exc}", hint="save it as .xlsx or CSV") from exc
+    copy = scratch / f"{len(list(scratch.iterdir()))}.csv"
+    with copy.open("w", encoding="utf-8", newline="") as target:
+        csv.writer(target).writerows([_cell_text(cell) for cell in row] for row in rows)
+    return copy
+
+
+def _cell_text(cell: object) -> str:
+    """Return a cell as text: workbooks hold whole numbers as floats, too."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)
+
+
+def rows_of(source: SourceFile, engine: Engine) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield the place of each row, such as ``line 7``, and its values by column: slow, to locate errors."""
+    if source.text is not None:
+        positions = {name: source.text.header.index(origin) for name, origin in source.origins.items()}
+        constants = {
+            name: sql[1:-1].replace("''", "'") for name, sql in source.columns.items() if name not in positions
+        }
+        for line, values in iterate_rows(source.text):
+            yield f"line {line:,}", {name: values[position] for name, position in positions.items()} | constants
+        return
+    names = list(source.columns)
+    selected = ", ".join(f"coalesce(trim({source.columns[name]}), '')" for name in names)
+    for number, row in enumerate(engine.rows(f"SELECT {selected} FROM {source.relation}")):
+        yield f"row {number:,}", dict(zip(names, row, strict=True))
+
+
+def sql_name(name: str) -> str:
+    """Return a column's name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_text(text: str) -> str:
+    """Return a string quoted for SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,518 @@
+"""Survey the files of a raw table: the types of all columns, the format of all dates, in one pass over all rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.columns import check_columns
+from pdm_cli.io.importing.date_shapes import (
+    Order,
+    Shape,
+    find_epoch,
+    order_of,
+    shape_of,
+    sql_parts,
+    sql_pattern,
+    sql_shape,
+)
+from pdm_cli.io.importing.long_form import split_tags
+from pdm_cli.io.importing.options import ImportOptions, LongForm
+from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_name, sql_text
+from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
+from pdm_cli.io.parquet import TableFiles
+from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
+from pdm_cli.settings.model import ColumnsParams
+from pdm_cli.text import name_some
+
+if TYPE_CHECKING:
+    from pdm_cli.io.importing.engine import Engine
+
+# Without leading zeros, which would be lost, and within 64 bits.
+_INTEGER = r"0|-?[1-9]\d{0,17}"
+_NUMBER = r"[+-]?(?:\d+{0}?\d*|{0}\d+)(?:[eE][+-]?\d+)?|[+-]?[iI]nf(?:inity)?"
+_BEGINS_AS_NUMBER = r"[+-]?[.,]?\d"
+# Minus signs and spaces of typesetting, which other programs write for the plain ones.
+_TYPOGRAPHIC = {"\u2212": "-", "\u202f": " ", "\u00a0": " ", "\u2007": " "}
+_SAMPLE_ROWS, _MOST_SHAPES = 20_000, 200
+# Columns of the view of long telemetry.
+_SENSOR, _VALUE = "pdm_sensor", "pdm_value"
+_LAST_MONTH = 12
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value and where it is: a file and its line or row."""
+
+    text: str
+    file: SourceFile
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.file.name} {self.where}"
+
+
+@dataclass(frozen=True)
+class ValueCount:
+    """Counts of the values of a column that are numbers and that are not; ``digits`` of the latter begin as numbers."""
+
+    numbers: int = 0
+    others: int = 0
+    digits: int = 0
+
+
+class TableSurvey:
+    """The files of a raw table, and the findings of a pass over all of their rows.
+
+    Parameters
+    ----------
+    table : Table
+        The raw table.
+    folder : Path
+        Folder of the import.
+    paths : sequence of Path
+        Its files, in order.
+    columns : ColumnsParams
+        Names of the columns, which stay unchanged.
+    options : ImportOptions
+        The format of the files.
+    engine : Engine
+        Reads the files.
+
+    Raises
+    ------
+    SchemaError
+        If a column is missing, or the files have different columns.
+    DataError
+        If a file is empty or unreadable.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        folder: Path,
+        paths: Sequence[Path],
+        columns: ColumnsParams,
+        options: ImportOptions,
+        engine: Engine,
+    ) -> None:
+        self.table, self.options, self._engine = table, options, engine
+        self.machine = columns.machine_column
+        self.time = columns.datetime_column if table is not MACHINES else ""
+        kinds = {"errorID": columns.error_column, "comp": columns.maint_column, "failure": columns.failure_column}
+        self.kind = kinds.get(EVENT_COLUMNS.get(table.name, ""), "")
+        self._sensors = columns.sensors if table is TELEMETRY else ()
+        canonical = {TIME: self.time, MACHINE: self.machine, EVENT_COLUMNS.get(table.name, ""): self.kind}
+        self.keys = {name: named for name, named in canonical.items() if named}
+        self.long = options.long if table is TELEMETRY else None
+        files = [open_source(path, folder, options.text, engine, self._expected()) for path in paths]
+        self.files = [name_columns(file, table, self.keys, options) for file in files]
+        first = self.files[0].name
+        self.name = first if len(self.files) == 1 else f"{first.partition('/')[0]}/" if "/" in first else table.name
+        self._check_header()
+        self.columns = tuple(self.files[0].columns)
+        self.view = f"raw_{table.name}"
+        self.rows, self._has_text_machines = 0, False
+        self.tags: dict[str, tuple[str, str]] = {}
+        self.other_tags: list[str] = []
+        self.counts: dict[str, ValueCount] = {}
+        self.shapes: list[Shape] = []
+
+    def read(self) -> None:
+        """Inspect all rows.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be read, or a machine, time or event type is missing.
+        """
+        self._make_view()
+        if self.long is not None:
+            self._make_long_view(self.long)
+        for sensor in self._sensors:
+            if sensor not in self.columns:
+                raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
+        shapes = self._sample_shapes()
+        found = self._count(shapes)
+        if found["other_shapes"]:
+            shapes += self._other_shapes(shapes)
+            found = self._count(shapes)
+        self._check_rejected()
+        self.rows = found["rows"]
+        for name in self.keys.values():
+            if found[f"empty {name}"]:
+                raise self.error(
+                    self.first(name, lambda text: not text), name, "missing value", "fill it in or delete the line"
+                )
+            if found[f"break {name}"]:
+                place = self.first(name, lambda text: "\n" in text)
+                raise self.error(place, name, "line break in a value", "look for an unclosed quote")
+        self._has_text_machines = found["text_machines"] > 0
+        self.counts = {
+            name: ValueCount(*(found[f"{kind} {name}"] for kind in ("numbers", "others", "digits")))
+            for name in self._values
+        }
+        self.shapes = [self._shape(shape, number, found) for number, shape in enumerate(shapes)]
+
+    @property
+    def text_machine(self) -> Place | None:
+        """The first machine that is not an integer."""
+        if not self._has_text_machines:
+            return None
+        return self.first(self.machine, lambda text: re.fullmatch(_INTEGER, text, re.ASCII) is None)
+
+    @property
+    def date_format(self) -> str:
+        """The format of the times if they are not dates of a known order: given, found, or ``cycles``."""
+        if self.options.cycle_seconds:
+            return "cycles"
+        return self.options.format_of(self.table) or find_epoch(self.shapes) or ""
+
+    @property
+    def has_dates(self) -> bool:
+        """Whether the order of year, month and day has to be found."""
+        return bool(self.time) and not self.date_format
+
+    @property
+    def has_text_machines(self) -> bool:
+        """Whether a machine is not an integer."""
+        return self._has_text_machines
+
+    def first(self, column: str, fits: Callable[[str], bool]) -> Place:
+        """Return the first value of a column that fits a condition: slow, for messages only."""
+        for file in self.files:
+            for where, values in rows_of(file, self._engine):
+                text = self._value(values, column)
+                if text is not None and fits(text):
+                    return Place(text, file, where)
+        raise AssertionError(f"no such value in {column}")
+
+    def nth(self, row: int, column: str) -> Place:
+        """Return the place of a row, counted from 0 over all files: slow, for messages only."""
+        for file in self.files:
+            for where, values in rows_of(file, self._engine):
+                if row == 0:
+                    return Place(self._value(values, column) or "", file, where)
+                row -= 1
+        raise AssertionError("no such row")
+
+    def view_of(self, column: str) -> str:
+        """Return the SQL relation of times, machines and one other column."""
+        if self.long is None:
+            return self.view
+        time, machine = sql_name(self.time), sql_name(self.machine)
+        where = f"WHERE {_SENSOR} = {sql_text(column)}"
+        return f"(SELECT {time}, {machine}, {_VALUE} AS {sql_name(column)} FROM {self.view} {where})"
+
+    def first_other(self, column: str) -> Place:
+        """Return the first value of a column that is neither a number nor missing."""
+        point = re.escape(self.options.decimal)
+        number = re.compile(_NUMBER.replace("{0}", point), re.ASCII)
+        return self.first(
+            column, lambda text: bool(text) and text.lower() not in self.options.missing and not number.fullmatch(text)
+        )
+
+    def first_of(self, shapes: Sequence[Shape], order: Order | None = None) -> Place:
+        """Return the first timestamp of some shapes, or of those that fit an order of day and month only."""
+        names = {shape.text for shape in shapes}
+        return self.first(
+            self.time, lambda text: shape_of(text) in names and (order is None or order_of(text) == order)
+        )
+
+    def error(self, place: Place, column: str, problem: str, hint: str) -> DataError:
+        """Return an error about a value."""
+        message = f"{place.file.name}: {place.where}, column {column}: {problem}"
+        number = int(re.sub(r"\D", "", place.where))
+        return DataError(message, hint=hint, file=place.file.name, line=number, column=column)
+
+    def numbers(self) -> list[str]:
+        """Return the columns of numbers.
+
+        Raises
+        ------
+        DataError
+            If telemetry has a string among mostly numeric values, or in a sensor listed in the settings.
+        """
+        found = []
+        for name, count in self.counts.items():
+            if self.table is TELEMETRY and count.others:
+                self._check_sensor(name, count)
+            if not count.others:
+                found.append(name)
+        return found
+
+    def left_out(self) -> list[str]:
+        """Return the columns of failures, which are not sensors: a model must not see them."""
+        source = self.options.failures
+        return (
+            [name for name in self.counts if name in (*source.flags, source.status)] if self.table is TELEMETRY else []
+        )
+
+    def mixed(self) -> dict[str, ValueCount]:
+        """Return the string columns with some numbers; in telemetry, also those with values that begin as numbers."""
+        is_doubtful = self.table is TELEMETRY
+        strings = {name: count for name, count in self.counts.items() if count.others and name not in self.left_out()}
+        return {name: count for name, count in strings.items() if count.numbers or (is_doubtful and count.digits)}
+
+    def sql_number(self, column: str) -> str:
+        """Return the SQL expression of a column's numbers; NULL for missing values and other strings."""
+        return self._sql_number(sql_name(column))
+
+    def sql_value(self) -> str:
+        """Return the SQL expression of the numbers in long telemetry."""
+        return self._sql_number(_VALUE)
+
+    def _sql_number(self, name: str) -> str:
+        if self.options.decimal == ".":
+            return f"CASE WHEN NOT contains({name}, '_') THEN nullif(TRY_CAST({name} AS DOUBLE), 'nan') END"
+        plain = f"replace({name}, {sql_text(self.options.decimal)}, '.')"
+        is_plain = f"NOT contains({name}, '.') AND NOT contains({name}, '_')"
+        return f"CASE WHEN {is_plain} THEN nullif(TRY_CAST({plain} AS DOUBLE), 'nan') END"
+
+    def _check_sensor(self, name: str, count: ValueCount) -> None:
+        """Reject strings in a column that is meant as a sensor."""
+        if name in self.left_out():
+            return
+        is_sensor = count.numbers > count.others or name in self._sensors
+        if not is_sensor and (self.options.decimal != "." or not count.digits):
+            return
+        other = self.first_other(name)
+        comma = self.options.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", other.text) is not None
+        if comma or is_sensor:
+            hint = "try --decimal ," if comma else "fix it, leave it empty, or list such words with --na-values"
+            raise self.error(other, name, f"{quote(other.text)} is not a number", hint)
+
+    def _make_view(self) -> None:
+        parts = []
+        for file in self.files:
+            columns = ", ".join(
+                f"coalesce(trim({_sql_plain(file.columns[name])}), '') AS {sql_name(name)}" for name in self.columns
+            )
+            parts.append(f"SELECT {columns} FROM {file.relation}")
+        rows = " UNION ALL ".join(parts)
+        source = self.options.failures
+        if self.table is FAILURES and source.words:
+            text = f"lower({sql_name(self.kind)})"
+            whens = " ".join(
+                f"WHEN contains({text}, {sql_text(word)}) THEN {sql_text(kind)}" for word, kind in source.words
+            )
+            kind = f"CASE {whens} ELSE 'other' END"
+            rows = f"SELECT * REPLACE ({kind} AS {sql_name(self.kind)}) FROM ({rows})"
+        if self.table is FAILURES and source.where is not None:
+            column, value = source.where
+            if column not in self.columns:
+                hint = f"--failures-where names one of {name_some(list(self.columns))}"
+                raise SchemaError(f"{self.name}: no column {column!r}", hint=hint)
+            rows = f"SELECT * FROM ({rows}) WHERE {sql_name(column)} GLOB {sql_text(value)}"
+        self._engine.run(f"CREATE VIEW {self._base} AS {rows}")
+
+    @property
+    def _base(self) -> str:
+        return self.view if self.long is None else f"{self.view}_long"
+
+    def _make_long_view(self, long: LongForm) -> None:
+        """Name machine and sensor of each tag, and the sensors as columns."""
+        tag, value = sql_name(long.tag), sql_name(long.value)
+        tags = [text for (text,) in self._query(f"SELECT DISTINCT {tag} FROM {self._base}")]
+        self.tags, self.other_tags = split_tags(tags, long, self.name)
+        has_machine = self.machine in self.columns
+        if not has_machine and not all(machine for machine, _ in self.tags.values()):
+            raise SchemaError(
+                f"{self.name}: no column {self.machine!r}, and the tags name no machine",
+                hint="--tags '{machine}.{sensor}', --machine NAME, or --columns telemetry.machineID=COLUMN",
+            )
+        rows = ", ".join(
+            f"({sql_text(text)}, {sql_text(machine)}, {sql_text(sensor)})"
+            for text, (machine, sensor) in self.tags.items()
+        )
+        table = f"{self.view}_tags"
+        self._engine.run(f"CREATE TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(tag, machine, sensor)")
+        machine = f"coalesce(nullif(t.machine, ''), b.{sql_name(self.machine)})" if has_machine else "t.machine"
+        self._engine.run(
+            f"CREATE VIEW {self.view} AS SELECT b.{sql_name(self.time)}, {machine} AS {sql_name(self.machine)}, "
+            f"t.sensor AS {_SENSOR}, b.{value} AS {_VALUE} FROM {self._base} AS b JOIN {table} AS t ON b.{tag} = t.tag"
+        )
+        sensors = sorted({sensor for _, sensor in self.tags.values()})
+        self.columns = (self.time, self.machine, *sensors)
+
+    def _sample_shapes(self) -> list[str]:
+        if not self.time or self.options.format_of(self.table) or self.options.cycle_seconds:
+            return []
+        shape = sql_shape(sql_name(self.time))
+        sample = f"(SELECT {shape} AS shape FROM {self.view} LIMIT {_SAMPLE_ROWS})"
+        return [
+            text for (text,) in self._query(f"SELECT DISTINCT shape FROM {sample} ORDER BY shape LIMIT {_MOST_SHAPES}")
+        ]
+
+    def _other_shapes(self, shapes: Sequence[str]) -> list[str]:
+        time = sql_name(self.time)
+        where = f"NOT regexp_full_match({time}, {sql_text(sql_pattern(shapes))})"
+        sql = f"SELECT DISTINCT {sql_shape(time)} AS shape FROM {self.view} WHERE {where} ORDER BY shape"
+        return [text for (text,) in self._query(f"{sql} LIMIT {_MOST_SHAPES}")]
+
+    def _count(self, shapes: Sequence[str]) -> dict[str, Any]:
+        """Count the rows, the values of each type in each column, and the rows of each shape."""
+        values = {name: sql_name(name) for name in self._values} if self.long is None else {"": _VALUE}
+        counted = ["count(*) AS rows", *self._key_counts(), *self._value_counts(values), *self._shape_counts(shapes)]
+        typed = [f"{self._sql_number(column)} AS {sql_name(f'number {name}')}" for name, column in values.items()]
+        time, patterns = sql_name(self.time), [sql_text(sql_pattern([shape])) for shape in shapes]
+        whens = [f"WHEN regexp_full_match({time}, {pattern}) THEN {n}" for n, pattern in enumerate(patterns)]
+        typed.append(f"{'CASE ' + ' '.join(whens) + ' ELSE -1 END' if whens else 0} AS shape_number")
+        rows = f"(SELECT *, {', '.join(typed)} FROM {self.view})"
+        try:
+            if self.long is None:
+                return self._engine.row(f"SELECT {', '.join(counted)} FROM {rows}")
+            return self._add_up(f"SELECT {_SENSOR}, {', '.join(counted)} FROM {rows} GROUP BY {_SENSOR}", counted)
+        except Exception as exc:
+            raise self._explain(exc) from exc
+
+    def _add_up(self, sql: str, counted: Sequence[str]) -> dict[str, Any]:
+        """Return the counts of all sensors: those of values for each, the others added up."""
+        names = [text.rpartition(" AS ")[2].strip('"').replace('""', '"') for text in counted]
+        found: dict[str, Any] = dict.fromkeys(names, 0)
+        for sensor, *counts in self._engine.rows(sql):
+            for name, count in zip(names, counts, strict=True):
+                key = f"{name}{sensor}" if name.endswith(" ") else name
+                found[key] = found.get(key, 0) + count
+        return found
+
+    @property
+    def _values(self) -> list[str]:
+        """The columns except for the keys."""
+        return [name for name in self.columns if name not in self.keys.values()]
+
+    def _key_counts(self) -> Iterator[str]:
+        for name in self.keys.values():
+            column = sql_name(name)
+            yield f"count(*) FILTER ({column} = '') AS {sql_name(f'empty {name}')}"
+            yield f"count(*) FILTER (contains({column}, chr(10))) AS {sql_name(f'break {name}')}"
+        is_integer = f"regexp_full_match({sql_name(self.machine)}, '{_INTEGER}')"
+        yield f"count(*) FILTER (NOT {is_integer}) AS text_machines"
+
+    def _value_counts(self, values: Mapping[str, str]) -> Iterator[str]:
+        missing = ", ".join(map(sql_text, ("", *self.options.missing)))
+        for name, column in values.items():
+            number = sql_name(f"number {name}")
+            is_other = f"{number} IS NULL AND lower({column}) NOT IN ({missing})"
+            yield f"count({number}) AS {sql_name(f'numbers {name}')}"
+            yield f"count(*) FILTER ({is_other}) AS {sql_name(f'others {name}')}"
+            digits = f"{is_other} AND regexp_matches({column}, '^{_BEGINS_AS_NUMBER}')"
+            yield f"count(*) FILTER ({digits}) AS {sql_name(f'digits {name}')}"
+
+    def _shape_counts(self, shapes: Sequence[str]) -> Iterator[str]:
+        for number, shape in enumerate(shapes):
+            has_shape = f"shape_number = {number}"
+            yield f"count(*) FILTER ({has_shape}) AS rows_{number}"
+            parts = sql_parts(shape, sql_name(self.time))
+            if parts is None:
+                continue
+            is_day, is_month = (f"{part} > {_LAST_MONTH}" for part in parts)
+            yield f"count(*) FILTER ({has_shape} AND {is_day} AND NOT {is_month}) AS day_{number}"
+            yield f"count(*) FILTER ({has_shape} AND {is_month} AND NOT {is_day}) AS month_{number}"
+            yield f"count(*) FILTER ({has_shape} AND NOT {is_day} AND NOT {is_month}) AS both_{number}"
+        yield "count(*) FILTER (shape_number = -1) AS other_shapes"
+
+    def _shape(self, shape: str, number: int, found: Mapping[str, Any]) -> Shape:
+        counts = (found.get(f"{kind}_{number}", 0) for kind in ("rows", "day", "month", "both"))
+        return Shape(shape, *counts)
+
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return list(self._engine.rows(sql))
+        except Exception as exc:
+            raise self._explain(exc) from exc
+
+    def _explain(self, exc: Exception) -> Exception:
+        """Return the error with its line for rows that DuckDB cannot read; other exceptions unchanged."""
+        import duckdb
+
+        if not isinstance(exc, duckdb.Error):
+            return exc
+        return self._find_fault() or DataError(
+            f"{self.name}: cannot be read: {str(exc).splitlines()[0]}", hint="is it a file of logs?"
+        )
+
+    def _find_fault(self) -> DataError | None:
+        """Return the first error of the files read slowly and strictly."""
+        for file in self.files:
+            if file.text is None:
+                continue
+            try:
+                for _ in iterate_rows(file.text):
+                    pass
+            except DataError as error:
+                return error
+        return None
+
+    def _check_rejected(self) -> None:
+        rejected = list(self._engine.rejected())
+        if not rejected:
+            return
+        if any("ENCODING" in kind or "UNICODE" in kind for _, kind, _ in rejected):
+            for file in self.files:
+                if file.text is not None and (error := find_bad_byte(file.text)) is not None:
+                    raise error
+        fault = self._find_fault()
+        if fault is not None:
+            raise fault
+        line, _, message = rejected[0]
+        raise DataError(f"{self.name}: line {line:,}: {message}", hint="fix the line")
+
+    def _expected(self) -> list[str]:
+        """Return the columns that the files must have, by their names there."""
+        given = self.options.columns.get(self.table.name, {})
+        long = [self.long.tag, self.long.value] if self.long is not None else []
+        return [*(given.get(name, given.get(named, named)) for name, named in self.keys.items()), *long]
+
+    def _value(self, values: Mapping[str, str], column: str) -> str | None:
+        """Return the value of a column in a row of a file; None if the row does not count for it."""
+        source = self.options.failures
+        if self.table is FAILURES and source.where is not None:
+            name, pattern = source.where
+            if not fnmatchcase(values[name], pattern):
+                return None
+        if self.long is None:
+            return _plain(values[column])
+        tag = self.tags.get(_plain(values[self.long.tag]))
+        if tag is None:
+            return None
+        if column == self.machine:
+            return tag[0] or _plain(values[column])
+        if column == self.time:
+            return _plain(values[column])
+        return _plain(values[self.long.value]) if column == tag[1] else None
+
+    def _check_header(self) -> None:
+        import pyarrow as pa
+
+        first = self.files[0]
+        for file in self.files:
+            schema = pa.schema([(name, pa.string()) for name in file.columns])
+            kinds = [(canonical, name, "text") for canonical, name in self.keys.items()]
+            if self.long is not None:
+                kinds = [kind for kind in kinds if kind[0] != MACHINE]
+                kinds += [("", name, "text") for name in (self.long.tag, self.long.value)]
+            check_columns(TableFiles(file.name, (file.path,), schema), kinds)
+            for name in sorted(set(file.columns) ^ set(first.columns)):
+                here, there = (file, first) if name in file.columns else (first, file)
+                raise SchemaError(
+                    f"{there.name}: no column {name!r}, unlike {here.name}",
+                    hint="use the same columns in all parts of a table, or choose the files with --files",
+                )
+
+
+def _plain(text: str) -> str:
+    for sign, plain in _TYPOGRAPHIC.items():
+        text = text.replace(sign, plain)
+    return text.strip()
+
+
+def _sql_plain(expression: str) -> str:
+    """Return a string without typographic signs; strings of ASCII are not searched for them."""
+    plain = f"translate({expression}, '{''.join(_TYPOGRAPHIC)}', '{''.join(_TYPOGRAPHIC.values())}')"
+    return f"CASE WHEN strlen({expression}) = length({expression}) THEN {expression} ELSE {plain} END"

@@ -1,0 +1,394 @@
+"""Import logs: files of many formats become the raw tables that the other stages read."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
+from pdm_cli.io.folders import list_files
+from pdm_cli.progress import Progress
+from pdm_cli.schema import ERRORS, FAILURES, MACHINES, RAW_TABLES, TELEMETRY
+from pdm_cli.settings.model import Settings
+from pdm_cli.text import name_some, show_count
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pdm_cli.io.importing.convert import Facts, Reading
+    from pdm_cli.io.importing.engine import Engine
+    from pdm_cli.io.importing.failures import Telemetry
+    from pdm_cli.io.importing.options import ImportOptions
+    from pdm_cli.io.importing.survey import TableSurvey
+    from pdm_cli.io.parquet import TableFiles
+
+SUMMARY = "import.json"
+Overlap = Literal["refuse", "new", "old"]
+
+
+def import_logs(
+    source: Path,
+    target: Path,
+    options: ImportOptions,
+    *,
+    settings: Settings,
+    progress: Progress,
+    on_overlap: Overlap | None = None,
+) -> dict[str, Any]:
+    """Convert the files in a folder to raw tables, and return the summary.
+
+    Parameters
+    ----------
+    source : Path
+        Folder of the files.
+    target : Path
+        Output folder; what it contains is replaced, or kept and added to.
+    options : ImportOptions
+        The files as the user describes them.
+    settings : Settings
+        Names of the columns.
+    progress : Progress
+        Receives progress lines and warnings.
+    on_overlap : str, optional
+        Append to the tables in ``target``; for rows that exist with other values, refuse, or keep the new or old row.
+
+    Raises
+    ------
+    DataError, SchemaError
+        Naming file, line, column and value.
+    """
+    from pdm_cli.io import output_folder
+    from pdm_cli.io.importing.engine import Engine
+
+    start = time.monotonic()
+    with Engine() as engine:
+        surveys = _survey(source, options, settings, engine, progress)
+        old = target if on_overlap is not None else None
+        provenance = _trace_provenance(source, old, surveys, settings, options, on_overlap)
+        with output_folder.output_folder(target, provenance) as partial:
+            work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
+            summary = work.run(partial)
+            text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+            (partial / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    progress.info(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
+    return summary
+
+
+def list_lost(source: Path, target: Path, options: ImportOptions) -> list[str]:
+    """Return the tables in ``target`` that an import of ``source`` would not write again."""
+    from pdm_cli.io.importing.sources import find_files
+
+    found = find_files(source, options.files).files
+    derived = {FAILURES} if options.failures.is_derived else set()
+    derived |= {ERRORS} if options.failures.status else set()
+    return [table.name for table in RAW_TABLES if table not in {*found, *derived} and list_files(target, table)]
+
+
+def _survey(
+    folder: Path, options: ImportOptions, settings: Settings, engine: Engine, progress: Progress
+) -> list[TableSurvey]:
+    """Find the files of all tables and read them once."""
+    from pdm_cli.io.importing.failures import check_columns
+    from pdm_cli.io.importing.sources import find_files
+    from pdm_cli.io.importing.survey import TableSurvey
+
+    found = find_files(folder, options.files)
+    if found.others:
+        progress.warn(f"skipped, not files of a table: {name_some(found.others)}")
+    if found.assumed:
+        progress.info(f"import: read as telemetry: {name_some(found.assumed)}")
+    if options.failures.is_derived and FAILURES in found.files:
+        raise UsageError(
+            f"{found.files[FAILURES][0].name}: failures are in the telemetry, too, as the options say",
+            hint="drop the option, or take the file away with --files",
+        )
+    surveys = []
+    for table, paths in found.files.items():
+        if (empty := [path for path in paths if not path.stat().st_size]) and len(empty) < len(paths):
+            names = name_some([path.name for path in empty])
+            progress.warn(f"{table.name}: {show_count(len(empty), 'empty file')} skipped: {names}")
+            paths = [path for path in paths if path not in empty]
+        survey = TableSurvey(table, folder, paths, settings.columns, options, engine)
+        if table is TELEMETRY and not options.long:
+            check_columns(survey, options.failures)
+        survey.read()
+        surveys.append(survey)
+    return surveys
+
+
+class _Import:
+    """Writes the inspected tables, appended to those in the folder ``old`` if there is one."""
+
+    def __init__(
+        self,
+        surveys: Sequence[TableSurvey],
+        options: ImportOptions,
+        settings: Settings,
+        engine: Engine,
+        progress: Progress,
+        old: Path | None,
+        on_overlap: str,
+    ) -> None:
+        from pdm_cli.io.append import old_types
+        from pdm_cli.io.parquet import find_table
+
+        self._surveys, self._options, self._settings, self._engine = surveys, options, settings, engine
+        self._progress, self._on_overlap = progress, on_overlap
+        self._folder = old
+        found = {table.name: find_table(old, table) for table in RAW_TABLES} if old is not None else {}
+        self._old: dict[str, TableFiles] = {name: files for name, files in found.items() if files is not None}
+        self._types = {name: old_types(files) for name, files in self._old.items()}
+
+    def run(self, partial: Path) -> dict[str, Any]:
+        """Write all tables and return the summary."""
+        from pdm_cli.io.importing.convert import convert
+        from pdm_cli.io.importing.failures import Telemetry
+        from pdm_cli.io.output_folder import link_files
+
+        readings = self._readings()
+        if self._folder is not None:
+            replaced = [name for survey in self._surveys for name in (survey.table.file, survey.table.name)]
+            link_files(self._folder, partial, [*replaced, SUMMARY])
+        summary: dict[str, Any] = {"schema": "pdm.import/1", "tables": {}}
+        for survey, reading in zip(self._surveys, readings, strict=True):
+            table, old = survey.table, self._old.get(survey.table.name)
+            path = partial / (table.file if old is None else f"new-{table.file}")
+            facts = convert(survey, reading, path, self._engine)
+            appended = None if old is None else self._append(survey, old, path, partial / table.file)
+            summary["tables"][table.name] = _describe_table(survey, reading, facts, appended)
+            if table is TELEMETRY:
+                self._report_telemetry(survey, facts)
+                if self._options.failures.is_derived:
+                    self._derive(Telemetry(survey, reading, self._engine), partial, summary["tables"])
+        return summary
+
+    def _report_telemetry(self, survey: TableSurvey, facts: Facts) -> None:
+        if survey.other_tags:
+            self._progress.warn(
+                f"{survey.name}: tags left out, which --tags does not fit: {name_some(survey.other_tags)}"
+            )
+        if facts.repeated:
+            self._progress.warn(
+                f"{survey.name}: {show_count(facts.repeated, 'reading')} of a tag and time that has one already; the "
+                "largest is kept"
+            )
+
+    def _derive(self, telemetry: Telemetry, partial: Path, tables: dict[str, Any]) -> None:
+        """Write the failures, and the states of machines, that are in the telemetry."""
+        from pdm_cli.io.importing.failures import write_failures, write_states
+
+        source, columns = self._options.failures, self._settings.columns
+        written = {FAILURES: write_failures(telemetry, source, partial / FAILURES.file, columns.failure_column)}
+        if source.status:
+            written[ERRORS] = write_states(telemetry, source, partial / ERRORS.file, columns.error_column)
+        for table, facts in written.items():
+            kind = columns.failure_column if table is FAILURES else columns.error_column
+            tables[table.name] = _describe_derived(telemetry, facts, kind)
+
+    def _readings(self) -> list[Reading]:
+        """Determine the types of each table; errors of the inspection are raised here."""
+        from pdm_cli.io.importing.convert import Reading
+        from pdm_cli.io.importing.date_order import find_order, find_zone
+        from pdm_cli.io.importing.date_shapes import Order
+
+        is_text = self._are_machines_texts()
+        readings = []
+        for survey in self._surveys:
+            if survey.table is TELEMETRY and not survey.rows:
+                raise NotEnoughData(f"{survey.name}: no rows", hint="export the log again")
+            order: Order | None = None
+            if survey.has_dates:
+                order = find_order(survey, self._surveys)
+            has_zone = bool(survey.time) and find_zone(survey)
+            if has_zone:
+                self._progress.info(f"import: {survey.name}: timestamps have a time zone and are converted to UTC")
+            numbers = set(survey.numbers())
+            self._warn_of_mixed(survey)
+            if (old := self._old.get(survey.table.name)) is not None:
+                types = self._types[survey.table.name]
+                # An empty log has no zone of its own.
+                has_zone = has_zone if survey.rows else bool(_zone_of(types.get(survey.time)))
+                numbers = _fit_to_old(survey, old.name, types, numbers, has_zone)
+            readings.append(Reading(order, has_zone, frozenset(numbers), is_text))
+        self._warn_of_zones(readings)
+        return readings
+
+    def _are_machines_texts(self) -> bool:
+        import pyarrow as pa
+
+        texts = [survey for survey in self._surveys if survey.has_text_machines]
+        found = {name: types.get(self._surveys[0].machine, pa.null()) for name, types in self._types.items()}
+        olds = {self._old[name].name: kind == pa.string() for name, kind in found.items() if kind != pa.null()}
+        whole = next((name for name, is_text in olds.items() if not is_text), None)
+        if texts and whole is not None and (seen := texts[0].text_machine) is not None:
+            raise texts[0].error(
+                seen,
+                texts[0].machine,
+                f"{seen.text!r} is not an integer, unlike the machines of {whole} in {self._folder}",
+                "use the machine IDs of the existing tables",
+            )
+        return bool(texts) or any(olds.values())
+
+    def _warn_of_zones(self, readings: list[Reading]) -> None:
+        """Warn if some tables, old or new, have a time zone and others do not."""
+        # The machines table has no time column.
+        time = next((survey.time for survey in self._surveys if survey.time), "")
+        found = {self._old[name].name: _zone_of(types.get(time)) for name, types in self._types.items()}
+        for survey, reading in zip(self._surveys, readings, strict=True):
+            if survey.time and survey.rows:
+                found[survey.table.file] = reading.has_zone
+        zoned, naive = ([name for name, has_zone in found.items() if has_zone is kind] for kind in (True, False))
+        if zoned and naive:
+            self._progress.warn(
+                f"timestamps of {', '.join(zoned)} have a time zone, those of {', '.join(naive)} have none: "
+                "pdm preprocess interprets the latter in its --timezone"
+            )
+
+    def _warn_of_mixed(self, survey: TableSurvey) -> None:
+        from pdm_cli.io.importing.text_files import quote
+
+        if survey.table not in (TELEMETRY, MACHINES):
+            return
+        hint = ", not as a sensor; leave missing readings empty, or set --decimal" if survey.table is TELEMETRY else ""
+        for name, count in survey.mixed().items():
+            first = survey.first_other(name)
+            self._progress.warn(
+                f"{survey.name}: column {name}: {count.others:,} of {count.others + count.numbers:,} values are "
+                f"not numbers, first {quote(first.text)} ({first}): imported as text{hint}"
+            )
+
+    def _append(self, survey: TableSurvey, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
+        from pdm_cli.io.append import find_overlap, write_appended
+        from pdm_cli.io.parquet import count_rows
+
+        # Events have no values besides the key.
+        is_event = survey.table not in (TELEMETRY, MACHINES)
+        key = list(survey.columns) if is_event else list(survey.keys.values())
+        overlap = find_overlap(old, new, key=key, time=survey.time)
+        if overlap.first is not None and overlap.is_other.any() and self._on_overlap == "refuse":
+            first = overlap.first
+            named = ", ".join(f"{name} {value}" for name, value in first.key.items())
+            count = show_count(int(overlap.is_other.sum()), "such row")
+            raise survey.error(
+                survey.nth(first.row, first.column),
+                first.column,
+                f"{first.new} for {named}, but {first.old} in {old.name}; {count}",
+                "keep the new or the old rows with --on-overlap new or old",
+            )
+        before = sum(count_rows(part) for part in old.parts)
+        write_appended(old, new, path, overlap, is_new_kept=self._on_overlap == "new")
+        new.unlink()
+        same, other = int(overlap.is_same.sum()), int(overlap.is_other.sum())
+        added = len(overlap.is_same) - same - other
+        return {"before": before, "added": added, "same": same, "differing": other, "kept": self._on_overlap}
+
+
+def _trace_provenance(
+    folder: Path,
+    old: Path | None,
+    surveys: Sequence[TableSurvey],
+    settings: Settings,
+    options: ImportOptions,
+    on_overlap: str | None,
+) -> Any:
+    from pdm_cli.io import manifest
+    from pdm_cli.pipeline.execute import kept_settings
+
+    inputs = {"folder": manifest.hash_files(folder, [file.path for survey in surveys for file in survey.files])}
+    if old is not None:
+        tables = [path for table in RAW_TABLES for path in list_files(old, table)]
+        inputs["out"] = manifest.hash_files(old, tables)
+    parameters = {
+        "columns": kept_settings(settings, "columns"),
+        "import": {**asdict(options), "append": old is not None, "on_overlap": on_overlap or "refuse"},
+    }
+    return manifest.Provenance("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
+
+
+def _zone_of(kind: pa.DataType | None) -> bool | None:
+    """Return whether a timestamp type has a time zone; ``None`` for other types."""
+    import pyarrow as pa
+
+    return kind.tz is not None if kind is not None and pa.types.is_timestamp(kind) else None
+
+
+def _fit_to_old(
+    survey: TableSurvey, old: str, types: dict[str, pa.DataType], numbers: set[str], has_zone: bool
+) -> set[str]:
+    """Return the numeric columns, adapted to those of the existing table ``old``.
+
+    Raises
+    ------
+    DataError
+        If the columns of the two do not match.
+    """
+    import pyarrow as pa
+
+    for name in sorted(set(types) ^ set(survey.columns)):
+        here, there = (survey.name, old) if name in types else (old, survey.name)
+        raise SchemaError(f"{here}: no column {name!r}, unlike {there}", hint="--append needs the same columns")
+    expected = pa.timestamp("us", tz="UTC" if has_zone else None)
+    if survey.time and types[survey.time] not in (expected, pa.null()):
+        zone = "a" if has_zone else "no"
+        raise DataError(
+            f"{survey.name}: column {survey.time}: timestamps have {zone} time zone, unlike those of {old}",
+            hint="import all logs again, without --append",
+        )
+    for name, count in survey.counts.items():
+        if types[name] == pa.float64() and count.others:
+            other = survey.first_other(name)
+            raise survey.error(
+                other, name, f"{other.text!r} is not a number, unlike those of {old}", "fix it or leave it empty"
+            )
+        if types[name] not in (pa.float64(), pa.string(), pa.null()):
+            raise SchemaError(f"{old}: column {name} is {types[name]}", hint="--append needs numbers or strings")
+    return {name for name in numbers if types[name] != pa.string()}
+
+
+def _describe_derived(telemetry: Telemetry, facts: Facts, kind: str) -> dict[str, Any]:
+    """Return the summary of a table that comes from the telemetry."""
+    survey = telemetry.survey
+    machine = "text" if telemetry.reading.is_machine_text else "integer"
+    return {
+        "files": [],
+        **_describe_span(facts),
+        "separators": [],
+        "encodings": [],
+        "dates": None,
+        "zone": "to UTC" if telemetry.reading.has_zone else "none",
+        "columns": {survey.time: "time", survey.machine: machine, kind: "text"},
+        "appended": None,
+    }
+
+
+def _describe_span(facts: Facts) -> dict[str, Any]:
+    return {
+        "rows": facts.rows,
+        "machines": len(facts.machines),
+        "start": None if facts.start is None else str(facts.start.tz_localize(None)),
+        "end": None if facts.end is None else str(facts.end.tz_localize(None)),
+    }
+
+
+def _describe_table(
+    survey: TableSurvey, reading: Reading, facts: Facts, appended: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Return the summary of a table."""
+    columns = [name for name in survey.columns if name not in survey.left_out()]
+    kinds = dict.fromkeys(columns, "text") | {name: "number" for name in columns if name in reading.numbers}
+    kinds |= {survey.machine: "text" if reading.is_machine_text else "integer"}
+    kinds |= {survey.time: "time"} if survey.time else {}
+    return {
+        "files": [file.name for file in survey.files],
+        **_describe_span(facts),
+        "separators": list(dict.fromkeys(file.text.separator for file in survey.files if file.text)),
+        "encodings": list(dict.fromkeys(file.text.encoding for file in survey.files if file.text)),
+        "dates": survey.date_format or reading.order if survey.time else None,
+        "zone": ("to UTC" if reading.has_zone else "none") if survey.time else None,
+        "columns": kinds,
+        "appended": appended,
+    }

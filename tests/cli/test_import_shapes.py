@@ -1,0 +1,293 @@
+"""Logs of many shapes become raw tables: long form, one file per machine, no header, other formats, cycles."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import Outcome, Pdm, assert_clear
+
+START = pd.Timestamp("2015-01-13 07:00")
+ROWS = [("2015-01-13 07:00:00", "1", 170.5), ("2015-01-13 08:00:00", "1", 171.0), ("2015-01-13 07:00:00", "2", 168.0)]
+WIDE = "datetime,machineID,volt\n" + "".join(f"{time},{machine},{volt}\n" for time, machine, volt in ROWS)
+
+
+def run(pdm: Pdm, logs: Path, *words: object) -> Outcome:
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", *words)
+    assert outcome.code == 0, outcome.stderr
+    return outcome
+
+
+def table(logs: Path, name: str = "telemetry") -> pd.DataFrame:
+    return pd.read_parquet(logs.parent / "raw" / f"{name}.parquet")
+
+
+def put(logs: Path, name: str, content: str | bytes) -> Path:
+    path = logs / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def put_sheet(logs: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.append(["datetime", "machineID", "volt"])
+    for time, machine, volt in ROWS:
+        sheet.append([pd.Timestamp(time).to_pydatetime(), int(machine), volt])
+    book.save(logs / "telemetry.xlsx")
+
+
+def put_json(logs: Path) -> None:
+    rows = [{"datetime": time, "machineID": int(machine), "volt": volt} for time, machine, volt in ROWS]
+    put(logs, "telemetry.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def put_parquet(logs: Path) -> None:
+    frame = pd.DataFrame(ROWS, columns=["datetime", "machineID", "volt"])
+    frame.assign(datetime=pd.to_datetime(frame["datetime"])).to_parquet(logs / "telemetry.parquet", index=False)
+
+
+def put_zip(logs: Path) -> None:
+    with zipfile.ZipFile(logs / "telemetry.zip", "w") as packed:
+        packed.writestr("export.csv", WIDE)
+
+
+def put_hive(logs: Path) -> None:
+    for machine in "12":
+        rows = "".join(f"{time},{volt}\n" for time, own, volt in ROWS if own == machine)
+        put(logs, f"telemetry/machineID={machine}/part-0.csv", f"datetime,volt\n{rows}")
+
+
+FORMS: dict[str, Any] = {
+    "workbook": (put_sheet, ()),
+    "JSON lines": (put_json, ()),
+    "Parquet": (put_parquet, ()),
+    "zip": (put_zip, ()),
+    "hive folders": (put_hive, ()),
+    "any name": (lambda logs: put(logs, "export 2015.csv.gz", gzip.compress(WIDE.encode())), ()),
+    "named files": (
+        lambda logs: (put(logs, "a/x.txt", WIDE), put(logs, "other.csv", "q\n1\n")),
+        ("--files", "telemetry=a/*.txt"),
+    ),
+    "no header": (
+        lambda logs: put(logs, "telemetry.csv", WIDE.partition("\n")[2]),
+        ("--names", "datetime,machineID,volt"),
+    ),
+    "columns of other names": (
+        lambda logs: put(logs, "telemetry.csv", WIDE.replace("datetime,machineID,volt", "Zeit,Pumpe,U")),
+        (
+            "--columns",
+            "telemetry.datetime=Zeit",
+            "--columns",
+            "telemetry.machineID=Pumpe",
+            "--columns",
+            "telemetry.volt=U",
+        ),
+    ),
+    "long, machine in the tag": (
+        lambda logs: put(logs, "x.csv", "Tag;T;V\n" + "".join(f"{m}.volt;{t};{v}\n" for t, m, v in ROWS)),
+        ("--long", "Tag", "V", "--tags", "{machine}.{sensor}", "--columns", "telemetry.datetime=T"),
+    ),
+    "long, machine in a column": (
+        lambda logs: put(
+            logs, "telemetry.csv", "datetime,machineID,tag,value\n" + "".join(f"{t},{m},volt,{v}\n" for t, m, v in ROWS)
+        ),
+        ("--long", "tag", "value"),
+    ),
+    "epoch seconds": (
+        lambda logs: put(
+            logs,
+            "telemetry.csv",
+            "datetime,machineID,volt\n" + "".join(f"{pd.Timestamp(t).timestamp():.2f},{m},{v}\n" for t, m, v in ROWS),
+        ),
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_import_of_each_form_gives_the_same_table(form: str, logs: Path, pdm: Pdm) -> None:
+    write, words = FORMS[form]
+    write(logs)
+    run(pdm, logs, *words)
+    found = table(logs)
+    found["datetime"] = pd.to_datetime(found["datetime"], utc=True).dt.tz_localize(None)
+    found = found[["datetime", "machineID", "volt"]].sort_values(["machineID", "datetime"]).reset_index(drop=True)
+    expected = pd.DataFrame(ROWS, columns=["datetime", "machineID", "volt"])
+    expected = expected.assign(
+        datetime=pd.to_datetime(expected["datetime"]), machineID=expected["machineID"].astype(int)
+    )
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_import_of_one_file_per_machine_names_it_after_the_file(logs: Path, pdm: Pdm) -> None:
+    for name in ("P-101", "P-102"):
+        put(logs, f"{name}.csv", "datetime,volt\n2015-01-13 07:00,5\n")
+    outcome = run(pdm, logs, "--machine-from-file", "{machine}.csv")
+    assert "read as telemetry: P-101.csv, P-102.csv" in outcome.stderr
+    assert table(logs)["machineID"].tolist() == ["P-101", "P-102"]
+    bad = pdm("import", logs, "--out", logs.parent / "other", "--machine-from-file", "pump {machine}.csv")
+    assert_clear(bad, 4, "P-101.csv: does not fit pump {machine}.csv", "--machine-from-file")
+
+
+def test_import_of_one_machine_takes_its_name(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "datetime,volt\n2015-01-13 07:00,5\n")
+    run(pdm, logs, "--machine", "press 1")
+    assert table(logs)["machineID"].tolist() == ["press 1"]
+
+
+def test_import_of_long_logs_reads_tags_from_a_mapping(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
+    mapping = tmp_path / "tags.csv"
+    mapping.write_text("tag,machine,sensor\nTT-1,P-1,temp\nPT-1,P-1,pressure\n", encoding="utf-8")
+    readings = [("TT-1", "07", "20,5"), ("PT-1", "07", "Bad Input"), ("PT-1", "08", "3,5"), ("XX", "07", "1")]
+    rows = "".join(f"{tag};13.01.2015 {hour}:00;{value}\n" for tag, hour, value in readings)
+    put(logs, "telemetry.csv", "Tag;Timestamp;Value\n" + rows)
+    words = ("--long", "Tag", "Value", "--decimal", ",", "--columns", "telemetry.datetime=Timestamp")
+    outcome = run(pdm, logs, *words, "--tags", mapping)
+    assert "tags left out, which --tags does not fit: XX" in outcome.stderr
+    found = table(logs)
+    assert found["temp"].tolist()[:1] == [20.5]
+    assert found["pressure"].isna().tolist() == [True, False]
+    bad = pdm("import", logs, "--out", logs.parent / "other", *words, "--tags", "{machine}/{sensor}")
+    assert_clear(bad, 4, "no tag fits {machine}/{sensor}, such as 'PT-1', 'TT-1', 'XX'", "--tags")
+
+
+def test_import_of_long_logs_locates_a_wrong_value(logs: Path, pdm: Pdm) -> None:
+    rows = "".join(f"2015-01-13 0{hour}:00,1,volt,{hour}\n" for hour in range(5))
+    put(logs, "telemetry.csv", f"datetime,machineID,tag,value\n{rows}2015-01-13 07:00,1,volt,oops\n")
+    bad = pdm("import", logs, "--out", logs.parent / "raw", "--long", "tag", "value")
+    assert_clear(bad, 4, "telemetry.csv: line 7, column volt: 'oops' is not a number", "--na-values")
+
+
+def test_import_of_long_logs_reports_readings_of_one_time(logs: Path, pdm: Pdm) -> None:
+    row = "2015-01-13 07:00,1,volt,{}\n"
+    put(logs, "telemetry.csv", "datetime,machineID,tag,value\n" + "".join(map(row.format, (5, 7, 6))))
+    outcome = run(pdm, logs, "--long", "tag", "value")
+    assert "2 readings of a tag and time that has one already; the largest is kept" in outcome.stderr
+    assert table(logs)["volt"].tolist() == [7]
+
+
+def test_import_of_cycles_ends_with_a_failure(logs: Path, pdm: Pdm) -> None:
+    rows = "".join(f"{unit} {cycle} {cycle / 2}  \n" for unit in (1, 2, 3) for cycle in range(1, unit + 3))
+    put(logs, "train_FD001.txt", rows)
+    words = (
+        "--names",
+        "unit,cycle,s1",
+        "--columns",
+        "telemetry.machineID=unit",
+        "--columns",
+        "telemetry.datetime=cycle",
+    )
+    outcome = run(pdm, logs, *words, "--cycles", "2h", "--end-is-failure", "engine", "--except", "3")
+    assert "times are cycles" in outcome.stdout
+    assert table(logs)["datetime"].iloc[0] == pd.Timestamp("2000-01-01 02:00")
+    failures = table(logs, "failures").sort_values("machineID")
+    assert failures["machineID"].tolist() == [1, 2]
+    assert failures["failure"].tolist() == ["engine", "engine"]
+    assert failures["datetime"].tolist() == [pd.Timestamp("2000-01-01 06:00"), pd.Timestamp("2000-01-01 08:00")]
+
+
+def test_import_of_a_failure_flag_takes_the_first_row_of_each_failure(logs: Path, pdm: Pdm) -> None:
+    flags = [0, 1, 1, 0, 1]
+    rows = "".join(f"2015-01-13 0{hour}:00,1,{hour},{flag}\n" for hour, flag in enumerate(flags))
+    put(logs, "telemetry.csv", "datetime,machineID,volt,pump\n" + rows)
+    run(pdm, logs, "--failure-flag", "pump")
+    assert "pump" not in table(logs)
+    failures = table(logs, "failures")
+    assert failures["datetime"].dt.hour.tolist() == [1, 4]
+    assert failures["failure"].tolist() == ["pump", "pump"]
+    put(logs, "telemetry.csv", "datetime,machineID,volt,pump\n" + rows.replace(",1\n", ",2\n"))
+    bad = pdm("import", logs, "--out", logs.parent / "other", "--failure-flag", "pump")
+    assert_clear(bad, 4, "telemetry.csv: line 3, column pump: '2' is neither 0 nor 1", "--status")
+
+
+def test_import_of_states_makes_failures_and_errors(logs: Path, pdm: Pdm) -> None:
+    states = ["NORMAL", "BROKEN", "BROKEN", "RECOVERING", "NORMAL", "NORMAL", "NORMAL"]
+    rows = "".join(f"2015-01-13 0{hour}:00,1,{hour},{state}\n" for hour, state in enumerate(states))
+    put(logs, "telemetry.csv", "datetime,machineID,volt,state\n" + rows)
+    run(pdm, logs, "--status", "state", "--failed", "BROKEN")
+    assert list(table(logs)) == ["datetime", "machineID", "volt"]
+    assert table(logs, "failures")[["failure"]].assign(
+        hour=table(logs, "failures")["datetime"].dt.hour
+    ).values.tolist() == [["BROKEN", 1]]
+    assert table(logs, "errors")["errorID"].tolist() == ["RECOVERING"]
+    bad = pdm("import", logs, "--out", logs.parent / "other", "--status", "state", "--failed", "broken")
+    assert_clear(bad, 4, "column state: ", "'BROKEN'")
+
+
+def test_import_of_work_orders_filters_rows_and_finds_components_by_words(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    put(
+        logs,
+        "orders.csv",
+        "Art;Platz;Beginn;Text\n"
+        "M2 breakdown;1;13.01.2015 07:30;GLRD undicht\n"
+        "M1 preventive;1;14.01.2015 07:30;Wartung\n"
+        "M2 breakdown;2;15.01.2015 07:30;Lager defekt\n",
+    )
+    words = tmp_path / "words.csv"
+    words.write_text("word,component\nglrd,SEAL\nlager,BEARING\n", encoding="utf-8")
+    columns = {"machineID": "Platz", "datetime": "Beginn", "failure": "Text"}
+    named = [part for name, column in columns.items() for part in ("--columns", f"failures.{name}={column}")]
+    outcome = run(
+        pdm, logs, "--files", "failures=orders.csv", *named, "--failures-where", "Art = M2*", "--component-words", words
+    )
+    assert "1 of 3" not in outcome.stderr
+    failures = table(logs, "failures")
+    assert failures["failure"].tolist() == ["SEAL", "BEARING"]
+    assert failures["datetime"].dt.day.tolist() == [13, 15]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--tags", "{sensor}"), "--tags: has no effect without --long"),
+        (("--long", "a", "b", "--tags", "{machine}"), "has no {sensor}"),
+        (("--failed", "x"), "--failed: has no effect alone"),
+        (("--status", "x"), "--status: has no effect alone"),
+        (("--except", "1"), "--except: has no effect without --end-is-failure"),
+        (("--cycles", "soon"), "--cycles soon: not a duration"),
+        (("--cycles", "5"), "--cycles 5: not a duration"),
+        (("--columns", "datetime=x"), "expected TABLE.FIELD=COLUMN"),
+        (("--files", "telemetry"), "expected TABLE=PATTERN"),
+        (("--failures-where", "M2"), "expected COLUMN = VALUE"),
+        (("--names", "a,a"), "'a' is given twice"),
+        (("--machine-from-file", "x.csv"), "has no {machine}"),
+        (("--component-words", "nofile.csv"), "cannot be read"),
+    ],
+)
+def test_import_options_that_cannot_be_are_usage_errors(
+    words: tuple[str, ...], message: str, logs: Path, pdm: Pdm
+) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    assert_clear(pdm("import", logs, "--out", logs.parent / "raw", *words), 2, message, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--columns", "telemetry.volt=U"), "telemetry.csv: no column 'U'"),
+        (("--failure-flag", "flag"), "telemetry.csv: no column 'flag'"),
+        (("--files", "telemetry=nope*.csv"), "no file nope*.csv"),
+        (("--end-is-failure", "pump", "--except", "9"), "--except 9: no such machine"),
+        (("--long", "tag", "value"), "telemetry.csv: no column 'tag'"),
+        (("--cycles", "1h"), "column datetime: '2015-01-13 07:00:00' is not a number of cycles"),
+    ],
+)
+def test_import_options_that_fit_no_file_are_data_errors(
+    words: tuple[str, ...], message: str, logs: Path, pdm: Pdm
+) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", *words)
+    assert outcome.code == 4, outcome.stderr
+    assert message in outcome.stderr
+    assert not (logs.parent / "raw").exists()
