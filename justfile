@@ -43,6 +43,7 @@ bench:
     {{ python }} -m benchmarks.detection
     {{ python }} -m benchmarks.training
     {{ python }} -m benchmarks.stages
+    {{ python }} -m benchmarks.importing
 
 # Run everything that CI runs, in a fresh environment
 ci:
