@@ -161,12 +161,19 @@ class _Import:
             appended = None if old is None else self._append(survey, old, path, partial / table.file)
             summary["tables"][table.name] = _describe_table(survey, reading, facts, appended)
             if table is TELEMETRY:
-                self._report_telemetry(survey, facts)
+                self._report_telemetry(survey, reading, facts)
                 if self._options.failures.is_derived:
                     self._derive(Telemetry(survey, reading, self._engine), partial, summary["tables"])
         return summary
 
-    def _report_telemetry(self, survey: TableSurvey, facts: Facts) -> None:
+    def _report_telemetry(self, survey: TableSurvey, reading: Reading, facts: Facts) -> None:
+        from pdm_cli.io.importing.convert import count_shared_times
+
+        if survey.long is None and (shared := count_shared_times(survey, reading, self._engine)) > facts.rows / 2:
+            self._progress.warn(
+                f"{survey.name}: {shared:,} of {facts.rows:,} rows have the machine and time of another row: a row per "
+                "reading? name the columns of tags and of values with --long"
+            )
         if survey.other_tags:
             self._progress.warn(
                 f"{survey.name}: tags left out, which --tags does not fit: {name_some(survey.other_tags)}"

@@ -82,8 +82,8 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
     "empty": ("", "telemetry.csv: empty file", "column names"),
     "no column": (
         HEAD.replace("machineID", "machine_id") + "2015-02-28,1,2\n",
-        "telemetry.csv: no column 'machineID'",
-        "--machine-column",
+        "telemetry.csv: no column 'machineID', only datetime, machine_id, volt",
+        "--columns telemetry.machineID=machine_id, or --machine NAME",
     ),
     "column twice": ("datetime,machineID,machineID\n", "duplicate column 'machineID'", "rename"),
     "decimal commas alone": (

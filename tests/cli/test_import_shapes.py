@@ -247,6 +247,37 @@ def test_import_of_work_orders_filters_rows_and_finds_components_by_words(logs: 
     assert failures["datetime"].dt.day.tolist() == [13, 15]
 
 
+def test_import_of_long_logs_without_the_option_asks_for_it(logs: Path, pdm: Pdm) -> None:
+    rows = "".join(f"2015-01-13 07:00,1,{tag},5\n" for tag in "abc")
+    put(logs, "telemetry.csv", "datetime,machineID,tag,value\n" + rows)
+    assert "2 of 3 rows have the machine and time of another row" in run(pdm, logs).stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "hint"),
+    [
+        (
+            "Timestamp,Pumpe,v\n",
+            "no column 'datetime', only Timestamp, Pumpe, v",
+            "--columns telemetry.datetime=Timestamp",
+        ),
+        (
+            "datetime,Technischer Platz,v\n",
+            "no column 'machineID'",
+            "--columns telemetry.machineID='Technischer Platz'",
+        ),
+        ("1,2.5,3\n", "no column 'datetime'", "no header? name the columns with --names"),
+        ("1,1,3\n", "duplicate column '1'", "no header? name the columns with --names"),
+        ("datetime,machineID,v\n1,1,2\n", "'1' is not in a known date format", "--cycles 1h"),
+    ],
+)
+def test_import_names_the_option_that_solves_an_error(
+    content: str, message: str, hint: str, logs: Path, pdm: Pdm
+) -> None:
+    put(logs, "telemetry.csv", content + "2015-01-13,1,2\n" * ("known" not in message))
+    assert_clear(pdm("import", logs, "--out", logs.parent / "raw"), 4, message, hint)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

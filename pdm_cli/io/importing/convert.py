@@ -153,6 +153,18 @@ def _sql_cycles(time: str, seconds: float) -> str:
     return f"CASE WHEN abs({micros}) < {2**53} THEN make_timestamp({_FIRST_CYCLE_US} + {micros}) END"
 
 
+def count_shared_times(survey: TableSurvey, reading: Reading, engine: Engine) -> int:
+    """Return the number of rows with the machine and time of an earlier row, if a text column may distinguish them.
+
+    It is 0 for telemetry without a text column or with more than one sensor.
+    """
+    if len(reading.numbers) != 1 or len(survey.counts) != 2:
+        return 0
+    keys = ", ".join(map(sql_name, survey.keys.values()))
+    sql = f"SELECT sum(rows - 1) AS shared FROM (SELECT count(*) AS rows FROM {survey.view} GROUP BY {keys})"
+    return int(engine.row(sql)["shared"] or 0)
+
+
 def _bad_time(survey: TableSurvey, reading: Reading, engine: Engine) -> Exception:
     """Return the error for the first timestamp that is none."""
     time = sql_name(survey.time)

@@ -17,6 +17,9 @@ from pdm_cli.io.importing.date_shapes import (
 from pdm_cli.io.importing.survey import Place, TableSurvey
 from pdm_cli.io.importing.text_files import quote
 
+# Digits of Unix seconds since 2001.
+_SHORTEST_EPOCH = 10
+
 
 def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
     """Return the order of year, month and day in the dates of a table, from all rows.
@@ -42,7 +45,7 @@ def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
             place,
             survey.time,
             f"{quote(place.text)} is not in a known date format",
-            "specify it with --date-format, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms",
+            _hint_format(place.text),
         )
     if not fitting:
         raise _mixed_orders(survey)
@@ -55,6 +58,12 @@ def find_order(survey: TableSurvey, others: Sequence[TableSurvey]) -> Order:
         hint = f"drop --{given}, or specify --date-format {survey.table.name}=… for this table"
         raise survey.error(place, survey.time, f"{quote(place.text)} cannot be {given}", hint)
     return fitting[0]
+
+
+def _hint_format(text: str) -> str:
+    if text.isdecimal() and len(text) < _SHORTEST_EPOCH:
+        return "if it counts cycles or hours, say how long one is with --cycles, such as --cycles 1h"
+    return "specify it with --date-format, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms"
 
 
 def find_zone(survey: TableSurvey) -> bool:

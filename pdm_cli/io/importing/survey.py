@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +42,13 @@ _BEGINS_AS_NUMBER = r"[+-]?[.,]?\d"
 # Minus signs and spaces of typesetting, which other programs write for the plain ones.
 _TYPOGRAPHIC = {"\u2212": "-", "\u202f": " ", "\u00a0": " ", "\u2007": " "}
 _SAMPLE_ROWS, _MOST_SHAPES = 20_000, 200
+# Words in the names that other programs give to key columns.
+_WORDS = {
+    TIME: re.compile(r"time|date|stamp|zeit|datum|beginn|start|fecha|heure", re.IGNORECASE),
+    MACHINE: re.compile(
+        r"machine|asset|equipment|unit|serial|device|maschine|anlage|pumpe|platz|turbine", re.IGNORECASE
+    ),
+}
 # Columns of the view of long telemetry.
 _SENSOR, _VALUE = "pdm_sensor", "pdm_value"
 _LAST_MONTH = 12
@@ -487,6 +496,19 @@ class TableSurvey:
             return _plain(values[column])
         return _plain(values[self.long.value]) if column == tag[1] else None
 
+    def _missing_column(self, file: SourceFile, canonical: str, name: str) -> SchemaError:
+        """Return the error for a column that a file does not have, with the options that name it."""
+        there = list(file.columns)
+        close = [column for column in there if _WORDS[canonical].search(column)] if canonical in _WORDS else []
+        close += get_close_matches(name, there, n=1, cutoff=0.5)
+        guess = shlex.quote(close[0]) if close else "COLUMN"
+        hint = f"--columns {self.table.name}.{canonical}={guess}" if canonical else "--long names two of the columns"
+        if canonical == MACHINE:
+            hint += ", or --machine NAME if there is only one"
+        if file.text is not None and all(re.fullmatch(_NUMBER.replace("{0}", "[.,]"), column) for column in there):
+            hint = "no header? name the columns with --names"
+        return SchemaError(f"{file.name}: no column {name!r}, only {name_some(there)}", hint=hint)
+
     def _check_header(self) -> None:
         import pyarrow as pa
 
@@ -497,6 +519,9 @@ class TableSurvey:
             if self.long is not None:
                 kinds = [kind for kind in kinds if kind[0] != MACHINE]
                 kinds += [("", name, "text") for name in (self.long.tag, self.long.value)]
+            for canonical, name, _ in kinds:
+                if name not in file.columns:
+                    raise self._missing_column(file, canonical, name)
             check_columns(TableFiles(file.name, (file.path,), schema), kinds)
             for name in sorted(set(file.columns) ^ set(first.columns)):
                 here, there = (file, first) if name in file.columns else (first, file)

@@ -120,7 +120,8 @@ def open_text(path: Path, name: str, form: TextFormat, required: Sequence[str]) 
     file = TextFile(path, name, encoding, separator, names, lines)
     twice = [column for column in file.columns if file.columns.count(column) > 1]
     if twice:
-        raise SchemaError(f"{name}: duplicate column {twice[0]!r}", hint="rename one of them")
+        hint = "no header? name the columns with --names" if twice[0].isdecimal() else "rename one of them"
+        raise SchemaError(f"{name}: duplicate column {twice[0]!r}", hint=hint)
     return file
 
 
