@@ -235,7 +235,7 @@ def import_logs(
         failures=_failure_source(
             failure_flag or [], (status, failed or []), failures_where, component_words, (end_is_failure, except_ or [])
         ),
-        cycle_seconds=parse.parse_duration("--cycles", cycles) if cycles else 0.0,
+        cycle_seconds=parse.parse_cycle(cycles) if cycles else 0.0,
     )
     source, target = _check_ports(folder, out, options, append=append, overwrite=overwrite)
     if append and not target.exists():

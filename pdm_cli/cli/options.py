@@ -26,7 +26,7 @@ from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError, UsageError
 from pdm_cli.settings.field import default_of, option_name
 from pdm_cli.settings.load import section_fields, section_of
-from pdm_cli.settings.model import SECTIONS, types_of
+from pdm_cli.settings.model import SECTIONS, takes_durations, types_of
 
 _PANELS = {
     **dict.fromkeys(("columns", "preprocess", "features"), DATA_PANEL),
@@ -226,8 +226,9 @@ def _setting_option(section: str, item: Field[Any], name: str = "", *, has_model
         rich_help_panel=ADVANCED_PANEL if item.metadata["advanced"] else _PANELS[section],
         metavar=item.metadata["metavar"] or _metavar(hint),
     )
-    # Several values may be in one option, or the option be repeated.
-    kind = hint if _is_plain(hint) else list[str] if get_origin(hint) is tuple else str
+    # Several values may be in one option, or the option be repeated. Durations are read with the settings.
+    is_text = takes_durations(section, item.name) or not _is_plain(hint)
+    kind = list[str] if get_origin(hint) is tuple else str if is_text else hint
     return _keyword(name or item.name, Annotated[kind | None, option], None)
 
 

@@ -11,19 +11,21 @@ import functools
 import re
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Interval, MinLen
 
 from pdm_cli.settings.alert_rule import parse_threshold
+from pdm_cli.settings.duration import Unit
 from pdm_cli.settings.field import Section, setting
 
+_SECOND, _MINUTE, _HOUR, _DAY = Unit(1), Unit(60), Unit(3600), Unit(86_400)
 # Anything longer than ten years is a mistake, and must not overflow later.
-Hours = Annotated[float, Interval(gt=0, le=87_600)]
-HoursFromZero = Annotated[float, Interval(ge=0, le=87_600)]
+Hours = Annotated[float, Interval(gt=0, le=87_600), _HOUR]
+HoursFromZero = Annotated[float, Interval(ge=0, le=87_600), _HOUR]
 # The cost of a rolling window grows with its length.
-WindowHours = Annotated[float, Interval(gt=0, le=8784)]
+WindowHours = Annotated[float, Interval(gt=0, le=8784), _HOUR]
 # A fixed offset from UTC.
 _OFFSET = re.compile(r"[+-](0\d|1[0-4]):[0-5]\d")
 # A tenth of a second.
@@ -53,10 +55,10 @@ class PreprocessParams(Section):
 
     is_as_trained: ClassVar[bool] = True
 
-    step_minutes: Annotated[float, Interval(ge=0, le=525_600)] = setting(
+    step_minutes: Annotated[float, Interval(ge=0, le=525_600), _MINUTE] = setting(
         0.0, "Time between readings in minutes; 0: detect.", advanced=True
     )
-    phase_minutes: Annotated[float, Interval(ge=0, le=525_600)] | None = setting(
+    phase_minutes: Annotated[float, Interval(ge=0, le=525_600), _MINUTE] | None = setting(
         None,
         "Offset of the readings from the grid in minutes, such as 30 for hourly readings at hh:30; default: detected "
         "if all readings have the same offset. For timestamps up to 10 s late, give 0.2; readings are only moved "
@@ -105,9 +107,11 @@ class PreprocessParams(Section):
 class FeaturesParams(Section):
     """Rolling features."""
 
-    grid_hours: Hours = setting(3.0, "Time between feature rows in hours.", advanced=True)
+    grid_hours: Hours = setting(
+        3.0, "Time between feature rows in hours, or with a unit: 10s, 15min, 1d.", advanced=True
+    )
     windows_hours: Annotated[tuple[WindowHours, ...], MinLen(1)] = setting(
-        (3.0, 12.0, 24.0), "Trailing windows of the rolling statistics in hours, comma-separated.", advanced=True
+        (3.0, 12.0, 24.0), "Trailing windows of the rolling statistics in hours, or with units: 1h,1d.", advanced=True
     )
     statistics: Annotated[tuple[Literal["mean", "std", "min", "max"], ...], MinLen(1)] = setting(
         ("mean", "std"), "Rolling statistics, comma-separated: mean, std, min, max.", advanced=True
@@ -132,7 +136,7 @@ class DetectParams(Section):
         "neither fits, causal mode uses no season.",
         advanced=True,
     )
-    smooth_hours: Annotated[float, Interval(ge=0, le=8784)] | None = setting(
+    smooth_hours: Annotated[float, Interval(ge=0, le=8784), _HOUR] | None = setting(
         None,
         "Smooth with a trailing mean of this many hours before detection; 0: raw readings; default: 24 in causal mode, "
         "12 in batch mode. Smoothing autocorrelates the series: --alpha then sets the sensitivity, not the "
@@ -144,7 +148,7 @@ class DetectParams(Section):
     direction: Literal["both", "pos", "neg"] = setting(
         "both", "Detect high readings, low readings, or both.", advanced=True
     )
-    window_days: Annotated[float, Interval(gt=0, le=366)] | None = setting(
+    window_days: Annotated[float, Interval(gt=0, le=366), _DAY] | None = setting(
         None,
         "Causal: trailing window of the test in days; default: 28 days, or 12 seasons if that is longer.",
         advanced=True,
@@ -168,7 +172,7 @@ class DetectParams(Section):
     max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
         0.1, "Batch: maximum share of anomalous readings.", advanced=True, only_for=("mode", "batch")
     )
-    longterm_days: Annotated[float, Interval(ge=0, le=36_600)] = setting(
+    longterm_days: Annotated[float, Interval(ge=0, le=36_600), _DAY] = setting(
         0.0,
         "Batch: split series whose level drifts into pieces of this many days; 0: do not split.",
         advanced=True,
@@ -206,8 +210,8 @@ class DetectParams(Section):
 class LabelsParams(Section):
     """Definition of the label: a failure of the component within [t + lead time, t + horizon]."""
 
-    lead_time_hours: HoursFromZero = setting(3.0, "Minimum warning in hours.")
-    horizon_hours: Hours = setting(48.0, "Hours to predict ahead.")
+    lead_time_hours: HoursFromZero = setting(3.0, "Minimum warning in hours, or with a unit: 30min, 1d.")
+    horizon_hours: Hours = setting(48.0, "Hours to predict ahead, or with a unit: 12h, 7d.")
 
     def __post_init__(self) -> None:
         if self.lead_time_hours > self.horizon_hours:
@@ -247,17 +251,17 @@ class TrainParams(Section):
         "Trailing windows in which errors and anomalies are counted, in hours, comma-separated.",
         advanced=True,
     )
-    z_window_hours: Annotated[float, Interval(gt=0, le=8784)] = setting(
+    z_window_hours: Annotated[float, Interval(gt=0, le=8784), _HOUR] = setting(
         720.0, "Trailing window of the median and MAD that standardise readings, in hours.", advanced=True
     )
-    shift_hours: Annotated[float, Interval(ge=2, le=720)] = setting(
+    shift_hours: Annotated[float, Interval(ge=2, le=720), _HOUR] = setting(
         72.0, "Longest period over which a level shift of a sensor is detected, in hours.", advanced=True
     )
     algorithms: tuple[str, ...] = setting(
         (), "Learning algorithms to try, comma-separated, first choice first; default: all installed.", advanced=True
     )
     trials: Annotated[int, Interval(ge=1, le=10_000)] = setting(12, "Trials of the search.")
-    time_budget_seconds: Annotated[float, Ge(0)] = setting(
+    time_budget_seconds: Annotated[float, Ge(0), _SECOND] = setting(
         120.0,
         "Time limit of the search.",
         old_names=("time_budget",),
@@ -391,7 +395,7 @@ class AzureParams(Section):
     datastore: str = setting(
         "workspaceblobstore", "Blob datastore for the outputs.", advanced=True, for_submitting=True
     )
-    poll_seconds: Annotated[float, Interval(ge=0.1, le=3600)] = setting(
+    poll_seconds: Annotated[float, Interval(ge=0.1, le=3600), _SECOND] = setting(
         15.0, "Longest interval between status requests while waiting for a job.", advanced=True
     )
 
@@ -423,3 +427,12 @@ SECTIONS: dict[str, type[Section]] = {item.name: type(getattr(Settings(), item.n
 def types_of(section: str, *, with_bounds: bool = False) -> dict[str, Any]:
     """Return the types of a section's settings; evaluating the annotations is slow."""
     return get_type_hints(SECTIONS[section], include_extras=with_bounds)
+
+
+def takes_durations(section: str, key: str) -> bool:
+    """Return whether a setting takes durations such as ``15min`` besides numbers."""
+    return _has_unit(types_of(section, with_bounds=True)[key])
+
+
+def _has_unit(hint: Any) -> bool:
+    return any(isinstance(part, Unit) or _has_unit(part) for part in get_args(hint))

@@ -11,7 +11,7 @@ import pytest
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
 from pdm_cli.settings.field import option_name
-from pdm_cli.settings.load import CONFIG_FILE, Resolved, resolve, restore, section_fields
+from pdm_cli.settings.load import CONFIG_FILE, Resolved, option_words, resolve, restore, section_fields
 from pdm_cli.settings.model import MAX_SEED, SECTIONS, Settings
 
 ALL_FIELDS = [(section, field) for section in SECTIONS for field in section_fields(section)]
@@ -161,6 +161,10 @@ def test_other_variables_are_none_of_ours(folder: Path) -> None:
         ("labels", "horizon_hours", "nan"),
         ("labels", "horizon_hours", "inf"),
         ("labels", "horizon_hours", "-1"),
+        ("labels", "horizon_hours", "-1d"),
+        ("labels", "horizon_hours", "0s"),
+        ("labels", "horizon_hours", "11years"),
+        ("features", "windows_hours", "3h,367d"),
         ("features", "min_share", "1.01"),
         ("features", "windows_hours", "3,x"),
         ("features", "windows_hours", "3,-12"),
@@ -207,6 +211,21 @@ def test_a_wrong_value_is_refused_and_its_source_named(
     assert "--help-all" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("text", ["5x", "3h5", "h", "1M", "1h,2h", "\u0663h\u00b2"])
+def test_a_text_that_is_no_duration_is_rejected_with_examples(folder: Path, text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings_from(folder, options={"grid_hours": text})
+    assert caught.value.message == f"--grid-hours: {text!r} is not a duration such as 10s, 15min, 3h or 1d"
+
+
+def test_option_words_of_durations_give_the_same_settings(folder: Path) -> None:
+    options = {"grid_hours": "10s", "windows_hours": "70s,7min,1d"}
+    features = settings_from(folder, options=options).settings.features
+    words = option_words("features", features)
+    again = {name[2:].replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)}
+    assert settings_from(folder, options=again).settings.features == features
+
+
 def test_settings_that_contradict_one_another_are_refused(folder: Path) -> None:
     with pytest.raises(PdmError, match=r"^--lead-time-hours \(60\) must not exceed --horizon-hours \(48\)$") as caught:
         settings_from(folder, options={"lead_time_hours": 60})
@@ -238,6 +257,13 @@ def test_an_option_is_blamed_where_it_contradicts_the_file(folder: Path) -> None
         ("preprocess", "on_duplicate", "mean", "mean"),
         ("train", "trees", "7", 7),
         ("labels", "horizon_hours", "24", 24.0),
+        ("labels", "horizon_hours", "2w", 336.0),
+        ("features", "windows_hours", "10s,15min, 3h,1.5d,12", (10 / 3600, 0.25, 3.0, 36.0, 12.0)),
+        ("features", "grid_hours", "1h 30min", 1.5),
+        ("preprocess", "phase_minutes", "90s", 1.5),
+        ("detect", "window_days", "36h", 1.5),
+        ("costs", "least_warning_hours", "1 day", 24.0),
+        ("train", "time_budget_seconds", "5min", 300.0),
         ("train", "cutoff", "2015-10-01", datetime(2015, 10, 1)),
         ("train", "cutoff", "2015-10-01 06:00", datetime(2015, 10, 1, 6)),
         ("train", "cutoff", "2015-10-01T06:00:00", datetime(2015, 10, 1, 6)),
@@ -256,6 +282,7 @@ def test_texts_are_understood_from_every_source(
     ("toml", "section", "key", "value"),
     [
         ("[features]\nwindows_hours = [3, 12.5]", "features", "windows_hours", (3.0, 12.5)),
+        ("[features]\nwindows_hours = [3, '1d']", "features", "windows_hours", (3.0, 24.0)),
         ("[columns]\nsensors = ['volt']", "columns", "sensors", ("volt",)),
         ("[preprocess]\nranges = {volt = [0, 400]}", "preprocess", "ranges", {"volt": (0, 400)}),
         ("[preprocess.ranges]\nvolt = [0, 400]", "preprocess", "ranges", {"volt": (0, 400)}),

@@ -13,6 +13,7 @@ from pdm_cli.errors import UsageError
 from pdm_cli.io.importing.date_shapes import EPOCHS
 from pdm_cli.io.importing.text_files import TextFormat
 from pdm_cli.schema import RAW_TABLES, Table
+from pdm_cli.settings.duration import parse_duration
 from pdm_cli.text import split_list
 
 # Spellings of a missing value in other programs, in lower case.
@@ -188,17 +189,14 @@ def parse_condition(text: str) -> tuple[str, str]:
     return column.strip(), value.strip()
 
 
-def parse_duration(option: str, text: str) -> float:
-    """Return a duration such as ``1h``, ``15min`` or ``1d`` in seconds."""
-    import pandas as pd
-
-    hint = "such as 10s, 15min, 3h or 1d"
+def parse_cycle(text: str) -> float:
+    """Return the length of a cycle, given with ``--cycles``, in seconds."""
     try:
-        seconds = pd.Timedelta(text).total_seconds()
+        seconds = parse_duration(text)
     except ValueError as exc:
-        raise UsageError(f"{option} {text}: not a duration", hint=hint) from exc
-    if not seconds > 0 or text.strip().isdigit():
-        raise UsageError(f"{option} {text}: not a duration", hint=hint)
+        raise UsageError(f"--cycles: {exc}", hint="such as --cycles 1h if a cycle counts as an hour") from exc
+    if not seconds:
+        raise UsageError(f"--cycles: must be above 0, got {text}", hint="such as --cycles 1h")
     return seconds
 
 
