@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pdm_cli.cli.help import DATA_PANEL, OUTPUT_PANEL, flag
-from pdm_cli.cli.options import Out, Overwrite, with_settings
+from pdm_cli.cli.options import Overwrite, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import UsageError
 from pdm_cli.io.folders import list_files
@@ -168,6 +169,14 @@ Except = Annotated[
         metavar="MACHINES",
     ),
 ]
+Guide = Annotated[
+    bool, flag("--guide", text="Print the command that seems to fit the files, and what remains to decide.")
+]
+# Not needed with --guide.
+OptionalOut = Annotated[
+    str,
+    typer.Option("--out", help="Output folder.", metavar="FOLDER", rich_help_panel=OUTPUT_PANEL, show_default=False),
+]
 Append = Annotated[bool, flag("--append", text="Append to the existing tables.")]
 OnOverlap = Annotated[
     Literal["refuse", "new", "old"],
@@ -183,7 +192,7 @@ OnOverlap = Annotated[
 def import_logs(
     folder: Source,
     *,
-    out: Out,
+    out: OptionalOut = "",
     files: Files = None,
     separator: Separator = "",
     decimal: Decimal = ".",
@@ -206,6 +215,7 @@ def import_logs(
     component_words: ComponentWords = "",
     end_is_failure: EndIsFailure = "",
     except_: Except = None,
+    guide: Guide = False,
     append: Append = False,
     on_overlap: OnOverlap = "refuse",
     overwrite: Overwrite = False,
@@ -220,6 +230,11 @@ def import_logs(
     from pdm_cli.io.importing import options as parse
     from pdm_cli.pipeline.import_logs import import_logs as run
 
+    if guide:
+        _print_guide(folder, out or "raw", screen)
+        return
+    if not out:
+        raise UsageError("missing option '--out'", hint="see pdm import --help")
     _check_choice(append, on_overlap, overwrite)
     options = parse.ImportOptions(
         text=_text_format(separator, decimal, encoding, names),
@@ -247,6 +262,26 @@ def import_logs(
     screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
     if list_files(target, TELEMETRY) and list_files(target, FAILURES):
         screen.suggest("pdm", "run", "--data", out, "--out", "work")
+
+
+def _print_guide(folder: str, out: str, screen: Screen) -> None:
+    """Print the command that seems to fit, and the open questions; a script gets exit code 2, because it is a guess."""
+    import shlex
+
+    from pdm_cli.io.folders import check_folder
+    from pdm_cli.io.importing.engine import Engine
+    from pdm_cli.io.importing.guide import guess_options, words_of
+
+    check_folder("FOLDER", Path(folder), "the logs, such as telemetry.csv")
+    with Engine() as engine:
+        guess = guess_options(Path(folder), engine)
+    words = ["pdm", "import", folder, "--out", out, *words_of(guess)]
+    payload = {"schema": "pdm.import-guide/1", "command": words, "questions": guess.questions}
+    screen.result(payload, lambda: [shlex.join(words)])
+    for question in () if screen.as_json else guess.questions:
+        screen.line(f"question: {question}")
+    if not sys.stdout.isatty():
+        raise typer.Exit(UsageError.exit_code)
 
 
 def _text_format(separator: str, decimal: str, encoding: str, names: str) -> Any:

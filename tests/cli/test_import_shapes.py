@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -322,3 +323,25 @@ def test_import_options_that_fit_no_file_are_data_errors(
     assert outcome.code == 4, outcome.stderr
     assert message in outcome.stderr
     assert not (logs.parent / "raw").exists()
+
+
+def test_import_guide_prints_a_command_that_runs(logs: Path, pdm: Pdm) -> None:
+    put(logs, "export.csv", "Time;Asset;v;failed\n2015-01-13 07:00;1;5;0\n2015-01-13 08:00;1;5;1\n")
+    outcome = pdm("import", "--guide", logs)
+    assert outcome.code == 2
+    words = shlex.split(outcome.stdout.splitlines()[0])
+    assert words[:5] == ["pdm", "import", str(logs), "--out", "raw"]
+    assert outcome.stderr == ""
+    run(pdm, logs, *words[5:])
+    assert len(table(logs, "failures")) == 1
+
+
+def test_import_guide_asks_what_it_cannot_decide(logs: Path, pdm: Pdm) -> None:
+    put(logs, "export.csv", "Time;v\n2015-01-13 07:00;5\n")
+    outcome = pdm("import", "--guide", logs, "--json")
+    assert outcome.code == 2
+    assert outcome.json["schema"] == "pdm.import-guide/1"
+    assert [question.partition("?")[0] for question in outcome.json["questions"]] == [
+        "is the log about one machine only",
+        "where are the failures",
+    ]

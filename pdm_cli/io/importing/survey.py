@@ -43,7 +43,7 @@ _BEGINS_AS_NUMBER = r"[+-]?[.,]?\d"
 _TYPOGRAPHIC = {"\u2212": "-", "\u202f": " ", "\u00a0": " ", "\u2007": " "}
 _SAMPLE_ROWS, _MOST_SHAPES = 20_000, 200
 # Words in the names that other programs give to key columns.
-_WORDS = {
+WORDS = {
     TIME: re.compile(r"time|date|stamp|zeit|datum|beginn|start|fecha|heure", re.IGNORECASE),
     MACHINE: re.compile(
         r"machine|asset|equipment|unit|serial|device|maschine|anlage|pumpe|platz|turbine", re.IGNORECASE
@@ -499,7 +499,7 @@ class TableSurvey:
     def _missing_column(self, file: SourceFile, canonical: str, name: str) -> SchemaError:
         """Return the error for a column that a file does not have, with the options that name it."""
         there = list(file.columns)
-        close = [column for column in there if _WORDS[canonical].search(column)] if canonical in _WORDS else []
+        close = [column for column in there if WORDS[canonical].search(column)] if canonical in WORDS else []
         close += get_close_matches(name, there, n=1, cutoff=0.5)
         guess = shlex.quote(close[0]) if close else "COLUMN"
         hint = f"--columns {self.table.name}.{canonical}={guess}" if canonical else "--long names two of the columns"
