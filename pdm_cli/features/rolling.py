@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.errors import DataError
 from pdm_cli.preparation.cleaning import same_machine_as_above, sensors_of, to_microseconds
+from pdm_cli.preparation.windows import check_windows
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import FeaturesParams
 from pdm_cli.timestamps import US_PER_HOUR
@@ -166,7 +166,7 @@ def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesP
 
     Raises
     ------
-    DataError
+    WindowsDoNotFit
         If the grid is finer than the telemetry, or a window is not a whole number of steps.
     """
     windows, statistics = _windows(step_us, params), tuple(dict.fromkeys(params.statistics))
@@ -193,22 +193,8 @@ def rolling_features(telemetry: pd.DataFrame, *, step_us: int, params: FeaturesP
 
 
 def _windows(step_us: int, params: FeaturesParams) -> list[Window]:
-    step_hours = step_us / US_PER_HOUR
-    if params.grid_hours < step_hours:
-        raise DataError(
-            f"telemetry: the step of {step_hours:g} h is longer than the feature grid of {params.grid_hours:g} h",
-            hint=f"--grid-hours {step_hours:g} or more",
-        )
-    windows = []
-    for hours in dict.fromkeys(params.windows_hours):
-        steps = round(hours / step_hours)
-        if steps < 1 or abs(steps * step_hours - hours) > 1e-9 * hours:
-            raise DataError(
-                f"telemetry: a window of {hours:g} h is not a whole number of steps of {step_hours:g} h",
-                hint="set --windows-hours to multiples of the telemetry step",
-            )
-        windows.append(Window(hours, steps))
-    return windows
+    check_windows(step_us, params)
+    return [Window(hours, round(hours * US_PER_HOUR / step_us)) for hours in dict.fromkeys(params.windows_hours)]
 
 
 def _feature_rows(telemetry: pd.DataFrame, times: IntArray, step_us: int, grid_us: int) -> tuple[IntArray, IntArray]:

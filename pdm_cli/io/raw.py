@@ -129,7 +129,15 @@ class RawTelemetry:
         given = self._params.phase_minutes
         phase = scanner.phase(step) if given is None else round(given * 60e6) % step
         rows = dict(sorted(scanner.counts.items()))
-        return TelemetryScan(rows, scanner.in_order, step, phase, scanner.out_of_order, scanner.first_out_of_order)
+        return TelemetryScan(
+            rows=rows,
+            in_order=scanner.in_order,
+            step_us=step,
+            phase_us=phase,
+            out_of_order=scanner.out_of_order,
+            first_out_of_order=scanner.first_out_of_order,
+            span_us=scanner.span_us,
+        )
 
     def batches(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
         """Yield frames of whole machines, sorted by machine and time; equal times keep their order in the file.

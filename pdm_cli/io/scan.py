@@ -43,6 +43,8 @@ class TelemetryScan:
         Rows with an earlier time than the previous row of the same machine.
     first_out_of_order : DataFrame
         Machine and time of the first such row, if any.
+    span_us : int
+        Time from the first to the last reading, in microseconds.
     """
 
     rows: dict[Any, int]
@@ -51,6 +53,7 @@ class TelemetryScan:
     phase_us: int
     out_of_order: int
     first_out_of_order: pd.DataFrame
+    span_us: int
 
 
 class Scanner:
@@ -63,6 +66,7 @@ class Scanner:
         self.first_out_of_order = pd.DataFrame({MACHINE: [], TIME: []})
         self._last_time: dict[Any, int] = {}
         self._last_machine: Any = None
+        self._first_us, self._last_us = np.iinfo(np.int64).max, np.iinfo(np.int64).min
         self._times: dict[Any, list[IntArray]] = {}
         self._held = 0
 
@@ -73,6 +77,7 @@ class Scanner:
         codes = encoded.indices.to_numpy()
         times = timestamps.cast(pa.int64()).to_numpy()
         self._check_order(names, codes)
+        self._first_us, self._last_us = min(self._first_us, times.min()), max(self._last_us, times.max())
         order = np.arange(len(codes))
         if np.any(np.diff(codes) < 0):
             order = np.argsort(codes, kind="stable")
@@ -92,6 +97,11 @@ class Scanner:
             time = pd.Timestamp(int(times[first]), unit="us")
             self.first_out_of_order = pd.DataFrame({MACHINE: [names[codes[first]]], TIME: [time]})
         self.out_of_order += len(backwards)
+
+    @property
+    def span_us(self) -> int:
+        """Time from the first to the last reading, in microseconds."""
+        return int(self._last_us) - int(self._first_us)
 
     def step(self, file: str) -> int:
         """Return the most common time between readings of a machine, in microseconds.

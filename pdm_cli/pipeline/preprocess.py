@@ -29,13 +29,16 @@ _MOST_LOOKALIKES = 3
 def preprocess(task: Task) -> dict[str, Any]:
     """Write the prepared tables and return the quality report."""
     from pdm_cli.io.raw import RawTelemetry
+    from pdm_cli.preparation.windows import check_windows
 
     settings = task.settings
     raw = RawTelemetry(task.inputs["data"], settings.columns, settings.preprocess)
     check_ranges(raw, settings)
     raw.check_texts()
     _warn_of_others(task.inputs["data"], task.progress)
-    quality = preprocess_scanned(task, raw, raw.scan())
+    scan = raw.scan()
+    check_windows(scan.step_us, settings.features, span_us=scan.span_us)
+    quality = preprocess_scanned(task, raw, scan)
     # Not for predictions: these warnings concern training.
     _warn_of_lookalikes(quality["components"], task.progress)
     _warn_of_unseen(quality, task.progress)

@@ -33,6 +33,7 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
         If ``out`` is the folder of the raw tables, or a stage's folder has other files than its output.
     """
     from pdm_cli.pipeline.execute import local_folder, read_summary
+    from pdm_cli.preparation.windows import WindowsDoNotFit, add_labels
 
     if Path(data).resolve() == local_folder("out", out).resolve():
         raise UsageError(f"--out {out}: same folder as --data", hint="choose another folder with --out")
@@ -43,7 +44,10 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
         target = str(local_folder("out", out) / stage.folder)
         # With --force the next run would not reuse what is finished now.
         with _report_finished([] if force else [name for name in folders if name != "data"], progress):
-            run_stage(stage, folders, target, settings=settings, progress=progress, force=force)
+            try:
+                run_stage(stage, folders, target, settings=settings, progress=progress, force=force)
+            except WindowsDoNotFit as error:
+                raise add_labels(error, settings.features, settings.labels) from error
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _report_findings(read_summary(stage, Path(target)), target, progress)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.errors import NotEnoughData
+from pdm_cli.preparation.windows import propose_windows, show_options
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.text import MAX_NAMES, join_list, name_some
 from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
@@ -93,7 +94,7 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
         raise NotEnoughData(
             f"the telemetry is too short to train and test with a horizon of {labels.horizon_hours:g} h and a gap of "
             f"{gap / US_PER_HOUR:g} h",
-            hint=f"{span}; provide longer telemetry, or set a shorter --horizon-hours",
+            hint=f"{span}; provide longer telemetry, or set a shorter {_show_shorter(times, train, gap)}",
         )
     if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
@@ -104,6 +105,19 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
             f"no labelled row to test on from {show(test_start)}", hint=f"{span}; {more_to_test_on(train)}"
         )
     return Split(cutoff, test_start, last, last)
+
+
+def _show_shorter(times: IntArray, train: TrainParams, gap_us: int) -> str:
+    """Return the options to shorten, with values that fit the rows if there are any."""
+    options = "--horizon-hours or --gap-hours" if train.gap_hours else "--horizon-hours"
+    distinct = np.unique(times)
+    if len(distinct) < 2:
+        return options
+    proposal = propose_windows(int(np.diff(distinct).min()), int(distinct[-1] - distinct[0]))
+    if proposal.horizon_us >= gap_us:
+        return options
+    gap = {"gap_hours": proposal.labels["horizon_hours"]} if train.gap_hours else {}
+    return f"{options}, such as {show_options({**proposal.labels, **gap})}"
 
 
 def more_to_train_on(train: TrainParams) -> str:

@@ -245,7 +245,7 @@ def test_any_cleaned_series_equals_slow_pandas(
 
 @pytest.mark.parametrize(("step_hours", "window"), [(1.0, 1.5), (2.0, 3.0), (3.0, 1.0), (0.5, 0.75)])
 def test_a_window_of_no_whole_number_of_steps_is_refused(step_hours: float, window: float) -> None:
-    with pytest.raises(DataError, match=f"window of {window:g} h") as caught:
+    with pytest.raises(DataError, match=f"--windows-hours {window:g} is not a whole number of steps") as caught:
         features_of(
             fleet_telemetry(step_hours=step_hours),
             step_hours=step_hours,
@@ -256,9 +256,9 @@ def test_a_window_of_no_whole_number_of_steps_is_refused(step_hours: float, wind
 
 
 def test_a_grid_finer_than_the_readings_fails() -> None:
-    with pytest.raises(DataError, match="the step of 6 h is longer than the feature grid of 3 h") as caught:
+    with pytest.raises(DataError, match="do not fit the step of 6h: --grid-hours 3 is shorter") as caught:
         features_of(fleet_telemetry(step_hours=6), step_hours=6, params=FeaturesParams(windows_hours=(12.0,)))
-    assert "--grid-hours 6" in str(caught.value.hint)
+    assert "--grid-hours 6h" in str(caught.value.hint)
 
 
 def test_the_telemetry_is_left_as_it_was() -> None:
