@@ -88,7 +88,7 @@ class FeatureMismatch(ModelError):
 
 
 class RemoteError(PdmError):
-    """Azure rejected a request or did not find a resource."""
+    """Azure, or a database, rejected a request or did not find a resource."""
 
     code = "remote"
     exit_code = 6

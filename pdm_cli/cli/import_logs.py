@@ -21,10 +21,11 @@ from pdm_cli.settings.model import Settings
 from pdm_cli.text import split_list
 
 if TYPE_CHECKING:
+    from pdm_cli.io.importing.databases import Database
     from pdm_cli.io.importing.options import FailureSource, ImportOptions, LongForm
 
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
-_COLUMNS_PANEL, _FAILURES_PANEL = "Columns", "Failures"
+_COLUMNS_PANEL, _FAILURES_PANEL, _DATABASE_PANEL = "Columns", "Failures", "Databases"
 
 
 def _option(name: str, text: str, panel: str = DATA_PANEL, **more: Any) -> Any:
@@ -32,6 +33,30 @@ def _option(name: str, text: str, panel: str = DATA_PANEL, **more: Any) -> Any:
 
 
 Source = Annotated[str, typer.Argument(help="Folder of the logs.", metavar="FOLDER", show_default=False)]
+Sql = Annotated[
+    str,
+    _option(
+        "--sql",
+        "Instead of FOLDER: a database, such as postgresql://user@host/database; the password is in "
+        "PDM_CLI_SQL_PASSWORD.",
+        _DATABASE_PANEL,
+        metavar="URL",
+    ),
+]
+Query = Annotated[
+    list[str] | None,
+    _option("--query", "With --sql: the rows of a table. Repeatable.", _DATABASE_PANEL, metavar="TABLE=SQL"),
+]
+Since = Annotated[
+    Literal["last"] | None,
+    _option(
+        "--since",
+        "With --append: :since in queries is the newest time in the existing table.",
+        _DATABASE_PANEL,
+        metavar="last",
+        show_default=False,
+    ),
+]
 Files = Annotated[
     list[str] | None,
     _option(
@@ -190,7 +215,7 @@ OnOverlap = Annotated[
 
 @with_settings("columns")
 def import_logs(
-    folder: Source,
+    folder: Source = "",
     *,
     out: OptionalOut = "",
     files: Files = None,
@@ -216,6 +241,9 @@ def import_logs(
     end_is_failure: EndIsFailure = "",
     except_: Except = None,
     guide: Guide = False,
+    sql: Sql = "",
+    query: Query = None,
+    since: Since = None,
     append: Append = False,
     on_overlap: OnOverlap = "refuse",
     overwrite: Overwrite = False,
@@ -230,12 +258,18 @@ def import_logs(
     from pdm_cli.io.importing import options as parse
     from pdm_cli.pipeline.import_logs import import_logs as run
 
+    if bool(folder) == bool(sql):
+        problem = "FOLDER and --sql cannot be combined" if sql else "missing argument 'FOLDER', or --sql"
+        raise UsageError(problem, hint="pdm import FOLDER, or pdm import --sql URL --query TABLE=SQL")
+    if guide and sql:
+        raise UsageError("--guide: has no effect with --sql", hint="drop --guide")
     if guide:
         _print_guide(folder, out or "raw", screen)
         return
     if not out:
         raise UsageError("missing option '--out'", hint="see pdm import --help")
     _check_choice(append, on_overlap, overwrite)
+    database = _database(sql, query or [], since, append=append)
     options = parse.ImportOptions(
         text=_text_format(separator, decimal, encoding, names),
         decimal=decimal,
@@ -252,7 +286,11 @@ def import_logs(
         ),
         cycle_seconds=parse.parse_cycle(cycles) if cycles else 0.0,
     )
-    source, target = _check_ports(folder, out, options, append=append, overwrite=overwrite)
+    if database is not None:
+        _check_options_of_files(options)
+        if since and options.cycle_seconds:
+            raise UsageError("--since and --cycles cannot be combined", hint="drop --since: existing rows are dropped")
+    source, target = _check_ports(database or Path(folder), out, options, append=append, overwrite=overwrite)
     if append and not target.exists():
         screen.warn(f"--append: {target} does not exist yet; it will contain only this import")
     summary = run(
@@ -282,6 +320,38 @@ def _print_guide(folder: str, out: str, screen: Screen) -> None:
         screen.line(f"question: {question}")
     if not sys.stdout.isatty():
         raise typer.Exit(UsageError.exit_code)
+
+
+def _database(sql: str, queries: Sequence[str], since: str | None, *, append: bool) -> Database | None:
+    """Return the database given by the options, after checking it; None for a folder."""
+    from pdm_cli.io.importing.databases import Database, check_database, parse_queries
+
+    if not sql:
+        if queries or since:
+            name = "--query" if queries else "--since"
+            raise UsageError(f"{name}: has no effect without --sql", hint="add --sql URL")
+        return None
+    if not queries:
+        raise UsageError("--sql: no --query", hint="add --query telemetry='select …'")
+    if since and not append:
+        raise UsageError("--since: has no effect without --append", hint="add --append")
+    database = Database(sql, parse_queries(queries), bool(since))
+    check_database(database)
+    return database
+
+
+def _check_options_of_files(options: ImportOptions) -> None:
+    """Reject options of files, which queries do not have."""
+    given = {
+        "--files": options.files,
+        "--separator": options.text.separator,
+        "--encoding": options.text.encoding,
+        "--names": options.text.names,
+        "--machine-from-file": options.machine_pattern,
+    }
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name}: has no effect with --sql", hint=f"drop {name}")
 
 
 def _text_format(separator: str, decimal: str, encoding: str, names: str) -> Any:
@@ -344,16 +414,19 @@ def _split(values: Sequence[str]) -> list[str]:
     return [part for value in values for part in split_list(value)]
 
 
-def _check_ports(folder: str, out: str, options: ImportOptions, *, append: bool, overwrite: bool) -> tuple[Path, Path]:
+def _check_ports(
+    source: Path | Database, out: str, options: ImportOptions, *, append: bool, overwrite: bool
+) -> tuple[Path | Database, Path]:
     """Return the folders to read and to write, after checking them."""
     from pdm_cli.io import output_folder
     from pdm_cli.io.folders import check_folder
     from pdm_cli.pipeline.execute import local_folder
 
-    source, target = Path(folder), local_folder("out", out)
-    check_folder("FOLDER", source, "the logs, such as telemetry.csv")
-    if source.resolve() == target.resolve():
-        raise UsageError(f"--out {out}: is the folder of the logs", hint="choose another folder with --out")
+    target = local_folder("out", out)
+    if isinstance(source, Path):
+        check_folder("FOLDER", source, "the logs, such as telemetry.csv")
+        if source.resolve() == target.resolve():
+            raise UsageError(f"--out {out}: is the folder of the logs", hint="choose another folder with --out")
     if append:
         output_folder.check_growable(target)
     else:
@@ -362,7 +435,7 @@ def _check_ports(folder: str, out: str, options: ImportOptions, *, append: bool,
     return source, target
 
 
-def _check_replaced(source: Path, target: Path, options: ImportOptions) -> None:
+def _check_replaced(source: Path | Database, target: Path, options: ImportOptions) -> None:
     """Check that --overwrite loses no table that is not imported again."""
     from pdm_cli.pipeline.import_logs import list_lost
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pdm_cli.io.importing.convert import Facts, Reading
+    from pdm_cli.io.importing.databases import Database
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.failures import Telemetry
     from pdm_cli.io.importing.options import ImportOptions
+    from pdm_cli.io.importing.sources import Found
     from pdm_cli.io.importing.survey import TableSurvey
     from pdm_cli.io.parquet import TableFiles
 
@@ -31,7 +33,7 @@ Overlap = Literal["refuse", "new", "old"]
 
 
 def import_logs(
-    source: Path,
+    source: Path | Database,
     target: Path,
     options: ImportOptions,
     *,
@@ -39,12 +41,12 @@ def import_logs(
     progress: Progress,
     on_overlap: Overlap | None = None,
 ) -> dict[str, Any]:
-    """Convert the files in a folder to raw tables, and return the summary.
+    """Convert the files in a folder, or the rows of queries, to raw tables, and return the summary.
 
     Parameters
     ----------
-    source : Path
-        Folder of the files.
+    source : Path or Database
+        Folder of the files, or the queries.
     target : Path
         Output folder; what it contains is replaced, or kept and added to.
     options : ImportOptions
@@ -63,11 +65,18 @@ def import_logs(
     """
     from pdm_cli.io import output_folder
     from pdm_cli.io.importing.engine import Engine
+    from pdm_cli.io.importing.sources import find_files
+    from pdm_cli.pipeline.query_logs import query_logs
 
     start = time.monotonic()
     with Engine() as engine:
-        surveys = _survey(source, options, settings, engine, progress)
         old = target if on_overlap is not None else None
+        if isinstance(source, Path):
+            folder, found = source, find_files(source, options.files)
+        else:
+            folder = engine.scratch / "queries"
+            found = query_logs(source, folder, old, settings.columns.datetime_column, progress)
+        surveys = _survey(folder, found, options, settings, engine, progress)
         provenance = _trace_provenance(source, old, surveys, settings, options, on_overlap)
         with output_folder.output_folder(target, provenance) as partial:
             work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
@@ -78,25 +87,23 @@ def import_logs(
     return summary
 
 
-def list_lost(source: Path, target: Path, options: ImportOptions) -> list[str]:
+def list_lost(source: Path | Database, target: Path, options: ImportOptions) -> list[str]:
     """Return the tables in ``target`` that an import of ``source`` would not write again."""
     from pdm_cli.io.importing.sources import find_files
 
-    found = find_files(source, options.files).files
+    found = find_files(source, options.files).files if isinstance(source, Path) else source.tables
     derived = {FAILURES} if options.failures.is_derived else set()
     derived |= {ERRORS} if options.failures.status else set()
     return [table.name for table in RAW_TABLES if table not in {*found, *derived} and list_files(target, table)]
 
 
 def _survey(
-    folder: Path, options: ImportOptions, settings: Settings, engine: Engine, progress: Progress
+    folder: Path, found: Found, options: ImportOptions, settings: Settings, engine: Engine, progress: Progress
 ) -> list[TableSurvey]:
-    """Find the files of all tables and read them once."""
+    """Read the files of all tables once."""
     from pdm_cli.io.importing.failures import check_columns
-    from pdm_cli.io.importing.sources import find_files
     from pdm_cli.io.importing.survey import TableSurvey
 
-    found = find_files(folder, options.files)
     if found.others:
         progress.warn(f"skipped, not files of a table: {name_some(found.others)}")
     if found.assumed:
@@ -228,7 +235,9 @@ class _Import:
         import pyarrow as pa
 
         texts = [survey for survey in self._surveys if survey.has_text_machines]
-        found = {name: types.get(self._surveys[0].machine, pa.null()) for name, types in self._types.items()}
+        found = {
+            name: types.get(self._settings.columns.machine_column, pa.null()) for name, types in self._types.items()
+        }
         olds = {self._old[name].name: kind == pa.string() for name, kind in found.items() if kind != pa.null()}
         whole = next((name for name, is_text in olds.items() if not is_text), None)
         if texts and whole is not None and (seen := texts[0].text_machine) is not None:
@@ -295,7 +304,7 @@ class _Import:
 
 
 def _trace_provenance(
-    folder: Path,
+    source: Path | Database,
     old: Path | None,
     surveys: Sequence[TableSurvey],
     settings: Settings,
@@ -305,7 +314,12 @@ def _trace_provenance(
     from pdm_cli.io import manifest
     from pdm_cli.pipeline.execute import kept_settings
 
-    inputs = {"folder": manifest.hash_files(folder, [file.path for survey in surveys for file in survey.files])}
+    files = [file.path for survey in surveys for file in survey.files]
+    if isinstance(source, Path):
+        inputs = {"folder": manifest.hash_files(source, files)}
+    else:
+        texts = {f"--query {name}": manifest.hash_bytes(text.encode()) for name, text in source.queries.items()}
+        inputs = {"sql": {**texts, **{path.name: manifest.hash_file(path) for path in files}}}
     if old is not None:
         tables = [path for table in RAW_TABLES for path in list_files(old, table)]
         inputs["out"] = manifest.hash_files(old, tables)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
 # Variables with the prefix that are not settings: the config file, and the reference data of the tests.
-ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE"})
+ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE", "PDM_CLI_SQL_PASSWORD"})
 
 
 @dataclass(frozen=True)

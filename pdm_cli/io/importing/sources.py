@@ -187,7 +187,8 @@ def open_source(path: Path, folder: Path, form: TextFormat, engine: Engine, requ
     """
     name = path.relative_to(folder).as_posix()
     kind = kind_of(path)
-    if kind in _PARQUET:
+    # The rows of queries are in files without an ending, which are not found otherwise.
+    if kind in _PARQUET or not kind:
         source = _open_typed(path, name, f"read_parquet({sql_text(str(path))})", engine)
     elif kind in _JSON:
         source = _open_typed(path, name, f"read_json({sql_text(str(path))}, sample_size = -1)", engine)
