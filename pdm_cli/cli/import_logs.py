@@ -258,11 +258,7 @@ def import_logs(
     from pdm_cli.io.importing import options as parse
     from pdm_cli.pipeline.import_logs import import_logs as run
 
-    if bool(folder) == bool(sql):
-        problem = "FOLDER and --sql cannot be combined" if sql else "missing argument 'FOLDER', or --sql"
-        raise UsageError(problem, hint="pdm import FOLDER, or pdm import --sql URL --query TABLE=SQL")
-    if guide and sql:
-        raise UsageError("--guide: has no effect with --sql", hint="drop --guide")
+    _check_source(folder, sql, guide=guide)
     if guide:
         _print_guide(folder, out or "raw", screen)
         return
@@ -287,9 +283,7 @@ def import_logs(
         cycle_seconds=parse.parse_cycle(cycles) if cycles else 0.0,
     )
     if database is not None:
-        _check_options_of_files(options)
-        if since and options.cycle_seconds:
-            raise UsageError("--since and --cycles cannot be combined", hint="drop --since: existing rows are dropped")
+        _check_query_options(database, options)
     source, target = _check_ports(database or Path(folder), out, options, append=append, overwrite=overwrite)
     if append and not target.exists():
         screen.warn(f"--append: {target} does not exist yet; it will contain only this import")
@@ -300,6 +294,15 @@ def import_logs(
     screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
     if list_files(target, TELEMETRY) and list_files(target, FAILURES):
         screen.suggest("pdm", "run", "--data", out, "--out", "work")
+
+
+def _check_source(folder: str, sql: str, *, guide: bool) -> None:
+    """Check that one source of logs is given."""
+    if bool(folder) == bool(sql):
+        problem = "FOLDER and --sql cannot be combined" if sql else "missing argument 'FOLDER', or --sql"
+        raise UsageError(problem, hint="pdm import FOLDER, or pdm import --sql URL --query TABLE=SQL")
+    if guide and sql:
+        raise UsageError("--guide: has no effect with --sql", hint="drop --guide")
 
 
 def _print_guide(folder: str, out: str, screen: Screen) -> None:
@@ -340,8 +343,8 @@ def _database(sql: str, queries: Sequence[str], since: str | None, *, append: bo
     return database
 
 
-def _check_options_of_files(options: ImportOptions) -> None:
-    """Reject options of files, which queries do not have."""
+def _check_query_options(database: Database, options: ImportOptions) -> None:
+    """Reject options that queries do not have."""
     given = {
         "--files": options.files,
         "--separator": options.text.separator,
@@ -352,6 +355,8 @@ def _check_options_of_files(options: ImportOptions) -> None:
     for name, value in given.items():
         if value:
             raise UsageError(f"{name}: has no effect with --sql", hint=f"drop {name}")
+    if database.is_incremental and options.cycle_seconds:
+        raise UsageError("--since and --cycles cannot be combined", hint="drop --since: existing rows are dropped")
 
 
 def _text_format(separator: str, decimal: str, encoding: str, names: str) -> Any:

@@ -19,6 +19,7 @@ from pdm_cli.settings.load import resolve
 from pdm_cli.simulation.fleet import simulate_fleet
 from tests.azure.emulator import Emulator
 from tests.azure.processes import run
+from tests.builders.databases import write_sqlite
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,6 +60,7 @@ def place(year: Path, tmp_path: Path) -> Path:
         (folder / name).symlink_to(year / "raw")
     (folder / "logs").symlink_to(year / "logs")
     write_exports(folder)
+    write_sqlite(folder / "plant.db")
     return folder
 
 

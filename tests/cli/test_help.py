@@ -71,7 +71,7 @@ def test_each_help_begins_with_an_example_and_groups_its_options(
     assert f"pdm {command}" in lines[1]
     panels = {line.strip("╭─╮ ") for line in lines if line.startswith("╭")}
     assert "Output" in panels
-    assert panels <= {"Arguments", "Data", "Columns", "Failures", "Anomalies", "Model", "Azure", "Output"}
+    assert panels <= {"Arguments", "Data", "Columns", "Failures", "Databases", "Anomalies", "Model", "Azure", "Output"}
 
 
 @pytest.mark.parametrize("columns", [80, 120])

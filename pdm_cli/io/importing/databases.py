@@ -35,7 +35,7 @@ _REJECTED = re.compile(
     r"FATAL|denied|authenticat|password|login failed|does not exist|unknown database|unable to open|not a database",
     re.IGNORECASE,
 )
-# Before all logs: the value of :since where there is no newest time yet.
+# Before all logs: the value of :since if no time exists yet.
 _BEGINNING = dt.datetime(1900, 1, 1)
 _SHORTEST_SECRET = 3
 
@@ -73,7 +73,7 @@ class Database:
 
 
 def parse_queries(given: Iterable[str]) -> dict[str, str]:
-    """Return the SQL texts given with ``--query`` by table."""
+    """Return the SQL given with ``--query`` by table."""
     queries: dict[str, str] = {}
     for word in given:
         table, equals, text = word.partition("=")
