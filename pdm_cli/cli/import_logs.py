@@ -282,6 +282,9 @@ def import_logs(
         ),
         cycle_seconds=parse.parse_cycle(cycles) if cycles else 0.0,
     )
+    if append and options.failures.is_derived:
+        hint = "import all logs again with --overwrite, or give failures in a table of their own"
+        raise UsageError("--append: failures in the telemetry cannot be added to existing ones", hint=hint)
     if database is not None:
         _check_query_options(database, options)
     source, target = _check_ports(database or Path(folder), out, options, append=append, overwrite=overwrite)

@@ -162,6 +162,10 @@ USAGE = {
     "since in no query": (("--sql", "sqlite://", *READINGS, *LATER), "no query contains :since"),
     "query with since": (("--sql", "sqlite://", *NEW_READINGS), "add --append --since last"),
     "option of files": (("--sql", "sqlite://", *READINGS, "--separator", ";"), "--separator: has no effect with --sql"),
+    "failures in the telemetry": (
+        ("--sql", "sqlite://", *READINGS, "--append", "--failure-flag", "x"),
+        "--append: failures in the telemetry cannot be added",
+    ),
     "cycles": (("--sql", "sqlite://", *NEW_READINGS, *LATER, "--cycles", "1h"), "--since and --cycles"),
     "no URL": (("--sql", "plant", *READINGS), "--sql: not a URL"),
     "unknown database": (("--sql", "oracel://x/y", *READINGS), "unknown database oracel"),
@@ -313,6 +317,32 @@ def test_import_sql_that_postgres_rejects_is_not_to_be_tried_again(
         "the database rejects the connection",
         "PDM_CLI_SQL_PASSWORD",
     )
+
+
+@pytest.mark.slow
+def test_import_sql_of_a_table_that_is_not_readable_is_rejected(
+    pdm: Pdm, postgres: Postgres, readings: Callable[[str], None], out: Path
+) -> None:
+    readings(f"DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'")
+    outcome = pdm(*of(postgres.url("guest"), out, *READINGS))
+    assert_clear(outcome, 6, "query of telemetry: permission denied for table readings", "grant")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("readings")
+def test_import_sql_of_a_lost_connection_can_be_tried_again(pdm: Pdm, postgres: Postgres, out: Path) -> None:
+    words = ("--query", "telemetry=select *, pg_terminate_backend(pg_backend_pid()) from readings", *NAMES)
+    assert_clear(pdm(*of(postgres.url(), out, *words)), 75, "query of telemetry: ", "the connection was lost")
+    assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("readings")
+def test_import_sql_of_postgres_queries_more_than_the_newest_rows(pdm: Pdm, postgres: Postgres, out: Path) -> None:
+    query = "telemetry=select * from readings where time > :since - interval '1 day'"
+    for rows in (3, 3):
+        run(pdm, postgres.url(), out, "--query", query, *NAMES, *LATER)
+        assert len(table(out)) == rows
 
 
 @pytest.mark.slow

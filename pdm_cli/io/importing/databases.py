@@ -35,6 +35,7 @@ _REJECTED = re.compile(
     r"FATAL|denied|authenticat|password|login failed|does not exist|unknown database|unable to open|not a database",
     re.IGNORECASE,
 )
+_DENIED = re.compile(r"\bdenied\b|not authorized|insufficient privilege", re.IGNORECASE)
 # Before all logs: the value of :since if no time exists yet.
 _BEGINNING = dt.datetime(1900, 1, 1)
 _SHORTEST_SECRET = 3
@@ -276,6 +277,8 @@ def _translate(name: str, secrets: _Secrets) -> Iterator[None]:
         message = f"{name}: {secrets.clean(exc)}"
         if exc.connection_invalidated:
             raise TryAgain(message, hint="the connection was lost: try again") from None
+        if _DENIED.search(message):
+            raise RemoteError(message, hint="grant the user of the URL the right to read the table") from None
         raise UsageError(message, hint="correct the SQL of --query") from None
     except SQLAlchemyError as exc:
         raise UsageError(f"{name}: {secrets.clean(exc)}", hint="correct the SQL of --query") from None
