@@ -261,7 +261,7 @@ def _help_text(section: str, item: Field[Any], *, with_bounds: bool = False, has
     # Choices in the column of types would leave no room for the text.
     choices = ", ".join(get_args(hint)) if get_origin(hint) is Literal else ""
     bounds = _bounds_text(hint) if with_bounds else ""
-    is_as_trained = has_model and SECTIONS[section].is_as_trained
+    is_as_trained = has_model and SECTIONS[section].is_as_trained and item.metadata["kept_if_empty"]
     default = "default: as trained" if is_as_trained else _default_text(default_of(item))
     remarks = "; ".join(remark for remark in (choices, bounds, default) if remark)
     return f"{item.metadata['help']} {_dim(remarks)}" if remarks else item.metadata["help"]

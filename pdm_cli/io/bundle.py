@@ -25,7 +25,7 @@ from pdm_cli.models.base import FloatArray, Matrix
 from pdm_cli.models.ensemble import Member, TrainedModel
 from pdm_cli.schema import ANOMALIES, EVENT_TABLES, MACHINES
 from pdm_cli.settings import load as config
-from pdm_cli.settings.field import Section
+from pdm_cli.settings.field import Section, is_recorded
 from pdm_cli.settings.model import Settings
 from pdm_cli.timestamps import read_stamp
 
@@ -218,7 +218,8 @@ def _naming(folder: Path) -> Iterator[None]:
 
 def _reproducible(section: Section) -> dict[str, Any]:
     """Return the settings that affect the result (the number of threads, say, does not)."""
-    return {item.name: getattr(section, item.name) for item in fields(section) if item.metadata["changes_result"]}
+    values = {item: getattr(section, item.name) for item in fields(section)}
+    return {item.name: value for item, value in values.items() if is_recorded(item, value)}
 
 
 def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:

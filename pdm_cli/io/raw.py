@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +31,8 @@ from pdm_cli.io.columns import (
 from pdm_cli.io.parquet import TableFiles
 from pdm_cli.io.part_schemas import is_index
 from pdm_cli.io.scan import Scanner, TelemetryScan
+from pdm_cli.preparation.quality import FIRST_ROWS, Finding
+from pdm_cli.preparation.time_range import TimeRange
 from pdm_cli.schema import (
     EVENT_COLUMNS,
     EVENT_TABLES,
@@ -111,12 +114,14 @@ class RawTelemetry:
             )
 
     def scan(self) -> TelemetryScan:
-        """Read machines and timestamps once to find their order, rows per machine and time step.
+        """Read machines and timestamps to find their order, rows per machine and time step.
+
+        They are read twice if times that cannot be right have to be left out.
 
         Raises
         ------
         NotEnoughData
-            If the table has no rows.
+            If the table has no rows, or none in the time range.
         DataError
             If a machine or timestamp is missing, or no step is given and none is regular enough.
         """
@@ -125,6 +130,10 @@ class RawTelemetry:
             scanner.add(piece[MACHINE], piece[TIME])
         if not scanner.counts:
             raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="add readings")
+        time_range = scanner.days.find_range(self._params.time_range)
+        outside = Finding()
+        if not scanner.days.is_within(time_range):
+            scanner, outside = self._scan_within(time_range)
         step = round(self._params.step_minutes * 60e6) or scanner.step(self._files.name)
         given = self._params.phase_minutes
         phase = scanner.phase(step) if given is None else round(given * 60e6) % step
@@ -137,7 +146,26 @@ class RawTelemetry:
             out_of_order=scanner.out_of_order,
             first_out_of_order=scanner.first_out_of_order,
             span_us=scanner.span_us,
+            time_range=time_range,
+            days=scanner.days,
+            outside=outside,
         )
+
+    def _scan_within(self, time_range: TimeRange) -> tuple[Scanner, Finding]:
+        """Scan the rows in a time range, and count the others."""
+        scanner, outside = Scanner(), Finding()
+        for piece in self._pieces(()):
+            is_inside = _is_within(piece, time_range)
+            others = piece.filter(pa.array(~is_inside))
+            outside.add(len(others), others.slice(0, FIRST_ROWS).to_pandas().assign(table=TELEMETRY.file))
+            if is_inside.any():
+                kept = piece.filter(pa.array(is_inside))
+                scanner.add(kept[MACHINE], kept[TIME])
+        if not scanner.counts:
+            raise NotEnoughData(
+                f"{self._files.name}: no reading in --time-range {self._params.time_range}", hint="change the range"
+            )
+        return scanner, outside
 
     def batches(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
         """Yield frames of whole machines, sorted by machine and time; equal times keep their order in the file.
@@ -156,9 +184,9 @@ class RawTelemetry:
             depend on the rows alone, not on the layout of the file.
         """
         if scan.in_order:
-            yield from pack_machines(self._machines_in_order(), BATCH_ROWS)
+            yield from pack_machines(self._machines_in_order(scan), BATCH_ROWS)
         elif sum(scan.rows.values()) <= self._params.rows_in_memory:
-            everything = [piece.to_pandas() for piece in self._pieces(self.sensors)]
+            everything = [piece.to_pandas() for piece in self._pieces_within(scan)]
             yield from pack_machines([_sort(pd.concat(everything, ignore_index=True))], BATCH_ROWS)
         else:
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -170,9 +198,17 @@ class RawTelemetry:
             keys = {MACHINE: read.machine(piece, self._names[MACHINE]), TIME: read.time(piece, self._names[TIME])}
             yield pa.table(keys | {name: to_float(piece[name]) for name in sensors})
 
-    def _machines_in_order(self) -> Iterator[pd.DataFrame]:
-        held: list[pd.DataFrame] = []
+    def _pieces_within(self, scan: TelemetryScan) -> Iterator[pa.Table]:
+        """Yield the rows in the time range of a scan."""
         for piece in self._pieces(self.sensors):
+            is_inside = _is_within(piece, scan.time_range)
+            kept = piece if is_inside.all() else piece.filter(pa.array(is_inside))
+            if len(kept):
+                yield kept
+
+    def _machines_in_order(self, scan: TelemetryScan) -> Iterator[pd.DataFrame]:
+        held: list[pd.DataFrame] = []
+        for piece in self._pieces_within(scan):
             held.append(piece.to_pandas())
             machines = held[-1][MACHINE]
             last = machines.iloc[-1]
@@ -189,7 +225,7 @@ class RawTelemetry:
         paths = [scratch / f"{number}.arrow" for number in range(max(bucket_of.values()) + 1)]
         with ExitStack() as stack:
             writers: dict[int, Any] = {}
-            for piece in self._pieces(self.sensors):
+            for piece in self._pieces_within(scan):
                 machines = piece[MACHINE].combine_chunks().dictionary_encode()
                 numbers = np.array([bucket_of[m] for m in machines.dictionary.to_pylist()])[machines.indices]
                 for number in np.unique(numbers).tolist():
@@ -201,6 +237,10 @@ class RawTelemetry:
             with pa.OSFile(str(path), "rb") as source:
                 yield _sort(pa.ipc.open_file(source).read_all().to_pandas())
             path.unlink()
+
+
+def _is_within(piece: pa.Table, time_range: TimeRange) -> npt.NDArray[np.bool_]:
+    return time_range.covers(piece[TIME].cast(pa.int64()).to_numpy())
 
 
 def _read_pieces(files: TableFiles, names: list[str], timezone: str) -> Iterator[tuple[pa.Table, ColumnReader]]:

@@ -12,6 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.preparation.quality import Finding
+from pdm_cli.preparation.time_range import TimeRange, TimeSurvey
 from pdm_cli.schema import MACHINE, TIME
 
 # Share of the readings that must have the same time step, or the same offset from the grid.
@@ -45,6 +47,12 @@ class TelemetryScan:
         Machine and time of the first such row, if any.
     span_us : int
         Time from the first to the last reading, in microseconds.
+    time_range : TimeRange
+        Times to use; the scan and the batches leave out all other rows.
+    days : TimeSurvey
+        The days with rows.
+    outside : Finding
+        The rows outside the range.
     """
 
     rows: dict[Any, int]
@@ -54,6 +62,9 @@ class TelemetryScan:
     out_of_order: int
     first_out_of_order: pd.DataFrame
     span_us: int
+    time_range: TimeRange
+    days: TimeSurvey
+    outside: Finding
 
 
 class Scanner:
@@ -64,6 +75,7 @@ class Scanner:
         self.in_order = True
         self.out_of_order = 0
         self.first_out_of_order = pd.DataFrame({MACHINE: [], TIME: []})
+        self.days = TimeSurvey()
         self._last_time: dict[Any, int] = {}
         self._last_machine: Any = None
         self._first_us, self._last_us = np.iinfo(np.int64).max, np.iinfo(np.int64).min
@@ -78,6 +90,7 @@ class Scanner:
         times = timestamps.cast(pa.int64()).to_numpy()
         self._check_order(names, codes)
         self._first_us, self._last_us = min(self._first_us, times.min()), max(self._last_us, times.max())
+        self.days.add(names, codes, times)
         order = np.arange(len(codes))
         if np.any(np.diff(codes) < 0):
             order = np.argsort(codes, kind="stable")

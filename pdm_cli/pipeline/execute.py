@@ -16,6 +16,7 @@ from pdm_cli.io.folders import check_folder, find_below, list_files
 from pdm_cli.pipeline.mlflow import track_training
 from pdm_cli.pipeline.stages import STAGES, Port, Stage
 from pdm_cli.progress import Progress
+from pdm_cli.settings.field import is_recorded
 from pdm_cli.settings.load import has_effect
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import name_some
@@ -199,7 +200,7 @@ def kept_settings(settings: Settings, section: str) -> dict[str, Any]:
     return {
         item.name: getattr(values, item.name)
         for item in fields(values)
-        if item.metadata["changes_result"] and has_effect(item, values)
+        if is_recorded(item, getattr(values, item.name)) and has_effect(item, values)
     }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.progress import Progress
+from pdm_cli.schema import TELEMETRY, Table
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import show_count
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from pdm_cli.io.scan import TelemetryScan
     from pdm_cli.pipeline.execute import Task
     from pdm_cli.preparation.quality import Finding
-
+    from pdm_cli.preparation.sentinels import Sentinel
+    from pdm_cli.preparation.time_range import TimeRange, TimeSurvey
 
 # Pairs of similar component names beyond this are counted.
 _MOST_LOOKALIKES = 3
@@ -55,9 +58,12 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
     _warn_of_text_columns(task, raw)
     findings = new_findings()
     findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
+    findings["outside_time_range"] = replace(scan.outside, first=list(scan.outside.first))
+    _warn_of_times(TELEMETRY.file, scan.outside, scan.time_range, "reading", task.progress)
     written = _write_telemetry(task, raw, scan, findings)
+    _warn_of_sentinels(written.sentinels, task)
     _reject(findings, settings)
-    events = _write_events(task, written.spans, findings)
+    events = _write_events(task, written.spans, findings, scan.days)
     return {
         "schema": "pdm.quality/2",
         "telemetry": {
@@ -74,6 +80,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
         "components": events.components,
         "ignored_columns": list(raw.ignored),
         "findings": {name: finding.as_dict() for name, finding in findings.items()},
+        "sentinels": [asdict(sentinel) for sentinel in written.sentinels],
     }
 
 
@@ -89,12 +96,13 @@ def _warn_of_text_columns(task: Task, raw: RawTelemetry) -> None:
 
 @dataclass(frozen=True)
 class _Written:
-    """Rows written, and each machine's first and last time."""
+    """Rows written, each machine's first and last time, and values that may mean missing readings."""
 
     rows: int
     feature_rows: int
     features: int
     spans: pd.DataFrame
+    sentinels: list[Sentinel]
 
 
 def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, findings: dict[str, Finding]) -> _Written:
@@ -105,9 +113,11 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     from pdm_cli.io.parquet import TableWriter
     from pdm_cli.pipeline.execute import kept_settings
     from pdm_cli.preparation.cleaning import clean_telemetry
-    from pdm_cli.schema import FEATURES, MACHINE, TELEMETRY, TIME
+    from pdm_cli.preparation.sentinels import SentinelSearch
+    from pdm_cli.schema import FEATURES, MACHINE, TIME
 
     settings, spans = task.settings, []
+    search = SentinelSearch(settings.preprocess.ranges)
     # A model needs these settings to build the same features from new data.
     sections = {name: kept_settings(settings, name) for name in ("preprocess", "features")}
     metadata = {"step_us": str(scan.step_us), "phase_us": str(scan.phase_us), "settings": json.dumps(sections)}
@@ -117,6 +127,8 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
         task.progress.track("preprocess: machines", len(scan.rows)) as advance,
     ):
         for batch in raw.batches(scan, task.out):
+            for sensor in raw.sensors:
+                search.add(sensor, batch[sensor].to_numpy())
             clean = clean_telemetry(
                 batch, findings, step_us=scan.step_us, phase_us=scan.phase_us, params=settings.preprocess
             )
@@ -125,7 +137,8 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
             features.write(rolling)
             spans.append(clean.groupby(MACHINE, sort=False)[TIME].agg(["first", "last"]))
             advance(len(spans[-1]))
-    return _Written(telemetry.rows, features.rows, rolling.shape[1] - len(FEATURES.key), pd.concat(spans))
+    columns = rolling.shape[1] - len(FEATURES.key)
+    return _Written(telemetry.rows, features.rows, columns, pd.concat(spans), search.found())
 
 
 @dataclass
@@ -136,7 +149,7 @@ class _Events:
     components: dict[str, int]
 
 
-def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding]) -> _Events:
+def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding], days: TimeSurvey) -> _Events:
     """Check and write the event tables and machine attributes, if present."""
     from pdm_cli.io.parquet import write_frame
     from pdm_cli.io.raw import read_events, read_machines
@@ -150,6 +163,7 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
         events = read_events(folder, table, settings.columns, settings.preprocess.timezone)
         if events is None:
             continue
+        events = _keep_possible_times(table, events, findings, days, task)
         kept = check_events(table, events, spans, findings)
         _check_machines_known(table.file, events, spans, findings, task)
         write_frame(task.out / table.file, kept)
@@ -160,6 +174,57 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding])
     if machines is not None:
         write_frame(task.out / MACHINES.file, check_machines(MACHINES.file, machines, spans, findings))
     return written
+
+
+def _keep_possible_times(
+    table: Table, events: pd.DataFrame, findings: dict[str, Finding], days: TimeSurvey, task: Task
+) -> pd.DataFrame:
+    """Return the events in the time range; ``days`` are those of the telemetry."""
+    import pandas as pd
+
+    from pdm_cli.preparation.cleaning import to_microseconds
+    from pdm_cli.preparation.quality import Finding
+    from pdm_cli.preparation.time_range import YEAR_US
+    from pdm_cli.schema import MACHINE, TIME
+
+    times, survey = to_microseconds(events[TIME]), days.copy()
+    codes, names = pd.factorize(events[MACHINE])
+    survey.add(names.tolist(), codes, times)
+    # An event table may end later than the telemetry: only events of another year cannot be right.
+    allowed = survey.find_range(task.settings.preprocess.time_range, YEAR_US)
+    is_inside = allowed.covers(times)
+    outside, total = Finding(), findings["outside_time_range"]
+    for finding in (outside, total):
+        finding.add(int((~is_inside).sum()), events.loc[~is_inside].assign(table=table.file))
+    _warn_of_times(table.file, outside, allowed, "event", task.progress)
+    kept: pd.DataFrame = events[is_inside].reset_index(drop=True)
+    return kept
+
+
+def _warn_of_times(file: str, outside: Finding, allowed: TimeRange, noun: str, progress: Progress) -> None:
+    """Warn of rows that are set aside because of their times."""
+    from pdm_cli.text import show_time
+
+    if outside.count:
+        first = outside.first[0]
+        progress.warn(
+            f"{file}: {show_count(outside.count, noun)} set aside: time {allowed.describe()}, first "
+            f"{show_time(first['datetime'])} (machine {first['machineID']}); other times with --time-range"
+        )
+
+
+def _warn_of_sentinels(sentinels: Sequence[Sentinel], task: Task) -> None:
+    """Warn of values that may mean missing readings."""
+    from shlex import quote
+
+    from pdm_cli.preparation.sentinels import describe_sentinels, ranges_without
+    from pdm_cli.text import join_list
+
+    if sentinels:
+        # The option replaces the ranges of the config.
+        ranges = {**task.settings.preprocess.ranges, **ranges_without(sentinels)}
+        option = join_list(f"{sensor}={low:.10g}:{high:.10g}" for sensor, (low, high) in ranges.items())
+        task.progress.warn(f"{TELEMETRY.file}: {describe_sentinels(sentinels)} with --ranges {quote(option)}")
 
 
 def _warn_of_lookalikes(components: dict[str, int], progress: Progress) -> None:

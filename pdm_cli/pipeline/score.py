@@ -196,7 +196,9 @@ def _as_trained(recipe: Recipe, settings: Settings) -> Settings:
 def _preprocess_as_trained(recipe: Recipe, asked: PreprocessParams) -> PreprocessParams:
     """Return how to preprocess: as the user gave it, even at its default, and otherwise as in the training."""
     own = {name: getattr(asked, name) for name in asked.given}
-    found = replace(recipe.settings.preprocess, **{"phase_minutes": recipe.phase_us / 60e6, **own})
+    # The range of the training's log would exclude later readings.
+    unlike = {"phase_minutes": recipe.phase_us / 60e6, "time_range": asked.time_range}
+    found = replace(recipe.settings.preprocess, **{**unlike, **own})
     found.note_given(own)
     return found
 

@@ -67,12 +67,13 @@ EVENT_FINDINGS = (
     "events_without_telemetry",
     *(f"{table.name}_{side}_telemetry" for table in EVENT_TABLES for side in ("before", "after")),
 )
+TIME_FINDINGS = ("outside_time_range",)
 MACHINE_FINDINGS = ("machines_without_telemetry", "machines_without_attributes")
 
 
 def new_findings() -> dict[str, Finding]:
     """Return an empty finding of every type."""
-    return {name: Finding() for name in (*TELEMETRY_FINDINGS, *EVENT_FINDINGS, *MACHINE_FINDINGS)}
+    return {name: Finding() for name in (*TELEMETRY_FINDINGS, *TIME_FINDINGS, *EVENT_FINDINGS, *MACHINE_FINDINGS)}
 
 
 def check_events(table: Table, events: pd.DataFrame, spans: pd.DataFrame, findings: dict[str, Finding]) -> pd.DataFrame:

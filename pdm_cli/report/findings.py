@@ -11,6 +11,7 @@ _FINDING_NAMES = {
     "out_of_order": "rows out of order",
     "not_finite": "infinite readings (or over 1e30), set to missing",
     "out_of_range": "readings out of range, set to missing",
+    "outside_time_range": "readings and events at impossible times, set aside",
     "off_grid": "readings off the time grid, moved to the next grid time",
     "gaps": "gaps, filled with rows of missing readings",
     "long_gaps": "gaps longer than the limit, not filled",

@@ -28,6 +28,8 @@ class Traits(TypedDict, total=False):
         True for a setting that only commands that submit jobs need.
     metavar : str
         Value in the help, in place of that of the setting's type.
+    kept_if_empty : bool
+        False for a setting that outputs record only if it is not empty.
     """
 
     advanced: bool
@@ -38,6 +40,7 @@ class Traits(TypedDict, total=False):
     may_be_empty: bool
     for_submitting: bool
     metavar: str
+    kept_if_empty: bool
 
 
 _PLAIN: Traits = {
@@ -49,6 +52,7 @@ _PLAIN: Traits = {
     "may_be_empty": True,
     "for_submitting": False,
     "metavar": "",
+    "kept_if_empty": True,
 }
 
 
@@ -84,6 +88,11 @@ class Section:
 def option_name(key: str) -> str:
     """Return the command line's spelling of a setting: ``horizon_hours`` is ``--horizon-hours``."""
     return "--" + key.replace("_", "-")
+
+
+def is_recorded(item: Field[Any], value: object) -> bool:
+    """Return whether outputs record a setting: not if it cannot change a result, such as the number of workers."""
+    return bool(item.metadata["changes_result"] and (item.metadata["kept_if_empty"] or value))
 
 
 def default_of(item: Field[Any]) -> object:

@@ -19,6 +19,7 @@ from annotated_types import Ge, Interval, MinLen
 from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.duration import Unit
 from pdm_cli.settings.field import Section, setting
+from pdm_cli.settings.time_range import parse_time_range
 
 _SECOND, _MINUTE, _HOUR, _DAY = Unit(1), Unit(60), Unit(3600), Unit(86_400)
 # Anything longer than ten years is a mistake, and must not overflow later.
@@ -66,6 +67,13 @@ class PreprocessParams(Section):
         advanced=True,
     )
     timezone: str = setting("UTC", "Time zone of timestamps without one, such as Europe/Berlin or +01:00.")
+    time_range: str = setting(
+        "",
+        "Set aside rows outside these times (UTC), such as 2015-01-01,2016-01-01; either may be empty. Default: rows "
+        "before 1990, and stray rows more than a day after the others.",
+        metavar="FROM,TO",
+        kept_if_empty=False,
+    )
     on_duplicate: Literal["refuse", "first", "mean"] = setting(
         "refuse", "Duplicate telemetry rows: fail (refuse), keep the first, or average them."
     )
@@ -96,6 +104,8 @@ class PreprocessParams(Section):
             raise ValueError(
                 f"timezone: unknown time zone {self.timezone!r}, expected one such as Europe/Berlin or +01:00"
             ) from None
+        if self.time_range:
+            parse_time_range(self.time_range)
         if 0 < self.step_minutes < MIN_STEP_MINUTES:
             raise ValueError(f"step_minutes ({self.step_minutes:g}) must be 0 or at least {MIN_STEP_MINUTES:g}")
         for sensor, (low, high) in self.ranges.items():

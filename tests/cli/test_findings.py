@@ -35,10 +35,10 @@ def test_failures_after_the_telemetry_are_warned_of_and_stand_apart_from_other_e
     raw: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
     count = len(pd.read_parquet(raw / "failures.parquet"))
-    add(raw, "comp1", "comp2", at="2031-05-01 06:00")
+    add(raw, "comp1", "comp2", at="2016-03-01 06:00")
     outcome = prepared(pdm, raw, tmp_path / "prepared")
     assert (
-        f"warning: failures.parquet: 2 of {count + 2:,} failures after the machine's telemetry, first (1, 2031-05-01 "
+        f"warning: failures.parquet: 2 of {count + 2:,} failures after the machine's telemetry, first (1, 2016-03-01 "
         "06:00): a model cannot be trained on them"
     ) in outcome.stderr
     assert "failures after the machine's telemetry" in outcome.stdout
@@ -70,7 +70,7 @@ def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm:
 
 
 def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
-    add(raw, "pump", at="2031-05-01 06:00")
+    add(raw, "pump", at="2016-03-01 06:00")
     outcome = trained(pdm, raw, tmp_path)
     assert outcome.code == 4
     assert "failures.parquet: no failure of pump (1 in all) is within its machine's telemetry" in outcome.stderr
@@ -86,7 +86,7 @@ def test_a_horizon_in_which_no_row_sees_a_failure_is_told_as_such(raw: Path, pdm
 
 
 def test_who_foretells_is_told_nothing_of_what_can_be_learned(raw: Path, work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    add(raw, "Comp1", at="2031-05-01 06:00")
+    add(raw, "Comp1", at="2016-03-01 06:00")
     outcome = pdm("predict", "--data", raw, "--model", work / "model", "--out", tmp_path / "out")
     assert outcome.code == 0
     assert "cannot be trained on them" not in outcome.stderr
