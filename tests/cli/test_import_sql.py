@@ -76,7 +76,11 @@ def table(out: Path, name: str = "telemetry") -> pd.DataFrame:
     return pd.read_parquet(out / f"{name}.parquet")
 
 
-def test_import_sql_of_two_queries_writes_two_tables(pdm: Pdm, plant: Path, out: Path) -> None:
+def test_import_sql_of_two_queries_writes_two_tables(
+    pdm: Pdm, plant: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of another database.
+    monkeypatch.setenv("PDM_CLI_SQL_PASSWORD", PASSWORD)
     summary = run(pdm, f"sqlite:///{plant}", out, *READINGS, "--query", *REPAIRS, "--json").json
     start = pd.Timestamp("2015-01-13 07:00")
     expected = pd.DataFrame(

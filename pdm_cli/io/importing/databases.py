@@ -134,6 +134,9 @@ def fetch(
     """
     folder.mkdir()
     url = _parse_url(database.url)
+    if url.get_backend_name() == "sqlite":
+        # It has no users, and rejects a password.
+        password = None
     files: dict[Table, list[Path]] = {}
     secrets = _Secrets(password)
     with _connect(url, secrets) as connection:
