@@ -210,7 +210,7 @@ def _make_steps(call: Call) -> tuple[Step, ...]:
 
 def write_options(stage: Stage, settings: Settings) -> tuple[str, ...]:
     """Return all settings of a stage as options quoted for the shell; values must arrive in the job unchanged."""
-    to_words = partial(option_words, by_model=bool(stage.completing))
+    to_words = partial(option_words, by_model=any(port.made_by == "train" for port in stage.inputs))
     words = [word for section in stage.sections for word in to_words(section, getattr(settings, section))]
     for option, value in pairwise(words):
         if any(placeholder in value for placeholder in _PLACEHOLDERS):

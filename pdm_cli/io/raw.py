@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -125,16 +126,12 @@ class RawTelemetry:
         DataError
             If a machine or timestamp is missing, or no step is given and none is regular enough.
         """
-        scanner = Scanner()
-        for piece in self._pieces(()):
-            scanner.add(piece[MACHINE], piece[TIME])
-        if not scanner.counts:
-            raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="add readings")
+        scanner = self._survey()
         time_range = scanner.days.find_range(self._params.time_range)
         outside = Finding()
         if not scanner.days.is_within(time_range):
             scanner, outside = self._scan_within(time_range)
-        step = round(self._params.step_minutes * 60e6) or scanner.step(self._files.name)
+        step = self._step(scanner)
         given = self._params.phase_minutes
         phase = scanner.phase(step) if given is None else round(given * 60e6) % step
         rows = dict(sorted(scanner.counts.items()))
@@ -166,6 +163,31 @@ class RawTelemetry:
                 f"{self._files.name}: no reading in --time-range {self._params.time_range}", hint="change the range"
             )
         return scanner, outside
+
+    def peek_step(self) -> int:
+        """Return the time step of the first readings in microseconds; :meth:`scan` reads all of them.
+
+        Raises
+        ------
+        DataError
+            As :meth:`scan`.
+        """
+        return self._step(self._survey(most_rows=PIECE_ROWS))
+
+    def _survey(self, *, most_rows: float = math.inf) -> Scanner:
+        """Scan the first pieces, up to the one that reaches the number of rows."""
+        scanner, rows = Scanner(), 0
+        for piece in self._pieces(()):
+            scanner.add(piece[MACHINE], piece[TIME])
+            rows += len(piece)
+            if rows >= most_rows:
+                break
+        if not scanner.counts:
+            raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="add readings")
+        return scanner
+
+    def _step(self, scanner: Scanner) -> int:
+        return round(self._params.step_minutes * 60e6) or scanner.step(self._files.name)
 
     def batches(self, scan: TelemetryScan, scratch: Path) -> Iterator[pd.DataFrame]:
         """Yield frames of whole machines, sorted by machine and time; equal times keep their order in the file.

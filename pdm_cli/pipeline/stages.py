@@ -96,6 +96,7 @@ STAGES: dict[str, Stage] = {
         sections=("columns", "preprocess", "features"),
         folder="prepared",
         summary=QUALITY_FILE,
+        completing="pdm_cli.pipeline.preprocess:complete_settings",
     ),
     "detect-anomalies": Stage(
         command="detect-anomalies",

@@ -22,6 +22,7 @@ _USUAL = (
     *(days * _US_PER_DAY for days in (1, 2, 3, 4, 5, 7, 14, 28)),
 )
 _LONGEST_GRID = 3 * US_PER_HOUR
+_LONGEST_WINDOW = 366 * _US_PER_DAY
 _HORIZON = 48 * US_PER_HOUR
 # Fewer readings ahead are too few to see a failure coming.
 _HORIZON_STEPS = 7
@@ -83,7 +84,8 @@ def propose_windows(step_us: int, span_us: int) -> Windows:
     grid = _largest(step_us, min(_LONGEST_GRID, horizon // _GRIDS_PER_HORIZON))
     # A week of days rather than eight.
     multiples = (1, 3, 7) if grid % _US_PER_DAY == 0 else (1, 4, 8)
-    windows = tuple(grid * count for count in multiples if count == 1 or grid * count <= span_us)
+    longest = min(span_us, _LONGEST_WINDOW)
+    windows = tuple(grid * count for count in multiples if count == 1 or grid * count <= longest)
     return Windows(grid, windows, lead_time_us=grid, horizon_us=max(horizon, grid))
 
 

@@ -26,6 +26,8 @@ class Traits(TypedDict, total=False):
         False if the option must not be given with an empty list.
     for_submitting : bool
         True for a setting that only commands that submit jobs need.
+    fits_data : bool
+        True if a value that fits the data replaces a default that does not.
     metavar : str
         Value in the help, in place of that of the setting's type.
     kept_if_empty : bool
@@ -39,6 +41,7 @@ class Traits(TypedDict, total=False):
     variables: tuple[str, ...]
     may_be_empty: bool
     for_submitting: bool
+    fits_data: bool
     metavar: str
     kept_if_empty: bool
 
@@ -51,6 +54,7 @@ _PLAIN: Traits = {
     "variables": (),
     "may_be_empty": True,
     "for_submitting": False,
+    "fits_data": False,
     "metavar": "",
     "kept_if_empty": True,
 }

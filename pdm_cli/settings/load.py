@@ -154,7 +154,8 @@ def option_words(section: str, values: Section, *, by_model: bool = False) -> li
     section : str
         Name of the section.
     values : Section
-        Its settings. Those that have no effect given the others, and flags that are off, are left out.
+        Its settings. Those that have no effect given the others, flags that are off, and those that were not given
+        and follow from the data are left out.
     by_model : bool
         Whether a model's settings replace those that were not given, which are then left out: as options they would
         count as the user's.
@@ -163,7 +164,8 @@ def option_words(section: str, values: Section, *, by_model: bool = False) -> li
     for item in section_fields(section):
         value = getattr(values, item.name)
         is_empty = value in ("", (), {}) and value == default_of(item)
-        is_left_out = item.name not in values.given if by_model and values.is_as_trained else is_empty
+        is_filled_in = item.metadata["fits_data"] or (by_model and values.is_as_trained)
+        is_left_out = item.name not in values.given if is_filled_in else is_empty
         if not has_effect(item, values) or is_left_out or value is None or value is False:
             continue
         words += [option_name(item.name)] if value is True else [option_name(item.name), _to_text(value)]

@@ -118,10 +118,16 @@ class FeaturesParams(Section):
     """Rolling features."""
 
     grid_hours: Hours = setting(
-        3.0, "Time between feature rows in hours, or with a unit: 10s, 15min, 1d.", advanced=True
+        3.0,
+        "Time between feature rows in hours, or with a unit: 10s, 15min, 1d.",
+        advanced=True,
+        fits_data=True,
     )
     windows_hours: Annotated[tuple[WindowHours, ...], MinLen(1)] = setting(
-        (3.0, 12.0, 24.0), "Trailing windows of the rolling statistics in hours, or with units: 1h,1d.", advanced=True
+        (3.0, 12.0, 24.0),
+        "Trailing windows of the rolling statistics in hours, or with units: 1h,1d.",
+        advanced=True,
+        fits_data=True,
     )
     statistics: Annotated[tuple[Literal["mean", "std", "min", "max"], ...], MinLen(1)] = setting(
         ("mean", "std"), "Rolling statistics, comma-separated: mean, std, min, max.", advanced=True

@@ -226,6 +226,14 @@ def test_option_words_of_durations_give_the_same_settings(folder: Path) -> None:
     assert settings_from(folder, options=again).settings.features == features
 
 
+def test_option_words_leave_out_defaults_that_follow_from_the_data_unless_given(folder: Path) -> None:
+    assert "--grid-hours" not in option_words("features", settings_from(folder).settings.features)
+    given = settings_from(folder, options={"grid_hours": "3h"}).settings.features
+    words = option_words("features", given)
+    assert words[:2] == ["--grid-hours", "3.0"]
+    assert "--windows-hours" not in words
+
+
 def test_settings_that_contradict_one_another_are_refused(folder: Path) -> None:
     with pytest.raises(PdmError, match=r"^--lead-time-hours \(60\) must not exceed --horizon-hours \(48\)$") as caught:
         settings_from(folder, options={"lead_time_hours": 60})
