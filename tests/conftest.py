@@ -30,7 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("azure")
         if item.path.is_relative_to(Path(__file__).with_name("browser")):
             item.add_marker("browser")
-        if item.get_closest_marker("ci"):
+        # The first test that needs the trained model trains it.
+        if item.get_closest_marker("ci") or {"model", "ran"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
 
 

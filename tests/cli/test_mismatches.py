@@ -53,6 +53,7 @@ MISMATCHES: dict[str, tuple[Callable[[Path], None], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISMATCHES)
 def test_data_of_another_kind_are_refused_with_the_difference(
     name: str, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
@@ -67,6 +68,7 @@ def test_data_of_another_kind_are_refused_with_the_difference(
     assert evaluate(pdm, raw, model).code == 5
 
 
+@pytest.mark.slow
 def test_sensors_that_the_model_does_not_know_can_be_left_out(
     predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
@@ -171,6 +173,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
     assert page.index("No reading of volt") < page.index("Components to inspect</h2>")
 
 
+@pytest.mark.slow
 def test_telemetry_too_short_for_the_features_is_warned_of(
     fleet: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:

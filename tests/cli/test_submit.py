@@ -53,6 +53,7 @@ def test_dry_run_prints_the_job(pdm: Pdm, fleet: Path) -> None:
     assert "input data: 5 files" in outcome.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["preprocess", "train", "predict", "run"])
 def test_dry_run_document_loads_in_the_azure_client(command: str, pdm: Pdm, fleet: Path, work: Path) -> None:
     options = {
@@ -208,6 +209,7 @@ def test_dry_run_predict_passes_only_given_preparation(pdm: Pdm, fleet: Path, wo
     assert "--on-duplicate" not in command
 
 
+@pytest.mark.slow
 @given(
     detect=st.sampled_from(
         [DetectParams(), DetectParams(mode="batch", only_last="day"), DetectParams(window_days=7.5, strict=True)]

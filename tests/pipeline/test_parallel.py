@@ -91,6 +91,7 @@ def test_results_come_in_order(workers: int) -> None:
         assert list(results) == [number**2 for number in range(20)]
 
 
+@pytest.mark.slow
 def test_one_worker_is_this_process_and_two_are_others() -> None:
     with in_order(find_process, 4, workers=1) as results:
         assert set(results) == {os.getpid()}

@@ -56,6 +56,7 @@ def test_train_fast_runs_only_the_first_trial(problem: Problem, plain: Training)
     assert (fast.chosen, fast.search.requested, fast.search.is_cut_short) == ([0], 1, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_train_same_seed_gives_same_bytes_for_any_threads(
     fleet: Sources, plain: Training, searched: Training, threads: int
@@ -311,6 +312,7 @@ def test_train_spent_budget_ends_trial_within_a_fold(fleet: Sources, plain: Trai
     assert 20 < next(now) < 20 + 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["machine", "both"])
 def test_train_held_out_machines_change_nothing(fleet: Sources, split: str) -> None:
     problem = problem_of(fleet, train=replace(TRAIN, split=split))
