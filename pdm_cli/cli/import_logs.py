@@ -93,7 +93,8 @@ MissingWords = Annotated[
     list[str] | None,
     _option(
         "--na-values",
-        "Words for a missing value, comma-separated; default: those of common historians, such as Bad Input.",
+        "Words and numbers for a missing value, comma-separated, such as Bad,-999; default: the words of common "
+        "historians, such as Bad Input.",
         metavar="WORDS",
     ),
 ]
@@ -266,12 +267,14 @@ def import_logs(
         raise UsageError("missing option '--out'", hint="see pdm import --help")
     _check_choice(append, on_overlap, overwrite)
     database = _database(sql, query or [], since, append=append)
+    missing, sentinels = parse.parse_missing(None if na_values is None else _split(na_values))
     options = parse.ImportOptions(
         text=_text_format(separator, decimal, encoding, names),
         decimal=decimal,
         formats=parse.parse_formats(date_format or []),
         order=_order(day_first, month_first),
-        missing=parse.MISSING if na_values is None else tuple(word.lower() for word in _split(na_values)),
+        missing=missing,
+        sentinels=sentinels,
         files=parse.parse_files(files or []),
         columns=parse.parse_columns(columns or []),
         machine=machine,

@@ -174,6 +174,11 @@ class _Import:
         return summary
 
     def _report_telemetry(self, survey: TableSurvey, reading: Reading, facts: Facts) -> None:
+        from pdm_cli.preparation.sentinels import describe_sentinels
+
+        if sentinels := facts.sentinels.found():
+            numbers = ",".join(dict.fromkeys(f"{sentinel.value:.15g}" for sentinel in sentinels))
+            self._progress.warn(f"{survey.name}: {describe_sentinels(sentinels)} with --na-values={numbers}")
         from pdm_cli.io.importing.convert import count_shared_times
 
         if survey.long is None and (shared := count_shared_times(survey, reading, self._engine)) > facts.rows / 2:

@@ -345,3 +345,26 @@ def test_import_guide_asks_what_it_cannot_decide(logs: Path, pdm: Pdm) -> None:
         "is the log about one machine only",
         "where are the failures",
     ]
+
+
+@pytest.mark.parametrize("shape", ["wide", "long"])
+def test_import_names_numbers_that_may_mean_a_missing_value(shape: str, logs: Path, pdm: Pdm) -> None:
+    hours = pd.date_range(START, periods=60, freq="h")
+    press = ["I/O Timeout" if n == 5 else "-999.0" if n % 20 == 3 else f"{4.2 + n / 50:.2f}" for n in range(60)]
+    words: tuple[str, ...] = ()
+    rows = "".join(f"{hour},1,{value}\n" for hour, value in zip(hours, press, strict=True))
+    header = "datetime,machineID,press\n"
+    if shape == "long":
+        rows, header, words = (
+            rows.replace(",1,", ",1,press,"),
+            "datetime,machineID,tag,value\n",
+            ("--long", "tag", "value"),
+        )
+    put(logs, "telemetry.csv", header + rows)
+    outcome = run(pdm, logs, *words)
+    warning = "telemetry.csv: press is -999 in 3 readings, far from its other values (4.2 to 5.38): a missing value? "
+    assert f"warning: {warning}remove it with --na-values=-999" in outcome.stderr
+    assert (table(logs)["press"] == -999).sum() == 3
+    outcome = run(pdm, logs, *words, "--na-values=-999", "--overwrite")
+    assert "warning" not in outcome.stderr
+    assert table(logs)["press"].isna().sum() == 4

@@ -14,6 +14,8 @@ from pdm_cli.io.importing.date_shapes import Order, sql_format, sql_time
 from pdm_cli.io.importing.sources import sql_name, sql_text
 from pdm_cli.io.importing.survey import TableSurvey
 from pdm_cli.io.parquet import TableWriter
+from pdm_cli.preparation.sentinels import SentinelSearch
+from pdm_cli.schema import TELEMETRY
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
@@ -58,6 +60,7 @@ class Facts:
     machines: set[Any] = field(default_factory=set)
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
+    sentinels: SentinelSearch = field(default_factory=SentinelSearch)
 
 
 def convert(survey: TableSurvey, reading: Reading, path: Path, engine: Engine) -> Facts:
@@ -189,6 +192,10 @@ def add_facts(facts: Facts, survey: TableSurvey, typed: pa.Table) -> None:
     facts.rows += len(machines)
     facts.values += sum(len(column) - column.null_count for column in typed.columns if column.type == pa.float64())
     facts.machines.update(machines.unique().to_pylist())
+    if survey.table is TELEMETRY:
+        for name in typed.schema.names:
+            if typed.schema.field(name).type == pa.float64():
+                facts.sentinels.add(name, typed[name].to_numpy())
     if survey.time and len(machines):
         span = pc.min_max(typed[survey.time]).as_py()
         start, end = pd.Timestamp(span["min"]), pd.Timestamp(span["max"])

@@ -24,6 +24,7 @@ MISSING = (
 )
 _TABLES = [table.name for table in RAW_TABLES]
 _HINT_FORMAT = "for example '%m/%d/%Y %H:%M', epoch-s or epoch-ms"
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _PLACEHOLDER = re.compile(r"\\\{(machine|sensor)\\\}")
 
 
@@ -99,6 +100,8 @@ class ImportOptions:
         Order of day and month in dates that do not begin with the year.
     missing : tuple of str
         Spellings of a missing value, in lower case.
+    sentinels : tuple of float
+        Numbers that mean a missing value.
     files : mapping of str to tuple of str
         Table to patterns of its files.
     columns : mapping of str to mapping of str to str
@@ -120,6 +123,7 @@ class ImportOptions:
     formats: Mapping[str, str] = field(default_factory=dict)
     order: Literal["day-first", "month-first"] | None = None
     missing: tuple[str, ...] = MISSING
+    sentinels: tuple[float, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     machine: str = ""
@@ -154,6 +158,14 @@ def parse_formats(given: Iterable[str]) -> dict[str, str]:
                 raise UsageError(f"--date-format {word}: has no year", hint=_HINT_FORMAT)
         formats[table] = form
     return formats
+
+
+def parse_missing(given: Iterable[str] | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return the words, in lower case, and the numbers for a missing value; only words replace those of historians."""
+    values = tuple(given or ())
+    words = tuple(word.lower() for word in values if not _NUMBER.fullmatch(word))
+    is_default = given is None or (values and not words)
+    return MISSING if is_default else words, tuple(float(word) for word in values if _NUMBER.fullmatch(word))
 
 
 def parse_files(given: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -270,11 +270,16 @@ class TableSurvey:
 
     def sql_number(self, column: str) -> str:
         """Return the SQL expression of a column's numbers; NULL for missing values and other strings."""
-        return self._sql_number(sql_name(column))
+        return self._without_sentinels(self._sql_number(sql_name(column)))
 
     def sql_value(self) -> str:
         """Return the SQL expression of the numbers in long telemetry."""
-        return self._sql_number(_VALUE)
+        return self._without_sentinels(self._sql_number(_VALUE))
+
+    def _without_sentinels(self, number: str) -> str:
+        for value in self.options.sentinels:
+            number = f"nullif({number}, {value!r}::DOUBLE)"
+        return number
 
     def _sql_number(self, name: str) -> str:
         if self.options.decimal == ".":
@@ -408,7 +413,7 @@ class TableSurvey:
         for name, column in values.items():
             number = sql_name(f"number {name}")
             is_other = f"{number} IS NULL AND lower({column}) NOT IN ({missing})"
-            yield f"count({number}) AS {sql_name(f'numbers {name}')}"
+            yield f"count({self._without_sentinels(number)}) AS {sql_name(f'numbers {name}')}"
             yield f"count(*) FILTER ({is_other}) AS {sql_name(f'others {name}')}"
             digits = f"{is_other} AND regexp_matches({column}, '^{_BEGINS_AS_NUMBER}')"
             yield f"count(*) FILTER ({digits}) AS {sql_name(f'digits {name}')}"
