@@ -128,7 +128,7 @@ class RawTelemetry:
         """
         scanner = self._survey()
         time_range = scanner.days.find_range(self._params.time_range)
-        outside = Finding()
+        outside, machines = Finding(), scanner.counts.keys()
         if not scanner.days.is_within(time_range):
             scanner, outside = self._scan_within(time_range)
         step = self._step(scanner)
@@ -146,6 +146,7 @@ class RawTelemetry:
             time_range=time_range,
             days=scanner.days,
             outside=outside,
+            machines_outside=frozenset(machines - scanner.counts.keys()),
         )
 
     def _scan_within(self, time_range: TimeRange) -> tuple[Scanner, Finding]:

@@ -53,6 +53,8 @@ class TelemetryScan:
         The days with rows.
     outside : Finding
         The rows outside the range.
+    machines_outside : frozenset
+        Machines all of whose rows are outside the range.
     """
 
     rows: dict[Any, int]
@@ -65,6 +67,7 @@ class TelemetryScan:
     time_range: TimeRange
     days: TimeSurvey
     outside: Finding
+    machines_outside: frozenset[Any]
 
 
 class Scanner:

@@ -111,7 +111,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
     written = _write_telemetry(task, raw, scan, findings)
     _warn_of_sentinels(written.sentinels, task)
     _reject(findings, settings)
-    events = _write_events(task, written.spans, findings, scan.days)
+    events = _write_events(task, written.spans, findings, scan)
     return {
         "schema": "pdm.quality/2",
         "telemetry": {
@@ -197,13 +197,13 @@ class _Events:
     components: dict[str, int]
 
 
-def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding], days: TimeSurvey) -> _Events:
+def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding], scan: TelemetryScan) -> _Events:
     """Check and write the event tables and machine attributes, if present."""
     from pdm_cli.io.parquet import write_frame
     from pdm_cli.io.raw import read_events, read_machines
     from pdm_cli.preparation.label_check import count_labels
     from pdm_cli.preparation.quality import check_events, check_machines
-    from pdm_cli.schema import EVENT_TABLES, FAILURES, MACHINES
+    from pdm_cli.schema import EVENT_TABLES, FAILURES, MACHINE, MACHINES
 
     folder, settings = task.inputs["data"], task.settings
     written = _Events({}, {})
@@ -211,9 +211,11 @@ def _write_events(task: Task, spans: pd.DataFrame, findings: dict[str, Finding],
         events = read_events(folder, table, settings.columns, settings.preprocess.timezone)
         if events is None:
             continue
-        events = _keep_possible_times(table, events, findings, days, task)
+        events = _keep_possible_times(table, events, findings, scan.days, task)
         kept = check_events(table, events, spans, findings)
-        _check_machines_known(table.file, events, spans, findings, task)
+        # Machines whose telemetry was set aside have been named.
+        is_named = events[MACHINE].isin(scan.machines_outside)
+        _check_machines_known(table.file, events[~is_named], spans, findings, task)
         write_frame(task.out / table.file, kept)
         written.rows[table.name] = len(kept)
         if table is FAILURES:

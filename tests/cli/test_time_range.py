@@ -60,6 +60,20 @@ def test_preprocess_time_range_given_is_exactly_that_range(raw: Path, pdm: Pdm, 
     assert_clear(outcome, 4, "telemetry.parquet: no reading in --time-range 2020-01-01,", "change the range")
 
 
+def test_preprocess_machine_with_a_wrong_clock_is_set_aside_with_its_events(
+    raw: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    ahead = pd.Timedelta(days=7168)
+    edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t["machineID"] != 3, t["datetime"] + ahead)))(raw)
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared")
+    assert outcome.code == 0, outcome.stderr
+    assert "3601 readings set aside" in outcome.stderr.replace(",", "")
+    for name in ("telemetry", "maint"):
+        assert 3 not in set(pd.read_parquet(tmp_path / "prepared" / f"{name}.parquet")["machineID"])
+    quality = json.loads((tmp_path / "prepared" / "quality.json").read_text())
+    assert quality["findings"]["events_without_telemetry"]["count"] > 0
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
