@@ -140,6 +140,14 @@ def test_import_of_one_file_per_machine_names_it_after_the_file(logs: Path, pdm:
     assert_clear(bad, 4, "P-101.csv: does not fit pump {machine}.csv", "--machine-from-file")
 
 
+@pytest.mark.parametrize("words", [(), ("--machine-from-file", "{machine}.csv.gz")])
+def test_import_of_many_packed_files_needs_little_memory(words: tuple[str, ...], logs: Path, pdm: Pdm) -> None:
+    for number in range(40):
+        put(logs, f"day{number}.csv.gz", gzip.compress(WIDE.encode()))
+    run(pdm, logs, *words)
+    assert len(table(logs)) == 120
+
+
 def test_import_of_one_machine_takes_its_name(logs: Path, pdm: Pdm) -> None:
     put(logs, "telemetry.csv", "datetime,volt\n2015-01-13 07:00,5\n")
     run(pdm, logs, "--machine", "press 1")

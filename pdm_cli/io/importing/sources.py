@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -44,8 +45,10 @@ class SourceFile:
         Its path below the folder of the import, for messages.
     columns : dict of str to str
         Column to the SQL expression of its strings.
-    relation : str
-        SQL of its rows.
+    reader : str
+        SQL of its rows, with ``{files}`` for the file.
+    readable : str
+        The file that DuckDB reads: the file itself, or a copy.
     origins : dict of str to str
         Column to its name in the header of a text file; constants have none.
     text : TextFile, optional
@@ -55,9 +58,15 @@ class SourceFile:
     path: Path
     name: str
     columns: Mapping[str, str]
-    relation: str
+    reader: str
+    readable: str
     origins: Mapping[str, str] = field(default_factory=dict)
     text: TextFile | None = None
+
+    @property
+    def relation(self) -> str:
+        """SQL of the rows."""
+        return self.reader.replace("{files}", sql_text(self.readable))
 
     def with_constants(self, values: Mapping[str, str]) -> SourceFile:
         """Return the file with more columns of one value each."""
@@ -256,26 +265,28 @@ def _open_text(path: Path, name: str, form: TextFormat, engine: Engine, required
     columns = {name: names[text.header.index(name)] for name in text.columns}
     separator = "\t" if text.separator == " " else text.separator
     types = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
-    relation = (
-        f"read_csv({sql_text(str(readable))}, auto_detect = false, header = false, skip = {text.header_lines}, "
+    reader = (
+        "read_csv({files}, "
+        f"auto_detect = false, header = false, skip = {text.header_lines}, "
         f"delim = {sql_text(separator)}, quote = '\"', escape = '\"', strict_mode = true, null_padding = false, "
-        f"max_line_size = {_LONGEST_LINE}, columns = {{{types}}}, store_rejects = true, rejects_limit = 1)"
+        f"max_line_size = {_LONGEST_LINE}, buffer_size = {2 * _LONGEST_LINE}, "
+        f"columns = {{{types}}}, store_rejects = true, rejects_limit = 1)"
     )
-    return SourceFile(path, name, columns, relation, {name: name for name in columns}, text)
+    return SourceFile(path, name, columns, reader, str(readable), {name: name for name in columns}, text)
 
 
 # A line may contain long strings, but a stray quote must not take the whole file into memory.
 _LONGEST_LINE = 8 << 20
 
 
-def _open_typed(path: Path, name: str, relation: str, engine: Engine) -> SourceFile:
-    """Return a file whose columns have types; they are read as strings like all others."""
+def _open_typed(path: Path, name: str, reader: str, engine: Engine) -> SourceFile:
+    """Return a file whose columns have types, which may differ between files; they are read as strings."""
     columns = {}
-    for column, kind in engine.describe(relation, name):
+    for column, kind in engine.describe(reader, name):
         if kind.startswith(("STRUCT", "MAP", "UNION")) or kind.endswith("]"):
             raise DataError(f"{name}: column {column} holds {kind}", hint="write one value per column")
         columns[column] = f"CAST({sql_name(column)} AS VARCHAR)"
-    return SourceFile(path, name, columns, relation)
+    return SourceFile(path, name, columns, reader, str(path))
 
 
 def _copy_sheet(path: Path, name: str, scratch: Path) -> Path:
@@ -299,6 +310,29 @@ def _cell_text(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)
+
+
+def sql_rows(files: Sequence[SourceFile], columns: Mapping[str, str]) -> str:
+    """Return the SQL of some columns of files, in their order.
+
+    Neighbours of one format are read as one: each relation has buffers of its own.
+
+    Parameters
+    ----------
+    files : sequence of SourceFile
+        The files.
+    columns : mapping of str to str
+        Column to the SQL expression of its value, with ``{}`` for the string in the file.
+    """
+    parts = []
+    for _, group in groupby(files, key=lambda file: (file.reader, tuple(file.columns.items()))):
+        same = list(group)
+        names = ", ".join(
+            f"{template.replace('{}', same[0].columns[name])} AS {sql_name(name)}" for name, template in columns.items()
+        )
+        paths = ", ".join(sql_text(file.readable) for file in same)
+        parts.append(f"SELECT {names} FROM {same[0].reader.replace('{files}', f'[{paths}]')}")
+    return " UNION ALL ".join(parts)
 
 
 def rows_of(source: SourceFile, engine: Engine) -> Iterator[tuple[str, Mapping[str, str]]]:

@@ -25,7 +25,7 @@ from pdm_cli.io.importing.date_shapes import (
 )
 from pdm_cli.io.importing.long_form import split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
-from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_name, sql_text
+from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_name, sql_rows, sql_text
 from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
 from pdm_cli.io.parquet import TableFiles
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
@@ -302,13 +302,7 @@ class TableSurvey:
             raise self.error(other, name, f"{quote(other.text)} is not a number", hint)
 
     def _make_view(self) -> None:
-        parts = []
-        for file in self.files:
-            columns = ", ".join(
-                f"coalesce(trim({_sql_plain(file.columns[name])}), '') AS {sql_name(name)}" for name in self.columns
-            )
-            parts.append(f"SELECT {columns} FROM {file.relation}")
-        rows = " UNION ALL ".join(parts)
+        rows = sql_rows(self.files, dict.fromkeys(self.columns, f"coalesce(trim({_sql_plain('{}')}), '')"))
         source = self.options.failures
         if self.table is FAILURES and source.words:
             text = f"lower({sql_name(self.kind)})"

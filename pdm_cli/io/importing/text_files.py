@@ -28,6 +28,8 @@ _HINT_ENCODING = "specify the encoding with --encoding, such as cp1252, latin-1 
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 200
 _COPIED_CHARACTERS = 1 << 20
+# Files packed to less than this are unpacked.
+_UNPACKED_BYTES = 16 << 20
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -141,7 +143,9 @@ def make_readable(file: TextFile, scratch: Path) -> Path:
         If a byte is not valid in the encoding, or the file is damaged.
     """
     is_utf8 = codecs.lookup(file.encoding).name in ("utf-8", "utf-8-sig")
-    if is_utf8 and file.separator != " " and file.path.suffix.lower() != ".zip":
+    # DuckDB takes a large buffer for each packed file.
+    is_small = file.path.suffix.lower() == ".gz" and file.path.stat().st_size < _UNPACKED_BYTES
+    if is_utf8 and file.separator != " " and file.path.suffix.lower() != ".zip" and not is_small:
         return file.path
     copy = scratch / f"{len(list(scratch.iterdir()))}.csv"
     with (

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pdm_cli.errors import DataError
+from pdm_cli.io.importing import text_files
 from pdm_cli.io.importing.text_files import TextFile, TextFormat, iterate_rows, make_readable, open_text
 
 HEAD = "datetime,machineID,note\n"
@@ -106,9 +107,17 @@ def test_make_readable_writes_other_encodings_as_utf8(encoding: str, tmp_path: P
     assert make_readable(file, tmp_path / "scratch").read_bytes().decode() == content
 
 
-def test_make_readable_keeps_a_file_that_is(tmp_path: Path) -> None:
-    file = look(tmp_path, gzip.compress(HEAD.encode() + b"2015-01-01,1,a\n"), name="errors.csv.gz")
-    assert make_readable(file, tmp_path) == file.path
+def test_make_readable_keeps_a_readable_file_and_unpacks_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scratch").mkdir()
+    content = HEAD + "2015-01-01,1,a\n"
+    file = look(tmp_path, content)
+    assert make_readable(file, tmp_path / "scratch") == file.path
+    packed = look(tmp_path, gzip.compress(content.encode()), name="errors.csv.gz")
+    assert make_readable(packed, tmp_path / "scratch").read_text() == content
+    monkeypatch.setattr(text_files, "_UNPACKED_BYTES", 0)
+    assert make_readable(packed, tmp_path / "scratch") == packed.path
 
 
 def test_a_zip_of_one_file_is_unpacked(tmp_path: Path) -> None:
