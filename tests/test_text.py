@@ -42,6 +42,7 @@ def test_plain_any_text_has_no_invisible_character(text: str) -> None:
     assert plain(shown) == shown
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=("Cc", "Cf"))))
 def test_plain_visible_text_is_unchanged(text: str) -> None:
     assert plain(text) == text

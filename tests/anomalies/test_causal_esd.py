@@ -147,6 +147,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(series(), OPTIONS)
 def test_scores_equal_those_of_a_loop_over_readings(drawn: tuple[np.ndarray, np.ndarray], options: Any) -> None:
     values, times = drawn
@@ -204,6 +205,7 @@ def test_blocks_of_any_size_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) 
     assert same(whole, causal_scores(values, hourly(700), **SHORT))
 
 
+@pytest.mark.slow
 def test_a_refit_at_every_minute_takes_little_memory() -> None:
     minute, rows = HOUR // 60, 3 * 1440
     times = hourly(1)[0] + np.arange(rows) * minute

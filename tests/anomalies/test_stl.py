@@ -137,6 +137,7 @@ def test_batch_equals_stl_by_the_book_for_odd_periods_too(period: int, extra: in
     assert farthest(single_stl(values, period=period), seasonal, trend, values) < TOLERANCE
 
 
+@pytest.mark.slow
 @given(
     period=st.sampled_from([4, 6, 12, 24]),
     share=st.floats(0.01, 6),
@@ -169,6 +170,7 @@ def test_phase_without_any_weight_keeps_its_own_readings() -> None:
     assert farthest(ours, wanted.seasonal, wanted.trend, values) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_stretch_without_any_weight_keeps_its_own_level() -> None:
     period = 4
     values = noisy(40 * period + 1, 1, period=period, seed=6)[:, 0]
@@ -180,6 +182,7 @@ def test_stretch_without_any_weight_keeps_its_own_level() -> None:
     assert farthest(single_stl(values, period=period), seasonal, trend, values) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [49, 400, 2001])
 def test_column_does_not_depend_on_its_neighbours(n: int) -> None:
     values = noisy(n, 70, period=24, seed=8)
@@ -199,6 +202,7 @@ def test_blocks_of_any_width_give_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert farthest(cut, whole.seasonal, whole.trend, values) < 1e-12
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32 - 1),
     shift=st.floats(-1e3, 1e3),
@@ -248,6 +252,7 @@ def test_input_is_left_as_it_was_in_either_order() -> None:
     assert (rows.trend == columns.trend).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("period", [4, 1440])
 def test_operators_take_no_more_memory_while_they_are_made_than_is_said(period: int) -> None:
     stl._operators(100, period=4)  # scipy is imported by now

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pdm_cli
 from pdm_cli.azure.upload import Upload, find_code, stage_code, staged
 
@@ -18,6 +20,7 @@ def test_find_code_is_only_the_package() -> None:
     assert all(name.startswith("pdm_cli/") and name.endswith((".py", ".j2")) for name in names)
 
 
+@pytest.mark.slow
 def test_stage_code_result_is_runnable(tmp_path: Path) -> None:
     folder = stage_code(tmp_path)
     assert files_below(folder) == set(find_code().names())
@@ -26,6 +29,7 @@ def test_stage_code_result_is_runnable(tmp_path: Path) -> None:
     assert found.stdout == f"pdm-cli {pdm_cli.__version__}\n"
 
 
+@pytest.mark.slow
 def test_stage_code_changed_copy_is_restored(tmp_path: Path) -> None:
     folder = stage_code(tmp_path)
     before = (folder / "pdm_cli/cli/app.py").stat().st_mtime_ns

@@ -122,6 +122,7 @@ BAD_DATA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD_DATA)
 def test_bad_data_ends_in_one_line_with_exit_4_and_keeps_old_outputs(
     name: str, raw: Path, work: Path, pdm: Pdm, tmp_path: Path

@@ -27,6 +27,7 @@ def explain(pdm: Pdm, data: Path, work: Path, *words: object) -> Outcome:
     return pdm("explain", "--model", work / "model", "--data", data, *words)
 
 
+@pytest.mark.slow
 def test_it_explains_the_probability_that_predict_gives(
     predictions: pd.DataFrame, worst: pd.Series, fleet: Path, work: Path, pdm: Pdm
 ) -> None:
@@ -44,6 +45,7 @@ def test_it_explains_the_probability_that_predict_gives(
     assert {len(values) for values in found["before"]["sensors"].values()} == {28}
 
 
+@pytest.mark.slow
 def test_all_features_together_are_the_same_whatever_is_named(
     worst: pd.Series, fleet: Path, work: Path, pdm: Pdm
 ) -> None:
@@ -59,6 +61,7 @@ def test_all_features_together_are_the_same_whatever_is_named(
     assert sums[0] == pytest.approx(sums[1])
 
 
+@pytest.mark.slow
 def test_it_is_told_in_words_with_usual_values_and_sparklines(
     worst: pd.Series, fleet: Path, work: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +75,7 @@ def test_it_is_told_in_words_with_usual_values_and_sparklines(
     assert any("█" in line and "vibration" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_the_last_row_before_a_time_between_two_is_taken_and_told(
     worst: pd.Series, fleet: Path, work: Path, pdm: Pdm
 ) -> None:
@@ -81,11 +85,13 @@ def test_the_last_row_before_a_time_between_two_is_taken_and_told(
     assert f"using the last one before it, {worst['datetime']:%Y-%m-%dT%H:%M} UTC" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_without_a_time_it_is_the_machines_last_row(fleet: Path, work: Path, pdm: Pdm) -> None:
     found = explain(pdm, fleet, work, "--machine", 3, "--component", "comp2", "--json").json
     assert (found["datetime"], found["component"]) == ("2015-05-31T06:00", "comp2")
 
 
+@pytest.mark.slow
 def test_what_comes_later_changes_nothing(worst: pd.Series, raw: Path, fleet: Path, work: Path, pdm: Pdm) -> None:
     words = ("--machine", worst["machineID"], "--at", worst["datetime"], "--json")
     whole = explain(pdm, fleet, work, *words).stdout
@@ -94,6 +100,7 @@ def test_what_comes_later_changes_nothing(worst: pd.Series, raw: Path, fleet: Pa
     assert explain(pdm, raw, work, *words).stdout == whole
 
 
+@pytest.mark.slow
 def test_machines_may_be_texts(raw: Path, work: Path, pdm: Pdm) -> None:
     for name in ("telemetry", "errors", "maint", "failures", "machines"):
         edit(name, lambda t: t.assign(machineID="pump " + t["machineID"].astype(str)))(raw)
@@ -101,6 +108,7 @@ def test_machines_may_be_texts(raw: Path, work: Path, pdm: Pdm) -> None:
     assert_clear(explain(pdm, raw, work, "--machine", "pmp 7"), 4, "--machine pmp 7: not in", "did you mean pump 7?")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "message", "hint"),
     [

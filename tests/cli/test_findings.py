@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.cli.conftest import Outcome, Pdm
 
@@ -59,6 +60,7 @@ def test_a_component_that_looks_misspelt_is_warned_of(raw: Path, pdm: Pdm, tmp_p
     assert "warning: failures.parquet: 'Comp1' (1 failure) and 'comp1' (" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     add(
         raw, "pump", "valve", at=str(pd.read_parquet(raw / "telemetry.parquet", columns=["datetime"])["datetime"].max())
@@ -69,6 +71,7 @@ def test_all_components_that_cannot_be_learned_are_named_at_once(raw: Path, pdm:
     assert "or train without pump, valve: --components comp1,comp2,comp3,comp4" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     add(raw, "pump", at="2016-03-01 06:00")
     outcome = trained(pdm, raw, tmp_path)
@@ -77,6 +80,7 @@ def test_components_whose_failures_no_reading_leads_up_to_are_told_as_such(raw: 
     assert "complete the telemetry, or align the clocks (--timezone), or train without pump: " in outcome.stderr
 
 
+@pytest.mark.slow
 def test_a_horizon_in_which_no_row_sees_a_failure_is_told_as_such(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit_failures(raw, lambda table: table.assign(datetime=table["datetime"] + pd.Timedelta("1h")))
     outcome = trained(pdm, raw, tmp_path, "--lead-time-hours", 5, "--horizon-hours", 6)
@@ -85,6 +89,7 @@ def test_a_horizon_in_which_no_row_sees_a_failure_is_told_as_such(raw: Path, pdm
     assert "hint: set another --lead-time-hours or --horizon-hours" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_who_foretells_is_told_nothing_of_what_can_be_learned(raw: Path, work: Path, pdm: Pdm, tmp_path: Path) -> None:
     add(raw, "Comp1", at="2016-03-01 06:00")
     outcome = pdm("predict", "--data", raw, "--model", work / "model", "--out", tmp_path / "out")

@@ -143,12 +143,14 @@ def test_help_of_fail_on_names_its_values(pdm: Pdm) -> None:
     assert "--fail-on           CONDITIONS" in pdm("evaluate", "--help").stdout
 
 
+@pytest.mark.slow
 def test_former_names_of_options_are_shown_nowhere(pdm: Pdm) -> None:
     shown = "".join(pdm(command, "--help-all").stdout for command in ("run", "detect-anomalies", "train"))
     assert not re.search(r"--(smooth|time-budget|alert-rule) ", shown)
     assert pdm("detect-anomalies", "--help-all").stdout.count("--threshold") == 0
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_heavy() -> None:
     words = [sys.executable, "-X", "importtime", "-m", "pdm_cli", "--help"]
     log = subprocess.run(words, capture_output=True, text=True, check=True).stderr
@@ -199,6 +201,7 @@ def test_ci_calls_the_commands_of_the_readme_to_the_letter() -> None:
     assert "grep '^python3 -m venv .venv && ' README.md" in (ROOT / ".ci/run").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "generated"),
     [("write_commands.py", "docs/commands.md"), ("write_sample_config.py", "sample_config.toml")],

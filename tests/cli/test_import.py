@@ -137,6 +137,7 @@ def test_a_column_of_texts_in_telemetry_stays_text_and_numbers_among_attributes_
     assert "machines.csv: column age: 1 of 2 values are not numbers, first 'old'" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_a_raw_folder_made_here_is_read_by_preprocess(fleet: Path, logs: Path, pdm: Pdm) -> None:
     for name in ("telemetry", "errors", "maint", "failures", "machines"):
         pd.read_parquet(fleet / f"{name}.parquet").to_csv(logs / f"PdM_{name}.csv", index=False)

@@ -179,6 +179,7 @@ class Killed(BaseException):
     """Stands for a kill."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moves", range(1, 9))
 def test_a_kill_while_files_are_moved_loses_nothing(
     moves: int, logs: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch

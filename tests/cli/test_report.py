@@ -19,6 +19,7 @@ def model(work: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(work / "model", tmp_path / "model"))
 
 
+@pytest.mark.slow
 def test_train_writes_the_report_that_report_makes(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     made = pdm("report", work / "model", "--out", tmp_path / "again.html")
     assert made.code == 0, made.stderr
@@ -27,6 +28,7 @@ def test_train_writes_the_report_that_report_makes(work: Path, pdm: Pdm, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["again.html"]
 
 
+@pytest.mark.slow
 def test_predict_writes_the_report_that_report_makes(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     out = tmp_path / "predictions"
     assert pdm("predict", "--data", fleet, "--model", work / "model", "--out", out, "--latest").code == 0
@@ -103,6 +105,7 @@ def test_report_out_in_a_missing_folder_is_rejected(work: Path, pdm: Pdm, tmp_pa
     assert_clear(outcome, 2, f"error: {tmp_path / 'no'}: no such folder", "create the folder")
 
 
+@pytest.mark.slow
 def test_report_out_in_a_file_is_rejected(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     outcome = pdm("report", work / "model", "--out", tmp_path / "file" / "such.html")

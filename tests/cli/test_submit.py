@@ -71,6 +71,7 @@ def test_dry_run_document_loads_in_the_azure_client(command: str, pdm: Pdm, flee
     assert read == f"{'pipeline' if command == 'run' else 'command'} job-1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -191,6 +192,7 @@ def test_dry_run_config_works_in_either_place(pdm: Pdm, fleet: Path, tmp_path: P
         assert "--max-gap-hours 5.0" in job["command"]
 
 
+@pytest.mark.slow
 def test_dry_run_pipeline_outputs_depend_on_the_inputs(pdm: Pdm, raw: Path) -> None:
     first = plan(pdm, "run", "--data", raw, "--fast")
     again = plan(pdm, "run", "--data", raw, "--fast")

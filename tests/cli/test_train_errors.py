@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import Pdm, assert_clear, edit
 
 
+@pytest.mark.slow
 def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     failures = pd.read_parquet(raw / "failures.parquet")
     late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-05-01", "comp1"))
@@ -19,6 +20,7 @@ def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pd
     assert_clear(outcome, 4, " no failure to train on before the cutoff", "--components ")
 
 
+@pytest.mark.slow
 def test_no_failures_at_all_is_said(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("failures", lambda t: t.iloc[:0])(raw)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
@@ -45,6 +47,7 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
     assert_clear(pdm(*words, "--cutoff", "2016-03-01"), 4, "no labelled row to test on", "set an earlier --cutoff")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [

@@ -12,6 +12,7 @@ def test_vocabulary_of_a_document_has_no_banned_words(path: Path) -> None:
     assert not list_banned([path])
 
 
+@pytest.mark.slow
 def test_vocabulary_of_the_package_has_no_banned_words() -> None:
     assert not list_banned(PACKAGE)
 

@@ -140,6 +140,7 @@ def slow_precision(rows: list[tuple[int, float, float]], resamples: int, seed: i
     return found
 
 
+@pytest.mark.slow
 @given(ranked_rows)
 def test_interval_of_the_average_precision_is_that_of_fleets_written_out(rows: list[tuple[int, float, float]]) -> None:
     codes, labels, levels = (np.array(column) for column in zip(*rows, strict=True))

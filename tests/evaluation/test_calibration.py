@@ -63,6 +63,7 @@ def test_a_staircase_needs_isotonic_steps() -> None:
     assert_allclose(found.apply(np.array([0.15, 0.45])), [0.02, 0.5], atol=0.05)
 
 
+@pytest.mark.slow
 def test_probabilities_that_are_right_already_are_left_alone() -> None:
     labels = np.array([0.0, 1.0] * 50 + [0.0] * 100)
     stated = np.array([0.5] * 100 + [0.0] * 100)
@@ -97,6 +98,7 @@ def test_rows_without_label_or_probability_are_left_out() -> None:
     assert np.isnan(found.apply(np.array([math.nan, 0.5]))).tolist() == [True, False]
 
 
+@pytest.mark.slow
 @given(scored_rows, st.integers(2, 4))
 # Here Platt's curve is the best on held-out groups, but falls where it is fitted on all rows.
 @example([(0.0, 0.0), (0.0, 0.0), (0.0, 0.001), (0.0, 0.001), (1.0, 0.0), (1.0, 0.001)], 2)
@@ -118,6 +120,7 @@ def test_the_choice_has_the_best_brier_out_of_sample(rows: list[Row], count: int
         assert squares[found.kind] <= min(squares.values()) + 1e-9
 
 
+@pytest.mark.slow
 @given(scored_rows)
 def test_isotonic_steps_equal_pooled_blocks(rows: list[Row]) -> None:
     # Twice the rows in two equal groups: what is best on a copy of the rows it was fitted to is isotonic.
@@ -130,6 +133,7 @@ def test_isotonic_steps_equal_pooled_blocks(rows: list[Row]) -> None:
         assert_allclose(found.apply(levels), expected, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(scored_rows, st.lists(st.floats(0, 1), max_size=20))
 def test_order_is_kept_and_so_is_average_precision(rows: list[Row], others: list[float]) -> None:
     labels, stated = columns([*rows, (0.0, 0.2), (1.0, 0.7)])

@@ -208,6 +208,7 @@ def test_evaluate_failure_before_evaluated_span_makes_alarm_true() -> None:
     assert evaluate([(1, 20)], [failure(40)]).false_alarms == 0
 
 
+@pytest.mark.slow
 @given(alert_lists, failure_lists, st.lists(st.booleans(), min_size=30, max_size=30))
 def test_evaluator_of_all_rows_equals_evaluation_of_alerts(
     rows: Alerts, failures: list[Event], is_alert: list[bool]

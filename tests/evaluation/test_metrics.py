@@ -54,6 +54,7 @@ def slow_precision(labels: list[float], probabilities: list[float]) -> float:
 cells = st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 8).map(lambda n: n / 8))
 
 
+@pytest.mark.slow
 @given(st.integers(1, 3).flatmap(lambda c: st.lists(st.lists(cells, min_size=c, max_size=c), min_size=2, max_size=20)))
 def test_primary_metrics_equal_their_definitions(rows: list[list[tuple[float, float]]]) -> None:
     labels = np.array([[label for label, _ in row] for row in rows])
@@ -114,6 +115,7 @@ def test_f1_threshold_is_the_best(rows: list[tuple[float, float]]) -> None:
     assert slow_f1(labels, probabilities, threshold) == pytest.approx(best, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(scored_rows, st.integers(0, 2**42 - 1))
 def test_row_metrics_equal_their_definitions(rows: list[tuple[float, float]], alerts: int) -> None:
     rows = [*rows, (0.0, 0.25), (1.0, 0.75)]

@@ -111,6 +111,7 @@ def test_every_column_knows_something_somewhere(whole: FeatureTable) -> None:
     assert [family for family in FAMILIES if len(np.unique(whole.matrix(whole.names_of([family])))) < 3] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "lost"),
     [
@@ -133,6 +134,7 @@ def test_a_family_falls_away_by_itself_where_its_table_is_missing(
     assert_array_equal(table.matrix(same), whole.matrix(same))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["errors", "maint", "failures", "anomalies", "machines"])
 def test_the_line_of_a_family_names_just_the_tables_it_reads(fleet: Sources, whole: FeatureTable, missing: str) -> None:
     context, states = context_of(without(fleet, missing)), states_of(context_of(fleet), COMPONENTS)
@@ -240,6 +242,7 @@ def test_a_horizon_too_short_for_the_template_has_no_columns_of_it(fleet: Source
         assert len(match_states(context, states_of(context, COMPONENTS)).names) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @given(sources=made_sources(), now=hours(24, 200))
 def test_cutting_the_future_off_leaves_past_rows_bit_identical(family: str, sources: Sources, now: float) -> None:

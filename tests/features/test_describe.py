@@ -35,6 +35,7 @@ def test_names_read_as_english(name: str, words: str) -> None:
     assert name_feature(name) == words
 
 
+@pytest.mark.slow
 def test_only_attributes_of_machines_are_named_so() -> None:
     sources = simulated()
     context = Context(sources, learn_vocabulary(sources, until_us=FOREVER), TRAIN, LABELS)

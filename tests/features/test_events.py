@@ -39,18 +39,21 @@ def slow_counts(rows: Rows, events: list[Event], window: float) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 @given(rows_and_log())
 def test_hours_since_the_last_event_equal_brute_force(case: tuple[Rows, list[Event]]) -> None:
     rows, events = case
     assert_array_equal(hours_since(rows, events), slow_hours_since(rows, events))
 
 
+@pytest.mark.slow
 @given(rows_and_log(), st.sampled_from([0.5, 1.0, 24.0, 36.5, 1000.0]))
 def test_counts_in_a_trailing_window_equal_brute_force(case: tuple[Rows, list[Event]], window: float) -> None:
     rows, events = case
     assert counts(rows, events, window) == slow_counts(rows, events, window)
 
 
+@pytest.mark.slow
 @given(rows_and_log())
 def test_the_next_event_equals_brute_force(case: tuple[Rows, list[Event]]) -> None:
     rows, events = case
@@ -62,6 +65,7 @@ def test_the_next_event_equals_brute_force(case: tuple[Rows, list[Event]]) -> No
         assert not later or stamp == EPOCH_US + min(later) * HOUR_US
 
 
+@pytest.mark.slow
 @given(rows_and_log(), hours())
 def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, list[Event]], now: float) -> None:
     rows, events = case
@@ -73,6 +77,7 @@ def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, list[Eve
     assert counts(past_rows, events, 24.0) == counts(past_rows, past_events, 24.0)
 
 
+@pytest.mark.slow
 @given(rows_and_log())
 def test_other_machines_change_nothing(case: tuple[Rows, list[Event]]) -> None:
     rows, events = case

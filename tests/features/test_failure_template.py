@@ -33,6 +33,7 @@ from tests.builders.templates import (
 NO_EVENTS: list[Event] = []
 
 
+@pytest.mark.slow
 @given(fleets(), templates(), rows_asked, st.integers(1, 3), st.data())
 def test_matches_equal_plain_loops(
     fleet: Fleet, template: FleetTemplate, rows: list[tuple[int, float]], step: int, data: st.DataObject
@@ -48,6 +49,7 @@ def test_matches_equal_plain_loops(
             assert_allclose(columns, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @given(fleets(), st.integers(1, 9))
 def test_what_is_learned_equals_plain_loops(fleet: Fleet, hours: int) -> None:
     learned = learn(fleet, hours=hours)
@@ -60,6 +62,7 @@ def test_what_is_learned_equals_plain_loops(fleet: Fleet, hours: int) -> None:
             assert_allclose(learned.error_share[c, :, k], slow_shares(fleet, component, kind, hours))
 
 
+@pytest.mark.slow
 @given(fleets(), half_hours)
 def test_learning_looks_at_nothing_later(fleet: Fleet, now: float) -> None:
     past = fleet.until(now)
@@ -69,6 +72,7 @@ def test_learning_looks_at_nothing_later(fleet: Fleet, now: float) -> None:
     assert with_future.to_json() == without.to_json()
 
 
+@pytest.mark.slow
 @given(fleets(), templates(), rows_asked, half_hours)
 def test_cutting_the_future_off_changes_no_past_match(
     fleet: Fleet, template: FleetTemplate, rows: list[tuple[int, float]], now: float
@@ -110,6 +114,7 @@ def template(announced: Fleet) -> FleetTemplate:
     return learn(announced, hours=72)
 
 
+@pytest.mark.slow
 def test_what_goes_ahead_of_failures_is_learned_and_nothing_else(template: FleetTemplate) -> None:
     assert_allclose(template.mean_z[0, 2:46, 0], 2, atol=0.4)
     assert not template.mean_z[0, 50:, 0].any()

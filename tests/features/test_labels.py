@@ -46,6 +46,7 @@ def slow_label(
     return 0.0
 
 
+@pytest.mark.slow
 @given(
     case=rows_and_log(kinds=("comp1", "comp2", "comp3"), most_events=15),
     lead_and_horizon=st.sampled_from([(3.0, 48.0), (0.0, 24.0), (0.5, 1.5), (6.0, 6.0)]),

@@ -111,6 +111,7 @@ def test_scores_are_left_as_they_were() -> None:
     assert_array_equal(scores.z, kept)
 
 
+@pytest.mark.slow
 @settings(max_examples=FEW)
 @given(broken=broken_scores(most_rows=30, steps=[0.5, 0.75, 1.0, 3.0]))
 def test_any_scores_give_the_shifts_of_slow_loops(broken: tuple[ZScores, float]) -> None:

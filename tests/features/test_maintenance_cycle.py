@@ -98,12 +98,14 @@ def rows_and_visits(draw: st.DrawFn) -> tuple[Rows, Visits]:
     return sorted({*rows, *at_visits}, key=str), draw(st.permutations(visits + repeated))
 
 
+@pytest.mark.slow
 @given(rows_and_visits())
 def test_the_cycle_equals_plain_loops(case: tuple[Rows, Visits]) -> None:
     rows, visits = case
     assert_array_equal(values_of(cycle_of(rows, visits)), slow_cycle(rows, visits))
 
 
+@pytest.mark.slow
 @given(rows_and_visits(), half_hours(0, SPAN_HOURS))
 @example(([(1, 50.0 * DAY)], [(2, 10.0 * DAY * k) for k in range(9)]), 50.0 * DAY)
 def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, Visits], now: float) -> None:
@@ -116,6 +118,7 @@ def test_cutting_the_future_off_changes_no_past_value(case: tuple[Rows, Visits],
     assert_array_equal(cut, [whole[row] for row in past])
 
 
+@pytest.mark.slow
 @given(rows_and_visits())
 def test_a_period_of_its_own_depends_on_no_other_machine(case: tuple[Rows, Visits]) -> None:
     rows, visits = case
@@ -129,6 +132,7 @@ def test_a_period_of_its_own_depends_on_no_other_machine(case: tuple[Rows, Visit
                 assert_array_equal(together[row], alone)
 
 
+@pytest.mark.slow
 @given(rows_and_visits())
 def test_phase_and_hours_to_next_keep_their_ranges(case: tuple[Rows, Visits]) -> None:
     cycle = cycle_of(*case)

@@ -201,6 +201,7 @@ def raw_series(draw: st.DrawFn) -> tuple[pd.DataFrame, float]:
     return pd.concat(frames, ignore_index=True), step_hours
 
 
+@pytest.mark.slow
 @given(
     series=raw_series(),
     share=st.floats(0.0, 1.0),
@@ -229,6 +230,7 @@ def test_cutting_the_future_off_changes_no_past_row(
     assert_frame_equal(features(raw[raw["datetime"] <= cut].reset_index(drop=True)), features(raw), check_exact=True)
 
 
+@pytest.mark.slow
 @given(
     series=raw_series(), grid_hours=st.sampled_from([2.0, 3.0, 5.0, 24.0]), min_share=st.sampled_from([0.1, 0.5, 1.0])
 )

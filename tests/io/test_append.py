@@ -57,6 +57,7 @@ def at(key: tuple[int, int], values: list[Row]) -> list[Row]:
     return [row for row in values if row[:2] == key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_new_kept", [False, True])
 @given(rows, rows)
 def test_each_key_has_the_old_rows_or_the_new_ones(is_new_kept: bool, old: list[Row], new: list[Row]) -> None:
@@ -74,6 +75,7 @@ def test_each_key_has_the_old_rows_or_the_new_ones(is_new_kept: bool, old: list[
         assert set(new) <= set(found)
 
 
+@pytest.mark.slow
 @given(rows, rows, st.booleans())
 def test_rows_stay_in_order_the_old_ones_first(old: list[Row], new: list[Row], is_new_kept: bool) -> None:
     left = iter(old + new)

@@ -120,6 +120,7 @@ def test_a_machine_larger_than_a_batch_stays_whole(tmp_path: Path) -> None:
         assert [batch["machineID"].unique().tolist() for batch in batches] == [[1], [2]]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(1, 60), min_size=1, max_size=8),

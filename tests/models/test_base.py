@@ -32,6 +32,7 @@ class Spent(Exception):
     """The time budget is spent."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_fit_ends_soon_after_checkpoint_raises(name: str, threads: int) -> None:
@@ -47,6 +48,7 @@ def test_fit_ends_soon_after_checkpoint_raises(name: str, threads: int) -> None:
     assert time.process_time() - due[20] < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_fit_ends_soon_after_stop_is_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event is set from outside, as after Ctrl-C."""

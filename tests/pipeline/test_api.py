@@ -142,6 +142,7 @@ def test_stages_take_results_and_write_the_same_as_run(fleet: Path, ran: Run, tm
     assert prepared.telemetry["machineID"].nunique() == prepared.features["machineID"].nunique() == 16
 
 
+@pytest.mark.slow
 def test_evaluate_returns_the_metrics_of_the_command(fleet: Path, work: Path) -> None:
     found = pdm_cli.evaluate(fleet, model=work / "model")
     assert found.metrics == call_pdm("evaluate", "--data", fleet, "--model", work / "model", "--json").json
@@ -150,6 +151,7 @@ def test_evaluate_returns_the_metrics_of_the_command(fleet: Path, work: Path) ->
     assert caught.value.details["metrics"] == found.metrics
 
 
+@pytest.mark.slow
 def test_explain_returns_the_object_of_the_command(fleet: Path, work: Path) -> None:
     found = pdm_cli.explain(fleet, model=work / "model", machine=3, at=pd.Timestamp("2015-05-20T06:00"), top=3)
     words = ("--machine", 3, "--at", "2015-05-20T06:00", "--top", 3, "--json")
@@ -158,6 +160,7 @@ def test_explain_returns_the_object_of_the_command(fleet: Path, work: Path) -> N
     assert {"feature", "log_odds", "usual.middle"} <= set(found.reasons)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_progress_goes_to_its_receiver(
     fleet: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +172,7 @@ def test_nothing_is_printed_and_progress_goes_to_its_receiver(
     assert progress.tracked == [("preprocess: machines", 16, 16)]
 
 
+@pytest.mark.slow
 def test_temporary_folder_exists_as_long_as_a_result_in_it(fleet: Path) -> None:
     ran = pdm_cli.preprocess(fleet)
     folder = ran.folder
@@ -181,6 +185,7 @@ def test_temporary_folder_exists_as_long_as_a_result_in_it(fleet: Path) -> None:
     assert not folder.parent.exists()
 
 
+@pytest.mark.slow
 def test_settings_are_those_of_the_environment_and_the_config_file(
     fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +233,7 @@ def test_wrong_tables_are_errors_of_the_same_family(fleet: Path, work: Path, tmp
         pdm_cli.preprocess(fleet, config=tmp_path / "missing.toml")
 
 
+@pytest.mark.slow
 def test_existing_output_is_kept_unless_overwrite(fleet: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = pdm_cli.preprocess(fleet, out=out)

@@ -73,6 +73,7 @@ def wait_for(path: Path) -> bool:
     return path.exists()
 
 
+@pytest.mark.slow
 def test_process_pool_leaves_other_child_processes_alone() -> None:
     other = get_context("spawn").Process(target=sleep, args=(0,))
     other.start()
@@ -101,6 +102,7 @@ def test_one_worker_is_this_process_and_two_are_others() -> None:
     assert len(processes) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_error_is_raised_at_its_turn_with_hint_and_details(workers: int) -> None:
     with in_order(reject_third, 5, workers=workers) as results:
@@ -110,6 +112,7 @@ def test_error_is_raised_at_its_turn_with_hint_and_details(workers: int) -> None
     assert (caught.value.hint, caught.value.exit_code, caught.value.details) == ("fix it", 4, {"row": 2})
 
 
+@pytest.mark.slow
 def test_ctrl_c_waits_for_no_piece() -> None:
     Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     start = time.monotonic()
@@ -119,6 +122,7 @@ def test_ctrl_c_waits_for_no_piece() -> None:
     assert not active_children()
 
 
+@pytest.mark.slow
 def test_early_processes_warm_up_before_the_work_is_known(tmp_path: Path) -> None:
     with process_pool(2, early=1, warm_up=partial(touch, tmp_path / "warm")):
         assert wait_for(tmp_path / "warm")
@@ -133,6 +137,7 @@ def test_block_that_ends_early_waits_for_no_piece_and_leaves_no_process() -> Non
     assert not active_children()
 
 
+@pytest.mark.slow
 def test_pieces_are_begun_a_bounded_way_ahead_of_the_reader(tmp_path: Path) -> None:
     with in_order(partial(leave_note, tmp_path), 1000, workers=2) as results:
         for number in range(50):
@@ -141,6 +146,7 @@ def test_pieces_are_begun_a_bounded_way_ahead_of_the_reader(tmp_path: Path) -> N
             assert number <= max(done) < number + 8
 
 
+@pytest.mark.slow
 def test_no_more_processes_start_than_there_is_work_for() -> None:
     with process_pool(24, early=0, warm_up=import_nothing) as map_ordered:
         assert list(map_ordered(square, 2)) == [0, 1]
@@ -152,6 +158,7 @@ def test_no_work_at_all_has_no_result() -> None:
         assert list(results) == []
 
 
+@pytest.mark.slow
 def test_dead_worker_is_an_error_to_try_again() -> None:
     with pytest.raises(TryAgain, match="a worker process died"), in_order(die, 200, workers=2) as results:
         list(results)

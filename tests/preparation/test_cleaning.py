@@ -241,6 +241,7 @@ POLICIES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(raw=raw_machine(), policies=POLICIES)
 def test_the_grid_is_regular_and_each_cell_is_the_mean_of_its_own_readings(
     raw: pd.DataFrame, policies: dict[str, Any]
@@ -256,6 +257,7 @@ def test_the_grid_is_regular_and_each_cell_is_the_mean_of_its_own_readings(
     assert set(expected.index) <= set(found["datetime"])
 
 
+@pytest.mark.slow
 @given(raw=raw_machine(), policies=POLICIES)
 def test_nothing_is_interpolated_and_no_reading_moved_before_its_time(
     raw: pd.DataFrame, policies: dict[str, Any]

@@ -127,6 +127,7 @@ def test_episodes_equal_a_walk_over_the_rows(table: Table, merge_hours: float) -
     assert episodes_of(table, merge_hours) == slow_episodes(table, merge_hours)
 
 
+@pytest.mark.slow
 @given(tables, logs, logs, st.sampled_from([0.0, 3.0, 7.5]), st.sampled_from([12.0, 48.0]))
 def test_the_work_list_equals_a_walk_back_from_the_last_row(
     table: Table, replaced: list[Event], failed: list[Event], lead: float, horizon: float
@@ -143,6 +144,7 @@ def test_the_work_list_equals_a_walk_back_from_the_last_row(
     assert found["rank"].tolist() == list(range(1, len(expected) + 1))
 
 
+@pytest.mark.slow
 @given(tables, logs, logs, st.integers(0, 40).map(lambda n: 3.0 * n))
 def test_events_to_come_leave_the_work_list_as_it_is(
     table: Table, replaced: list[Event], failed: list[Event], now: float
@@ -169,6 +171,7 @@ def test_cutting_the_future_off_only_ends_episodes_early(table: Table, now: floa
     assert all(early[3] <= late[3] for early, late in zip(found, before, strict=True))
 
 
+@pytest.mark.slow
 @given(tables)
 def test_the_order_of_rows_changes_nothing(table: Table) -> None:
     turned = dict(reversed(table.items()))
@@ -225,6 +228,7 @@ def test_a_machine_that_fell_silent_is_listed_as_stale() -> None:
     assert work_of(table)["is_stale"].tolist() == [True]
 
 
+@pytest.mark.slow
 @given(tables, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3))
 def test_nearest_to_an_alert_is_what_is_most_probable_of_the_rest(
     table: Table, thresholds: tuple[float, float], most: int

@@ -191,6 +191,7 @@ def test_no_rule_within_the_limit_costs_less(
     assert cost(found) == pytest.approx(min(cost(trial) for trial in allowed))
 
 
+@pytest.mark.slow
 @given(folds(), st.sampled_from([0.05, 0.5, 0.8, 0.95, 1.0]))
 def test_recall_is_reached_by_the_highest_threshold(case: tuple[list[float], list[Event]], recall: float) -> None:
     probabilities, failures = case

@@ -40,6 +40,7 @@ def held_out(problem: Problem) -> set[int]:
     return set(problem.instants.machines[problem.held_out].tolist())
 
 
+@pytest.mark.slow
 def test_by_time_all_machines_are_trained_on_before_and_tested_on_after_the_cutoff(
     problems: dict[str, Problem],
 ) -> None:
@@ -98,6 +99,7 @@ def test_unlabelled_rows_are_neither_trained_nor_tested_on(problems: dict[str, P
     assert_array_equal(shortened.test_span(problem.split), problem.test_span(problem.split))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["machine", "both"])
 def test_states_held_out_machines_change_nothing(fleet: Sources, problems: dict[str, Problem], kind: str) -> None:
     problem = problems[kind]
@@ -199,6 +201,7 @@ def test_check_component_without_failure_before_cutoff_is_named(fleet: Sources) 
     assert "--components comp1,comp2" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_check_failure_within_the_gap_does_not_count(fleet: Sources) -> None:
     cutoff_hour = (problem_of(fleet).split.cutoff - EPOCH_US) / HOUR_US
     problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
@@ -209,6 +212,7 @@ def test_check_failure_within_the_gap_does_not_count(fleet: Sources) -> None:
     assert "--components" not in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_check_component_failing_only_on_held_out_machines_is_rejected(
     fleet: Sources, problems: dict[str, Problem]
 ) -> None:
@@ -218,6 +222,7 @@ def test_check_component_failing_only_on_held_out_machines_is_rejected(
         problem_of(sources, train=problems["machine"].train, components=("comp9",))
 
 
+@pytest.mark.slow
 def test_choose_components_given_or_all_that_failed(fleet: Sources) -> None:
     assert problem_of(fleet, components=("comp2", "comp1", "comp2")).components == ["comp2", "comp1"]
     assert problem_of(fleet, components=()).components == ["comp1", "comp2", "comp3", "comp4"]
@@ -254,6 +259,7 @@ def test_without_a_labelled_row_to_test_on_the_start_of_the_test_is_named(
         problem_of(replace(fleet, rolling=known(fleet.rolling), telemetry=known(fleet.telemetry)), train=train)
 
 
+@pytest.mark.slow
 def test_training_rows_depend_on_the_horizon(fleet: Sources) -> None:
     short = problem_of(fleet, labels=LabelsParams(3.0, 24.0))
     assert short.horizon_us == 24 * HOUR_US

@@ -69,10 +69,12 @@ def sample_of(context: Context) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_features_of_a_fleet_do_not_use_the_future(context: Context) -> None:
     check(context, sample_of(context))
 
 
+@pytest.mark.slow
 @settings(max_examples=FEW)
 @given(made_sources(), st.integers(0, 3))
 def test_features_of_any_tables_do_not_use_the_future(sources: Any, seed: int) -> None:
@@ -82,6 +84,7 @@ def test_features_of_any_tables_do_not_use_the_future(sources: Any, seed: int) -
     check(made, choose_sample(made.instants, every, before_failure=~every, seed=seed))
 
 
+@pytest.mark.slow
 def test_rebuild_truncated_keeps_the_order_of_positions(context: Context) -> None:
     states, names = states_of(context), ["volt_mean_3h", "volt_shift", "hours_since_any_maint", "comp1_match"]
     positions = np.array([300, 20, 301, 700, 299])
@@ -119,6 +122,7 @@ def rank_among_rows(context: Context) -> Any:
     return np.argsort(np.argsort(context.sources.rolling["volt_mean_24h"].to_numpy())).astype(float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peek", [hours_to_next_failure, mean_around, errors_in_all, rank_among_rows])
 def test_planted_leaking_feature_is_named(
     context: Context, monkeypatch: pytest.MonkeyPatch, peek: Callable[[Context], Any]
@@ -133,6 +137,7 @@ def test_planted_leaking_feature_is_named(
     assert caught.value.details == {"features": ["planted"]}
 
 
+@pytest.mark.slow
 def test_batch_anomalies_are_named_as_leaking(context: Context) -> None:
     batch = DetectParams(mode="batch", jobs=1)
     found, _ = find_anomalies(context.sources.telemetry, step_us=HOUR_US, params=batch)
@@ -145,6 +150,7 @@ def test_batch_anomalies_are_named_as_leaking(context: Context) -> None:
     assert all("anomaly" in name for name in features)
 
 
+@pytest.mark.slow
 def test_back_filled_rolling_features_are_named_as_leaking(context: Context) -> None:
     rolling = context.sources.rolling
     filled = rolling.assign(volt_mean_24h=rolling.groupby("machineID")["volt_mean_24h"].shift(-1).ffill())

@@ -13,6 +13,7 @@ import pytest
 from tests.builders.searches import ALGORITHMS, TREES, Fake, Range, journal, timeless
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["journal", "memory"])
 def test_a_search_killed_at_any_fold_and_run_again_equals_the_uninterrupted_one(kind: str, tmp_path: Path) -> None:
     whole = Fake(broken={"line": "no"})

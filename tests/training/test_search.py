@@ -92,6 +92,7 @@ def test_a_pruned_generator_is_closed() -> None:
     assert fake.closed == 25
 
 
+@pytest.mark.slow
 def test_one_trial_needs_neither_optuna_nor_a_storage() -> None:
     code = (
         "import sys\n"

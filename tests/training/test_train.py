@@ -47,6 +47,7 @@ def searched(fleet: Sources) -> Training:
     return train(problem_of(fleet, train=SEARCH))
 
 
+@pytest.mark.slow
 def test_train_fast_runs_only_the_first_trial(problem: Problem, plain: Training) -> None:
     fast = train(replace(problem, train=replace(TRAIN, fast=True, trials=12), _fitted={}), keep=object())
     assert content(fast) == content(plain)
@@ -67,10 +68,12 @@ def test_train_same_seed_gives_same_bytes_for_any_threads(
         assert [trial.candidate for trial in found.search.trials] == [t.candidate for t in expected.search.trials]
 
 
+@pytest.mark.slow
 def test_train_other_seed_gives_other_model(fleet: Sources, plain: Training) -> None:
     assert content(train(problem_of(fleet, train=replace(TRAIN, seed=1)))) != content(plain)
 
 
+@pytest.mark.slow
 def test_train_data_after_the_cutoff_change_nothing(problem: Problem, plain: Training) -> None:
     times, cutoff = problem.instants.times, problem.split.cutoff
     columns = [np.where(times > cutoff, np.float32(-7) * column, column) for column in problem.table.columns]
@@ -89,6 +92,7 @@ def test_train_data_after_the_cutoff_change_nothing(problem: Problem, plain: Tra
     assert content(train(other)) == content(plain)
 
 
+@pytest.mark.slow
 def test_train_data_before_the_cutoff_change_the_model(problem: Problem, plain: Training) -> None:
     table = problem.table
     columns = [c if name == "model" else -c for name, c in zip(table.names, table.columns, strict=True)]
@@ -159,6 +163,7 @@ def test_train_component_has_calibration_and_rule_of_its_own_rows(problem: Probl
         assert rule.off <= rule.on
 
 
+@pytest.mark.slow
 def test_train_swapped_components_swap_their_models(fleet: Sources) -> None:
     plain = replace(TRAIN, families=("rolling", "counts", "shifts"), column_share=1.0)
     found = [
@@ -171,6 +176,7 @@ def test_train_swapped_components_swap_their_models(fleet: Sources) -> None:
     assert rules[0] == rules[1][::-1]
 
 
+@pytest.mark.slow
 def test_train_calibrates_on_fold_predictions(problem: Problem, plain: Training) -> None:
     for column, calibration in enumerate(plain.model.calibrations):
         labels, raw, groups = [], [], []
@@ -183,11 +189,13 @@ def test_train_calibrates_on_fold_predictions(problem: Problem, plain: Training)
         assert calibration == fit_calibration(*(np.concatenate(part) for part in (labels, raw, groups)))
 
 
+@pytest.mark.slow
 def test_train_one_fold_calibrates_over_machines(fleet: Sources) -> None:
     trained = train(problem_of(fleet, train=replace(TRAIN, folds=1)))
     assert all(np.all(np.diff(calibration.y) > 0) for calibration in trained.model.calibrations)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["f1", "recall=0.9", "cost"])
 def test_train_applies_the_alert_rule_setting(problem: Problem, plain: Training, how: str) -> None:
     trained = train(replace(problem, train=replace(TRAIN, threshold=how)))
@@ -217,6 +225,7 @@ def test_train_members_are_the_chosen_trials(fleet: Sources, searched: Training)
     assert found == [(c.algorithm, list(sets[c.feature_set])) for c in candidates]
 
 
+@pytest.mark.slow
 def test_train_ensemble_predicts_and_scores_the_mean_of_members(
     fleet: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +263,7 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
+@pytest.mark.slow
 def test_train_killed_search_resumes_with_the_same_result(fleet: Sources, searched: Training) -> None:
     kept = storage()
     fits: list[int] = []
@@ -276,6 +286,7 @@ def test_train_killed_search_resumes_with_the_same_result(fleet: Sources, search
     assert resumed.chosen == searched.chosen
 
 
+@pytest.mark.slow
 def test_train_reports_fits(problem: Problem) -> None:
     progress = Recorder()
     train(problem, progress=progress)
@@ -286,6 +297,7 @@ def test_train_reports_fits(problem: Problem) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_train_tracks_folds_of_each_trial(fleet: Sources) -> None:
     progress = Recorder()
     problem = problem_of(fleet, train=replace(SEARCH, trials=2))
@@ -298,6 +310,7 @@ def test_train_tracks_folds_of_each_trial(fleet: Sources) -> None:
     assert progress.tracked == [("train: folds", 2, 2)] * 2
 
 
+@pytest.mark.slow
 def test_train_spent_budget_ends_trial_within_a_fold(fleet: Sources, plain: Training) -> None:
     """The clock strikes with every tree of the second trial."""
     params = replace(TRAIN, trials=2, algorithms=("xgboost",), time_budget_seconds=20.0)

@@ -46,6 +46,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @given(st.lists(moments, min_size=1, max_size=20))
 @pytest.mark.parametrize("form", FORMS)
 def test_stamps_come_back_from_each_form(form: str, values: list[datetime]) -> None:
@@ -54,6 +55,7 @@ def test_stamps_come_back_from_each_form(form: str, values: list[datetime]) -> N
     assert found.tolist() == values
 
 
+@pytest.mark.slow
 @given(moments, st.integers(-14 * 60, 14 * 60))
 def test_zones_become_utc(moment: datetime, minutes: int) -> None:
     local = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
@@ -62,6 +64,7 @@ def test_zones_become_utc(moment: datetime, minutes: int) -> None:
     assert parse_dates(texts(f"{local:%Y-%m-%d %H:%M:%S %z}"), "year-first").tolist() == [wanted]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=30),
     st.integers(13, 28),
