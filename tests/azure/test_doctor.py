@@ -144,6 +144,7 @@ def test_doctor_lost_responses_leave_no_blob(emulator: Emulator, azure_env: dict
     assert left_behind(emulator) == []
 
 
+@pytest.mark.ci
 def test_doctor_azure_unavailable_exits_75(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.faults.add(method="GET", host=ARM, path=rf"{emulator.workspace.name}(\?|$)", status=503, times=20)
     outcome = doctor(azure_env, "--json")

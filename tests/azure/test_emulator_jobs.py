@@ -127,6 +127,7 @@ def test_command_job_missing_input_fails(client: MLClient, emulator: Emulator, c
     assert "NotFound" in failed.error["message"]
 
 
+@pytest.mark.ci
 def test_pipeline_passes_folders_and_reuses_steps(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_fetch_results_prints_what_the_command_prints(
     assert outcome.stdout.splitlines()[-1] == str(tmp_path / "out")
 
 
+@pytest.mark.ci
 def test_fetch_results_folder_works_with_later_commands(
     emulator: Emulator, azure_env: dict[str, str], fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:
@@ -203,6 +204,7 @@ def test_fetch_results_changed_blob_replaces_nothing(
     assert content_of(out) == result
 
 
+@pytest.mark.ci
 def test_fetch_results_blob_changed_meanwhile_fails(
     emulator: Emulator, pdm: Pdm, result: Files, tmp_path: Path
 ) -> None:
@@ -242,6 +244,7 @@ def test_fetch_results_temporary_errors_are_retried(
     assert content_of(tmp_path / "out") == result
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("credentials", ["Sas", "None"])
 def test_fetch_results_sas_and_identity_stores_are_read(
     credentials: Any, emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path

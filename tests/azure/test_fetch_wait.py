@@ -31,6 +31,7 @@ def test_fetch_wait_cancelled_job_exits_8(pdm: Pdm, emulator: Emulator, work: Pa
     assert "Canceled already" in pdm("jobs", "cancel", job).stdout
 
 
+@pytest.mark.ci
 def test_fetch_wait_timeout_exits_9_and_job_continues(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     emulator.hold_jobs = True
     out = tmp_path / "out"

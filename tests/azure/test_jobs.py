@@ -34,6 +34,7 @@ def ended(emulator: Emulator, azure_env: dict[str, str], data: Path) -> str:
     return job
 
 
+@pytest.mark.ci
 def test_jobs_show_pipeline_lists_its_steps(pdm: Pdm, ended: str) -> None:
     shown = pdm("jobs", "show", ended, "--json")
     assert shown.code == 0, shown.stderr
@@ -48,6 +49,7 @@ def test_jobs_show_pipeline_lists_its_steps(pdm: Pdm, ended: str) -> None:
     assert re.search(r"duration\s+0:00:\d\d\s", table.stdout)
 
 
+@pytest.mark.ci
 def test_jobs_logs_follow_failure_without_error_uses_the_service_reason(
     pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path
 ) -> None:
@@ -61,6 +63,7 @@ def test_jobs_logs_follow_failure_without_error_uses_the_service_reason(
     assert (outcome.code, outcome.error) == (7, f"error: job {job} failed")
 
 
+@pytest.mark.ci
 def test_jobs_logs_pipeline_prints_step_by_step(pdm: Pdm, ended: str) -> None:
     whole = pdm("jobs", "logs", ended)
     assert whole.code == 0, whole.stderr
@@ -98,6 +101,7 @@ def test_jobs_logs_follow_prints_to_the_end(pdm: Pdm, ended: str) -> None:
     assert (error["schema"], error["exit"], error["hint"]) == ("pdm.error/1", 7, "give some")
 
 
+@pytest.mark.ci
 def test_jobs_logs_follow_prints_while_it_grows(
     pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +137,7 @@ def test_jobs_list_latest_first(pdm: Pdm, emulator: Emulator) -> None:
     assert re.search(rf"{last}\s+Completed\s+[-\d]{{5}} [:\d]{{5}}\s*\n", pdm("jobs", "list").stdout)
 
 
+@pytest.mark.ci
 def test_jobs_cancel_wait_ends_the_job(pdm: Pdm, emulator: Emulator, azure_env: dict[str, str], data: Path) -> None:
     job = send_command(emulator, azure_env, data, "sleep 60")
     emulator.wait_for_status(job, "Running")

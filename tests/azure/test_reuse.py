@@ -87,6 +87,7 @@ def test_reuse_same_name_with_changed_data_fails(kind: str, pdm: Pdm, emulator: 
     assert "exists with other data, settings or code" in changed.error
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -164,6 +165,7 @@ def test_reuse_claim_of_a_job_being_uploaded_holds(pdm: Pdm, emulator: Emulator,
     assert not set(first["outputs"].values()) & set(second.json["outputs"].values())
 
 
+@pytest.mark.ci
 def test_reuse_failed_claim_gives_own_outputs(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     emulator.faults.add(method="PUT", path="/pdm/claims/", status=403)

@@ -35,9 +35,9 @@ def runs_of(emulator: Emulator, job: str) -> dict[str, int]:
     ("command", "ports", "options", "folder"),
     [
         ("preprocess", {"data": "raw"}, (), "prepared"),
-        ("detect-anomalies", {"prepared": "prepared"}, ("--jobs", "1"), "anomalies"),
-        ("train", {"prepared": "prepared", "anomalies": "anomalies"}, QUICK, "model"),
-        ("predict", {"data": "raw", "model": "model"}, (), "predictions"),
+        pytest.param("detect-anomalies", {"prepared": "prepared"}, ("--jobs", "1"), "anomalies", marks=pytest.mark.ci),
+        pytest.param("train", {"prepared": "prepared", "anomalies": "anomalies"}, QUICK, "model", marks=pytest.mark.ci),
+        pytest.param("predict", {"data": "raw", "model": "model"}, (), "predictions", marks=pytest.mark.ci),
     ],
 )
 def test_submit_wait_gives_the_same_bytes_as_locally(
@@ -106,6 +106,7 @@ def test_submit_failing_job_reports_its_own_error(command: str, pdm: Pdm, duplic
         assert "duplicate (machineID, datetime)" in "".join(path.read_text() for path in (folder / "logs").iterdir())
 
 
+@pytest.mark.ci
 def test_submit_same_name_is_sent_once(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     job = submit_held(pdm, emulator, work, "--name", "nightly-1", "--tag", "team=pumps", "--display-name", "Nightly")
     assert job == "nightly-1"
@@ -144,6 +145,7 @@ def test_submit_concurrent_uploads_both_succeed(pdm: Pdm, work: Path, tmp_path: 
     assert outcomes[0].stdout != outcomes[1].stdout
 
 
+@pytest.mark.ci
 def test_submit_uploaded_content_is_not_sent_again(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     submit_held(pdm, emulator, work)
     emulator.requests.clear()
@@ -153,6 +155,7 @@ def test_submit_uploaded_content_is_not_sent_again(pdm: Pdm, emulator: Emulator,
     assert "/jobs/" in sent[0]
 
 
+@pytest.mark.ci
 def test_submit_missing_cluster_is_created(pdm: Pdm, emulator: Emulator, work: Path) -> None:
     emulator.hold_jobs = True
     options = ("--compute", "night", "--vm-size", "STANDARD_D4_V2", "--max-nodes", "2", "--idle-seconds", "600")
@@ -314,6 +317,7 @@ def test_local_commands_without_azure_packages_work(pdm: Pdm, work: Path, tmp_pa
     assert "pip install" in outcome.hint
 
 
+@pytest.mark.ci
 def test_submit_without_credential_fails_quickly(pdm: Pdm, work: Path, tmp_path: Path) -> None:
     nothing = {"AZURE_TENANT_ID": "", "AZURE_CLIENT_ID": "", "AZURE_CLIENT_SECRET": ""}
     slow = tmp_path / "slow"

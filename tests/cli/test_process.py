@@ -103,6 +103,7 @@ def test_closed_streams_are_no_reason_to_fail(closed: str, work: Path, fleet: Pa
     assert (tmp_path / "out" / "worklist.csv").is_file()
 
 
+@pytest.mark.ci
 def test_one_that_was_killed_and_that_nobody_asked_after_blocks_no_folder(work: Path, tmp_path: Path) -> None:
     words = [*PDM, "train", "--prepared", str(work / "prepared"), "--out", str(tmp_path / "model"), "--fast"]
     process = subprocess.Popen([*words, "--trees", "100000"], stderr=subprocess.PIPE, text=True)

@@ -244,6 +244,7 @@ def test_demo_never_replaces_tables_of_others(pdm: Pdm, tmp_path: Path) -> None:
     assert (tmp_path / "data/telemetry.parquet").read_text() == "mine"
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_paths_may_hold_a_colon(raw: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
