@@ -123,6 +123,11 @@ def _survey(
         if table is TELEMETRY and not options.long:
             check_columns(survey, options.failures)
         survey.read()
+        if unnamed := survey.count_without_words():
+            progress.warn(
+                f"{survey.name}: {unnamed:,} of {survey.rows:,} failures have none of the words in --component-words: "
+                "component other"
+            )
         surveys.append(survey)
     return surveys
 
@@ -174,13 +179,12 @@ class _Import:
         return summary
 
     def _report_telemetry(self, survey: TableSurvey, reading: Reading, facts: Facts) -> None:
+        from pdm_cli.io.importing.convert import count_shared_times
         from pdm_cli.preparation.sentinels import describe_sentinels
 
         if sentinels := facts.sentinels.found():
             numbers = ",".join(dict.fromkeys(f"{sentinel.value:.15g}" for sentinel in sentinels))
             self._progress.warn(f"{survey.name}: {describe_sentinels(sentinels)} with --na-values={numbers}")
-        from pdm_cli.io.importing.convert import count_shared_times
-
         if survey.long is None and (shared := count_shared_times(survey, reading, self._engine)) > facts.rows / 2:
             self._progress.warn(
                 f"{survey.name}: {shared:,} of {facts.rows:,} rows have the machine and time of another row: a row per "

@@ -140,6 +140,42 @@ def test_import_of_one_file_per_machine_names_it_after_the_file(logs: Path, pdm:
     assert_clear(bad, 4, "P-101.csv: does not fit pump {machine}.csv", "--machine-from-file")
 
 
+@pytest.mark.parametrize("kind", ["wide", "long"])
+def test_import_keeps_columns_whose_names_differ_in_case_apart(kind: str, logs: Path, pdm: Pdm) -> None:
+    wide = "datetime,machineID,temp,Temp,a AS b\n2015-01-13 07:00,1,5,6,7\n"
+    names = ("temp", "Temp", "a AS b")
+    long = "".join(f"2015-01-13 07:00,1,{name},{value}\n" for value, name in enumerate(names, 5))
+    put(logs, "telemetry.csv", wide if kind == "wide" else f"datetime,machineID,tag,value\n{long}")
+    run(pdm, logs, *(() if kind == "wide" else ("--long", "tag", "value")))
+    assert table(logs)[list(names)].to_numpy().tolist() == [[5, 6, 7]]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_import_of_names_with_signs_of_patterns_reads_these_files(ending: str, logs: Path, pdm: Pdm) -> None:
+    names = ("log[1]", "log1", "log*", "logx", "log?")
+    for machine, name in enumerate(names):
+        frame = pd.DataFrame({"datetime": [START], "machineID": [machine], "volt": [5.0]})
+        (logs / "telemetry").mkdir(exist_ok=True)
+        path = logs / "telemetry" / f"{name}.{ending}"
+        if ending == "csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_parquet(path, index=False)
+    run(pdm, logs)
+    assert sorted(table(logs)["machineID"]) == list(range(len(names)))
+
+
+def test_import_follows_links_and_names_broken_ones(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
+    put(tmp_path / "archive", "machineID=2/a.csv", "datetime,volt\n2015-01-13 07:00,5\n")
+    put(logs, "telemetry/machineID=1/b.csv", "datetime,volt\n2015-01-13 07:00,5\n")
+    (logs / "telemetry" / "older").symlink_to(tmp_path / "archive")
+    run(pdm, logs)
+    assert sorted(table(logs)["machineID"]) == [1, 2]
+    (logs / "telemetry" / "gone.csv").symlink_to(tmp_path / "nothing.csv")
+    bad = pdm("import", logs, "--out", logs.parent / "other")
+    assert_clear(bad, 4, "gone.csv: cannot follow the link", "delete the link")
+
+
 @pytest.mark.parametrize("words", [(), ("--machine-from-file", "{machine}.csv.gz")])
 def test_import_of_many_packed_files_needs_little_memory(words: tuple[str, ...], logs: Path, pdm: Pdm) -> None:
     for number in range(40):
@@ -250,7 +286,19 @@ def test_import_of_work_orders_filters_rows_and_finds_components_by_words(logs: 
     outcome = run(
         pdm, logs, "--files", "failures=orders.csv", *named, "--failures-where", "Art = M2*", "--component-words", words
     )
-    assert "1 of 3" not in outcome.stderr
+    assert "have none of the words" not in outcome.stderr
+    words.write_text("word,component\nglrd,SEAL\n", encoding="utf-8")
+    outcome = run(
+        *(pdm, logs, "--overwrite", "--files", "failures=orders.csv", *named),
+        *("--failures-where", "Art = M2*", "--component-words", words),
+    )
+    assert "1 of 2 failures have none of the words in --component-words: component other" in outcome.stderr
+    assert table(logs, "failures")["failure"].tolist() == ["SEAL", "other"]
+    words.write_text("word,component\nglrd,SEAL\nlager,BEARING\n", encoding="utf-8")
+    run(
+        *(pdm, logs, "--overwrite", "--files", "failures=orders.csv", *named),
+        *("--failures-where", "Art = M2*", "--component-words", words),
+    )
     failures = table(logs, "failures")
     assert failures["failure"].tolist() == ["SEAL", "BEARING"]
     assert failures["datetime"].dt.day.tolist() == [13, 15]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pdm_cli.io.importing.date_shapes import Order, sql_format, sql_time
-from pdm_cli.io.importing.sources import sql_name, sql_text
+from pdm_cli.io.importing.sources import sql_column, sql_text
 from pdm_cli.io.importing.survey import TableSurvey
 from pdm_cli.io.parquet import TableWriter
 from pdm_cli.preparation.sentinels import SentinelSearch
@@ -102,7 +102,7 @@ def convert(survey: TableSurvey, reading: Reading, path: Path, engine: Engine) -
 
 
 def _select_wide(survey: TableSurvey, reading: Reading, schema: pa.Schema) -> str:
-    values = [f"{_sql_value(survey, reading, name)} AS {sql_name(name)}" for name in schema.names]
+    values = [f"{_sql_value(survey, reading, name)} AS {sql_column(name)}" for name in schema.names]
     return f"SELECT {', '.join(values)} FROM {survey.view}"
 
 
@@ -114,7 +114,7 @@ def _select_long(survey: TableSurvey, reading: Reading, schema: pa.Schema) -> st
     columns = f"{time} AS time, {machine} AS machine, pdm_sensor AS sensor, {number}, pdm_value AS text"
     rows = f"SELECT {columns} FROM {survey.view}"
     sensors = [
-        f"max({'number' if is_number[name] else 'text'}) FILTER (sensor = {sql_text(name)}) AS {sql_name(name)}"
+        f"max({'number' if is_number[name] else 'text'}) FILTER (sensor = {sql_text(name)}) AS {sql_column(name)}"
         for name in is_number
     ]
     return f"SELECT time, machine, {', '.join(sensors)} FROM ({rows}) GROUP BY time, machine ORDER BY machine, time"
@@ -130,7 +130,7 @@ def _schema(survey: TableSurvey, reading: Reading) -> pa.Schema:
 
 
 def _sql_value(survey: TableSurvey, reading: Reading, name: str) -> str:
-    column = sql_name(name)
+    column = sql_column(name)
     if name == survey.time:
         return sql_time_of(survey, reading)
     if name == survey.machine:
@@ -142,7 +142,7 @@ def _sql_value(survey: TableSurvey, reading: Reading, name: str) -> str:
 
 def sql_time_of(survey: TableSurvey, reading: Reading) -> str:
     """Return the SQL expression of the times of a table; NULL if it is not a time."""
-    time, form = sql_name(survey.time), survey.date_format
+    time, form = sql_column(survey.time), survey.date_format
     if survey.options.cycle_seconds:
         return _sql_cycles(time, survey.options.cycle_seconds)
     if form:
@@ -163,14 +163,15 @@ def count_shared_times(survey: TableSurvey, reading: Reading, engine: Engine) ->
     """
     if len(reading.numbers) != 1 or len(survey.counts) != 2:
         return 0
-    keys = ", ".join(map(sql_name, survey.keys.values()))
-    sql = f"SELECT sum(rows - 1) AS shared FROM (SELECT count(*) AS rows FROM {survey.view} GROUP BY {keys})"
-    return int(engine.row(sql)["shared"] or 0)
+    keys = ", ".join(map(sql_column, survey.keys.values()))
+    sql = f"SELECT sum(rows - 1) FROM (SELECT count(*) AS rows FROM {survey.view} GROUP BY {keys})"
+    ((shared,),) = engine.fetch(sql)
+    return int(shared or 0)
 
 
 def _bad_time(survey: TableSurvey, reading: Reading, engine: Engine) -> Exception:
     """Return the error for the first timestamp that is none."""
-    time = sql_name(survey.time)
+    time = sql_column(survey.time)
     where = f"{sql_time_of(survey, reading)} IS NULL"
     bad = {
         text for (text,) in engine.rows(f"SELECT DISTINCT {time} FROM {survey.view} WHERE {where} LIMIT {_BAD_TIMES}")

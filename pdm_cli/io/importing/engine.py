@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pdm_cli.errors import DataError
+from pdm_cli.errors import DataError, TryAgain
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,27 +45,26 @@ class Engine:
 
     def run(self, sql: str) -> None:
         """Run a statement without a result."""
-        self._connection.execute(sql)
+        with _translated():
+            self._connection.execute(sql)
 
-    def row(self, sql: str) -> dict[str, Any]:
-        """Return the only row of a result by column."""
-        result = self._connection.execute(sql)
-        names = [column[0] for column in result.description]
-        # Rows that cannot be read are known only when all have been fetched.
-        (values,) = result.fetchall()
-        return dict(zip(names, values, strict=True))
+    def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a small result; with all of them, :meth:`rejected` knows the rows that cannot be read."""
+        with _translated():
+            return self._connection.execute(sql).fetchall()
 
     def rows(self, sql: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a result."""
+        """Yield the rows of a large result."""
         # A cursor of its own: the rows may be read while other statements run.
-        with self._connection.cursor() as cursor:
+        with _translated(), self._connection.cursor() as cursor:
             result = cursor.execute(sql)
             while piece := result.fetchmany(_FETCHED_ROWS):
                 yield from piece
 
-    def batches(self, sql: str, rows: int) -> pa.RecordBatchReader:
-        """Return a reader of a result in pieces of ``rows`` rows, in the order of the result."""
-        return self._connection.sql(sql).to_arrow_reader(rows)
+    def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield a result in pieces of ``rows`` rows, in its order."""
+        with _translated():
+            yield from self._connection.sql(sql).to_arrow_reader(rows)
 
     def rejected(self) -> list[tuple[int, str, str]]:
         """Return line, type and message of the rows that DuckDB could not read in text files."""
@@ -85,15 +85,33 @@ class Engine:
         DataError
             If DuckDB cannot read the file.
         """
-        import duckdb
-
         try:
-            found = self._connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-        except duckdb.Error as exc:
-            raise unreadable(name, exc) from exc
+            found = self.fetch(f"DESCRIBE SELECT * FROM {relation}")
+        except Unreadable as error:
+            raise error.of(name) from error
         return [(column, kind) for column, kind, *_ in found]
 
 
-def unreadable(name: str, exc: Exception) -> DataError:
-    """Return the error for a file that DuckDB cannot read."""
-    return DataError(f"{name}: cannot be read: {str(exc).splitlines()[0]}", hint="copy or export it again")
+class Unreadable(DataError):
+    """A file that DuckDB cannot read; it does not say which."""
+
+    def of(self, name: str) -> DataError:
+        """Return the error with the name of the file or table."""
+        return DataError(f"{name}: {self.message}", hint=self.hint)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Translate errors of files, memory and disk; others, such as of SQL, are bugs."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as exc:
+        hint = "free memory or disk space, or import fewer files at a time with --append"
+        raise TryAgain("import: not enough memory", hint=hint) from exc
+    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as exc:
+        reason = str(exc).splitlines()[0]
+        if "No space left" in reason:
+            raise TryAgain(f"import: {reason}", hint="free disk space, or set TMPDIR to another disk") from exc
+        raise Unreadable(f"cannot be read: {reason}", hint="copy or export it again") from exc

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.importing.convert import Facts, Reading, add_facts, sql_time_of
 from pdm_cli.io.importing.options import FailureSource
-from pdm_cli.io.importing.sources import sql_name, sql_text
+from pdm_cli.io.importing.sources import sql_column, sql_text
 from pdm_cli.io.importing.survey import TableSurvey
 from pdm_cli.io.parquet import TableWriter
 from pdm_cli.text import name_some
@@ -66,7 +66,7 @@ def write_failures(telemetry: Telemetry, source: FailureSource, path: Path, colu
 
 def write_states(telemetry: Telemetry, source: FailureSource, path: Path, column: str) -> Facts:
     """Write the changes to states other than failures and the most frequent one as error events."""
-    state_column = sql_name(source.status)
+    state_column = sql_column(source.status)
     others = [(rows, state) for state, rows in _count_states(telemetry, source.status) if state not in source.failed]
     normal = max(others, default=(0, ""))[1]
     left_out = ", ".join(sql_text(state) for state in (normal, *source.failed, ""))
@@ -95,14 +95,16 @@ def _select_failures(telemetry: Telemetry, source: FailureSource) -> Iterator[st
     survey = telemetry.survey
     for flag in source.flags:
         _check_flag(telemetry, flag)
-        is_on = f"lower({sql_name(flag)}) IN ({', '.join(map(sql_text, _TRUE))})"
+        is_on = f"lower({sql_column(flag)}) IN ({', '.join(map(sql_text, _TRUE))})"
         yield _changes(telemetry, flag, is_on, sql_text(flag))
     if source.status:
         _check_states(telemetry, source)
         failed = ", ".join(map(sql_text, source.failed))
-        yield _changes(telemetry, source.status, f"{sql_name(source.status)} IN ({failed})", sql_name(source.status))
+        yield _changes(
+            telemetry, source.status, f"{sql_column(source.status)} IN ({failed})", sql_column(source.status)
+        )
     if source.end:
-        time, machine = sql_time_of(survey, telemetry.reading), sql_name(survey.machine)
+        time, machine = sql_time_of(survey, telemetry.reading), sql_column(survey.machine)
         known = {text for (text,) in telemetry.engine.rows(f"SELECT DISTINCT {machine} FROM {survey.view}")}
         for name in sorted(source.running - known):
             raise DataError(f"{survey.name}: --except {name}: no such machine", hint="correct the name")
@@ -117,7 +119,7 @@ def _select_failures(telemetry: Telemetry, source: FailureSource) -> Iterator[st
 def _changes(telemetry: Telemetry, column: str, condition: str, event: str) -> str:
     """Return the SQL of the rows in which a condition becomes true, or its event changes."""
     survey = telemetry.survey
-    time, machine = sql_time_of(survey, telemetry.reading), sql_name(survey.machine)
+    time, machine = sql_time_of(survey, telemetry.reading), sql_column(survey.machine)
     rows = (
         f"SELECT {time} AS time, {machine} AS machine, CASE WHEN {condition} THEN {event} END AS name "
         f"FROM {survey.view_of(column)}"
@@ -129,8 +131,8 @@ def _changes(telemetry: Telemetry, column: str, condition: str, event: str) -> s
 def _check_flag(telemetry: Telemetry, flag: str) -> None:
     survey, known = telemetry.survey, (*_TRUE, *_FALSE)
     values = ", ".join(map(sql_text, known))
-    wrong = f"SELECT count(*) AS rows FROM {survey.view_of(flag)} WHERE lower({sql_name(flag)}) NOT IN ({values})"
-    if telemetry.engine.row(wrong)["rows"]:
+    wrong = f"SELECT 1 FROM {survey.view_of(flag)} WHERE lower({sql_column(flag)}) NOT IN ({values}) LIMIT 1"
+    if telemetry.engine.fetch(wrong):
         place = survey.first(flag, lambda text: text.lower() not in known)
         raise survey.error(place, flag, f"{place.text!r} is neither 0 nor 1", "name a column of flags, or use --status")
 
@@ -144,7 +146,7 @@ def _check_states(telemetry: Telemetry, source: FailureSource) -> None:
 
 
 def _count_states(telemetry: Telemetry, column: str) -> list[tuple[str, int]]:
-    name = sql_name(column)
+    name = sql_column(column)
     sql = f"SELECT {name}, count(*) FROM {telemetry.survey.view_of(column)} GROUP BY {name} ORDER BY {name}"
     return [(state, rows) for state, rows in telemetry.engine.rows(sql)]
 

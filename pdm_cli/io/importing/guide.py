@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.importing.date_shapes import Shape, shape_of
 from pdm_cli.io.importing.options import MISSING
-from pdm_cli.io.importing.sources import SourceFile, find_files, open_source, sql_name
+from pdm_cli.io.importing.sources import SourceFile, find_files, open_source, sql_column
 from pdm_cli.io.importing.survey import WORDS
 from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte
 from pdm_cli.schema import ERRORS, EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, MAINT, TELEMETRY, TIME, Table
@@ -135,7 +135,7 @@ def _look(path: Path, folder: Path, engine: Engine, guess: Guess) -> Look:
 
 def _first_rows(source: SourceFile, engine: Engine) -> dict[str, list[str]]:
     names = list(source.columns)
-    selected = ", ".join(f"coalesce(trim({source.columns[name]}), '') AS {sql_name(name)}" for name in names)
+    selected = ", ".join(f"coalesce(trim({source.columns[name]}), '') AS {sql_column(name)}" for name in names)
     rows = list(engine.rows(f"SELECT {selected} FROM {source.relation} LIMIT {_ROWS}"))
     return {name: [row[number] for row in rows] for number, name in enumerate(names)}
 

@@ -9,10 +9,9 @@ from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.folders import list_files
+from pdm_cli.io.folders import folder_values, list_files, list_visible
 from pdm_cli.io.importing.options import ImportOptions, compile_pattern
 from pdm_cli.io.importing.text_files import TextFile, TextFormat, iterate_rows, make_readable, open_text
 from pdm_cli.schema import MACHINE, RAW_TABLES, TELEMETRY, Table
@@ -28,9 +27,6 @@ _JSON = (".jsonl", ".ndjson", ".json")
 _EXCEL = (".xlsx", ".xls", ".xlsm")
 _PARQUET = (".parquet", ".pq")
 _PACKED = (".gz", ".zip")
-# Hive's name of a folder: a column and the value of all rows below it.
-_HIVE = re.compile(r"([^=/]+)=([^/]*)")
-_HIVE_MISSING = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class SourceFile:
     @property
     def relation(self) -> str:
         """SQL of the rows."""
-        return self.reader.replace("{files}", sql_text(self.readable))
+        return self.reader.replace("{files}", _sql_path(self.readable))
 
     def with_constants(self, values: Mapping[str, str]) -> SourceFile:
         """Return the file with more columns of one value each."""
@@ -99,8 +95,10 @@ def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -
     ------
     SchemaError
         If there are none, or two of one table.
+    DataError
+        If a link is broken, or a folder cannot be read.
     """
-    paths = [path for path in sorted(folder.rglob("*")) if is_data(path, folder)]
+    paths = [path for path in sorted(list_visible(folder)) if kind_of(path)]
     found = Found()
     for name, patterns in (given or {}).items():
         table = _STEMS[name]
@@ -131,14 +129,6 @@ def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -
         raise _no_tables(folder)
     found.files = {table: found.files[table] for table in RAW_TABLES if table in found.files}
     return found
-
-
-def is_data(path: Path, folder: Path) -> bool:
-    """Return whether a path is a file of logs: with a known ending, and not hidden or temporary."""
-    inside = path.relative_to(folder).parts
-    if any(part.startswith((".", "_")) for part in inside) or not path.is_file():
-        return False
-    return kind_of(path) != ""
 
 
 def kind_of(path: Path) -> str:
@@ -198,16 +188,15 @@ def open_source(path: Path, folder: Path, form: TextFormat, engine: Engine, requ
     kind = kind_of(path)
     # The rows of queries are in files without an ending, which are not found otherwise.
     if kind in _PARQUET or not kind:
-        source = _open_typed(path, name, f"read_parquet({sql_text(str(path))})", engine)
+        source = _open_typed(path, name, f"read_parquet({_sql_path(str(path))})", engine)
     elif kind in _JSON:
-        source = _open_typed(path, name, f"read_json({sql_text(str(path))}, sample_size = -1)", engine)
+        source = _open_typed(path, name, f"read_json({_sql_path(str(path))}, sample_size = -1)", engine)
     elif kind in _EXCEL:
         copy = _copy_sheet(path, name, engine.scratch)
         source = replace(_open_text(copy, name, TextFormat(names=form.names), engine, ()), path=path)
     else:
         source = _open_text(path, name, form, engine, required)
-    hive = {key: unquote(value) for key, value in _HIVE.findall(str(path.relative_to(folder).parent))}
-    return source.with_constants({key: "" if value == _HIVE_MISSING else value for key, value in hive.items()})
+    return source.with_constants({key: value or "" for key, value in folder_values(folder, path).items()})
 
 
 def name_columns(file: SourceFile, table: Table, keys: Mapping[str, str], options: ImportOptions) -> SourceFile:
@@ -285,7 +274,8 @@ def _open_typed(path: Path, name: str, reader: str, engine: Engine) -> SourceFil
     for column, kind in engine.describe(reader, name):
         if kind.startswith(("STRUCT", "MAP", "UNION")) or kind.endswith("]"):
             raise DataError(f"{name}: column {column} holds {kind}", hint="write one value per column")
-        columns[column] = f"CAST({sql_name(column)} AS VARCHAR)"
+        quoted = column.replace('"', '""')
+        columns[column] = f'CAST("{quoted}" AS VARCHAR)'
     return SourceFile(path, name, columns, reader, str(path))
 
 
@@ -328,9 +318,10 @@ def sql_rows(files: Sequence[SourceFile], columns: Mapping[str, str]) -> str:
     for _, group in groupby(files, key=lambda file: (file.reader, tuple(file.columns.items()))):
         same = list(group)
         names = ", ".join(
-            f"{template.replace('{}', same[0].columns[name])} AS {sql_name(name)}" for name, template in columns.items()
+            f"{template.replace('{}', same[0].columns[name])} AS {sql_column(name)}"
+            for name, template in columns.items()
         )
-        paths = ", ".join(sql_text(file.readable) for file in same)
+        paths = ", ".join(_sql_path(file.readable) for file in same)
         parts.append(f"SELECT {names} FROM {same[0].reader.replace('{files}', f'[{paths}]')}")
     return " UNION ALL ".join(parts)
 
@@ -351,11 +342,16 @@ def rows_of(source: SourceFile, engine: Engine) -> Iterator[tuple[str, Mapping[s
         yield f"row {number:,}", dict(zip(names, row, strict=True))
 
 
-def sql_name(name: str) -> str:
-    """Return a column's name quoted for SQL."""
-    return '"' + name.replace('"', '""') + '"'
+def sql_column(name: str) -> str:
+    """Return the name of a column in views: in hexadecimal, because DuckDB takes ``temp`` and ``Temp`` for the same."""
+    return f'"{name.encode().hex()}"'
 
 
 def sql_text(text: str) -> str:
     """Return a string quoted for SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _sql_path(path: str) -> str:
+    """Return a path quoted for SQL, in which DuckDB takes ``*``, ``?`` and ``[`` for patterns."""
+    return sql_text(re.sub(r"[*?[]", r"[\g<0>]", path))

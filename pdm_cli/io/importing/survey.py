@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.columns import check_columns
@@ -23,17 +23,15 @@ from pdm_cli.io.importing.date_shapes import (
     sql_pattern,
     sql_shape,
 )
+from pdm_cli.io.importing.engine import Engine, Unreadable
 from pdm_cli.io.importing.long_form import split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
-from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_name, sql_rows, sql_text
+from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_column, sql_rows, sql_text
 from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
 from pdm_cli.io.parquet import TableFiles
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
 from pdm_cli.settings.model import ColumnsParams
 from pdm_cli.text import name_some
-
-if TYPE_CHECKING:
-    from pdm_cli.io.importing.engine import Engine
 
 # Without leading zeros, which would be lost, and within 64 bits.
 _INTEGER = r"0|-?[1-9]\d{0,17}"
@@ -49,6 +47,8 @@ WORDS = {
         r"machine|asset|equipment|unit|serial|device|maschine|anlage|pumpe|platz|turbine", re.IGNORECASE
     ),
 }
+# Component of a failure whose text has none of the words.
+_OTHER = "other"
 # Columns of the view of long telemetry.
 _SENSOR, _VALUE = "pdm_sensor", "pdm_value"
 _LAST_MONTH = 12
@@ -192,6 +192,13 @@ class TableSurvey:
         """Whether a machine is not an integer."""
         return self._has_text_machines
 
+    def count_without_words(self) -> int:
+        """Return the number of failures whose text has none of the words of components."""
+        if self.table is not FAILURES or not self.options.failures.words:
+            return 0
+        sql = f"SELECT count(*) FROM {self.view} WHERE {sql_column(self.kind)} = {sql_text(_OTHER)}"
+        return int(self._query(sql)[0][0])
+
     def first(self, column: str, fits: Callable[[str], bool]) -> Place:
         """Return the first value of a column that fits a condition: slow, for messages only."""
         for file in self.files:
@@ -214,9 +221,9 @@ class TableSurvey:
         """Return the SQL relation of times, machines and one other column."""
         if self.long is None:
             return self.view
-        time, machine = sql_name(self.time), sql_name(self.machine)
+        time, machine = sql_column(self.time), sql_column(self.machine)
         where = f"WHERE {_SENSOR} = {sql_text(column)}"
-        return f"(SELECT {time}, {machine}, {_VALUE} AS {sql_name(column)} FROM {self.view} {where})"
+        return f"(SELECT {time}, {machine}, {_VALUE} AS {sql_column(column)} FROM {self.view} {where})"
 
     def first_other(self, column: str) -> Place:
         """Return the first value of a column that is neither a number nor missing."""
@@ -270,7 +277,7 @@ class TableSurvey:
 
     def sql_number(self, column: str) -> str:
         """Return the SQL expression of a column's numbers; NULL for missing values and other strings."""
-        return self._without_sentinels(self._sql_number(sql_name(column)))
+        return self._without_sentinels(self._sql_number(sql_column(column)))
 
     def sql_value(self) -> str:
         """Return the SQL expression of the numbers in long telemetry."""
@@ -305,18 +312,18 @@ class TableSurvey:
         rows = sql_rows(self.files, dict.fromkeys(self.columns, f"coalesce(trim({_sql_plain('{}')}), '')"))
         source = self.options.failures
         if self.table is FAILURES and source.words:
-            text = f"lower({sql_name(self.kind)})"
+            text = f"lower({sql_column(self.kind)})"
             whens = " ".join(
                 f"WHEN contains({text}, {sql_text(word)}) THEN {sql_text(kind)}" for word, kind in source.words
             )
-            kind = f"CASE {whens} ELSE 'other' END"
-            rows = f"SELECT * REPLACE ({kind} AS {sql_name(self.kind)}) FROM ({rows})"
+            kind = f"CASE {whens} ELSE '{_OTHER}' END"
+            rows = f"SELECT * REPLACE ({kind} AS {sql_column(self.kind)}) FROM ({rows})"
         if self.table is FAILURES and source.where is not None:
             column, value = source.where
             if column not in self.columns:
                 hint = f"--failures-where names one of {name_some(list(self.columns))}"
                 raise SchemaError(f"{self.name}: no column {column!r}", hint=hint)
-            rows = f"SELECT * FROM ({rows}) WHERE {sql_name(column)} GLOB {sql_text(value)}"
+            rows = f"SELECT * FROM ({rows}) WHERE {sql_column(column)} GLOB {sql_text(value)}"
         self._engine.run(f"CREATE VIEW {self._base} AS {rows}")
 
     @property
@@ -325,7 +332,7 @@ class TableSurvey:
 
     def _make_long_view(self, long: LongForm) -> None:
         """Name machine and sensor of each tag, and the sensors as columns."""
-        tag, value = sql_name(long.tag), sql_name(long.value)
+        tag, value = sql_column(long.tag), sql_column(long.value)
         tags = [text for (text,) in self._query(f"SELECT DISTINCT {tag} FROM {self._base}")]
         self.tags, self.other_tags = split_tags(tags, long, self.name)
         has_machine = self.machine in self.columns
@@ -340,9 +347,9 @@ class TableSurvey:
         )
         table = f"{self.view}_tags"
         self._engine.run(f"CREATE TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(tag, machine, sensor)")
-        machine = f"coalesce(nullif(t.machine, ''), b.{sql_name(self.machine)})" if has_machine else "t.machine"
+        machine = f"coalesce(nullif(t.machine, ''), b.{sql_column(self.machine)})" if has_machine else "t.machine"
         self._engine.run(
-            f"CREATE VIEW {self.view} AS SELECT b.{sql_name(self.time)}, {machine} AS {sql_name(self.machine)}, "
+            f"CREATE VIEW {self.view} AS SELECT b.{sql_column(self.time)}, {machine} AS {sql_column(self.machine)}, "
             f"t.sensor AS {_SENSOR}, b.{value} AS {_VALUE} FROM {self._base} AS b JOIN {table} AS t ON b.{tag} = t.tag"
         )
         sensors = sorted({sensor for _, sensor in self.tags.values()})
@@ -351,99 +358,87 @@ class TableSurvey:
     def _sample_shapes(self) -> list[str]:
         if not self.time or self.options.format_of(self.table) or self.options.cycle_seconds:
             return []
-        shape = sql_shape(sql_name(self.time))
+        shape = sql_shape(sql_column(self.time))
         sample = f"(SELECT {shape} AS shape FROM {self.view} LIMIT {_SAMPLE_ROWS})"
         return [
             text for (text,) in self._query(f"SELECT DISTINCT shape FROM {sample} ORDER BY shape LIMIT {_MOST_SHAPES}")
         ]
 
     def _other_shapes(self, shapes: Sequence[str]) -> list[str]:
-        time = sql_name(self.time)
+        time = sql_column(self.time)
         where = f"NOT regexp_full_match({time}, {sql_text(sql_pattern(shapes))})"
         sql = f"SELECT DISTINCT {sql_shape(time)} AS shape FROM {self.view} WHERE {where} ORDER BY shape"
         return [text for (text,) in self._query(f"{sql} LIMIT {_MOST_SHAPES}")]
 
-    def _count(self, shapes: Sequence[str]) -> dict[str, Any]:
+    def _count(self, shapes: Sequence[str]) -> dict[str, int]:
         """Count the rows, the values of each type in each column, and the rows of each shape."""
-        values = {name: sql_name(name) for name in self._values} if self.long is None else {"": _VALUE}
-        counted = ["count(*) AS rows", *self._key_counts(), *self._value_counts(values), *self._shape_counts(shapes)]
-        typed = [f"{self._sql_number(column)} AS {sql_name(f'number {name}')}" for name, column in values.items()]
-        time, patterns = sql_name(self.time), [sql_text(sql_pattern([shape])) for shape in shapes]
+        values = {name: sql_column(name) for name in self._values} if self.long is None else {"": _VALUE}
+        counted = {"rows": "count(*)"} | dict(
+            [*self._key_counts(), *self._value_counts(values), *self._shape_counts(shapes)]
+        )
+        typed = [f"{self._sql_number(column)} AS {_number(name)}" for name, column in values.items()]
+        time, patterns = sql_column(self.time), [sql_text(sql_pattern([shape])) for shape in shapes]
         whens = [f"WHEN regexp_full_match({time}, {pattern}) THEN {n}" for n, pattern in enumerate(patterns)]
         typed.append(f"{'CASE ' + ' '.join(whens) + ' ELSE -1 END' if whens else 0} AS shape_number")
         rows = f"(SELECT *, {', '.join(typed)} FROM {self.view})"
-        try:
-            if self.long is None:
-                return self._engine.row(f"SELECT {', '.join(counted)} FROM {rows}")
-            return self._add_up(f"SELECT {_SENSOR}, {', '.join(counted)} FROM {rows} GROUP BY {_SENSOR}", counted)
-        except Exception as exc:
-            raise self._explain(exc) from exc
-
-    def _add_up(self, sql: str, counted: Sequence[str]) -> dict[str, Any]:
-        """Return the counts of all sensors: those of values for each, the others added up."""
-        names = [text.rpartition(" AS ")[2].strip('"').replace('""', '"') for text in counted]
-        found: dict[str, Any] = dict.fromkeys(names, 0)
-        for sensor, *counts in self._engine.rows(sql):
-            for name, count in zip(names, counts, strict=True):
+        sums = ", ".join(counted.values())
+        if self.long is None:
+            (counts,) = self._query(f"SELECT {sums} FROM {rows}")
+            return dict(zip(counted, counts, strict=True))
+        found: dict[str, int] = {}
+        for sensor, *sensor_counts in self._query(f"SELECT {_SENSOR}, {sums} FROM {rows} GROUP BY {_SENSOR}"):
+            for name, count in zip(counted, sensor_counts, strict=True):
+                # The counts of values are those of a sensor; the others are added up.
                 key = f"{name}{sensor}" if name.endswith(" ") else name
                 found[key] = found.get(key, 0) + count
-        return found
+        return dict.fromkeys(counted, 0) | found
 
     @property
     def _values(self) -> list[str]:
         """The columns except for the keys."""
         return [name for name in self.columns if name not in self.keys.values()]
 
-    def _key_counts(self) -> Iterator[str]:
+    def _key_counts(self) -> Iterator[tuple[str, str]]:
         for name in self.keys.values():
-            column = sql_name(name)
-            yield f"count(*) FILTER ({column} = '') AS {sql_name(f'empty {name}')}"
-            yield f"count(*) FILTER (contains({column}, chr(10))) AS {sql_name(f'break {name}')}"
-        is_integer = f"regexp_full_match({sql_name(self.machine)}, '{_INTEGER}')"
-        yield f"count(*) FILTER (NOT {is_integer}) AS text_machines"
+            column = sql_column(name)
+            yield f"empty {name}", f"count(*) FILTER ({column} = '')"
+            yield f"break {name}", f"count(*) FILTER (contains({column}, chr(10)))"
+        is_integer = f"regexp_full_match({sql_column(self.machine)}, '{_INTEGER}')"
+        yield "text_machines", f"count(*) FILTER (NOT {is_integer})"
 
-    def _value_counts(self, values: Mapping[str, str]) -> Iterator[str]:
+    def _value_counts(self, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         missing = ", ".join(map(sql_text, ("", *self.options.missing)))
         for name, column in values.items():
-            number = sql_name(f"number {name}")
+            number = _number(name)
             is_other = f"{number} IS NULL AND lower({column}) NOT IN ({missing})"
-            yield f"count({self._without_sentinels(number)}) AS {sql_name(f'numbers {name}')}"
-            yield f"count(*) FILTER ({is_other}) AS {sql_name(f'others {name}')}"
+            yield f"numbers {name}", f"count({self._without_sentinels(number)})"
+            yield f"others {name}", f"count(*) FILTER ({is_other})"
             digits = f"{is_other} AND regexp_matches({column}, '^{_BEGINS_AS_NUMBER}')"
-            yield f"count(*) FILTER ({digits}) AS {sql_name(f'digits {name}')}"
+            yield f"digits {name}", f"count(*) FILTER ({digits})"
 
-    def _shape_counts(self, shapes: Sequence[str]) -> Iterator[str]:
+    def _shape_counts(self, shapes: Sequence[str]) -> Iterator[tuple[str, str]]:
         for number, shape in enumerate(shapes):
             has_shape = f"shape_number = {number}"
-            yield f"count(*) FILTER ({has_shape}) AS rows_{number}"
-            parts = sql_parts(shape, sql_name(self.time))
+            yield f"rows_{number}", f"count(*) FILTER ({has_shape})"
+            parts = sql_parts(shape, sql_column(self.time))
             if parts is None:
                 continue
             is_day, is_month = (f"{part} > {_LAST_MONTH}" for part in parts)
-            yield f"count(*) FILTER ({has_shape} AND {is_day} AND NOT {is_month}) AS day_{number}"
-            yield f"count(*) FILTER ({has_shape} AND {is_month} AND NOT {is_day}) AS month_{number}"
-            yield f"count(*) FILTER ({has_shape} AND NOT {is_day} AND NOT {is_month}) AS both_{number}"
-        yield "count(*) FILTER (shape_number = -1) AS other_shapes"
+            yield f"day_{number}", f"count(*) FILTER ({has_shape} AND {is_day} AND NOT {is_month})"
+            yield f"month_{number}", f"count(*) FILTER ({has_shape} AND {is_month} AND NOT {is_day})"
+            yield f"both_{number}", f"count(*) FILTER ({has_shape} AND NOT {is_day} AND NOT {is_month})"
+        yield "other_shapes", "count(*) FILTER (shape_number = -1)"
 
-    def _shape(self, shape: str, number: int, found: Mapping[str, Any]) -> Shape:
+    def _shape(self, shape: str, number: int, found: Mapping[str, int]) -> Shape:
         counts = (found.get(f"{kind}_{number}", 0) for kind in ("rows", "day", "month", "both"))
         return Shape(shape, *counts)
 
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a result; an error names the line that cannot be read."""
         try:
-            return list(self._engine.rows(sql))
-        except Exception as exc:
-            raise self._explain(exc) from exc
-
-    def _explain(self, exc: Exception) -> Exception:
-        """Return the error with its line for rows that DuckDB cannot read; other exceptions unchanged."""
-        import duckdb
-
-        if not isinstance(exc, duckdb.Error):
-            return exc
-        return self._find_fault() or DataError(
-            f"{self.name}: cannot be read: {str(exc).splitlines()[0]}", hint="is it a file of logs?"
-        )
+            return self._engine.fetch(sql)
+        except Unreadable as error:
+            raise (self._find_fault() or error.of(self.name)) from error
 
     def _find_fault(self) -> DataError | None:
         """Return the first error of the files read slowly and strictly."""
@@ -528,6 +523,11 @@ class TableSurvey:
                     f"{there.name}: no column {name!r}, unlike {here.name}",
                     hint="use the same columns in all parts of a table, or choose the files with --files",
                 )
+
+
+def _number(name: str) -> str:
+    """Return the name of the column of the numbers in a column."""
+    return sql_column(f"number {name}")
 
 
 def _plain(text: str) -> str:
