@@ -158,7 +158,7 @@ def test_the_order_may_be_given_but_not_against_the_rows(logs: Path, pdm: Pdm) -
         (("--separator", "::"), "not a single character"),
         (("--separator", ","), "is also the decimal separator"),
         (("--encoding", "klingon"), "unknown encoding"),
-        (("--date-format", "%Q"), "bad directive"),
+        (("--date-format", "%Q"), "not a date format"),
         (("--date-format", "%d.%m."), "has no year"),
     ],
 )

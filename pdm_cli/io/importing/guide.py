@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -271,9 +271,8 @@ def words_of(guess: Guess) -> Iterator[str]:
         yield from value.split("\0")
 
 
-def _are_all(values: Sequence[str], fits: object) -> bool:
+def _are_all(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
     """Return whether there are values, and all that are not missing fit."""
-    assert callable(fits)
     present = [value for value in values if value and value.lower() not in MISSING]
     return bool(present) and all(map(fits, present))
 

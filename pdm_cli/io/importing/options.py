@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pdm_cli.errors import UsageError
-from pdm_cli.io.importing.date_shapes import EPOCHS
+from pdm_cli.io.importing.date_shapes import EPOCHS, sql_format
 from pdm_cli.io.importing.text_files import TextFormat
 from pdm_cli.schema import RAW_TABLES, Table
 from pdm_cli.settings.duration import parse_duration
@@ -139,8 +139,7 @@ class ImportOptions:
 
 def parse_formats(given: Iterable[str]) -> dict[str, str]:
     """Return the formats given with ``--date-format`` by table."""
-    import numpy as np
-    import pandas as pd
+    import duckdb
 
     formats: dict[str, str] = {}
     for word in given:
@@ -151,9 +150,9 @@ def parse_formats(given: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--date-format {word}: given twice", hint="give it once, or once per TABLE=")
         if form not in EPOCHS:
             try:
-                pd.to_datetime(pd.Series(np.array(["-"], dtype=object)), format=form, errors="coerce")
-            except ValueError as exc:
-                raise UsageError(f"--date-format {word}: {exc}", hint=_HINT_FORMAT) from exc
+                duckdb.execute("SELECT " + sql_format(form, "'-'"))
+            except duckdb.InvalidInputException as exc:
+                raise UsageError(f"--date-format {word}: not a date format", hint=_HINT_FORMAT) from exc
             if not any(part in form for part in ("%Y", "%y", "%c", "%x", "%s", "%G")):
                 raise UsageError(f"--date-format {word}: has no year", hint=_HINT_FORMAT)
         formats[table] = form
