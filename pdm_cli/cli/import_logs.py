@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -261,8 +262,17 @@ def import_logs(
 
     _check_source(folder, sql, guide=guide)
     if guide:
+        others = (files, separator, encoding, date_format, cycles, na_values, names, columns, machine, long, tags)
+        if any((*others, machine_from_file, failure_flag, status, failures_where, component_words, end_is_failure)):
+            raise UsageError(
+                "--guide: cannot be combined with options of the import", hint="drop the others, but --out"
+            )
         _print_guide(folder, out or "raw", screen)
         return
+    if machine and machine_from_file:
+        raise UsageError("--machine and --machine-from-file cannot be combined", hint="drop --machine")
+    if machine_from_file:
+        parse.compile_pattern("--machine-from-file", machine_from_file, ["machine"])
     if not out:
         raise UsageError("missing option '--out'", hint="see pdm import --help")
     _check_choice(append, on_overlap, overwrite)
@@ -311,7 +321,17 @@ def _check_source(folder: str, sql: str, *, guide: bool) -> None:
         raise UsageError("--guide: has no effect with --sql", hint="drop --guide")
 
 
-def _print_guide(folder: str, out: str, screen: Screen) -> None:
+def _check_machine(name: str, pattern: str) -> None:
+    """Check the options that give the machine."""
+    from pdm_cli.io.importing.options import compile_pattern
+
+    if name and pattern:
+        raise UsageError("--machine and --machine-from-file cannot be combined", hint="drop --machine")
+    if pattern:
+        compile_pattern("--machine-from-file", pattern, ["machine"])
+
+
+def _print_guide(folder: str, out: str, screen: Screen, *, is_alone: bool) -> None:
     """Print the command that seems to fit, and the open questions; a script gets exit code 2, because it is a guess."""
     import shlex
 
@@ -319,6 +339,8 @@ def _print_guide(folder: str, out: str, screen: Screen) -> None:
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.guide import guess_options, words_of
 
+    if not is_alone:
+        raise UsageError("--guide: cannot be combined with options of the import", hint="drop all others except --out")
     check_folder("FOLDER", Path(folder), "the logs, such as telemetry.csv")
     with Engine() as engine:
         guess = guess_options(Path(folder), engine)
@@ -387,6 +409,8 @@ def _long_form(columns: tuple[str, str] | None, tags: str) -> LongForm | None:
     from pdm_cli.io.importing.long_form import read_mapping
     from pdm_cli.io.importing.options import LongForm, compile_pattern
 
+    if columns is not None and columns[0] == columns[1]:
+        raise UsageError(f"--long {' '.join(columns)}: tags and values are in one column", hint="--long TAG VALUE")
     if columns is None:
         if tags:
             raise UsageError("--tags: has no effect without --long", hint="add --long TAG VALUE")
@@ -408,6 +432,10 @@ def _failure_source(
     if bool(column) != bool(failed):
         missing = "--failed VALUE" if column else "--status COLUMN"
         raise UsageError(f"{'--status' if column else '--failed'}: has no effect alone", hint=f"add {missing}")
+    options = {"--failure-flag": flags, "--status": column, "--end-is-failure": component}
+    given = [option for option, value in options.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} cannot be combined", hint=f"drop {given[1]}")
     if running and not component:
         raise UsageError("--except: has no effect without --end-is-failure", hint="add --end-is-failure NAME")
     return FailureSource(
@@ -500,8 +528,11 @@ def _warn_of_gaps(target: Path, settings: Settings, screen: Screen) -> None:
     if not list_files(target, TELEMETRY):
         screen.warn(f"{target}: no telemetry yet, which all other commands need")
     plain = asdict(ColumnsParams())
+    # Strings and lists in JSON are the same in TOML.
     named = [
-        f'{name} = "{value}"' for name, value in asdict(settings.columns).items() if value not in (plain[name], ())
+        f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in asdict(settings.columns).items()
+        if value not in (plain[name], ())
     ]
     if named and find_config(None, os.environ, Path()) is None:
         screen.info("import: the other commands need the same column names; set them in pdm-cli.toml:")

@@ -111,8 +111,10 @@ def _survey(
     if options.failures.is_derived and FAILURES in found.files:
         raise UsageError(
             f"{found.files[FAILURES][0].name}: failures are in the telemetry, too, as the options say",
-            hint="drop the option, or take the file away with --files",
+            hint="drop the option, or move the file out of the folder",
         )
+    if FAILURES not in found.files and (option := options.failures.filter_option):
+        raise UsageError(f"{option}: has no effect without a table of failures", hint="add --files failures=FILE")
     surveys = []
     for table, paths in found.files.items():
         if (empty := [path for path in paths if not path.stat().st_size]) and len(empty) < len(paths):
@@ -123,6 +125,9 @@ def _survey(
         if table is TELEMETRY and not options.long:
             check_columns(survey, options.failures)
         survey.read()
+        if table is FAILURES and options.failures.where and not survey.rows:
+            condition = " = ".join(options.failures.where)
+            raise DataError(f"{survey.name}: no row fits --failures-where '{condition}'", hint="check column and value")
         if unnamed := survey.count_without_words():
             progress.warn(
                 f"{survey.name}: {unnamed:,} of {survey.rows:,} failures have none of the words in --component-words: "
@@ -236,6 +241,8 @@ class _Import:
                 # An empty log has no zone of its own.
                 has_zone = has_zone if survey.rows else bool(_zone_of(types.get(survey.time)))
                 numbers = _fit_to_old(survey, old.name, types, numbers, has_zone)
+            if survey.table is TELEMETRY:
+                survey.check_sensors(numbers)
             readings.append(Reading(order, has_zone, frozenset(numbers), is_text))
         self._warn_of_zones(readings)
         return readings

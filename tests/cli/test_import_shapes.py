@@ -165,6 +165,47 @@ def test_import_of_names_with_signs_of_patterns_reads_these_files(ending: str, l
     assert sorted(table(logs)["machineID"]) == list(range(len(names)))
 
 
+def test_import_takes_the_file_of_that_name_before_a_pattern(logs: Path, pdm: Pdm) -> None:
+    for machine, name in enumerate(("export [2].csv", "export 2.csv")):
+        put(logs, name, f"datetime,machineID,volt\n2015-01-13 07:00,{machine},5\n")
+    run(pdm, logs, "--files", "telemetry=export [2].csv")
+    assert table(logs)["machineID"].tolist() == [0]
+
+
+def test_import_of_two_digits_for_a_year_of_four_is_rejected(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "datetime,machineID,volt\n13.01.24 07:00,1,5\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", "--date-format", "%d.%m.%Y %H:%M")
+    assert_clear(outcome, 4, "'13.01.24 07:00' does not match the format", "two digits of a year are %y")
+
+
+@pytest.mark.parametrize(
+    ("values", "message", "hint"),
+    [
+        ("oops\n2", "column volt: 'oops' is not a number, and there is no other sensor", "--na-values"),
+        ("1.234,5\n1.234,6", "column volt: '1.234,5' is not a number", "without thousands separators"),
+        ("Bonn\nUlm", "no column of numbers", "at least one sensor"),
+    ],
+)
+def test_import_of_telemetry_without_a_sensor_is_rejected(
+    values: str, message: str, hint: str, logs: Path, pdm: Pdm
+) -> None:
+    rows = "".join(f"2015-01-1{day};1;{value}\n" for day, value in enumerate(values.splitlines()))
+    put(logs, "telemetry.csv", f"datetime;machineID;volt\n{rows}")
+    assert_clear(pdm("import", logs, "--out", logs.parent / "raw", "--decimal", ","), 4, message, hint)
+
+
+def test_import_of_work_orders_without_a_failure_is_rejected(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    put(logs, "failures.csv", "datetime,machineID,failure,typ\n2015-01-13 08:00,1,pump,M1\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", "--failures-where", "typ = M9*")
+    assert_clear(outcome, 4, "failures.csv: no row fits --failures-where 'typ = M9*'", "column and value")
+
+
+def test_import_prints_column_names_as_the_config_takes_them(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    assert 'sensors = ["volt"]' in run(pdm, logs, "--sensors", "volt").stderr
+
+
 def test_import_follows_links_and_names_broken_ones(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
     put(tmp_path / "archive", "machineID=2/a.csv", "datetime,volt\n2015-01-13 07:00,5\n")
     put(logs, "telemetry/machineID=1/b.csv", "datetime,volt\n2015-01-13 07:00,5\n")
@@ -179,7 +220,8 @@ def test_import_follows_links_and_names_broken_ones(logs: Path, pdm: Pdm, tmp_pa
 @pytest.mark.parametrize("words", [(), ("--machine-from-file", "{machine}.csv.gz")])
 def test_import_of_many_packed_files_needs_little_memory(words: tuple[str, ...], logs: Path, pdm: Pdm) -> None:
     for number in range(40):
-        put(logs, f"day{number}.csv.gz", gzip.compress(WIDE.encode()))
+        content = WIDE.replace("machineID", "channel") if words else WIDE
+        put(logs, f"day{number}.csv.gz", gzip.compress(content.encode()))
     run(pdm, logs, *words)
     assert len(table(logs)) == 120
 
@@ -350,7 +392,13 @@ def test_import_names_the_option_that_solves_an_error(
         (("--failures-where", "M2"), "expected COLUMN = VALUE"),
         (("--names", "a,a"), "'a' is given twice"),
         (("--machine-from-file", "x.csv"), "has no {machine}"),
-        (("--component-words", "nofile.csv"), "cannot be read"),
+        (("--machine", "x", "--machine-from-file", "{machine}.csv"), "cannot be combined"),
+        (("--failure-flag", "x", "--end-is-failure", "y"), "cannot be combined"),
+        (("--failures-where", "x = y"), "--failures-where: has no effect without a table of failures"),
+        (("--long", "v", "v"), "tags and values are in one column"),
+        (("--columns", "telemetry.volt=a", "--columns", "telemetry.volt=b"), "telemetry.volt is given twice"),
+        (("--guide", "--decimal", ".", "--encoding", "utf-8"), "--guide: cannot be combined"),
+        (("--component-words", "nofile.csv"), "--component-words nofile.csv: No such file or directory"),
     ],
 )
 def test_import_options_that_cannot_be_are_usage_errors(
@@ -368,6 +416,8 @@ def test_import_options_that_cannot_be_are_usage_errors(
         (("--files", "telemetry=nope*.csv"), "no file nope*.csv"),
         (("--end-is-failure", "pump", "--except", "9"), "--except 9: no such machine"),
         (("--long", "tag", "value"), "telemetry.csv: no column 'tag'"),
+        (("--machine", "x"), "telemetry.csv: has the column 'machineID', unlike --machine says"),
+        (("--machine-from-file", "{machine}.csv"), "has the column 'machineID', unlike --machine-from-file says"),
         (("--cycles", "1h"), "column datetime: '2015-01-13 07:00:00' is not a number of cycles"),
     ],
 )

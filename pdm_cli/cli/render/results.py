@@ -185,7 +185,8 @@ def _describe_warnings(metrics: dict[str, Any]) -> str:
     text += f", {events['caught_24h']} of them at least 24 h ahead"
     hours = events["warning_hours"]
     if hours["median"] is not None:
-        text += f"; median warning {hours['median']:g} h (quartiles {hours['q25']:g} and {hours['q75']:g} h)"
+        median, low, high = (f"{round(hours[name], 1):g}" for name in ("median", "q25", "q75"))
+        text += f"; median warning {median} h (quartiles {low} and {high} h)"
     return text + _not_counted(metrics)
 
 

@@ -184,6 +184,7 @@ def _bad_time(survey: TableSurvey, reading: Reading, engine: Engine) -> Exceptio
     form = survey.options.format_of(survey.table)
     problem = f"does not match the format {form}" if form else "is not a valid date, time or zone"
     hint = "specify the format with --date-format" if form else "fix it or delete the line"
+    hint += ": two digits of a year are %y" if "%Y" in form else ""
     return survey.error(place, survey.time, f"{place.text!r} {problem}", hint)
 
 

@@ -199,7 +199,8 @@ def sql_format(form: str, column: str) -> str:
         micros = f"TRY_CAST(round({number} * {EPOCHS[form]}) AS BIGINT)"
         # A double holds microseconds exactly up to 2**53; infinity and NaN do not fit a BIGINT.
         return f"CASE WHEN abs({micros}) < {2**53} THEN make_timestamp({micros}) END"
-    return _within(f"try_strptime({column}, '{_quote(form)}')")
+    # DuckDB takes 24 for the year 24 of %Y.
+    return _within(f"try_strptime({column}, '{_quote(form)}')", first_year=1000 if "%Y" in form else 1)
 
 
 def has_zone(form: str) -> bool:
@@ -251,9 +252,9 @@ def _sql_offset(found: re.Match[str], column: str) -> str:
     return f"CASE WHEN {valid} THEN to_minutes({total} * {sign}) END"
 
 
-def _within(time: str) -> str:
-    """Return NULL for times outside the years 1 to 9999."""
-    return f"CASE WHEN {time} >= TIMESTAMP '0001-01-01' AND {time} < TIMESTAMP '10000-01-01' THEN {time} END"
+def _within(time: str, *, first_year: int) -> str:
+    """Return NULL for times before a year, and after 9999."""
+    return f"CASE WHEN {time} >= TIMESTAMP '{first_year:04}-01-01' AND {time} < TIMESTAMP '10000-01-01' THEN {time} END"
 
 
 def _escape(shape: str) -> str:

@@ -26,7 +26,7 @@ _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _CYCLE = re.compile(r"cycle|zyklus|hours?$|step|index", re.IGNORECASE)
 _FLAG = re.compile(r"fail|fault|broken|defect|ausfall|stoer|störung", re.IGNORECASE)
 _STATE = re.compile(r"status|state|zustand|mode", re.IGNORECASE)
-_FAILED = re.compile(r"fail|broken|fault|defect|down|trip", re.IGNORECASE)
+_FAILED = re.compile(r"fail|broken|fault|defe[ck]t|down|trip|ausfall|stör|stoer", re.IGNORECASE)
 _BREAKDOWN = re.compile(r"breakdown|corrective|failure|störung|stoerung|M2\b|unplanned", re.IGNORECASE)
 # Words in the names of files, by table.
 _FILE_WORDS: dict[Table, re.Pattern[str]] = {
@@ -245,7 +245,7 @@ def _guess_failures(guess: Guess, look: Look) -> None:
         if _STATE.search(name):
             states = sorted(set(look.values[name]))
             failed = next((state for state in states if _FAILED.search(state)), "")
-            guess.options += [("--status", name), ("--failed", failed or states[0])]
+            guess.options += [("--status", name), *([("--failed", failed)] if failed else [])]
             guess.questions.append(
                 f"which states of {name} are failures? --failed, one of {name_some(states)} or others"
             )

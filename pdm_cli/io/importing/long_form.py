@@ -27,7 +27,9 @@ def read_mapping(path: Path) -> dict[str, tuple[str, str]]:
                 raise UsageError(f"--tags {path}: no column {missing[0]!r}", hint="its columns: tag, machine, sensor")
             return {row["tag"].strip(): (row["machine"].strip(), row["sensor"].strip()) for row in rows}
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"--tags {path}: cannot be read: {exc}", hint="a pattern needs {sensor}") from exc
+        reason = getattr(exc, "strerror", None) or "not UTF-8 text"
+        hint = "a pattern with {sensor}, or a CSV file with the columns tag, machine, sensor"
+        raise UsageError(f"--tags {path}: {reason}", hint=hint) from exc
 
 
 def split_tags(tags: Iterable[str], long: LongForm, name: str) -> tuple[dict[str, tuple[str, str]], list[str]]:

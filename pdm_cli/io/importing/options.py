@@ -79,6 +79,11 @@ class FailureSource:
     running: frozenset[str] = frozenset()
 
     @property
+    def filter_option(self) -> str:
+        """The first given option that selects or names failures of a table; empty if there is none."""
+        return "--failures-where" if self.where else "--component-words" if self.words else ""
+
+    @property
     def is_derived(self) -> bool:
         """Whether failures come from the telemetry."""
         return bool(self.flags or self.status or self.end)
@@ -188,7 +193,9 @@ def parse_columns(given: Iterable[str]) -> dict[str, dict[str, str]]:
         if not (equals and dot and field_name and column) or table not in _TABLES:
             hint = f"such as failures.datetime=Start; the tables are {', '.join(_TABLES)}"
             raise UsageError(f"--columns {word}: expected TABLE.FIELD=COLUMN", hint=hint)
-        columns.setdefault(table, {})[field_name] = column
+        if field_name in columns.setdefault(table, {}):
+            raise UsageError(f"--columns {word}: {table}.{field_name} is given twice", hint="give it once")
+        columns[table][field_name] = column
     return columns
 
 
@@ -232,7 +239,10 @@ def read_words(path: Path) -> tuple[tuple[str, str], ...]:
                     )
             return tuple((row["word"].strip().lower(), row["component"].strip()) for row in rows)
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"--component-words {path}: cannot be read: {exc}", hint="write it as UTF-8") from exc
+        reason = getattr(exc, "strerror", None) or "not UTF-8 text"
+        raise UsageError(
+            f"--component-words {path}: {reason}", hint="a CSV file with the columns word, component"
+        ) from exc
 
 
 def compile_pattern(option: str, pattern: str, names: Sequence[str]) -> re.Pattern[str]:

@@ -102,11 +102,11 @@ def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -
     found = Found()
     for name, patterns in (given or {}).items():
         table = _STEMS[name]
-        chosen = [path for path in paths if any(fnmatch(path.relative_to(folder).as_posix(), one) for one in patterns)]
+        chosen = [path for one in patterns for path in _matching(one, paths, folder)]
         if not chosen:
             there = name_some([path.relative_to(folder).as_posix() for path in paths]) or "nothing"
             raise SchemaError(f"{folder}: no file {' or '.join(patterns)}, only {there}", hint="correct --files")
-        found.files[table] = chosen
+        found.files[table] = list(dict.fromkeys(chosen))
     taken = {path for files in found.files.values() for path in files}
     rest: list[Path] = []
     for path in paths:
@@ -129,6 +129,12 @@ def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -
         raise _no_tables(folder)
     found.files = {table: found.files[table] for table in RAW_TABLES if table in found.files}
     return found
+
+
+def _matching(pattern: str, paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Return the file of this name, or else those that fit the pattern: names may have its signs."""
+    named = [path for path in paths if path.relative_to(folder).as_posix() == pattern]
+    return named or [path for path in paths if fnmatch(path.relative_to(folder).as_posix(), pattern)]
 
 
 def kind_of(path: Path) -> str:
@@ -228,6 +234,9 @@ def name_columns(file: SourceFile, table: Table, keys: Mapping[str, str], option
         origins = {new if old == column else old: origin for old, origin in origins.items()}
     named = replace(file, columns=columns, origins=origins)
     machine = keys[MACHINE]
+    given = "--machine-from-file" if options.machine_pattern else "--machine" if options.machine else ""
+    if given and table is TELEMETRY and machine in columns:
+        raise SchemaError(f"{file.name}: has the column {machine!r}, unlike {given} says", hint=f"drop {given}")
     if options.machine_pattern and table is TELEMETRY:
         return named.with_constants({machine: _machine_of(file, options.machine_pattern)})
     if options.machine and machine not in columns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -36,6 +36,7 @@ from pdm_cli.text import name_some
 # Without leading zeros, which would be lost, and within 64 bits.
 _INTEGER = r"0|-?[1-9]\d{0,17}"
 _NUMBER = r"[+-]?(?:\d+{0}?\d*|{0}\d+)(?:[eE][+-]?\d+)?|[+-]?[iI]nf(?:inity)?"
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+|[+-]?\d{1,3}(?:\.\d{3})+,\d+", re.ASCII)
 _BEGINS_AS_NUMBER = r"[+-]?[.,]?\d"
 # Minus signs and spaces of typesetting, which other programs write for the plain ones.
 _TYPOGRAPHIC = {"\u2212": "-", "\u202f": " ", "\u00a0": " ", "\u2007": " "}
@@ -262,6 +263,25 @@ class TableSurvey:
                 found.append(name)
         return found
 
+    def check_sensors(self, numbers: Collection[str]) -> None:
+        """Reject telemetry without a sensor.
+
+        Raises
+        ------
+        DataError, SchemaError
+            With the first value that is not a number, if a column has digits.
+        """
+        if any(name not in self.left_out() for name in numbers):
+            return
+        doubtful = next(iter(self.mixed()), None)
+        if doubtful is None:
+            raise SchemaError(f"{self.name}: no column of numbers", hint="telemetry needs at least one sensor")
+        other = self.first_other(doubtful)
+        hint = "fix it, set --decimal, or list such words with --na-values"
+        if _THOUSANDS.fullmatch(other.text):
+            hint = "write numbers without thousands separators"
+        raise self.error(other, doubtful, f"{quote(other.text)} is not a number, and there is no other sensor", hint)
+
     def left_out(self) -> list[str]:
         """Return the columns of failures, which are not sensors: a model must not see them."""
         source = self.options.failures
@@ -306,6 +326,8 @@ class TableSurvey:
         comma = self.options.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", other.text) is not None
         if comma or is_sensor:
             hint = "try --decimal ," if comma else "fix it, leave it empty, or list such words with --na-values"
+            if _THOUSANDS.fullmatch(other.text):
+                hint = "write numbers without thousands separators"
             raise self.error(other, name, f"{quote(other.text)} is not a number", hint)
 
     def _make_view(self) -> None:

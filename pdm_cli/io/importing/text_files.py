@@ -102,7 +102,7 @@ def open_text(path: Path, name: str, form: TextFormat, required: Sequence[str]) 
     DataError
         If the file is empty, not valid in the encoding, or no separator fits.
     """
-    with _reading(path, name), _open(path) as stream:
+    with _reading(name), _open(path) as stream:
         sample = stream.read(_SAMPLE_BYTES)
     text, encoding = _decode(name, sample, form.encoding)
     declared = _SEPARATOR_LINE.match(text)
@@ -149,7 +149,7 @@ def make_readable(file: TextFile, scratch: Path) -> Path:
         return file.path
     copy = scratch / f"{len(list(scratch.iterdir()))}.csv"
     with (
-        _reading(file.path, file.name),
+        _reading(file.name),
         _open(file.path) as stream,
         io.TextIOWrapper(stream, encoding=file.encoding, newline="") as source,
         copy.open("w", encoding="utf-8", newline="") as target,
@@ -172,7 +172,7 @@ def iterate_rows(file: TextFile) -> Iterator[tuple[int, list[str]]]:
     DataError
         If a row has more or fewer values than there are columns, or a quote is not closed.
     """
-    with _reading(file.path, file.name), _open(file.path) as stream:
+    with _reading(file.name), _open(file.path) as stream:
         lines = io.TextIOWrapper(stream, encoding=file.encoding, errors="replace", newline="")
         for line, row in _numbered(file, _split(lines, file.separator, strict=True)):
             # Separators without a value at the end of a line hold nothing that could be lost.
@@ -182,7 +182,9 @@ def iterate_rows(file: TextFile) -> Iterator[tuple[int, list[str]]]:
                 shown = file.separator.join(row)
                 raise DataError(
                     f"{file.name}: line {line:,}: {len(row)} values, expected {len(file.header)}: {quote(shown)}",
-                    hint="fix the line, or specify another separator with --separator",
+                    hint="fix the line, or specify another separator with --separator"
+                    if file.header_lines
+                    else "name each column with --names, and no other",
                     file=file.name,
                     line=line,
                 )
@@ -232,12 +234,12 @@ def _decode(name: str, sample: bytes, encoding: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _reading(path: Path, name: str) -> Iterator[None]:
+def _reading(name: str) -> Iterator[None]:
     """Turn decompression errors into a :class:`DataError`."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, gzip.zlib.error, zipfile.BadZipFile) as exc:  # type: ignore[attr-defined]
-        raise DataError(f"{name}: damaged or truncated: {path} ({exc})", hint="copy or write it again") from exc
+        raise DataError(f"{name}: damaged or truncated: {exc}", hint="copy or write it again") from exc
 
 
 def _check_utf16(name: str, text: str, encoding: str) -> None:
