@@ -256,27 +256,10 @@ def import_logs(
 
     Example: pdm import logs --out raw
     """
-    from pdm_cli.cli.render.imports import draw_import
     from pdm_cli.io.importing import options as parse
-    from pdm_cli.pipeline.import_logs import import_logs as run
 
     _check_source(folder, sql, guide=guide)
-    if guide:
-        others = (files, separator, encoding, date_format, cycles, na_values, names, columns, machine, long, tags)
-        if any((*others, machine_from_file, failure_flag, status, failures_where, component_words, end_is_failure)):
-            raise UsageError(
-                "--guide: cannot be combined with options of the import", hint="drop the others, but --out"
-            )
-        _print_guide(folder, out or "raw", screen)
-        return
-    if machine and machine_from_file:
-        raise UsageError("--machine and --machine-from-file cannot be combined", hint="drop --machine")
-    if machine_from_file:
-        parse.compile_pattern("--machine-from-file", machine_from_file, ["machine"])
-    if not out:
-        raise UsageError("missing option '--out'", hint="see pdm import --help")
-    _check_choice(append, on_overlap, overwrite)
-    database = _database(sql, query or [], since, append=append)
+    _check_machine(machine, machine_from_file)
     missing, sentinels = parse.parse_missing(None if na_values is None else _split(na_values))
     options = parse.ImportOptions(
         text=_text_format(separator, decimal, encoding, names),
@@ -295,17 +278,35 @@ def import_logs(
         ),
         cycle_seconds=parse.parse_cycle(cycles) if cycles else 0.0,
     )
-    if append and options.failures.is_derived:
-        hint = "import all logs again with --overwrite, or give failures in a table of their own"
-        raise UsageError("--append: failures in the telemetry cannot be added to existing ones", hint=hint)
+    if guide:
+        _print_guide(folder, out or "raw", options, screen)
+        return
+    if not out:
+        raise UsageError("missing option '--out'", hint="see pdm import --help")
+    _check_choice(options, append, on_overlap, overwrite)
+    database = _database(sql, query or [], since, append=append)
     if database is not None:
         _check_query_options(database, options)
     source, target = _check_ports(database or Path(folder), out, options, append=append, overwrite=overwrite)
     if append and not target.exists():
         screen.warn(f"--append: {target} does not exist yet; it will contain only this import")
-    summary = run(
-        source, target, options, settings=settings, progress=screen, on_overlap=on_overlap if append else None
-    )
+    _import(source, out, options, settings, screen, on_overlap if append else None)
+
+
+def _import(
+    source: Path | Database,
+    out: str,
+    options: ImportOptions,
+    settings: Settings,
+    screen: Screen,
+    on_overlap: Literal["refuse", "new", "old"] | None,
+) -> None:
+    """Import, and show the result."""
+    from pdm_cli.cli.render.imports import draw_import
+    from pdm_cli.pipeline.import_logs import import_logs as run
+
+    target = Path(out)
+    summary = run(source, target, options, settings=settings, progress=screen, on_overlap=on_overlap)
     _warn_of_gaps(target, settings, screen)
     screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
     if list_files(target, TELEMETRY) and list_files(target, FAILURES):
@@ -331,15 +332,16 @@ def _check_machine(name: str, pattern: str) -> None:
         compile_pattern("--machine-from-file", pattern, ["machine"])
 
 
-def _print_guide(folder: str, out: str, screen: Screen, *, is_alone: bool) -> None:
+def _print_guide(folder: str, out: str, options: ImportOptions, screen: Screen) -> None:
     """Print the command that seems to fit, and the open questions; a script gets exit code 2, because it is a guess."""
     import shlex
 
     from pdm_cli.io.folders import check_folder
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.guide import guess_options, words_of
+    from pdm_cli.io.importing.options import ImportOptions
 
-    if not is_alone:
+    if options != ImportOptions():
         raise UsageError("--guide: cannot be combined with options of the import", hint="drop all others except --out")
     check_folder("FOLDER", Path(folder), "the logs, such as telemetry.csv")
     with Engine() as engine:
@@ -497,8 +499,11 @@ def _check_free(target: Path, *, overwrite: bool) -> None:
         raise
 
 
-def _check_choice(append: bool, on_overlap: str, overwrite: bool) -> None:
+def _check_choice(options: ImportOptions, append: bool, on_overlap: str, overwrite: bool) -> None:
     """Reject options that exclude each other."""
+    if append and options.failures.is_derived:
+        hint = "import all logs again with --overwrite, or give failures in a table of their own"
+        raise UsageError("--append: failures in the telemetry cannot be added to existing ones", hint=hint)
     if append and overwrite:
         raise UsageError("--append and --overwrite cannot be combined", hint="--append keeps the existing rows")
     if on_overlap != "refuse" and not append:

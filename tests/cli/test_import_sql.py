@@ -161,7 +161,10 @@ USAGE = {
     "database without a query": (("--sql", "sqlite://"), "--sql: no --query"),
     "query of no table": (("--sql", "sqlite://", "--query", "x=select 1"), "expected TABLE=SQL"),
     "query without SQL": (("--sql", "sqlite://", "--query", "telemetry="), "expected TABLE=SQL"),
-    "two queries": (("--sql", "sqlite://", *READINGS, *READINGS), "--query telemetry=…: given twice"),
+    "two queries": (
+        ("--sql", "sqlite://", *READINGS, "--query", "telemetry=select 1"),
+        "--query telemetry=…: given twice",
+    ),
     "since without append": (("--sql", "sqlite://", *NEW_READINGS, "--since", "last"), "add --append"),
     "since in no query": (("--sql", "sqlite://", *READINGS, *LATER), "no query contains :since"),
     "query with since": (("--sql", "sqlite://", *NEW_READINGS), "add --append --since last"),
