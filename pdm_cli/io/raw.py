@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -147,6 +146,7 @@ class RawTelemetry:
             days=scanner.days,
             outside=outside,
             machines_outside=frozenset(machines - scanner.counts.keys()),
+            ends_us=scanner.ends_us,
         )
 
     def _scan_within(self, time_range: TimeRange) -> tuple[Scanner, Finding]:
@@ -165,24 +165,11 @@ class RawTelemetry:
             )
         return scanner, outside
 
-    def peek_step(self) -> int:
-        """Return the time step of the first readings in microseconds; :meth:`scan` reads all of them.
-
-        Raises
-        ------
-        DataError
-            As :meth:`scan`.
-        """
-        return self._step(self._survey(most_rows=PIECE_ROWS))
-
-    def _survey(self, *, most_rows: float = math.inf) -> Scanner:
-        """Scan the first pieces, up to the one that reaches the number of rows."""
-        scanner, rows = Scanner(), 0
+    def _survey(self) -> Scanner:
+        """Scan all rows."""
+        scanner = Scanner()
         for piece in self._pieces(()):
             scanner.add(piece[MACHINE], piece[TIME])
-            rows += len(piece)
-            if rows >= most_rows:
-                break
         if not scanner.counts:
             raise NotEnoughData(f"{self._files.name}: the table is empty (0 rows)", hint="add readings")
         return scanner

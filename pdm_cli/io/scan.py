@@ -55,6 +55,8 @@ class TelemetryScan:
         The rows outside the range.
     machines_outside : frozenset
         Machines all of whose rows are outside the range.
+    ends_us : dict
+        First and last time of each machine, in microseconds.
     """
 
     rows: dict[Any, int]
@@ -68,6 +70,7 @@ class TelemetryScan:
     days: TimeSurvey
     outside: Finding
     machines_outside: frozenset[Any]
+    ends_us: dict[Any, tuple[int, int]]
 
 
 class Scanner:
@@ -81,7 +84,7 @@ class Scanner:
         self.days = TimeSurvey()
         self._last_time: dict[Any, int] = {}
         self._last_machine: Any = None
-        self._first_us, self._last_us = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+        self.ends_us: dict[Any, tuple[int, int]] = {}
         self._times: dict[Any, list[IntArray]] = {}
         self._held = 0
 
@@ -92,7 +95,6 @@ class Scanner:
         codes = encoded.indices.to_numpy()
         times = timestamps.cast(pa.int64()).to_numpy()
         self._check_order(names, codes)
-        self._first_us, self._last_us = min(self._first_us, times.min()), max(self._last_us, times.max())
         self.days.add(names, codes, times)
         order = np.arange(len(codes))
         if np.any(np.diff(codes) < 0):
@@ -105,6 +107,7 @@ class Scanner:
             machine = names[codes[start]]
             apart[start] = times[start] - self._last_time.get(machine, times[start])
             self._last_time[machine] = int(times[stop - 1])
+            self._extend(machine, times[start:stop])
             self._hold(machine, times[start:stop])
             self.counts[machine] = self.counts.get(machine, 0) + stop - start
         backwards = np.flatnonzero(apart < 0)
@@ -117,7 +120,7 @@ class Scanner:
     @property
     def span_us(self) -> int:
         """Time from the first to the last reading, in microseconds."""
-        return int(self._last_us) - int(self._first_us)
+        return max(last for _, last in self.ends_us.values()) - min(first for first, _ in self.ends_us.values())
 
     def step(self, file: str) -> int:
         """Return the most common time between readings of a machine, in microseconds.
@@ -155,6 +158,11 @@ class Scanner:
             np.concatenate([times for held in self._times.values() for times in held]) % step, return_counts=True
         )
         return int(rests[np.argmax(counts)]) if counts.max() >= _REGULAR_SHARE * counts.sum() else 0
+
+    def _extend(self, machine: Any, times: IntArray) -> None:
+        first, last = int(times.min()), int(times.max())
+        known = self.ends_us.get(machine, (first, last))
+        self.ends_us[machine] = min(first, known[0]), max(last, known[1])
 
     def _check_order(self, names: list[Any], codes: NDArray[np.int32]) -> None:
         if not self.in_order:

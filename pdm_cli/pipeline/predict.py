@@ -28,6 +28,7 @@ def predict(task: Task) -> dict[str, Any]:
     import numpy as np
 
     from pdm_cli.evaluation.drift import AGEING, DIFFERENT
+    from pdm_cli.pipeline.choose_windows import report_trained
     from pdm_cli.scoring.worklist import escape_formulas
     from pdm_cli.text import as_records
     from pdm_cli.timestamps import show
@@ -36,6 +37,7 @@ def predict(task: Task) -> dict[str, Any]:
     params = task.settings.predict
     check_prediction_span(params)
     forecast = _score(task)
+    report_trained(forecast.recipe.settings.labels, task.progress)
     rows = _select_rows(forecast, params)
     times = forecast.instants.times[rows]
     episodes = _write_predictions(task.out, forecast, rows)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.errors import DataError, PdmError, UsageError
+from pdm_cli.errors import DataError, UsageError
 from pdm_cli.progress import Progress
 from pdm_cli.schema import TELEMETRY, Table
-from pdm_cli.settings.model import FeaturesParams, Settings
+from pdm_cli.settings.model import Settings
 from pdm_cli.text import show_count
-from pdm_cli.timestamps import US_PER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -34,66 +32,23 @@ _MOST_LOOKALIKES = 3
 def preprocess(task: Task) -> dict[str, Any]:
     """Write the prepared tables and return the quality report."""
     from pdm_cli.io.raw import RawTelemetry
+    from pdm_cli.pipeline.choose_windows import record_choice, report_choice
+    from pdm_cli.pipeline.choose_windows import scan as scan_telemetry
     from pdm_cli.preparation.windows import check_windows
 
-    settings = task.settings
-    raw = RawTelemetry(task.inputs["data"], settings.columns, settings.preprocess)
+    settings, folder = task.settings, task.inputs["data"]
+    raw = RawTelemetry(folder, settings.columns, settings.preprocess)
     check_ranges(raw, settings)
     raw.check_texts()
-    _warn_of_others(task.inputs["data"], task.progress)
-    scan = raw.scan()
-    _report_windows(task, scan)
+    _warn_of_others(folder, task.progress)
+    scan = scan_telemetry(folder, settings)
+    report_choice(folder, settings, task.progress)
     check_windows(scan.step_us, settings.features, span_us=scan.span_us)
-    quality = preprocess_scanned(task, raw, scan)
+    quality = {**preprocess_scanned(task, raw, scan), **record_choice(folder, settings)}
     # Not for predictions: these warnings concern training.
     _warn_of_lookalikes(quality["components"], task.progress)
     _warn_of_unseen(quality, task.progress)
     return quality
-
-
-def complete_settings(folders: Mapping[str, Path], settings: Settings) -> Settings:
-    """Return settings with grid and windows that fit the telemetry, if none is given and the defaults do not fit."""
-    from pdm_cli.io.raw import RawTelemetry
-    from pdm_cli.preparation.windows import find_misfits, propose_windows
-
-    features = settings.features
-    if _is_given(features):
-        return settings
-    try:
-        raw = RawTelemetry(folders["data"], settings.columns, settings.preprocess)
-        # Not a scan: the defaults fit most telemetry.
-        if not find_misfits(raw.peek_step(), features):
-            return settings
-        scan = raw.scan()
-    except PdmError:
-        # The work itself reports this, after its other checks.
-        return settings
-    if not find_misfits(scan.step_us, features):
-        return settings
-    found = propose_windows(scan.step_us, scan.span_us)
-    windows = tuple(length / US_PER_HOUR for length in found.windows_us)
-    fitting = replace(features, grid_hours=found.grid_us / US_PER_HOUR, windows_hours=windows)
-    fitting.note_given(features.given)
-    return replace(settings, features=fitting)
-
-
-def _is_given(features: FeaturesParams) -> bool:
-    return any(item.metadata["fits_data"] and item.name in features.given for item in fields(features))
-
-
-def _report_windows(task: Task, scan: TelemetryScan) -> None:
-    """Report grid and windows if :func:`complete_settings` chose them."""
-    from pdm_cli.settings.duration import show_duration
-
-    features, default = task.settings.features, FeaturesParams()
-    is_default = (features.grid_hours, features.windows_hours) == (default.grid_hours, default.windows_hours)
-    if is_default or _is_given(features):
-        return
-    grid, windows = f"{features.grid_hours:g}", ",".join(f"{hours:g}" for hours in features.windows_hours)
-    task.progress.info(
-        f"preprocess: readings every {show_duration(scan.step_us)}: using --grid-hours {grid} --windows-hours "
-        f"{windows}; set them to change it"
-    )
 
 
 def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[str, Any]:

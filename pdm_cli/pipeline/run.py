@@ -33,7 +33,6 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
         If ``out`` is the folder of the raw tables, or a stage's folder has other files than its output.
     """
     from pdm_cli.pipeline.execute import local_folder, read_summary
-    from pdm_cli.preparation.windows import WindowsDoNotFit, add_labels
 
     if Path(data).resolve() == local_folder("out", out).resolve():
         raise UsageError(f"--out {out}: same folder as --data", hint="choose another folder with --out")
@@ -44,10 +43,7 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
         target = str(local_folder("out", out) / stage.folder)
         # With --force the next run would not reuse what is finished now.
         with _report_finished([] if force else [name for name in folders if name != "data"], progress):
-            try:
-                run_stage(stage, folders, target, settings=settings, progress=progress, force=force)
-            except WindowsDoNotFit as error:
-                raise add_labels(error, settings.features, settings.labels) from error
+            run_stage(stage, folders, target, settings=settings, progress=progress, force=force)
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _report_findings(read_summary(stage, Path(target)), target, progress)
@@ -88,19 +84,22 @@ def _check_early(data: str, settings: Settings) -> None:
     """Reject what training would reject, before the long work begins."""
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import read_events
-    from pdm_cli.pipeline.execute import check_inputs
+    from pdm_cli.pipeline.choose_windows import check_lengths
+    from pdm_cli.pipeline.execute import check_inputs, complete_settings
     from pdm_cli.schema import FAILURES, TELEMETRY
     from pdm_cli.training.dataset import choose_components
     from pdm_cli.training.validate_settings import check_choices, check_gap
 
     check_choices(settings.train)
+    folders = check_inputs(STAGES["preprocess"], {"data": data})
+    folder, settings = folders["data"], complete_settings(STAGES["preprocess"], folders, settings)
     check_gap(settings.train, settings.labels)
-    folder = check_inputs(STAGES["preprocess"], {"data": data})["data"]
     for table in (TELEMETRY, FAILURES):
         parquet.require_table(folder, table)
     failures = read_events(folder, FAILURES, settings.columns, settings.preprocess.timezone)
     if failures is not None:
         choose_components(failures["failure"], settings.train)
+    check_lengths(folder, settings)
 
 
 def _report_findings(quality: dict[str, Any], target: str, progress: Progress) -> None:

@@ -96,7 +96,7 @@ STAGES: dict[str, Stage] = {
         sections=("columns", "preprocess", "features"),
         folder="prepared",
         summary=QUALITY_FILE,
-        completing="pdm_cli.pipeline.preprocess:complete_settings",
+        completing="pdm_cli.pipeline.choose_windows:complete_settings",
     ),
     "detect-anomalies": Stage(
         command="detect-anomalies",
@@ -134,6 +134,7 @@ STAGES: dict[str, Stage] = {
             *(f"costs.{item.name}" for item in fields(CostsParams)),
         ),
         sections=("labels", "train", "costs"),
+        completing="pdm_cli.pipeline.choose_windows:complete_labels",
         folder="model",
         summary="metrics.json",
         has_report=True,

@@ -46,12 +46,14 @@ _SEARCH_LOG = "search.log"
 def train(task: Task) -> dict[str, Any]:
     """Write the model, the leaderboard, the held-out predictions and the report's data, and return the metrics."""
     from pdm_cli.io import bundle
+    from pdm_cli.pipeline.choose_windows import report_labels
     from pdm_cli.pipeline.prepared import read_sources
     from pdm_cli.training.dataset import make_problem
     from pdm_cli.training.search import leaderboard
     from pdm_cli.training.splits import more_to_test_on
     from pdm_cli.training.validate_settings import check_choices, check_gap
 
+    report_labels(task.inputs["prepared"], task.settings.labels, task.progress)
     check_choices(task.settings.train)
     check_gap(task.settings.train, task.settings.labels)
     timer = _StageTimer()

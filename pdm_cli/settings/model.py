@@ -226,8 +226,10 @@ class DetectParams(Section):
 class LabelsParams(Section):
     """Definition of the label: a failure of the component within [t + lead time, t + horizon]."""
 
-    lead_time_hours: HoursFromZero = setting(3.0, "Minimum warning in hours, or with a unit: 30min, 1d.")
-    horizon_hours: Hours = setting(48.0, "Hours to predict ahead, or with a unit: 12h, 7d.")
+    lead_time_hours: HoursFromZero = setting(
+        3.0, "Minimum warning in hours, or with a unit: 30min, 1d.", fits_data=True
+    )
+    horizon_hours: Hours = setting(48.0, "Hours to predict ahead, or with a unit: 12h, 7d.", fits_data=True)
 
     def __post_init__(self) -> None:
         if self.lead_time_hours > self.horizon_hours:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from pdm_cli.preparation.windows import (
+    Log,
     WindowsDoNotFit,
-    add_labels,
+    check_settings,
     check_windows,
+    find_life,
     find_misfits,
+    fit_settings,
     propose_windows,
 )
 from pdm_cli.settings.load import resolve
@@ -48,8 +52,98 @@ def test_misfits_are_all_in_one_error_with_values_that_fit() -> None:
         "--windows-hours 3,36 are not whole numbers of steps"
     )
     assert caught.value.hint == "use --grid-hours 1d --windows-hours 1d,3d,7d"
-    full = add_labels(caught.value, FeaturesParams(), LabelsParams(horizon_hours=240))
-    assert "--lead-time-hours 3 is shorter" in full.message
-    assert "--horizon-hours 240 is too long for telemetry of 39d" in full.message
-    assert full.hint == f"{caught.value.hint} --lead-time-hours 1d --horizon-hours 3d"
-    assert full.exit_code == 4
+    hint = caught.value.hint
+    with pytest.raises(WindowsDoNotFit) as caught:
+        check_settings(Log(DAY, 39 * DAY), FeaturesParams(), LabelsParams(horizon_hours=240))
+    assert "--lead-time-hours 3 is shorter" in caught.value.message
+    assert "--horizon-hours 240 is too long for telemetry of 39d" in caught.value.message
+    assert caught.value.hint == f"{hint} --lead-time-hours 1d --horizon-hours 3d"
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        # Lives of engines, which all start at cycle 1 and run until they fail.
+        (Log(HOUR, 361 * HOUR, 198 * HOUR, is_run_to_failure=True), "1h / 1h,4h,8h / 1h / 30h"),
+        # The same lives in a log of calendar time.
+        (Log(HOUR, 365 * DAY, 198 * HOUR), "1h / 1h,4h,8h / 1h / 30h"),
+        # Disks, a reading per day.
+        (Log(DAY, 39 * DAY, 27 * DAY), "1d / 1d,3d,7d / 1d / 3d"),
+        (Log(DAY, 365 * DAY, 90 * DAY), "1d / 1d,3d,7d / 1d / 7d"),
+        # A plant, and the reference fleet.
+        (Log(10 * MINUTE, 365 * DAY, 153 * DAY), "3h / 3h,12h,24h / 3h / 48h"),
+        (Log(HOUR, 365 * DAY, 75 * DAY), "3h / 3h,12h,24h / 3h / 48h"),
+        (Log(SECOND, HOUR), "15s / 15s,60s,120s / 15s / 5min"),
+        (Log(7 * DAY, 730 * DAY), "7d / 7d,21d,49d / 7d / 28d"),
+    ],
+)
+def test_settings_without_a_value_fit_step_span_and_lives(log: Log, shown: str) -> None:
+    features, labels = fit_settings(log, FeaturesParams(), LabelsParams())
+    grid, windows, lead, horizon = shown.split(" / ")
+    given = {"grid_hours": grid, "windows_hours": windows, "lead_time_hours": lead, "horizon_hours": horizon}
+    expected = resolve(given, environ={}).settings
+    assert (features, labels) == (expected.features, expected.labels)
+    assert fit_settings(log, features, labels) == (features, labels)
+
+
+@pytest.mark.parametrize("step_us", STEPS)
+@pytest.mark.parametrize("life_us", [DAY, 10 * DAY, 100 * DAY])
+def test_horizon_is_at_most_a_sixth_of_the_life_and_at_least_a_step(step_us: int, life_us: int) -> None:
+    _, labels = fit_settings(Log(step_us, 4000 * DAY, life_us), FeaturesParams(), LabelsParams())
+    assert step_us <= round(labels.horizon_hours * HOUR) <= max(life_us // 6, step_us)
+    assert 0 < labels.lead_time_hours <= labels.horizon_hours
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"horizon_hours": "5d"}, (24.0, (24.0, 72.0, 168.0), 24.0, 120.0)),
+        ({"grid_hours": "2d"}, (48.0, (48.0, 144.0, 336.0), 48.0, 72.0)),
+        ({"windows_hours": "4d"}, (24.0, (96.0,), 24.0, 72.0)),
+        ({"lead_time_hours": "2d"}, (24.0, (24.0, 72.0, 168.0), 48.0, 96.0)),
+        ({"lead_time_hours": "0"}, (24.0, (24.0, 72.0, 168.0), 0.0, 72.0)),
+        # A set value stays even where it does not fit.
+        ({"grid_hours": "3h"}, (3.0, (24.0, 72.0, 168.0), 3.0, 72.0)),
+    ],
+)
+def test_values_that_are_set_stay_and_the_others_follow(given: dict[str, str], shown: tuple[object, ...]) -> None:
+    settings = resolve(given, environ={}).settings
+    features, labels = fit_settings(Log(DAY, 39 * DAY), settings.features, settings.labels)
+    assert (features.grid_hours, features.windows_hours, labels.lead_time_hours, labels.horizon_hours) == shown
+
+
+def test_life_is_the_median_from_start_or_previous_failure_of_the_component() -> None:
+    rows = [
+        (1, 10, "pump"),
+        (1, 30, "pump"),
+        (1, 30, "valve"),
+        # At the first reading, of an unknown machine, and long after the telemetry: no life.
+        (2, 0, "pump"),
+        (9, 7, "pump"),
+        (2, 4000, "valve"),
+    ]
+    failures = pd.DataFrame(
+        {
+            "machineID": [machine for machine, _, _ in rows],
+            "datetime": pd.to_datetime([hour for _, hour, _ in rows], unit="h").astype("datetime64[us]"),
+            "failure": [name for _, _, name in rows],
+        }
+    )
+    spans = pd.DataFrame({"first": [0, 0], "last": [40 * HOUR, 40 * HOUR]}, index=[1, 2])
+    assert find_life(failures, spans, HOUR) == (20 * HOUR, False)
+    assert find_life(failures[:0], spans, HOUR) == (None, False)
+    spans = pd.DataFrame({"first": [0, 0], "last": [31 * HOUR, 40 * HOUR]}, index=[1, 2])
+    assert find_life(failures[:3], spans, HOUR) == (20 * HOUR, True)
+
+
+@pytest.mark.parametrize(
+    ("log", "text"),
+    [
+        (Log(HOUR, 361 * HOUR, 198 * HOUR, is_run_to_failure=True), "a step of 1h and a typical life of 198h"),
+        (Log(DAY, 39 * DAY, 648 * HOUR), "a step of 1d, telemetry of 39d and a typical life of 27d"),
+        (Log(10 * MINUTE, 525_590 * MINUTE), "a step of 10min and telemetry of 365d"),
+    ],
+)
+def test_reason_of_the_choice_is_readable(log: Log, text: str) -> None:
+    assert log.describe() == text
