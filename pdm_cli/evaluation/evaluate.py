@@ -17,7 +17,7 @@ from pdm_cli.evaluation.events import EventOutcome, evaluate_events, summarise_e
 from pdm_cli.evaluation.exposure import Exposure, measure_exposure
 from pdm_cli.evaluation.metrics import macro_mean, row_metrics
 from pdm_cli.features.events import EventLog, Instants
-from pdm_cli.features.labels import lead_us
+from pdm_cli.features.labels import FollowUp, lead_us
 from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import CostsParams, LabelsParams
@@ -48,8 +48,8 @@ class PredictedSpan:
         Where alerts were on.
     failures : DataFrame
         ``machineID, datetime, failure``.
-    ends_us : (machines,) int array
-        End of each machine's data, in the order of ``rows.machines``.
+    known : FollowUp
+        Until when the outcome of each machine is known, in the order of ``rows.machines``.
     """
 
     rows: Instants
@@ -57,7 +57,7 @@ class PredictedSpan:
     probabilities: FloatArray
     alerts: BoolArray
     failures: pd.DataFrame
-    ends_us: IntArray
+    known: FollowUp
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _evaluate_events(
         Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),
         span.failures[span.failures["failure"] == component],
         start_us=span.rows.starts(),
-        ends_us=span.ends_us,
+        known=span.known,
         labels=lead,
         merge_hours=merge_hours,
         longest_hours=LONGEST_HORIZONS * lead.horizon_hours,
@@ -184,14 +184,14 @@ def _evaluate_events(
 def _count_not_evaluated(span: PredictedSpan, components: list[str], lead: LabelsParams) -> dict[str, int]:
     """Return how many failures since the start of the span are not evaluated, by reason.
 
-    ``early``: less than a horizon after the start; ``no_telemetry``: the machine's data end before the lead time, or it
-    has none in the span.
+    ``early``: less than a horizon after the start; ``no_telemetry``: the machine's data end before the lead time and
+    not with the failure, or it has none in the span.
     """
     rows = span.rows
     failed = EventLog(span.failures[span.failures["failure"].isin(components)], rows.machines)
     horizon_us = round(lead.horizon_hours * US_PER_HOUR)
     has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
-    has_data = has_rows[failed.codes] & (failed.times - lead_us(lead) <= span.ends_us[failed.codes])
+    has_data = has_rows[failed.codes] & (failed.times <= span.known.failures_until(lead_us(lead))[failed.codes])
     is_early = has_data & (failed.times - horizon_us < rows.starts()[failed.codes])
     is_later = failed.times >= rows.times.min()
     return {"early": int((is_later & is_early).sum()), "no_telemetry": int((is_later & ~has_data).sum())}
@@ -199,8 +199,8 @@ def _count_not_evaluated(span: PredictedSpan, components: list[str], lead: Label
 
 def _measure_exposure(span: PredictedSpan, lead: LabelsParams) -> Exposure:
     # The end of the failure log is unknown; it reaches at least the end of the telemetry and its last failure.
-    log_end_us = np.concatenate([span.ends_us, to_microseconds(span.failures[TIME])]).max()
-    return measure_exposure(span.rows, ends_us=span.ends_us, log_end_us=int(log_end_us), labels=lead)
+    log_end_us = np.concatenate([span.known.ends_us, to_microseconds(span.failures[TIME])]).max()
+    return measure_exposure(span.rows, known=span.known, log_end_us=int(log_end_us), labels=lead)
 
 
 def _describe(outcomes: list[EventOutcome], exposure: Exposure, settings: EvaluationSettings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.evaluation.exposure import Exposure
 from pdm_cli.features.events import EventLog, Instants
-from pdm_cli.features.labels import lead_us
+from pdm_cli.features.labels import FollowUp, lead_us
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import US_PER_HOUR
@@ -88,9 +88,10 @@ class EventEvaluator:
     """Evaluates alerts of one component; work that does not depend on the alerts is done once.
 
     A failure is evaluated if its whole warning period, from horizon to lead time ahead of it, lies in the test span and
-    in the data of its machine. It is caught if an alert lies in that period; an alert at the failure itself is too
-    late, even with a lead time of 0. An episode is a false alarm if the component does not fail between its first
-    alert and its last alert + horizon. If the machine's data end before that, it is unknown and not counted.
+    in the data of its machine, or if the machine's data end with it. It is caught if an alert lies in that period; an
+    alert at the failure itself is too late, even with a lead time of 0. An episode is a false alarm if the component
+    does not fail between its first alert and its last alert + horizon. If the outcome is not known until then, it is
+    not counted.
 
     Parameters
     ----------
@@ -100,8 +101,8 @@ class EventEvaluator:
         ``machineID, datetime`` of the component's failures.
     start_us : int or (machines,) int array
         Start of the test, for all machines or for each, in microseconds since 1970.
-    ends_us : (machines,) int array
-        End of each machine's data, in the order of ``rows.machines``.
+    known : FollowUp
+        Until when the outcome of each machine is known, in the order of ``rows.machines``.
     labels : LabelsParams
         Lead time and horizon.
     merge_hours, longest_hours : float
@@ -114,18 +115,19 @@ class EventEvaluator:
         failures: pd.DataFrame,
         *,
         start_us: int | IntArray,
-        ends_us: IntArray,
+        known: FollowUp,
         labels: LabelsParams,
         merge_hours: float,
         longest_hours: float | None = None,
     ) -> None:
         lead, self._horizon = lead_us(labels), round(labels.horizon_hours * US_PER_HOUR)
-        self._rows, self._ends = rows, ends_us[rows.codes]
+        self._rows, self._known_until = rows, known.known_until(rows.codes, rows.times)
         self._merge_hours, self._longest_hours = merge_hours, longest_hours
         failed = EventLog(failures, rows.machines)
         self._next_failure = failed.next_from(rows.codes, rows.times)
         starts = np.broadcast_to(start_us, len(rows.machines))[failed.codes]
-        is_evaluated = (failed.times - self._horizon >= starts) & (failed.times - lead <= ends_us[failed.codes])
+        is_seen = failed.times <= known.failures_until(lead)[failed.codes]
+        is_evaluated = (failed.times - self._horizon >= starts) & is_seen
         self._codes, self._times = failed.codes[is_evaluated], failed.times[is_evaluated]
         # The rows in which an alert would be in time for a failure are contiguous.
         row_log = EventLog(_as_events(rows), rows.machines)
@@ -143,7 +145,7 @@ class EventEvaluator:
         codes, times = self._rows.codes[alerts], self._rows.times[alerts]
         first, last = find_episodes(codes, times, merge_hours=self._merge_hours, longest_hours=self._longest_hours)
         until = times[last] + self._horizon
-        is_false = ~(self._next_failure[alerts[first]] <= until) & (until <= self._ends[alerts[first]])
+        is_false = ~(self._next_failure[alerts[first]] <= until) & (until <= self._known_until[alerts[last]])
         return EventOutcome(warning, int(is_false.sum()), self._codes, codes[first], is_false, self._times)
 
 
@@ -152,7 +154,7 @@ def evaluate_events(
     failures: pd.DataFrame,
     *,
     start_us: int | IntArray,
-    ends_us: IntArray,
+    known: FollowUp,
     labels: LabelsParams,
     merge_hours: float,
     longest_hours: float | None = None,
@@ -162,7 +164,7 @@ def evaluate_events(
         alerts,
         failures,
         start_us=start_us,
-        ends_us=ends_us,
+        known=known,
         labels=labels,
         merge_hours=merge_hours,
         longest_hours=longest_hours,

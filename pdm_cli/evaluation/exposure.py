@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.features.events import Instants
-from pdm_cli.features.labels import lead_us
+from pdm_cli.features.labels import FollowUp, lead_us
 from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import US_PER_HOUR
 
@@ -51,13 +51,13 @@ class Exposure:
 
 
 def measure_exposure(
-    rows: Instants, *, start_us: int | IntArray | None = None, ends_us: IntArray, log_end_us: int, labels: LabelsParams
+    rows: Instants, *, start_us: int | IntArray | None = None, known: FollowUp, log_end_us: int, labels: LabelsParams
 ) -> Exposure:
     """Return the exposure of each machine, by the rules of :class:`pdm_cli.evaluation.events.EventEvaluator`.
 
-    An episode is evaluated if its last alert + horizon lies in the machine's data: alarms count from the start to the
-    end of the data - horizon. A failure is evaluated if it occurs between start + horizon and the end of the data +
-    lead time, as long as failures are logged.
+    An episode is evaluated if the outcome is known until its last alert + horizon: alarms count from the start to a
+    horizon before the end of the machine's data, or to the failure that ended them. A failure is evaluated if it occurs
+    between start + horizon and the end of the data + lead time, as long as failures are logged.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def measure_exposure(
         All rows that may have alerts; a machine without rows has no exposure.
     start_us : int or (machines,) int array, optional
         Start of the test, for all machines or for each; default: each machine's first row.
-    ends_us : (machines,) int array
-        End of each machine's data, in the order of ``rows.machines``.
+    known : FollowUp
+        Until when the outcome of each machine is known, in the order of ``rows.machines``.
     log_end_us : int
         End of the failure log.
     labels : LabelsParams
@@ -76,8 +76,9 @@ def measure_exposure(
     # Starts and ends of machines without rows are extreme values.
     has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
     start = np.where(has_rows, rows.starts() if start_us is None else start_us, 0)
-    last_alert = np.minimum(np.where(has_rows, rows.ends(), 0), ends_us - horizon)
-    last_failure = np.minimum(ends_us + lead_us(labels), log_end_us)
+    last_row = np.minimum(np.where(has_rows, rows.ends(), 0), known.failed_us)
+    last_alert = np.minimum(last_row, known.until_us - horizon)
+    last_failure = np.minimum(known.failures_until(lead_us(labels)), log_end_us)
     alarms, failures = (
         np.where(has_rows, np.maximum(span, 0), 0) / US_PER_HOUR / HOURS_PER_MONTH
         for span in (last_alert - start, last_failure - horizon - start)

@@ -92,14 +92,14 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
 
     from pdm_cli.evaluation.evaluate import PredictedSpan
     from pdm_cli.features.events import Instants
-    from pdm_cli.features.labels import label_failures, last_times
+    from pdm_cli.features.labels import follow_up, label_failures, last_readings
     from pdm_cli.schema import MACHINE
 
     instants, lead = forecast.instants, forecast.recipe.settings.labels
     failures = _find_failures(forecast, progress)
     rows = _select_unseen_rows(forecast, progress)
-    ends = last_times(forecast.context.sources.telemetry)
-    labels = label_failures(instants, failures, forecast.components, ends=ends, params=lead)[rows]
+    known = follow_up(last_readings(forecast.context.sources.telemetry), failures, instants.machines, params=lead)
+    labels = label_failures(instants, failures, forecast.components, known=known, params=lead)[rows]
     if np.isnan(labels).all():
         raise NotEnoughData(
             f"telemetry.parquet: no row is followed by {lead.horizon_hours:g} h of data, the horizon",
@@ -115,7 +115,7 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
         forecast.probabilities[rows],
         forecast.alerts[rows],
         failures[failures[MACHINE].isin(scored)],
-        instants.ends(),
+        known,
     )
 
 

@@ -275,7 +275,7 @@ def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDA
         probabilities=probabilities[rows],
         alerts=alerts[rows],
         failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
-        ends_us=instants.ends(),
+        known=problem.known,
     )
 
 

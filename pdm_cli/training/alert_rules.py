@@ -23,6 +23,8 @@ from pdm_cli.evaluation.events import LONG_WARNING_HOURS, EventEvaluator, EventO
 from pdm_cli.evaluation.exposure import Exposure, machine_months, measure_exposure
 from pdm_cli.evaluation.metrics import f1_threshold
 from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import FollowUp
+from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.schema import TIME
 from pdm_cli.settings.alert_rule import Threshold
 from pdm_cli.settings.model import CostsParams, LabelsParams
@@ -50,12 +52,15 @@ class HeldOut:
         In [0, 1], or NaN.
     split : Split
         The fold; failures after its ``label_end`` are ignored.
+    known : FollowUp
+        Until when the outcome of each machine is known, in the order of ``rows.machines``.
     """
 
     rows: Instants
     labels: FloatArray
     probabilities: FloatArray
     split: Split
+    known: FollowUp
 
 
 def choose_rule(
@@ -169,14 +174,15 @@ class _Fold:
         self._resets = find_resets(piece.probabilities, rows.codes, rows.times, reset_hours)[is_kept]
         self._failed, self._labelled = piece.labels[is_kept] == 1, ~np.isnan(piece.labels[is_kept])
         self.positives = int((piece.labels == 1).sum())
-        start_us, ends_us = np.maximum(rows.starts(), piece.split.test_start), rows.ends()
+        start_us = np.maximum(rows.starts(), piece.split.test_start)
         log_end_us = piece.split.label_end
-        self.exposure = measure_exposure(rows, start_us=start_us, ends_us=ends_us, log_end_us=log_end_us, labels=labels)
+        known = piece.known.cut(log_end_us)
+        self.exposure = measure_exposure(rows, start_us=start_us, known=known, log_end_us=log_end_us, labels=labels)
         self.evaluate = EventEvaluator(
             kept,
-            failures[failures[TIME] <= pd.Timestamp(log_end_us, unit="us")],
+            failures[to_microseconds(failures[TIME]) <= log_end_us],
             start_us=start_us,
-            ends_us=ends_us,
+            known=known,
             labels=labels,
             merge_hours=merge_hours,
             longest_hours=LONGEST_HORIZONS * labels.horizon_hours,

@@ -21,7 +21,7 @@ from pdm_cli.features.build import (
     match_states,
 )
 from pdm_cli.features.events import Instants
-from pdm_cli.features.labels import label_failures, last_times
+from pdm_cli.features.labels import FollowUp, follow_up, label_failures, last_readings
 from pdm_cli.features.table import FeatureTable
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
@@ -59,6 +59,8 @@ class Problem:
         The c components.
     failures : DataFrame
         ``machineID, datetime, failure``.
+    known : FollowUp
+        Until when the outcome of each machine is known, in the order of the instants' machines.
     split : Split
         Cutoff and test span.
     folds : list of Split
@@ -78,6 +80,7 @@ class Problem:
     labels: FloatArray
     components: list[str]
     failures: pd.DataFrame
+    known: FollowUp
     split: Split
     folds: list[Split]
     held_out: BoolArray
@@ -190,13 +193,15 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
         held_out = hold_out_machines(len(instants.machines), share=train.test_share, seed=train.seed)
     failures = _read_failures(sources)
     components = choose_components(failures["failure"], train)
+    known = follow_up(last_readings(sources.telemetry), failures, instants.machines, params=labels)
     context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
     problem = Problem(
         context=context,
         table=build_features(context, _families(train.families)),
-        labels=label_failures(instants, failures, components, ends=last_times(sources.telemetry), params=labels),
+        labels=label_failures(instants, failures, components, known=known, params=labels),
         components=components,
         failures=failures,
+        known=known,
         split=split,
         folds=time_folds(instants.times, split, folds=train.folds, gap_us=min_gap_us(train, labels)),
         held_out=held_out,

@@ -165,7 +165,7 @@ class _Trainer:
         spans = [Instants(instants.machines, instants.codes[rows], instants.times[rows]) for rows in self._spans]
         return [
             [
-                HeldOut(span, labels[:, column], predicted[:, column], fold)
+                HeldOut(span, labels[:, column], predicted[:, column], fold, self._problem.known)
                 for span, labels, predicted, fold in zip(spans, self._labels, predictions, folds, strict=True)
             ]
             for column in range(len(self._problem.components))

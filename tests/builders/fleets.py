@@ -11,6 +11,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import NEVER_US, FollowUp
 
 HOUR_US = 3_600_000_000
 EPOCH = pd.Timestamp("2015-01-01")
@@ -54,6 +55,12 @@ def rows_frame(rows: Sequence[tuple[Any, float]]) -> pd.DataFrame:
 def instants_of(rows: Sequence[tuple[Any, float]]) -> Instants:
     """Return instants of (machine, hour) rows."""
     return Instants.of(rows_frame(rows))
+
+
+def running(ends_us: Sequence[int] | np.ndarray) -> FollowUp:
+    """Return the follow-up of machines of which none ended with a failure."""
+    ends = np.array(ends_us, np.int64)
+    return FollowUp(ends, np.full(len(ends), NEVER_US), ends)
 
 
 def hours(low: float = 0, high: float = DAYS * 24) -> st.SearchStrategy[float]:

@@ -16,7 +16,7 @@ from pdm_cli.evaluation.exposure import HOURS_PER_MONTH
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from pdm_cli.training.alert_rules import NEVER
 from tests.builders.examples import FEW
-from tests.builders.fleets import EPOCH, EPOCH_US, HOUR_US, Event, instants_of, log_frame
+from tests.builders.fleets import EPOCH, EPOCH_US, HOUR_US, Event, instants_of, log_frame, running
 
 COMPONENTS = ["comp1", "comp2"]
 RULES = [AlertRule(0.6, 0.4), NEVER]
@@ -44,7 +44,7 @@ def trial(alerts: dict[str, list[tuple[int, float]]] = ALERTS) -> PredictedSpan:
         probabilities=np.where(on, 0.75, 0.25),
         alerts=on,
         failures=log_frame(FAILURES, "failure"),
-        ends_us=np.array([EPOCH_US + round(END * HOUR_US)] * 2),
+        known=running([EPOCH_US + round(END * HOUR_US)] * 2),
     )
 
 
@@ -186,7 +186,7 @@ def test_evaluate_span_without_failure_has_none_metrics() -> None:
 
 def test_machines_are_asked_by_their_own_end() -> None:
     given = trial()
-    ends = given.ends_us.copy()
+    ends = given.known.ends_us.copy()
     # The data of machine 2 end within the horizon of its alert at 108 h: nobody knows what followed.
     ends[pd.Index([1, 2]).get_loc(2)] = EPOCH_US + 120 * HOUR_US
-    assert evaluate(replace(given, ends_us=ends))["events"]["false_alarms"] == 0
+    assert evaluate(replace(given, known=running(ends)))["events"]["false_alarms"] == 0

@@ -21,7 +21,7 @@ from pdm_cli.evaluation.events import (
 from pdm_cli.evaluation.exposure import Exposure
 from pdm_cli.features.events import Instants
 from pdm_cli.settings.model import LabelsParams
-from tests.builders.fleets import DAYS, EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame
+from tests.builders.fleets import DAYS, EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame, running
 
 Alerts = list[tuple[Any, float]]
 LABELS = LabelsParams(3.0, 48.0)
@@ -52,7 +52,7 @@ def evaluate(
         instants,
         log_frame(failures, "failure"),
         start_us=EPOCH_US + round(span[0] * HOUR_US),
-        ends_us=np.array([EPOCH_US + round((ends or {}).get(m, span[1]) * HOUR_US) for m in instants.machines]),
+        known=running([EPOCH_US + round((ends or {}).get(m, span[1]) * HOUR_US) for m in instants.machines]),
         labels=labels,
         merge_hours=merge_hours,
     )
@@ -219,7 +219,7 @@ def test_evaluator_of_all_rows_equals_evaluation_of_alerts(
         instants_of_fleet(rows),
         log_frame(failures, "failure"),
         start_us=EPOCH_US,
-        ends_us=np.full(len(FLEET), EPOCH_US + round(SPAN[1] * HOUR_US)),
+        known=running([EPOCH_US + round(SPAN[1] * HOUR_US)] * len(FLEET)),
         labels=LABELS,
         merge_hours=6.0,
     )

@@ -13,7 +13,7 @@ from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure, machine_month
 from pdm_cli.evaluation.gates import parse_gate
 from pdm_cli.features.events import Instants
 from pdm_cli.settings.model import CostsParams, LabelsParams
-from tests.builders.fleets import EPOCH_US, HOUR_US, hours, instants_of, log_frame
+from tests.builders.fleets import EPOCH_US, HOUR_US, hours, instants_of, log_frame, running
 
 LABELS = LabelsParams(3.0, 48.0)
 # One alarm or failure every hundred hours.
@@ -27,8 +27,8 @@ def us(hour: float) -> int:
 def exposure_hours(
     rows: Instants, *, ends: list[float], log_end: float, labels: LabelsParams = LABELS
 ) -> tuple[list[float], list[float]]:
-    ends_us = np.array([us(end) for end in ends])
-    found = measure_exposure(rows, ends_us=ends_us, log_end_us=us(log_end), labels=labels)
+    known = running([us(end) for end in ends])
+    found = measure_exposure(rows, known=known, log_end_us=us(log_end), labels=labels)
     return (found.alarms * HOURS_PER_MONTH).tolist(), (found.failures * HOURS_PER_MONTH).tolist()
 
 
@@ -73,9 +73,8 @@ def test_measure_exposure_is_the_time_of_evaluated_events(
     end, log_end = start + length, start + length + logged
     middles = [step / 2 + 0.25 for step in range(2 * 200)]
     rows = instants_of([(1, start), (1, end)] if length else [(1, start)])
-    ends_us = np.array([us(end)])
     alarms, failures = exposure_hours(rows, ends=[end], log_end=log_end, labels=labels)
-    given = {"start_us": us(start), "ends_us": ends_us, "labels": labels, "merge_hours": 0.0}
+    given = {"start_us": us(start), "known": running([us(end)]), "labels": labels, "merge_hours": 0.0}
     # Half an hour apart, so that they are separate episodes.
     times = np.array([us(middle) for middle in middles if start <= middle <= end], np.int64)
     alerts = Instants(pd.Index([1]), np.zeros(len(times), np.int64), times)
@@ -102,7 +101,7 @@ def random_span(days: int, machines: int) -> PredictedSpan:
         {"machineID": rows.codes[failed], "datetime": rows.times[failed].astype("datetime64[us]"), "failure": "comp2"}
     )
     return PredictedSpan(
-        rows, np.zeros((len(rows.codes), 2)), alerts * 0.5, alerts, failures, np.full(machines, us(days * 24))
+        rows, np.zeros((len(rows.codes), 2)), alerts * 0.5, alerts, failures, running([us(days * 24)] * machines)
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from pdm_cli.evaluation.evaluate import PredictedSpan
 from pdm_cli.evaluation.timelines import Surroundings, choose_failures, cut_timeline, find_deviating_sensor
 from pdm_cli.features.robust_z import ZScores
-from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
+from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of, running
 
 HOURS = np.arange(0, 200)
 FAILED = 100
@@ -64,7 +64,7 @@ def around() -> Surroundings:
         probabilities,
         probabilities > 0.5,
         pd.DataFrame(),
-        np.array([0, 0]),
+        running([0, 0]),
     )
     scores = ZScores(pd.Index([1, 2]), codes, times, ["volt", "rotate"], z)
     return Surroundings(telemetry, scores, anomalies, span, ["comp1"], 24.0)

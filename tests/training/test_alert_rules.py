@@ -20,7 +20,7 @@ from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
 from pdm_cli.training.splits import Split
 from tests.builders.alerts import levels, slow_switch, us
 from tests.builders.examples import FEW
-from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
+from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame, running
 
 # Long enough for warnings of more than a day, and twice of it fits into a fold.
 LABELS = LabelsParams(3.0, 27.0)
@@ -43,9 +43,9 @@ def make_pieces(probabilities: list[float], failures: list[Event]) -> list[HeldO
         times = np.array([us(hour) for hour in hours], np.int64)
         instants = Instants(pd.Index(FLEET), np.repeat(np.arange(len(FLEET)), ROWS), times)
         end = int(times.max())
-        ends = pd.Series(pd.Timestamp(end, unit="us"), index=pd.Index(FLEET)).astype("datetime64[us]")
-        labels = label_failures(instants, log, ["comp1"], ends=ends, params=LABELS)[:, 0]
-        pieces.append(HeldOut(instants, labels, chunk, Split(us(first - 48), us(first), end, end)))
+        known = running([end] * len(FLEET))
+        labels = label_failures(instants, log, ["comp1"], known=known, params=LABELS)[:, 0]
+        pieces.append(HeldOut(instants, labels, chunk, Split(us(first - 48), us(first), end, end), known))
     return pieces
 
 
@@ -247,7 +247,7 @@ def test_hysteresis_keeps_warnings_of_a_day() -> None:
 def test_a_recall_is_reached_whatever_its_binary_fraction() -> None:
     # .28 of 25 rows are 7, though as numbers of the machine they come out a hair above.
     rows = Instants(pd.Index([1]), np.zeros(25, np.int64), np.arange(25))
-    piece = HeldOut(rows, np.ones(25), np.arange(25) / 25, Split(0, 0, 25, 25))
+    piece = HeldOut(rows, np.ones(25), np.arange(25) / 25, Split(0, 0, 25, 25), running([25]))
     threshold = Threshold("recall", 0.28)
     rule = choose_rule([piece], log_frame([]), threshold, labels=LABELS, costs=CostsParams(), merge_hours=MERGE_HOURS)
     assert rule == AlertRule(18 / 25, 18 / 25)

@@ -141,7 +141,7 @@ def hold_out(problem: Problem, trained: Training) -> list[list[HeldOut]]:
         for column, calibration in enumerate(trained.model.calibrations):
             # Labels that the fold may not know stay unknown.
             labels = np.where(problem.test_rows(fold), problem.labels[:, column], np.nan)[span]
-            pieces[column].append(HeldOut(rows, labels, calibration.apply(raw[:, column]), fold))
+            pieces[column].append(HeldOut(rows, labels, calibration.apply(raw[:, column]), fold, problem.known))
     return pieces
 
 
