@@ -18,6 +18,7 @@ HEAD = """# All settings of pdm with their defaults. Copy what you change to pdm
 """
 # Examples of settings without a default.
 EXAMPLES = {
+    "long": '["Tag", "Value"]',
     "phase_minutes": "30.0",
     "period_hours": "24.0",
     "smooth_hours": "24.0",
@@ -29,13 +30,31 @@ EXAMPLES = {
     "since": "2015-12-01T00:00:00",
     "until": "2015-12-31T00:00:00",
 }
+# Examples of settings that are a table.
+TABLES = {
+    "ranges": "{ volt = [0.0, 400.0] }",
+    "files": '{ failures = ["orders.csv"] }',
+    "date_format": '"%d.%m.%y %H:%M"',
+    "columns": '{ failures = { datetime = "Start" } }',
+    "query": '{ telemetry = "select …" }',
+}
+# Follows the settings of a section.
+MORE = {
+    "import_": """# Keys for one table are also in its own section:
+# [import.failures]
+# files = ["orders.csv"]
+# where = "type = M2*"
+# date_format = "%d.%m.%y %H:%M"
+# columns = { datetime = "Malfunction_start", machineID = "Equipment" }
+"""
+}
 WIDTH = 110
 
 
 def describe(section: str, item: Field[Any]) -> str:
     """Return the comment and the line of a setting."""
     from pdm_cli.cli.render.settings import write_value
-    from pdm_cli.settings.field import default_of
+    from pdm_cli.settings.field import default_of, key_of
     from pdm_cli.settings.model import types_of
 
     hint = types_of(section)[item.name]
@@ -44,8 +63,8 @@ def describe(section: str, item: Field[Any]) -> str:
     comment = textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
     if item.name in EXAMPLES:
         return f"{comment}\n# {item.name} = {EXAMPLES[item.name]}"
-    suffix = "  # such as { volt = [0.0, 400.0] }" if item.name == "ranges" else ""
-    return f"{comment}\n{item.name} = {write_value(default_of(item))}{suffix}"
+    suffix = f"  # such as {TABLES[item.name]}" if item.name in TABLES else ""
+    return f"{comment}\n{key_of(item.name)} = {write_value(default_of(item))}{suffix}"
 
 
 def write(path: Path) -> None:
@@ -53,6 +72,7 @@ def write(path: Path) -> None:
     # Import this checkout, not an installed version.
     sys.path.insert(0, str(ROOT))
 
+    from pdm_cli.settings.field import key_of
     from pdm_cli.settings.load import section_fields
     from pdm_cli.settings.model import SECTIONS
 
@@ -60,7 +80,8 @@ def write(path: Path) -> None:
     for name, section in SECTIONS.items():
         title = (section.__doc__ or "").splitlines()[0]
         parts.append(
-            "\n".join([f"# {title}", f"[{name}]", *(describe(name, item) for item in section_fields(name)), ""])
+            "\n".join([f"# {title}", f"[{key_of(name)}]", *(describe(name, item) for item in section_fields(name)), ""])
+            + MORE.get(name, "")
         )
     path.write_text("\n".join(parts), encoding="utf-8")
 

@@ -36,29 +36,36 @@ def show(
     from dataclasses import asdict
 
     from pdm_cli.cli.render.settings import write_settings
+    from pdm_cli.settings.field import key_of
     from pdm_cli.settings.load import resolve
 
     screen = bind((), values)["screen"]
     resolved = resolve({}, config=values["config"])
-    sections = {name: _as_texts(values) for name, values in asdict(resolved.settings).items()}
+    sections = {key_of(name): _as_texts(values) for name, values in asdict(resolved.settings).items()}
+    origins = {key_of(name): origin for name, origin in resolved.origins.items()}
     file = None if resolved.file is None else str(resolved.file)
     payload = {
         "schema": "pdm.config/1",
         "file": file,
         "settings": {section: _with_former_names(section, values) for section, values in sections.items()},
-        "origins": resolved.origins,
+        "origins": origins,
     }
-    screen.result(payload, lambda: [write_settings(sections, resolved.origins if origin else {})])
+    screen.result(payload, lambda: [write_settings(sections, origins if origin else {})])
 
 
 def _with_former_names(section: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings also by their former names: scripts read them."""
+    from pdm_cli.settings.field import key_of
     from pdm_cli.settings.load import section_fields
+    from pdm_cli.settings.model import SECTIONS
 
-    former = {name: values[item.name] for item in section_fields(section) for name in item.metadata["old_names"]}
+    items = next(section_fields(name) for name in SECTIONS if key_of(name) == section)
+    former = {name: values[key_of(item.name)] for item in items for name in item.metadata["old_names"]}
     return {**former, **values}
 
 
 def _as_texts(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with times as strings."""
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in values.items()}
+    """Return the settings by their keys, with times as strings."""
+    from pdm_cli.settings.field import key_of
+
+    return {key_of(name): value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import takewhile
 from typing import Annotated, Any, ClassVar
 
 import typer
@@ -15,6 +16,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from pdm_cli.cli.usage_errors import reject_command
+from pdm_cli.errors import UsageError
 
 # The groups in which --help shows options.
 DATA_PANEL = "Data"
@@ -69,6 +71,16 @@ class Command(TyperCommand):
     def __init__(self, name: str | None, **extra: Any) -> None:
         super().__init__(name, **extra)
         _accept_help_all(self.params)
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Reject an option of several values that is followed by fewer."""
+        for option in (one for one in self.params if one.nargs > 1):
+            for place in (place for place, word in enumerate(args) if word in option.opts):
+                values = list(takewhile(lambda word: not word.startswith("--"), args[place + 1 :]))
+                if len(values) < option.nargs:
+                    needed = f"needs {option.nargs} values: {option.metavar}"
+                    raise UsageError(f"{args[place]}: {needed}", hint=f"see {ctx.command_path} --help")
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Return the words of the usage line."""

@@ -4,200 +4,47 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pdm_cli.cli.help import DATA_PANEL, OUTPUT_PANEL, flag
-from pdm_cli.cli.options import Overwrite, with_settings
+from pdm_cli.cli.options import Overwrite, bind_with_origins, naming_origins, with_settings
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import UsageError
 from pdm_cli.io.folders import list_files
 from pdm_cli.schema import FAILURES, TELEMETRY
-from pdm_cli.settings.model import Settings
-from pdm_cli.text import split_list
+from pdm_cli.settings.field import default_of, key_of, option_name
+from pdm_cli.settings.model import ImportParams, Settings
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.databases import Database
-    from pdm_cli.io.importing.options import FailureSource, ImportOptions, LongForm
+    from pdm_cli.io.importing.options import ImportOptions
 
-_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
-_COLUMNS_PANEL, _FAILURES_PANEL, _DATABASE_PANEL = "Columns", "Failures", "Databases"
-
-
-def _option(name: str, text: str, panel: str = DATA_PANEL, **more: Any) -> Any:
-    return typer.Option(name, help=text, rich_help_panel=panel, **more)
-
+# Settings of files, which queries do not have.
+_OF_FILES = ("files", "separator", "encoding", "names", "machine_from_file")
 
 Source = Annotated[str, typer.Argument(help="Folder of the logs.", metavar="FOLDER", show_default=False)]
-Sql = Annotated[
-    str,
-    _option(
-        "--sql",
-        "Instead of FOLDER: a database, such as postgresql://user@host/database; the password is in "
-        "PDM_CLI_SQL_PASSWORD.",
-        _DATABASE_PANEL,
-        metavar="URL",
-    ),
-]
-Query = Annotated[
-    list[str] | None,
-    _option("--query", "With --sql: the rows of a table. Repeatable.", _DATABASE_PANEL, metavar="TABLE=SQL"),
-]
 Since = Annotated[
     Literal["last"] | None,
-    _option(
+    typer.Option(
         "--since",
-        "With --append: :since in queries is the newest time in the existing table.",
-        _DATABASE_PANEL,
+        help="With --append: :since in queries is the newest time in the existing table.",
         metavar="last",
         show_default=False,
-    ),
-]
-Files = Annotated[
-    list[str] | None,
-    _option(
-        "--files",
-        "Files of a table that are not named after it, such as telemetry='export/*.csv'. Repeatable.",
-        metavar="TABLE=PATTERN",
-    ),
-]
-Separator = Annotated[
-    str, _option("--separator", "Column separator, 'tab' or 'space'.", metavar="CHARACTER", show_default="detected")
-]
-Decimal = Annotated[Literal[".", ","], _option("--decimal", "Decimal separator.")]
-Encoding = Annotated[
-    str, _option("--encoding", "Text encoding, such as cp1252.", metavar="NAME", show_default="from the BOM, or utf-8")
-]
-DateFormat = Annotated[
-    list[str] | None,
-    _option(
-        "--date-format",
-        "Format of the dates, such as '%d.%m.%y %H:%M', epoch-s or epoch-ms; TABLE=FORMAT for one table. Repeatable.",
-        metavar="FORMAT",
-        show_default="detected from all rows",
-    ),
-]
-DayFirst = Annotated[bool, flag("--day-first", text="Read an ambiguous 3/1/2015 as 3 January.", panel=DATA_PANEL)]
-MonthFirst = Annotated[bool, flag("--month-first", text="Read an ambiguous 3/1/2015 as 1 March.", panel=DATA_PANEL)]
-Cycles = Annotated[
-    str,
-    _option(
-        "--cycles", "The times are numbers of cycles; one cycle counts as this long, such as 1h.", metavar="DURATION"
-    ),
-]
-MissingWords = Annotated[
-    list[str] | None,
-    _option(
-        "--na-values",
-        "Words and numbers for a missing value, comma-separated, such as Bad,-999; default: the words of common "
-        "historians, such as Bad Input.",
-        metavar="WORDS",
-    ),
-]
-Names = Annotated[
-    str,
-    _option("--names", "Columns of files without a header, comma-separated.", _COLUMNS_PANEL, metavar="NAMES"),
-]
-Columns = Annotated[
-    list[str] | None,
-    _option(
-        "--columns",
-        "Column of a table: TABLE.FIELD=COLUMN, such as failures.datetime=Start. Repeatable.",
-        _COLUMNS_PANEL,
-        metavar="TABLE.FIELD=COLUMN",
-    ),
-]
-Machine = Annotated[
-    str, _option("--machine", "The only machine, if no column names it.", _COLUMNS_PANEL, metavar="NAME")
-]
-MachineFromFile = Annotated[
-    str,
-    _option(
-        "--machine-from-file",
-        "Pattern of the telemetry's file names, which name the machine, such as '{machine}.csv'.",
-        _COLUMNS_PANEL,
-        metavar="PATTERN",
-    ),
-]
-Long = Annotated[
-    tuple[str, str] | None,
-    _option(
-        "--long",
-        "The telemetry has a row per reading: its columns of tags and of values.",
-        _COLUMNS_PANEL,
-        metavar="TAG VALUE",
-    ),
-]
-Tags = Annotated[
-    str,
-    _option(
-        "--tags",
-        "With --long: how tags name machine and sensor, such as '{machine}.{sensor}', or a CSV file with the columns "
-        "tag, machine and sensor.",
-        _COLUMNS_PANEL,
-        metavar="PATTERN",
-    ),
-]
-FailureFlag = Annotated[
-    list[str] | None,
-    _option(
-        "--failure-flag",
-        "Column of the telemetry that is 1 when the component of its name fails. Repeatable.",
-        _FAILURES_PANEL,
-        metavar="COLUMN",
-    ),
-]
-Status = Annotated[
-    str,
-    _option("--status", "Column of the telemetry with the machine's state.", _FAILURES_PANEL, metavar="COLUMN"),
-]
-Failed = Annotated[
-    list[str] | None,
-    _option("--failed", "With --status: a state that is a failure. Repeatable.", _FAILURES_PANEL, metavar="VALUE"),
-]
-FailuresWhere = Annotated[
-    str,
-    _option(
-        "--failures-where",
-        "Rows of the failures table that are failures, such as 'order_type = M2*'.",
-        _FAILURES_PANEL,
-        metavar="CONDITION",
-    ),
-]
-ComponentWords = Annotated[
-    str,
-    _option(
-        "--component-words",
-        "CSV file with the columns word and component: the component of a failure whose text has the word.",
-        _FAILURES_PANEL,
-        metavar="FILE",
-    ),
-]
-EndIsFailure = Annotated[
-    str,
-    _option(
-        "--end-is-failure",
-        "Each machine's telemetry ends with a failure of this component.",
-        _FAILURES_PANEL,
-        metavar="NAME",
-    ),
-]
-Except = Annotated[
-    list[str] | None,
-    _option(
-        "--except",
-        "With --end-is-failure: machines that still run, comma-separated.",
-        _FAILURES_PANEL,
-        metavar="MACHINES",
+        rich_help_panel="Databases",
     ),
 ]
 Guide = Annotated[
-    bool, flag("--guide", text="Print the command that seems to fit the files, and what remains to decide.")
+    bool,
+    flag(
+        "--guide", text="Print the command that seems to fit the files, and what remains to decide.", panel=DATA_PANEL
+    ),
 ]
 # Not needed with --guide.
 OptionalOut = Annotated[
@@ -215,82 +62,75 @@ OnOverlap = Annotated[
 ]
 
 
-@with_settings("columns")
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of the command line, besides the settings."""
+
+    folder: str
+    out: str
+    since: str | None
+    append: bool
+    on_overlap: Literal["refuse", "new", "old"]
+    overwrite: bool
+
+
+@with_settings("import_", "columns", is_bound=False)
 def import_logs(
     folder: Source = "",
     *,
     out: OptionalOut = "",
-    files: Files = None,
-    separator: Separator = "",
-    decimal: Decimal = ".",
-    encoding: Encoding = "",
-    date_format: DateFormat = None,
-    day_first: DayFirst = False,
-    month_first: MonthFirst = False,
-    cycles: Cycles = "",
-    na_values: MissingWords = None,
-    names: Names = "",
-    columns: Columns = None,
-    machine: Machine = "",
-    machine_from_file: MachineFromFile = "",
-    long: Long = None,
-    tags: Tags = "",
-    failure_flag: FailureFlag = None,
-    status: Status = "",
-    failed: Failed = None,
-    failures_where: FailuresWhere = "",
-    component_words: ComponentWords = "",
-    end_is_failure: EndIsFailure = "",
-    except_: Except = None,
     guide: Guide = False,
-    sql: Sql = "",
-    query: Query = None,
     since: Since = None,
     append: Append = False,
     on_overlap: OnOverlap = "refuse",
     overwrite: Overwrite = False,
-    settings: Settings,
-    screen: Screen,
+    **values: Any,
 ) -> None:
     """Convert logs to the raw tables that the other commands read.
 
     Example: pdm import logs --out raw
     """
-    from pdm_cli.io.importing import options as parse
-
-    _check_source(folder, sql, guide=guide)
-    _check_machine(machine, machine_from_file)
-    missing, sentinels = parse.parse_missing(None if na_values is None else _split(na_values))
-    options = parse.ImportOptions(
-        text=_text_format(separator, decimal, encoding, names),
-        decimal=decimal,
-        formats=parse.parse_formats(date_format or []),
-        order=_order(day_first, month_first),
-        missing=missing,
-        sentinels=sentinels,
-        files=parse.parse_files(files or []),
-        columns=parse.parse_columns(columns or []),
-        machine=machine,
-        machine_pattern=machine_from_file,
-        long=_long_form(long, tags),
-        failures=_failure_source(
-            failure_flag or [], (status, failed or []), failures_where, component_words, (end_is_failure, except_ or [])
-        ),
-        cycle_seconds=parse.parse_cycle(cycles) if cycles else 0.0,
-    )
+    bound, origins = bind_with_origins(("import_", "columns"), values)
+    settings, screen = bound["settings"], bound["screen"]
     if guide:
-        _print_guide(folder, out or "raw", options, screen)
+        given = [option_name(item.name) for item in fields(ImportParams) if origins[item.name] == "option"]
+        _check_guide(folder, given)
+        _print_guide(folder, out or "raw", screen)
         return
-    if not out:
+    with naming_origins(origins):
+        _run(_Request(folder, out, since, append, on_overlap, overwrite), settings, origins, screen)
+
+
+def _run(request: _Request, settings: Settings, origins: Mapping[str, str], screen: Screen) -> None:
+    from pdm_cli.io.importing.build_options import build_options, prefer_options
+
+    if origins["sensors"] == "option" and not settings.columns.sensors:
+        raise UsageError("--sensors: is empty", hint="unset shell variable?")
+    params = prefer_options(settings.import_, origins)
+    _check_source(request.folder, params, origins)
+    options = build_options(params)
+    if not request.out:
         raise UsageError("missing option '--out'", hint="see pdm import --help")
-    _check_choice(options, append, on_overlap, overwrite)
-    database = _database(sql, query or [], since, append=append)
+    _check_choice(options, request)
+    database = None if request.folder else _database(params, request)
     if database is not None:
-        _check_query_options(database, options)
-    source, target = _check_ports(database or Path(folder), out, options, append=append, overwrite=overwrite)
-    if append and not target.exists():
+        _check_query_options(database, origins, options)
+    source, target = _check_ports(database or Path(request.folder), options, request)
+    if request.append and not target.exists():
         screen.warn(f"--append: {target} does not exist yet; it will contain only this import")
-    _import(source, out, options, settings, screen, on_overlap if append else None)
+    _report_origins(params, origins, screen)
+    _import(source, request.out, options, settings, screen, request.on_overlap if request.append else None)
+
+
+def _report_origins(params: ImportParams, origins: Mapping[str, str], screen: Screen) -> None:
+    """Print which options of the import a file or variable gave: they may be meant for other logs."""
+    found: dict[str, list[str]] = {}
+    for item in fields(ImportParams):
+        origin = origins[item.name]
+        if origin not in ("option", "default") and getattr(params, item.name) != default_of(item):
+            found.setdefault(origin.removeprefix("environment: "), []).append(key_of(item.name))
+    for origin, names in found.items():
+        screen.info(f"import: from {origin}: {', '.join(names)}")
 
 
 def _import(
@@ -313,36 +153,32 @@ def _import(
         screen.suggest("pdm", "run", "--data", out, "--out", "work")
 
 
-def _check_source(folder: str, sql: str, *, guide: bool) -> None:
-    """Check that one source of logs is given."""
-    if bool(folder) == bool(sql):
-        problem = "FOLDER and --sql cannot be combined" if sql else "missing argument 'FOLDER', or --sql"
-        raise UsageError(problem, hint="pdm import FOLDER, or pdm import --sql URL --query TABLE=SQL")
-    if guide and sql:
+def _check_source(folder: str, params: ImportParams, origins: Mapping[str, str]) -> None:
+    """Check that one source of logs is given; a database in a config file is one for other imports."""
+    hint = "pdm import FOLDER, or pdm import --sql URL --query TABLE=SQL"
+    if folder and origins["sql"] == "option":
+        raise UsageError("FOLDER and --sql cannot be combined", hint=hint)
+    if not folder and not params.sql:
+        raise UsageError("missing argument 'FOLDER', or --sql", hint=hint)
+    if folder and origins["query"] == "option":
+        raise UsageError("--query: has no effect without --sql", hint="add --sql URL")
+
+
+def _check_guide(folder: str, given: list[str]) -> None:
+    if "--sql" in given:
         raise UsageError("--guide: has no effect with --sql", hint="drop --guide")
+    if given:
+        raise UsageError("--guide: cannot be combined with options of the import", hint="drop all others except --out")
+    if not folder:
+        raise UsageError("missing argument 'FOLDER'", hint="pdm import --guide FOLDER")
 
 
-def _check_machine(name: str, pattern: str) -> None:
-    """Check the options that give the machine."""
-    from pdm_cli.io.importing.options import compile_pattern
-
-    if name and pattern:
-        raise UsageError("--machine and --machine-from-file cannot be combined", hint="drop --machine")
-    if pattern:
-        compile_pattern("--machine-from-file", pattern, ["machine"])
-
-
-def _print_guide(folder: str, out: str, options: ImportOptions, screen: Screen) -> None:
+def _print_guide(folder: str, out: str, screen: Screen) -> None:
     """Print the command that seems to fit, and the open questions; a script gets exit code 2, because it is a guess."""
-    import shlex
-
     from pdm_cli.io.folders import check_folder
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.guide import guess_options, words_of
-    from pdm_cli.io.importing.options import ImportOptions
 
-    if options != ImportOptions():
-        raise UsageError("--guide: cannot be combined with options of the import", hint="drop all others except --out")
     check_folder("FOLDER", Path(folder), "the logs, such as telemetry.csv")
     with Engine() as engine:
         guess = guess_options(Path(folder), engine)
@@ -355,123 +191,44 @@ def _print_guide(folder: str, out: str, options: ImportOptions, screen: Screen) 
         raise typer.Exit(UsageError.exit_code)
 
 
-def _database(sql: str, queries: Sequence[str], since: str | None, *, append: bool) -> Database | None:
-    """Return the database given by the options, after checking it; None for a folder."""
-    from pdm_cli.io.importing.databases import Database, check_database, parse_queries
+def _database(params: ImportParams, request: _Request) -> Database:
+    """Return the database of the settings, after checking it."""
+    from pdm_cli.io.importing.databases import Database, check_database
 
-    if not sql:
-        if queries or since:
-            name = "--query" if queries else "--since"
-            raise UsageError(f"{name}: has no effect without --sql", hint="add --sql URL")
-        return None
-    if not queries:
+    if not params.query:
         raise UsageError("--sql: no --query", hint="add --query telemetry='select …'")
-    if since and not append:
+    if request.since and not request.append:
         raise UsageError("--since: has no effect without --append", hint="add --append")
-    database = Database(sql, parse_queries(queries), bool(since))
+    database = Database(params.sql, dict(params.query), bool(request.since))
     check_database(database)
     return database
 
 
-def _check_query_options(database: Database, options: ImportOptions) -> None:
+def _check_query_options(database: Database, origins: Mapping[str, str], options: ImportOptions) -> None:
     """Reject options that queries do not have."""
-    given = {
-        "--files": options.files,
-        "--separator": options.text.separator,
-        "--encoding": options.text.encoding,
-        "--names": options.text.names,
-        "--machine-from-file": options.machine_pattern,
-    }
-    for name, value in given.items():
-        if value:
-            raise UsageError(f"{name}: has no effect with --sql", hint=f"drop {name}")
+    for name in _OF_FILES:
+        if origins[name] == "option":
+            option = option_name(name)
+            raise UsageError(f"{option}: has no effect with --sql", hint=f"drop {option}")
     if database.is_incremental and options.cycle_seconds:
         raise UsageError("--since and --cycles cannot be combined", hint="drop --since: existing rows are dropped")
 
 
-def _text_format(separator: str, decimal: str, encoding: str, names: str) -> Any:
-    """Return the format of text files given by the options, after checking it."""
-    from pdm_cli.io.importing.options import split_names
-    from pdm_cli.io.importing.text_files import TextFormat
-
-    character = _SEPARATORS.get(separator.lower(), separator)
-    _check_characters(character, decimal, encoding)
-    return TextFormat(encoding, character, split_names("--names", names))
-
-
-def _order(day_first: bool, month_first: bool) -> Literal["day-first", "month-first"] | None:
-    if day_first and month_first:
-        hint = "specify the format per table with --date-format TABLE=…"
-        raise UsageError("--day-first and --month-first cannot be combined", hint=hint)
-    return "day-first" if day_first else "month-first" if month_first else None
-
-
-def _long_form(columns: tuple[str, str] | None, tags: str) -> LongForm | None:
-    """Return how the telemetry has a row per reading; None if it has a column per sensor."""
-    from pdm_cli.io.importing.long_form import read_mapping
-    from pdm_cli.io.importing.options import LongForm, compile_pattern
-
-    if columns is not None and columns[0] == columns[1]:
-        raise UsageError(f"--long {' '.join(columns)}: tags and values are in one column", hint="--long TAG VALUE")
-    if columns is None:
-        if tags:
-            raise UsageError("--tags: has no effect without --long", hint="add --long TAG VALUE")
-        return None
-    if tags and "{" not in tags:
-        return LongForm(*columns, mapping=read_mapping(Path(tags)))
-    if tags:
-        compile_pattern("--tags", tags, ["sensor"])
-    return LongForm(*columns, pattern=tags)
-
-
-def _failure_source(
-    flags: Sequence[str], status: tuple[str, Sequence[str]], where: str, words: str, end: tuple[str, Sequence[str]]
-) -> FailureSource:
-    """Return where the failures are, after checking it."""
-    from pdm_cli.io.importing.options import FailureSource, parse_condition, read_words
-
-    (column, failed), (component, running) = status, end
-    if bool(column) != bool(failed):
-        missing = "--failed VALUE" if column else "--status COLUMN"
-        raise UsageError(f"{'--status' if column else '--failed'}: has no effect alone", hint=f"add {missing}")
-    options = {"--failure-flag": flags, "--status": column, "--end-is-failure": component}
-    given = [option for option, value in options.items() if value]
-    if len(given) > 1:
-        raise UsageError(f"{given[0]} and {given[1]} cannot be combined", hint=f"drop {given[1]}")
-    if running and not component:
-        raise UsageError("--except: has no effect without --end-is-failure", hint="add --end-is-failure NAME")
-    return FailureSource(
-        flags=tuple(flags),
-        status=column,
-        failed=tuple(failed),
-        where=parse_condition(where) if where else None,
-        words=read_words(Path(words)) if words else (),
-        end=component,
-        running=frozenset(_split(running)),
-    )
-
-
-def _split(values: Sequence[str]) -> list[str]:
-    return [part for value in values for part in split_list(value)]
-
-
-def _check_ports(
-    source: Path | Database, out: str, options: ImportOptions, *, append: bool, overwrite: bool
-) -> tuple[Path | Database, Path]:
+def _check_ports(source: Path | Database, options: ImportOptions, request: _Request) -> tuple[Path | Database, Path]:
     """Return the folders to read and to write, after checking them."""
     from pdm_cli.io import output_folder
     from pdm_cli.io.folders import check_folder
     from pdm_cli.pipeline.execute import local_folder
 
-    target = local_folder("out", out)
+    target = local_folder("out", request.out)
     if isinstance(source, Path):
         check_folder("FOLDER", source, "the logs, such as telemetry.csv")
         if source.resolve() == target.resolve():
-            raise UsageError(f"--out {out}: is the folder of the logs", hint="choose another folder with --out")
-    if append:
+            raise UsageError(f"--out {request.out}: is the folder of the logs", hint="choose another folder with --out")
+    if request.append:
         output_folder.check_growable(target)
     else:
-        _check_free(target, overwrite=overwrite)
+        _check_free(target, overwrite=request.overwrite)
         _check_replaced(source, target, options)
     return source, target
 
@@ -499,30 +256,17 @@ def _check_free(target: Path, *, overwrite: bool) -> None:
         raise
 
 
-def _check_choice(options: ImportOptions, append: bool, on_overlap: str, overwrite: bool) -> None:
+def _check_choice(options: ImportOptions, request: _Request) -> None:
     """Reject options that exclude each other."""
-    if append and options.failures.is_derived:
+    if request.since and request.folder:
+        raise UsageError("--since: has no effect without --sql", hint="add --sql URL")
+    if request.append and options.failures.is_derived:
         hint = "import all logs again with --overwrite, or give failures in a table of their own"
         raise UsageError("--append: failures in the telemetry cannot be added to existing ones", hint=hint)
-    if append and overwrite:
+    if request.append and request.overwrite:
         raise UsageError("--append and --overwrite cannot be combined", hint="--append keeps the existing rows")
-    if on_overlap != "refuse" and not append:
+    if request.on_overlap != "refuse" and not request.append:
         raise UsageError("--on-overlap: has no effect without --append", hint="add --append")
-
-
-def _check_characters(separator: str, decimal: str, encoding: str) -> None:
-    if len(separator) > 1 or (separator and (separator in '"\r\n' or ord(separator) > 127)):
-        raise UsageError(f"--separator {separator!r}: not a single character", hint="for example ';' or tab")
-    if separator == decimal:
-        raise UsageError(
-            f"--separator {separator}: is also the decimal separator",
-            hint="choose another with --separator or --decimal",
-        )
-    try:
-        "datetime".encode(encoding or "utf-8")
-    except (LookupError, UnicodeError) as exc:
-        hint = "for example utf-8, utf-16, cp1252 or latin-1"
-        raise UsageError(f"--encoding {encoding}: unknown encoding", hint=hint) from exc
 
 
 def _warn_of_gaps(target: Path, settings: Settings, screen: Screen) -> None:

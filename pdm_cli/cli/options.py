@@ -24,7 +24,7 @@ from pdm_cli.cli.help import (
 )
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError, UsageError
-from pdm_cli.settings.field import default_of, option_name
+from pdm_cli.settings.field import default_of, key_of, option_name
 from pdm_cli.settings.load import section_fields, section_of
 from pdm_cli.settings.model import SECTIONS, takes_durations, types_of
 
@@ -32,11 +32,14 @@ _PANELS = {
     **dict.fromkeys(("columns", "preprocess", "features"), DATA_PANEL),
     **dict.fromkeys(("labels", "train", "costs"), MODEL_PANEL),
     **dict.fromkeys(("predict", "evaluate"), OUTPUT_PANEL),
+    "import_": DATA_PANEL,
     "detect": ANOMALIES_PANEL,
     "azure": AZURE_PANEL,
 }
 # Longer defaults would make the help unreadable.
 _LONGEST_DEFAULT = 40
+# An option with two values.
+_PAIR = tuple[str, str]
 _BOUND_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
@@ -136,8 +139,8 @@ def pick_settings(sections: Sequence[str], values: Mapping[str, Any]) -> dict[st
     """
     from pdm_cli.settings.load import use_current_names
 
-    names = {name for _, item in _items(sections) for name in (item.name, *item.metadata["old_names"])}
-    given = {name: joined for name in values if name in names and (joined := _join(values[name])) is not None}
+    items = {name: item for _, item in _items(sections) for name in (item.name, *item.metadata["old_names"])}
+    given = {name: found for name, item in items.items() if (found := _given(item, values.get(name))) is not None}
     return use_current_names(given, sections)
 
 
@@ -145,8 +148,13 @@ def _items(sections: Sequence[str]) -> list[tuple[str, Field[Any]]]:
     return [(section, item) for section in sections for item in section_fields(section)]
 
 
-def _join(value: Any) -> Any:
-    return (",".join(value) if value else None) if isinstance(value, (list, tuple)) else value
+def _given(item: Field[Any], value: Any) -> Any:
+    """Return the value of an option as the settings take it; None if it was not given."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    if not value:
+        return None
+    return list(value) if item.metadata["reader"] or isinstance(value, tuple) else ",".join(value)
 
 
 @contextmanager
@@ -171,7 +179,8 @@ def naming_origins(origins: Mapping[str, str]) -> Iterator[None]:
         if found is None or key is None or given or origins[key] == "default":
             raise
         origin = origins[key]
-        place = origin if origin.startswith("environment") else f"{origin}: [{section_of(key)}] {key}"
+        home = key_of(section_of(key_of(key)) or "")
+        place = origin if origin.startswith("environment") else f"{origin}: [{home}] {key_of(key)}"
         raise ConfigError(f"{place}{error.message[found.end() :]}", hint=error.hint, **error.details) from error
 
 
@@ -217,18 +226,19 @@ def _help_options(items: Sequence[tuple[str, Field[Any]]], has_model: bool) -> l
 def _setting_option(section: str, item: Field[Any], name: str = "", *, has_model: bool = False) -> inspect.Parameter:
     """Return the option of a setting, or a hidden one for a former name."""
     hint = types_of(section)[item.name]
-    if set(get_args(hint)) == {float, type(None)}:
-        hint = float
+    if set(get_args(hint)) in ({float, type(None)}, {_PAIR, type(None)}):
+        hint = next(part for part in get_args(hint) if part is not type(None))
     option = typer.Option(
         option_name(name or item.name),
         help=_help_text(section, item, has_model=has_model),
         hidden=bool(name),
-        rich_help_panel=ADVANCED_PANEL if item.metadata["advanced"] else _PANELS[section],
+        rich_help_panel=ADVANCED_PANEL if item.metadata["advanced"] else item.metadata["panel"] or _PANELS[section],
         metavar=item.metadata["metavar"] or _metavar(hint),
     )
     # Several values may be in one option, or the option be repeated. Durations are read with the settings.
     is_text = takes_durations(section, item.name) or not _is_plain(hint)
-    kind = list[str] if get_origin(hint) is tuple else str if is_text else hint
+    is_repeatable = (get_origin(hint) is tuple and hint != _PAIR) or item.metadata["reader"] is not None
+    kind = list[str] if is_repeatable else hint if hint == _PAIR or not is_text else str
     return _keyword(name or item.name, Annotated[kind | None, option], None)
 
 

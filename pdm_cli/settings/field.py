@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, TypedDict, Unpack
 
@@ -32,6 +32,13 @@ class Traits(TypedDict, total=False):
         Value in the help, in place of that of the setting's type.
     kept_if_empty : bool
         False for a setting that outputs record only if it is not empty.
+    panel : str
+        Heading of the option in the help, in place of that of the section.
+    reader : callable, optional
+        Converts the values of a repeatable option, which may have commas, or the value of the config file.
+    table_key : str
+        Key in the section of one raw table, such as ``files`` in ``[import.failures]``; with the table, such as
+        ``failures.where``, if it has such a key only there.
     """
 
     advanced: bool
@@ -44,6 +51,9 @@ class Traits(TypedDict, total=False):
     fits_data: bool
     metavar: str
     kept_if_empty: bool
+    panel: str
+    reader: Callable[[object], object] | None
+    table_key: str
 
 
 _PLAIN: Traits = {
@@ -57,6 +67,9 @@ _PLAIN: Traits = {
     "fits_data": False,
     "metavar": "",
     "kept_if_empty": True,
+    "panel": "",
+    "reader": None,
+    "table_key": "",
 }
 
 
@@ -89,9 +102,14 @@ class Section:
         object.__setattr__(self, "_given", frozenset(names))
 
 
+def key_of(name: str) -> str:
+    """Return the config file's spelling of a section or setting: ``import_`` is ``import``, a keyword of Python."""
+    return name.removesuffix("_")
+
+
 def option_name(key: str) -> str:
     """Return the command line's spelling of a setting: ``horizon_hours`` is ``--horizon-hours``."""
-    return "--" + key.replace("_", "-")
+    return "--" + key_of(key).replace("_", "-")
 
 
 def is_recorded(item: Field[Any], value: object) -> bool:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from pdm_cli.errors import ConfigError, UsageError
-from pdm_cli.settings.field import Section, default_of, option_name
+from pdm_cli.settings.field import Section, default_of, key_of, option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
+from pdm_cli.settings.per_table import TABLES
 from pdm_cli.text import join_list
 
 if TYPE_CHECKING:
-    from pdm_cli.settings.sources import Source
+    from pdm_cli.settings.sources import Given, Source
 
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
@@ -205,8 +206,6 @@ def _by_section(values: Mapping[str, tuple[object, str]]) -> Source:
 
 
 def _read_config(path: Path) -> Source:
-    from pdm_cli.settings.sources import Given
-
     try:
         # Editors on Windows put a byte order mark before the first section.
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -218,20 +217,71 @@ def _read_config(path: Path) -> Source:
         raise ConfigError(f"{path}: not UTF-8 text", hint="save it with the encoding UTF-8") from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}", hint="see sample_config.toml for an example") from exc
-    read: dict[str, dict[str, Given]] = {}
-    for section, values in content.items():
-        home = section_of(section)
+    read: dict[str, Mapping[str, Given]] = {}
+    sections = {key_of(name): name for name in SECTIONS}
+    for key, values in content.items():
+        home = section_of(key)
         if home is not None and not isinstance(values, dict):
-            raise ConfigError(f"{path}: {section!r} is outside any section", hint=f"move it to section [{home}]")
-        if section not in SECTIONS:
-            raise _unknown(f"{path}: unknown section [{section}]", section, list(SECTIONS))
+            raise ConfigError(f"{path}: {key!r} is outside any section", hint=f"move it to section [{key_of(home)}]")
+        if key not in sections:
+            raise _unknown(f"{path}: unknown section [{key}]", key, list(sections))
         if not isinstance(values, dict):
-            raise ConfigError(f"{path}: {section} must be a section", hint=f"write [{section}] and its keys below it")
-        names = _current_names(section)
-        for key in values:
-            _check_key(path, section, key, values)
-        read[section] = {names[key]: Given(value, str(path), key) for key, value in values.items()}
+            raise ConfigError(f"{path}: {key} must be a section", hint=f"write [{key}] and its keys below it")
+        read[sections[key]] = _read_section(path, sections[key], values)
     return read
+
+
+def _read_section(path: Path, section: str, values: Mapping[str, object]) -> dict[str, Given]:
+    """Return the settings of a section and of the sections of tables in it, such as ``[import.failures]``."""
+    from pdm_cli.settings.sources import Given
+
+    names, table_keys = _current_names(section), _table_keys(section)
+    read: dict[str, Given] = {}
+    for key, value in values.items():
+        if key in table_keys and isinstance(value, dict):
+            continue
+        if table_keys and isinstance(value, dict) and key not in names:
+            raise _unknown(f"{path}: unknown section [{key_of(section)}.{key}]", key, list(table_keys))
+        _check_key(path, section, key, values)
+        read[names[key]] = Given(value, str(path), key)
+    for table, keys in table_keys.items():
+        own = values.get(table)
+        for key, value in own.items() if isinstance(own, dict) else ():
+            place = f"{path}: [{key_of(section)}.{table}]"
+            if key not in keys:
+                raise _unknown_table_key(place, section, key, list(keys))
+            name, is_dict = keys[key]
+            given = read[name].value if name in read else {}
+            if not is_dict:
+                if name in read:
+                    raise ConfigError(f"{place} {key}: {key_of(name)} is given twice", hint="remove one of them")
+                read[name] = Given(value, str(path), f"{table}.{key}")
+                continue
+            # A single date format is that of all other tables.
+            given = given if isinstance(given, dict) else {"": given}
+            if table in given:
+                raise ConfigError(f"{place} {key}: is given twice", hint=f"remove it from [{key_of(section)}]")
+            read[name] = Given({**given, table: value}, str(path), key)
+    return read
+
+
+@functools.cache
+def _table_keys(section: str) -> dict[str, dict[str, tuple[str, bool]]]:
+    """Return for each raw table the keys of its own section, with their setting and whether all tables have it."""
+    items = [item for item in section_fields(section) if item.metadata["table_key"]]
+    found: dict[str, dict[str, tuple[str, bool]]] = {table: {} for table in TABLES if items}
+    for item in items:
+        table, _, key = item.metadata["table_key"].rpartition(".")
+        for own in [table] if table else TABLES:
+            found[own][key] = (item.name, not table)
+    return found
+
+
+def _unknown_table_key(place: str, section: str, key: str, known: list[str]) -> ConfigError:
+    message = f"{place} unknown key {key!r}"
+    if key in _current_names(section):
+        return ConfigError(message, hint=f"move it to section [{key_of(section)}]")
+    return _unknown(message, key, known)
 
 
 def _check_key(path: Path, section: str, key: str, given: Iterable[str]) -> None:
@@ -241,28 +291,33 @@ def _check_key(path: Path, section: str, key: str, given: Iterable[str]) -> None
     if current is not None:
         if current != key and current in given:
             hint = "remove one of them"
-            raise ConfigError(f"{path}: [{section}] {key!r} is the former name of {current!r}, also given", hint=hint)
+            raise ConfigError(
+                f"{path}: [{key_of(section)}] {key!r} is the former name of {current!r}, also given", hint=hint
+            )
         return
-    message = f"{path}: [{section}] unknown key {key!r}"
+    message = f"{path}: [{key_of(section)}] unknown key {key!r}"
     home = section_of(key)
     if home is not None:
-        raise ConfigError(message, hint=f"move it to section [{home}]")
-    known = [item.name for item in section_fields(section)]
-    others = [item.name for name in SECTIONS if name != section for item in section_fields(name)]
+        raise ConfigError(message, hint=f"move it to section [{key_of(home)}]")
+    known = [key_of(item.name) for item in section_fields(section)]
+    others = [key_of(item.name) for name in SECTIONS if name != section for item in section_fields(name)]
     near = get_close_matches(key, [*known, *others], n=1, cutoff=0.75)
     if near and near[0] not in known:
-        raise ConfigError(message, hint=f"did you mean {near[0]!r} in section [{section_of(near[0])}]?")
+        home = key_of(section_of(near[0]) or "")
+        raise ConfigError(message, hint=f"did you mean {near[0]!r} in section [{home}]?")
     raise _unknown(message, key, known)
 
 
 def section_of(key: str) -> str | None:
     """Return the section of a setting, or None."""
-    return next((name for name in SECTIONS if key in {item.name for item in section_fields(name)}), None)
+    return next((name for name in SECTIONS if key in {key_of(item.name) for item in section_fields(name)}), None)
 
 
 def _current_names(section: str) -> dict[str, str]:
     """Return each name of the settings of a section, current or former, with the current one."""
-    return {name: item.name for item in section_fields(section) for name in (*item.metadata["old_names"], item.name)}
+    return {
+        name: item.name for item in section_fields(section) for name in (*item.metadata["old_names"], key_of(item.name))
+    }
 
 
 def _read_environment(environ: Mapping[str, str]) -> Source:
@@ -318,7 +373,7 @@ def _choose_owner(owners: tuple[_Owner, ...], value: object) -> str:
 
 
 def _env_name(key: str) -> str:
-    return ENV_PREFIX + key.upper()
+    return ENV_PREFIX + key_of(key).upper()
 
 
 def _unknown_variable(variable: str, known: Iterable[str]) -> ConfigError:
@@ -334,13 +389,17 @@ def _unknown(message: str, word: str, known: list[str]) -> ConfigError:
     return ConfigError(message, hint=hint)
 
 
+def _is_empty(value: object) -> bool:
+    return not str(value).strip() if isinstance(value, (str, int, float)) else not value
+
+
 def _reject_without_effect(section: str, values: Section, origins: Mapping[str, str]) -> None:
     """Reject an option that has no effect next to the others; a config file may hold settings for several modes."""
     for item in section_fields(section):
         if origins[item.name] != "option":
             continue
         option = option_name(item.name)
-        if not (item.metadata["may_be_empty"] or getattr(values, item.name)):
+        if not item.metadata["may_be_empty"] and _is_empty(getattr(values, item.name)):
             raise UsageError(f"{option}: is empty", hint="unset shell variable?")
         if not has_effect(item, values):
             other, required = item.metadata["only_for"]

@@ -19,14 +19,14 @@ from pydantic_settings import (
 )
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
-from pdm_cli.settings.field import option_name
+from pdm_cli.settings.field import key_of, option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
 from pdm_cli.text import split_list
 
 ENVIRONMENT = "environment: "
 _CONFLICT = re.compile(r"(\w+) (\(\S+\)) must not exceed (\w+) (\(\S+\))")
 # Commands with options for the settings that ``run`` has none for.
-_COMMANDS = {"predict": "predict", "evaluate": "evaluate", "azure": "submit"}
+_COMMANDS = {"import_": "import", "predict": "predict", "evaluate": "evaluate", "azure": "submit"}
 # Types of pydantic's errors.
 _BOUNDS = {
     "greater_than_equal": ("at least", "ge"),
@@ -96,17 +96,31 @@ class _OriginSource(PydanticBaseSettingsSource):
         self._keys = keys
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
-        """Return a section's values without those of earlier sources, which pydantic-settings would merge into."""
+        """Return a section's values without those of earlier sources, which pydantic-settings would merge into.
+
+        Settings that tables have each on their own are merged.
+        """
         earlier = self.current_state.get(field_name, {})
-        given = {key: one for key, one in self._source.get(field_name, {}).items() if key not in earlier}
-        self._origins |= {key: one.origin for key, one in given.items()}
-        self._keys |= {key: one.key for key, one in given.items() if one.key}
+        source = self._source.get(field_name, {})
+        given = {key: one for key, one in source.items() if key not in earlier or key in _per_table(field_name)}
+        self._origins |= {key: one.origin for key, one in given.items() if key not in earlier}
+        self._keys |= {key: one.key for key, one in given.items() if one.key and key not in earlier}
         return {key: _decode(field_name, key, one) for key, one in given.items()}, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """Return the sections that this source has values for."""
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
         return {name: values for name, values in found.items() if values}
+
+
+@functools.cache
+def _per_table(section: str) -> frozenset[str]:
+    """Return the settings that hold a value per table."""
+    return frozenset(
+        item.name
+        for item in fields(SECTIONS[section])
+        if item.metadata["table_key"] and get_origin(types_of(section)[item.name]) is dict
+    )
 
 
 @functools.cache
@@ -141,7 +155,10 @@ def _explain(exc: ValidationError, origins: Mapping[str, str], keys: Mapping[str
         key = place[0]
     else:
         # A check across settings has no field of its own: blame the source with the highest precedence.
-        named = [name for name in types_of(section) if name in origins and name in message]
+        given = [name for name in types_of(section) if name in origins]
+        named = [name for name in given if message.startswith(f"{name}: ")] or [
+            name for name in given if name in message
+        ]
         key = min(named, key=lambda name: _rank(origins[name]))
         message = message.removeprefix(f"{key}: ")
         if conflict := _CONFLICT.fullmatch(message):
@@ -188,7 +205,7 @@ def wrong_value(section: str, key: str, origin: str, problem: str, *, spelled: s
     option = option_name(key)
     if origin == "option":
         return UsageError(f"{option}: {problem}", hint="see --help-all for the allowed values")
-    where = origin if origin.startswith(ENVIRONMENT) else f"{origin}: [{section}] {spelled or key}"
+    where = origin if origin.startswith(ENVIRONMENT) else f"{origin}: [{key_of(section)}] {spelled or key_of(key)}"
     command = _COMMANDS.get(section, "run")
     return ConfigError(f"{where}: {problem}", hint=f"see {option} in pdm {command} --help-all for the allowed values")
 
@@ -196,7 +213,10 @@ def wrong_value(section: str, key: str, origin: str, problem: str, *, spelled: s
 def _decode(section: str, key: str, given: Given) -> object:
     """Return the value in the form that pydantic validates."""
     expected = types_of(section)[key]
+    reader = next(item.metadata["reader"] for item in fields(SECTIONS[section]) if item.name == key)
     try:
+        if reader is not None:
+            return reader(given.value)
         if isinstance(given.value, str):
             return _from_text(expected, given.value)
         return _reject_coercion(expected, given.value)
@@ -224,10 +244,10 @@ def _from_text(expected: Any, text: str) -> object:
             return datetime.fromisoformat(text.strip())
         except ValueError:
             raise ValueError(f"{text!r} is not a time such as 2015-10-01T06:00") from None
-    if origin is tuple:
-        return split_list(text)
     if origin is dict:
         return dict(map(_range_from_text, split_list(text)))
+    if origin is tuple or any(get_origin(part) is tuple for part in get_args(expected)):
+        return split_list(text)
     return text
 
 

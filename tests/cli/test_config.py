@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pdm_cli.settings.field import key_of
 from pdm_cli.settings.load import ENV_RESERVED, resolve
 from pdm_cli.settings.model import SECTIONS
 from tests.cli.conftest import Pdm, assert_clear
@@ -43,8 +44,8 @@ def test_what_is_shown_is_a_config_file_with_the_same_settings(config: Path, pdm
         again = resolve({}, config=str(tmp_path / "shown.toml"))
         assert again.settings == resolve({}, config=str(config)).settings
     for section, cls in SECTIONS.items():
-        assert f"[{section}]" in outcome.stdout
-        assert all(f"{item.name} =" in outcome.stdout for item in fields(cls))
+        assert f"[{key_of(section)}]" in outcome.stdout
+        assert all(f"{key_of(item.name)} =" in outcome.stdout for item in fields(cls))
 
 
 def test_each_origin_is_named(config: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +65,7 @@ def test_json_holds_values_and_origins(config: Path, pdm: Pdm) -> None:
     assert (found["schema"], found["file"]) == ("pdm.config/1", str(config))
     assert found["settings"]["labels"]["horizon_hours"] == 24
     assert found["settings"]["train"]["cutoff"] == "2015-08-01T00:00:00"
-    assert set(found["settings"]) == set(asdict(resolve({}).settings))
+    assert set(found["settings"]) == set(map(key_of, asdict(resolve({}).settings)))
     assert found["origins"]["horizon_hours"] == str(config)
     assert pdm("config", "show", "--json").json["file"] is None
 
@@ -97,7 +98,7 @@ def test_json_has_settings_by_their_former_names_too(pdm: Pdm) -> None:
 def test_no_variable_that_the_documents_name_is_refused_as_a_setting() -> None:
     documents = [ROOT / "README.md", ROOT / ".ci/run", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*")]
     named = {name for path in documents for name in re.findall(r"PDM_CLI_[A-Z_]+", path.read_text(encoding="utf-8"))}
-    settings = {f"PDM_CLI_{item.name.upper()}" for section in SECTIONS.values() for item in fields(section)}
+    settings = {f"PDM_CLI_{key_of(item.name).upper()}" for section in SECTIONS.values() for item in fields(section)}
     assert named
     assert named <= settings | ENV_RESERVED
 

@@ -13,7 +13,7 @@ import pytest
 
 from pdm_cli.cli.app import COMMANDS as LISTED
 from pdm_cli.cli.app import ErrorMappingGroup
-from pdm_cli.settings.field import option_name
+from pdm_cli.settings.field import key_of, option_name
 from pdm_cli.settings.load import resolve
 from pdm_cli.settings.model import SECTIONS, Settings
 from tests.cli.conftest import Pdm
@@ -89,7 +89,8 @@ def test_lines_of_help_are_filled(command: str, columns: int, pdm: Pdm, monkeypa
 
 def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:
     for name, section in SECTIONS.items():
-        command = LOADED[{"azure": "submit"}.get(name, name if name in ("predict", "evaluate") else "run")]
+        own = {"azure": "submit", "import_": "import", "predict": "predict", "evaluate": "evaluate"}
+        command = LOADED[own.get(name, "run")]
         options = {option for parameter in command.params for option in parameter.opts}
         assert {option_name(item.name) for item in fields(section)} <= options
 
@@ -176,17 +177,17 @@ def comment_above(key: str, text: str) -> str:
 def test_sample_config_documents_every_setting_with_its_default() -> None:
     text = (ROOT / "sample_config.toml").read_text(encoding="utf-8")
     content = tomllib.loads(text)
-    assert set(content) == set(SECTIONS)
+    assert set(content) == set(map(key_of, SECTIONS))
     for section, cls in SECTIONS.items():
         for item in fields(cls):
-            assert comment_above(item.name, text).startswith(item.metadata["help"])
+            assert comment_above(key_of(item.name), text).startswith(item.metadata["help"])
             default = item.default_factory() if item.default_factory is not MISSING else item.default
             if default is None:
                 assert f"# {item.name} = " in text
                 continue
-            given = content[section][item.name]
+            given = content[key_of(section)][key_of(item.name)]
             assert (tuple(given) if isinstance(given, list) else given) == default
-        assert set(content[section]) <= {item.name for item in fields(cls)}
+        assert set(content[key_of(section)]) <= {key_of(item.name) for item in fields(cls)}
 
 
 def test_sample_config_is_read_as_the_defaults() -> None:

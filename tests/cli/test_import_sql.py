@@ -163,7 +163,7 @@ USAGE = {
     "query without SQL": (("--sql", "sqlite://", "--query", "telemetry="), "expected TABLE=SQL"),
     "two queries": (
         ("--sql", "sqlite://", *READINGS, "--query", "telemetry=select 1"),
-        "--query telemetry=…: given twice",
+        "--query: telemetry=…: given twice",
     ),
     "since without append": (("--sql", "sqlite://", *NEW_READINGS, "--since", "last"), "add --append"),
     "since in no query": (("--sql", "sqlite://", *READINGS, *LATER), "no query contains :since"),

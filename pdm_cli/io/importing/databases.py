@@ -6,7 +6,7 @@ import datetime as dt
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 PASSWORD = "PDM_CLI_SQL_PASSWORD"
 # Name under which keyrings keep the passwords of URLs.
 KEYRING = "pdm-cli"
-_TABLES = [table.name for table in RAW_TABLES]
 _CHUNK_ROWS = 10_000
 _COLON = re.compile(r":(?!since\b)|(?<=:):")
 _SINCE = re.compile(r"(?<![:\w]):since\b")
@@ -71,20 +70,6 @@ class Database:
     def incremental_tables(self) -> list[str]:
         """The tables whose queries contain ``:since``."""
         return [table.name for table in self.tables if _SINCE.search(self.queries[table.name])]
-
-
-def parse_queries(given: Iterable[str]) -> dict[str, str]:
-    """Return the SQL given with ``--query`` by table."""
-    queries: dict[str, str] = {}
-    for word in given:
-        table, equals, text = word.partition("=")
-        if not equals or table not in _TABLES or not text.strip():
-            hint = f"such as telemetry='select …'; the tables are {', '.join(_TABLES)}"
-            raise UsageError(f"--query {word}: expected TABLE=SQL", hint=hint)
-        if table in queries:
-            raise UsageError(f"--query {table}=…: given twice", hint="combine them with union all")
-        queries[table] = text
-    return queries
 
 
 def check_database(database: Database) -> None:

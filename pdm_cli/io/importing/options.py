@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pdm_cli.errors import UsageError
-from pdm_cli.io.importing.date_shapes import EPOCHS, sql_format
 from pdm_cli.io.importing.text_files import TextFormat
-from pdm_cli.schema import RAW_TABLES, Table
-from pdm_cli.settings.duration import parse_duration
-from pdm_cli.text import split_list
+from pdm_cli.schema import Table
 
 # Spellings of a missing value in other programs, in lower case.
 MISSING = (
@@ -22,9 +19,6 @@ MISSING = (
     *("bad", "bad input", "bad data", "i/o timeout", "no data", "no sample", "not connected", "comm fail"),
     *("pt created", "scan off", "scan timeout", "shutdown", "configure", "calc failed", "under range", "over range"),
 )
-_TABLES = [table.name for table in RAW_TABLES]
-_HINT_FORMAT = "for example '%m/%d/%Y %H:%M', epoch-s or epoch-ms"
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _PLACEHOLDER = re.compile(r"\\\{(machine|sensor)\\\}")
 
 
@@ -142,89 +136,12 @@ class ImportOptions:
         return self.formats.get(table.name, self.formats.get("", ""))
 
 
-def parse_formats(given: Iterable[str]) -> dict[str, str]:
-    """Return the formats given with ``--date-format`` by table."""
-    import duckdb
-
-    formats: dict[str, str] = {}
-    for word in given:
-        table, _, form = word.partition("=") if re.match(r"\w+=", word) else ("", "", word)
-        if table and table not in _TABLES:
-            raise UsageError(f"--date-format {word}: no table {table!r}", hint=f"choose one of {', '.join(_TABLES)}")
-        if table in formats:
-            raise UsageError(f"--date-format {word}: given twice", hint="give it once, or once per TABLE=")
-        if form not in EPOCHS:
-            try:
-                duckdb.execute("SELECT " + sql_format(form, "'-'"))
-            except duckdb.InvalidInputException as exc:
-                raise UsageError(f"--date-format {word}: not a date format", hint=_HINT_FORMAT) from exc
-            if not any(part in form for part in ("%Y", "%y", "%c", "%x", "%s", "%G")):
-                raise UsageError(f"--date-format {word}: has no year", hint=_HINT_FORMAT)
-        formats[table] = form
-    return formats
-
-
-def parse_missing(given: Iterable[str] | None) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return the words, in lower case, and the numbers for a missing value; only words replace those of historians."""
-    values = tuple(given or ())
-    words = tuple(word.lower() for word in values if not _NUMBER.fullmatch(word))
-    is_default = given is None or (values and not words)
-    return MISSING if is_default else words, tuple(float(word) for word in values if _NUMBER.fullmatch(word))
-
-
-def parse_files(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the patterns given with ``--files`` by table."""
-    files: dict[str, tuple[str, ...]] = {}
-    for word in given:
-        table, equals, pattern = word.partition("=")
-        if not equals or not pattern or table not in _TABLES:
-            hint = f"such as telemetry='export/*.csv'; the tables are {', '.join(_TABLES)}"
-            raise UsageError(f"--files {word}: expected TABLE=PATTERN", hint=hint)
-        files[table] = (*files.get(table, ()), pattern)
-    return files
-
-
-def parse_columns(given: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the columns given with ``--columns`` by table and name in the raw table."""
-    columns: dict[str, dict[str, str]] = {}
-    for word in given:
-        name, equals, column = word.partition("=")
-        table, dot, field_name = name.partition(".")
-        if not (equals and dot and field_name and column) or table not in _TABLES:
-            hint = f"such as failures.datetime=Start; the tables are {', '.join(_TABLES)}"
-            raise UsageError(f"--columns {word}: expected TABLE.FIELD=COLUMN", hint=hint)
-        if field_name in columns.setdefault(table, {}):
-            raise UsageError(f"--columns {word}: {table}.{field_name} is given twice", hint="give it once")
-        columns[table][field_name] = column
-    return columns
-
-
 def parse_condition(text: str) -> tuple[str, str]:
     """Return column and value of a condition such as ``order_type = M2*``, where ``*`` stands for anything."""
     column, equals, value = text.partition("=")
     if not (equals and column.strip() and value.strip()):
         raise UsageError(f"--failures-where {text}: expected COLUMN = VALUE", hint="such as 'order_type = M2*'")
     return column.strip(), value.strip()
-
-
-def parse_cycle(text: str) -> float:
-    """Return the length of a cycle, given with ``--cycles``, in seconds."""
-    try:
-        seconds = parse_duration(text)
-    except ValueError as exc:
-        raise UsageError(f"--cycles: {exc}", hint="such as --cycles 1h if a cycle counts as an hour") from exc
-    if not seconds:
-        raise UsageError(f"--cycles: must be above 0, got {text}", hint="such as --cycles 1h")
-    return seconds
-
-
-def split_names(option: str, text: str) -> tuple[str, ...]:
-    """Return the names in a list separated by commas; a name with a comma is in double quotes."""
-    names = tuple(split_list(text))
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UsageError(f"{option} {text}: {twice[0]!r} is given twice", hint="give each column a name of its own")
-    return names
 
 
 def read_words(path: Path) -> tuple[tuple[str, str], ...]:
