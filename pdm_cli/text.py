@@ -1,4 +1,4 @@
-"""Format text for people: names without terminal escapes, URLs without secrets, times, counts and probabilities."""
+"""Format text for people: names without terminal escapes, URLs without secrets, counts and probabilities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -116,17 +116,6 @@ def _quote(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
-def show_time(text: str) -> str:
-    """Return an ISO timestamp as ``2015-10-01 06:00``."""
-    return text.replace("T", " ")[:16]
-
-
-def show_span(start: str, end: str) -> str:
-    """Return a time span, or a single time if both are equal."""
-    first, last = show_time(start), show_time(end)
-    return f"at {last}" if first == last else f"from {first} to {last}"
-
-
 def show_probability(probability: float) -> str:
     """Return a probability in whole percent, never 0% or 100%.
 
@@ -138,25 +127,6 @@ def show_probability(probability: float) -> str:
     if probability < 0.005:
         return "<1%"
     return ">99%" if probability >= 0.995 else f"{max(probability, 0.01):.0%}"
-
-
-def show_alert(row: Mapping[str, Any], *, has_year: bool = True) -> str:
-    """Return since when the alert of a row of the work list is on, and that it is off, if it is.
-
-    Examples
-    --------
-    >>> show_alert({"since": "2015-12-31T18:00:00"})
-    '2015-12-31 18:00'
-    >>> ended = {"since": "2016-01-01T06:00:00", "probability": 0.21}
-    >>> show_alert({"since": "2016-01-01T03:00:00", "ended": ended}, has_year=False)
-    '01-01 03:00; off since 01-01 06:00, now 21%'
-    """
-    start = 0 if has_year else len("2016-")
-    text, ended = show_time(row["since"])[start:], row.get("ended")
-    if ended is None:
-        return text
-    since = f" since {show_time(ended['since'])[start:]}" if ended["since"] else ""
-    return f"{text}; off{since}, now {show_probability(ended['probability'])}"
 
 
 # Thresholds below would show as .000, and above as 1.000.

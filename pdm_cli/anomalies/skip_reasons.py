@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pdm_cli.anomalies.seasonal_esd import split_rows
 from pdm_cli.anomalies.windows import DetectWindows
 from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.units import exact_time, show_days, show_hours
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -18,8 +19,6 @@ NO_SPREAD = "more than half of the readings are exactly as expected, so the seri
 AT_START = "too few readings before it"
 AFTER_GAP = "after a gap"
 BAD_WINDOW = "its window has no spread, or no readings at the same point of the season"
-
-_US_PER_MINUTE = 60_000_000
 
 
 def reason_without_signal(values: FloatArray) -> str | None:
@@ -37,7 +36,7 @@ def reason_gap(times: IntArray, step_us: int) -> str | None:
         return None
     # The missing time is one step less than the distance, as preprocess counts it.
     hours = (apart.max() - step_us) / US_PER_HOUR
-    return f"a gap of {hours:.3g} h until {_show_time(times[apart.argmax() + 1])} splits the series"
+    return f"a gap of {show_hours(hours, '.3g')} until {_show_time(times[apart.argmax() + 1])} splits the series"
 
 
 def reason_missing_readings(values: FloatArray, times: IntArray, smooth: int) -> str | None:
@@ -75,7 +74,7 @@ def reason_no_window(values: FloatArray, windows: DetectWindows, *, fewest: int)
     count = int(np.isfinite(values).sum())
     if count < fewest:
         return f"{count:,} readings; a window needs at least {fewest:,}"
-    return f"no window of {windows.window_days:g} days has at least {fewest:,} readings and a spread"
+    return f"no window of {show_days(windows.window_days)} has at least {fewest:,} readings and a spread"
 
 
 def span_reasons(times: IntArray, first: NDArray[np.intp], *, step_us: int, reach: int) -> list[str]:
@@ -95,7 +94,4 @@ def span_reasons(times: IntArray, first: NDArray[np.intp], *, step_us: int, reac
 
 
 def _show_time(time_us: np.int64) -> str:
-    text = str(
-        np.datetime64(int(time_us), "us").astype("datetime64[s]" if time_us % _US_PER_MINUTE else "datetime64[m]")
-    )
-    return text.replace("T", " ")
+    return exact_time(int(time_us)).replace("T", " ")

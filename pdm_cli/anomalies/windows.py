@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.settings.model import DetectParams
 from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.units import show_days, show_hours
 
 _US_PER_DAY = 24 * US_PER_HOUR
 
@@ -94,7 +95,7 @@ def choose_windows(step_us: int, params: DetectParams) -> DetectWindows:
         return DetectWindows(step_us, smooth, period, window=_window(step_us, period, params), settle=settle)
     if not period:
         raise DataError(
-            f"telemetry: neither a day nor a week is two or more whole steps of {step_us / US_PER_HOUR:g} h",
+            f"telemetry: neither a day nor a week is two or more whole steps of {show_hours(step_us / US_PER_HOUR)}",
             hint="set the season (two or more steps) with --period-hours, or use --mode causal",
         )
     return DetectWindows(step_us, smooth, period, piece=_piece(step_us, period, params))
@@ -107,8 +108,8 @@ def _period(step_us: int, params: DetectParams) -> int:
     steps = params.period_hours * US_PER_HOUR / step_us
     if round(steps) < 2 or abs(round(steps) - steps) > 1e-9 * steps:
         raise DataError(
-            f"telemetry: a period of {params.period_hours:g} h is not two or more whole steps of "
-            f"{step_us / US_PER_HOUR:g} h",
+            f"telemetry: a period of {show_hours(params.period_hours)} is not two or more whole steps of "
+            f"{show_hours(step_us / US_PER_HOUR)}",
             hint="set --period-hours to a multiple of the telemetry step",
         )
     return round(steps)
@@ -132,10 +133,10 @@ def _window(step_us: int, period: int, params: DetectParams) -> int:
     steps, least = days * _US_PER_DAY / step_us, max(_FEWEST_READINGS, _FEWEST_SEASONS * period)
     if steps < least * (1 - 1e-9):
         readings = f"{int(steps)} readings; at least {_FEWEST_READINGS} are needed"
-        seasons = f"less than {_FEWEST_SEASONS} seasons of {period * step_us / US_PER_HOUR:g} h"
+        seasons = f"less than {_FEWEST_SEASONS} seasons of {show_hours(period * step_us / US_PER_HOUR)}"
         least_days = least * step_us / _US_PER_DAY
         raise DataError(
-            f"telemetry: a window of {days:g} days has {readings if least == _FEWEST_READINGS else seasons}",
+            f"telemetry: a window of {show_days(days)} has {readings if least == _FEWEST_READINGS else seasons}",
             hint=f"--window-days {least_days:g} or more"
             if least_days <= _MOST_DAYS
             else "--mode batch uses the whole series",

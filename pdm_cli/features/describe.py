@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from pdm_cli.units import current, show_age, show_hours, show_reading
+
 
 class _Wording(NamedTuple):
     """Wording of the features whose names match a pattern: topic, name, and text with and without a value."""
@@ -16,79 +18,83 @@ class _Wording(NamedTuple):
     missing: str
 
 
+# Length of a window in a feature's name.
+_SPAN = r"(?P<length>[\d.]+)(?P<scale>h|min)"
 # A model or type of machine must not be taken for the model that predicts.
 _ATTRIBUTE = "machine attribute {0}"
+# Topics of features in the unit of a sensor.
+_OF_READINGS = ("spread", "level")
 # The first match applies.
 _WORDINGS = [
     _Wording(
-        r"(.+)_std_([\d.]+)(h|min)",
+        rf"(.+)_std_{_SPAN}",
         "spread",
-        "{0}, standard deviation over {1} {2}",
-        "{0} standard deviation over {1} {2} is {value}",
+        "{0}, standard deviation over {span}",
+        "{0} standard deviation over {span} is {value}",
         "{0} standard deviation unknown",
     ),
     _Wording(
-        r"(.+)_(mean|min|max)_([\d.]+)(h|min)",
+        rf"(.+)_(mean|min|max)_{_SPAN}",
         "level",
-        "{0}, {1} over {2} {3}",
-        "{0} {1} over {2} {3} is {value}",
+        "{0}, {1} over {span}",
+        "{0} {1} over {span} is {value}",
         "{0} {1} over {2} {3} unknown",
     ),
     _Wording(
         "hours_since_any_error",
         "errors",
-        "hours since any error",
+        "{unit} since any error",
         "last error of any type {hours} ago",
         "no error of any type yet",
     ),
     _Wording(
         "hours_since_any_maint",
         "maintenance",
-        "hours since any maintenance",
+        "{unit} since any maintenance",
         "last maintenance of any type {hours} ago",
         "no maintenance yet",
     ),
     _Wording(
         "hours_since_any_failure",
         "failures",
-        "hours since any failure",
+        "{unit} since any failure",
         "last failure of any component {hours} ago",
         "no failure of any component yet",
     ),
     _Wording(
         "hours_since_any_anomaly",
         "all anomalies",
-        "hours since any anomaly",
+        "{unit} since any anomaly",
         "last anomaly of any sensor {hours} ago",
         "no anomaly of any sensor yet",
     ),
     _Wording(
         "hours_since_(.+)_replaced",
         "replaced",
-        "hours since {0} was replaced",
+        "{unit} since {0} was replaced",
         "{0} replaced {hours} ago",
         "{0} not replaced yet",
     ),
     _Wording(
         "hours_since_(.+)_failed",
         "failed",
-        "hours since {0} failed",
+        "{unit} since {0} failed",
         "{0} failed {hours} ago",
         "{0} has not failed yet",
     ),
     _Wording(
         "hours_since_(.+)_anomaly",
         "anomalies",
-        "hours since a {0} anomaly",
+        "{unit} since a {0} anomaly",
         "{0} anomaly {hours} ago",
         "no {0} anomaly yet",
     ),
-    _Wording("hours_since_(.+)", "event", "hours since {0}", "{0} {hours} ago", "no {0} yet"),
+    _Wording("hours_since_(.+)", "event", "{unit} since {0}", "{0} {hours} ago", "no {0} yet"),
     _Wording(
-        r"(.+)_anomaly_count_([\d.]+)h",
+        rf"(.+)_anomaly_count_{_SPAN}",
         "anomalies",
-        "{0}, anomalies in {1} h",
-        "{value} {0} anomalies in {1} h",
+        "{0}, anomalies in {span}",
+        "{value} {0} anomalies in {span}",
         "{0} anomalies unknown",
     ),
     _Wording(
@@ -99,7 +105,7 @@ _WORDINGS = [
         "no {0} anomaly yet",
     ),
     _Wording(
-        r"(.+)_count_([\d.]+)h", "event", "{0}, count in {1} h", "{0} count in {1} h is {value}", "{0} count unknown"
+        rf"(.+)_count_{_SPAN}", "event", "{0}, count in {span}", "{0} count in {span} is {value}", "{0} count unknown"
     ),
     _Wording(
         "(.+)_shift",
@@ -111,7 +117,7 @@ _WORDINGS = [
     _Wording(
         "(.+)_shift_age",
         "shift",
-        "{0}, hours since its latest shift",
+        "{0}, {unit} since its latest shift",
         "{0} shift began {hours} ago",
         "shift of {0} unknown",
     ),
@@ -139,35 +145,35 @@ _WORDINGS = [
     _Wording(
         "hours_to_visit",
         "visit",
-        "hours to the next maintenance visit",
+        "{unit} to the next maintenance visit",
         "next maintenance visit in {hours}",
         "next maintenance visit unknown",
     ),
     _Wording(
         "(.+)_shift_to_visit",
         "shift",
-        "{0}, hours from its shift to the next visit",
+        "{0}, {unit} from its shift to the next visit",
         "{0} shifted {hours} before the next visit",
         "no clear shift of {0}",
     ),
     _Wording(
         "(.+)_to_visit",
         "event",
-        "hours from {0} to the next visit",
+        "{unit} from {0} to the next visit",
         "{0} occurred {hours} before the next visit",
         "no recent {0}",
     ),
     _Wording(
         "(.+)_match",
         "likeness",
-        "similarity to the hours before {0} failures",
-        "{resembles} the hours before past {0} failures",
+        "similarity to the {unit} before {0} failures",
+        "{resembles} the {unit} before past {0} failures",
         "similarity to {0} failures unknown",
     ),
     _Wording(
         "(.+)_match_hours",
         "likeness",
-        "hours to a {0} failure, from past failures",
+        "{unit} to a {0} failure, from past failures",
         "{0} failure in {hours} according to past failures",
         "similarity to {0} failures unknown",
     ),
@@ -181,9 +187,9 @@ _WORDINGS = [
     _Wording(
         "(.+)_match_lag",
         "likeness at visit",
-        "hours from the next visit to a {0} failure, from past failures",
+        "{unit} from the next visit to a {0} failure, from past failures",
         "{0} failure expected {offset} the next visit",
-        "hours from the next visit to a {0} failure unknown",
+        "{unit} from the next visit to a {0} failure unknown",
     ),
 ]
 
@@ -200,8 +206,8 @@ def name_feature(name: str) -> str:
     >>> name_feature("age")
     'machine attribute age'
     """
-    wording, groups = _find_wording(name)
-    return wording.name.format(*groups) if wording else _ATTRIBUTE.format(name)
+    found = _find_wording(name)
+    return found.fill(found.wording.name) if found else _ATTRIBUTE.format(name)
 
 
 def describe_feature(name: str, value: float | str | None, *, typical: float | None = None) -> str:
@@ -222,14 +228,15 @@ def describe_feature(name: str, value: float | str | None, *, typical: float | N
     """
     if isinstance(value, str):
         return f"{_ATTRIBUTE.format(name)}: {value}"
-    wording, groups = _find_wording(name)
+    found = _find_wording(name)
     if value is None:
-        return wording.missing.format(*groups) if wording else f"{_ATTRIBUTE.format(name)} unknown"
-    text = (
-        wording.value.format(*groups, **_formats(value)) if wording else f"{_ATTRIBUTE.format(name)}: {_number(value)}"
-    )
-    is_plain = wording is None or "{value}" in wording.value
-    return f"{text} (typical: {_number(typical)})" if is_plain and typical is not None else text
+        return found.fill(found.wording.missing) if found else f"{_ATTRIBUTE.format(name)} unknown"
+    if found is None:
+        text = f"{_ATTRIBUTE.format(name)}: {_number(value)}"
+        return f"{text} (typical: {_number(typical)})" if typical is not None else text
+    text = found.fill(found.wording.value, value)
+    is_plain = "{value}" in found.wording.value
+    return f"{text} (typical: {found.show_value(typical)})" if is_plain and typical is not None else text
 
 
 def feature_topic(name: str) -> tuple[str, ...]:
@@ -244,8 +251,8 @@ def feature_topic(name: str) -> tuple[str, ...]:
     >>> feature_topic("volt_std_24h") == feature_topic("volt_mean_24h")
     False
     """
-    wording, groups = _find_wording(name)
-    return (wording.topic, *groups[:1]) if wording else ("attribute", name)
+    found = _find_wording(name)
+    return (found.wording.topic, *found.groups[:1]) if found else ("attribute", name)
 
 
 def format_value(name: str, value: float | str | None) -> str:
@@ -262,31 +269,55 @@ def format_value(name: str, value: float | str | None) -> str:
     """
     if value is None or isinstance(value, str):
         return value or "none"
-    wording, _ = _find_wording(name)
-    place = re.search(r"\{(signed|percent|hours|offset|resembles)\}", wording.value) if wording else None
-    if place is None:
+    found = _find_wording(name)
+    if found is None:
         return _number(value)
-    formats = {**_formats(value), "resembles": "yes" if value > 0 else "no"}
-    return formats[place[1]]
+    place = re.search(r"\{(signed|percent|hours|offset|resembles)\}", found.wording.value)
+    if place is None:
+        return found.show_value(value)
+    return {**_formats(value), "resembles": "yes" if value > 0 else "no"}[place[1]]
 
 
-def _find_wording(name: str) -> tuple[_Wording | None, tuple[str, ...]]:
-    """Return the wording of a feature and the parts of its name."""
+class _Found(NamedTuple):
+    """The wording of a feature, the parts of its name, and the length of its window."""
+
+    wording: _Wording
+    groups: tuple[str, ...]
+    span: str
+
+    def fill(self, text: str, value: float | None = None) -> str:
+        """Return a text of the wording with the parts of the name, and the value."""
+        forms = {} if value is None else {**_formats(value), "value": self.show_value(value)}
+        return text.format(*self.groups, span=self.span, unit=current().time_word, **forms)
+
+    def show_value(self, value: float) -> str:
+        """Return a number, with the unit of the sensor if it is one of its readings."""
+        number = _number(value)
+        return show_reading(self.groups[0], number) if self.wording.topic in _OF_READINGS else number
+
+
+def _find_wording(name: str) -> _Found | None:
     for wording in _WORDINGS:
         if match := re.fullmatch(wording.pattern, name):
-            return wording, match.groups()
-    return None, ()
+            return _Found(wording, match.groups(), _show_window(**match.groupdict()))
+    return None
+
+
+def _show_window(length: str = "", scale: str = "") -> str:
+    """Return the length of a window as its feature's name gives it, or in cycles."""
+    if not (length and current().counts_cycles):
+        return f"{length} {scale}"
+    return show_hours(float(length) / (60 if scale == "min" else 1))
 
 
 def _formats(value: float) -> dict[str, str]:
-    """Return the value in each form that a wording may use."""
+    """Return the value in each form that a wording may use, except for plain numbers."""
     return {
-        "value": _number(value),
         "statistic": _number(value),
         "signed": f"{value:+.2g}",
         "percent": f"{value:.0%}",
-        "hours": _hours(value),
-        "offset": f"{_hours(abs(value))} {'after' if value > 0 else 'before'}" if abs(value) >= 0.5 else "at",
+        "hours": show_age(value),
+        "offset": f"{show_age(abs(value))} {'after' if value > 0 else 'before'}" if abs(value) >= 0.5 else "at",
         # Log-likelihood ratios: below 0 normal running explains the readings better.
         "resembles": "resembles" if value > 0 else "does not resemble",
     }
@@ -294,8 +325,3 @@ def _formats(value: float) -> dict[str, str]:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
-
-
-def _hours(value: float) -> str:
-    """Return hours, or days from three days on."""
-    return f"{value:.3g} h" if abs(value) < 72 else f"{value / 24:.0f} days"

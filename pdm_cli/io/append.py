@@ -104,7 +104,7 @@ def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, 
     """
     names = parquet.open_file(new).schema_arrow.names
     left_out = overlap.is_same if is_new_kept else overlap.is_same | overlap.is_other
-    with TableWriter(path) as writer:
+    with TableWriter(path, parquet.read_units(new).metadata()) as writer:
         for begin, piece in _old_pieces(old, parquet.open_file(new).schema_arrow):
             is_stale = overlap.is_stale[begin : begin + len(piece)]
             writer.write_arrow(piece.filter(pa.array(~is_stale)) if is_new_kept else piece)

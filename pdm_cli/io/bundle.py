@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -28,6 +28,7 @@ from pdm_cli.settings import load as config
 from pdm_cli.settings.field import Section, is_recorded
 from pdm_cli.settings.model import Settings
 from pdm_cli.timestamps import read_stamp
+from pdm_cli.units import DATES, Units
 
 BUNDLE_FILE = "bundle.json"
 SCHEMA = "pdm.bundle/4"
@@ -62,6 +63,8 @@ class Recipe:
         ``cutoff`` and ``test_start`` as strings, and the ``machines`` trained on.
     settings : Settings
         Every setting that affects features, labels and alerts.
+    units : Units
+        Units of the times and sensors, in which results are shown.
     """
 
     sensors: list[str]
@@ -74,6 +77,7 @@ class Recipe:
     states: dict[str, Any]
     trained: dict[str, Any]
     settings: Settings
+    units: Units = DATES
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ class _Stored:
     trained: _StoredTraining
     settings: dict[str, dict[str, Any]]
     fingerprint: Fingerprint
+    cycle_hours: float = 0.0
+    units: dict[str, str] = field(default_factory=dict)
 
 
 class _LoadedModel:
@@ -152,11 +158,12 @@ def save(folder: Path, bundle: Bundle) -> None:
         "members": [_save_member(folder, number, member) for number, member in enumerate(model.members, start=1)],
         "calibrations": [asdict(calibration) for calibration in model.calibrations],
         "rules": [asdict(rule) for rule in model.rules],
-        **{item.name: getattr(recipe, item.name) for item in fields(recipe)},
+        **{item.name: getattr(recipe, item.name) for item in fields(recipe) if item.name != "units"},
         "vocabulary": asdict(recipe.vocabulary),
         "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
         "settings": {section: _reproducible(getattr(recipe.settings, section)) for section in SECTIONS},
         "fingerprint": asdict(bundle.fingerprint),
+        **recipe.units.summary(),
     }
     text = json.dumps(content, indent=1, default=str, ensure_ascii=False, allow_nan=False)
     (folder / BUNDLE_FILE).write_text(text + "\n", encoding="utf-8")
@@ -278,6 +285,7 @@ def _read_model(stored: _StoredMember, dumps: list[bytes], categorical: list[str
 
 def _load_recipe(stored: _Stored, path: Path) -> Recipe:
     values = {item.name: getattr(stored, item.name) for item in fields(Recipe)}
+    values["units"] = Units(stored.cycle_hours, stored.units)
     values["states"] = {family: LEARNED[family].load(state) for family, state in stored.states.items()}
     values["trained"] = asdict(stored.trained)
     try:
@@ -299,6 +307,8 @@ def _check_parts(stored: _Stored) -> None:
     _check_fingerprint(stored)
     if not 0 <= stored.phase_us < stored.step_us:
         raise ValueError(f"phase_us {stored.phase_us} is not within step_us {stored.step_us}")
+    if stored.cycle_hours < 0:
+        raise ValueError(f"cycle_hours {stored.cycle_hours} is negative")
     for time in (stored.trained.cutoff, stored.trained.test_start):
         read_stamp(time)
 

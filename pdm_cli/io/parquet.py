@@ -16,6 +16,7 @@ from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.folders import find_below, folder_values, is_hidden, list_files, list_visible
 from pdm_cli.io.part_schemas import add_folder_columns, unify_schemas
 from pdm_cli.schema import ANOMALIES, TELEMETRY, Table
+from pdm_cli.units import DATES, Units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,6 +234,29 @@ def read_metadata(path: Path) -> dict[str, str]:
     """Return the metadata that :class:`TableWriter` added to a table's schema."""
     metadata: dict[bytes, bytes] = open_file(path).schema_arrow.metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items()}
+
+
+def read_units(path: Path) -> Units:
+    """Return the units that a table records.
+
+    Raises
+    ------
+    ValueError
+        If they are not valid.
+    """
+    return Units.from_metadata(read_metadata(path))
+
+
+def find_units(folder: Path) -> Units:
+    """Return the units that the telemetry in a folder records: dates if it records none.
+
+    Telemetry that is damaged is reported when it is read.
+    """
+    try:
+        parts = [path for path in list_files(folder, TELEMETRY) if path.stat().st_size]
+        return read_units(parts[0]) if parts else DATES
+    except (DataError, OSError, ValueError):
+        return DATES
 
 
 def read_step(path: Path) -> int:

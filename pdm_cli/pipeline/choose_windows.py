@@ -201,9 +201,16 @@ def _chosen_names(features: FeaturesParams, labels: LabelsParams) -> list[str]:
 
 def _show(features: FeaturesParams, labels: LabelsParams, names: list[str]) -> str:
     from pdm_cli.preparation.windows import Windows
+    from pdm_cli.settings.duration import show_length
+    from pdm_cli.units import current
 
-    lengths = Windows.of(features, labels)
-    shown = {**lengths.features, **lengths.labels}
+    found, joint = Windows.of(features, labels), ", " if current().counts_cycles else ","
+    shown = {
+        "grid_hours": show_length(found.grid_us),
+        "windows_hours": joint.join(map(show_length, found.windows_us)),
+        "lead_time_hours": show_length(found.lead_time_us),
+        "horizon_hours": show_length(found.horizon_us),
+    }
     words = {"grid_hours": "grid", "windows_hours": "windows", "lead_time_hours": "lead time"}
     return ", ".join(f"{words.get(name, 'horizon')} {shown[name]}" for name in names)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.settings.model import DetectParams
+from pdm_cli.units import Units, using
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ def detect(task: Task) -> dict[str, Any]:
 
         path = parquet.require_file(folder, TELEMETRY)
         step_us = parquet.read_step(path)
-        work = partial(detect_row_group, path, step_us, params)
+        work = partial(detect_row_group, path, step_us, params, task.units)
         return _write(task, path, step_us, map_ordered(work, parquet.count_row_groups(path)))
 
 
@@ -59,6 +60,7 @@ def _write(
     # A model needs these settings to detect anomalies in new data in the same way.
     settings = json.dumps(kept_settings(task.settings, "detect"))
     metadata = {"causal": "true" if is_causal else "false", "mode": params.mode, "settings": settings}
+    metadata |= task.units.metadata()
     tally = _Tally()
     with (
         parquet.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
@@ -70,7 +72,14 @@ def _write(
             writer.write(anomalies)
             rest.write(unjudged)
             advance(tally.add(found))
-    return {"schema": "pdm.anomalies/1", "causal": is_causal, "mode": params.mode, **judged_by, **tally.summary()}
+    return {
+        "schema": "pdm.anomalies/1",
+        "causal": is_causal,
+        "mode": params.mode,
+        **judged_by,
+        **tally.summary(),
+        **task.units.summary(),
+    }
 
 
 def _judged_by(params: DetectParams, windows: DetectWindows) -> dict[str, float]:
@@ -88,7 +97,7 @@ def warm_up() -> None:
 
 
 def detect_row_group(
-    path: Path, step_us: int, params: DetectParams, group: int
+    path: Path, step_us: int, params: DetectParams, units: Units, group: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]:
     """Return the anomalies of a row group, the spans not tested, and the outcome of each series."""
     from pdm_cli.anomalies.detectors import find_anomalies, list_unjudged
@@ -98,7 +107,9 @@ def detect_row_group(
 
     telemetry = parquet.read_row_group(path, group)
     check_prepared(telemetry, step_us)
-    anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
+    # Reasons name times; this may be another process.
+    with using(units):
+        anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
     return anomalies, list_unjudged(found, telemetry[MACHINE].dtype), found
 
 

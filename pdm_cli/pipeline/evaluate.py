@@ -10,6 +10,7 @@ from pdm_cli.errors import GateNotMet, NotEnoughData, UsageError
 from pdm_cli.pipeline.score import Forecast, find_trained, score_folder
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
+from pdm_cli.units import exact_time, show_hours, using, utc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,17 +35,21 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     """
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
     from pdm_cli.io import bundle
-    from pdm_cli.pipeline.execute import check_inputs
+    from pdm_cli.pipeline.execute import check_inputs, find_units
     from pdm_cli.pipeline.stages import STAGES
+    from pdm_cli.settings.cycles import convert_cycles
 
     folders = check_inputs(STAGES["predict"], {"data": str(data), "model": str(model)})
     loaded = bundle.load(folders["model"])
-    forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
+    units = find_units(folders)
+    settings = convert_cycles(settings, units)
+    with using(units):
+        forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
+        span = _select_span(forecast, progress)
     trained = forecast.recipe.settings
-    span = _select_span(forecast, progress)
     how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours, trained.train.seed)
     metrics = evaluate_span(span, forecast.components, loaded.model.rules, lives={}, settings=how)
-    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span)}
+    return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span), **units.summary()}
 
 
 def parse_gates(conditions: Sequence[str]) -> list[Gate]:
@@ -102,7 +107,7 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
     labels = label_failures(instants, failures, forecast.components, known=known, params=lead)[rows]
     if np.isnan(labels).all():
         raise NotEnoughData(
-            f"telemetry.parquet: no row is followed by {lead.horizon_hours:g} h of data, the horizon",
+            f"telemetry.parquet: no row is followed by {show_hours(lead.horizon_hours)} of data, the horizon",
             hint="use later telemetry",
         )
     if not (labels == 1).any():
@@ -148,12 +153,12 @@ def _select_unseen_rows(forecast: Forecast, progress: Progress) -> NDArray[np.bo
         progress.info(f"evaluate: scoring only the {count:,} machines that the model was not trained on")
     elif is_trained.any():
         rows = is_later
-        since = trained["test_start"] if start > cutoff else trained["cutoff"]
-        progress.info(f"evaluate: some machines were in the training data: scoring only rows from {since} UTC on")
+        since = f"{exact_time(start if start > cutoff else cutoff)}{utc()}"
+        progress.info(f"evaluate: some machines were in the training data: scoring only rows from {since} on")
     if not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: the model has seen every row; it was trained on data up to {trained['cutoff']} UTC, "
-            f"and its test starts at {trained['test_start']} UTC",
+            f"telemetry.parquet: the model has seen every row; it was trained on data up to {exact_time(cutoff)}{utc()}"
+            f", and its test starts at {exact_time(start)}{utc()}",
             hint="use later telemetry or other machines",
         )
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ from pdm_cli.io.folders import check_folder, find_below, list_files
 from pdm_cli.pipeline.mlflow import track_training
 from pdm_cli.pipeline.stages import STAGES, Port, Stage
 from pdm_cli.progress import Progress
+from pdm_cli.settings.cycles import convert_cycles
 from pdm_cli.settings.field import is_recorded
 from pdm_cli.settings.load import has_effect
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import name_some
+from pdm_cli.units import DATES, Units, using
 
 
 @dataclass(frozen=True)
 class Task:
-    """Input folders by port, an empty folder to write to, settings and progress of a stage.
+    """Input folders by port, an empty folder to write to, settings, progress and units of a stage.
 
     ``key`` identifies inputs, versions, code and settings, except the late settings of the stage.
     """
@@ -34,6 +36,7 @@ class Task:
     settings: Settings
     progress: Progress
     key: str = ""
+    units: Units = DATES
 
 
 def execute(
@@ -74,12 +77,13 @@ def execute(
         if folder.resolve() == target.resolve():
             raise UsageError(f"--out {out}: same folder as --{port}", hint="choose another folder with --out")
     output_folder.check_free(target, overwrite=overwrite, by=stage.command)
-    settings = complete_settings(stage, folders, settings)
+    work, units = _find(stage.work), find_units(folders)
+    settings = complete_settings(stage, folders, convert_cycles(settings, units))
     provenance = trace_provenance(stage, folders, settings)
-    work = _find(stage.work)
     start = time.monotonic()
-    with output_folder.output_folder(target, provenance) as partial:
-        summary: dict[str, Any] = work(Task(folders, partial, settings, progress, provenance.key(but_for=stage.late)))
+    with output_folder.output_folder(target, provenance) as partial, using(units):
+        key = provenance.key(but_for=stage.late)
+        summary: dict[str, Any] = work(Task(folders, partial, settings, progress, key, units))
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
         if stage.has_report:
@@ -96,6 +100,16 @@ def _write_report(folder: Path, provenance: manifest.Provenance) -> None:
     from pdm_cli.report.page import REPORT_FILE
 
     (folder / REPORT_FILE).write_text(make_report(folder, manifest.compose(provenance)), encoding="utf-8")
+
+
+def find_units(folders: Mapping[str, Path]) -> Units:
+    """Return the units of the telemetry among the input folders; the sensors have those of the model, if unknown."""
+    from pdm_cli.io import bundle, parquet
+
+    units = next((parquet.find_units(folders[port]) for port in ("data", "prepared") if port in folders), DATES)
+    if "model" not in folders:
+        return units
+    return replace(units, sensors={**bundle.load_recipe(folders["model"]).units.sensors, **units.sensors})
 
 
 def check_inputs(stage: Stage, inputs: Mapping[str, str | None]) -> dict[str, Path]:

@@ -12,6 +12,7 @@ from pdm_cli.errors import DataError, UsageError
 from pdm_cli.pipeline.score import Forecast, score_folder
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
+from pdm_cli.units import current, exact_time, using, utc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ class Question:
     """Which prediction to explain; by default the machine's last, of the most probable component."""
 
     machine: str
-    time_us: int | None = None
+    time: datetime | None = None
     component: str | None = None
     top: int = 8
 
@@ -43,18 +44,18 @@ class Question:
             raise UsageError(f"--top: expected a number from 1 to {MAX_TOP}, got {self.top!r}", hint=hint)
 
 
-def parse_time(text: str) -> int:
-    """Return the time of ``--at`` in microseconds since 1970, UTC.
+def parse_time(text: str) -> datetime:
+    """Return the time of ``--at``, which may be a cycle.
 
     Raises
     ------
     UsageError
         If it is not a time.
     """
-    from pdm_cli.timestamps import microseconds
+    from pdm_cli.settings.cycles import parse_time_or_cycle
 
     try:
-        return microseconds(datetime.fromisoformat(text))
+        return parse_time_or_cycle(text)
     except ValueError as exc:
         raise UsageError(f"--at: {text!r} is not a time", hint="such as 2015-10-01T06:00") from exc
 
@@ -74,43 +75,50 @@ def explain(
         If the tables differ from those of the training.
     """
     from pdm_cli.io import bundle
-    from pdm_cli.pipeline.execute import check_inputs
+    from pdm_cli.pipeline.execute import check_inputs, find_units
     from pdm_cli.pipeline.stages import STAGES
+    from pdm_cli.settings.cycles import convert_cycles
 
     folders = check_inputs(STAGES["predict"], {"data": str(data), "model": str(model)})
     loaded = bundle.load(folders["model"])
     component, known = question.component, loaded.model.components
     if component is not None and component not in known:
         raise DataError(f"--component {component}: not in the model", hint=f"the model predicts {', '.join(known)}")
-    forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
-    row = _find_row(forecast, question, progress)
-    return {
-        "schema": "pdm.explain/1",
-        **_describe_row(forecast, row),
-        **_describe_reasons(forecast, row, question),
-        "before": _describe_before(forecast, row),
-    }
+    units = find_units(folders)
+    settings = convert_cycles(settings, units)
+    with using(units):
+        forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
+        row = _find_row(forecast, question, progress)
+        return {
+            "schema": "pdm.explain/1",
+            **_describe_row(forecast, row),
+            **_describe_reasons(forecast, row, question),
+            "before": _describe_before(forecast, row),
+            **units.summary(),
+        }
 
 
 def _find_row(forecast: Forecast, question: Question, progress: Progress) -> int:
     """Return the machine's last row, or its last one until a time; report it if there is none at that time."""
     from pdm_cli.scoring.explanation import row_until
-    from pdm_cli.timestamps import US_PER_HOUR, show
+    from pdm_cli.settings.cycles import convert_time
+    from pdm_cli.timestamps import US_PER_HOUR, microseconds
 
     instants = forecast.instants
     code = _find_machine(question.machine, instants.machines)
     start, end = int(instants.starts()[code]), int(instants.ends()[code])
-    asked = end if question.time_us is None else question.time_us
+    asked = end if question.time is None else microseconds(convert_time(question.time, current(), "--at"))
     grid_us = round(forecast.recipe.settings.features.grid_hours * US_PER_HOUR)
     row = row_until(instants, code, asked)
     if row is None or asked >= end + grid_us:
         raise DataError(
-            f"--at {show(asked)}: outside the telemetry of machine {question.machine}",
-            hint=f"it spans {show(start)} to {show(end)} UTC",
+            f"--at {exact_time(asked)}: outside the telemetry of machine {question.machine}",
+            hint=f"it spans {exact_time(start)} to {exact_time(end)}{utc()}",
         )
     taken = int(instants.times[row])
     if taken != asked:
-        progress.info(f"explain: no prediction at {show(asked)}; using the last one before it, {show(taken)} UTC")
+        last = f"{exact_time(taken)}{utc()}"
+        progress.info(f"explain: no prediction at {exact_time(asked)}; using the last one before it, {last}")
     return row
 
 

@@ -15,6 +15,7 @@ from pdm_cli.progress import Progress
 from pdm_cli.schema import ERRORS, FAILURES, MACHINES, RAW_TABLES, TELEMETRY
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import name_some, show_count
+from pdm_cli.units import DATES, Units
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -170,7 +171,7 @@ class _Import:
         if self._folder is not None:
             replaced = [name for survey in self._surveys for name in (survey.table.file, survey.table.name)]
             link_files(self._folder, partial, [*replaced, SUMMARY])
-        summary: dict[str, Any] = {"schema": "pdm.import/1", "tables": {}}
+        summary: dict[str, Any] = {"schema": "pdm.import/1", "tables": {}, **self._units().summary()}
         for survey, reading in zip(self._surveys, readings, strict=True):
             table, old = survey.table, self._old.get(survey.table.name)
             path = partial / (table.file if old is None else f"new-{table.file}")
@@ -182,6 +183,26 @@ class _Import:
                 if self._options.failures.is_derived:
                     self._derive(Telemetry(survey, reading, self._engine), partial, summary["tables"])
         return summary
+
+    def _units(self) -> Units:
+        """Return the units of the telemetry: imported, or already there.
+
+        Raises
+        ------
+        DataError
+            If new times are cycles and the old ones dates or of other cycles, or the other way round.
+        """
+        from pdm_cli.io.parquet import find_units
+
+        imported = next((survey.units for survey in self._surveys if survey.table is TELEMETRY), None)
+        if self._folder is None or TELEMETRY.name not in self._old:
+            return imported or DATES
+        old, cycle_hours = find_units(self._folder), self._options.cycle_seconds / 3600
+        if cycle_hours != old.cycle_hours and any(survey.time for survey in self._surveys):
+            here, there = (f"cycles of {hours:g} h" if hours else "dates" for hours in (cycle_hours, old.cycle_hours))
+            hint = f"import with --cycles {old.cycle_hours:g}h" if old.counts_cycles else "import without --cycles"
+            raise DataError(f"times are {here}, unlike the {there} in {self._folder}", hint=hint)
+        return imported or old
 
     def _report_telemetry(self, survey: TableSurvey, reading: Reading, facts: Facts) -> None:
         from pdm_cli.io.importing.convert import count_shared_times

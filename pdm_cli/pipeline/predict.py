@@ -64,13 +64,15 @@ def predict(task: Task) -> dict[str, Any]:
         "lead_time_hours": labels.lead_time_hours,
         "horizon_hours": labels.horizon_hours,
         "trained": {key: trained[key] for key in ("cutoff", "test_start")},
+        **task.units.summary(),
     }
 
 
 def _score(task: Task) -> Forecast:
     """Return the forecast for the raw tables, up to ``--until``."""
     from pdm_cli.io import bundle
-    from pdm_cli.timestamps import microseconds, show
+    from pdm_cli.timestamps import microseconds
+    from pdm_cli.units import exact_time
 
     work, until = task.out / "work", task.settings.predict.until
     work.mkdir()
@@ -82,7 +84,7 @@ def _score(task: Task) -> Forecast:
     end = int(forecast.instants.times.max())
     if microseconds(until) > end:
         task.progress.warn(
-            f"--until {show(microseconds(until))}: the telemetry ends at {show(end)}, so the work list is "
+            f"--until {exact_time(microseconds(until))}: the telemetry ends at {exact_time(end)}, so the work list is "
             "as of that time"
         )
     return cut_forecast(forecast, microseconds(until))
@@ -91,7 +93,8 @@ def _score(task: Task) -> Forecast:
 def _select_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.bool_]:
     import numpy as np
 
-    from pdm_cli.timestamps import microseconds, show
+    from pdm_cli.timestamps import microseconds
+    from pdm_cli.units import exact_time
 
     instants = forecast.instants
     rows = np.ones(len(instants.times), np.bool_)
@@ -101,8 +104,8 @@ def _select_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.bool_]
         rows &= instants.times >= microseconds(params.since)
     if params.since is not None and not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: no reading since {show(microseconds(params.since))} (--since); the last is "
-            f"{show(int(instants.times.max()))}",
+            f"telemetry.parquet: no reading since {exact_time(microseconds(params.since))} (--since); the last is "
+            f"{exact_time(int(instants.times.max()))}",
             hint="set an earlier --since",
         )
     return rows
@@ -194,6 +197,7 @@ def _check_health(forecast: Forecast, progress: Progress) -> dict[str, Any]:
 
 def _check_span(forecast: Forecast, progress: Progress) -> None:
     from pdm_cli.schema import TIME
+    from pdm_cli.units import show_days
 
     times, settings = forecast.context.sources.telemetry[TIME], forecast.recipe.settings
     train = settings.train
@@ -203,8 +207,8 @@ def _check_span(forecast: Forecast, progress: Progress) -> None:
     days = (times.max() - times.min()).total_seconds() / 86_400
     if days < needed:
         progress.warn(
-            f"telemetry spans only {days:.3g} days, but features look back up to {needed:.3g}: pass the complete "
-            "history, not only the newest part"
+            f"telemetry spans only {show_days(days, '.3g')}, but features look back up to {show_days(needed, '.3g')}: "
+            "pass the complete history, not only the newest part"
         )
 
 
@@ -214,30 +218,34 @@ def _find_silent(forecast: Forecast, progress: Progress) -> dict[str, Any]:
     from pdm_cli.schema import MACHINE, TIME
     from pdm_cli.scoring.data_health import find_silent
     from pdm_cli.text import as_records
-    from pdm_cli.timestamps import show
+    from pdm_cli.timestamps import microseconds
+    from pdm_cli.units import exact_time, show_hours
 
     instants, hours = forecast.instants, forecast.recipe.settings.labels.horizon_hours
     silent = find_silent(instants, horizon_hours=hours)
     if len(silent):
         first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
         progress.warn(
-            f"{len(silent):,} of {len(instants.machines):,} machines sent nothing for more than {hours:g} h before the "
-            f"newest reading ({show(int(instants.times.max()))}), first {first} (since {last:%Y-%m-%dT%H:%M}); "
+            f"{len(silent):,} of {len(instants.machines):,} machines sent nothing for more than {show_hours(hours)} "
+            f"before the newest reading ({exact_time(int(instants.times.max()))}), first {first} (since "
+            f"{exact_time(microseconds(last))}); "
             "their predictions are as of their last reading"
         )
     return {"count": len(silent), "first": as_records(silent.head(FIRST_ROWS))}
 
 
 def _find_dead_sensors(forecast: Forecast, progress: Progress) -> list[dict[str, Any]]:
+    from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.scoring.data_health import find_dead_sensors
     from pdm_cli.text import as_records
+    from pdm_cli.units import exact_time, show_hours
 
     hours, total = forecast.recipe.settings.labels.horizon_hours, len(forecast.instants.machines)
     dead = find_dead_sensors(forecast.context.sources.telemetry, horizon_hours=hours)
-    for row in dead.itertuples():
+    for row, since in zip(dead.itertuples(), to_microseconds(dead["since"]).tolist(), strict=True):
         progress.warn(
-            f"no reading of {row.sensor} for more than {hours:g} h on {row.machines:,} of {total:,} machines, first "
-            f"{row.first} (since {row.since:%Y-%m-%dT%H:%M}); their predictions rely on the other sensors"
+            f"no reading of {row.sensor} for more than {show_hours(hours)} on {row.machines:,} of {total:,} machines, "
+            f"first {row.first} (since {exact_time(since)}); their predictions rely on the other sensors"
         )
     return as_records(dead)
 

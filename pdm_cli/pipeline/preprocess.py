@@ -84,6 +84,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
         "ignored_columns": list(raw.ignored),
         "findings": {name: finding.as_dict() for name, finding in findings.items()},
         "sentinels": [asdict(sentinel) for sentinel in written.sentinels],
+        **task.units.summary(),
     }
 
 
@@ -124,6 +125,7 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     # A model needs these settings to build the same features from new data.
     sections = {name: kept_settings(settings, name) for name in ("preprocess", "features")}
     metadata = {"step_us": str(scan.step_us), "phase_us": str(scan.phase_us), "settings": json.dumps(sections)}
+    metadata |= task.units.metadata()
     with (
         TableWriter(task.out / TELEMETRY.file, metadata) as telemetry,
         TableWriter(task.out / FEATURES.file, metadata) as features,
@@ -208,7 +210,7 @@ def _keep_possible_times(
 
 def _warn_of_times(file: str, outside: Finding, allowed: TimeRange, noun: str, progress: Progress) -> None:
     """Warn of rows that are set aside because of their times."""
-    from pdm_cli.text import show_time
+    from pdm_cli.units import show_time
 
     if outside.count:
         first = outside.first[0]

@@ -11,6 +11,7 @@ from pdm_cli.errors import UsageError
 from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
+from pdm_cli.units import current, using
 
 
 def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, force: bool = False) -> dict[str, Any]:
@@ -32,12 +33,22 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
     UsageError
         If ``out`` is the folder of the raw tables, or a stage's folder has other files than its output.
     """
-    from pdm_cli.pipeline.execute import local_folder, read_summary
+    from pdm_cli.pipeline.execute import check_inputs, find_units, local_folder
+    from pdm_cli.settings.cycles import convert_cycles
 
     if Path(data).resolve() == local_folder("out", out).resolve():
         raise UsageError(f"--out {out}: same folder as --data", hint="choose another folder with --out")
     check_parent(out)
-    _check_early(data, settings)
+    folders = check_inputs(STAGES["preprocess"], {"data": data})
+    with using(find_units(folders)):
+        settings = convert_cycles(settings, current())
+        _check_early(folders, settings)
+        return _run_chain(data, out, settings=settings, progress=progress, force=force)
+
+
+def _run_chain(data: str, out: str, *, settings: Settings, progress: Progress, force: bool) -> dict[str, Any]:
+    from pdm_cli.pipeline.execute import local_folder, read_summary
+
     folders = {"data": data}
     for stage in CHAIN:
         target = str(local_folder("out", out) / stage.folder)
@@ -80,18 +91,17 @@ def _report_finished(finished: list[str], progress: Progress) -> Iterator[None]:
         raise
 
 
-def _check_early(data: str, settings: Settings) -> None:
+def _check_early(folders: dict[str, Path], settings: Settings) -> None:
     """Reject what training would reject, before the long work begins."""
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import read_events
     from pdm_cli.pipeline.choose_windows import check_lengths
-    from pdm_cli.pipeline.execute import check_inputs, complete_settings
+    from pdm_cli.pipeline.execute import complete_settings
     from pdm_cli.schema import FAILURES, TELEMETRY
     from pdm_cli.training.dataset import choose_components
     from pdm_cli.training.validate_settings import check_choices, check_gap
 
     check_choices(settings.train)
-    folders = check_inputs(STAGES["preprocess"], {"data": data})
     folder, settings = folders["data"], complete_settings(STAGES["preprocess"], folders, settings)
     check_gap(settings.train, settings.labels)
     for table in (TELEMETRY, FAILURES):
@@ -133,10 +143,12 @@ def run_stage(
         As in :func:`run_stages`.
     """
     from pdm_cli.io import manifest
-    from pdm_cli.pipeline.execute import check_inputs, complete_settings, execute, trace_provenance
+    from pdm_cli.pipeline.execute import check_inputs, complete_settings, execute, find_units, trace_provenance
+    from pdm_cli.settings.cycles import convert_cycles
 
     inputs = {port.name: folders[port.name] for port in stage.inputs}
     checked = check_inputs(stage, inputs)
+    settings = convert_cycles(settings, find_units(checked))
     provenance = trace_provenance(stage, checked, complete_settings(stage, checked, settings))
     reasons = ["--force"] if force else manifest.reasons_to_redo(Path(target), provenance)
     if not reasons:

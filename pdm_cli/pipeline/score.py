@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pdm_cli.io.bundle import Bundle, Recipe
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.io.scan import TelemetryScan
+    from pdm_cli.units import Units
 
 # More names than this are counted.
 _MOST_NAMES = 5
@@ -81,6 +82,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     FeatureMismatch
         If a table, a sensor or the time step differs from the training.
     """
+    from pdm_cli.io import parquet
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.pipeline.detect import detect
     from pdm_cli.pipeline.execute import Task
@@ -95,12 +97,14 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     check_ranges(raw, as_trained)
     scan = raw.scan()
     _check_step(recipe, scan)
+    units = parquet.find_units(data)
+    _check_units(recipe, units)
     prepared, anomalies = work / "prepared", work / "anomalies"
     prepared.mkdir()
-    preprocess_scanned(Task({"data": data}, prepared, as_trained, progress), raw, scan)
+    preprocess_scanned(Task({"data": data}, prepared, as_trained, progress, units=units), raw, scan)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
-        detect(Task({"prepared": prepared}, anomalies, as_trained, progress))
+        detect(Task({"prepared": prepared}, anomalies, as_trained, progress, units=units))
     sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, progress)
     return _predict(bundle, _keep_known(recipe, sources), as_trained, progress)
 
@@ -155,13 +159,14 @@ def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
     """
     from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.schema import TIME
-    from pdm_cli.timestamps import show
+    from pdm_cli.units import exact_time
 
     sources, times = forecast.context.sources, forecast.instants.times
     rows = times <= until_us
     if not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: no reading up to --until {show(until_us)}; the first is {show(int(times.min()))}",
+            f"telemetry.parquet: no reading up to --until {exact_time(until_us)}; the first is "
+            f"{exact_time(int(times.min()))}",
             hint="set a later --until",
         )
 
@@ -280,10 +285,30 @@ def _list_first(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + more
 
 
+def _check_units(recipe: Recipe, units: Units) -> None:
+    """Reject times or readings in other units than those of the training."""
+    trained = recipe.units
+    if trained.counts_cycles and units.cycle_hours != trained.cycle_hours:
+        here = f"cycles of {units.cycle_hours:g} h" if units.counts_cycles else "dates"
+        raise FeatureMismatch(
+            f"telemetry.parquet: times are {here}; the model was trained on cycles of {trained.cycle_hours:g} h",
+            hint=f"import the log with --cycles {trained.cycle_hours:g}h",
+        )
+    for sensor in recipe.sensors:
+        unit, expected = (each.sensors.get(sensor) for each in (units, trained))
+        if unit and expected and unit != expected:
+            raise FeatureMismatch(
+                f"telemetry.parquet: {sensor} is in {unit}; the model was trained on {expected}",
+                hint="convert the readings, or train a new model",
+            )
+
+
 def _check_step(recipe: Recipe, scan: TelemetryScan) -> None:
+    from pdm_cli.units import show_step
+
     if scan.step_us != recipe.step_us:
         raise FeatureMismatch(
-            f"telemetry.parquet: one reading every {scan.step_us / 60e6:g} min; the model was trained on one every "
-            f"{recipe.step_us / 60e6:g} min",
+            f"telemetry.parquet: one reading every {show_step(scan.step_us / 60e6)}; the model was trained on one "
+            f"every {show_step(recipe.step_us / 60e6)}",
             hint="use telemetry with the same step, or train a new model",
         )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError, TryAgain
 from pdm_cli.pipeline.stages import QUALITY_FILE
-from pdm_cli.settings.model import Settings
 from pdm_cli.text import show_count
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def train(task: Task) -> dict[str, Any]:
     training = _search(task, problem)
     timer.lap("training")
     table = problem.table_of(problem.split)
-    bundle.save(task.out, _make_bundle(task.settings, problem, training.model, table, preparation))
+    bundle.save(task.out, _make_bundle(task, problem, training.model, table, preparation))
     board = leaderboard(training.search)
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
     metrics = _evaluate(task, problem, table, preparation)
@@ -81,6 +80,7 @@ def train(task: Task) -> dict[str, Any]:
         "split": _describe_split(problem),
         "search": _describe_search(problem, training, board),
         "seconds": timer.laps,
+        **task.units.summary(),
     }
 
 
@@ -226,7 +226,7 @@ def _count_trials(storage: JournalStorage) -> int:
 
 
 def _make_bundle(
-    settings: Settings, problem: Problem, model: TrainedModel, table: FeatureTable, preparation: Preparation
+    task: Task, problem: Problem, model: TrainedModel, table: FeatureTable, preparation: Preparation
 ) -> Bundle:
     import numpy as np
 
@@ -235,7 +235,7 @@ def _make_bundle(
     from pdm_cli.io.bundle import Bundle, Recipe
     from pdm_cli.timestamps import show
 
-    sources, split = problem.context.sources, problem.split
+    sources, split, settings = problem.context.sources, problem.split, task.settings
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
     rows = np.flatnonzero(problem.training_rows(split))
     family_of = dict(zip(table.names, table.families, strict=True))
@@ -255,6 +255,7 @@ def _make_bundle(
             "machines": problem.instants.machines[~problem.held_out].tolist(),
         },
         settings=replace(preparation.settings, labels=settings.labels, train=settings.train, costs=settings.costs),
+        units=task.units,
     )
     return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
 

@@ -11,6 +11,7 @@ from pdm_cli.preparation.quality import FIRST_ROWS, Finding
 from pdm_cli.schema import LARGEST_READING, MACHINE, TIME
 from pdm_cli.settings.model import PreprocessParams
 from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.units import show_hours
 
 _PREPARE_HINT = "run pdm preprocess to create prepared tables"
 
@@ -99,7 +100,7 @@ def check_prepared(telemetry: pd.DataFrame, step_us: int) -> None:
     is_repeated = ~same & telemetry[MACHINE].duplicated().to_numpy()
     for is_wrong, problem in (
         (is_missing, "machine or time is missing"),
-        (is_off_grid, f"not a whole number of steps of {step_us / US_PER_HOUR:g} h after the previous row"),
+        (is_off_grid, f"not a whole number of steps of {show_hours(step_us / US_PER_HOUR)} after the previous row"),
         (is_repeated, "rows of the machine are not contiguous"),
     ):
         if is_wrong.any():

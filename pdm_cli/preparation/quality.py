@@ -10,6 +10,7 @@ import pandas as pd
 
 from pdm_cli.errors import SchemaError
 from pdm_cli.schema import EVENT_TABLES, MACHINE, TIME, Table
+from pdm_cli.units import show_time
 
 FIRST_ROWS = 5
 
@@ -33,7 +34,7 @@ class Finding:
         ``one`` is the noun for a single occurrence, if it differs.
         """
         row = self.first[0]
-        time = f", {row[TIME].replace('T', ' ')[:16]}" if TIME in row else ""
+        time = f", {show_time(row[TIME])}" if TIME in row else ""
         counted = one if one and self.count == 1 else noun
         return f"{self.count:,} {counted}, first ({row[MACHINE]}{time})"
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.settings.time_range import parse_time_range
-from pdm_cli.timestamps import microseconds, show
+from pdm_cli.timestamps import microseconds
+from pdm_cli.units import show_time
 
 DAY_US = 86_400_000_000
 YEAR_US = 365 * DAY_US
@@ -37,7 +38,7 @@ class TimeRange:
 
     def describe(self) -> str:
         """Return ``outside 1990-01-01 00:00 to 2015-06-01 06:00``, or ``before`` or ``after`` a single end."""
-        ends = [show(end).replace("T", " ") for end in (self.first, self.last) if end is not None]
+        ends = [show_time(end) for end in (self.first, self.last) if end is not None]
         if len(ends) == 1:
             return f"before {ends[0]}" if self.last is None else f"after {ends[0]}"
         return f"outside {' to '.join(ends)}"

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pdm_cli.errors import DataError
-from pdm_cli.settings.duration import show_duration
+from pdm_cli.settings.duration import show_duration, show_length
 from pdm_cli.settings.field import Section, option_name
 from pdm_cli.settings.model import FeaturesParams, LabelsParams
 from pdm_cli.text import join_list
 from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.units import current, option_hours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ class Log:
 
     def describe(self) -> str:
         """Return ``a step of 1d, telemetry of 39d and a typical life of 27d``."""
-        facts = [f"a step of {show_duration(self.step_us)}"]
+        facts = [f"a step of {show_length(self.step_us)}"]
         facts += [] if self.is_run_to_failure else [f"telemetry of {_show_roughly(self.span_us)}"]
         facts += [] if self.life_us is None else [f"a typical life of {_show_roughly(self.life_us)}"]
         return " and ".join(filter(None, [", ".join(facts[:-1]), facts[-1]]))
@@ -148,8 +149,8 @@ def _microseconds(hours: float) -> int:
 
 def _show_roughly(microseconds: int) -> str:
     """Return a duration as it is if that is short, else with three digits in the unit of its size."""
-    exact = show_duration(microseconds)
-    if len(exact) <= _SHORT:
+    exact = show_length(microseconds)
+    if len(exact) <= _SHORT or current().counts_cycles:
         return exact
     for length, unit in ((_US_PER_DAY, "d"), (US_PER_HOUR, "h"), (60 * _US_PER_SECOND, "min")):
         # Two days and 30 hours, rather than 1.25 days.
@@ -297,7 +298,7 @@ def find_misfits(step_us: int, features: FeaturesParams) -> list[str]:
     step_hours = step_us / US_PER_HOUR
     found = []
     if features.grid_hours < step_hours:
-        found.append(f"--grid-hours {features.grid_hours:g} is shorter")
+        found.append(f"--grid-hours {option_hours(features.grid_hours)} is shorter")
     wrong = [hours for hours in dict.fromkeys(features.windows_hours) if not _is_whole(hours, step_hours)]
     if wrong:
         verb = "is not a whole number" if len(wrong) == 1 else "are not whole numbers"
@@ -311,7 +312,7 @@ def _is_whole(hours: float, step_hours: float) -> bool:
 
 
 def _list(hours: list[float]) -> str:
-    return ",".join(f"{value:g}" for value in hours)
+    return ",".join(map(option_hours, hours))
 
 
 def check_windows(step_us: int, features: FeaturesParams, *, span_us: int = 366 * _US_PER_DAY) -> None:
@@ -354,12 +355,12 @@ def check_settings(log: Log, features: FeaturesParams, labels: LabelsParams) -> 
     misfits = find_misfits(log.step_us, features)
     is_wrong = bool(misfits) or labels.horizon_hours < step_hours
     if 0 < labels.lead_time_hours < step_hours:
-        misfits.append(f"--lead-time-hours {labels.lead_time_hours:g} is shorter")
+        misfits.append(f"--lead-time-hours {option_hours(labels.lead_time_hours)} is shorter")
     if labels.horizon_hours < step_hours:
-        misfits.append(f"--horizon-hours {labels.horizon_hours:g} is shorter")
+        misfits.append(f"--horizon-hours {option_hours(labels.horizon_hours)} is shorter")
     elif labels.horizon_hours > longest:
         span = _show_roughly(log.span_us)
-        misfits.append(f"--horizon-hours {labels.horizon_hours:g} is too long for telemetry of {span}")
+        misfits.append(f"--horizon-hours {option_hours(labels.horizon_hours)} is too long for telemetry of {span}")
     if is_wrong:
         proposal = propose_for(log)
         raise _explain(misfits, {**proposal.features, **proposal.labels}, log.step_us, log.span_us)
@@ -372,7 +373,7 @@ def show_options(values: Mapping[str, str]) -> str:
 
 def _explain(misfits: list[str], values: Mapping[str, str], step_us: int, span_us: int) -> WindowsDoNotFit:
     return WindowsDoNotFit(
-        f"telemetry: settings do not fit the step of {show_duration(step_us)}: {'; '.join(misfits)}",
+        f"telemetry: settings do not fit the step of {show_length(step_us)}: {'; '.join(misfits)}",
         hint=f"use {show_options(values)}",
         step_us=step_us,
         span_us=span_us,

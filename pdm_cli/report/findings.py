@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pdm_cli.text import show_count, show_time
+from pdm_cli.text import show_count
+from pdm_cli.units import in_units_of_summary, show_hours, show_time
 
 _FINDING_NAMES = {
     "duplicates": "duplicate readings (same machine and time)",
@@ -35,6 +36,7 @@ _COLUMN_NAMES = {"comp": "component", "failure": "component", "errorID": "error"
 _MOST_COMPONENTS = 12
 
 
+@in_units_of_summary
 def describe_findings(quality: dict[str, Any]) -> list[str]:
     """Return one line per finding, for a short overview."""
     components = count_components(quality)
@@ -45,6 +47,7 @@ def describe_findings(quality: dict[str, Any]) -> list[str]:
     return lines
 
 
+@in_units_of_summary
 def list_findings(quality: dict[str, Any]) -> list[tuple[str, int, str]]:
     """Return description, count and first occurrence of each finding."""
     return [
@@ -68,6 +71,10 @@ def _describe_place(first: list[dict[str, Any]]) -> str:
         return ""
     row = first[0]
     parts = [f"machine {row['machineID']}", *(show_time(row[n]) for n in ("datetime",) if n in row)]
-    return ", ".join(
-        [*parts, *(f"{_COLUMN_NAMES.get(n, n)} {v}" for n, v in row.items() if n not in ("machineID", "datetime"))]
-    )
+    return ", ".join([*parts, *(_describe_value(n, v) for n, v in row.items() if n not in ("machineID", "datetime"))])
+
+
+def _describe_value(name: str, value: Any) -> str:
+    if name == "hours":
+        return f"for {show_hours(value)}"
+    return f"{_COLUMN_NAMES.get(name, name)} {show_time(value) if name == 'until' else value}"

@@ -12,7 +12,21 @@ from pdm_cli.report import plots
 from pdm_cli.report.findings import count_components, list_findings
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
-from pdm_cli.text import show_count, show_threshold, show_time
+from pdm_cli.text import show_count, show_threshold
+from pdm_cli.units import (
+    Units,
+    current,
+    in_rate_unit,
+    name_sensor,
+    per_machine_time,
+    show_hours,
+    show_range,
+    show_step,
+    show_time,
+    show_two_hours,
+    using,
+    utc,
+)
 
 # Components with plots of their own, and rows of the leaderboard.
 _MOST_PLOTS, _MOST_TRIALS = 12, 30
@@ -42,13 +56,19 @@ class ModelFacts:
 
 def compose_model_page(facts: ModelFacts) -> Page:
     """Return the page of a model."""
+    with using(Units.from_summary(facts.metrics)):
+        return _compose(facts)
+
+
+def _compose(facts: ModelFacts) -> Page:
     metrics, split = facts.metrics, facts.metrics["split"]
     components = list(metrics["components"])
     named = ", ".join(components[:6]) + (" …" if len(components) > 6 else "")
     subtitle = (
-        f"Predicts failures of {named} in the next {split['lead_time_hours']:g} to "
-        f"{split['horizon_hours']:g} hours. Trained on data up to {show_time(split['cutoff'])}, tested on unseen data "
-        f"from {show_time(split['test_start'])} to {show_time(split['test_end'])} (UTC){_held_out(split)}."
+        f"Predicts failures of {named} in the next "
+        f"{show_two_hours(split['lead_time_hours'], split['horizon_hours'], unit='hours')}. Trained on data up to "
+        f"{show_time(split['cutoff'])}, tested on unseen data from {show_range(split['test_start'], split['test_end'])}"
+        f"{' (UTC)' if utc() else ''}{_held_out(split)}."
     )
     shown = _most_failures(metrics)
     sections = [
@@ -75,19 +95,20 @@ def _tiles(metrics: Mapping[str, Any]) -> list[Tile]:
     events, level = metrics["events"], metrics["intervals"]["level"]
     hours, sure = events["warning_hours"], events["intervals"]
     failures, caught = events["failures"], events["caught"]
-    early = f"{events['caught_24h']:,} of them at least 24 h ahead"
+    early = f"{events['caught_24h']:,} of them at least {show_hours(24)} ahead"
     if failures and caught < failures:
         early = f"{caught / failures:.0%}{_interval(sure['caught_share'], level, '.0%')}; {early}"
-    quartiles = f"quartiles {hours['q25']:g} and {hours['q75']:g} h" if caught else "no failure was caught"
+    quartiles = f"quartiles {show_two_hours(hours['q25'], hours['q75'], 'and')}" if caught else "no failure was caught"
     alarms = f"{events['false_alarms']:,}"
-    alarms = f"per machine and month; {alarms} in total" + _interval(
-        sure["false_alarms_per_machine_month"], level, ".2f"
+    rates = sure["false_alarms_per_machine_month"]
+    alarms = f"per {per_machine_time()}; {alarms} in total" + _interval(
+        [in_rate_unit(rate) for rate in rates] if rates else None, level, ".2f"
     )
     precision = "1 is perfect" + _interval(metrics["intervals"]["average_precision"], level, ".3f")
     return [
         Tile("Failures caught", f"{caught:,} of {failures:,}", early if failures else "no failures in the test span"),
-        Tile("Median warning", _number(hours["median"], "g", " h"), quartiles),
-        Tile("False alarms", _number(events["false_alarms_per_machine_month"], ".2f"), alarms),
+        Tile("Median warning", "-" if hours["median"] is None else show_hours(hours["median"]), quartiles),
+        Tile("False alarms", _rate(events["false_alarms_per_machine_month"]), alarms),
         Tile("Average precision", _number(metrics["macro"]["average_precision"], ".3f"), precision),
     ]
 
@@ -96,8 +117,12 @@ def _interval(ends: list[float] | None, level: float, form: str) -> str:
     return f"; {level:.0%} interval {ends[0]:{form}} to {ends[1]:{form}}" if ends else ""
 
 
-def _number(value: float | None, form: str, unit: str = "") -> str:
-    return "-" if value is None else f"{value:{form}}{unit}"
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _rate(per_month: float | None) -> str:
+    return "-" if per_month is None else f"{in_rate_unit(per_month):,.2f}"
 
 
 def _describe_data(facts: ModelFacts) -> Section:
@@ -113,9 +138,9 @@ def _describe_data(facts: ModelFacts) -> Section:
     events = ", ".join(f"{count:,} {_EVENTS.get(name, name)}" for name, count in quality["events"].items()) or "none"
     about = [
         ["machines", f"{telemetry['machines']:,}"],
-        ["sensors", ", ".join(telemetry["sensors"])],
-        ["readings", f"{telemetry['readings']:,}, every {telemetry['step_minutes']:g} min"],
-        ["time (UTC)", f"{show_time(telemetry['start'])} to {show_time(telemetry['end'])}"],
+        ["sensors", ", ".join(map(name_sensor, telemetry["sensors"]))],
+        ["readings", f"{telemetry['readings']:,}, every {show_step(telemetry['step_minutes'])}"],
+        ["time (UTC)" if utc() else "time", show_range(telemetry["start"], telemetry["end"])],
         ["events", events],
     ]
     if components := count_components(quality):
@@ -146,7 +171,7 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
     ]
     rows.append(["all (scores: mean)", *_events(metrics["events"]), *_scores(metrics["macro"]), "", ""])
     note = (
-        "* per machine and month: alert episodes that are not followed by a failure of the component within the "
+        f"* per {per_machine_time()}: alert episodes that are not followed by a failure of the component within the "
         "horizon. Alerts turn on and off at the given probabilities. Average precision, area under the ROC curve "
         "(AUC), F1 and Brier score are computed over rows."
     )
@@ -154,7 +179,7 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
 
 
 def _events(events: Mapping[str, Any]) -> list[str]:
-    rate = _number(events["false_alarms_per_machine_month"], ".2f")
+    rate = _rate(events["false_alarms_per_machine_month"])
     return [f"{events['failures']:,}", f"{events['caught']:,}", rate]
 
 
@@ -175,16 +200,16 @@ def _draw_warnings(facts: ModelFacts) -> Section:
         plots.paint_warnings(found["edges_hours"], found["failures"], lead),
         name="warnings",
         title="Warning times",
-        text=f"Histogram of the hours from the first alert to the failure. {caught}",
+        text=f"Histogram of the {current().time_word} from the first alert to the failure. {caught}",
         size=(5.6, 2.8),
     )
-    caption = f"Time from the first alert to the failure; dashed line: shortest useful warning, {lead:g} h."
+    caption = f"Time from the first alert to the failure; dashed line: shortest useful warning, {show_hours(lead)}."
     grid = Grid("Failures caught at least this early", make_columns("warning", ">share of failures"), ahead)
     return Section("warnings", "Warning times", [caught], [Figure(figure, caption)], True, [grid])
 
 
 def _ahead(shares: Mapping[str, float | None]) -> list[tuple[str, float]]:
-    return [(f"{hours.removesuffix('h')} h", share) for hours, share in shares.items() if share is not None]
+    return [(show_hours(float(hours.removesuffix("h"))), share) for hours, share in shares.items() if share is not None]
 
 
 def _draw_failures(facts: ModelFacts) -> Section:
@@ -208,8 +233,9 @@ def _draw_failures(facts: ModelFacts) -> Section:
 
 def _draw_failure(name: str, line: Mapping[str, Any], components: Mapping[str, Any], smooth_hours: float) -> Figure:
     own = components[line["component"]]
-    warned = f"first alert {line['warning_hours']:g} h ahead" if line["warning_hours"] is not None else "no alert"
-    event = f"machine {line['machine']}, {line['component']}, {show_time(line['failed'])} UTC, {warned}"
+    hours = line["warning_hours"]
+    warned = "no alert" if hours is None else f"first alert {show_hours(hours)} ahead"
+    event = f"machine {line['machine']}, {line['component']}, {show_time(line['failed'])}{utc()}, {warned}"
     anomalies = line["anomalies"]
     count = "anomalies unknown" if anomalies is None else f"{len(anomalies['hours'])} anomalies"
     highest = max(line["prediction"]["probability"], default=0.0)
@@ -221,7 +247,7 @@ def _draw_failure(name: str, line: Mapping[str, Any], components: Mapping[str, A
         f"{highest:.2f}; the alert turns on at {show_threshold(own['threshold'])}.",
         size=(5.6, 4.0),
     )
-    values = f"{smooth_hours:g} h means" if smooth_hours else "readings"
+    values = f"means over {show_hours(smooth_hours)}" if smooth_hours else "readings"
     dots = "" if anomalies is None or not anomalies["hours"] else f" Red: anomalous {values} of {line['sensor']}."
     return Figure(svg, f"{_EXAMPLES[name]}: {event}.{dots}")
 
@@ -298,10 +324,11 @@ def _list_costs(metrics: Mapping[str, Any]) -> Section:
         "run_to_failure": "run-to-failure",
         "fixed_interval": "fixed-interval replacement",
     }
-    rows = [[label, _number(costs[name], ",.2f")] for name, label in strategies.items()]
-    hours = [f"{name} every {age:,.0f} h" for name, age in costs["interval_hours"].items() if age is not None]
-    note = f"Cheapest replacement intervals: {', '.join(hours)}." if hours else ""
-    columns = make_columns("strategy", f">{costs['unit']} per machine and month")
+    rows = [[label, _rate(costs[name])] for name, label in strategies.items()]
+    ages = costs["interval_hours"].items()
+    intervals = [f"{name} every {show_hours(round(age), ',.0f')}" for name, age in ages if age is not None]
+    note = f"Cheapest replacement intervals: {', '.join(intervals)}." if intervals else ""
+    columns = make_columns("strategy", f">{costs['unit']} per {per_machine_time()}")
     return Section("costs", "Costs", grids=[Grid("Costs in the test span", columns, rows, note)])
 
 

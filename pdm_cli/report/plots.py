@@ -11,6 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
+from pdm_cli.units import current, name_sensor
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -146,30 +148,36 @@ def _unit_square(figure: Figure, across: str, up: str) -> Axes:
     return axes
 
 
-def paint_warnings(edges: Sequence[float], counts: Sequence[int], lead_hours: float) -> Callable[[Figure], None]:
+def paint_warnings(edge_hours: Sequence[float], counts: Sequence[int], lead_hours: float) -> Callable[[Figure], None]:
     """Return a function that draws a histogram of warning times; the shortest useful warning is marked."""
 
     def paint(figure: Figure) -> None:
         from matplotlib.ticker import MaxNLocator
 
         axes: Axes = figure.add_subplot()
+        edges, lead = _in_time_unit(edge_hours), current().in_time_unit(lead_hours)
         widths = [high - low for low, high in pairwise(edges)]
         axes.bar(edges[:-1], counts, width=[0.86 * width for width in widths], align="edge", color=BLUE)
-        axes.axvline(lead_hours, color=ORANGE, linewidth=1.5, linestyle="--")
+        axes.axvline(lead, color=ORANGE, linewidth=1.5, linestyle="--")
         # From left to right, time runs towards the failure.
-        axes.set(xlim=(edges[-1], 0), xlabel="hours before the failure", ylabel="failures")
-        axes.set_xticks(_round_hours(edges[-1]))
+        axes.set(xlim=(edges[-1], 0), xlabel=f"{current().time_word} before the failure", ylabel="failures")
+        axes.set_xticks(_round_ticks(edges[-1]))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.grid(visible=False, axis="x")
 
     return paint
 
 
-def _round_hours(longest: float, most: int = 8) -> list[float]:
-    """Return ticks from 0 in round steps of hours."""
-    steps = (1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 672)
+def _in_time_unit(hours: Sequence[float]) -> list[float]:
+    return [current().in_time_unit(hour) for hour in hours]
+
+
+def _round_ticks(longest: float, most: int = 8) -> list[float]:
+    """Return ticks from 0 in round steps of hours or cycles."""
+    of_hours, of_cycles = (1, 2, 3, 6, 12, 24, 48, 72, 168, 336, 672), (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    steps = of_cycles if current().counts_cycles else of_hours
     step = next((step for step in steps if longest / step <= most), 2000)
-    return [float(hours) for hours in range(0, int(longest) + 1, step)]
+    return [float(tick) for tick in range(0, int(longest) + 1, step)]
 
 
 def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Callable[[Figure], None]:
@@ -183,21 +191,24 @@ def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Call
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
         readings, anomalies, prediction = line["readings"], line["anomalies"], line["prediction"]
         values = [float("nan") if value is None else value for value in readings["values"]]
-        above.plot(readings["hours"], values, color=SOFT, linewidth=0.9)
+        read_at, hours = _in_time_unit(readings["hours"]), _in_time_unit(prediction["hours"])
+        above.plot(read_at, values, color=SOFT, linewidth=0.9)
         if anomalies is not None:
-            above.plot(anomalies["hours"], anomalies["values"], "o", markersize=4, color=RED, linestyle="none")
-        above.set_ylabel(line["sensor"])
-        hours, is_on = prediction["hours"], prediction["alert"]
+            above.plot(
+                _in_time_unit(anomalies["hours"]), anomalies["values"], "o", markersize=4, color=RED, linestyle="none"
+            )
+        above.set_ylabel(name_sensor(line["sensor"]))
+        is_on = prediction["alert"]
         below.plot(hours, prediction["probability"], color=BLUE, linewidth=1.8, drawstyle="steps-post")
         _shade(below, hours, is_on)
         for level, style in zip(levels, ("-", ":"), strict=True):
             if level <= 1:
                 below.axhline(level, color=ORANGE, linewidth=1.3, linestyle=style)
-        below.set(ylim=(0, 1.03), ylabel="probability", xlabel="hours from the failure")
+        below.set(ylim=(0, 1.03), ylabel="probability", xlabel=f"{current().time_word} from the failure")
         below.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
-        start, end = _ends(readings["hours"], hours)
+        start, end = _ends(read_at, hours)
         below.set_xlim(start, end)
-        below.set_xticks([-hour for hour in _round_hours(-start, 6)][::-1])
+        below.set_xticks([-tick for tick in _round_ticks(-start, 6)][::-1])
         for axes in (above, below):
             axes.axvline(0, color=INK, linewidth=1.6)
         figure.align_ylabels()
@@ -220,6 +231,7 @@ def paint_outlook(
     hours: Sequence[float], probability: Sequence[float], is_on: Sequence[bool]
 ) -> Callable[[Figure], None]:
     """Return a function that draws the probability over the last days, with the time of the alert shaded."""
+    hours = _in_time_unit(hours)
     # A prediction is valid until the next one.
     step = hours[-1] - hours[-2]
     hours, probability, is_on = (
@@ -231,8 +243,13 @@ def paint_outlook(
         axes: Axes = figure.add_subplot()
         _shade(axes, hours, is_on)
         axes.plot(hours, probability, color=BLUE, linewidth=1.8, drawstyle="steps-post")
-        axes.set(ylim=(0, 1.03), xlim=_ends(hours), xlabel="hours from the last reading", ylabel="probability")
-        axes.set_xticks([-hour for hour in _round_hours(-min(hours), 5)][::-1])
+        axes.set(
+            ylim=(0, 1.03),
+            xlim=_ends(hours),
+            xlabel=f"{current().time_word} from the last reading",
+            ylabel="probability",
+        )
+        axes.set_xticks([-tick for tick in _round_ticks(-min(hours), 5)][::-1])
         axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
 
     return paint

@@ -11,7 +11,19 @@ from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
-from pdm_cli.text import show_alert, show_count, show_probability, show_span, show_time
+from pdm_cli.text import show_count, show_probability
+from pdm_cli.units import (
+    Units,
+    current,
+    show_alert,
+    show_hours,
+    show_span,
+    show_time,
+    show_two_hours,
+    show_window,
+    using,
+    utc,
+)
 
 _MOST_WORK, _MOST_DRIFT = 100, 15
 # Setting without a default that a model supplies: the manifest does not record whether anybody set it.
@@ -50,10 +62,16 @@ class PredictionFacts:
 
 def compose_predictions_page(facts: PredictionFacts) -> Page:
     """Return the page of predictions."""
+    with using(Units.from_summary(facts.summary)):
+        return _compose(facts)
+
+
+def _compose(facts: PredictionFacts) -> Page:
     summary = facts.summary
     subtitle = (
-        f"Failures predicted in {summary['lead_time_hours']:g} to {summary['horizon_hours']:g} hours for "
-        f"{show_count(summary['machines'], 'machine')} {show_span(summary['start'], summary['end'])} (UTC), by a model "
+        f"Failures predicted in {show_two_hours(summary['lead_time_hours'], summary['horizon_hours'], unit='hours')} "
+        f"for {show_count(summary['machines'], 'machine')} {show_span(summary['start'], summary['end'])}"
+        f"{' (UTC)' if utc() else ''}, by a model "
         f"trained on data up to {show_time(summary['trained']['cutoff'])}."
     )
     settings = facts.made["parameters"] if facts.made else {}
@@ -71,14 +89,16 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     first = work[0] if work else None
     note = f"of {summary['machines']:,}"
     start, cutoff = show_time(summary["start"]), show_time(summary["trained"]["cutoff"])
-    episodes = f"since {start}" + (f", including the training period (to {cutoff})" if start < cutoff else "")
+    episodes = f"since {start}"
+    if summary["start"] < summary["trained"]["cutoff"]:
+        episodes += f", including the training period (to {cutoff})"
     if silent:
         note += "; their predictions are as of their last reading"
     return [
         Tile(
             "Components to inspect",
             f"{len(work):,}",
-            f"alert on now or in the last {summary['lead_time_hours']:g} h",
+            f"alert on now or in the last {show_hours(summary['lead_time_hours'])}",
         ),
         Tile(
             "Most urgent",
@@ -97,7 +117,7 @@ def _name_first(first: Mapping[str, Any]) -> str:
 
 def _list_problems(summary: Mapping[str, Any]) -> list[Section]:
     """Return a section on problems in the data to know before reading the work list, if there are any."""
-    beyond, silent, paragraphs = f"more than {summary['horizon_hours']:g} h", summary["silent"], []
+    beyond, silent, paragraphs = f"more than {show_hours(summary['horizon_hours'])}", summary["silent"], []
     if silent["count"]:
         named = [f"{row['machineID']} (since {show_time(row['datetime'])})" for row in silent["first"]]
         more = f" and {silent['count'] - len(named):,} more" if silent["count"] > len(named) else ""
@@ -125,13 +145,13 @@ def _list_work(facts: PredictionFacts) -> Section:
             row["component"],
             show_probability(row["probability"]),
             show_alert(row),
-            f"{show_time(row['expected_from'])} to {show_time(row['expected_until'])}",
+            show_window(row),
             row["reasons"],
         ]
         for row in work[:_MOST_WORK]
     ]
     columns = make_columns("rank", "machine", "component", ">probability", "alert since", "failure window", "reasons")
-    note = "The probability is that of a failure within the failure window; all times are UTC."
+    note = f"The probability is that of a failure within the failure window{'; all times are UTC' if utc() else ''}."
     if any("ended" in row for row in work[:_MOST_WORK]):
         note += " Where the alert is off, the probability is that of the last reading with the alert on."
     if len(work) > _MOST_WORK:
@@ -156,7 +176,8 @@ def _draw_outlook(number: int, outlook: Outlook) -> Figure:
         plots.paint_outlook(outlook.hours, outlook.probability, outlook.alert),
         name=f"outlook-{number}",
         title=f"Probability of failure: {item}",
-        text=f"From {outlook.probability[0]:.2f} to {outlook.probability[-1]:.2f} over {-outlook.hours[0]:g} h.",
+        text=f"From {outlook.probability[0]:.2f} to {outlook.probability[-1]:.2f} over "
+        f"{show_hours(-outlook.hours[0])}.",
         size=(3.2, 2.2),
     )
     return Figure(svg, f"{item[0].upper()}{item[1:]}; shaded: alert on.")
@@ -168,8 +189,9 @@ def _list_drift(drift: list[tuple[str, str, float | None]]) -> Section:
         for feature, rating, index in drift[:_MOST_DRIFT]
     ]
     paragraphs = [
-        "Predictions are less reliable where the features are distributed differently from training. Hours since "
-        "events and anomaly counts are not included, because they normally grow with the log."
+        "Predictions are less reliable where the features are distributed differently from training. "
+        f"{current().time_word.capitalize()} since events and anomaly counts are not included, because they normally "
+        "grow with the log."
     ]
     known = [index for _, _, index in drift if index is not None]
     if not known:

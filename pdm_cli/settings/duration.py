@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from pdm_cli.settings.cycles import Cycles, parse_cycles
+from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.units import current, option_hours, show_hours
 
 _SECONDS = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds"), 0.001),
@@ -49,12 +54,17 @@ class Unit:
             return value
         return parse_duration(value) / self.seconds
 
+    def _validate(self, value: object, check: Callable[[object], float]) -> float:
+        """Return the checked value; one in cycles, whose length is not known yet, as :class:`Cycles`."""
+        count = parse_cycles(value) if isinstance(value, str) else None
+        return check(self.read(value)) if count is None else Cycles.of(count, check(count * 3600 / self.seconds))
+
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         """Return the schema of the marked type, with durations converted before its bounds are checked."""
         # Imported here, because commands load the settings' types before they need pydantic.
         from pydantic_core import core_schema
 
-        return core_schema.no_info_before_validator_function(self.read, handler(source))
+        return core_schema.no_info_wrap_validator_function(self._validate, handler(source))
 
 
 def _is_number(text: str) -> bool:
@@ -66,15 +76,22 @@ def _is_number(text: str) -> bool:
 
 
 def show_duration(microseconds: int) -> str:
-    """Return a duration as a setting takes it, in the largest unit that fits.
+    """Return a duration as a setting takes it, in the largest unit that fits, or in cycles.
 
     Examples
     --------
     >>> show_duration(7_200_000_000), show_duration(90_000_000)
     ('2h', '90s')
     """
+    if current().counts_cycles:
+        return option_hours(microseconds / US_PER_HOUR)
     for unit in ("d", "h", "min"):
         length = _SECONDS[unit] * 1_000_000
         if microseconds >= length and microseconds % length == 0:
             return f"{microseconds // length:.0f}{unit}"
     return f"{microseconds / 1_000_000:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def show_length(microseconds: int) -> str:
+    """Return a duration in a message: as :func:`show_duration`, or ``30 cycles``."""
+    return show_hours(microseconds / US_PER_HOUR) if current().counts_cycles else show_duration(microseconds)

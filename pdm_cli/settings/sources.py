@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
+from pdm_cli.settings.cycles import parse_time_or_cycle
 from pdm_cli.settings.field import key_of, option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
 from pdm_cli.text import split_list
@@ -241,7 +242,7 @@ def _from_text(expected: Any, text: str) -> object:
     origin = get_origin(expected)
     if datetime in get_args(expected):
         try:
-            return datetime.fromisoformat(text.strip())
+            return parse_time_or_cycle(text)
         except ValueError:
             raise ValueError(f"{text!r} is not a time such as 2015-10-01T06:00") from None
     if origin is dict:

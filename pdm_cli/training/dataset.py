@@ -26,7 +26,7 @@ from pdm_cli.features.table import FeatureTable
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
 from pdm_cli.text import name_some
-from pdm_cli.timestamps import US_PER_HOUR, show
+from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.splits import (
     Split,
     hold_out_machines,
@@ -37,6 +37,7 @@ from pdm_cli.training.splits import (
     train_without,
 )
 from pdm_cli.training.validate_settings import min_gap_us
+from pdm_cli.units import exact_time, show_hours, show_two_hours
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -266,7 +267,7 @@ def check_problem(problem: Problem) -> None:
         )
     if not problem.test_rows(problem.split).any():
         raise NotEnoughData(
-            f"no labelled row to test on from {show(problem.split.test_start)}",
+            f"no labelled row to test on from {exact_time(problem.split.test_start)}",
             hint=f"{more_to_test_on(problem.train)}, or a shorter --horizon-hours",
         )
     _reject_untrainable(problem)
@@ -287,13 +288,13 @@ def _reject_untrainable(problem: Problem) -> None:
     elif unlabelled := _never_failing(labels, components):
         lead = problem.lead
         message = (
-            f"no row lies {lead.lead_time_hours:g} to {lead.horizon_hours:g} h before a failure of "
-            f"{name_some(unlabelled)} and {lead.horizon_hours:g} h before the end of the telemetry"
+            f"no row lies {show_two_hours(lead.lead_time_hours, lead.horizon_hours)} before a failure of "
+            f"{name_some(unlabelled)} and {show_hours(lead.horizon_hours)} before the end of the telemetry"
         )
         fixes = ["set another --lead-time-hours or --horizon-hours, or provide longer telemetry"]
     else:
         verb = "has" if len(missing) == 1 else "have"
-        cutoff = show(problem.split.cutoff)
+        cutoff = exact_time(problem.split.cutoff)
         message = f"{name_some(missing)} {verb} no failure to train on before the cutoff {cutoff}"
         fixes = [more_to_train_on(problem.train)]
     raise NotEnoughData(f"failures.parquet: {message}", hint=", or ".join([*fixes, *without]), components=missing)

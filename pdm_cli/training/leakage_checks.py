@@ -19,8 +19,9 @@ from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import DetectParams, FeaturesParams, TrainParams
 from pdm_cli.text import name_some
-from pdm_cli.timestamps import US_PER_HOUR, show
+from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.splits import Split, more_to_train_on, train_without
+from pdm_cli.units import exact_time, show_hours
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -128,16 +129,17 @@ def check_disjoint(
     ModelError
         If a row is in both, the label of a training row depends on the test span, or a test row lies before it.
     """
+    start = exact_time(test_start)
     looks_in = training_rows & (times + horizon_us >= test_start)
     wrongs = (
         (training_rows & test_rows, "is both trained and tested on"),
-        (looks_in, f"is trained on, but its label depends on the test span from {show(test_start)}"),
-        (test_rows & (times < test_start), f"is tested on, but lies before the test span from {show(test_start)}"),
+        (looks_in, f"is trained on, but its label depends on the test span from {start}"),
+        (test_rows & (times < test_start), f"is tested on, but lies before the test span from {start}"),
     )
     for is_wrong, problem in wrongs:
         if is_wrong.any():
             raise ModelError(
-                f"split: the row of {show(int(times[is_wrong].min()))} {problem}",
+                f"split: the row of {exact_time(int(times[is_wrong].min()))} {problem}",
                 hint="set a later --test-start, or a longer --gap-hours",
                 rows=int(is_wrong.sum()),
             )
@@ -178,8 +180,8 @@ def check_folds(
         if not fold.test_rows(times, horizon_us).any():
             hours = (fold.test_end - fold.cutoff) / US_PER_HOUR
             raise NotEnoughData(
-                f"fold {number} of {len(folds)} is too short: its {hours:g} h from {show(fold.cutoff)} leave "
-                "no test row after the gap and before the horizon",
+                f"fold {number} of {len(folds)} is too short: its {show_hours(hours)} from {exact_time(fold.cutoff)} "
+                "leave no test row after the gap and before the horizon",
                 hint=_longer_folds(len(folds), train, is_short=True),
                 fold=number,
             )
@@ -212,7 +214,8 @@ def _find_gaps(
 ) -> list[_Gap]:
     gaps = []
     for number, fold in enumerate(folds, start=1):
-        until, test = f"until {show(fold.cutoff)}", f"from {show(fold.test_start)} to {show(fold.test_end)}"
+        until = f"until {exact_time(fold.cutoff)}"
+        test = f"from {exact_time(fold.test_start)} to {exact_time(fold.test_end)}"
         for rows, purpose, period in (
             (fold.training_rows(times, horizon_us), "train on", until),
             (fold.test_rows(times, horizon_us), "test on", test),
@@ -368,7 +371,7 @@ def compare_truncated(
         return
     row, column = np.argwhere(differs)[0].tolist()
     raise ModelError(
-        f"feature {names[column]} of machine {machines[row]} at {show(int(times[row]))} uses the future: it is "
+        f"feature {names[column]} of machine {machines[row]} at {exact_time(int(times[row]))} uses the future: it is "
         f"{whole[row, column]}, but {truncated[row, column]} without later readings and events",
         hint="run pdm preprocess and detect-anomalies --mode causal again; if the error persists, report a bug",
         features=[name for name, is_ahead in zip(names, differs.any(axis=0), strict=True) if is_ahead],

@@ -14,8 +14,9 @@ from pdm_cli.errors import NotEnoughData
 from pdm_cli.preparation.windows import propose_windows, show_options
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.text import MAX_NAMES, join_list, name_some
-from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
+from pdm_cli.timestamps import US_PER_HOUR, microseconds
 from pdm_cli.training.validate_settings import check_gap, min_gap_us
+from pdm_cli.units import exact_time, show_hours
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -89,20 +90,20 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
         cutoff = int(np.quantile(times, 1 - train.test_share, method="lower")) // midnight * midnight
     gap = min_gap_us(train, labels)
     test_start = microseconds(train.test_start) if train.test_start is not None else cutoff + gap
-    span = f"the telemetry spans {show(first)} to {show(last)}"
+    span = f"the telemetry spans {exact_time(first)} to {exact_time(last)}"
     if first + horizon + gap + horizon > last:
         raise NotEnoughData(
-            f"the telemetry is too short to train and test with a horizon of {labels.horizon_hours:g} h and a gap of "
-            f"{gap / US_PER_HOUR:g} h",
+            f"the telemetry is too short to train and test with a horizon of {show_hours(labels.horizon_hours)} and a "
+            f"gap of {show_hours(gap / US_PER_HOUR)}",
             hint=f"{span}; provide longer telemetry, or set a shorter {_show_shorter(times, train, gap)}",
         )
     if not np.any(times + horizon <= cutoff):
         raise NotEnoughData(
-            f"no row to train on before the cutoff {show(cutoff)}", hint=f"{span}; {more_to_train_on(train)}"
+            f"no row to train on before the cutoff {exact_time(cutoff)}", hint=f"{span}; {more_to_train_on(train)}"
         )
     if not np.any((times >= test_start) & (times + horizon <= last)):
         raise NotEnoughData(
-            f"no labelled row to test on from {show(test_start)}", hint=f"{span}; {more_to_test_on(train)}"
+            f"no labelled row to test on from {exact_time(test_start)}", hint=f"{span}; {more_to_test_on(train)}"
         )
     return Split(cutoff, test_start, last, last)
 

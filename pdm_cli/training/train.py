@@ -19,7 +19,6 @@ from pdm_cli.models.ensemble import Member, TrainedModel, average
 from pdm_cli.progress import Progress
 from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.model import TrainParams
-from pdm_cli.timestamps import show
 from pdm_cli.training.alert_rules import HeldOut, choose_rule
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.search import (
@@ -32,6 +31,7 @@ from pdm_cli.training.search import (
     search,
 )
 from pdm_cli.training.splits import Split
+from pdm_cli.units import exact_time
 
 FloatArray = NDArray[np.float64]
 Clock = Callable[[], float]
@@ -175,7 +175,8 @@ class _Trainer:
         """Fit a candidate on all training rows."""
         split = self._problem.split
         rows = self._problem.fitting_rows(split)[0]
-        self._progress.info(f"train: fitting {candidate.algorithm} on {len(rows):,} rows up to {show(split.cutoff)}")
+        until = exact_time(split.cutoff)
+        self._progress.info(f"train: fitting {candidate.algorithm} on {len(rows):,} rows up to {until}")
         features = list(self.feature_sets[candidate.feature_set])
         return Member(candidate.algorithm, features, self._fit(candidate, split, no_checkpoint))
 

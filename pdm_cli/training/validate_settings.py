@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from pdm_cli.errors import UsageError
 from pdm_cli.settings.model import LabelsParams, PredictParams, TrainParams
-from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
+from pdm_cli.timestamps import US_PER_HOUR, microseconds
+from pdm_cli.units import exact_time, show_hours
 
 
 def check_choices(train: TrainParams) -> None:
@@ -74,13 +75,16 @@ def check_gap(train: TrainParams, labels: LabelsParams) -> None:
             "--test-start: has no effect with --split machine", hint="use --split both, or drop --test-start"
         )
     if train.cutoff is None:
-        raise UsageError("--test-start needs --cutoff", hint=f"add --cutoff, at least {gap / US_PER_HOUR:g} h earlier")
+        raise UsageError(
+            "--test-start needs --cutoff", hint=f"add --cutoff, at least {show_hours(gap / US_PER_HOUR)} earlier"
+        )
     cutoff, test_start = microseconds(train.cutoff), microseconds(train.test_start)
+    shown = show_hours(gap / US_PER_HOUR)
     if test_start - cutoff < gap:
         raise UsageError(
-            f"--test-start {show(test_start)}: less than the gap of {gap / US_PER_HOUR:g} h after --cutoff "
-            f"{show(cutoff)}",
-            hint=f"use --test-start {show(cutoff + gap)} or later: the horizon is {labels.horizon_hours:g} h",
+            f"--test-start {exact_time(test_start)}: less than the gap of {shown} after --cutoff {exact_time(cutoff)}",
+            hint=f"use --test-start {exact_time(cutoff + gap)} or later: the horizon is "
+            f"{show_hours(labels.horizon_hours)}",
         )
 
 
@@ -101,6 +105,7 @@ def check_prediction_span(predict: PredictParams) -> None:
         )
     if predict.until is not None and microseconds(predict.since) > microseconds(predict.until):
         raise UsageError(
-            f"--since {show(microseconds(predict.since))} is after --until {show(microseconds(predict.until))}",
+            f"--since {exact_time(microseconds(predict.since))} is after --until "
+            f"{exact_time(microseconds(predict.until))}",
             hint="set an earlier --since, or drop one of the two",
         )

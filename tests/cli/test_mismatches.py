@@ -177,7 +177,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
 def test_telemetry_too_short_for_the_features_is_warned_of(
     fleet: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
-    told = "days, but features look back up to 33: pass the complete history, not only the newest part\n"
+    told = "days, but features look back up to 33 days: pass the complete history, not only the newest part\n"
     edit("telemetry", lambda t: t[t["datetime"] > "2015-05-01T06:00"])(raw)
     assert f"warning: telemetry spans only 30 {told}" in predict(pdm, raw, model, tmp_path / "month").stderr
     until = predict(pdm, fleet, model, tmp_path / "until", "--until", "2015-01-15T06:00")

@@ -169,10 +169,10 @@ def test_how_readings_were_judged_is_told(work: Path, pdm: Pdm, tmp_path: Path) 
     told = {"smooth_hours": 24.0, "period_hours": 24.0, "window_days": 28.0}
     assert {name: summary[name] for name in told} == told
     words = ("detect-anomalies", "--prepared", work / "prepared", "--overwrite", "--out", tmp_path / "a")
-    line = "tested: 24 h trailing means, season of 24 h, compared with the 14 days before each reading"
+    line = "tested: trailing means over 24 h, season of 24 h, compared with the 14 days before each reading"
     assert line in pdm(*words, "--window-days", 14).stdout
     outcome = pdm(*words, "--mode", "batch")
-    assert "tested: 12 h trailing means, season of 24 h, compared with the whole series" in outcome.stdout
+    assert "tested: trailing means over 12 h, season of 24 h, compared with the whole series" in outcome.stdout
     assert "--max-anoms" not in outcome.stdout
     outcome = pdm(*words, "--mode", "batch", "--smooth-hours", 0, "--period-hours", 168, "--max-anoms", 0.001)
     assert "tested: raw readings, season of 168 h, compared with the whole series" in outcome.stdout

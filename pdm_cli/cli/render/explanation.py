@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.results import make_table
 from pdm_cli.features.describe import format_value
-from pdm_cli.text import Prose, show_probability, show_time
+from pdm_cli.text import Prose, show_probability
+from pdm_cli.units import (
+    in_units_of_summary,
+    show_days,
+    show_reading,
+    show_short_time,
+    show_time,
+    show_two_hours,
+    utc,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -63,17 +72,18 @@ class Sparkline:
         return [fmean(piece) if piece else None for piece in pieces]
 
 
+@in_units_of_summary
 def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
     """Draw the state of the components, the reasons for one of them, and the sensors of the days before."""
-    span = f"{found['lead_time_hours']:g} to {found['horizon_hours']:g} h"
-    head = f"machine {found['machineID']} at {show_time(found['datetime'])} UTC: probability of failure in {span}"
+    span = show_two_hours(found["lead_time_hours"], found["horizon_hours"])
+    head = f"machine {found['machineID']} at {show_time(found['datetime'])}{utc()}: probability of failure in {span}"
     return [Prose(head), _draw_components(found), *_draw_reasons(found), _draw_sensors(found["before"])]
 
 
 def _draw_components(found: dict[str, Any]) -> RenderableType:
     table = make_table("component", ("probability", "right"), ("alert", "left"), (_days(found["before"]), "left"))
     for name, row in found["components"].items():
-        alert = f"since {show_time(row['since'])[5:]}" if row["alert"] else "off"
+        alert = f"since {show_short_time(row['since'])}" if row["alert"] else "off"
         line = Sparkline(found["before"]["probabilities"][name], 0.0, 1.0)
         table.add_row(name, show_probability(row["probability"]), alert, line)
     return table
@@ -98,7 +108,8 @@ def _draw_sensors(before: dict[str, Any]) -> RenderableType:
     table = make_table("sensor", *((name, "right") for name in names), (_days(before), "left"))
     for name, values in before["sensors"].items():
         known = [value for value in values if value is not None]
-        facts = [f"{value:.4g}" for value in (min(known), max(known), known[-1])] if known else ["-"] * 3
+        shown = (min(known), max(known), known[-1]) if known else ()
+        facts = [show_reading(name, f"{value:.4g}") for value in shown] or ["-"] * 3
         table.add_row(name, *facts, Sparkline(values))
     return table
 
@@ -112,4 +123,4 @@ def _show_typical(name: str, typical: dict[str, Any]) -> str:
 
 def _days(before: dict[str, Any]) -> str:
     spans = len(next(iter(before["sensors"].values())))
-    return f"{spans * before['span_hours'] / 24:g} days before"
+    return f"{show_days(spans * before['span_hours'] / 24)} before"

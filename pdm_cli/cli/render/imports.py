@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.results import make_table
-from pdm_cli.text import Prose, show_count, show_time
+from pdm_cli.text import Prose, show_count
+from pdm_cli.units import current, in_units_of_summary, show_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 _SEPARATORS = {"\t": "tabs", " ": "spaces"}
 
 
+@in_units_of_summary
 def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw a table of rows, machines and time spans, followed by lines on columns and formats."""
     table = make_table("from", ("rows", "right"), ("machines", "right"), ("first", "left"), ("last", "left"))
@@ -42,7 +44,7 @@ def _text_format(facts: dict[str, Any]) -> str:
 
 def _date_format(facts: dict[str, Any]) -> str:
     if facts["dates"] == "cycles":
-        return "times are cycles, counted from 2000-01-01"
+        return f"times are cycles, of which each counts as {current().cycle_hours:g} h"
     return f"dates {facts['dates']}, {'times in UTC' if facts['zone'] != 'none' else 'times without a zone'}"
 
 

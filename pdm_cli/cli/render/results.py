@@ -6,7 +6,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.report.findings import count_components, list_findings
-from pdm_cli.text import Prose, show_alert, show_count, show_probability, show_span, show_threshold, show_time
+from pdm_cli.text import Prose, show_count, show_probability, show_threshold
+from pdm_cli.units import (
+    current,
+    in_rate_unit,
+    in_units_of_summary,
+    name_sensor,
+    per_machine_time,
+    show_alert,
+    show_days,
+    show_hours,
+    show_range,
+    show_span,
+    show_time,
+    show_two_hours,
+    show_window,
+    utc,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,13 +40,14 @@ def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
     return DRAWINGS[stage.command](summary)
 
 
+@in_units_of_summary
 def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     """Draw prepared data and its data-quality findings."""
     facts = quality["telemetry"]
     lines = [
         f"{show_count(facts['readings'], 'reading')} of {show_count(len(facts['sensors']), 'sensor')} "
-        f"({', '.join(facts['sensors'])}) on {show_count(facts['machines'], 'machine')}",
-        f"{facts['start']} to {facts['end']} UTC, every {_duration(facts['step_minutes'])}",
+        f"({', '.join(map(name_sensor, facts['sensors']))}) on {show_count(facts['machines'], 'machine')}",
+        f"{show_range(facts['start'], facts['end'])}{utc()}, every {_duration(facts['step_minutes'])}",
         f"{quality['features']['rows']:,} feature rows of {quality['features']['columns']} features",
     ]
     events = [f"{count:,} {name}" for name, count in quality["events"].items()]
@@ -47,6 +64,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
     return [Prose("\n".join(lines)), table]
 
 
+@in_units_of_summary
 def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw the detection method, anomalies per sensor, the most anomalous machines, and skipped series."""
     table = make_table(
@@ -56,7 +74,7 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
     for sensor, facts in summary["sensors"].items():
         share = "-" if facts["share"] is None else f"{facts['share']:.2%}"
         counts = (f"{facts[name]:,}" for name in ("series", "judged", "unjudged", "anomalies"))
-        table.add_row(sensor, *counts, share, f"{facts['skipped']:,}")
+        table.add_row(name_sensor(sensor), *counts, share, f"{facts['skipped']:,}")
     drawn: list[RenderableType] = [Prose(_describe_detection(summary)), table]
     capped = sum(facts["capped"] for facts in summary["sensors"].values())
     if capped:
@@ -92,17 +110,18 @@ def _list_skipped(skipped: list[dict[str, Any]]) -> list[str]:
 
 def _describe_detection(summary: dict[str, Any]) -> str:
     smooth, period, days = (summary.get(name) for name in ("smooth_hours", "period_hours", "window_days"))
-    readings = f"{smooth:g} h trailing means" if smooth else "raw readings"
-    season = f"season of {period:g} h" if period else "no season"
-    history = f"the {days:g} days before each reading" if summary["causal"] else "the whole series"
+    readings = f"trailing means over {show_hours(smooth)}" if smooth else "raw readings"
+    season = f"season of {show_hours(period)}" if period else "no season"
+    history = f"the {show_days(days)} before each reading" if days is not None else "the whole series"
     return f"tested: {readings}, {season}, compared with {history}"
 
 
+@in_units_of_summary
 def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
     """Draw the leaderboard, held-out metrics per component, warnings and costs."""
     split = metrics["split"]
     span = show_span(split["test_start"], split["test_end"])
-    lines = [f"tested on {split['test_rows']:,} rows with known outcome {span} UTC"]
+    lines = [f"tested on {split['test_rows']:,} rows with known outcome {span}{utc()}"]
     if "train_rows" in split:
         lines.insert(0, _describe_training(split))
     if split.get("machines_held_out"):
@@ -122,14 +141,14 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         *_draw_search(metrics.get("search")),
         Prose("\n".join(lines)),
         table,
-        Prose(f"{note}; * false alarms per machine and month"),
+        Prose(f"{note}; * false alarms per {per_machine_time()}"),
         Prose(_describe_warnings(metrics)),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
     ]
 
 
 def _describe_training(split: dict[str, Any]) -> str:
-    text = f"trained on {split['train_rows']:,} rows with outcomes known by {show_time(split['cutoff'])} UTC"
+    text = f"trained on {split['train_rows']:,} rows with outcomes known by {show_time(split['cutoff'])}{utc()}"
     if split["fitted_rows"] < split["train_rows"]:
         text += (
             f", fitted on {split['fitted_rows']:,} of them: all rows before a failure and a weighted sample of "
@@ -168,8 +187,8 @@ def _describe_costs(costs: dict[str, Any], *, is_training: bool) -> str:
         "run_to_failure": "run-to-failure",
         "fixed_interval": "fixed-interval replacement",
     }
-    amounts = [f"{label} {costs[name]:.2f}" for name, label in labels.items() if costs[name] is not None]
-    text = f"cost in {costs['unit']} per machine and month: {', '.join(amounts)}"
+    amounts = [f"{label} {_rate(costs[name])}" for name, label in labels.items() if costs[name] is not None]
+    text = f"cost in {costs['unit']} per {per_machine_time()}: {', '.join(amounts)}"
     if costs["fixed_interval"] is not None:
         return text
     # The best interval follows from lifetimes in the training data, of which the model has no copy.
@@ -182,19 +201,19 @@ def _describe_warnings(metrics: dict[str, Any]) -> str:
     if not events["failures"]:
         return f"no failure in the test span, so no warning times{_not_counted(metrics)}"
     text = f"caught {events['caught']} of {events['failures']} failures"
-    text += f", {events['caught_24h']} of them at least 24 h ahead"
+    text += f", {events['caught_24h']} of them at least {show_hours(24)} ahead"
     hours = events["warning_hours"]
     if hours["median"] is not None:
-        median, low, high = (f"{round(hours[name], 1):g}" for name in ("median", "q25", "q75"))
-        text += f"; median warning {median} h (quartiles {low} and {high} h)"
+        median, low, high = (round(hours[name], 1) for name in ("median", "q25", "q75"))
+        text += f"; median warning {show_hours(median)} (quartiles {show_two_hours(low, high, 'and')})"
     return text + _not_counted(metrics)
 
 
 def _not_counted(metrics: dict[str, Any]) -> str:
     """Return the end of a line: the number of failures that do not count, and why."""
-    counts = metrics["events"]["not_judged"]
+    counts, horizon = metrics["events"]["not_judged"], show_hours(metrics["split"]["horizon_hours"])
     reasons = {
-        "early": f"in the first {metrics['split']['horizon_hours']:g} h of the test, as warnings may come before it",
+        "early": f"in the first {horizon} of the test, as warnings may come before it",
         "no_telemetry": "of machines whose telemetry had ended",
     }
     excluded = [f"{counts[name]:,} {reason}" for name, reason in reasons.items() if counts[name]]
@@ -211,21 +230,24 @@ def _events(events: dict[str, Any]) -> list[str]:
 
 
 def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{in_rate_unit(value):.2f}"
 
 
 def _duration(minutes: float) -> str:
-    """Return a step in its natural unit: 10 s, 60 min, 1 d."""
+    """Return a step in its natural unit: 10 s, 60 min, 1 d, 1 cycle."""
+    if current().counts_cycles:
+        return show_hours(minutes / 60)
     if minutes < 1:
         return f"{minutes * 60:g} s"
     return f"{minutes / 1440:g} d" if minutes % 1440 == 0 else f"{minutes:g} min"
 
 
+@in_units_of_summary
 def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw the work list, and the drift of the data since training."""
     facts = (
         f"{show_count(summary['rows'], 'row')} of {show_count(summary['machines'], 'machine')} "
-        f"{show_span(summary['start'], summary['end'])} UTC; "
+        f"{show_span(summary['start'], summary['end'])}{utc()}; "
         f"{show_count(summary['episodes'], 'alert episode')}"
     )
     return [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"]), *_draw_drift(summary)]
@@ -238,7 +260,7 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
     columns = (("machine", "left"), ("component", "left"), ("probability", "right"), ("alert since", "left"))
     table = make_table("rank", *columns, ("failure window", "left"))
     for row in work[:_MOST_WORK]:
-        window = f"{_short_time(row['expected_from'])} to {_short_time(row['expected_until'])}"
+        window = show_window(row, has_year=False)
         machine = f"{row['machineID']}"
         if row["is_stale"]:
             machine += f" (silent; predicted as of {show_time(row['datetime'])})"
@@ -251,7 +273,7 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
         )
         table.add_row(str(row["rank"]), *cells)
     more = [f"and {len(work) - _MOST_WORK:,} more in worklist.csv"] if len(work) > _MOST_WORK else []
-    note = "probability of a failure within the failure window (UTC)"
+    note = f"probability of a failure within the failure window{' (UTC)' if utc() else ''}"
     if any("ended" in row for row in work[:_MOST_WORK]):
         note += "; where the alert is off, as of the last reading with the alert on"
     # Below the table, as the columns leave no room for reasons.
@@ -283,11 +305,6 @@ def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
         table.add_row(row["feature"], f"{row['stability_index']:.2f}")
     drifted = f"{show_count(len(drift), 'feature')} drifted (population stability index of 0.25 or more)"
     return [Prose(f"{drifted}; all are in drift.csv"), table]
-
-
-def _short_time(text: str) -> str:
-    """Return a time without its year, which is shown above."""
-    return show_time(text)[5:]
 
 
 def draw_outcomes(outcomes: list[dict[str, Any]]) -> list[RenderableType]:

@@ -16,14 +16,13 @@ from pdm_cli.io.importing.survey import TableSurvey
 from pdm_cli.io.parquet import TableWriter
 from pdm_cli.preparation.sentinels import SentinelSearch
 from pdm_cli.schema import TELEMETRY
+from pdm_cli.units import FIRST_CYCLE_US
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
 
 _PIECE_ROWS = 262_144
 _BAD_TIMES = 10_000
-# Cycle 0 is the midnight of 2000-01-01.
-_FIRST_CYCLE_US = 946_684_800_000_000
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def convert(survey: TableSurvey, reading: Reading, path: Path, engine: Engine) -
     """
     facts, schema = Facts(), _schema(survey, reading)
     rows = _select_wide(survey, reading, schema) if survey.long is None else _select_long(survey, reading, schema)
-    with TableWriter(path) as writer:
+    with TableWriter(path, survey.units.metadata()) as writer:
         for batch in engine.batches(rows, _PIECE_ROWS):
             piece = pa.table(
                 [column.cast(kind) for column, kind in zip(batch, schema.types, strict=True)], schema=schema
@@ -153,7 +152,7 @@ def sql_time_of(survey: TableSurvey, reading: Reading) -> str:
 def _sql_cycles(time: str, seconds: float) -> str:
     """Return the SQL expression of the times of cycles, of which each counts as some seconds."""
     micros = f"TRY_CAST(round(TRY_CAST({time} AS DOUBLE) * {seconds * 1e6!r}) AS BIGINT)"
-    return f"CASE WHEN abs({micros}) < {2**53} THEN make_timestamp({_FIRST_CYCLE_US} + {micros}) END"
+    return f"CASE WHEN abs({micros}) < {2**53} THEN make_timestamp({FIRST_CYCLE_US} + {micros}) END"
 
 
 def count_shared_times(survey: TableSurvey, reading: Reading, engine: Engine) -> int:

@@ -32,6 +32,7 @@ from pdm_cli.io.parquet import TableFiles
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
 from pdm_cli.settings.model import ColumnsParams
 from pdm_cli.text import name_some
+from pdm_cli.units import DATES, Units
 
 # Without leading zeros, which would be lost, and within 64 bits.
 _INTEGER = r"0|-?[1-9]\d{0,17}"
@@ -182,6 +183,11 @@ class TableSurvey:
         if self.options.cycle_seconds:
             return "cycles"
         return self.options.format_of(self.table) or find_epoch(self.shapes) or ""
+
+    @property
+    def units(self) -> Units:
+        """Units of the table's times and sensors."""
+        return Units(self.options.cycle_seconds / 3600) if self.table is TELEMETRY else DATES
 
     @property
     def has_dates(self) -> bool:

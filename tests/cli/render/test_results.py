@@ -35,7 +35,8 @@ def test_findings_name_the_component_of_an_event() -> None:
 
 
 def test_draw_anomalies_describes_the_detection_in_one_line() -> None:
-    assert lines_of() == ["tested: 24 h trailing means, season of 24 h, compared with the 28 days before each reading"]
+    line = "tested: trailing means over 24 h, season of 24 h, compared with the 28 days before each reading"
+    assert lines_of() == [line]
     assert lines_of(smooth_hours=0.0, period_hours=0.0) == [
         "tested: raw readings, no season, compared with the 28 days before each reading"
     ]
