@@ -53,9 +53,9 @@ WIDTH = 110
 
 def describe(section: str, item: Field[Any]) -> str:
     """Return the comment and the line of a setting."""
-    from pdm_cli.cli.render.settings import write_value
     from pdm_cli.settings.field import default_of, key_of
     from pdm_cli.settings.model import types_of
+    from pdm_cli.settings.write import write_value
 
     hint = types_of(section)[item.name]
     choices = f" One of: {', '.join(get_args(hint))}." if get_origin(hint) is Literal else ""

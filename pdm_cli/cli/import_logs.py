@@ -20,6 +20,7 @@ from pdm_cli.errors import UsageError
 from pdm_cli.io.folders import list_files
 from pdm_cli.schema import FAILURES, TELEMETRY
 from pdm_cli.settings.field import default_of, key_of, option_name
+from pdm_cli.settings.load import CONFIG_FILE, find_config
 from pdm_cli.settings.model import ImportParams, Settings
 
 if TYPE_CHECKING:
@@ -44,6 +45,14 @@ Guide = Annotated[
     bool,
     flag(
         "--guide", text="Print the command that seems to fit the files, and what remains to decide.", panel=DATA_PANEL
+    ),
+]
+WriteConfig = Annotated[
+    bool,
+    flag(
+        "--write-config",
+        text="With --guide: write the options to the section [import] of the config file.",
+        panel=DATA_PANEL,
     ),
 ]
 # Not needed with --guide.
@@ -80,6 +89,7 @@ def import_logs(
     *,
     out: OptionalOut = "",
     guide: Guide = False,
+    write_config: WriteConfig = False,
     since: Since = None,
     append: Append = False,
     on_overlap: OnOverlap = "refuse",
@@ -95,8 +105,11 @@ def import_logs(
     if guide:
         given = [option_name(item.name) for item in fields(ImportParams) if origins[item.name] == "option"]
         _check_guide(folder, given)
-        _print_guide(folder, out or "raw", screen)
+        file = find_config(values["config"], os.environ, Path()) or Path(CONFIG_FILE)
+        _print_guide(folder, out or "raw", screen, file if write_config else None)
         return
+    if write_config:
+        raise UsageError("--write-config: has no effect without --guide", hint="add --guide")
     with naming_origins(origins):
         _run(_Request(folder, out, since, append, on_overlap, overwrite), settings, origins, screen)
 
@@ -173,20 +186,29 @@ def _check_guide(folder: str, given: list[str]) -> None:
         raise UsageError("missing argument 'FOLDER'", hint="pdm import --guide FOLDER")
 
 
-def _print_guide(folder: str, out: str, screen: Screen) -> None:
+def _print_guide(folder: str, out: str, screen: Screen, config: Path | None) -> None:
     """Print the command that seems to fit, and the open questions; a script gets exit code 2, because it is a guess."""
     from pdm_cli.io.folders import check_folder
     from pdm_cli.io.importing.engine import Engine
-    from pdm_cli.io.importing.guide import guess_options, words_of
+    from pdm_cli.io.importing.guide import guess_options, settings_of, words_of
+    from pdm_cli.settings.write import append_section, check_new_section, write_section
 
+    if config is not None:
+        check_new_section(config, "import_")
     check_folder("FOLDER", Path(folder), "the logs, such as telemetry.csv")
     with Engine() as engine:
         guess = guess_options(Path(folder), engine)
     words = ["pdm", "import", folder, "--out", out, *words_of(guess)]
-    payload = {"schema": "pdm.import-guide/1", "command": words, "questions": guess.questions}
+    remarks = [f"question: {question}" for question in guess.questions]
+    payload: dict[str, Any] = {"schema": "pdm.import-guide/1", "command": words, "questions": guess.questions}
+    if config is not None:
+        append_section(config, write_section("import_", settings_of(guess), remarks))
+        payload["config"] = str(config)
     screen.result(payload, lambda: [shlex.join(words)])
-    for question in () if screen.as_json else guess.questions:
-        screen.line(f"question: {question}")
+    for remark in () if screen.as_json else remarks:
+        screen.line(remark)
+    if config is not None:
+        screen.info(f"import: wrote [import] to {config}; with it: {shlex.join(words[:5])}")
     if not sys.stdout.isatty():
         raise typer.Exit(UsageError.exit_code)
 
@@ -271,7 +293,6 @@ def _check_choice(options: ImportOptions, request: _Request) -> None:
 
 def _warn_of_gaps(target: Path, settings: Settings, screen: Screen) -> None:
     """Report missing telemetry, and column names that the other commands need."""
-    from pdm_cli.settings.load import find_config
     from pdm_cli.settings.model import ColumnsParams
 
     if not list_files(target, TELEMETRY):

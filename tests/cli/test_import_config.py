@@ -225,3 +225,62 @@ def test_import_option_without_a_value_is_rejected(
 def test_import_long_with_one_value_asks_for_two(words: tuple[str, ...], logs: Path, pdm: Pdm) -> None:
     outcome = pdm("import", logs, "--out", "raw", *words)
     assert_clear(outcome, 2, "--long: needs 2 values: TAG VALUE", "pdm import --help")
+
+
+ANY_LOG = "Time;Asset;v;failed\n2015-01-13 07:00;1;5;0\n2015-01-13 08:00;1;5;1\n"
+
+
+@pytest.mark.parametrize("before", ["", "# ours\r\n[labels]\r\nhorizon_hours = 48 # two days", "[columns]\n"])
+def test_import_guide_writes_a_section_that_import_reads(
+    before: str, config: Path, logs: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    config.unlink()
+    if before:
+        (tmp_path / "elsewhere.toml").write_bytes(before.encode())
+        config.symlink_to(tmp_path / "elsewhere.toml")
+    for path in logs.iterdir():
+        path.unlink()
+    write(logs, export=ANY_LOG, orders="Art;Asset;Start;Text\nM2;1;2015-01-13;pump\nM1;1;2015-01-14;pump\n")
+    outcome = pdm("import", "--guide", logs, "--write-config")
+    assert outcome.code == 2
+    assert f"import: wrote [import] to pdm-cli.toml; with it: pdm import {logs} --out raw" in outcome.stderr
+    written = config.read_bytes().decode()
+    assert written.startswith(before)
+    assert "\n[import.failures]" in written
+    assert config.is_symlink() == bool(before)
+    assert ("\r\n" in written) == (written.count("\r\n") == written.count("\n"))
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    assert "# question: which column of orders.csv has the component that failed?" in written
+    run(pdm, logs, "--columns", "failures.failure=Text")
+    assert table("failures")["failure"].tolist() == ["pump"]
+
+
+def test_import_guide_does_not_replace_a_section(config: Path, logs: Path, pdm: Pdm) -> None:
+    before = config.read_bytes()
+    outcome = pdm("import", "--guide", logs, "--write-config")
+    assert_clear(outcome, 2, "pdm-cli.toml: already has a section [import]", "another config file with --config")
+    assert config.read_bytes() == before
+
+
+def test_import_guide_without_write_config_writes_nothing(config: Path, logs: Path, pdm: Pdm) -> None:
+    config.unlink()
+    assert pdm("import", "--guide", logs, "--json").code == 2
+    assert not config.exists()
+    outcome = pdm("import", "--guide", logs, "--json", "--write-config")
+    assert outcome.json["config"] == "pdm-cli.toml"
+    alone = pdm("import", logs, "--out", "raw", "--write-config")
+    assert_clear(alone, 2, "--write-config: has no effect without --guide", "--guide")
+
+
+def test_import_guide_names_a_config_file_that_cannot_be_written(
+    config: Path, logs: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    config.write_text("[labels]\n")
+    monkeypatch.setattr(Path, "replace", fail)
+    outcome = pdm("import", "--guide", logs, "--write-config")
+    assert_clear(outcome, 3, "pdm-cli.toml: cannot write: No space left on device", "--config")
+    assert config.read_text() == "[labels]\n"
+    assert [path.name for path in config.parent.iterdir() if "partial" in path.name] == []

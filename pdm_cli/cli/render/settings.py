@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+
+from pdm_cli.settings.write import write_value
 
 
 def write_settings(sections: Mapping[str, Mapping[str, object]], origins: Mapping[str, str]) -> str:
@@ -21,16 +22,3 @@ def write_settings(sections: Mapping[str, Mapping[str, object]], origins: Mappin
         shown = [f"{line:<{width}}  # {origins[key]}" if key in origins else line for line, key in lines]
         written.append("\n".join([f"[{section}]", *shown]))
     return "\n\n".join(written)
-
-
-def write_value(value: object) -> str:
-    """Return a value in TOML."""
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(write_value, value))}]"
-    if isinstance(value, dict):
-        inner = ", ".join(f"{write_value(name)} = {write_value(part)}" for name, part in value.items())
-        return f"{{{inner}}}"
-    # Numbers, strings and booleans are the same in JSON.
-    return json.dumps(value, ensure_ascii=False)

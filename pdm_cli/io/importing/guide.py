@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from pdm_cli.io.importing.sources import SourceFile, find_files, open_source, sq
 from pdm_cli.io.importing.survey import WORDS
 from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte
 from pdm_cli.schema import ERRORS, EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, MAINT, TELEMETRY, TIME, Table
+from pdm_cli.settings.field import option_name
+from pdm_cli.settings.model import ImportParams
 from pdm_cli.text import name_some
 
 if TYPE_CHECKING:
@@ -269,6 +271,19 @@ def words_of(guess: Guess) -> Iterator[str]:
     for option, value in guess.options:
         yield option
         yield from value.split("\0")
+
+
+def settings_of(guess: Guess) -> dict[str, object]:
+    """Return the options as settings of the section ``[import]``."""
+    given: dict[str, list[str]] = {}
+    for option, value in guess.options:
+        given.setdefault(option, []).extend(value.split("\0"))
+    settings: dict[str, object] = {}
+    for item in fields(ImportParams):
+        if words := given.get(option_name(item.name)):
+            reader = item.metadata["reader"]
+            settings[item.name] = reader(words) if reader else words if len(words) > 1 else words[0]
+    return settings
 
 
 def _are_all(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
