@@ -21,6 +21,19 @@ AFTER_GAP = "after a gap"
 BAD_WINDOW = "its window has no spread, or no readings at the same point of the season"
 
 
+def suggest_option(reason: str) -> str:
+    """Return what helps to test a series that is skipped for a reason."""
+    if "gap" in reason:
+        return "use --mode causal, or fill longer gaps with --max-gap-hours of pdm preprocess"
+    if "missing" in reason:
+        return "set a larger --smooth-hours, or use --mode causal"
+    if "seasons" in reason:
+        return "set a shorter --period-hours, or provide longer telemetry"
+    if "window" in reason:
+        return "set a shorter --window-days or a smaller --window-share, or provide longer telemetry"
+    return "choose sensors whose readings vary with --sensors of pdm preprocess"
+
+
 def reason_without_signal(values: FloatArray) -> str | None:
     """Return why a series (NaN or infinite where missing) cannot be tested at all, if so: empty or constant."""
     known = values[np.isfinite(values)]

@@ -25,6 +25,7 @@ from pdm_cli.errors import DataError, UsageError
 from pdm_cli.io import manifest, output_folder
 from pdm_cli.io.folders import find_below
 from pdm_cli.pipeline.execute import check_port, list_input_files, local_folder
+from pdm_cli.pipeline.run import allow_untested
 from pdm_cli.pipeline.stages import SUBMITTED, Port, Stage, list_sections
 from pdm_cli.settings.load import option_words, resolve
 from pdm_cli.settings.model import AzureParams, Settings
@@ -83,7 +84,7 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
         {port.name: bound[port.name] for port in _input_ports(command) if bound[port.name] is not None},
         out=bound["out"],
         overwrite=bound["overwrite"],
-        settings=bound["settings"],
+        settings=allow_untested(bound["settings"]) if command == "run" else bound["settings"],
         is_forced=bool(bound.get("force")),
         config=values["config"],
         screen=bound["screen"],

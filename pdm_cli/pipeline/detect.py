@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, NotEnoughData
+from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.settings.model import DetectParams
 from pdm_cli.units import Units, using
 
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from pdm_cli.anomalies.detectors import SeriesResult
     from pdm_cli.anomalies.windows import DetectWindows
     from pdm_cli.pipeline.execute import Task
+    from pdm_cli.preparation.coverage import Shortage
 
 
 _WORST_MACHINES = 5
 # A worker process takes longer to start than to work through less than this.
 _BYTES_PER_WORKER = 10_000_000
+# With a smaller share of the readings tested, almost none is.
+_FEW_TESTED = 0.1
 _COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
@@ -72,6 +76,10 @@ def _write(
             writer.write(anomalies)
             rest.write(unjudged)
             advance(tally.add(found))
+    shortage = tally.find_shortage()
+    if shortage is not None:
+        _report_shortage(shortage, params, task)
+    remark = {} if shortage is None else {SHORTAGE: shortage.warning()}
     return {
         "schema": "pdm.anomalies/1",
         "causal": is_causal,
@@ -79,7 +87,16 @@ def _write(
         **judged_by,
         **tally.summary(),
         **task.units.summary(),
+        **remark,
     }
+
+
+def _report_shortage(shortage: Shortage, params: DetectParams, task: Task) -> None:
+    """Warn if almost nothing is tested; raise an error if nothing is, unless that is allowed."""
+    if shortage.is_total and not params.allow_untested:
+        hint = f"{shortage.hint}; or allow it with --allow-untested"
+        raise NotEnoughData(f"telemetry.parquet: {shortage.message}", hint=hint)
+    task.progress.warn(f"detect-anomalies: {shortage.warning()}")
 
 
 def _judged_by(params: DetectParams, windows: DetectWindows) -> dict[str, float]:
@@ -184,6 +201,26 @@ class _Tally:
                 {"machineID": item.machine, "sensor": item.sensor, "readings": unjudged, "reason": item.reason}
             )
         return len({item.machine for item in found})
+
+    def find_shortage(self) -> Shortage | None:
+        """Return why almost no reading is tested, if so."""
+        from pdm_cli.anomalies.skip_reasons import AT_START, suggest_option
+        from pdm_cli.preparation.coverage import Shortage
+
+        sensors = self._sensors.values()
+        tested, untested = (sum(facts[name] for facts in sensors) for name in ("judged", "unjudged"))
+        if tested > _FEW_TESTED * (tested + untested):
+            return None
+        skipped, total = len(self._skipped), len(self._skipped) + sum(facts["series"] for facts in sensors)
+        amount = (
+            f"no reading of {total:,} series" if not tested else f"only {tested:,} of {tested + untested:,} readings"
+        )
+        if not skipped:
+            return Shortage(f"{amount} is tested: {AT_START}", suggest_option("window"), is_total=not tested)
+        row = self._skipped[0]
+        where = f"machine {row['machineID']}, {row['sensor']}"
+        message = f"{amount} {'is' if not tested else 'are'} tested; {skipped:,} series skipped, first {where}: "
+        return Shortage(message + row["reason"], suggest_option(row["reason"]), is_total=not tested)
 
     def summary(self) -> dict[str, Any]:
         """Return the counts in JSON types."""

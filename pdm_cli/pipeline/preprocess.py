@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.errors import DataError, UsageError
+from pdm_cli.errors import DataError, NotEnoughData, UsageError
+from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.progress import Progress
 from pdm_cli.schema import TELEMETRY, Table
 from pdm_cli.settings.model import Settings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.io.scan import TelemetryScan
     from pdm_cli.pipeline.execute import Task
+    from pdm_cli.preparation.coverage import Shortage
     from pdm_cli.preparation.quality import Finding
     from pdm_cli.preparation.sentinels import Sentinel
     from pdm_cli.preparation.time_range import TimeRange, TimeSurvey
@@ -51,8 +53,11 @@ def preprocess(task: Task) -> dict[str, Any]:
     return quality
 
 
-def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> dict[str, Any]:
-    """Write the prepared tables of scanned telemetry and return the quality report."""
+def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan, *, hint: str = "") -> dict[str, Any]:
+    """Write the prepared tables of scanned telemetry and return the quality report.
+
+    ``hint`` says what to do if almost no features are left, where grid and windows are those of a model.
+    """
     from pdm_cli.preparation.quality import new_findings
 
     settings = task.settings
@@ -66,6 +71,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
     written = _write_telemetry(task, raw, scan, findings)
     _warn_of_sentinels(written.sentinels, task)
     _reject(findings, settings)
+    shortage = _report_shortage(written.shortage, hint, task.progress)
     events = _write_events(task, written.spans, findings, scan)
     return {
         "schema": "pdm.quality/2",
@@ -85,7 +91,25 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan) -> di
         "findings": {name: finding.as_dict() for name, finding in findings.items()},
         "sentinels": [asdict(sentinel) for sentinel in written.sentinels],
         **task.units.summary(),
+        **shortage,
     }
+
+
+def _report_shortage(shortage: Shortage | None, hint: str, progress: Progress) -> dict[str, str]:
+    """Warn if almost no features are left, and return the entry of the quality report.
+
+    Raises
+    ------
+    NotEnoughData
+        If none is left.
+    """
+    if shortage is None:
+        return {}
+    shortage = replace(shortage, hint=hint or shortage.hint)
+    if shortage.is_total:
+        raise NotEnoughData(f"{TELEMETRY.file}: {shortage.message}", hint=shortage.hint)
+    progress.warn(f"{TELEMETRY.file}: {shortage.warning()}")
+    return {SHORTAGE: shortage.warning()}
 
 
 def _warn_of_text_columns(task: Task, raw: RawTelemetry) -> None:
@@ -107,6 +131,7 @@ class _Written:
     features: int
     spans: pd.DataFrame
     sentinels: list[Sentinel]
+    shortage: Shortage | None
 
 
 def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, findings: dict[str, Finding]) -> _Written:
@@ -117,11 +142,12 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
     from pdm_cli.io.parquet import TableWriter
     from pdm_cli.pipeline.execute import kept_settings
     from pdm_cli.preparation.cleaning import clean_telemetry
+    from pdm_cli.preparation.coverage import Coverage
     from pdm_cli.preparation.sentinels import SentinelSearch
     from pdm_cli.schema import FEATURES, MACHINE, TIME
 
     settings, spans = task.settings, []
-    search = SentinelSearch(settings.preprocess.ranges)
+    search, coverage = SentinelSearch(settings.preprocess.ranges), Coverage(scan.step_us)
     # A model needs these settings to build the same features from new data.
     sections = {name: kept_settings(settings, name) for name in ("preprocess", "features")}
     metadata = {"step_us": str(scan.step_us), "phase_us": str(scan.phase_us), "settings": json.dumps(sections)}
@@ -140,10 +166,12 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
             rolling = rolling_features(clean, step_us=scan.step_us, params=settings.features)
             telemetry.write(clean)
             features.write(rolling)
+            coverage.add(clean, rolling)
             spans.append(clean.groupby(MACHINE, sort=False)[TIME].agg(["first", "last"]))
             advance(len(spans[-1]))
     columns = rolling.shape[1] - len(FEATURES.key)
-    return _Written(telemetry.rows, features.rows, columns, pd.concat(spans), search.found())
+    shortage = coverage.find_shortage(settings.features)
+    return _Written(telemetry.rows, features.rows, columns, pd.concat(spans), search.found(), shortage)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
     check_parent(out)
     folders = check_inputs(STAGES["preprocess"], {"data": data})
     with using(find_units(folders)):
-        settings = convert_cycles(settings, current())
+        settings = allow_untested(convert_cycles(settings, current()))
         _check_early(folders, settings)
         return _run_chain(data, out, settings=settings, progress=progress, force=force)
 
@@ -59,6 +60,13 @@ def _run_chain(data: str, out: str, *, settings: Settings, progress: Progress, f
         if stage.command == "preprocess":
             _report_findings(read_summary(stage, Path(target)), target, progress)
     return read_summary(STAGES["train"], Path(folders["model"]))
+
+
+def allow_untested(settings: Settings) -> Settings:
+    """Return settings with which a log that is too short for anomalies still gets a model, without them."""
+    detect = replace(settings.detect, allow_untested=True)
+    detect.note_given(settings.detect.given | {"allow_untested"})
+    return replace(settings, detect=detect)
 
 
 def check_parent(out: str) -> None:

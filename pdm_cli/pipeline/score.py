@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pdm_cli.io.scan import TelemetryScan
     from pdm_cli.units import Units
 
+_MORE_HISTORY = "pass the complete history, not only the newest part, with the sensors of the training"
 # More names than this are counted.
 _MOST_NAMES = 5
 
@@ -101,7 +102,8 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     _check_units(recipe, units)
     prepared, anomalies = work / "prepared", work / "anomalies"
     prepared.mkdir()
-    preprocess_scanned(Task({"data": data}, prepared, as_trained, progress, units=units), raw, scan)
+    task = Task({"data": data}, prepared, as_trained, progress, units=units)
+    preprocess_scanned(task, raw, scan, hint=_MORE_HISTORY)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
         detect(Task({"prepared": prepared}, anomalies, as_trained, progress, units=units))
@@ -194,7 +196,7 @@ def _as_trained(recipe: Recipe, settings: Settings) -> Settings:
         recipe.settings,
         columns=settings.columns,
         preprocess=_preprocess_as_trained(recipe, settings.preprocess),
-        detect=replace(recipe.settings.detect, jobs=settings.detect.jobs, strict=False),
+        detect=replace(recipe.settings.detect, jobs=settings.detect.jobs, strict=False, allow_untested=True),
     )
 
 

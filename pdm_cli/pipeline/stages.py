@@ -83,6 +83,8 @@ class Stage:
     completing: str = ""
 
 
+# Key of a summary that says that a stage yields almost nothing, and why.
+SHORTAGE = "shortage"
 # Findings of preprocess in the data, shown in the report of a model.
 QUALITY_FILE = "quality.json"
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)

@@ -81,8 +81,8 @@ class Log:
     def describe(self) -> str:
         """Return ``a step of 1d, telemetry of 39d and a typical life of 27d``."""
         facts = [f"a step of {show_length(self.step_us)}"]
-        facts += [] if self.is_run_to_failure else [f"telemetry of {_show_roughly(self.span_us)}"]
-        facts += [] if self.life_us is None else [f"a typical life of {_show_roughly(self.life_us)}"]
+        facts += [] if self.is_run_to_failure else [f"telemetry of {show_roughly(self.span_us)}"]
+        facts += [] if self.life_us is None else [f"a typical life of {show_roughly(self.life_us)}"]
         return " and ".join(filter(None, [", ".join(facts[:-1]), facts[-1]]))
 
 
@@ -147,7 +147,7 @@ def _microseconds(hours: float) -> int:
     return round(hours * US_PER_HOUR)
 
 
-def _show_roughly(microseconds: int) -> str:
+def show_roughly(microseconds: int) -> str:
     """Return a duration as it is if that is short, else with three digits in the unit of its size."""
     exact = show_length(microseconds)
     if len(exact) <= _SHORT or current().counts_cycles:
@@ -359,7 +359,7 @@ def check_settings(log: Log, features: FeaturesParams, labels: LabelsParams) -> 
     if labels.horizon_hours < step_hours:
         misfits.append(f"--horizon-hours {option_hours(labels.horizon_hours)} is shorter")
     elif labels.horizon_hours > longest:
-        span = _show_roughly(log.span_us)
+        span = show_roughly(log.span_us)
         misfits.append(f"--horizon-hours {option_hours(labels.horizon_hours)} is too long for telemetry of {span}")
     if is_wrong:
         proposal = propose_for(log)

@@ -393,6 +393,12 @@ class DetectParams(Section):
         only_for=("mode", "batch"),
     )
     strict: bool = setting(False, "Fail if a series cannot be tested, instead of skipping it.", advanced=True)
+    allow_untested: bool = setting(
+        False,
+        "Succeed even if no series can be tested, as pdm run does.",
+        advanced=True,
+        changes_result=False,
+    )
     jobs: Annotated[int, Interval(ge=0, le=1024)] = setting(
         0, "Worker processes; 0: one per core if that is faster.", changes_result=False
     )

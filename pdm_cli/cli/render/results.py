@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.report.findings import count_components, list_findings
 from pdm_cli.text import Prose, show_count, show_probability, show_threshold
 from pdm_cli.units import (
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 
     from pdm_cli.pipeline.stages import Stage
 
-
 # More rows than these are in the output files only.
 _MOST_REASONS, _MOST_WORK, _MOST_DRIFT = 10, 20, 5
 
 
 def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
-    """Draw a stage's summary."""
-    return DRAWINGS[stage.command](summary)
+    """Draw a stage's summary; first of all, whether it yields almost nothing."""
+    first = [Prose(f"almost no result: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
+    return [*first, *DRAWINGS[stage.command](summary)]
 
 
 @in_units_of_summary
