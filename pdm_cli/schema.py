@@ -103,13 +103,13 @@ PREDICTIONS = Table(
 TRUTH = Table(
     "truth",
     (
-        Column(TIME, "time", "first shifted hour, UTC; may lie before the telemetry"),
+        Column(TIME, "time", "first shifted or damaged hour, UTC; may lie before the telemetry"),
         _MACHINE,
-        Column("until", "time", "last shifted hour, UTC: that of the failure; may lie after the telemetry"),
-        Column("component", "text", "component whose sensor shifts"),
-        Column("sensor", "text", "sensor column"),
-        Column("step", "number", "size of the shift, in the sensor's unit"),
-        Column("fails", "number", "true if the component fails at the end of the shift, false if not"),
+        Column("until", "time", "last such hour, UTC: that of the failure; may lie after the telemetry"),
+        Column("component", "text", "component that is damaged or seems to be"),
+        Column("sensor", "text", "sensor column; missing if no sensor shows it"),
+        Column("step", "number", "size of the shift, in the sensor's unit; 0 without a sign"),
+        Column("fails", "number", "true if the component fails at the end, false if not"),
     ),
     (MACHINE, TIME, "component", "fails"),
 )

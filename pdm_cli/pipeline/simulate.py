@@ -15,45 +15,53 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdm_cli.io.manifest import Provenance
-    from pdm_cli.simulation.fleet import Fleet
+    from pdm_cli.simulation.tables import Fleet
 
 
 # Rows per row group (or one machine), and rows simulated at a time.
 GROUP_ROWS = 100_000
 
 
-def fleet_provenance(*, machines: int, days: int, seed: int) -> Provenance:
+def fleet_provenance(*, machines: int, days: int, seed: int, profile: str | None = None) -> Provenance:
     """Return everything that determines the bytes of a simulated fleet."""
     from pdm_cli.io import manifest
 
-    parameters = {"simulate": {"machines": machines, "days": days, "seed": seed}}
+    parameters = {"simulate": {"machines": machines, "days": days, "seed": seed, **_describe_profile(profile)}}
     return manifest.Provenance("simulate", parameters, {}, manifest.library_versions(), manifest.code_hash())
 
 
-def simulate_into(folder: Path, *, machines: int, days: int, seed: int, progress: Progress) -> dict[str, Any]:
+def simulate_into(
+    folder: Path, *, machines: int, days: int, seed: int, profile: str | None = None, progress: Progress
+) -> dict[str, Any]:
     """Write a fleet and its manifest to ``folder``, replacing earlier output, and return the summary."""
     from pdm_cli.io import output_folder
     from pdm_cli.text import show_count
 
     start = time.monotonic()
     progress.info(f"simulate: {show_count(machines, 'machine')} for {show_count(days, 'day')}")
-    provenance = fleet_provenance(machines=machines, days=days, seed=seed)
+    provenance = fleet_provenance(machines=machines, days=days, seed=seed, profile=profile)
     with (
         output_folder.output_folder(folder, provenance) as partial,
         progress.track("simulate: machines", machines) as advance,
     ):
-        written = write_fleets(simulate_blocks(machines=machines, days=days, seed=seed), partial, advance=advance)
+        blocks = simulate_blocks(machines=machines, days=days, seed=seed, profile=profile)
+        written = write_fleets(blocks, partial, advance=advance)
     progress.info(f"simulate: wrote {folder} in {time.monotonic() - start:.1f} s")
-    return {"schema": "pdm.simulate/1", "machines": machines, "days": days, "seed": seed, **written}
+    described = {"machines": machines, "days": days, "seed": seed, **_describe_profile(profile)}
+    return {"schema": "pdm.simulate/1", **described, **written}
 
 
-def simulate_blocks(*, machines: int, days: int, seed: int) -> Iterator[Fleet]:
+def _describe_profile(profile: str | None) -> dict[str, str]:
+    return {} if profile is None else {"profile": profile}
+
+
+def simulate_blocks(*, machines: int, days: int, seed: int, profile: str | None = None) -> Iterator[Fleet]:
     """Yield a fleet in blocks of whole machines, in order, about ``GROUP_ROWS`` rows of telemetry each."""
     from pdm_cli.simulation.fleet import simulate_machines
 
     size = max(1, GROUP_ROWS // (days * 24 + 1))
     for first in range(1, machines + 1, size):
-        yield simulate_machines(range(first, min(first + size, machines + 1)), days=days, seed=seed)
+        yield simulate_machines(range(first, min(first + size, machines + 1)), days=days, seed=seed, profile=profile)
 
 
 def write_fleet(fleet: Fleet, folder: Path) -> None:
@@ -83,7 +91,7 @@ def write_fleets(
     """
     from dataclasses import fields
 
-    from pdm_cli.simulation.fleet import Fleet
+    from pdm_cli.simulation.tables import Fleet
 
     names = [table.name for table in fields(Fleet)]
     no_failure = 0

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-FIRST_TIME = np.datetime64("2015-01-01T06:00", "us")
+from pdm_cli.simulation.plant import simulate_profile
+from pdm_cli.simulation.tables import Fleet, check_at_least, cut_events, make_event_table, with_times
 
 SHIFT_HOURS = 48
 """Hours between the step of the sensor and the failure; the reading at the failure itself is still shifted."""
@@ -77,36 +78,6 @@ _ERROR_LABELS = np.array(sorted(ERRORS_PER_YEAR))
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
-    """The five raw tables of a fleet and their ground truth, each sorted by machineID, then datetime.
-
-    Attributes
-    ----------
-    telemetry : pandas.DataFrame
-        ``datetime`` (datetime64[us], hourly, no gaps), ``machineID`` (int32), ``volt``, ``rotate``, ``pressure``,
-        ``vibration`` (float64).
-    errors : pandas.DataFrame
-        ``datetime``, ``machineID``, ``errorID`` (error1 .. error5); no duplicates.
-    maint : pandas.DataFrame
-        ``datetime``, ``machineID``, ``comp`` (comp1 .. comp4), the replacements; starts before the telemetry.
-    failures : pandas.DataFrame
-        ``datetime``, ``machineID``, ``failure`` (comp1 .. comp4); every row is in ``maint`` too.
-    machines : pandas.DataFrame
-        ``machineID``, ``model`` (model1 .. model4), ``age`` (int32, years, 0 .. 20); one row per machine.
-    truth : pandas.DataFrame
-        One row per shift of a sensor, columns as in `pdm_cli.schema.TRUTH`; includes failures up to two days after the
-        last reading, which are not in ``failures`` yet.
-    """
-
-    telemetry: pd.DataFrame
-    errors: pd.DataFrame
-    maint: pd.DataFrame
-    failures: pd.DataFrame
-    machines: pd.DataFrame
-    truth: pd.DataFrame
-
-
-@dataclass(frozen=True, slots=True)
 class _Machine:
     """One simulated machine; events are rows of (hour, code), and shifts of (first hour, code, is real)."""
 
@@ -119,7 +90,7 @@ class _Machine:
     shifts: NDArray[np.int64]
 
 
-def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
+def simulate_fleet(*, machines: int, days: int, seed: int, profile: str | None = None) -> Fleet:
     """Simulate a fleet; the same arguments give exactly the same tables.
 
     Parameters
@@ -130,6 +101,8 @@ def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
         Length of the telemetry, at least 1: ``days * 24 + 1`` hourly rows per machine from 2015-01-01 06:00.
     seed : int
         Seed, at least 0. A machine of a seed is the same in a fleet of any size.
+    profile : str, optional
+        Name in `pdm_cli.simulation.profiles.PROFILES`; default: failures that sensors and errors show two days ahead.
 
     Returns
     -------
@@ -139,7 +112,7 @@ def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
     Raises
     ------
     ValueError
-        If an argument is below its minimum.
+        If an argument is below its minimum, or the profile is unknown.
 
     Examples
     --------
@@ -147,11 +120,11 @@ def simulate_fleet(*, machines: int, days: int, seed: int) -> Fleet:
     >>> len(fleet.telemetry), fleet.machines["machineID"].tolist()
     (146, [1, 2])
     """
-    _check_at_least(1, machines=machines)
-    return simulate_machines(range(1, machines + 1), days=days, seed=seed)
+    check_at_least(1, machines=machines)
+    return simulate_machines(range(1, machines + 1), days=days, seed=seed, profile=profile)
 
 
-def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int) -> Fleet:
+def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int, profile: str | None = None) -> Fleet:
     """Simulate some machines of a fleet, as in :func:`simulate_fleet`; machines are independent of each other.
 
     Parameters
@@ -162,33 +135,38 @@ def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int) -> Fl
         Length of the telemetry, at least 1.
     seed : int
         Seed of the fleet, at least 0.
+    profile : str, optional
+        As in :func:`simulate_fleet`.
 
     Raises
     ------
     ValueError
-        If an argument is below its minimum.
+        If an argument is below its minimum, or the profile is unknown.
     """
-    _check_at_least(1, machine_id=min(machine_ids), days=days)
-    _check_at_least(0, seed=seed)
+    check_at_least(1, machine_id=min(machine_ids), days=days)
+    check_at_least(0, seed=seed)
+    if profile is not None:
+        return simulate_profile(profile, machine_ids, days=days, seed=seed)
     last_hour = days * 24
     drawn = [_draw(np.random.default_rng([seed, machine_id]), last_hour) for machine_id in machine_ids]
     ids = np.array(machine_ids, dtype=np.int32)
     hours = np.arange(last_hour + 1)
     readings = np.concatenate([machine.readings for machine in drawn], axis=1)
-    telemetry = _with_times(np.repeat(ids, hours.size), np.tile(hours, ids.size))
+    telemetry = with_times(np.repeat(ids, hours.size), np.tile(hours, ids.size))
     attributes = {
         "machineID": ids,
         "model": pd.array([machine.model for machine in drawn], dtype="str"),
         "age": np.array([machine.age_years for machine in drawn], dtype=np.int32),
     }
     errors, maint, failures = (
-        _cut([getattr(machine, name) for machine in drawn], last_hour) for name in ("errors", "replaced", "failures")
+        cut_events([getattr(machine, name) for machine in drawn], last_hour)
+        for name in ("errors", "replaced", "failures")
     )
     return Fleet(
         telemetry=telemetry.assign(**dict(zip(SENSORS, readings, strict=True))),
-        errors=_event_table(ids, errors, errorID=_ERROR_LABELS),
-        maint=_event_table(ids, maint, comp=_COMPONENT_LABELS),
-        failures=_event_table(ids, failures, failure=_COMPONENT_LABELS),
+        errors=make_event_table(ids, errors, errorID=_ERROR_LABELS),
+        maint=make_event_table(ids, maint, comp=_COMPONENT_LABELS),
+        failures=make_event_table(ids, failures, failure=_COMPONENT_LABELS),
         machines=pd.DataFrame(attributes),
         truth=_truth_table(ids, [machine.shifts for machine in drawn]),
     )
@@ -204,13 +182,6 @@ def _draw(rng: np.random.Generator, last_hour: int) -> _Machine:
     errors = _draw_errors(rng, failures, last_hour)
     readings, shifts = _draw_readings(rng, failures, last_hour)
     return _Machine(model, age_years, readings, errors, _event_rows(visit_hours, replaced), failures, shifts)
-
-
-def _check_at_least(least: int, **arguments: int) -> None:
-    """Raise ValueError naming the first argument below ``least``."""
-    for name, value in arguments.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
 
 
 def _draw_machine(rng: np.random.Generator) -> tuple[str, int]:
@@ -309,24 +280,12 @@ def _event_rows(visit_hours: NDArray[np.int64], happens: NDArray[np.bool_]) -> N
     return np.column_stack([visit_hours[visit], code])
 
 
-def _cut(rows_of: list[NDArray[np.int64]], last_hour: int) -> list[NDArray[np.int64]]:
-    """Return each machine's distinct rows of (hour, code) up to the last hour, sorted."""
-    return [np.unique(rows[rows[:, 0] <= last_hour], axis=0) for rows in rows_of]
-
-
-def _event_table(ids: NDArray[np.int32], rows_of: list[NDArray[np.int64]], **labels: NDArray[np.str_]) -> pd.DataFrame:
-    """Return the machines' rows of (hour, code) as a table, with the code's label as column."""
-    hours, codes = np.concatenate(rows_of).T
-    columns = {column: pd.array(names[codes], dtype="str") for column, names in labels.items()}
-    return _with_times(np.repeat(ids, [len(rows) for rows in rows_of]), hours).assign(**columns)
-
-
 def _truth_table(ids: NDArray[np.int32], shifts_of: list[NDArray[np.int64]]) -> pd.DataFrame:
     """Return the machines' shifts, by machine, first hour, component, decoys first."""
     # Sorted as whole rows with duplicates kept: two decoys at once shift twice as far.
     ordered = [shifts[np.lexsort(shifts.T[::-1])] for shifts in shifts_of]
     starts, codes, is_real = np.concatenate(ordered).T
-    table = _with_times(np.repeat(ids, [len(shifts) for shifts in ordered]), starts)
+    table = with_times(np.repeat(ids, [len(shifts) for shifts in ordered]), starts)
     return table.assign(
         until=table["datetime"].to_numpy() + np.timedelta64(SHIFT_HOURS, "h"),
         component=pd.array(_COMPONENT_LABELS[codes], dtype="str"),
@@ -334,8 +293,3 @@ def _truth_table(ids: NDArray[np.int32], shifts_of: list[NDArray[np.int64]]) -> 
         step=np.array([component.step for component in COMPONENTS])[codes],
         fails=is_real.astype(np.bool_),
     )
-
-
-def _with_times(machine_ids: NDArray[np.int32], hours: NDArray[np.int64]) -> pd.DataFrame:
-    """Return the columns datetime and machineID for hours from the start of the telemetry."""
-    return pd.DataFrame({"datetime": FIRST_TIME + hours.astype("timedelta64[h]"), "machineID": machine_ids})

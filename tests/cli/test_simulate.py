@@ -107,3 +107,50 @@ def test_a_fleet_without_any_event_has_all_its_tables(pdm: Pdm, tmp_path: Path) 
     outcome = pdm("simulate", "--machines", 1, "--days", 1, "--out", tmp_path / "raw", "--json")
     assert outcome.json["rows"]["failures"] == 0
     assert pd.read_parquet(tmp_path / "raw/failures.parquet").columns.tolist() == ["datetime", "machineID", "failure"]
+
+
+PROFILE_WORDS = ("simulate", "--machines", 3, "--days", 30, "--seed", 3, "--profile", "mixed")
+
+
+def test_simulate_profile_same_seed_writes_the_same_bytes_and_records_the_profile(pdm: Pdm, tmp_path: Path) -> None:
+    first, second = (tmp_path / name for name in ("first", "second"))
+    for folder in (first, second):
+        outcome = pdm(*PROFILE_WORDS, "--out", folder, "--json")
+        assert outcome.code == 0, outcome.stderr
+        assert outcome.json["profile"] == "mixed"
+    assert digests(first) == digests(second)
+    written = manifest.read(first)
+    assert written is not None
+    assert written["parameters"] == {"simulate": {"machines": 3, "days": 30, "seed": 3, "profile": "mixed"}}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_simulate_profile_size_of_blocks_changes_no_byte(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulate, "GROUP_ROWS", 1000)
+    numbers = range(1, 6)
+    blocks = [
+        simulate_machines(numbers[i : i + size], days=30, seed=3, profile="mixed") for i in range(0, len(numbers), size)
+    ]
+    written = [tmp_path / "blocks", tmp_path / "whole"]
+    whole = [simulate_machines(numbers, days=30, seed=3, profile="mixed")]
+    for folder, fleets in zip(written, (blocks, whole), strict=True):
+        folder.mkdir()
+        write_fleets(fleets, folder)
+    assert digests(written[0]) == digests(written[1])
+
+
+def test_simulate_profile_fleet_can_be_preprocessed(pdm: Pdm, tmp_path: Path) -> None:
+    assert pdm(*PROFILE_WORDS, "--out", tmp_path / "raw").code == 0
+    outcome = pdm("preprocess", "--data", tmp_path / "raw", "--out", tmp_path / "prepared", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["telemetry"]["sensors"] == ["current", "temperature", "vibration", "pressure", "flow"]
+
+
+def test_simulate_unknown_profile_is_rejected_with_the_choices(pdm: Pdm, tmp_path: Path) -> None:
+    outcome = pdm("simulate", "--profile", "steps", "--out", tmp_path / "raw")
+    assert outcome.code == 2
+    assert "error: --profile: " in outcome.stderr
+    assert "'step', 'ramp', 'wear', 'spikes', 'mixed', 'silent'" in outcome.stderr
+    assert not (tmp_path / "raw").exists()
