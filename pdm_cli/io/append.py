@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,9 @@ def write_appended(old: TableFiles, new: Path, path: Path, overlap: Overlap, *, 
     """
     names = parquet.open_file(new).schema_arrow.names
     left_out = overlap.is_same if is_new_kept else overlap.is_same | overlap.is_other
-    with TableWriter(path, parquet.read_units(new).metadata()) as writer:
+    units = [parquet.read_units(part) for part in (old.parts[0], new)]
+    joined = replace(units[1], sensors={**units[0].sensors, **units[1].sensors})
+    with TableWriter(path, joined.metadata()) as writer:
         for begin, piece in _old_pieces(old, parquet.open_file(new).schema_arrow):
             is_stale = overlap.is_stale[begin : begin + len(piece)]
             writer.write_arrow(piece.filter(pa.array(~is_stale)) if is_new_kept else piece)

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.arrow_types import INTEGER_PATTERN, is_number, is_text, is_time, plain_type, type_name
-from pdm_cli.io.parquet import TableFiles, find_table, iterate_part, open_file, part_name
+from pdm_cli.io.parquet import TableFiles, find_table, iterate_part, open_file, part_name, read_units
 from pdm_cli.io.part_schemas import is_index
+from pdm_cli.io.sensor_names import find_sensor
 from pdm_cli.schema import MACHINE, RAW_TABLES, TIME
 from pdm_cli.settings.model import ColumnsParams
 
@@ -272,7 +273,9 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
     others = [field.name for field in files.schema if field.name not in keys and not is_index(field.name)]
     # A column with the schema's name of a key, while another one is mapped to that key, contains no readings.
     numeric = tuple(name for name in others if is_number(files.schema.field(name).type) and name not in (MACHINE, TIME))
-    for name in columns.sensors:
+    units = read_units(files.parts[0]).sensors
+    chosen = tuple(find_sensor(name, others, units) for name in columns.sensors)
+    for name in chosen:
         if name in keys:
             raise SchemaError(
                 f"{files.name}: column {name} is the machine or time column, not a sensor",
@@ -285,7 +288,7 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
                 f"{files.name}: column {name} contains {type_name(files.schema.field(name).type)}, expected numbers",
                 hint="list only numeric columns in --sensors",
             )
-    sensors = tuple(dict.fromkeys(columns.sensors)) or numeric
+    sensors = tuple(dict.fromkeys(chosen)) or numeric
     if not sensors:
         raise SchemaError(f"{files.name}: no sensors: no numeric column besides machine and time", hint="add readings")
     return sensors, tuple(name for name in others if name not in sensors)

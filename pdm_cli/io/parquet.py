@@ -237,26 +237,21 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_units(path: Path) -> Units:
-    """Return the units that a table records.
-
-    Raises
-    ------
-    ValueError
-        If they are not valid.
-    """
-    return Units.from_metadata(read_metadata(path))
+    """Return the units that a table records: dates if it records none, or cannot be read."""
+    try:
+        return Units.from_metadata(read_metadata(path))
+    except (DataError, ValueError):
+        return DATES
 
 
 def find_units(folder: Path) -> Units:
-    """Return the units that the telemetry in a folder records: dates if it records none.
-
-    Telemetry that is damaged is reported when it is read.
-    """
+    """Return the units that the telemetry in a folder records: dates if there is none."""
     try:
         parts = [path for path in list_files(folder, TELEMETRY) if path.stat().st_size]
-        return read_units(parts[0]) if parts else DATES
-    except (DataError, OSError, ValueError):
+    except (DataError, OSError):
+        # Reported when the telemetry is read.
         return DATES
+    return read_units(parts[0]) if parts else DATES
 
 
 def read_step(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -190,7 +190,7 @@ class _Import:
         Raises
         ------
         DataError
-            If new times are cycles and the old ones dates or of other cycles, or the other way round.
+            If the new times or readings are in other units than the old ones.
         """
         from pdm_cli.io.parquet import find_units
 
@@ -202,10 +202,18 @@ class _Import:
             here, there = (f"cycles of {hours:g} h" if hours else "dates" for hours in (cycle_hours, old.cycle_hours))
             hint = f"import with --cycles {old.cycle_hours:g}h" if old.counts_cycles else "import without --cycles"
             raise DataError(f"times are {here}, unlike the {there} in {self._folder}", hint=hint)
-        return imported or old
+        if imported is None:
+            return old
+        for sensor in sorted(imported.sensors.keys() & old.sensors.keys()):
+            here, there = imported.sensors[sensor], old.sensors[sensor]
+            if here != there:
+                message = f"{sensor} is in {here}, but in {there} in {self._folder}"
+                raise DataError(f"telemetry: {message}", hint="convert the new readings")
+        return replace(imported, sensors={**old.sensors, **imported.sensors})
 
     def _report_telemetry(self, survey: TableSurvey, reading: Reading, facts: Facts) -> None:
         from pdm_cli.io.importing.convert import count_shared_times
+        from pdm_cli.io.sensor_names import find_mixed_units
         from pdm_cli.preparation.sentinels import describe_sentinels
 
         if sentinels := facts.sentinels.found():
@@ -215,6 +223,10 @@ class _Import:
             self._progress.warn(
                 f"{survey.name}: {shared:,} of {facts.rows:,} rows have the machine and time of another row: a row per "
                 "reading? name the columns of tags and of values with --long"
+            )
+        for sensor, units in find_mixed_units(survey.columns).items():
+            self._progress.warn(
+                f"{survey.name}: {sensor} is in {' and '.join(units)}: a sensor each; convert the readings if it is one"
             )
         if survey.other_tags:
             self._progress.warn(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.results import make_table
 from pdm_cli.text import Prose, show_count
-from pdm_cli.units import current, in_units_of_summary, show_time
+from pdm_cli.units import current, in_units_of_summary, name_sensor, show_time
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -58,7 +58,7 @@ def _columns(facts: dict[str, Any]) -> str:
     """Return the columns grouped by type."""
     kinds: dict[str, list[str]] = {}
     for name, kind in facts["columns"].items():
-        kinds.setdefault(kind, []).append(name)
+        kinds.setdefault(kind, []).append(name_sensor(name) if kind == "number" else name)
     return ", ".join(f"{', '.join(names)} ({kind})" for kind, names in kinds.items())
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.io.importing.options import LongForm, compile_pattern
+from pdm_cli.io.sensor_names import split_unit
 from pdm_cli.text import name_some
 
 
 def read_mapping(path: Path) -> dict[str, tuple[str, str]]:
-    """Read a CSV file with the columns tag, machine and sensor.
+    """Read a CSV file with the columns tag, machine, sensor and, optionally, unit, which becomes part of the name.
 
     Raises
     ------
@@ -25,11 +26,16 @@ def read_mapping(path: Path) -> dict[str, tuple[str, str]]:
             missing = [name for name in ("tag", "machine", "sensor") if name not in (rows.fieldnames or ())]
             if missing:
                 raise UsageError(f"--tags {path}: no column {missing[0]!r}", hint="its columns: tag, machine, sensor")
-            return {row["tag"].strip(): (row["machine"].strip(), row["sensor"].strip()) for row in rows}
+            return {row["tag"].strip(): (row["machine"].strip(), _name_sensor(row)) for row in rows}
     except (OSError, UnicodeDecodeError) as exc:
         reason = getattr(exc, "strerror", None) or "not UTF-8 text"
         hint = "a pattern with {sensor}, or a CSV file with the columns tag, machine, sensor"
         raise UsageError(f"--tags {path}: {reason}", hint=hint) from exc
+
+
+def _name_sensor(row: dict[str, str]) -> str:
+    sensor, unit = row["sensor"].strip(), (row.get("unit") or "").strip()
+    return f"{split_unit(sensor)[0]} [{unit}]" if unit else sensor
 
 
 def split_tags(tags: Iterable[str], long: LongForm, name: str) -> tuple[dict[str, tuple[str, str]], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from itertools import groupby
@@ -14,6 +14,7 @@ from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.folders import folder_values, list_files, list_visible
 from pdm_cli.io.importing.options import ImportOptions, compile_pattern
 from pdm_cli.io.importing.text_files import TextFile, TextFormat, iterate_rows, make_readable, open_text
+from pdm_cli.io.sensor_names import split_unit, split_units
 from pdm_cli.schema import MACHINE, RAW_TABLES, TELEMETRY, Table
 from pdm_cli.text import name_some
 
@@ -49,6 +50,8 @@ class SourceFile:
         Column to its name in the header of a text file; constants have none.
     text : TextFile, optional
         Format of a text file; None for files that count rows instead of lines.
+    units : dict of str to str
+        Sensor to the unit in its name in the file, which is not part of its name here.
     """
 
     path: Path
@@ -58,11 +61,18 @@ class SourceFile:
     readable: str
     origins: Mapping[str, str] = field(default_factory=dict)
     text: TextFile | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def relation(self) -> str:
         """SQL of the rows."""
         return self.reader.replace("{files}", _sql_path(self.readable))
+
+    def rename(self, names: Mapping[str, str]) -> SourceFile:
+        """Return the file with other names for some columns."""
+        columns = {names.get(name, name): sql for name, sql in self.columns.items()}
+        origins = {names.get(name, name): origin for name, origin in self.origins.items()}
+        return replace(self, columns=columns, origins=origins)
 
     def with_constants(self, values: Mapping[str, str]) -> SourceFile:
         """Return the file with more columns of one value each."""
@@ -224,24 +234,43 @@ def name_columns(file: SourceFile, table: Table, keys: Mapping[str, str], option
     SchemaError
         If a named column is missing, or the file's name does not fit the pattern.
     """
-    columns, origins = dict(file.columns), dict(file.origins)
-    for name, column in options.columns.get(table.name, {}).items():
-        if column not in columns:
-            there = name_some(list(columns))
-            raise SchemaError(f"{file.name}: no column {column!r}", hint=f"--columns names one of {there}")
+    named = file
+    units: dict[str, str] = {}
+    for name, given in options.columns.get(table.name, {}).items():
+        column = _find_column(given, named.columns)
+        if column not in named.columns:
+            there = name_some(list(named.columns))
+            raise SchemaError(f"{file.name}: no column {given!r}", hint=f"--columns names one of {there}")
         new = keys.get(name, name)
-        columns = {new if old == column else old: sql for old, sql in columns.items()}
-        origins = {new if old == column else old: origin for old, origin in origins.items()}
-    named = replace(file, columns=columns, origins=origins)
+        named = named.rename({column: new})
+        units |= {new: split_unit(column)[1]}
+    if table is TELEMETRY and options.long is None:
+        named = _take_units(named, {*keys.values(), *options.failures.flags, options.failures.status}, units)
     machine = keys[MACHINE]
     given = "--machine-from-file" if options.machine_pattern else "--machine" if options.machine else ""
-    if given and table is TELEMETRY and machine in columns:
+    if given and table is TELEMETRY and machine in named.columns:
         raise SchemaError(f"{file.name}: has the column {machine!r}, unlike {given} says", hint=f"drop {given}")
     if options.machine_pattern and table is TELEMETRY:
         return named.with_constants({machine: _machine_of(file, options.machine_pattern)})
-    if options.machine and machine not in columns:
+    if options.machine and machine not in named.columns:
         return named.with_constants({machine: options.machine})
     return named
+
+
+def _find_column(name: str, columns: Mapping[str, str]) -> str:
+    """Return the column of this name, or else the only one that has it with a unit."""
+    if name in columns:
+        return name
+    with_unit = [column for column in columns if split_unit(column)[0] == name]
+    return with_unit[0] if len(with_unit) == 1 else name
+
+
+def _take_units(file: SourceFile, others: Collection[str], known: Mapping[str, str]) -> SourceFile:
+    """Return telemetry whose sensors are named without their units; ``known`` are units of renamed columns."""
+    found = split_units([name for name in file.columns if name not in others], others)
+    units = {short: unit for short, unit in found.values() if unit}
+    units |= {name: unit for name, unit in known.items() if unit and name in found}
+    return replace(file.rename({name: short for name, (short, _) in found.items()}), units=units)
 
 
 def _machine_of(file: SourceFile, pattern: str) -> str:

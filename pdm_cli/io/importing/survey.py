@@ -29,6 +29,7 @@ from pdm_cli.io.importing.options import ImportOptions, LongForm
 from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_column, sql_rows, sql_text
 from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
 from pdm_cli.io.parquet import TableFiles
+from pdm_cli.io.sensor_names import find_sensor, split_units
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
 from pdm_cli.settings.model import ColumnsParams
 from pdm_cli.text import name_some
@@ -118,6 +119,7 @@ class TableSurvey:
         kinds = {"errorID": columns.error_column, "comp": columns.maint_column, "failure": columns.failure_column}
         self.kind = kinds.get(EVENT_COLUMNS.get(table.name, ""), "")
         self._sensors = columns.sensors if table is TELEMETRY else ()
+        self._units: dict[str, str] = {}
         canonical = {TIME: self.time, MACHINE: self.machine, EVENT_COLUMNS.get(table.name, ""): self.kind}
         self.keys = {name: named for name, named in canonical.items() if named}
         self.long = options.long if table is TELEMETRY else None
@@ -126,6 +128,7 @@ class TableSurvey:
         first = self.files[0].name
         self.name = first if len(self.files) == 1 else f"{first.partition('/')[0]}/" if "/" in first else table.name
         self._check_header()
+        self._join_units()
         self.columns = tuple(self.files[0].columns)
         self.view = f"raw_{table.name}"
         self.rows, self._has_text_machines = 0, False
@@ -145,6 +148,7 @@ class TableSurvey:
         self._make_view()
         if self.long is not None:
             self._make_long_view(self.long)
+        self._sensors = tuple(find_sensor(sensor, self.columns, self._units) for sensor in self._sensors)
         for sensor in self._sensors:
             if sensor not in self.columns:
                 raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
@@ -187,7 +191,7 @@ class TableSurvey:
     @property
     def units(self) -> Units:
         """Units of the table's times and sensors."""
-        return Units(self.options.cycle_seconds / 3600) if self.table is TELEMETRY else DATES
+        return Units(self.options.cycle_seconds / 3600, self._units) if self.table is TELEMETRY else DATES
 
     @property
     def has_dates(self) -> bool:
@@ -363,6 +367,9 @@ class TableSurvey:
         tag, value = sql_column(long.tag), sql_column(long.value)
         tags = [text for (text,) in self._query(f"SELECT DISTINCT {tag} FROM {self._base}")]
         self.tags, self.other_tags = split_tags(tags, long, self.name)
+        named = split_units({sensor for _, sensor in self.tags.values()}, (self.time, self.machine))
+        self.tags = {tag: (machine, named[sensor][0]) for tag, (machine, sensor) in self.tags.items()}
+        self._units = {sensor: unit for sensor, unit in named.values() if unit}
         has_machine = self.machine in self.columns
         if not has_machine and not all(machine for machine, _ in self.tags.values()):
             raise SchemaError(
@@ -530,6 +537,19 @@ class TableSurvey:
         if file.text is not None and all(re.fullmatch(_NUMBER.replace("{0}", "[.,]"), column) for column in there):
             hint = "no header? name the columns with --names"
         return SchemaError(f"{file.name}: no column {name!r}, only {name_some(there)}", hint=hint)
+
+    def _join_units(self) -> None:
+        """Collect the units in the names of the sensors; files may not have different ones for a sensor."""
+        origin: dict[str, str] = {}
+        for file in self.files:
+            for sensor, unit in file.units.items():
+                known = self._units.setdefault(sensor, unit)
+                if unit != known:
+                    raise SchemaError(
+                        f"{file.name}: {sensor} is in {unit}, but in {known} in {origin[sensor]}",
+                        hint="convert the values of one of them, or choose the files with --files",
+                    )
+                origin.setdefault(sensor, file.name)
 
     def _check_header(self) -> None:
         import pyarrow as pa
