@@ -19,8 +19,9 @@ from pdm_cli.models.ensemble import Member, TrainedModel, average
 from pdm_cli.progress import Progress
 from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.model import TrainParams
-from pdm_cli.training.alert_rules import HeldOut, choose_rule
+from pdm_cli.training.alert_rules import choose_rule
 from pdm_cli.training.dataset import Problem
+from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
 from pdm_cli.training.search import (
     Candidate,
     FoldResult,
@@ -236,7 +237,5 @@ def _choose_rule(problem: Problem, component: str, pieces: list[HeldOut]) -> Ale
         pieces,
         problem.failures[problem.failures["failure"] == component],
         parse_threshold(problem.train.threshold),
-        labels=problem.lead,
-        costs=problem.costs,
-        merge_hours=problem.train.merge_hours,
+        AlertTerms(problem.lead, problem.costs, problem.train.merge_hours),
     )

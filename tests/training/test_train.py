@@ -18,8 +18,9 @@ from pdm_cli.models import ESTIMATORS, FitOptions
 from pdm_cli.progress import Silent
 from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.training import train as training
-from pdm_cli.training.alert_rules import NEVER, HeldOut, choose_rule
+from pdm_cli.training.alert_rules import NEVER, choose_rule
 from pdm_cli.training.dataset import Problem
+from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
 from pdm_cli.training.search import Candidate
 from pdm_cli.training.train import Training, train_model
 from tests.builders.problems import COSTS, TRAIN, problem_of, simulated, without
@@ -159,7 +160,7 @@ def test_train_component_has_calibration_and_rule_of_its_own_rows(problem: Probl
     for component, rule, pieces in zip(plain.model.components, plain.model.rules, held_out, strict=True):
         own = problem.failures[problem.failures["failure"] == component]
         how = parse_threshold("hysteresis")
-        assert rule == choose_rule(pieces, own, how, labels=problem.lead, costs=COSTS, merge_hours=6.0)
+        assert rule == choose_rule(pieces, own, how, AlertTerms(problem.lead, COSTS, 6.0))
         assert rule.off <= rule.on
 
 
@@ -204,7 +205,7 @@ def test_train_applies_the_alert_rule_setting(problem: Problem, plain: Training,
     held_out = hold_out(problem, trained)
     for component, rule, pieces in zip(trained.model.components, trained.model.rules, held_out, strict=True):
         own = problem.failures[problem.failures["failure"] == component]
-        assert rule == choose_rule(pieces, own, parse_threshold(how), labels=problem.lead, costs=COSTS, merge_hours=6.0)
+        assert rule == choose_rule(pieces, own, parse_threshold(how), AlertTerms(problem.lead, COSTS, 6.0))
         assert isinstance(rule, AlertRule)
         assert rule != NEVER
 
