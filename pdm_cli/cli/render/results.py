@@ -49,7 +49,8 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
         f"{show_count(facts['readings'], 'reading')} of {show_count(len(facts['sensors']), 'sensor')} "
         f"({', '.join(map(name_sensor, facts['sensors']))}) on {show_count(facts['machines'], 'machine')}",
         f"{show_range(facts['start'], facts['end'])}{utc()}, every {_duration(facts['step_minutes'])}",
-        f"{quality['features']['rows']:,} feature rows of {quality['features']['columns']} features",
+        f"{show_count(quality['features']['rows'], 'feature row')} of "
+        f"{show_count(quality['features']['columns'], 'feature')}",
     ]
     events = [f"{count:,} {name}" for name, count in quality["events"].items()]
     lines.append("; ".join(events) if events else "no event tables")

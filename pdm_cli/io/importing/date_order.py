@@ -138,6 +138,7 @@ def _undecided(survey: TableSurvey, others: Sequence[TableSurvey]) -> DataError:
     return survey.error(
         undecided,
         survey.time,
-        f"{quote(undecided.text)} may be day-first or month-first, like all {survey.rows:,} rows",
+        f"{quote(undecided.text)} may be day-first or month-first"
+        + (f", like all {survey.rows:,} rows" if survey.rows > 1 else ""),
         hint,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # Beyond this DuckDB spills to disk.
 _MEMORY = "600MB"
 _FETCHED_ROWS = 10_000
+# DuckDB's name of an error.
+_PREFIX = re.compile(r"^(?:[A-Z]\w*(?: [A-Z]\w*)* Error: )+")
 
 
 class Engine:
@@ -111,7 +114,7 @@ def _translated() -> Iterator[None]:
         hint = "free memory or disk space, or import fewer files at a time with --append"
         raise TryAgain("import: not enough memory", hint=hint) from exc
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as exc:
-        reason = str(exc).splitlines()[0]
+        reason = _PREFIX.sub("", str(exc).splitlines()[0]).strip()
         if "No space left" in reason:
             raise TryAgain(f"import: {reason}", hint="free disk space, or set TMPDIR to another disk") from exc
         raise Unreadable(f"cannot be read: {reason}", hint="copy or export it again") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.folders import folder_values, list_files, list_visible
+from pdm_cli.io.importing.json_files import find_fault, number_lines
 from pdm_cli.io.importing.options import ImportOptions, compile_pattern
 from pdm_cli.io.importing.text_files import TextFile, TextFormat, iterate_rows, make_readable, open_text
 from pdm_cli.io.sensor_names import split_unit, split_units
@@ -52,6 +54,8 @@ class SourceFile:
         Format of a text file; None for files that count rows instead of lines.
     units : dict of str to str
         Sensor to the unit in its name in the file, which is not part of its name here.
+    is_json : bool
+        Whether it is JSON, whose rows have lines if there is one object per line.
     """
 
     path: Path
@@ -62,6 +66,7 @@ class SourceFile:
     origins: Mapping[str, str] = field(default_factory=dict)
     text: TextFile | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    is_json: bool = False
 
     @property
     def relation(self) -> str:
@@ -204,9 +209,11 @@ def open_source(path: Path, folder: Path, form: TextFormat, engine: Engine, requ
     kind = kind_of(path)
     # The rows of queries are in files without an ending, which are not found otherwise.
     if kind in _PARQUET or not kind:
+        if not _is_parquet(path):
+            raise DataError(f"{name}: not a readable Parquet file", hint="copy or export it again")
         source = _open_typed(path, name, f"read_parquet({_sql_path(str(path))})", engine)
     elif kind in _JSON:
-        source = _open_typed(path, name, f"read_json({_sql_path(str(path))}, sample_size = -1)", engine)
+        source = _open_json(path, name, engine)
     elif kind in _EXCEL:
         copy = _copy_sheet(path, name, engine.scratch)
         source = replace(_open_text(copy, name, TextFormat(names=form.names), engine, ()), path=path)
@@ -306,6 +313,25 @@ def _open_text(path: Path, name: str, form: TextFormat, engine: Engine, required
 _LONGEST_LINE = 8 << 20
 
 
+def _is_parquet(path: Path) -> bool:
+    """Return whether a file is complete: the mark of the format is at its beginning and its end."""
+    with path.open("rb") as stream:
+        begin = stream.read(4)
+        stream.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        return begin == stream.read(4) == b"PAR1"
+
+
+def _open_json(path: Path, name: str, engine: Engine) -> SourceFile:
+    try:
+        source = _open_typed(path, name, f"read_json({_sql_path(str(path))}, sample_size = -1)", engine)
+    except DataError as error:
+        raise find_fault(path, name) or error from error
+    # DuckDB's name of the only column if rows are not objects.
+    if tuple(source.columns) == ("json",) and (fault := find_fault(path, name)) is not None:
+        raise fault
+    return replace(source, is_json=True)
+
+
 def _open_typed(path: Path, name: str, reader: str, engine: Engine) -> SourceFile:
     """Return a file whose columns have types, which may differ between files; they are read as strings."""
     columns = {}
@@ -313,7 +339,8 @@ def _open_typed(path: Path, name: str, reader: str, engine: Engine) -> SourceFil
         if kind.startswith(("STRUCT", "MAP", "UNION")) or kind.endswith("]"):
             raise DataError(f"{name}: column {column} holds {kind}", hint="write one value per column")
         quoted = column.replace('"', '""')
-        columns[column] = f'CAST("{quoted}" AS VARCHAR)'
+        # Columns of several types in JSON: strings without their quotes.
+        columns[column] = f"(\"{quoted}\" ->> '$')" if kind == "JSON" else f'CAST("{quoted}" AS VARCHAR)'
     return SourceFile(path, name, columns, reader, str(path))
 
 
@@ -321,12 +348,14 @@ def _copy_sheet(path: Path, name: str, scratch: Path) -> Path:
     """Write the first sheet of a workbook as CSV with the same lines."""
     import csv
 
-    from python_calamine import CalamineError, CalamineWorkbook
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:
         rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python(skip_empty_area=False)
-    except (CalamineError, OSError) as exc:
-        raise DataError(f"{name}: not a readable workbook: {exc}", hint="save it as .xlsx or CSV") from exc
+    except PasswordError as exc:
+        raise DataError(f"{name}: protected by a password", hint="save it without one") from exc
+    except (CalamineError, OSError, IndexError) as exc:
+        raise DataError(f"{name}: not a readable workbook", hint="save it as .xlsx or CSV") from exc
     copy = scratch / f"{len(list(scratch.iterdir()))}.csv"
     with copy.open("w", encoding="utf-8", newline="") as target:
         csv.writer(target).writerows([_cell_text(cell) for cell in row] for row in rows)
@@ -376,8 +405,11 @@ def rows_of(source: SourceFile, engine: Engine) -> Iterator[tuple[str, Mapping[s
         return
     names = list(source.columns)
     selected = ", ".join(f"coalesce(trim({source.columns[name]}), '')" for name in names)
+    lines = number_lines(source.path) if source.is_json else iter(())
     for number, row in enumerate(engine.rows(f"SELECT {selected} FROM {source.relation}")):
-        yield f"row {number:,}", dict(zip(names, row, strict=True))
+        own_line = next(lines, None)
+        place = f"row {number:,}" if own_line is None else f"line {own_line:,}"
+        yield place, dict(zip(names, row, strict=True))
 
 
 def sql_column(name: str) -> str:

@@ -166,7 +166,7 @@ class TableSurvey:
                 )
             if found[f"break {name}"]:
                 place = self.first(name, lambda text: "\n" in text)
-                raise self.error(place, name, "line break in a value", "look for an unclosed quote")
+                raise self.error(place, name, "line break in a value", self._hint_of_break(name))
         self._has_text_machines = found["text_machines"] > 0
         self.counts = {
             name: ValueCount(*(found[f"{kind} {name}"] for kind in ("numbers", "others", "digits")))
@@ -250,6 +250,15 @@ class TableSurvey:
         return self.first(
             self.time, lambda text: shape_of(text) in names and (order is None or order_of(text) == order)
         )
+
+    def _hint_of_break(self, column: str) -> str:
+        """Return how to import a text with a line break, which only the names of events must not have."""
+        hint = "look for an unclosed quote"
+        if column != self.kind:
+            return hint
+        other = f"--columns {self.table.name}.{EVENT_COLUMNS[self.table.name]}=COLUMN"
+        words = ", name the component by words of the text with --component-words" if self.table is FAILURES else ""
+        return f"choose another column with {other}{words}, or {hint}"
 
     def error(self, place: Place, column: str, problem: str, hint: str) -> DataError:
         """Return an error about a value."""

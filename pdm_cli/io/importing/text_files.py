@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.text import show_count
 
 _SEPARATORS = (",", ";", "\t", "|", " ")
 # Python's replacement for a byte that is not valid in the encoding.
@@ -102,7 +103,7 @@ def open_text(path: Path, name: str, form: TextFormat, required: Sequence[str]) 
     DataError
         If the file is empty, not valid in the encoding, or no separator fits.
     """
-    with _reading(name), _open(path) as stream:
+    with _reading(name), open_binary(path) as stream:
         sample = stream.read(_SAMPLE_BYTES)
     text, encoding = _decode(name, sample, form.encoding)
     declared = _SEPARATOR_LINE.match(text)
@@ -150,7 +151,7 @@ def make_readable(file: TextFile, scratch: Path) -> Path:
     copy = scratch / f"{len(list(scratch.iterdir()))}.csv"
     with (
         _reading(file.name),
-        _open(file.path) as stream,
+        open_binary(file.path) as stream,
         io.TextIOWrapper(stream, encoding=file.encoding, newline="") as source,
         copy.open("w", encoding="utf-8", newline="") as target,
     ):
@@ -172,16 +173,16 @@ def iterate_rows(file: TextFile) -> Iterator[tuple[int, list[str]]]:
     DataError
         If a row has more or fewer values than there are columns, or a quote is not closed.
     """
-    with _reading(file.name), _open(file.path) as stream:
+    with _reading(file.name), open_binary(file.path) as stream:
         lines = io.TextIOWrapper(stream, encoding=file.encoding, errors="replace", newline="")
         for line, row in _numbered(file, _split(lines, file.separator, strict=True)):
             # Separators without a value at the end of a line hold nothing that could be lost.
             while len(row) > len(file.header) and not row[-1]:
                 row.pop()
             if len(row) != len(file.header):
-                shown = file.separator.join(row)
+                shown, count = file.separator.join(row), show_count(len(row), "value")
                 raise DataError(
-                    f"{file.name}: line {line:,}: {len(row)} values, expected {len(file.header)}: {quote(shown)}",
+                    f"{file.name}: line {line:,}: {count}, expected {len(file.header)}: {quote(shown)}",
                     hint="fix the line, or specify another separator with --separator"
                     if file.header_lines
                     else "name each column with --names, and no other",
@@ -196,7 +197,8 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}…")
 
 
-def _open(path: Path) -> BinaryIO:
+def open_binary(path: Path) -> BinaryIO:
+    """Open a file, unpacked if its name ends with ``.gz`` or ``.zip``."""
     suffix = path.suffix.lower()
     if suffix == ".gz":
         return cast(BinaryIO, gzip.open(path))
@@ -204,8 +206,13 @@ def _open(path: Path) -> BinaryIO:
         packed = zipfile.ZipFile(path)
         inside = [name for name in packed.namelist() if not name.endswith("/") and "__MACOSX" not in name]
         if len(inside) != 1:
-            raise DataError(f"{path.name}: holds {len(inside)} files, expected one", hint="unpack it into a folder")
-        return cast(BinaryIO, packed.open(inside[0]))
+            count = show_count(len(inside), "file")
+            raise DataError(f"{path.name}: holds {count}, expected one", hint="unpack it into a folder")
+        try:
+            return cast(BinaryIO, packed.open(inside[0]))
+        except RuntimeError as exc:
+            # Of zipfile, for encrypted files and rare methods.
+            raise DataError(f"{path.name}: has a password, or an unknown method of packing", hint="unpack it") from exc
     return path.open("rb")
 
 
@@ -230,7 +237,7 @@ def _decode(name: str, sample: bytes, encoding: str) -> tuple[str, str]:
     try:
         return decoder.decode(sample, final=len(sample) < _SAMPLE_BYTES), encoding
     except UnicodeError as exc:
-        raise DataError(f"{name}: not valid {encoding}: {exc}", hint=_HINT_ENCODING) from exc
+        raise DataError(f"{name}: not valid {encoding}", hint=_HINT_ENCODING) from exc
 
 
 @contextmanager
@@ -239,7 +246,7 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, gzip.BadGzipFile, gzip.zlib.error, zipfile.BadZipFile) as exc:  # type: ignore[attr-defined]
-        raise DataError(f"{name}: damaged or truncated: {exc}", hint="copy or write it again") from exc
+        raise DataError(f"{name}: damaged or truncated", hint="copy or write it again") from exc
 
 
 def _check_utf16(name: str, text: str, encoding: str) -> None:
@@ -308,7 +315,7 @@ def find_bad_byte(file: TextFile) -> DataError | None:
     """Return an error with the first byte that is not valid in the encoding, or None."""
     decoder = codecs.getincrementaldecoder(file.encoding)()
     line, begin = 1, 0
-    with _open(file.path) as stream:
+    with open_binary(file.path) as stream:
         while True:
             block = stream.read(1 << 20)
             held = len(decoder.getstate()[0])
