@@ -124,7 +124,7 @@ def _run(request: _Request, settings: Settings, origins: Mapping[str, str], scre
     options = build_options(params)
     if not request.out:
         raise UsageError("missing option '--out'", hint="see pdm import --help")
-    _check_choice(options, request)
+    _check_choice(request)
     database = None if request.folder else _database(params, request)
     if database is not None:
         _check_query_options(database, origins, options)
@@ -278,13 +278,10 @@ def _check_free(target: Path, *, overwrite: bool) -> None:
         raise
 
 
-def _check_choice(options: ImportOptions, request: _Request) -> None:
+def _check_choice(request: _Request) -> None:
     """Reject options that exclude each other."""
     if request.since and request.folder:
         raise UsageError("--since: has no effect without --sql", hint="add --sql URL")
-    if request.append and options.failures.is_derived:
-        hint = "import all logs again with --overwrite, or give failures in a table of their own"
-        raise UsageError("--append: failures in the telemetry cannot be added to existing ones", hint=hint)
     if request.append and request.overwrite:
         raise UsageError("--append and --overwrite cannot be combined", hint="--append keeps the existing rows")
     if request.on_overlap != "refuse" and not request.append:

@@ -20,6 +20,7 @@ from pdm_cli.units import DATES, Units
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pdm_cli.io.importing.continued import Earlier
     from pdm_cli.io.importing.convert import Facts, Reading
     from pdm_cli.io.importing.databases import Database
     from pdm_cli.io.importing.engine import Engine
@@ -169,7 +170,10 @@ class _Import:
 
         readings = self._readings()
         if self._folder is not None:
-            replaced = [name for survey in self._surveys for name in (survey.table.file, survey.table.name)]
+            written = [survey.table for survey in self._surveys]
+            written += [FAILURES] if self._options.failures.is_derived else []
+            written += [ERRORS] if self._options.failures.status else []
+            replaced = [name for table in written for name in (table.file, table.name)]
             link_files(self._folder, partial, [*replaced, SUMMARY])
         summary: dict[str, Any] = {"schema": "pdm.import/1", "tables": {}, **self._units().summary()}
         for survey, reading in zip(self._surveys, readings, strict=True):
@@ -181,7 +185,8 @@ class _Import:
             if table is TELEMETRY:
                 self._report_telemetry(survey, reading, facts)
                 if self._options.failures.is_derived:
-                    self._derive(Telemetry(survey, reading, self._engine), partial, summary["tables"])
+                    telemetry = Telemetry(survey, reading, self._engine, self._read_earlier(survey))
+                    self._derive(telemetry, partial, summary["tables"])
         return summary
 
     def _units(self) -> Units:
@@ -238,17 +243,44 @@ class _Import:
                 "largest is kept"
             )
 
+    def _read_earlier(self, survey: TableSurvey) -> Earlier | None:
+        """Return what is known of failures and states in the existing tables, if there are any."""
+        from pdm_cli.io.importing.continued import Earlier
+
+        if self._folder is None or not self._old:
+            return None
+        return Earlier.read(self._old.get(TELEMETRY.name), self._folder / SUMMARY, survey.machine, survey.time)
+
     def _derive(self, telemetry: Telemetry, partial: Path, tables: dict[str, Any]) -> None:
         """Write the failures, and the states of machines, that are in the telemetry."""
-        from pdm_cli.io.importing.failures import write_failures, write_states
+        from pdm_cli.io.importing.failures import check_ends, find_normal, write_failures, write_states
 
         source, columns = self._options.failures, self._settings.columns
-        written = {FAILURES: write_failures(telemetry, source, partial / FAILURES.file, columns.failure_column)}
+        kinds = {FAILURES: columns.failure_column} | ({ERRORS: columns.error_column} if source.status else {})
+        if source.end and (old := self._old.get(FAILURES.name)) is not None:
+            check_ends(telemetry, old, source.end, columns.failure_column)
+        for table, kind in kinds.items():
+            write, old = write_failures if table is FAILURES else write_states, self._old.get(table.name)
+            path = partial / (table.file if old is None else f"new-{table.file}")
+            facts = write(telemetry, source, path, kind)
+            appended = None if old is None else self._append_events(telemetry, old, path, partial / table.file)
+            tables[table.name] = {**_describe_derived(telemetry, facts, kind), "appended": appended}
         if source.status:
-            written[ERRORS] = write_states(telemetry, source, partial / ERRORS.file, columns.error_column)
-        for table, facts in written.items():
-            kind = columns.failure_column if table is FAILURES else columns.error_column
-            tables[table.name] = _describe_derived(telemetry, facts, kind)
+            tables[ERRORS.name]["normal"] = find_normal(telemetry, source)
+
+    def _append_events(self, telemetry: Telemetry, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
+        """Append events that are in the telemetry to an existing table."""
+        from pdm_cli.io.append import find_overlap, write_appended
+        from pdm_cli.io.parquet import count_rows, open_file
+
+        survey, columns = telemetry.survey, open_file(new).schema_arrow.names
+        _check_same_columns(old, columns)
+        overlap = find_overlap(old, new, key=columns, time=survey.time)
+        before = sum(count_rows(part) for part in old.parts)
+        write_appended(old, new, path, overlap, is_new_kept=False)
+        new.unlink()
+        same = int(overlap.is_same.sum())
+        return {"before": before, "added": len(overlap.is_same) - same, "same": same, "differing": 0, "kept": "old"}
 
     def _readings(self) -> list[Reading]:
         """Determine the types of each table; errors of the inspection are raised here."""
@@ -398,7 +430,8 @@ def _fit_to_old(
     """
     import pyarrow as pa
 
-    for name in sorted(set(types) ^ set(survey.columns)):
+    columns = set(survey.columns) - set(survey.left_out())
+    for name in sorted(set(types) ^ columns):
         here, there = (survey.name, old) if name in types else (old, survey.name)
         raise SchemaError(f"{here}: no column {name!r}, unlike {there}", hint="--append needs the same columns")
     expected = pa.timestamp("us", tz="UTC" if has_zone else None)
@@ -409,6 +442,8 @@ def _fit_to_old(
             hint="import all logs again, without --append",
         )
     for name, count in survey.counts.items():
+        if name not in columns:
+            continue
         if types[name] == pa.float64() and count.others:
             other = survey.first_other(name)
             raise survey.error(
@@ -416,7 +451,7 @@ def _fit_to_old(
             )
         if types[name] not in (pa.float64(), pa.string(), pa.null()):
             raise SchemaError(f"{old}: column {name} is {types[name]}", hint="--append needs numbers or strings")
-    return {name for name in numbers if types[name] != pa.string()}
+    return {name for name in numbers & columns if types[name] != pa.string()}
 
 
 def _describe_derived(telemetry: Telemetry, facts: Facts, kind: str) -> dict[str, Any]:
@@ -431,8 +466,20 @@ def _describe_derived(telemetry: Telemetry, facts: Facts, kind: str) -> dict[str
         "dates": None,
         "zone": "to UTC" if telemetry.reading.has_zone else "none",
         "columns": {survey.time: "time", survey.machine: machine, kind: "text"},
-        "appended": None,
+        "ongoing": facts.ongoing,
     }
+
+
+def _check_same_columns(old: TableFiles, columns: list[str]) -> None:
+    """Reject an existing table of events with other columns than the new one."""
+    from pdm_cli.io.append import old_types
+
+    here = list(old_types(old))
+    if set(here) != set(columns):
+        raise SchemaError(
+            f"{old.name}: columns {name_some(here)}, expected {name_some(columns)}",
+            hint="--append needs the same columns",
+        )
 
 
 def _describe_span(facts: Facts) -> dict[str, Any]:

@@ -218,3 +218,87 @@ def test_an_error_in_the_second_pass_leaves_the_old(logs: Path, pdm: Pdm, monkey
     assert append(pdm, write(logs, telemetry=HEAD + "2015-01-14,1,5\n")).code == 1
     assert len(telemetry(logs.parent / "raw")) == 3
     assert not list((logs.parent / "raw").glob(".pdm-partial-*"))
+
+
+FLAGS = "datetime,machineID,volt,broken\n"
+
+
+def rows_of(flags: str, *, day: int = 1, machine: int = 1) -> str:
+    """Return a row per hour, with the given flags."""
+    return "".join(f"2015-01-{day:02d} {hour:02d}:00,{machine},{hour},{flag}\n" for hour, flag in enumerate(flags))
+
+
+def failures_of(raw: Path, name: str = "failures") -> list[tuple[str, int, str]]:
+    table = pd.read_parquet(raw / f"{name}.parquet")
+    return [(f"{row[0]:%d %H}", row[1], row[2]) for row in table.itertuples(index=False)]
+
+
+def test_failure_flags_of_later_logs_are_appended_and_an_episode_over_the_border_counts_once(
+    logs: Path, pdm: Pdm
+) -> None:
+    words, raw = ("--failure-flag", "broken"), logs.parent / "raw"
+    read(pdm, write(logs, telemetry=FLAGS + rows_of("0110011") + rows_of("0001", machine=2)), *words)
+    assert failures_of(raw) == [("01 01", 1, "broken"), ("01 03", 2, "broken"), ("01 05", 1, "broken")]
+    # Machine 1 is still broken at first; machine 3 is new and broken from its first row on.
+    later = rows_of("1101", day=2) + rows_of("0011", day=2, machine=2) + rows_of("10", day=2, machine=3)
+    outcome = append(pdm, write(logs, telemetry=FLAGS + later), *words)
+    assert outcome.code == 0, outcome.stderr
+    expected = [("02 00", 3, "broken"), ("02 02", 2, "broken"), ("02 03", 1, "broken")]
+    assert failures_of(raw)[3:] == expected
+    assert outcome.json["tables"]["failures"]["appended"] == {
+        "before": 3,
+        "added": 3,
+        "same": 0,
+        "differing": 0,
+        "kept": "old",
+    }
+    assert outcome.json["tables"]["failures"]["ongoing"] == [["1", "broken"], ["2", "broken"]]
+    # The same rows again, and one more: the log begins within a failure that is known.
+    outcome = append(pdm, write(logs, telemetry=FLAGS + later + rows_of("1", day=3)), *words)
+    assert outcome.code == 0, outcome.stderr
+    assert failures_of(raw)[3:] == expected
+    # Logs without a failure end those that went on.
+    outcome = append(pdm, write(logs, telemetry=FLAGS + rows_of("000", day=4)), *words)
+    assert outcome.code == 0, outcome.stderr
+    assert failures_of(raw)[3:] == expected
+    assert outcome.json["tables"]["failures"]["ongoing"] == [["2", "broken"]]
+    outcome = append(pdm, write(logs, telemetry=FLAGS + rows_of("1", day=5)), *words)
+    assert failures_of(raw)[6:] == [("05 00", 1, "broken")]
+
+
+def test_states_of_later_logs_are_appended_with_the_same_normal_state(logs: Path, pdm: Pdm) -> None:
+    head, raw = "datetime,machineID,volt,state\n", logs.parent / "raw"
+    words = ("--status", "state", "--failed", "DOWN")
+
+    def states(names: list[str], day: int) -> str:
+        return head + "".join(f"2015-01-{day:02d} {hour:02d}:00,1,{hour},{name}\n" for hour, name in enumerate(names))
+
+    read(pdm, write(logs, telemetry=states(["OK", "OK", "OK", "SLOW", "DOWN", "DOWN"], 1)), *words)
+    assert failures_of(raw) == [("01 04", 1, "DOWN")]
+    assert failures_of(raw, "errors") == [("01 03", 1, "SLOW")]
+    outcome = append(pdm, write(logs, telemetry=states(["DOWN", "SLOW", "SLOW", "SLOW"], 2)), *words)
+    assert outcome.code == 0, outcome.stderr
+    assert failures_of(raw) == [("01 04", 1, "DOWN")]
+    assert failures_of(raw, "errors") == [("01 03", 1, "SLOW"), ("02 01", 1, "SLOW")]
+    assert append(pdm, write(logs, telemetry=states(["SLOW", "OK", "DOWN"], 3)), *words).code == 0
+    assert failures_of(raw) == [("01 04", 1, "DOWN"), ("03 02", 1, "DOWN")]
+    assert failures_of(raw, "errors") == [("01 03", 1, "SLOW"), ("02 01", 1, "SLOW")]
+
+
+def test_end_as_failure_is_appended_for_new_machines_and_refused_where_telemetry_goes_on(logs: Path, pdm: Pdm) -> None:
+    head, raw = "datetime,machineID,volt\n", logs.parent / "raw"
+    words = ("--end-is-failure", "engine")
+    read(pdm, write(logs, telemetry=head + "2015-01-01,1,1\n2015-01-02,1,2\n2015-01-01,2,1\n"), *words, "--except", "2")
+    before = {path.name: path.read_bytes() for path in raw.iterdir()}
+    outcome = append(pdm, write(logs, telemetry=head + "2015-01-03,1,1\n"), *words)
+    assert outcome.code == 4
+    assert (
+        "--end-is-failure engine: the telemetry of machines 1 goes on after its earlier end, which is a failure in "
+        "failures.parquet" in outcome.stderr
+    )
+    assert "--overwrite instead of --append; --except names machines that still run" in outcome.stderr
+    assert {path.name: path.read_bytes() for path in raw.iterdir()} == before
+    # Machine 2 was still running, and machine 3 is new.
+    outcome = append(pdm, write(logs, telemetry=head + "2015-01-05,2,1\n2015-01-03,3,1\n"), *words)
+    assert outcome.code == 0, outcome.stderr
+    assert failures_of(raw) == [("02 00", 1, "engine"), ("03 00", 3, "engine"), ("05 00", 2, "engine")]

@@ -169,10 +169,6 @@ USAGE = {
     "since in no query": (("--sql", "sqlite://", *READINGS, *LATER), "no query contains :since"),
     "query with since": (("--sql", "sqlite://", *NEW_READINGS), "add --append --since last"),
     "option of files": (("--sql", "sqlite://", *READINGS, "--separator", ";"), "--separator: has no effect with --sql"),
-    "failures in the telemetry": (
-        ("--sql", "sqlite://", *READINGS, "--append", "--failure-flag", "x"),
-        "--append: failures in the telemetry cannot be added",
-    ),
     "cycles": (("--sql", "sqlite://", *NEW_READINGS, *LATER, "--cycles", "1h"), "--since and --cycles"),
     "no URL": (("--sql", "plant", *READINGS), "--sql: not a URL"),
     "unknown database": (("--sql", "oracel://x/y", *READINGS), "unknown database oracel"),

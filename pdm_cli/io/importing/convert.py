@@ -59,6 +59,8 @@ class Facts:
     machines: set[Any] = field(default_factory=set)
     start: pd.Timestamp | None = None
     end: pd.Timestamp | None = None
+    # Machines and the events that had not ended in their last row.
+    ongoing: list[list[str]] = field(default_factory=list)
     sentinels: SentinelSearch = field(default_factory=SentinelSearch)
 
 

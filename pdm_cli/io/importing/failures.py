@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.importing.continued import Earlier, Ends, check_old_ends, keep_new, make_ends
 from pdm_cli.io.importing.convert import Facts, Reading, add_facts, sql_time_of
 from pdm_cli.io.importing.options import FailureSource
 from pdm_cli.io.importing.sources import sql_column, sql_text
 from pdm_cli.io.importing.survey import TableSurvey
-from pdm_cli.io.parquet import TableWriter
+from pdm_cli.io.parquet import TableFiles, TableWriter
+from pdm_cli.schema import ERRORS, FAILURES
 from pdm_cli.text import name_some
 
 if TYPE_CHECKING:
@@ -27,11 +29,12 @@ _PIECE_ROWS = 262_144
 
 @dataclass(frozen=True)
 class Telemetry:
-    """The surveyed telemetry and its types."""
+    """The surveyed telemetry and its types, and the existing tables that it is appended to, if any."""
 
     survey: TableSurvey
     reading: Reading
     engine: Engine
+    earlier: Earlier | None = None
 
 
 def write_failures(telemetry: Telemetry, source: FailureSource, path: Path, column: str) -> Facts:
@@ -55,9 +58,10 @@ def write_failures(telemetry: Telemetry, source: FailureSource, path: Path, colu
     DataError
         If a flag is neither 0 nor 1, or there is no failure.
     """
-    parts = list(_select_failures(telemetry, source))
-    facts = _write(telemetry, " UNION ALL ".join(parts), path, column)
-    if not facts.rows:
+    parts, ends = list(_select_failures(telemetry, source)), find_ends(telemetry, _failed_now(source))
+    facts = _write(telemetry, " UNION ALL ".join(parts), path, (FAILURES.name, column), ends)
+    # Later logs may well have none.
+    if not facts.rows and telemetry.earlier is None:
         raise DataError(
             f"{telemetry.survey.name}: no failure: {_describe(source)}", hint="check the columns and values of failures"
         )
@@ -65,14 +69,21 @@ def write_failures(telemetry: Telemetry, source: FailureSource, path: Path, colu
 
 
 def write_states(telemetry: Telemetry, source: FailureSource, path: Path, column: str) -> Facts:
-    """Write the changes to states other than failures and the most frequent one as error events."""
-    state_column = sql_column(source.status)
+    """Write the changes to states other than failures and the normal one as error events."""
+    state, normal = sql_column(source.status), find_normal(telemetry, source)
+    left_out = ", ".join(sql_text(one) for one in (normal, *source.failed, ""))
+    is_event = f"{state} NOT IN ({left_out})"
+    ends = find_ends(telemetry, [(source.status, is_event, state)])
+    changes = _changes(telemetry, source.status, is_event, state)
+    return _write(telemetry, changes, path, (ERRORS.name, column), ends)
+
+
+def find_normal(telemetry: Telemetry, source: FailureSource) -> str:
+    """Return the state that is no event: that of the existing tables, or else the most frequent one."""
+    if telemetry.earlier is not None and telemetry.earlier.normal:
+        return telemetry.earlier.normal
     others = [(rows, state) for state, rows in _count_states(telemetry, source.status) if state not in source.failed]
-    normal = max(others, default=(0, ""))[1]
-    left_out = ", ".join(sql_text(state) for state in (normal, *source.failed, ""))
-    return _write(
-        telemetry, _changes(telemetry, source.status, f"{state_column} NOT IN ({left_out})", state_column), path, column
-    )
+    return max(others, default=(0, ""))[1]
 
 
 def check_columns(survey: TableSurvey, source: FailureSource) -> None:
@@ -95,14 +106,11 @@ def _select_failures(telemetry: Telemetry, source: FailureSource) -> Iterator[st
     survey = telemetry.survey
     for flag in source.flags:
         _check_flag(telemetry, flag)
-        is_on = f"lower({sql_column(flag)}) IN ({', '.join(map(sql_text, _TRUE))})"
-        yield _changes(telemetry, flag, is_on, sql_text(flag))
+        yield _changes(telemetry, flag, _is_on(flag), sql_text(flag))
     if source.status:
-        _check_states(telemetry, source)
-        failed = ", ".join(map(sql_text, source.failed))
-        yield _changes(
-            telemetry, source.status, f"{sql_column(source.status)} IN ({failed})", sql_column(source.status)
-        )
+        if telemetry.earlier is None:
+            _check_states(telemetry, source)
+        yield _changes(telemetry, source.status, _is_failed(source), sql_column(source.status))
     if source.end:
         time, machine = sql_time_of(survey, telemetry.reading), sql_column(survey.machine)
         known = {text for (text,) in telemetry.engine.rows(f"SELECT DISTINCT {machine} FROM {survey.view}")}
@@ -111,9 +119,50 @@ def _select_failures(telemetry: Telemetry, source: FailureSource) -> Iterator[st
         running = ", ".join(map(sql_text, sorted(source.running))) or "NULL"
         where = f"WHERE {machine} NOT IN ({running})" if source.running else ""
         yield (
-            f"SELECT max({time}) AS time, {machine} AS machine, {sql_text(source.end)} AS name "
+            f"SELECT max({time}) AS time, {machine} AS machine, {sql_text(source.end)} AS name, FALSE AS is_first "
             f"FROM {survey.view} {where} GROUP BY {machine}"
         )
+
+
+def _is_on(flag: str) -> str:
+    return f"lower({sql_column(flag)}) IN ({', '.join(map(sql_text, _TRUE))})"
+
+
+def _is_failed(source: FailureSource) -> str:
+    return f"{sql_column(source.status)} IN ({', '.join(map(sql_text, source.failed))})"
+
+
+def _failed_now(source: FailureSource) -> list[tuple[str, str, str]]:
+    """Return column, condition and name of each kind of failure that may go on after the last row."""
+    found = [(flag, _is_on(flag), sql_text(flag)) for flag in source.flags]
+    return found + ([(source.status, _is_failed(source), sql_column(source.status))] if source.status else [])
+
+
+def find_ends(telemetry: Telemetry, conditions: Sequence[tuple[str, str, str]] = ()) -> Ends:
+    """Return the last row of each machine, and the events that have not ended in it."""
+    survey, raw = telemetry.survey, sql_column(telemetry.survey.machine)
+    time = sql_time_of(survey, telemetry.reading)
+    # Integers as in the existing tables: 1 for 01.
+    machine = raw if telemetry.reading.is_machine_text else f"CAST(CAST({raw} AS BIGINT) AS VARCHAR)"
+    rows = telemetry.engine.rows(f"SELECT {machine}, epoch_us(max({time})) FROM {survey.view} GROUP BY ALL")
+    ongoing: list[tuple[str, str]] = []
+    for column, condition, name in conditions:
+        last = f"arg_max(CASE WHEN {condition} THEN {name} ELSE '' END, {time})"
+        found = telemetry.engine.rows(f"SELECT {machine}, {last} FROM {survey.view_of(column)} GROUP BY ALL")
+        ongoing += [(one, state) for one, state in found if state]
+    return make_ends(rows, ongoing)
+
+
+def check_ends(telemetry: Telemetry, old: TableFiles, component: str, column: str) -> None:
+    """Reject failures at the end of telemetry that goes on, where ``old`` are the existing failures.
+
+    Raises
+    ------
+    DataError
+        Naming the machines.
+    """
+    survey = telemetry.survey
+    check_old_ends(old, find_ends(telemetry), component, (survey.machine, survey.time, column))
 
 
 def _changes(telemetry: Telemetry, column: str, condition: str, event: str) -> str:
@@ -124,8 +173,12 @@ def _changes(telemetry: Telemetry, column: str, condition: str, event: str) -> s
         f"SELECT {time} AS time, {machine} AS machine, CASE WHEN {condition} THEN {event} END AS name "
         f"FROM {survey.view_of(column)}"
     )
-    before = f"SELECT *, lag(name) OVER (PARTITION BY machine ORDER BY time) AS name_before FROM ({rows})"
-    return f"SELECT time, machine, name FROM ({before}) WHERE name IS NOT NULL AND name IS DISTINCT FROM name_before"
+    window = "OVER (PARTITION BY machine ORDER BY time)"
+    # Only the first new row may belong to a failure of the existing tables.
+    first = "FALSE" if telemetry.earlier is None else f"row_number() {window} = 1"
+    before = f"SELECT *, lag(name) {window} AS name_before, {first} AS is_first FROM ({rows})"
+    changed = "name IS NOT NULL AND name IS DISTINCT FROM name_before"
+    return f"SELECT time, machine, name, is_first FROM ({before}) WHERE {changed}"
 
 
 def _check_flag(telemetry: Telemetry, flag: str) -> None:
@@ -151,7 +204,10 @@ def _count_states(telemetry: Telemetry, column: str) -> list[tuple[str, int]]:
     return [(state, rows) for state, rows in telemetry.engine.rows(sql)]
 
 
-def _write(telemetry: Telemetry, sql: str, path: Path, column: str) -> Facts:
+def _write(telemetry: Telemetry, sql: str, path: Path, named: tuple[str, str], ends: Ends) -> Facts:
+    """Write events as a table of the given name, whose events have the given column."""
+    table, column = named
+    earlier = telemetry.earlier or Earlier()
     facts, survey, reading = Facts(), telemetry.survey, telemetry.reading
     machine = "machine" if reading.is_machine_text else "CAST(machine AS BIGINT)"
     schema = pa.schema(
@@ -162,16 +218,16 @@ def _write(telemetry: Telemetry, sql: str, path: Path, column: str) -> Facts:
         ]
     )
     with TableWriter(path) as writer:
-        ordered = f"SELECT time, {machine} AS machine, name FROM ({sql}) ORDER BY time, machine, name"
+        ordered = f"SELECT time, {machine} AS machine, name, is_first FROM ({sql}) ORDER BY time, machine, name"
         for batch in telemetry.engine.batches(ordered, _PIECE_ROWS):
-            columns: Sequence[pa.Array] = [
-                column.cast(item) for column, item in zip(batch.columns, schema.types, strict=True)
-            ]
-            piece = pa.table(list(columns), schema=schema)
+            *columns, is_first = batch.columns
+            typed = [column.cast(item) for column, item in zip(columns, schema.types, strict=True)]
+            piece = keep_new(pa.table(typed, schema=schema), is_first, table, earlier)
             writer.write_arrow(piece)
             add_facts(facts, survey, piece)
         if not writer.rows:
             writer.write_arrow(schema.empty_table())
+    facts.ongoing = earlier.still_ongoing(table, ends)
     return facts
 
 
