@@ -257,7 +257,7 @@ def test_failure_flags_of_later_logs_are_appended_and_an_episode_over_the_border
     outcome = append(pdm, write(logs, telemetry=FLAGS + later + rows_of("1", day=3)), *words)
     assert outcome.code == 0, outcome.stderr
     assert failures_of(raw)[3:] == expected
-    # Logs without a failure end those that went on.
+    # Logs without a failure end those that were ongoing.
     outcome = append(pdm, write(logs, telemetry=FLAGS + rows_of("000", day=4)), *words)
     assert outcome.code == 0, outcome.stderr
     assert failures_of(raw)[3:] == expected
@@ -293,7 +293,7 @@ def test_end_as_failure_is_appended_for_new_machines_and_refused_where_telemetry
     outcome = append(pdm, write(logs, telemetry=head + "2015-01-03,1,1\n"), *words)
     assert outcome.code == 4
     assert (
-        "--end-is-failure engine: the telemetry of machines 1 goes on after its earlier end, which is a failure in "
+        "--end-is-failure engine: the telemetry of machines 1 continues after its earlier end, which is a failure in "
         "failures.parquet" in outcome.stderr
     )
     assert "--overwrite instead of --append; --except names machines that still run" in outcome.stderr

@@ -1,4 +1,4 @@
-"""Failures and states that begin in one import and go on in the next, which appends to it."""
+"""Failures and states that begin in one import and end in the next, which appends to it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Earlier:
 
 
 def check_old_ends(old: TableFiles, new: Ends, component: str, names: tuple[str, str, str]) -> None:
-    """Reject failures at the end of telemetry that goes on.
+    """Reject failures at the end of telemetry that continues.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def check_old_ends(old: TableFiles, new: Ends, component: str, names: tuple[str,
     }
     if wrong:
         raise DataError(
-            f"--end-is-failure {component}: the telemetry of machines {name_some(sorted(wrong))} goes on after its "
+            f"--end-is-failure {component}: the telemetry of machines {name_some(sorted(wrong))} continues after its "
             f"earlier end, which is a failure in {old.name}",
             hint="import all logs again with --overwrite instead of --append; --except names machines that still run",
         )

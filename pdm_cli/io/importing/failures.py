@@ -79,7 +79,7 @@ def write_states(telemetry: Telemetry, source: FailureSource, path: Path, column
 
 
 def find_normal(telemetry: Telemetry, source: FailureSource) -> str:
-    """Return the state that is no event: that of the existing tables, or else the most frequent one."""
+    """Return the state that is not an event: that of the existing tables, or else the most frequent one."""
     if telemetry.earlier is not None and telemetry.earlier.normal:
         return telemetry.earlier.normal
     others = [(rows, state) for state, rows in _count_states(telemetry, source.status) if state not in source.failed]
@@ -133,7 +133,7 @@ def _is_failed(source: FailureSource) -> str:
 
 
 def _failed_now(source: FailureSource) -> list[tuple[str, str, str]]:
-    """Return column, condition and name of each kind of failure that may go on after the last row."""
+    """Return column, condition and name of each kind of failure that may continue after the last row."""
     found = [(flag, _is_on(flag), sql_text(flag)) for flag in source.flags]
     return found + ([(source.status, _is_failed(source), sql_column(source.status))] if source.status else [])
 
@@ -154,7 +154,7 @@ def find_ends(telemetry: Telemetry, conditions: Sequence[tuple[str, str, str]] =
 
 
 def check_ends(telemetry: Telemetry, old: TableFiles, component: str, column: str) -> None:
-    """Reject failures at the end of telemetry that goes on, where ``old`` are the existing failures.
+    """Reject failures at the end of telemetry that continues, where ``old`` are the existing failures.
 
     Raises
     ------
