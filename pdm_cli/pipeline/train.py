@@ -59,6 +59,8 @@ def train(task: Task) -> dict[str, Any]:
     sources, preparation = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.progress)
     problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)
     timer.lap("features")
+    if problem.choice.reason is not None:
+        task.progress.info(f"train: split by {problem.choice.kind} (--split auto): {problem.choice.reason}")
     _check_leakage(problem, preparation)
     timer.lap("guards")
     training = _search(task, problem)
@@ -71,7 +73,7 @@ def train(task: Task) -> dict[str, Any]:
     if not metrics["events"]["failures"]:
         task.progress.warn(
             "no failure in the test span could be evaluated, so the metrics say little about the model: "
-            f"{more_to_test_on(task.settings.train)}"
+            f"{more_to_test_on(problem.train)}"
         )
     timer.lap("test")
     return {
@@ -123,11 +125,20 @@ def _check_leakage(problem: Problem, preparation: Preparation) -> None:
 
     split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
     trained, tested, horizon = problem.training_rows(split), problem.test_rows(split), problem.horizon_us
-    if problem.train.split != "machine":
+    if split.is_by_time:
         leakage_checks.check_disjoint(trained, tested, instants.times, horizon_us=horizon, test_start=split.test_start)
+    for part in (split, *problem.folds):
+        if part.trained is not part.tested:
+            leakage_checks.check_machines(problem.training_rows(part), problem.test_rows(part), instants.codes)
     known = np.where(problem.held_out[instants.codes, np.newaxis], np.nan, problem.labels)
     leakage_checks.check_folds(
-        problem.folds, known, instants.times, components=problem.components, horizon_us=horizon, train=problem.train
+        problem.folds,
+        known,
+        instants.times,
+        codes=instants.codes,
+        components=problem.components,
+        horizon_us=horizon,
+        train=problem.train,
     )
     sample = leakage_checks.choose_sample(
         instants,
@@ -254,7 +265,7 @@ def _make_bundle(
             "test_start": show(split.test_start),
             "machines": problem.instants.machines[~problem.held_out].tolist(),
         },
-        settings=replace(preparation.settings, labels=settings.labels, train=settings.train, costs=settings.costs),
+        settings=replace(preparation.settings, labels=settings.labels, train=problem.train, costs=settings.costs),
         units=task.units,
     )
     return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
@@ -312,11 +323,12 @@ def _describe_split(problem: Problem) -> dict[str, Any]:
 
     split = problem.split
     return {
-        "kind": problem.train.split,
+        "kind": problem.choice.kind,
+        "chosen_because": problem.choice.reason,
         "cutoff": show(split.cutoff),
         "test_start": show(split.test_start),
         "test_end": show(split.test_end),
-        "gap_hours": (split.test_start - split.cutoff) / US_PER_HOUR if problem.train.split != "machine" else None,
+        "gap_hours": (split.test_start - split.cutoff) / US_PER_HOUR if split.is_by_time else None,
         "lead_time_hours": problem.lead.lead_time_hours,
         "horizon_hours": problem.lead.horizon_hours,
         "train_rows": int(problem.training_rows(split).sum()),

@@ -429,7 +429,11 @@ class LabelsParams(Section):
 class TrainParams(Section):
     """Split, features, search and alerts."""
 
-    split: Literal["time", "machine", "both"] = setting("time", "Test on later data, on unseen machines, or both.")
+    split: Literal["auto", "time", "machine", "both"] = setting(
+        "auto",
+        "Test on later data (time), on unseen machines (machine), or both; auto: machine for machines that run to "
+        "failure or with too few late failures, else time.",
+    )
     cutoff: datetime | None = setting(
         None, "End of the training data (UTC); default: the midnight before the last quarter of the rows."
     )
@@ -445,7 +449,9 @@ class TrainParams(Section):
         0.0, "Hours to leave out after the cutoff; never less than the horizon.", advanced=True
     )
     folds: Annotated[int, Interval(ge=1, le=100)] = setting(
-        2, "Time-ordered cross-validation folds within the training data.", advanced=True
+        2,
+        "Cross-validation folds within the training data, in order of time or by machine; fewer if failures are few.",
+        advanced=True,
     )
     components: tuple[str, ...] = setting((), "Components to model; default: all that have failed.")
     families: tuple[str, ...] = setting(

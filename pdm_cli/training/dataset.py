@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,15 @@ from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
 from pdm_cli.text import name_some
 from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.training.choose_split import SplitChoice, choose_split, has_failed
 from pdm_cli.training.splits import (
     Split,
     hold_out_machines,
+    machine_folds,
     more_to_test_on,
     more_to_train_on,
     split_by_time,
+    stratify,
     time_folds,
     train_without,
 )
@@ -42,6 +45,7 @@ from pdm_cli.units import exact_time, show_hours, show_two_hours
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +69,15 @@ class Problem:
     split : Split
         Cutoff and test span.
     folds : list of Split
-        Within the training span, in order of time.
+        Within the training span, in order of time or by machine.
+    choice : SplitChoice
+        Whether the split is by time, by machine or both, and why.
     held_out : (machines,) bool array
         Test machines, in the order of the instants' machines; all False for a split by time.
     lead : LabelsParams
         Lead time and horizon.
     train : TrainParams
-        Settings of features, search and alerts.
+        Settings of features, search and alerts; the split is the chosen one.
     costs : CostsParams
         Costs of events, for alerts by cost.
     """
@@ -84,11 +90,12 @@ class Problem:
     known: FollowUp
     split: Split
     folds: list[Split]
+    choice: SplitChoice
     held_out: BoolArray
     lead: LabelsParams
     train: TrainParams
     costs: CostsParams
-    _fitted: dict[int, tuple[dict[str, Any], FeatureTable]] = field(default_factory=dict)
+    _fitted: dict[tuple[int, bytes], tuple[dict[str, Any], FeatureTable]] = field(default_factory=dict)
 
     @property
     def instants(self) -> Instants:
@@ -102,8 +109,8 @@ class Problem:
 
     def training_rows(self, split: Split) -> BoolArray:
         """Return the labelled rows that a model of ``split`` may train on."""
-        rows = split.training_rows(self.instants.times, self.horizon_us) & ~np.isnan(self.labels[:, 0])
-        return np.asarray(rows & ~self.held_out[self.instants.codes])
+        rows = split.training_rows(self.instants.times, self.horizon_us, self.instants.codes)
+        return np.asarray(rows & ~np.isnan(self.labels[:, 0]))
 
     def fitting_rows(self, split: Split) -> tuple[IndexArray, FloatArray]:
         """Return the training rows that models are fitted on, and their weights.
@@ -119,19 +126,20 @@ class Problem:
 
     def test_rows(self, split: Split) -> BoolArray:
         """Return the labelled rows that ``split`` tests on."""
-        known = split.test_rows(self.instants.times, self.horizon_us) & ~np.isnan(self.labels[:, 0])
-        return np.asarray(known & self.tested_machines(split)[self.instants.codes])
+        rows = split.test_rows(self.instants.times, self.horizon_us, self.instants.codes)
+        return np.asarray(rows & ~np.isnan(self.labels[:, 0]))
 
     def test_span(self, split: Split) -> BoolArray:
         """Return the rows of the test span, labelled or not."""
-        in_span = split.span(self.instants.times)
-        return np.asarray(in_span & self.tested_machines(split)[self.instants.codes])
+        return np.asarray(split.span(self.instants.times, self.instants.codes))
 
     def tested_machines(self, split: Split) -> BoolArray:
-        """Return which machines a split tests on; folds use the training machines."""
-        if split is not self.split:
-            return ~self.held_out
-        return self.held_out if self.held_out.any() else ~self.held_out
+        """Return which machines a split tests on."""
+        return np.ones(len(self.held_out), np.bool_) if split.tested is None else split.tested
+
+    def trained_machines(self, split: Split) -> BoolArray:
+        """Return which machines a model of ``split`` may train on."""
+        return np.ones(len(self.held_out), np.bool_) if split.trained is None else split.trained
 
     def states(self, split: Split) -> dict[str, Any]:
         """Return the states of the fitted families at the cutoff of a split."""
@@ -156,18 +164,20 @@ class Problem:
         return chosen
 
     def _fit_families(self, split: Split) -> tuple[dict[str, Any], FeatureTable]:
-        # Each fold, and the outer split, has a cutoff of its own.
-        if split.cutoff not in self._fitted:
+        # Each fold, and the outer split, has a cutoff or machines of its own.
+        machines = self.trained_machines(split)
+        key = split.cutoff, machines.tobytes()
+        if key not in self._fitted:
             families = self.train.families or tuple({f: None for names in FEATURE_SETS.values() for f in names})
             states = learn_states(
                 self.context,
                 families,
                 components=self.components,
                 until_us=split.cutoff,
-                machines=~self.held_out,
+                machines=machines,
             )
-            self._fitted[split.cutoff] = states, match_states(self.context, states)
-        return self._fitted[split.cutoff]
+            self._fitted[key] = states, match_states(self.context, states)
+        return self._fitted[key]
 
 
 def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, costs: CostsParams) -> Problem:
@@ -188,30 +198,50 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
         If there are no failures, or too few to train and test on.
     """
     instants = Instants.of(sources.rolling)
-    split = split_by_time(instants.times, train=train, labels=labels)
-    held_out = np.zeros(len(instants.machines), np.bool_)
-    if train.split != "time":
-        held_out = hold_out_machines(len(instants.machines), share=train.test_share, seed=train.seed)
     failures = _read_failures(sources)
     components = choose_components(failures["failure"], train)
     known = follow_up(last_readings(sources.telemetry), failures, instants.machines, params=labels)
+    outcomes = label_failures(instants, failures, components, known=known, params=labels)
+    choice = choose_split(instants, outcomes, components, known, train=train, lead=labels)
+    train = replace(train, split=choice.kind)
+    strata = stratify(has_failed(instants, outcomes))
+    split = _split_outer(instants, strata, train=train, labels=labels)
     context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
     problem = Problem(
         context=context,
         table=build_features(context, _families(train.families)),
-        labels=label_failures(instants, failures, components, known=known, params=labels),
+        labels=outcomes,
         components=components,
         failures=failures,
         known=known,
         split=split,
-        folds=time_folds(instants.times, split, folds=train.folds, gap_us=min_gap_us(train, labels)),
-        held_out=held_out,
+        folds=_split_inner(instants, strata, split, train=train, labels=labels),
+        choice=choice,
+        held_out=np.zeros(len(strata), np.bool_) if split.trained is None else ~split.trained,
         lead=labels,
         train=train,
         costs=costs,
     )
     check_problem(problem)
     return problem
+
+
+def _split_outer(instants: Instants, strata: IntArray, *, train: TrainParams, labels: LabelsParams) -> Split:
+    """Return the split of the whole log, by time, by machine or both."""
+    split = split_by_time(instants.times, train=train, labels=labels)
+    if train.split == "time":
+        return split
+    held_out = hold_out_machines(strata, share=train.test_share, seed=train.seed)
+    return replace(split, trained=~held_out, tested=held_out)
+
+
+def _split_inner(
+    instants: Instants, strata: IntArray, split: Split, *, train: TrainParams, labels: LabelsParams
+) -> list[Split]:
+    """Return the folds within the training rows: by machine if the split is, else in order of time."""
+    if train.split == "machine":
+        return machine_folds(split, strata, folds=train.folds, seed=train.seed)
+    return time_folds(instants.times, split, folds=train.folds, gap_us=min_gap_us(train, labels))
 
 
 def _families(chosen: tuple[str, ...]) -> list[str]:

@@ -18,7 +18,7 @@ from pdm_cli.features.rolling import rolling_features
 from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import DetectParams, FeaturesParams, TrainParams
-from pdm_cli.text import name_some
+from pdm_cli.text import name_some, show_count
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.splits import Split, more_to_train_on, train_without
 from pdm_cli.units import exact_time, show_hours
@@ -145,11 +145,32 @@ def check_disjoint(
             )
 
 
+def check_machines(training_rows: BoolArray, test_rows: BoolArray, codes: IntArray) -> None:
+    """Reject a split by machine that trains and tests on the same machine.
+
+    Parameters
+    ----------
+    training_rows, test_rows : (m,) bool arrays
+        Training rows and test rows.
+    codes : (m,) int array
+        Machine of each row.
+
+    Raises
+    ------
+    ModelError
+        If a machine is in both.
+    """
+    both = np.intersect1d(codes[training_rows], codes[test_rows])
+    if len(both):
+        raise ModelError(f"split: {show_count(len(both), 'machine')} both trained and tested on", hint="report a bug")
+
+
 def check_folds(
     folds: Sequence[Split],
     labels: FloatArray,
     times: IntArray,
     *,
+    codes: IntArray | None = None,
     components: Sequence[str],
     horizon_us: int,
     train: TrainParams,
@@ -164,6 +185,8 @@ def check_folds(
         0, 1 or NaN where unknown.
     times : (m,) int array
         Timestamps of the rows, microseconds since 1970.
+    codes : (m,) int array, optional
+        Machine of each row; needed for folds by machine.
     components : sequence of str
         The c components.
     horizon_us : int
@@ -177,7 +200,7 @@ def check_folds(
         If a fold has no test row, or no training or no test row with a failure of a component ahead.
     """
     for number, fold in enumerate(folds, start=1):
-        if not fold.test_rows(times, horizon_us).any():
+        if not fold.test_rows(times, horizon_us, codes).any():
             hours = (fold.test_end - fold.cutoff) / US_PER_HOUR
             raise NotEnoughData(
                 f"fold {number} of {len(folds)} is too short: its {show_hours(hours)} from {exact_time(fold.cutoff)} "
@@ -185,7 +208,8 @@ def check_folds(
                 hint=_longer_folds(len(folds), train, is_short=True),
                 fold=number,
             )
-    gaps = _find_gaps(folds, labels == 1, times, components, horizon_us)
+    parts = [(fold.training_rows(times, horizon_us, codes), fold.test_rows(times, horizon_us, codes)) for fold in folds]
+    gaps = _find_gaps(folds, parts, labels == 1, components)
     if gaps:
         gap = gaps[0]
         # One hint for all folds, so that one call is enough to find out.
@@ -210,16 +234,16 @@ class _Gap(NamedTuple):
 
 
 def _find_gaps(
-    folds: Sequence[Split], is_failing: BoolArray, times: IntArray, components: Sequence[str], horizon_us: int
+    folds: Sequence[Split],
+    parts: Sequence[tuple[BoolArray, BoolArray]],
+    is_failing: BoolArray,
+    components: Sequence[str],
 ) -> list[_Gap]:
     gaps = []
-    for number, fold in enumerate(folds, start=1):
+    for number, (fold, (trained, tested)) in enumerate(zip(folds, parts, strict=True), start=1):
         until = f"until {exact_time(fold.cutoff)}"
         test = f"from {exact_time(fold.test_start)} to {exact_time(fold.test_end)}"
-        for rows, purpose, period in (
-            (fold.training_rows(times, horizon_us), "train on", until),
-            (fold.test_rows(times, horizon_us), "test on", test),
-        ):
+        for rows, purpose, period in ((trained, "train on", until), (tested, "test on", test)):
             missing = [name for column, name in enumerate(components) if not is_failing[rows, column].any()]
             if missing:
                 gaps.append(_Gap(missing, number, purpose, period))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.errors import NotEnoughData
+from pdm_cli.features.labels import NEVER_US
 from pdm_cli.preparation.windows import propose_windows, show_options
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.text import MAX_NAMES, join_list, name_some
@@ -27,34 +28,47 @@ _FOLDED_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Split:
-    """A cutoff and its test span; timestamps in microseconds since 1970, UTC.
+    """A cutoff and its test span, or machines; timestamps in microseconds since 1970, UTC.
 
     Attributes
     ----------
     cutoff : int
-        Last instant that the model may know; label spans of training rows end here at the latest.
+        Last instant that the model may know.
     test_start, test_end : int
         Rows with test_start <= t <= test_end are tested.
     label_end : int
-        Last instant that labels of test rows may depend on.
+        Last instant that labels of test rows may depend on; ``NEVER_US`` for the whole log.
+    is_by_time : bool
+        Whether label spans of training rows end at the cutoff at the latest. They need not where the test is on other
+        machines.
+    trained, tested : (machines,) bool array, optional
+        Machines to train and to test on; default: all.
     """
 
     cutoff: int
     test_start: int
     test_end: int
     label_end: int
+    is_by_time: bool = True
+    trained: BoolArray | None = field(default=None, compare=False)
+    tested: BoolArray | None = field(default=None, compare=False)
 
-    def training_rows(self, times: IntArray, horizon_us: int) -> BoolArray:
-        """Return which rows may be trained on."""
-        return times + horizon_us <= self.cutoff
+    def training_rows(self, times: IntArray, horizon_us: int, codes: IntArray | None = None) -> BoolArray:
+        """Return which rows may be trained on; ``codes`` are their machines."""
+        rows = times + horizon_us <= self.cutoff if self.is_by_time else np.ones(len(times), np.bool_)
+        return rows & _are_of(self.trained, codes)
 
-    def test_rows(self, times: IntArray, horizon_us: int) -> BoolArray:
+    def test_rows(self, times: IntArray, horizon_us: int, codes: IntArray | None = None) -> BoolArray:
         """Return which rows of the test span have a label that is known by ``label_end``."""
-        return self.span(times) & (times + horizon_us <= self.label_end)
+        return self.span(times, codes) & (times + horizon_us <= self.label_end)
 
-    def span(self, times: IntArray) -> BoolArray:
+    def span(self, times: IntArray, codes: IntArray | None = None) -> BoolArray:
         """Return which rows lie in the test span, labelled or not."""
-        return (times >= self.test_start) & (times <= self.test_end)
+        return (times >= self.test_start) & (times <= self.test_end) & _are_of(self.tested, codes)
+
+
+def _are_of(machines: BoolArray | None, codes: IntArray | None) -> BoolArray:
+    return np.ones(1, np.bool_) if machines is None or codes is None else machines[codes]
 
 
 def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) -> Split:
@@ -81,7 +95,7 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
     check_gap(train, labels)
     if train.split == "machine":
         # The test is on other machines, so times may overlap.
-        return Split(last, first, last, last)
+        return Split(last, first, last, NEVER_US, is_by_time=False)
     if train.cutoff is not None:
         cutoff = microseconds(train.cutoff)
     else:
@@ -105,7 +119,7 @@ def split_by_time(times: IntArray, *, train: TrainParams, labels: LabelsParams) 
         raise NotEnoughData(
             f"no labelled row to test on from {exact_time(test_start)}", hint=f"{span}; {more_to_test_on(train)}"
         )
-    return Split(cutoff, test_start, last, last)
+    return Split(cutoff, test_start, last, NEVER_US)
 
 
 def _show_shorter(times: IntArray, train: TrainParams, gap_us: int) -> str:
@@ -161,16 +175,58 @@ def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> lis
     shares = [1 - _FOLDED_SHARE + _FOLDED_SHARE * i / folds for i in range(folds)]
     known = times[times <= split.cutoff]
     ends = [*np.quantile(known, shares, method="nearest").tolist(), split.cutoff]
-    return [Split(start, start + gap_us, end, end) for start, end in pairwise(ends)]
+    return [
+        Split(start, start + gap_us, end, end, trained=split.trained, tested=split.trained)
+        for start, end in pairwise(ends)
+    ]
 
 
-def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
-    """Choose test machines at random, reproducibly.
+def machine_folds(split: Split, strata: IntArray, *, folds: int, seed: int) -> list[Split]:
+    """Divide the training machines among folds, each tested on its own and trained on the others.
 
     Parameters
     ----------
-    count : int
-        Number of machines.
+    split : Split
+        The outer split, by machine.
+    strata : (machines,) int array
+        Group of each machine, from :func:`stratify`; every fold gets its share of each.
+    folds : int
+        Number of folds. A single one is tested on half of the machines.
+    seed : int
+        Random seed.
+    """
+    trained = np.ones(len(strata), np.bool_) if split.trained is None else split.trained
+    shuffled = np.random.default_rng(seed).permutation(len(strata))
+    dealt = shuffled[np.argsort(strata[shuffled], kind="stable")]
+    dealt = dealt[trained[dealt]]
+    fold_of = np.full(len(strata), -1)
+    fold_of[dealt] = np.arange(len(dealt)) % max(folds, 2)
+    return [
+        replace(split, trained=trained & (fold_of != number), tested=fold_of == number, label_end=NEVER_US)
+        for number in range(folds)
+    ]
+
+
+def stratify(has_failed: BoolArray) -> IntArray:
+    """Return a group for each machine: the rarest component that failed on it, or none of them.
+
+    Parameters
+    ----------
+    has_failed : (machines, c) bool array
+        Which components failed on each machine.
+    """
+    rarest_first = np.argsort(has_failed.sum(axis=0), kind="stable")
+    ordered = has_failed[:, rarest_first]
+    return np.where(ordered.any(axis=1), ordered.argmax(axis=1), len(rarest_first))
+
+
+def hold_out_machines(strata: IntArray, *, share: float, seed: int) -> BoolArray:
+    """Choose test machines at random, reproducibly, with a similar share of each group.
+
+    Parameters
+    ----------
+    strata : (machines,) int array
+        Group of each machine, from :func:`stratify`.
     share : float
         Share to hold out, in (0, 1); at least one machine, but never all.
     seed : int
@@ -181,9 +237,17 @@ def hold_out_machines(count: int, *, share: float, seed: int) -> BoolArray:
     NotEnoughData
         If there is only one machine.
     """
+    count = len(strata)
     if count < 2:
         raise NotEnoughData("--split machine and both need at least two machines, found 1", hint="use --split time")
-    is_held_out = np.zeros(count, np.bool_)
     chosen = min(max(1, round(share * count)), count - 1)
-    is_held_out[np.random.default_rng(seed).permutation(count)[:chosen]] = True
+    groups, sizes = np.unique(strata, return_counts=True)
+    # Largest remainders; of equal ones the rarest component comes first.
+    exact = sizes * chosen / count
+    own = np.floor(exact).astype(np.int64)
+    own[np.argsort(own - exact, kind="stable")[: chosen - own.sum()]] += 1
+    shuffled = np.random.default_rng(seed).permutation(count)
+    is_held_out = np.zeros(count, np.bool_)
+    for group, number in zip(groups, own, strict=True):
+        is_held_out[shuffled[strata[shuffled] == group][:number]] = True
     return is_held_out

@@ -24,7 +24,7 @@ DETECT = DetectParams(window_days=7.0, jobs=1)
 LABELS = LabelsParams(3.0, 48.0)
 COSTS = CostsParams()
 # Small and quick, but no worse than a small fleet deserves.
-TRAIN = TrainParams(trees=12, max_leaves=6, learning_rate=0.3, min_child_weight=0.1, threads=1, trials=1)
+TRAIN = TrainParams(split="time", trees=12, max_leaves=6, learning_rate=0.3, min_child_weight=0.1, threads=1, trials=1)
 WORDS = {"errors": "errorID", "maint": "comp", "failures": "failure"}
 
 

@@ -79,11 +79,25 @@ def test_by_both_others_are_tested_at_later_times(problems: dict[str, Problem]) 
 @pytest.mark.parametrize("kind", SPLITS)
 def test_folds_keep_to_the_machines_of_the_training(problems: dict[str, Problem], kind: str) -> None:
     problem = problems[kind]
+    others = set(range(1, 9)) - held_out(problem)
     for fold in problem.folds:
-        for rows in (problem.training_rows(fold), problem.test_rows(fold), problem.test_span(fold)):
-            assert machines_of(problem, rows) == set(range(1, 9)) - held_out(problem)
-        assert fold.label_end <= problem.split.cutoff
-        assert not np.any(problem.training_rows(fold) & problem.test_rows(fold))
+        trained, tested = problem.training_rows(fold), problem.test_rows(fold)
+        assert machines_of(problem, trained | tested) == others
+        assert machines_of(problem, tested) == machines_of(problem, problem.test_span(fold))
+        assert not np.any(trained & tested)
+        if kind != "machine":
+            assert machines_of(problem, trained) == machines_of(problem, tested) == others
+            assert fold.label_end <= problem.split.cutoff
+
+
+def test_folds_by_machine_test_every_training_machine_once_at_all_times(problems: dict[str, Problem]) -> None:
+    problem = problems["machine"]
+    trained = problem.training_rows(problem.split)
+    for fold in problem.folds:
+        theirs = problem.tested_machines(fold)[problem.instants.codes]
+        assert_array_equal(problem.test_rows(fold), trained & theirs)
+        assert_array_equal(problem.training_rows(fold), trained & ~theirs)
+    assert_array_equal(sum(problem.test_rows(fold).astype(int) for fold in problem.folds), trained)
 
 
 @pytest.mark.parametrize("kind", SPLITS)
@@ -99,20 +113,35 @@ def test_unlabelled_rows_are_neither_trained_nor_tested_on(problems: dict[str, P
     assert_array_equal(shortened.test_span(problem.split), problem.test_span(problem.split))
 
 
+def without_machines(problem: Problem, machines: set[int], *tables: str) -> Problem:
+    """Return the problem with no event of some machines in some tables, and the same split."""
+    sources = problem.context.sources
+    events = {
+        name: log[~log["machineID"].isin(machines)] if name in tables else log for name, log in sources.events.items()
+    }
+    return replace(problem, context=replace(problem.context, sources=replace(sources, events=events)), _fitted={})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["machine", "both"])
-def test_states_held_out_machines_change_nothing(fleet: Sources, problems: dict[str, Problem], kind: str) -> None:
+def test_states_held_out_machines_change_nothing(problems: dict[str, Problem], kind: str) -> None:
     problem = problems[kind]
-    failures = fleet.events["failures"]
-    quiet = {**fleet.events, "failures": failures[~failures["machineID"].isin(held_out(problem))]}
-    other = problem_of(replace(fleet, events=quiet), train=problem.train)
-    assert_array_equal(other.held_out, problem.held_out)
+    other = without_machines(problem, held_out(problem), "failures")
     for split in (problem.split, *problem.folds):
         found, expected = other.states(split)["template"], problem.states(split)["template"]
         assert found.to_json() == expected.to_json()
     # Without them it is another template: they did have something to teach.
-    everyone = replace(problem, held_out=np.zeros(8, bool), _fitted={})
-    assert everyone.states(problem.split)["template"].to_json() != problem.states(problem.split)["template"].to_json()
+    everyone = replace(problem.split, trained=None)
+    assert problem.states(everyone)["template"].to_json() != problem.states(problem.split)["template"].to_json()
+
+
+def test_states_of_a_fold_by_machine_do_not_depend_on_the_machines_it_tests(problems: dict[str, Problem]) -> None:
+    problem = problems["machine"]
+    fold = problem.folds[0]
+    tested = problem.instants.machines[problem.tested_machines(fold)]
+    other = without_machines(problem, set(tested), "failures", "errors")
+    assert other.states(fold)["template"].to_json() == problem.states(fold)["template"].to_json()
+    assert other.states(problem.split)["template"].to_json() != problem.states(problem.split)["template"].to_json()
 
 
 def test_each_fold_knows_only_what_was_known_at_its_cutoff(fleet: Sources, problems: dict[str, Problem]) -> None:
@@ -210,16 +239,6 @@ def test_check_failure_within_the_gap_does_not_count(fleet: Sources) -> None:
         problem_of(late, components=("comp9",))
     # There is none other to train instead.
     assert "--components" not in (caught.value.hint or "")
-
-
-@pytest.mark.slow
-def test_check_component_failing_only_on_held_out_machines_is_rejected(
-    fleet: Sources, problems: dict[str, Problem]
-) -> None:
-    sources = with_failures(fleet, Event(min(held_out(problems["machine"])), 24 * 50.0, "comp9"))
-    problem_of(sources, components=("comp9",))
-    with pytest.raises(NotEnoughData, match="comp9"):
-        problem_of(sources, train=problems["machine"].train, components=("comp9",))
 
 
 @pytest.mark.slow

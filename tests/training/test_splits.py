@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 
 from pdm_cli.errors import NotEnoughData, UsageError
+from pdm_cli.features.labels import NEVER_US
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.timestamps import show
-from pdm_cli.training.splits import Split, split_by_time, time_folds
+from pdm_cli.training.splits import (
+    Split,
+    hold_out_machines,
+    machine_folds,
+    split_by_time,
+    stratify,
+    time_folds,
+)
 from tests.builders.fleets import EPOCH_US, HOUR_US
 
 HORIZON_US = 48 * HOUR_US
@@ -38,7 +47,8 @@ def test_by_default_the_last_quarter_is_tested_after_a_gap_of_the_horizon() -> N
     # 6:00 on day 0 to 21:00 on day 39: three quarters end on day 29 at 23:15, cut to its midnight.
     assert show(found.cutoff) == "2015-01-30T00:00"
     assert show(found.test_start) == "2015-02-01T00:00"
-    assert found.test_end == found.label_end == times.max()
+    assert found.test_end == times.max()
+    assert found.label_end == NEVER_US
 
 
 def test_a_greater_test_share_cuts_earlier() -> None:
@@ -181,3 +191,72 @@ def test_rows_after_the_outer_cutoff_do_not_move_the_folds() -> None:
     past = times[times <= outer.cutoff]
     folds = time_folds(times, outer, folds=2, gap_us=HORIZON_US)
     assert folds == time_folds(past, replace(outer, test_end=outer.cutoff), folds=2, gap_us=HORIZON_US)
+
+
+# By machine.
+
+ANY = Split(0, 0, 0, NEVER_US, is_by_time=False)
+
+
+def test_stratify_groups_machines_by_their_rarest_failed_component() -> None:
+    has_failed = np.array([[1, 0], [1, 1], [0, 0], [0, 1], [1, 0]], bool)
+    assert stratify(has_failed).tolist() == [1, 0, 2, 0, 1]
+
+
+@given(
+    strata=st.lists(st.integers(0, 2), min_size=2, max_size=40),
+    share=st.floats(0.05, 0.9),
+    seed=st.integers(0, 9),
+)
+def test_hold_out_machines_takes_the_share_of_every_stratum(strata: list[int], share: float, seed: int) -> None:
+    groups = np.array(strata)
+    held_out = hold_out_machines(groups, share=share, seed=seed)
+    assert_array_equal(held_out, hold_out_machines(groups, share=share, seed=seed))
+    chosen = min(max(1, round(share * len(strata))), len(strata) - 1)
+    assert held_out.sum() == chosen
+    for group in set(strata):
+        own = groups == group
+        assert abs(held_out[own].sum() - own.sum() * chosen / len(strata)) < 1
+
+
+def test_hold_out_machines_depends_on_the_seed() -> None:
+    strata = np.zeros(20, np.int64)
+    one, other = (hold_out_machines(strata, share=0.3, seed=seed) for seed in (0, 1))
+    assert (one != other).any()
+
+
+@given(
+    strata=st.lists(st.integers(0, 2), min_size=4, max_size=40),
+    folds=st.integers(1, 4),
+    data=st.data(),
+)
+def test_machine_folds_are_tested_on_other_machines_than_trained_on(
+    strata: list[int], folds: int, data: st.DataObject
+) -> None:
+    groups = np.array(strata)
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(strata), max_size=len(strata))))
+    split = replace(ANY, trained=allowed, tested=~allowed)
+    found = machine_folds(split, groups, folds=folds, seed=3)
+    assert len(found) == folds
+    tested = np.zeros(len(strata), int)
+    for fold in found:
+        assert fold.trained is not None
+        assert fold.tested is not None
+        assert_array_equal(fold.trained | fold.tested, allowed)
+        assert not (fold.trained & fold.tested).any()
+        tested += fold.tested
+        for group in set(strata):
+            own = allowed & (groups == group)
+            assert abs(fold.tested[own].sum() - own.sum() / max(folds, 2)) < 2
+    if folds > 1:
+        assert_array_equal(tested, allowed)
+
+
+def test_machine_folds_have_no_cutoff() -> None:
+    times = grid()
+    split = replace(split_by_time(times, train=TrainParams(split="machine"), labels=LabelsParams()), trained=None)
+    (fold,) = machine_folds(split, np.array([0, 0]), folds=1, seed=0)
+    codes = np.zeros(len(times), np.int64) if fold.tested is not None and fold.tested[0] else np.ones(len(times), int)
+    assert fold.test_rows(times, HORIZON_US, codes).all()
+    assert fold.training_rows(times, HORIZON_US, 1 - codes).all()
+    assert not fold.training_rows(times, HORIZON_US, codes).any()
