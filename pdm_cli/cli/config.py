@@ -65,7 +65,17 @@ def _with_former_names(section: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_texts(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings by their keys, with times as strings."""
+    """Return the settings by their keys, with times and cycles as strings."""
     from pdm_cli.settings.field import key_of
 
-    return {key_of(name): value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+    return {key_of(name): _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: Any) -> Any:
+    from pdm_cli.settings.cycles import Cycles
+
+    if isinstance(value, tuple):
+        return tuple(map(_as_text, value))
+    if isinstance(value, Cycles):
+        return str(value)
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm_cli.settings.cycles import convert_time
 from pdm_cli.settings.time_range import parse_time_range
 from pdm_cli.timestamps import microseconds
-from pdm_cli.units import show_time
+from pdm_cli.units import current, show_time
 
 DAY_US = 86_400_000_000
 YEAR_US = 365 * DAY_US
@@ -117,7 +118,8 @@ class TimeSurvey:
         more than a year, those of one machine of many, or a small share of all.
         """
         if given:
-            first, last = (None if end is None else microseconds(end) for end in parse_time_range(given))
+            ends = [end and convert_time(end, current(), "--time-range") for end in parse_time_range(given)]
+            first, last = (None if end is None else microseconds(end) for end in ends)
             return TimeRange(first, last)
         days = [self._days[number] for number in sorted(self._days)]
         total = sum(day.rows for day in days)

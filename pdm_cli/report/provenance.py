@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import Any
 
 from pdm_cli.report.page import Grid, Section, make_columns
 from pdm_cli.settings.model import SECTIONS
+from pdm_cli.units import current, show_hours, show_time
 
 # Telemetry may have thousands of parts.
 _MOST_FILES = 30
@@ -73,13 +75,26 @@ def _compare(settings: Mapping[str, Any], detected: Collection[str]) -> tuple[li
         defaults = json.loads(json.dumps(asdict(SECTIONS[section]()), default=str))
         for name in (name for name in defaults if name in settings[section]):
             value, default = _show(settings[section][name]), _show(defaults[name])
-            if value == default:
+            is_default = value == default
+            if current().counts_cycles:
+                value = _add_cycles(name, settings[section][name], value)
+            if is_default:
                 kept.append([f"{section}.{name}", value])
             elif f"{section}.{name}" in detected:
                 kept.append([f"{section}.{name}", f"{value} (detected unless given)"])
             else:
                 changed.append([f"{section}.{name}", value, default])
     return changed, kept
+
+
+def _add_cycles(name: str, value: Any, shown: str) -> str:
+    """Return a value with the cycles that its hours are, or the cycle of a time."""
+    if name.endswith("_hours") and isinstance(value, (float, int)):
+        return f"{shown} ({show_hours(value)})"
+    if name.endswith("_hours") and isinstance(value, list):
+        return f"{shown} ({', '.join(map(show_hours, value))})"
+    is_time = isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?", value)
+    return show_time(value) if is_time else shown
 
 
 def _show(value: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pdm_cli.settings.cycles import parse_time_or_cycle
+
 
 def parse_time_range(text: str) -> tuple[datetime | None, datetime | None]:
     """Return both ends of ``2015-01-01,2016-01-01T06:00``; ``None`` for an end that is empty.
@@ -15,7 +17,7 @@ def parse_time_range(text: str) -> tuple[datetime | None, datetime | None]:
     """
     ends = [part.strip() for part in text.split(",")]
     try:
-        first, last = (datetime.fromisoformat(end) if end else None for end in ends)
+        first, last = (parse_time_or_cycle(end) if end else None for end in ends)
         if first is None and last is None:
             raise ValueError
     except ValueError:

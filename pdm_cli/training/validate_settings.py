@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pdm_cli.errors import UsageError
 from pdm_cli.settings.model import LabelsParams, PredictParams, TrainParams
 from pdm_cli.timestamps import US_PER_HOUR, microseconds
-from pdm_cli.units import exact_time, show_hours
+from pdm_cli.units import exact_time, option_time, show_hours
 
 
 def check_choices(train: TrainParams) -> None:
@@ -83,7 +83,7 @@ def check_gap(train: TrainParams, labels: LabelsParams) -> None:
     if test_start - cutoff < gap:
         raise UsageError(
             f"--test-start {exact_time(test_start)}: less than the gap of {shown} after --cutoff {exact_time(cutoff)}",
-            hint=f"use --test-start {exact_time(cutoff + gap)} or later: the horizon is "
+            hint=f"use --test-start {option_time(cutoff + gap)} or later: the horizon is "
             f"{show_hours(labels.horizon_hours)}",
         )
 
