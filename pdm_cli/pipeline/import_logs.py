@@ -103,6 +103,7 @@ def _survey(
     folder: Path, found: Found, options: ImportOptions, settings: Settings, engine: Engine, progress: Progress
 ) -> list[TableSurvey]:
     """Read the files of all tables once."""
+    from pdm_cli.io.importing.draft import write_draft
     from pdm_cli.io.importing.failures import check_columns
     from pdm_cli.io.importing.survey import TableSurvey
 
@@ -126,7 +127,12 @@ def _survey(
         survey = TableSurvey(table, folder, paths, settings.columns, options, engine)
         if table is TELEMETRY and not options.long:
             check_columns(survey, options.failures)
-        survey.read()
+        survey.prepare()
+        draft = write_draft(survey, engine) if table is TELEMETRY else None
+        if draft is None:
+            survey.read()
+        else:
+            survey.accept(draft)
         if table is FAILURES and options.failures.where and not survey.rows:
             condition = " = ".join(options.failures.where)
             raise DataError(f"{survey.name}: no row fits --failures-where '{condition}'", hint="check column and value")

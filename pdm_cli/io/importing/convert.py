@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from pdm_cli.units import FIRST_CYCLE_US
 if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
 
-_PIECE_ROWS = 262_144
+PIECE_ROWS = 262_144
 _BAD_TIMES = 10_000
 
 
@@ -83,10 +84,16 @@ def convert(survey: TableSurvey, reading: Reading, path: Path, engine: Engine) -
     DataError
         If a timestamp does not match the format or does not exist.
     """
-    facts, schema = Facts(), _schema(survey, reading)
+    if (draft := survey.draft) is not None:
+        if draft.reading == reading:
+            # Maybe to another disk.
+            shutil.move(draft.path, path)
+            return draft.facts
+        survey.read()
+    facts, schema = Facts(), schema_of(survey, reading)
     rows = _select_wide(survey, reading, schema) if survey.long is None else _select_long(survey, reading, schema)
     with TableWriter(path, survey.units.metadata()) as writer:
-        for batch in engine.batches(rows, _PIECE_ROWS):
+        for batch in engine.batches(rows, PIECE_ROWS):
             piece = pa.table(
                 [column.cast(kind) for column, kind in zip(batch, schema.types, strict=True)], schema=schema
             )
@@ -97,7 +104,7 @@ def convert(survey: TableSurvey, reading: Reading, path: Path, engine: Engine) -
         if not writer.rows:
             writer.write_arrow(schema.empty_table())
     if survey.long is not None:
-        readings = sum(survey.counts[name].numbers for name in reading.numbers)
+        readings = sum(survey.counts[name].numbers for name in reading.numbers if name in schema.names)
         facts.repeated = readings - facts.values
     return facts
 
@@ -121,7 +128,8 @@ def _select_long(survey: TableSurvey, reading: Reading, schema: pa.Schema) -> st
     return f"SELECT time, machine, {', '.join(sensors)} FROM ({rows}) GROUP BY time, machine ORDER BY machine, time"
 
 
-def _schema(survey: TableSurvey, reading: Reading) -> pa.Schema:
+def schema_of(survey: TableSurvey, reading: Reading) -> pa.Schema:
+    """Return the columns of a converted table."""
     names = [name for name in survey.columns if name not in survey.left_out()]
     types = {name: pa.float64() if name in reading.numbers else pa.string() for name in names}
     if survey.time:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 Order = Literal["year-first", "day-first", "month-first"]
@@ -25,6 +26,8 @@ _TIMESTAMP = re.compile(
 )
 # Seconds have 10 digits from 2001 to 2286, milliseconds 13.
 _EPOCH_SHAPES = {"epoch-s": re.compile(r"0{10}(?:[.,]0+)?"), "epoch-ms": re.compile(r"0{13}(?:[.,]0+)?")}
+# Numbers that may have a leading zero.
+_PADDED = ("m1", "d1", "a", "b", "hour")
 _LAST_OFFSET_HOURS = 14
 _MICROSECOND_DIGITS = 6
 _LAST_MONTH = 12
@@ -105,6 +108,12 @@ def sql_parts(shape: str, column: str) -> tuple[str, str] | None:
     return first, second
 
 
+def sql_decides_order(column: str) -> str:
+    """Return the SQL condition that one of the first two numbers of a date is above 12."""
+    above = "(?:1[3-9]|[2-9][0-9])"
+    return f"regexp_matches({column}, '^ *(?:{above}[-/.]|[0-9]{{1,2}}[-/.]{above}[-/.])')"
+
+
 def order_of(text: str) -> Order | None:
     """Return the only order that fits a date, or None."""
     numbers = _first_numbers(text)
@@ -174,14 +183,47 @@ def sql_time(shapes: Sequence[Shape], order: Order, column: str) -> str:
     column : str
         SQL expression of the strings.
     """
-    fitting = [shape for shape in shapes if shape.is_known and shape.is_year_first == (order == "year-first")]
-    cases = [(sql_pattern([shape.text]), _sql_time(shape.text, order, column)) for shape in fitting]
-    if not cases:
+    fitting = [shape.text for shape in shapes if shape.is_known and shape.is_year_first == (order == "year-first")]
+    if not fitting:
         return "CAST(NULL AS TIMESTAMP)"
-    if len(shapes) == 1:
-        return cases[0][1]
-    whens = " ".join(f"WHEN regexp_full_match({column}, '{pattern}') THEN {time}" for pattern, time in cases)
+    return _sql_time(fitting[0], order, column) if len(shapes) == 1 else sql_checked_time(fitting, order, column)
+
+
+def sql_checked_time(shapes: Sequence[str], order: Order, column: str) -> str:
+    """Return the SQL of :func:`sql_time` for some known shapes that is NULL for strings of other shapes, too."""
+    times: dict[str, list[str]] = {}
+    for shape in shapes:
+        times.setdefault(_sql_time(shape, order, column), []).append(shape)
+    whens = " ".join(f"WHEN {sql_has_shape(same, column)} THEN {time}" for time, same in times.items())
     return f"CASE {whens} END"
+
+
+def sql_has_shape(shapes: Sequence[str], column: str) -> str:
+    """Return the SQL condition that a string has one of some known shapes."""
+    if len(shapes) == 1:
+        # Half the time of a regular expression.
+        return f"{column} GLOB '{shapes[0].replace('0', '[0-9]')}'"
+    return f"regexp_full_match({column}, '{sql_pattern(shapes)}')"
+
+
+def similar_shapes(shapes: Iterable[str]) -> list[str]:
+    """Return known shapes, and those that differ from one of them in leading zeros or AM and PM.
+
+    Leading zeros differ only if a shape lacks one.
+    """
+    similar: dict[str, None] = {}
+    matches = [found for shape in shapes if (found := _TIMESTAMP.fullmatch(shape))]
+    is_padded = not any(found[name] == "0" for found in matches for name in _PADDED)
+    for found in matches:
+        choices = {} if is_padded else {found.start(name): ("0", "00") for name in _PADDED if found[name]}
+        if found["half"]:
+            choices[found.start("half")] = ("A", "P") if found["half"].isupper() else ("a", "p")
+        ends = [found.end(name) for name in (*_PADDED, "half") if found[name] and found.start(name) in choices]
+        starts = sorted(choices)
+        between = [found.string[a:b] for a, b in zip([0, *sorted(ends)], [*starts, len(found.string)], strict=True)]
+        for chosen in product(*(choices[start] for start in starts)):
+            similar["".join(map("".join, zip(between, (*chosen, ""), strict=True)))] = None
+    return list(similar)
 
 
 def sql_format(form: str, column: str) -> str:
@@ -218,18 +260,23 @@ def _sql_time(shape: str, order: Order, column: str) -> str:
     # Of the digits of a second, six; the rest is added again.
     last = next(name for name in ("fraction", "second", "minute", "d1", "y2") if found[name])
     end = min(found.end(last), found.start("fraction") + _MICROSECOND_DIGITS) if last == "fraction" else found.end(last)
-    half = f" || substr({column}, {found.start('half') + 1}, 1) || 'M'" if found["half"] else ""
-    text = column if end == len(shape) else f"substr({column}, 1, {end}){half}"
-    year = found.start("y1" if order == "year-first" else "y2") + 1
-    time = f"try_strptime({text}, '{_format(found, order)}')"
+    text, half = f"substr({column}, 1, {end})", "%p" if found["half"] else ""
+    if end == len(shape):
+        text = column
+    elif shape[end:].strip().upper() in ("AM", "PM"):
+        # The same SQL whatever digits and spaces come before.
+        text, half = column, f"{shape[end : found.start('half')]}%p"
+    elif half:
+        text += f" || substr({column}, {found.start('half') + 1}, 1) || 'M'"
+    time = f"try_strptime({text}, '{_format(found, order)}{half}')"
     # There is no year 0, but strptime knows one.
-    time = f"CASE WHEN substr({column}, {year}, 4) <> '0000' THEN {time} END"
+    time = f"CASE WHEN {time} >= TIMESTAMP '0001-01-01' THEN {time} END"
     zone = found["zone"] or ""
     return f"({time} - {_sql_offset(found, column)})" if zone[:1] in ("+", "-") else time
 
 
 def _format(found: re.Match[str], order: Order) -> str:
-    """Return the ``strptime`` format of a shape without spaces before AM, and without its zone."""
+    """Return the ``strptime`` format of a shape without AM and zone."""
     sign = found["s1"] or found["s2"]
     dates = {"year-first": "%Y{0}%m{0}%d", "day-first": "%d{0}%m{0}%Y", "month-first": "%m{0}%d{0}%Y"}
     date = dates[order].format(sign)
@@ -238,7 +285,7 @@ def _format(found: re.Match[str], order: Order) -> str:
     time = f"{'%I' if found['half'] else '%H'}:%M"
     time += ":%S" if found["second"] else ""
     time += f"{found['point']}%f" if found["fraction"] else ""
-    return f"{date}{found['join']}{time}{'%p' if found['half'] else ''}"
+    return f"{date}{found['join']}{time}"
 
 
 def _sql_offset(found: re.Match[str], column: str) -> str:

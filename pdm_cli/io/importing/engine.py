@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +64,7 @@ class Engine:
             while piece := result.fetchmany(_FETCHED_ROWS):
                 yield from piece
 
-    def batches(self, sql: str, rows: int) -> Iterator[pa.RecordBatch]:
+    def batches(self, sql: str, rows: int) -> Generator[pa.RecordBatch, None, None]:
         """Yield a result in pieces of ``rows`` rows, in its order."""
         with _translated():
             yield from self._connection.sql(sql).to_arrow_reader(rows)

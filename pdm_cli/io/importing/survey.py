@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.columns import check_columns
@@ -28,6 +28,7 @@ from pdm_cli.io.importing.long_form import split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
 from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_column, sql_rows, sql_text
 from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
+from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, INTEGER, NUMBER, THOUSANDS, plain, sql_number, sql_plain
 from pdm_cli.io.parquet import TableFiles
 from pdm_cli.io.sensor_names import find_sensor, split_units
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
@@ -35,13 +36,9 @@ from pdm_cli.settings.model import ColumnsParams
 from pdm_cli.text import name_some
 from pdm_cli.units import DATES, Units
 
-# Without leading zeros, which would be lost, and within 64 bits.
-_INTEGER = r"0|-?[1-9]\d{0,17}"
-_NUMBER = r"[+-]?(?:\d+{0}?\d*|{0}\d+)(?:[eE][+-]?\d+)?|[+-]?[iI]nf(?:inity)?"
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d+|[+-]?\d{1,3}(?:\.\d{3})+,\d+", re.ASCII)
-_BEGINS_AS_NUMBER = r"[+-]?[.,]?\d"
-# Minus signs and spaces of typesetting, which other programs write for the plain ones.
-_TYPOGRAPHIC = {"\u2212": "-", "\u202f": " ", "\u00a0": " ", "\u2007": " "}
+if TYPE_CHECKING:
+    from pdm_cli.io.importing.draft import Draft
+
 _SAMPLE_ROWS, _MOST_SHAPES = 20_000, 200
 # Words in the names that other programs give to key columns.
 WORDS = {
@@ -131,11 +128,32 @@ class TableSurvey:
         self._join_units()
         self.columns = tuple(self.files[0].columns)
         self.view = f"raw_{table.name}"
+        # The same rows with strings as they are in the files.
+        self.unread = f"{self.view}_unread"
         self.rows, self._has_text_machines = 0, False
         self.tags: dict[str, tuple[str, str]] = {}
+        # Each tag as it is in the files, the tag, and one of its values.
+        self.tag_rows: list[tuple[str | None, str, str]] = []
         self.other_tags: list[str] = []
-        self.counts: dict[str, ValueCount] = {}
-        self.shapes: list[Shape] = []
+        self.counts: Mapping[str, ValueCount] = {}
+        self.shapes: Sequence[Shape] = []
+        self.draft: Draft | None = None
+
+    def prepare(self) -> None:
+        """Create the views of the rows; tags of long telemetry are read.
+
+        Raises
+        ------
+        DataError, SchemaError
+            If a column is missing, or a file cannot be read.
+        """
+        self._make_view()
+        if self.long is not None:
+            self._make_long_view(self.long)
+        self._sensors = tuple(find_sensor(sensor, self.columns, self._units) for sensor in self._sensors)
+        for sensor in self._sensors:
+            if sensor not in self.columns:
+                raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
 
     def read(self) -> None:
         """Inspect all rows.
@@ -145,18 +163,11 @@ class TableSurvey:
         DataError
             If a file cannot be read, or a machine, time or event type is missing.
         """
-        self._make_view()
-        if self.long is not None:
-            self._make_long_view(self.long)
-        self._sensors = tuple(find_sensor(sensor, self.columns, self._units) for sensor in self._sensors)
-        for sensor in self._sensors:
-            if sensor not in self.columns:
-                raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
-        shapes = self._sample_shapes()
-        found = self._count(shapes)
+        shapes = self.sample_shapes()
+        found = self._count(shapes, self.view)
         if found["other_shapes"]:
             shapes += self._other_shapes(shapes)
-            found = self._count(shapes)
+            found = self._count(shapes, self.view)
         self._check_rejected()
         self.rows = found["rows"]
         for name in self.keys.values():
@@ -168,18 +179,31 @@ class TableSurvey:
                 place = self.first(name, lambda text: "\n" in text)
                 raise self.error(place, name, "line break in a value", self._hint_of_break(name))
         self._has_text_machines = found["text_machines"] > 0
-        self.counts = {
-            name: ValueCount(*(found[f"{kind} {name}"] for kind in ("numbers", "others", "digits")))
-            for name in self._values
-        }
-        self.shapes = [self._shape(shape, number, found) for number, shape in enumerate(shapes)]
+        self.counts = self._value_counts(found)
+        found_shapes = [self._shape(shape, number, found) for number, shape in enumerate(shapes)]
+        self.shapes = [shape for shape in found_shapes if shape.rows]
+
+    def sample(self) -> tuple[dict[str, ValueCount], bool]:
+        """Return the counts of the values in the first rows of wide telemetry, and whether a machine is no integer."""
+        found = self._count([], f"(SELECT * FROM {self.view} LIMIT {_SAMPLE_ROWS})")
+        return self._value_counts(found), found["text_machines"] > 0
+
+    def accept(self, draft: Draft) -> None:
+        """Take the findings of a draft instead of inspecting all rows."""
+        self.draft, self.rows = draft, draft.facts.rows
+        self.counts, self.shapes = draft.counts, draft.shapes
+        self._has_text_machines = draft.reading.is_machine_text
+
+    def _value_counts(self, found: Mapping[str, int]) -> dict[str, ValueCount]:
+        kinds = ("numbers", "others", "digits")
+        return {name: ValueCount(*(found[f"{kind} {name}"] for kind in kinds)) for name in self.values}
 
     @property
     def text_machine(self) -> Place | None:
         """The first machine that is not an integer."""
         if not self._has_text_machines:
             return None
-        return self.first(self.machine, lambda text: re.fullmatch(_INTEGER, text, re.ASCII) is None)
+        return self.first(self.machine, lambda text: re.fullmatch(INTEGER, text, re.ASCII) is None)
 
     @property
     def date_format(self) -> str:
@@ -238,11 +262,13 @@ class TableSurvey:
 
     def first_other(self, column: str) -> Place:
         """Return the first value of a column that is neither a number nor missing."""
-        point = re.escape(self.options.decimal)
-        number = re.compile(_NUMBER.replace("{0}", point), re.ASCII)
-        return self.first(
-            column, lambda text: bool(text) and text.lower() not in self.options.missing and not number.fullmatch(text)
-        )
+        return self.first(column, self.is_other)
+
+    def is_other(self, text: str) -> bool:
+        """Return whether a string is neither a number nor missing."""
+        number = NUMBER.replace("{0}", re.escape(self.options.decimal))
+        is_missing = not text or text.lower() in self.options.missing
+        return not is_missing and re.fullmatch(number, text, re.ASCII) is None
 
     def first_of(self, shapes: Sequence[Shape], order: Order | None = None) -> Place:
         """Return the first timestamp of some shapes, or of those that fit an order of day and month only."""
@@ -297,16 +323,16 @@ class TableSurvey:
             raise SchemaError(f"{self.name}: no column of numbers", hint="telemetry needs at least one sensor")
         other = self.first_other(doubtful)
         hint = "fix it, set --decimal, or list such words with --na-values"
-        if _THOUSANDS.fullmatch(other.text):
+        if THOUSANDS.fullmatch(other.text):
             hint = "write numbers without thousands separators"
         raise self.error(other, doubtful, f"{quote(other.text)} is not a number, and there is no other sensor", hint)
 
     def left_out(self) -> list[str]:
         """Return the columns of failures, which are not sensors: a model must not see them."""
+        if self.table is not TELEMETRY:
+            return []
         source = self.options.failures
-        return (
-            [name for name in self.counts if name in (*source.flags, source.status)] if self.table is TELEMETRY else []
-        )
+        return [name for name in self.values if name in (*source.flags, source.status)]
 
     def mixed(self) -> dict[str, ValueCount]:
         """Return the string columns with some numbers; in telemetry, also those with values that begin as numbers."""
@@ -316,23 +342,17 @@ class TableSurvey:
 
     def sql_number(self, column: str) -> str:
         """Return the SQL expression of a column's numbers; NULL for missing values and other strings."""
-        return self._without_sentinels(self._sql_number(sql_column(column)))
+        return self.without_sentinels(sql_number(sql_column(column), self.options.decimal))
 
     def sql_value(self) -> str:
         """Return the SQL expression of the numbers in long telemetry."""
-        return self._without_sentinels(self._sql_number(_VALUE))
+        return self.without_sentinels(sql_number(_VALUE, self.options.decimal))
 
-    def _without_sentinels(self, number: str) -> str:
+    def without_sentinels(self, number: str) -> str:
+        """Return the SQL expression of a number, NULL if it means a missing value."""
         for value in self.options.sentinels:
             number = f"nullif({number}, {value!r}::DOUBLE)"
         return number
-
-    def _sql_number(self, name: str) -> str:
-        if self.options.decimal == ".":
-            return f"CASE WHEN NOT contains({name}, '_') THEN nullif(TRY_CAST({name} AS DOUBLE), 'nan') END"
-        plain = f"replace({name}, {sql_text(self.options.decimal)}, '.')"
-        is_plain = f"NOT contains({name}, '.') AND NOT contains({name}, '_')"
-        return f"CASE WHEN {is_plain} THEN nullif(TRY_CAST({plain} AS DOUBLE), 'nan') END"
 
     def _check_sensor(self, name: str, count: ValueCount) -> None:
         """Reject strings in a column that is meant as a sensor."""
@@ -345,12 +365,14 @@ class TableSurvey:
         comma = self.options.decimal == "." and re.fullmatch(r"[+-]?\d+,\d+", other.text) is not None
         if comma or is_sensor:
             hint = "try --decimal ," if comma else "fix it, leave it empty, or list such words with --na-values"
-            if _THOUSANDS.fullmatch(other.text):
+            if THOUSANDS.fullmatch(other.text):
                 hint = "write numbers without thousands separators"
             raise self.error(other, name, f"{quote(other.text)} is not a number", hint)
 
     def _make_view(self) -> None:
-        rows = sql_rows(self.files, dict.fromkeys(self.columns, f"coalesce(trim({_sql_plain('{}')}), '')"))
+        self._engine.run(f"CREATE VIEW {self.unread} AS {sql_rows(self.files, dict.fromkeys(self.columns, '{}'))}")
+        columns = ", ".join(f"{sql_plain(column)} AS {column}" for column in map(sql_column, self.columns))
+        rows = f"SELECT {columns} FROM {self.unread}"
         source = self.options.failures
         if self.table is FAILURES and source.words:
             text = f"lower({sql_column(self.kind)})"
@@ -365,17 +387,19 @@ class TableSurvey:
                 hint = f"--failures-where names one of {name_some(list(self.columns))}"
                 raise SchemaError(f"{self.name}: no column {column!r}", hint=hint)
             rows = f"SELECT * FROM ({rows}) WHERE {sql_column(column)} GLOB {sql_text(value)}"
-        self._engine.run(f"CREATE VIEW {self._base} AS {rows}")
+        self._engine.run(f"CREATE VIEW {self.base} AS {rows}")
 
     @property
-    def _base(self) -> str:
+    def base(self) -> str:
+        """The rows with the columns of the files."""
         return self.view if self.long is None else f"{self.view}_long"
 
     def _make_long_view(self, long: LongForm) -> None:
         """Name machine and sensor of each tag, and the sensors as columns."""
         tag, value = sql_column(long.tag), sql_column(long.value)
-        tags = [text for (text,) in self._query(f"SELECT DISTINCT {tag} FROM {self._base}")]
-        self.tags, self.other_tags = split_tags(tags, long, self.name)
+        first = f"SELECT {tag} AS tag, any_value({value}) AS value FROM {self.unread} GROUP BY {tag}"
+        self.tag_rows = self._query(f"SELECT tag, {sql_plain('tag')}, {sql_plain('value')} FROM ({first})")
+        self.tags, self.other_tags = split_tags({tag for _, tag, _ in self.tag_rows}, long, self.name)
         named = split_units({sensor for _, sensor in self.tags.values()}, (self.time, self.machine))
         self.tags = {tag: (machine, named[sensor][0]) for tag, (machine, sensor) in self.tags.items()}
         self._units = {sensor: unit for sensor, unit in named.values() if unit}
@@ -394,16 +418,18 @@ class TableSurvey:
         machine = f"coalesce(nullif(t.machine, ''), b.{sql_column(self.machine)})" if has_machine else "t.machine"
         self._engine.run(
             f"CREATE VIEW {self.view} AS SELECT b.{sql_column(self.time)}, {machine} AS {sql_column(self.machine)}, "
-            f"t.sensor AS {_SENSOR}, b.{value} AS {_VALUE} FROM {self._base} AS b JOIN {table} AS t ON b.{tag} = t.tag"
+            f"t.sensor AS {_SENSOR}, b.{value} AS {_VALUE} FROM {self.base} AS b JOIN {table} AS t ON b.{tag} = t.tag"
         )
         sensors = sorted({sensor for _, sensor in self.tags.values()})
         self.columns = (self.time, self.machine, *sensors)
 
-    def _sample_shapes(self) -> list[str]:
+    def sample_shapes(self) -> list[str]:
+        """Return the shapes of the first times; none if their format is given."""
         if not self.time or self.options.format_of(self.table) or self.options.cycle_seconds:
             return []
         shape = sql_shape(sql_column(self.time))
-        sample = f"(SELECT {shape} AS shape FROM {self.view} LIMIT {_SAMPLE_ROWS})"
+        # Not those of the view: the first rows may have none of its tags.
+        sample = f"(SELECT {shape} AS shape FROM {self.base} LIMIT {_SAMPLE_ROWS})"
         return [
             text for (text,) in self._query(f"SELECT DISTINCT shape FROM {sample} ORDER BY shape LIMIT {_MOST_SHAPES}")
         ]
@@ -414,17 +440,17 @@ class TableSurvey:
         sql = f"SELECT DISTINCT {sql_shape(time)} AS shape FROM {self.view} WHERE {where} ORDER BY shape"
         return [text for (text,) in self._query(f"{sql} LIMIT {_MOST_SHAPES}")]
 
-    def _count(self, shapes: Sequence[str]) -> dict[str, int]:
+    def _count(self, shapes: Sequence[str], relation: str) -> dict[str, int]:
         """Count the rows, the values of each type in each column, and the rows of each shape."""
-        values = {name: sql_column(name) for name in self._values} if self.long is None else {"": _VALUE}
+        values = {name: sql_column(name) for name in self.values} if self.long is None else {"": _VALUE}
         counted = {"rows": "count(*)"} | dict(
-            [*self._key_counts(), *self._value_counts(values), *self._shape_counts(shapes)]
+            [*self._count_keys(), *self._count_values(values), *self._count_shapes(shapes)]
         )
-        typed = [f"{self._sql_number(column)} AS {_number(name)}" for name, column in values.items()]
+        typed = [f"{sql_number(column, self.options.decimal)} AS {_number(name)}" for name, column in values.items()]
         time, patterns = sql_column(self.time), [sql_text(sql_pattern([shape])) for shape in shapes]
         whens = [f"WHEN regexp_full_match({time}, {pattern}) THEN {n}" for n, pattern in enumerate(patterns)]
         typed.append(f"{'CASE ' + ' '.join(whens) + ' ELSE -1 END' if whens else 0} AS shape_number")
-        rows = f"(SELECT *, {', '.join(typed)} FROM {self.view})"
+        rows = f"(SELECT *, {', '.join(typed)} FROM {relation})"
         sums = ", ".join(counted.values())
         if self.long is None:
             (counts,) = self._query(f"SELECT {sums} FROM {rows}")
@@ -438,29 +464,29 @@ class TableSurvey:
         return dict.fromkeys(counted, 0) | found
 
     @property
-    def _values(self) -> list[str]:
+    def values(self) -> list[str]:
         """The columns except for the keys."""
         return [name for name in self.columns if name not in self.keys.values()]
 
-    def _key_counts(self) -> Iterator[tuple[str, str]]:
+    def _count_keys(self) -> Iterator[tuple[str, str]]:
         for name in self.keys.values():
             column = sql_column(name)
             yield f"empty {name}", f"count(*) FILTER ({column} = '')"
             yield f"break {name}", f"count(*) FILTER (contains({column}, chr(10)))"
-        is_integer = f"regexp_full_match({sql_column(self.machine)}, '{_INTEGER}')"
+        is_integer = f"regexp_full_match({sql_column(self.machine)}, '{INTEGER}')"
         yield "text_machines", f"count(*) FILTER (NOT {is_integer})"
 
-    def _value_counts(self, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    def _count_values(self, values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         missing = ", ".join(map(sql_text, ("", *self.options.missing)))
         for name, column in values.items():
             number = _number(name)
             is_other = f"{number} IS NULL AND lower({column}) NOT IN ({missing})"
-            yield f"numbers {name}", f"count({self._without_sentinels(number)})"
+            yield f"numbers {name}", f"count({self.without_sentinels(number)})"
             yield f"others {name}", f"count(*) FILTER ({is_other})"
-            digits = f"{is_other} AND regexp_matches({column}, '^{_BEGINS_AS_NUMBER}')"
+            digits = f"{is_other} AND regexp_matches({column}, '^{BEGINS_AS_NUMBER}')"
             yield f"digits {name}", f"count(*) FILTER ({digits})"
 
-    def _shape_counts(self, shapes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    def _count_shapes(self, shapes: Sequence[str]) -> Iterator[tuple[str, str]]:
         for number, shape in enumerate(shapes):
             has_shape = f"shape_number = {number}"
             yield f"rows_{number}", f"count(*) FILTER ({has_shape})"
@@ -524,15 +550,15 @@ class TableSurvey:
             if not fnmatchcase(values[name], pattern):
                 return None
         if self.long is None:
-            return _plain(values[column])
-        tag = self.tags.get(_plain(values[self.long.tag]))
+            return plain(values[column])
+        tag = self.tags.get(plain(values[self.long.tag]))
         if tag is None:
             return None
         if column == self.machine:
-            return tag[0] or _plain(values[column])
+            return tag[0] or plain(values[column])
         if column == self.time:
-            return _plain(values[column])
-        return _plain(values[self.long.value]) if column == tag[1] else None
+            return plain(values[column])
+        return plain(values[self.long.value]) if column == tag[1] else None
 
     def _missing_column(self, file: SourceFile, canonical: str, name: str) -> SchemaError:
         """Return the error for a column that a file does not have, with the options that name it."""
@@ -543,7 +569,7 @@ class TableSurvey:
         hint = f"--columns {self.table.name}.{canonical}={guess}" if canonical else "--long names two of the columns"
         if canonical == MACHINE:
             hint += ", or --machine NAME if there is only one"
-        if file.text is not None and all(re.fullmatch(_NUMBER.replace("{0}", "[.,]"), column) for column in there):
+        if file.text is not None and all(re.fullmatch(NUMBER.replace("{0}", "[.,]"), column) for column in there):
             hint = "no header? name the columns with --names"
         return SchemaError(f"{file.name}: no column {name!r}, only {name_some(there)}", hint=hint)
 
@@ -585,15 +611,3 @@ class TableSurvey:
 def _number(name: str) -> str:
     """Return the name of the column of the numbers in a column."""
     return sql_column(f"number {name}")
-
-
-def _plain(text: str) -> str:
-    for sign, plain in _TYPOGRAPHIC.items():
-        text = text.replace(sign, plain)
-    return text.strip()
-
-
-def _sql_plain(expression: str) -> str:
-    """Return a string without typographic signs; strings of ASCII are not searched for them."""
-    plain = f"translate({expression}, '{''.join(_TYPOGRAPHIC)}', '{''.join(_TYPOGRAPHIC.values())}')"
-    return f"CASE WHEN strlen({expression}) = length({expression}) THEN {expression} ELSE {plain} END"
