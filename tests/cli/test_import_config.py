@@ -250,8 +250,8 @@ def test_import_guide_writes_a_section_that_import_reads(
     assert config.is_symlink() == bool(before)
     assert ("\r\n" in written) == (written.count("\r\n") == written.count("\n"))
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
-    assert "# question: which column of orders.csv has the component that failed?" in written
-    run(pdm, logs, "--columns", "failures.failure=Text")
+    assert "# question: which rows of orders.csv are failures? Art is one of M1, M2" in written
+    run(pdm, logs)
     assert table("failures")["failure"].tolist() == ["pump"]
 
 

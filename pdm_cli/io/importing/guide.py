@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.importing.date_shapes import Shape, shape_of
-from pdm_cli.io.importing.options import MISSING
-from pdm_cli.io.importing.sources import SourceFile, find_files, open_source, sql_column
+from pdm_cli.io.importing.first_look import Look, is_number, take_look
+from pdm_cli.io.importing.options import compile_pattern
+from pdm_cli.io.importing.sources import find_files, open_source
 from pdm_cli.io.importing.survey import WORDS
+from pdm_cli.io.importing.tag_patterns import find_pattern, has_structure
 from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte
-from pdm_cli.schema import ERRORS, EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, MAINT, TELEMETRY, TIME, Table
+from pdm_cli.schema import (
+    ERRORS,
+    EVENT_COLUMNS,
+    FAILURES,
+    MACHINE,
+    MACHINES,
+    MAINT,
+    RAW_TABLES,
+    TELEMETRY,
+    TIME,
+    Table,
+)
 from pdm_cli.settings.field import option_name
 from pdm_cli.settings.model import ImportParams
 from pdm_cli.text import name_some
@@ -22,14 +35,18 @@ from pdm_cli.text import name_some
 if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
 
-_ROWS = 500
-_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _CYCLE = re.compile(r"cycle|zyklus|hours?$|step|index", re.IGNORECASE)
 _FLAG = re.compile(r"fail|fault|broken|defect|ausfall|stoer|störung", re.IGNORECASE)
 _STATE = re.compile(r"status|state|zustand|mode", re.IGNORECASE)
 _FAILED = re.compile(r"fail|broken|fault|defe[ck]t|down|trip|ausfall|stör|stoer", re.IGNORECASE)
-_BREAKDOWN = re.compile(r"breakdown|corrective|failure|störung|stoerung|M2\b|unplanned", re.IGNORECASE)
+_BREAKDOWN = re.compile(
+    r"breakdown|corrective|failure|reactive|unplanned|emergency|repair|reparatur|instandsetz|st(ö|oe)rung|"
+    r"\b(M2|CM|BD|EM)\b",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"tag|sensor|signal|channel|kanal|messst|variable|parameter|point", re.IGNORECASE)
+_TYPE = re.compile(r"type|typ\b|typ$|art$|class|category|kategorie|code|priori", re.IGNORECASE)
 # Words in the names of files, by table.
 _FILE_WORDS: dict[Table, re.Pattern[str]] = {
     FAILURES: re.compile(r"fail|order|auftr|workorder|breakdown|stoer|störung|ticket", re.IGNORECASE),
@@ -37,7 +54,9 @@ _FILE_WORDS: dict[Table, re.Pattern[str]] = {
     MAINT: re.compile(r"maint|service|wartung|repair|replac", re.IGNORECASE),
     MACHINES: re.compile(r"machine|equip|asset|master|anlage|device", re.IGNORECASE),
 }
-_TAG_SIGNS = (".", ":", "/", "|")
+_MOST_STATES, _MOST_TYPES, _LONG_TEXT, _FEW_ROWS = 12, 20, 25, 10
+# A row per reading has a time, a tag and a value, and at most as many others.
+_MOST_LONG_COLUMNS = 5
 
 
 @dataclass
@@ -54,27 +73,6 @@ class Guess:
 
     options: list[tuple[str, str]] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Look:
-    """The first rows of a file by column."""
-
-    source: SourceFile
-    values: Mapping[str, Sequence[str]]
-
-    def times(self) -> list[str]:
-        """Return the columns of dates, those with a name such as timestamp first."""
-        dates = [name for name, values in self.values.items() if _are_all(values, _is_date)]
-        return sorted(dates, key=lambda name: WORDS[TIME].search(name) is None)
-
-    def numbers(self) -> list[str]:
-        """Return the columns of numbers."""
-        return [name for name, values in self.values.items() if _are_all(values, _is_number)]
-
-    def words(self) -> list[str]:
-        """Return the columns of strings that are not dates."""
-        return [name for name in self.values if name not in self.numbers() and name not in self.times()]
 
 
 def guess_options(folder: Path, engine: Engine) -> Guess:
@@ -112,9 +110,11 @@ def guess_options(folder: Path, engine: Engine) -> Guess:
     decimals = [value for look in looks.values() for values in look.values.values() for value in values]
     if sum(bool(_COMMA.fullmatch(value)) for value in decimals) > len(decimals) / 20:
         guess.options.append(("--decimal", ","))
-    for table in dict.fromkeys(tables.values()):
-        own = [looks[path] for path, its in tables.items() if its is table]
-        _guess_table(guess, table, own, has_failures=FAILURES in tables.values())
+    machines: Collection[str] = ()
+    # Telemetry is first: its machines are in the other tables, too.
+    for table in RAW_TABLES:
+        if own := [looks[path] for path, its in tables.items() if its is table]:
+            machines = _TableGuess(guess, table, own, machines).run(has_failures=FAILURES in tables.values())
     return guess
 
 
@@ -132,14 +132,7 @@ def _look(path: Path, folder: Path, engine: Engine, guess: Guess) -> Look:
         source = open_source(path, folder, TextFormat("cp1252"), engine, ())
         guess.options.append(("--encoding", "cp1252"))
         guess.questions.append("are umlauts and signs right in the result? --encoding cp1252 is a guess")
-    return Look(source, _first_rows(source, engine))
-
-
-def _first_rows(source: SourceFile, engine: Engine) -> dict[str, list[str]]:
-    names = list(source.columns)
-    selected = ", ".join(f"coalesce(trim({source.columns[name]}), '') AS {sql_column(name)}" for name in names)
-    rows = list(engine.rows(f"SELECT {selected} FROM {source.relation} LIMIT {_ROWS}"))
-    return {name: [row[number] for row in rows] for number, name in enumerate(names)}
+    return take_look(source, engine)
 
 
 def _assign(looks: Mapping[Path, Look], files: Mapping[Path, Table], *, is_named: bool) -> dict[Path, Table]:
@@ -157,113 +150,221 @@ def _assign(looks: Mapping[Path, Look], files: Mapping[Path, Table], *, is_named
     return tables
 
 
-def _guess_table(guess: Guess, table: Table, looks: Sequence[Look], *, has_failures: bool) -> None:
-    look, named = looks[0], set(looks[0].values)
-    if all(_NUMBER.fullmatch(name) for name in named):
-        guess.questions.append(f"what are the columns of {look.source.name}? name them with --names")
-        return
-    long = _guess_long(guess, look) if table is TELEMETRY else None
-    time = None if table is MACHINES else _guess_time(guess, table, look)
-    if long is None or "{machine}" not in long[2]:
-        _guess_machine(guess, table, looks, skip={time} | set(long or ()))
-    kind = EVENT_COLUMNS.get(table.name)
-    if kind is not None and kind not in named:
-        texts = [name for name in look.words() if WORDS[MACHINE].search(name) is None]
-        if len(texts) == 1:
-            guess.options.append(("--columns", f"{table.name}.{kind}={texts[0]}"))
-        else:
-            guess.questions.append(
-                f"which column of {look.source.name} has the {table.columns[-1].meaning}? "
-                f"--columns {table.name}.{kind}=COLUMN, one of {name_some(texts)}"
-            )
-    if table is TELEMETRY and not has_failures:
-        _guess_failures(guess, look)
-    if table is FAILURES:
-        _guess_breakdowns(guess, look)
+class _TableGuess:
+    """Guesses the options of one table; ``machines`` are those of the telemetry, as far as they are known."""
 
+    def __init__(self, guess: Guess, table: Table, looks: Sequence[Look], machines: Collection[str]) -> None:
+        self._guess, self._table, self._looks, self._machines = guess, table, looks, machines
+        self._look = looks[0]
+        self._name = self._look.source.name
+        # Columns whose meaning is known.
+        self._taken: set[str] = set()
 
-def _guess_long(guess: Guess, look: Look) -> tuple[str, str, str] | None:
-    """Return the columns of tags and values and the pattern of the tags, if there is a row per reading."""
-    names = [name for name in look.values if name not in look.times()]
-    numbers = [name for name in names if name in look.numbers() and WORDS[MACHINE].search(name) is None]
-    texts = [name for name in names if name in look.words()]
-    tags = [name for name in texts if WORDS[MACHINE].search(name) is None and _STATE.search(name) is None]
-    if len(numbers) != 1 or len(tags) != 1 or len(names) > 3:
+    def run(self, *, has_failures: bool) -> Collection[str]:
+        """Add the options and questions, and return the machines."""
+        if all(map(is_number, self._look.values)):
+            self._ask(f"what are the columns of {self._name}? name them with --names")
+            return self._machines
+        time = None if self._table is MACHINES else self._guess_time()
+        if time is not None:
+            self._taken.add(time)
+        machines = self._guess_machines(time)
+        kind = EVENT_COLUMNS.get(self._table.name)
+        if self._table is FAILURES:
+            self._guess_breakdowns()
+        if kind is not None and kind not in self._look.values:
+            self._guess_kind(kind)
+        if self._table is TELEMETRY and not has_failures:
+            self._guess_failures()
+        return machines
+
+    def _guess_machines(self, time: str | None) -> Collection[str]:
+        long = self._guess_long(time) if self._table is TELEMETRY and time is not None else None
+        if long is not None and "{machine}" in long[1]:
+            pattern = compile_pattern("--tags", long[1], ["machine", "sensor"])
+            return {match["machine"] for tag in self._look.distinct(long[0]) if (match := pattern.fullmatch(tag))}
+        name = self._guess_machine(time)
+        if name is None:
+            return self._machines
+        self._taken.add(name)
+        return self._look.distinct(name) if self._table is TELEMETRY else self._machines
+
+    def _option(self, option: str, value: str) -> None:
+        self._guess.options.append((option, value))
+
+    def _ask(self, question: str) -> None:
+        self._guess.questions.append(question)
+
+    def _guess_time(self) -> str | None:
+        times = self._look.times()
+        chosen = next((column for column in times if column.name == TIME), times[0] if times else None)
+        if chosen is None and TIME not in self._look.values:
+            return self._guess_cycles()
+        if chosen is None:
+            return TIME
+        if chosen.name != TIME:
+            self._option("--columns", f"{self._table.name}.{TIME}={chosen.name}")
+        if chosen.name != TIME and len(times) > 1:
+            others = name_some([column.name for column in times if column is not chosen])
+            self._ask(f"which column of {self._name} has the time? {chosen.name} is a guess, there are also {others}")
+        if chosen.formats:
+            self._option("--date-format", f"{self._table.name}={chosen.formats[0]}")
+            example = next(filter(None, self._look.values[chosen.name]))
+            others = f", it may also be {' or '.join(chosen.formats[1:3])}" if len(chosen.formats) > 1 else ""
+            self._ask(f"is {example} in {self._name} of the format {chosen.formats[0]}? it is a guess{others}")
+        return chosen.name
+
+    def _guess_cycles(self) -> str | None:
+        counters = self._look.counters()
+        named = [name for name in self._look.numbers() if _CYCLE.search(name)]
+        cycles = [*(name for name in named if name in counters), *named, *counters]
+        if cycles:
+            self._option("--columns", f"{self._table.name}.{TIME}={cycles[0]}")
+            self._option("--cycles", "1h")
+            self._ask(f"how long is one of {cycles[0]}? --cycles 1h is a guess")
+            return cycles[0]
+        self._ask(f"which column of {self._name} has the time? --columns {self._table.name}.{TIME}=COLUMN")
         return None
-    tag = tags[0]
-    sign = next((one for one in _TAG_SIGNS if all(one in value for value in look.values[tag])), "")
-    pattern = f"{{machine}}{sign}{{sensor}}" if sign and len(names) == 2 else ""
-    # The option takes two values.
-    guess.options.append(("--long", f"{tag}\0{numbers[0]}"))
-    if pattern:
-        guess.options.append(("--tags", pattern))
-    return tag, numbers[0], pattern
 
+    def _guess_long(self, time: str | None) -> tuple[str, str] | None:
+        """Return the column of tags and their pattern, if there is a row per reading."""
+        look = self._look
+        free = [name for name in look.values if name not in self._taken]
+        flags = look.flags()
+        values = [name for name in look.numbers() if name in free and name not in (*flags, MACHINE)]
+        values = [name for name in values if WORDS[MACHINE].search(name) is None]
+        texts = [name for name in look.words() if name in free and _STATE.search(name) is None]
+        if len(values) != 1 or time is None:
+            return None
+        tags = {name: look.distinct(name) for name in texts}
+        structured = [name for name, own in tags.items() if has_structure(own)]
+        plain = [name for name in texts if WORDS[MACHINE].search(name) is None and len(free) <= _MOST_LONG_COLUMNS]
+        others = [name for name in free if WORDS[MACHINE].search(name) is not None]
+        is_repeated = [name for name in plain if self._distinguishes_readings(name, [time, *others])]
+        chosen = [*structured, *is_repeated, *filter(_TAG.search, plain)]
+        if not chosen:
+            return None
+        tag = chosen[0]
+        has_machine = any(name != tag for name in others)
+        pattern = "" if has_machine else find_pattern(tags[tag])
+        # The option takes two values.
+        self._option("--long", f"{tag}\0{values[0]}")
+        self._taken |= {tag, values[0]}
+        if pattern:
+            self._option("--tags", pattern)
+            self._ask(f"does the tag {tags[tag][0]} name a machine and a sensor as in {pattern}? --tags is a guess")
+        return tag, pattern
 
-def _guess_time(guess: Guess, table: Table, look: Look) -> str | None:
-    if TIME in look.values:
-        return TIME
-    if dates := look.times():
-        guess.options.append(("--columns", f"{table.name}.{TIME}={dates[0]}"))
-        if len(dates) > 1:
-            guess.questions.append(
-                f"which column of {look.source.name} has the time? {dates[0]} is a guess, there are also "
-                f"{name_some(dates[1:])}"
-            )
-        return dates[0]
-    cycles = [name for name in look.numbers() if _CYCLE.search(name)]
-    if cycles:
-        guess.options += [("--columns", f"{table.name}.{TIME}={cycles[0]}"), ("--cycles", "1h")]
-        guess.questions.append(f"how long is one of {cycles[0]}? --cycles 1h is a guess")
-        return cycles[0]
-    guess.questions.append(f"which column of {look.source.name} has the time? --columns {table.name}.{TIME}=COLUMN")
-    return None
+    def _distinguishes_readings(self, name: str, others: Sequence[str]) -> bool:
+        """Return whether rows that agree in all other keys differ in a column with few values."""
+        rows, kinds = self._look.count(), self._look.count(name)
+        return 1 < kinds <= rows / 2 and self._look.count(*others) <= rows / 2
 
+    def _guess_machine(self, time: str | None) -> str | None:
+        """Return the column of the machines; None if the user has to name it."""
+        look = self._look
+        if MACHINE in look.values:
+            return MACHINE
+        free = [name for name in look.values if name not in self._taken]
+        named = [name for name in free if WORDS[MACHINE].search(name)]
+        known = [name for name in free if self._has_machines(name)]
+        found = next(iter([*known, *named]), None) or self._find_machines(free, time)
+        if found is not None:
+            self._option("--columns", f"{self._table.name}.{MACHINE}={found}")
+        elif self._table is TELEMETRY and len(self._looks) > 1:
+            self._option("--machine-from-file", "{machine}" + Path(self._name).suffix)
+        elif self._table is TELEMETRY:
+            self._option("--machine", "machine1")
+            self._ask("is the log about one machine only? --machine gives its name")
+        else:
+            self._ask(f"which column of {self._name} has the machine? --columns {self._table.name}.{MACHINE}=COLUMN")
+        return found
 
-def _guess_machine(guess: Guess, table: Table, looks: Sequence[Look], *, skip: set[str | None]) -> None:
-    look = looks[0]
-    if MACHINE in look.values:
-        return
-    named = [name for name in look.values if name not in skip and WORDS[MACHINE].search(name)]
-    if named:
-        guess.options.append(("--columns", f"{table.name}.{MACHINE}={named[0]}"))
-    elif table is TELEMETRY and len(looks) > 1:
-        guess.options.append(("--machine-from-file", "{machine}" + Path(look.source.name).suffix))
-    elif table is TELEMETRY:
-        guess.options.append(("--machine", "machine1"))
-        guess.questions.append("is the log about one machine only? --machine gives its name")
-    else:
-        guess.questions.append(
-            f"which column of {look.source.name} has the machine? --columns {table.name}.{MACHINE}=COLUMN"
+    def _has_machines(self, name: str) -> bool:
+        """Return whether most values of a column are machines of the telemetry."""
+        own = set(self._look.distinct(name)) - {""}
+        return bool(own) and len(own & set(self._machines)) > len(own) / 2 and self._table is not TELEMETRY
+
+    def _find_machines(self, free: Sequence[str], time: str | None) -> str | None:
+        """Return a column of telemetry that distinguishes the rows of a time, as machines do."""
+        if self._table is not TELEMETRY or time is None:
+            return None
+        look, flags = self._look, self._look.flags()
+        names = [name for name in free if name in look.words() or all(map(str.isdigit, look.values[name]))]
+        rows, times = look.count(), look.count(time)
+        for name in names:
+            machines = look.count(name)
+            is_fleet = 1 < machines <= rows / 3 and times <= rows * 2 / 3
+            if name not in flags and is_fleet and look.count(time, name) == rows:
+                self._ask(f"is {name} the machine? --columns telemetry.{MACHINE}={name} is a guess")
+                return name
+        return None
+
+    def _guess_failures(self) -> None:
+        look = self._look
+        if named := [name for name in look.binaries() if _FLAG.search(name)]:
+            self._option("--failure-flag", named[0])
+            return
+        texts = [name for name in look.words() if name not in self._taken]
+        states = {name: [state for state in look.distinct(name) if state] for name in texts}
+        states = {name: own for name, own in states.items() if len(own) <= _MOST_STATES}
+        likely = [name for name, own in states.items() if any(map(_FAILED.search, own))]
+        for name in [*likely, *(name for name in states if _STATE.search(name))]:
+            failed = next((state for state in states[name] if _FAILED.search(state)), "")
+            self._option("--status", name)
+            if failed:
+                self._option("--failed", failed)
+            self._ask(f"which states of {name} are failures? --failed, one of {name_some(states[name])} or others")
+            return
+        for name in (name for name in look.flags() if name not in self._taken):
+            option = f"--failure-flag {shlex.quote(name)}"
+            self._ask(f"is {name}, which is 0 or 1, 1 where a machine failed? then add {option}")
+        self._ask(
+            "where are the failures? a table of their own (--files failures=FILE), a column (--failure-flag, "
+            "--status), or the end of each machine's telemetry (--end-is-failure NAME)"
         )
 
+    def _guess_breakdowns(self) -> None:
+        """Find the column of work orders that says which of them are failures."""
+        look = self._look
+        types = {name: [one for one in look.distinct(name) if one] for name in look.words() if name not in self._taken}
+        rows = look.count()
+        types = {name: own for name, own in types.items() if 1 < len(own) <= _MOST_TYPES}
+        types = {name: own for name, own in types.items() if max(map(len, own)) <= _LONG_TEXT}
+        for name, own in types.items():
+            found = [one for one in own if _BREAKDOWN.search(one)]
+            if found and len(found) < len(own):
+                self._option("--failures-where", f"{name} = {found[0]}")
+                self._taken.add(name)
+                self._ask(f"which rows of {self._name} are failures? {name} is one of {name_some(own)}")
+                return
+        for name, own in types.items():
+            if _TYPE.search(name) and len(own) <= rows / 2:
+                self._taken.add(name)
+                self._ask(
+                    f"are all rows of {self._name} failures? if not, --failures-where '{name} = VALUE', one of "
+                    f"{name_some(own)}"
+                )
+                return
 
-def _guess_failures(guess: Guess, look: Look) -> None:
-    for name, values in look.values.items():
-        if _FLAG.search(name) and _are_all(values, lambda value: value in ("0", "1", "0.0", "1.0")):
-            guess.options.append(("--failure-flag", name))
+    def _guess_kind(self, kind: str) -> None:
+        """Find the column of the component or error of an event: not a number of the order, and not a constant."""
+        look, rows = self._look, self._look.count()
+        free = [name for name in look.words() if name not in self._taken and WORDS[MACHINE].search(name) is None]
+        repeated = [name for name in free if rows < _FEW_ROWS or 1 < look.count(name) <= rows / 2]
+        texts = repeated or free
+        if len(texts) == 1:
+            self._option("--columns", f"{self._table.name}.{kind}={texts[0]}")
+            if self._table is FAILURES and look.count(texts[0]) > _MOST_TYPES:
+                self._ask(
+                    f"does {texts[0]} in {self._name} name the component? if it is a text, list the words of "
+                    "components with --component-words FILE"
+                )
             return
-    for name in look.words():
-        if _STATE.search(name):
-            states = sorted(set(look.values[name]))
-            failed = next((state for state in states if _FAILED.search(state)), "")
-            guess.options += [("--status", name), *([("--failed", failed)] if failed else [])]
-            guess.questions.append(
-                f"which states of {name} are failures? --failed, one of {name_some(states)} or others"
-            )
-            return
-    guess.questions.append(
-        "where are the failures? a table of their own (--files failures=FILE), a column (--failure-flag, --status), or "
-        "the end of each machine's telemetry (--end-is-failure NAME)"
-    )
-
-
-def _guess_breakdowns(guess: Guess, look: Look) -> None:
-    for name in look.words():
-        found = sorted({value for value in look.values[name] if _BREAKDOWN.search(value)})
-        if found and len(found) < len(set(look.values[name])) <= 20:
-            guess.options.append(("--failures-where", f"{name} = {found[0]}"))
-            return
+        self._ask(
+            f"which column of {self._name} has the {self._table.columns[-1].meaning}? "
+            f"--columns {self._table.name}.{kind}=COLUMN, one of {name_some(texts)}"
+        )
 
 
 def words_of(guess: Guess) -> Iterator[str]:
@@ -284,17 +385,3 @@ def settings_of(guess: Guess) -> dict[str, object]:
             reader = item.metadata["reader"]
             settings[item.name] = reader(words) if reader else words if len(words) > 1 else words[0]
     return settings
-
-
-def _are_all(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
-    """Return whether there are values, and all that are not missing fit."""
-    present = [value for value in values if value and value.lower() not in MISSING]
-    return bool(present) and all(map(fits, present))
-
-
-def _is_date(value: str) -> bool:
-    return Shape(shape_of(value), rows=1, undecided=1).is_known
-
-
-def _is_number(value: str) -> bool:
-    return _NUMBER.fullmatch(value) is not None

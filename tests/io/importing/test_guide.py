@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pdm_cli.io.importing.engine import Engine
-from pdm_cli.io.importing.guide import Guess, guess_options, words_of
+from pdm_cli.io.importing.guide import Guess, guess_options, settings_of, words_of
+from pdm_cli.io.importing.options import compile_pattern
+from pdm_cli.io.importing.tag_patterns import find_pattern
 
 WIDE = "datetime,machineID,volt\n2015-01-13 07:00,1,5\n2015-01-13 08:00,1,6\n"
 
@@ -41,19 +45,23 @@ def test_guess_of_a_plant_names_files_encoding_and_long_form(tmp_path: Path) -> 
         ("--files", "failures=Auftraege.csv"),
         ("--files", "machines=Equipment.csv"),
         ("--decimal", ","),
+        ("--columns", "telemetry.datetime=Timestamp"),
         ("--long", "Tag\0Value"),
         ("--tags", "{machine}.{sensor}"),
-        ("--columns", "telemetry.datetime=Timestamp"),
         ("--columns", "failures.datetime=Beginn"),
         ("--columns", "failures.machineID=Platz"),
         ("--failures-where", "Art = M2 breakdown"),
+        ("--columns", "failures.failure=Text"),
         ("--columns", "machines.machineID=Anlage"),
     ]
     assert [question.partition("?")[0] for question in found.questions] == [
         "are umlauts and signs right in the result",
-        "which column of Auftraege.csv has the component that failed",
+        "does the tag P-1.TEMP [°C] name a machine and a sensor as in {machine}.{sensor}",
+        "which rows of Auftraege.csv are failures",
     ]
-    assert list(words_of(found))[11:14] == ["Tag", "Value", "--tags"]
+    words = list(words_of(found))
+    assert words[words.index("--long") :][:4] == ["--long", "Tag", "Value", "--tags"]
+    assert settings_of(found)["long"] == ["Tag", "Value"]
 
 
 @pytest.mark.parametrize(
@@ -100,3 +108,147 @@ def test_guess_of_files_by_machine_takes_their_names(tmp_path: Path) -> None:
         ("--machine-from-file", "{machine}.csv"),
         ("--failure-flag", "failed"),
     ]
+
+
+def long_rows(tags: Sequence[str], *, by_tag: bool) -> list[tuple[str, int, float]]:
+    """Return tag, hour and value of 9 hours, ordered by tag or by time."""
+    rows = [(tag, hour, 20.5 * number + hour / 4) for number, tag in enumerate(tags, 1) for hour in range(1, 10)]
+    return rows if by_tag else sorted(rows, key=lambda row: row[1])
+
+
+PLANT_TAGS = [f"WERK2/P-10{pump}/{sensor}" for pump in (1, 2, 3) for sensor in ("VIB", "TEMP")]
+
+
+@pytest.mark.parametrize("by_tag", [True, False])
+@pytest.mark.parametrize("names", ["Anlage,Zeit stempel,Wert", "St,T,W", "unit,when,reading"])
+def test_guess_of_long_form_does_not_depend_on_the_names_of_columns(names: str, by_tag: bool, tmp_path: Path) -> None:
+    rows = "".join(f"{tag},31.12.24 0{hour}:00,{value}\n" for tag, hour, value in long_rows(PLANT_TAGS, by_tag=by_tag))
+    tag, time, value = names.split(",")
+    found = guess(tmp_path, export=f"{names}\n{rows}")
+    assert found.options == [
+        ("--columns", f"telemetry.datetime={time}"),
+        ("--date-format", "telemetry=%d.%m.%y %H:%M"),
+        ("--long", f"{tag}\0{value}"),
+        ("--tags", "WERK2/{machine}/{sensor}"),
+    ]
+    assert "does the tag WERK2/P-101/TEMP name a machine and a sensor" in " ".join(found.questions)
+
+
+def test_guess_of_long_form_with_other_columns_finds_tag_and_value(tmp_path: Path) -> None:
+    rows = [(tag, hour, value) for tag, hour, value in long_rows(["VIB", "TEMP", "FLOW"], by_tag=False)]
+    content = "".join(f"2024-12-31 0{hour}:00,P1,{name},{value},Good\n" for name, hour, value in rows)
+    found = guess(tmp_path, export=f"datetime,machineID,channel,reading,quality\n{content}")
+    assert ("--long", "channel\0reading") in found.options
+    assert "--tags" not in dict(found.options)
+
+
+@pytest.mark.parametrize(
+    ("times", "option"),
+    [
+        (["31.12.24 23:00", "01.01.25 00:00"], "telemetry=%d.%m.%y %H:%M"),
+        (["12/31/24 11:00 PM", "01/01/25 01:00 AM"], "telemetry=%m/%d/%y %I:%M %p"),
+        (["31-Dec-2024 23:00:00", "01-Jan-2025 00:00:00"], "telemetry=%d-%b-%Y %H:%M:%S"),
+        (["20241231230000", "20250101000000"], "telemetry=%Y%m%d%H%M%S"),
+        (["1735686000000", "1735689600000", "1735693200000"], ""),
+        (["1735686000.5", "1735689600.0", "1735693200.25"], ""),
+        (["2024-12-31 23:00", "2025-01-01 00:00"], ""),
+    ],
+)
+def test_guess_of_times_is_by_their_values(times: list[str], option: str, tmp_path: Path) -> None:
+    rows = "".join(f"{time},1,{number}.5\n" for number, time in enumerate(times))
+    found = guess(tmp_path, export=f"Zeit stempel,machineID,v\n{rows}")
+    assert found.options[0] == ("--columns", "telemetry.datetime=Zeit stempel")
+    assert dict(found.options).get("--date-format", "") == option
+
+
+def test_guess_of_epochs_without_a_name_needs_rising_numbers(tmp_path: Path) -> None:
+    rows = "".join(f"{1735686000000 + 3_600_000 * hour},{9876543210987 - hour},1,{hour}.5\n" for hour in range(9))
+    found = guess(tmp_path, export=f"x,serial,machineID,v\n{rows}")
+    assert found.options == [("--columns", "telemetry.datetime=x")]
+
+
+def test_guess_of_two_possible_formats_asks_for_the_right_one(tmp_path: Path) -> None:
+    found = guess(tmp_path, export="when,machineID,v\n01/02/24,1,5\n02/03/24,1,6\n")
+    assert ("--date-format", "telemetry=%m/%d/%y") in found.options
+    assert "it may also be %d/%m/%y" in " ".join(found.questions)
+
+
+def test_guess_of_cycles_takes_numbers_that_rise_by_one(tmp_path: Path) -> None:
+    rows = "".join(f"{machine},{cycle},{cycle * machine / 2}\n" for machine in (1, 2) for cycle in range(1, 9))
+    found = guess(tmp_path, export=f"unit,n,s1\n{rows}")
+    assert found.options[:2] == [("--columns", "telemetry.datetime=n"), ("--cycles", "1h")]
+
+
+def test_guess_of_machines_takes_a_column_that_distinguishes_the_rows_of_a_time(tmp_path: Path) -> None:
+    rows = "".join(
+        f"2024-12-31 0{hour}:00,S{site},{hour + site / 7},{hour * site / 3}\n"
+        for hour in range(9)
+        for site in (1, 2, 3)
+    )
+    found = guess(tmp_path, export=f"datetime,St,v,w\n{rows}")
+    assert found.options == [("--columns", "telemetry.machineID=St")]
+    assert found.questions[0].startswith("is St the machine?")
+
+
+def test_guess_of_machines_of_other_tables_takes_those_of_the_telemetry(tmp_path: Path) -> None:
+    telemetry = "".join(f"2024-12-31 0{hour}:00,{machine},{hour}\n" for hour in range(9) for machine in ("A1", "B2"))
+    orders = "".join(f"{number},A1,2024-12-31 0{number}:00,pump\n" for number in range(1, 4))
+    found = guess(
+        tmp_path, telemetry=f"datetime,machineID,v\n{telemetry}", failures=f"nr,Objekt,datetime,failure\n{orders}"
+    )
+    assert found.options == [("--columns", "failures.machineID=Objekt")]
+
+
+@pytest.mark.parametrize("name", ["F", "x y"])
+def test_guess_asks_about_any_column_of_0_and_1(name: str, tmp_path: Path) -> None:
+    # Failures are rare: the first one is far below the first rows.
+    times = pd.date_range("2024-12-01", periods=1400, freq="min")
+    rows = "".join(f"{time},1,{number},{int(number == 1000)}\n" for number, time in enumerate(times))
+    found = guess(tmp_path, export=f"datetime,machineID,v,{name}\n{rows}")
+    option = "--failure-flag F" if name == "F" else "--failure-flag 'x y'"
+    assert found.options == []
+    assert f"is {name}, which is 0 or 1, 1 where a machine failed? then add {option}" in found.questions
+
+
+def test_guess_of_states_does_not_depend_on_the_name_of_the_column(tmp_path: Path) -> None:
+    rows = "".join(f"2024-12-31 0{hour}:00,1,{hour},{'TRIPPED' if hour == 7 else 'RUN'}\n" for hour in range(9))
+    found = guess(tmp_path, export=f"datetime,machineID,v,Z\n{rows}")
+    assert found.options == [("--status", "Z"), ("--failed", "TRIPPED")]
+
+
+@pytest.mark.parametrize(
+    ("types", "option", "question"),
+    [
+        (("Corrective", "Preventive"), "typ = Corrective", "which rows of failures.csv are failures?"),
+        (("CM", "PM"), "typ = CM", "typ is one of CM, PM"),
+        (("ZM10", "ZM20"), "", "are all rows of failures.csv failures? if not, --failures-where 'typ = VALUE'"),
+    ],
+)
+def test_guess_of_work_orders_asks_about_their_type(
+    types: tuple[str, str], option: str, question: str, tmp_path: Path
+) -> None:
+    orders = "".join(
+        f"A{number:04},1,2024-12-{number:02} 08:00,{types[number % 2]},{('pump', 'seal', 'motor')[number % 3]}\n"
+        for number in range(1, 13)
+    )
+    found = guess(tmp_path, telemetry=WIDE, failures=f"order,machineID,datetime,typ,part\n{orders}")
+    assert dict(found.options).get("--failures-where", "") == option
+    assert ("--columns", "failures.failure=part") in found.options
+    assert question in " ".join(found.questions)
+
+
+@pytest.mark.parametrize(
+    ("tags", "pattern"),
+    [
+        (["P1.VIB", "P1.TEMP", "P2.VIB"], "{machine}.{sensor}"),
+        (["W1/P-1/VIB", "W2/P-2/VIB", "W2/P-2/TEMP"], "*/{machine}/{sensor}"),
+        (["W2/P-101/VIB", "W2/P-101/TEMP"], "W2/{machine}/{sensor}"),
+        (["W2/P-101.VIB [mm/s]", "W2/P-101.TEMP [°C]"], "{machine}.{sensor}"),
+        (["P1.VIB.X", "P1.VIB.Y", "P2.VIB.X", "P2.TEMP"], "{machine}.{sensor}"),
+        (["VIB", "TEMP"], ""),
+    ],
+)
+def test_find_pattern_of_tags(tags: list[str], pattern: str) -> None:
+    assert find_pattern(tags) == pattern
+    if pattern:
+        compile_pattern("--tags", pattern, ["machine", "sensor"])

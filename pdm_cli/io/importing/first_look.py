@@ -1,0 +1,171 @@
+"""The first rows of a file by column: which columns are times, numbers, flags or words, by their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise, product
+from typing import TYPE_CHECKING
+
+from pdm_cli.io.importing.date_shapes import Shape, find_epoch, shape_of, sql_format
+from pdm_cli.io.importing.options import MISSING
+from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
+from pdm_cli.io.importing.survey import WORDS
+from pdm_cli.schema import TIME
+
+if TYPE_CHECKING:
+    from pdm_cli.io.importing.engine import Engine
+
+# Rows of which all values are read, and rows of which values are counted.
+_ROWS, _COUNTED_ROWS = 500, 1_000_000
+_MOST_NAMES = 10_000
+_NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_INTEGER = re.compile(r"\d+", re.ASCII)
+_ON, _OFF = {"1", "1.0", "true"}, {"0", "0.0", "false"}
+# Formats that are not detected in an import: the likelier ones first.
+_DATES = (
+    *("%d.%m.%y", "%m/%d/%y", "%d/%m/%y", "%y-%m-%d", "%d-%m-%y", "%y/%m/%d", "%m-%d-%y", "%m.%d.%y", "%y.%m.%d"),
+    *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%b %d %Y", "%b %d, %Y", "%Y%m%d", "%d.%m.%Y", "%Y-%m-%d"),
+)
+_TIMES = (
+    *("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M", " %I:%M %p", " %I:%M:%S %p"),
+    *(" %H.%M", " %H.%M.%S", "%H%M", "%H%M%S", " %H%M%S", "_%H%M%S"),
+)
+_FORMATS = tuple("".join(parts) for parts in product(_DATES, _TIMES))
+_FIRST_YEAR, _LAST_YEAR = 1990, 2100
+# Of the rows of a counter, so many are one more than the row before.
+_SHARE_OF_STEPS = 0.8
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """A column of times, and the formats that fit all of its first values; none if an import detects the format."""
+
+    name: str
+    formats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """The first rows of a file by column."""
+
+    source: SourceFile
+    values: Mapping[str, Sequence[str]]
+    engine: Engine
+
+    def times(self) -> list[TimeColumn]:
+        """Return the columns of times: those with a name such as timestamp first, numbers last."""
+        found = [column for name in self.values if (column := self._as_time(name)) is not None]
+        numbers = self.numbers()
+        return sorted(found, key=lambda column: (WORDS[TIME].search(column.name) is None, column.name in numbers))
+
+    def numbers(self) -> list[str]:
+        """Return the columns of numbers."""
+        return [name for name, values in self.values.items() if _are_all(values, is_number)]
+
+    def words(self) -> list[str]:
+        """Return the columns of strings that are not dates."""
+        others = {*self.numbers(), *(column.name for column in self.times())}
+        return [name for name in self.values if name not in others]
+
+    def binaries(self) -> list[str]:
+        """Return the columns whose first values are 0 or 1."""
+        return [name for name, values in self.values.items() if set(map(str.lower, values)) <= {*_ON, *_OFF, ""}]
+
+    def flags(self) -> list[str]:
+        """Return the columns that are 0 or 1 and not always the same."""
+        distinct = {name: set(map(str.lower, self.distinct(name))) - {""} for name in self.binaries()}
+        return [name for name, own in distinct.items() if own <= _ON | _OFF and own & _ON and own & _OFF]
+
+    def counters(self) -> list[str]:
+        """Return the columns of integers that mostly rise by one from row to row, as cycles do."""
+        found = []
+        for name, values in self.values.items():
+            if len(values) > 2 and all(map(_INTEGER.fullmatch, values)):
+                steps = [int(after) - int(before) == 1 for before, after in pairwise(values)]
+                if sum(steps) >= len(steps) * _SHARE_OF_STEPS:
+                    found.append(name)
+        return found
+
+    def distinct(self, name: str) -> list[str]:
+        """Return the different values of a column."""
+        sql = f"SELECT DISTINCT value FROM (SELECT {self._sql(name)} AS value FROM {self.source.relation}"
+        rows = self.engine.rows(f"{sql} LIMIT {_COUNTED_ROWS}) ORDER BY value LIMIT {_MOST_NAMES}")
+        return [value for (value,) in rows]
+
+    def count(self, *names: str) -> int:
+        """Return the number of different combinations of values; of rows, if no column is named."""
+        columns = ", ".join(f"{self._sql(name)} AS {sql_column(name)}" for name in names) or "1 AS one"
+        keys = ", ".join(sql_column(name) for name in names)
+        rows = f"SELECT {columns} FROM {self.source.relation} LIMIT {_COUNTED_ROWS}"
+        counted = f"SELECT DISTINCT {keys} FROM ({rows})" if names else rows
+        ((number,),) = self.engine.rows(f"SELECT count(*) FROM ({counted})")
+        return int(number)
+
+    def _sql(self, name: str) -> str:
+        return f"coalesce(trim({self.source.columns[name]}), '')"
+
+    def _as_time(self, name: str) -> TimeColumn | None:
+        values = _present(self.values[name])
+        if not values:
+            return None
+        shapes = [Shape(shape_of(value), rows=1, undecided=1) for value in dict.fromkeys(values)]
+        if all(shape.is_known for shape in shapes) or (find_epoch(shapes) and self._may_be_epochs(name)):
+            return TimeColumn(name)
+        are_numbers = all(map(is_number, values))
+        formats = self._find_formats(list(dict.fromkeys(values)))
+        if not formats or (are_numbers and WORDS[TIME].search(name) is None):
+            return None
+        return TimeColumn(name, formats)
+
+    def _may_be_epochs(self, name: str) -> bool:
+        """Return whether numbers of that many digits are times: by their name, or because they mostly rise."""
+        if WORDS[TIME].search(name):
+            return True
+        numbers = [float(value.replace(",", ".")) for value in _present(self.values[name])]
+        steps = [after >= before for before, after in pairwise(numbers)]
+        return bool(steps) and len(set(numbers)) > 1 and sum(steps) >= len(steps) * _SHARE_OF_STEPS
+
+    def _find_formats(self, values: Sequence[str]) -> tuple[str, ...]:
+        fitting = [form for form in _FORMATS if _fits(form, values[0])]
+        rows = ", ".join(f"({sql_text(value)})" for value in values)
+        return tuple(
+            form
+            for form in fitting
+            if self.engine.fetch(
+                f"SELECT count(*) FROM (VALUES {rows}) AS t(v) WHERE ({sql_format(form, 'v')}) IS NULL"
+            )
+            == [(0,)]
+        )
+
+
+def take_look(source: SourceFile, engine: Engine) -> Look:
+    """Read the first rows of a file."""
+    names = list(source.columns)
+    selected = ", ".join(f"coalesce(trim({source.columns[name]}), '') AS {sql_column(name)}" for name in names)
+    rows = list(engine.rows(f"SELECT {selected} FROM {source.relation} LIMIT {_ROWS}"))
+    return Look(source, {name: [row[number] for row in rows] for number, name in enumerate(names)}, engine)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a string is a number, with a decimal point or comma."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _fits(form: str, text: str) -> bool:
+    try:
+        return _FIRST_YEAR <= datetime.strptime(text, form).year < _LAST_YEAR
+    except ValueError:
+        return False
+
+
+def _present(values: Sequence[str]) -> list[str]:
+    return [value for value in values if value and value.lower() not in MISSING]
+
+
+def _are_all(values: Sequence[str], fits: Callable[[str], bool]) -> bool:
+    """Return whether there are values, and all that are not missing fit."""
+    present = _present(values)
+    return bool(present) and all(map(fits, present))
