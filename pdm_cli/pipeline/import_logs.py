@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
 from pdm_cli.io.folders import list_files
+from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.progress import Progress
 from pdm_cli.schema import ERRORS, FAILURES, MACHINES, RAW_TABLES, TELEMETRY
 from pdm_cli.settings.model import Settings
@@ -193,7 +194,30 @@ class _Import:
                 if self._options.failures.is_derived:
                     telemetry = Telemetry(survey, reading, self._engine, self._read_earlier(survey))
                     self._derive(telemetry, partial, summary["tables"])
+                summary |= self._report_shortage(survey, reading, facts)
+        self._warn_of_times(partial)
         return summary
+
+    def _report_shortage(self, survey: TableSurvey, reading: Reading, facts: Facts) -> dict[str, str]:
+        """Warn if almost no readings are imported, and return the entry of the summary; raise an error if none is."""
+        from pdm_cli.io.importing.checks import find_shortage
+
+        shortage = find_shortage(survey, reading, facts)
+        if shortage is None:
+            return {}
+        if shortage.is_total:
+            raise NotEnoughData(f"{survey.name}: {shortage.message}", hint=shortage.hint)
+        self._progress.warn(f"{survey.name}: {shortage.warning()}")
+        return {SHORTAGE: f"{survey.name}: {shortage.warning()}"}
+
+    def _warn_of_times(self, partial: Path) -> None:
+        """Warn of times that cannot be right next to those of the telemetry."""
+        from pdm_cli.io.importing.checks import TimeCheck
+
+        check = TimeCheck(self._engine)
+        for survey in sorted(self._surveys, key=lambda survey: survey.table is not TELEMETRY):
+            if warning := check.describe(survey, partial / survey.table.file):
+                self._progress.warn(warning)
 
     def _units(self) -> Units:
         """Return the units of the telemetry: imported, or already there.

@@ -96,6 +96,11 @@ class TimeSurvey:
         for day, first, last, count, low, high in zip(*(column.tolist() for column in columns), strict=True):
             self._add_day(day, _Day(first, last, count, names[low], low == high))
 
+    def add_day(self, number: int, first: int, last: int, *, rows: int, machine: Any, is_single: bool) -> None:
+        """Add the rows of a day, counted since 1970, which are all of a machine if it is a single one."""
+        self._machines.add(machine)
+        self._add_day(number, _Day(first, last, rows, machine, is_single))
+
     def _add_day(self, number: int, new: _Day) -> None:
         day = self._days.get(number)
         if day is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.results import make_table
+from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.text import Prose, show_count
 from pdm_cli.units import current, in_units_of_summary, name_sensor, show_time
 
@@ -26,7 +27,8 @@ def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
     dates = {name: _date_format(facts) for name, facts in tables.items() if facts["dates"] and facts["start"]}
     lines = [f"{name}: {_columns(facts)}" for name, facts in summary["tables"].items()]
     lines += [*_list_formats(texts), *_list_formats(dates), *_list_appended(summary["tables"])]
-    return [table, *map(Prose, lines)]
+    first = [Prose(f"almost no result: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
+    return [*first, table, *map(Prose, lines)]
 
 
 def _list_formats(formats: dict[str, str]) -> list[str]:

@@ -35,7 +35,7 @@ class Ends:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the existing raw tables contain.
+    """The contents of the existing raw tables.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Earlier:
     ongoing : mapping of str to frozenset of (str, str)
         Table to machines and the failures or states that had not ended in their last row.
     normal : str
-        The state that is no event; empty if unknown.
+        The state that is not an event; empty if unknown.
     """
 
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -133,7 +133,7 @@ def _is_failed(source: FailureSource) -> str:
 
 
 def _failed_now(source: FailureSource) -> list[tuple[str, str, str]]:
-    """Return column, condition and name of each kind of failure that may continue after the last row."""
+    """Return column, condition and name of each type of failure that may continue after the last row."""
     found = [(flag, _is_on(flag), sql_text(flag)) for flag in source.flags]
     return found + ([(source.status, _is_failed(source), sql_column(source.status))] if source.status else [])
 

@@ -71,7 +71,7 @@ class SourceFile:
     @property
     def relation(self) -> str:
         """SQL of the rows."""
-        return self.reader.replace("{files}", _sql_path(self.readable))
+        return self.reader.replace("{files}", sql_path(self.readable))
 
     def rename(self, names: Mapping[str, str]) -> SourceFile:
         """Return the file with other names for some columns."""
@@ -211,7 +211,7 @@ def open_source(path: Path, folder: Path, form: TextFormat, engine: Engine, requ
     if kind in _PARQUET or not kind:
         if not _is_parquet(path):
             raise DataError(f"{name}: not a readable Parquet file", hint="copy or export it again")
-        source = _open_typed(path, name, f"read_parquet({_sql_path(str(path))})", engine)
+        source = _open_typed(path, name, f"read_parquet({sql_path(str(path))})", engine)
     elif kind in _JSON:
         source = _open_json(path, name, engine)
     elif kind in _EXCEL:
@@ -323,7 +323,7 @@ def _is_parquet(path: Path) -> bool:
 
 def _open_json(path: Path, name: str, engine: Engine) -> SourceFile:
     try:
-        source = _open_typed(path, name, f"read_json({_sql_path(str(path))}, sample_size = -1)", engine)
+        source = _open_typed(path, name, f"read_json({sql_path(str(path))}, sample_size = -1)", engine)
     except DataError as error:
         raise find_fault(path, name) or error from error
     # DuckDB's name of the only column if rows are not objects.
@@ -388,7 +388,7 @@ def sql_rows(files: Sequence[SourceFile], columns: Mapping[str, str]) -> str:
             f"{template.replace('{}', same[0].columns[name])} AS {sql_column(name)}"
             for name, template in columns.items()
         )
-        paths = ", ".join(_sql_path(file.readable) for file in same)
+        paths = ", ".join(sql_path(file.readable) for file in same)
         parts.append(f"SELECT {names} FROM {same[0].reader.replace('{files}', f'[{paths}]')}")
     return " UNION ALL ".join(parts)
 
@@ -422,6 +422,6 @@ def sql_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _sql_path(path: str) -> str:
+def sql_path(path: str) -> str:
     """Return a path quoted for SQL, in which DuckDB takes ``*``, ``?`` and ``[`` for patterns."""
     return sql_text(re.sub(r"[*?[]", r"[\g<0>]", path))
