@@ -44,6 +44,7 @@ bench:
     {{ python }} -m benchmarks.training
     {{ python }} -m benchmarks.stages
     {{ python }} -m benchmarks.importing
+    {{ python }} -m benchmarks.intervals
 
 # Run everything that CI runs, in a fresh environment
 ci:

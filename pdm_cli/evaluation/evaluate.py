@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.evaluation.alerts import LONGEST_HORIZONS, AlertRule
-from pdm_cli.evaluation.bootstrap import bootstrap_events, bootstrap_precision
 from pdm_cli.evaluation.calibration import calibration_error, reliability
 from pdm_cli.evaluation.costs import Lives, compare_costs
 from pdm_cli.evaluation.events import EventOutcome, evaluate_events, summarise_events, warned_ahead
 from pdm_cli.evaluation.exposure import Exposure, measure_exposure
+from pdm_cli.evaluation.intervals import event_intervals, precision_interval
 from pdm_cli.evaluation.metrics import macro_mean, row_metrics
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.labels import FollowUp, lead_us
@@ -62,12 +62,11 @@ class PredictedSpan:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """Settings of an evaluation: lead time and horizon, costs, merging of alerts, and the seed of the bootstrap."""
+    """Settings of an evaluation: lead time and horizon, costs, and merging of alerts."""
 
     labels: LabelsParams
     costs: CostsParams
     merge_hours: float
-    seed: int
 
 
 def evaluate_span(
@@ -93,7 +92,7 @@ def evaluate_span(
     lives : dict
         Lifetimes of the parts of each component in the training span.
     settings : EvaluationSettings
-        Lead time, horizon, costs, merging and seed.
+        Lead time, horizon, costs, and merging.
     """
     exposure = _measure_exposure(span, settings.labels)
     outcomes = {
@@ -112,7 +111,7 @@ def evaluate_span(
     known = ~np.isnan(span.labels)
     return {
         "macro": macro_mean([{name: row[name] for name in _ROW_METRICS} for row in by_component.values()]),
-        "intervals": bootstrap_precision(span.labels, span.probabilities, span.rows.codes, seed=settings.seed),
+        "intervals": precision_interval(span.labels, span.probabilities, span.rows.codes),
         "components": by_component,
         "events": {
             **_describe(list(outcomes.values()), exposure, settings),
@@ -209,5 +208,5 @@ def _describe(outcomes: list[EventOutcome], exposure: Exposure, settings: Evalua
     return {
         **summarise_events(outcomes, exposure=exposure),
         "warned_ahead": {f"{hours:g}h": share for hours, share in warned_ahead(outcomes, hours=ahead).items()},
-        "intervals": bootstrap_events(outcomes, exposure, seed=settings.seed),
+        "intervals": event_intervals(outcomes, exposure),
     }

@@ -47,7 +47,7 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
         forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
         span = _select_span(forecast, progress)
     trained = forecast.recipe.settings
-    how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours, trained.train.seed)
+    how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours)
     metrics = evaluate_span(span, forecast.components, loaded.model.rules, lives={}, settings=how)
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span), **units.summary()}
 

@@ -294,7 +294,7 @@ def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDA
 def _judge(problem: Problem, model: TrainedModel, span: PredictedSpan) -> dict[str, Any]:
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
 
-    settings = EvaluationSettings(problem.lead, problem.costs, problem.train.merge_hours, problem.train.seed)
+    settings = EvaluationSettings(problem.lead, problem.costs, problem.train.merge_hours)
     return evaluate_span(span, problem.components, model.rules, lives=_find_lives(problem), settings=settings)
 
 

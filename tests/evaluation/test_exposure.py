@@ -107,7 +107,7 @@ def random_span(days: int, machines: int) -> PredictedSpan:
 
 def evaluate(span: PredictedSpan) -> dict:
     costs = CostsParams(missed_failure=1.0, false_alarm=1.0, planned_repair=0.0)
-    settings = EvaluationSettings(LABELS, costs, merge_hours=0.0, seed=0)
+    settings = EvaluationSettings(LABELS, costs, merge_hours=0.0)
     return evaluate_span(span, ["comp1", "comp2"], [AlertRule(0.5, 0.5)] * 2, lives={}, settings=settings)
 
 
