@@ -69,10 +69,10 @@ class Profile:
 _BEARING = FailureMode(
     "bearing", "ramp", 170, 1.2, (7, 21), (("vibration", 2.6), ("temperature", 11.0)), announced_share=0.1
 )
-_SEAL = FailureMode("seal", "ramp", 180, 1.2, (10, 24), (("pressure", -1.3), ("flow", -14.0)))
-_VALVE = FailureMode("valve", "step", 160, 1.2, (4, 9), (("pressure", -0.8), ("flow", -10.0)))
-_ROTOR = FailureMode("rotor", "spikes", 170, 1.2, (6, 16), (("vibration", 4.5),))
-_BELT = FailureMode("belt", "ramp", 90, 4.0, (5, 12), (("vibration", 2.4), ("current", 9.0)), by_load=True)
+_SEAL = FailureMode("seal", "ramp", 180, 1.2, (10, 24), (("pressure", -1.5), ("flow", -16.0)))
+_VALVE = FailureMode("valve", "step", 160, 1.2, (4, 9), (("pressure", -1.1), ("flow", -14.0)))
+_ROTOR = FailureMode("rotor", "spikes", 170, 1.2, (6, 16), (("vibration", 5.0),))
+_BELT = FailureMode("belt", "ramp", 90, 4.0, (5, 12), (("vibration", 2.8), ("current", 10.0)), by_load=True)
 _FILTER = FailureMode("filter", "none", 190, 4.0)
 _ELECTRICAL = FailureMode("electrical", "none", 300)
 _CONTROLLER = FailureMode("controller", "none", 360)
