@@ -46,6 +46,11 @@ bench:
     {{ python }} -m benchmarks.importing
     {{ python }} -m benchmarks.intervals
 
+# Compare pdm with other tools on many fleets; --help shows how to choose sets and tools
+fleets *ARGS:
+    .venv/bin/pip install --quiet --editable '.[bench]'
+    {{ python }} -m benchmarks.fleets "$@"
+
 # Run everything that CI runs, in a fresh environment
 ci:
     .ci/run

@@ -15,7 +15,7 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
     *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "commands.md"),
     *sorted((ROOT / "docs").glob("*.py")),
-    *sorted((ROOT / "benchmarks").glob("*.py")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
     *sorted((ROOT / "examples").iterdir()),
     *(ROOT / name for name in (".ci/run", ".github/workflows/ci.yml", "justfile", "pyproject.toml")),
 ]

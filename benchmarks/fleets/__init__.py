@@ -1,0 +1,1 @@
+"""Comparison of pdm with other tools on many fleets."""
