@@ -143,6 +143,7 @@ def _rank_work(forecast: Forecast) -> pd.DataFrame:
         renewals=[events[name] for name in ("maint", "failures") if name in events],
         lead_time_hours=labels.lead_time_hours,
         horizon_hours=labels.horizon_hours,
+        silent_hours=forecast.silent_hours,
     )
     return worklist.assign(reasons=_describe_reasons(forecast, worklist))
 
@@ -181,7 +182,7 @@ def _find_nearest(forecast: Forecast, worklist: pd.DataFrame) -> pd.DataFrame:
         forecast.components,
         worklist,
         thresholds=[rule.on for rule in forecast.bundle.model.rules],
-        horizon_hours=forecast.recipe.settings.labels.horizon_hours,
+        horizon_hours=forecast.silent_hours,
         most=_MOST_NEAREST if len(worklist) < _SHORT_WORKLIST else 0,
     )
 
@@ -196,8 +197,9 @@ def _check_health(forecast: Forecast, progress: Progress) -> dict[str, Any]:
 
 
 def _check_span(forecast: Forecast, progress: Progress) -> None:
+    from pdm_cli.features.events import Instants
     from pdm_cli.schema import TIME
-    from pdm_cli.units import show_days
+    from pdm_cli.units import current, show_days
 
     times, settings = forecast.context.sources.telemetry[TIME], forecast.recipe.settings
     train = settings.train
@@ -205,7 +207,10 @@ def _check_span(forecast: Forecast, progress: Progress) -> None:
     # Each reading in a window is itself standardised by the z-score window before it.
     needed = (max(windows) + train.z_window_hours) / 24
     days = (times.max() - times.min()).total_seconds() / 86_400
-    if days < needed:
+    # A machine that counts its cycles from 1 has no earlier history.
+    last_start = Instants.of(forecast.context.sources.telemetry).starts().max()
+    is_complete = current().counts_cycles and current().cycle_of(int(last_start)) <= 1
+    if days < needed and not is_complete:
         progress.warn(
             f"telemetry spans only {show_days(days, '.3g')}, but features look back up to {show_days(needed, '.3g')}: "
             "pass the complete history, not only the newest part"
@@ -222,7 +227,7 @@ def _find_silent(forecast: Forecast, progress: Progress) -> dict[str, Any]:
     from pdm_cli.units import exact_time, show_hours
 
     instants, hours = forecast.instants, forecast.recipe.settings.labels.horizon_hours
-    silent = find_silent(instants, horizon_hours=hours)
+    silent = find_silent(instants, horizon_hours=forecast.silent_hours)
     if len(silent):
         first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
         progress.warn(

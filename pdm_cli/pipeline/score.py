@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,12 @@ class Forecast:
     def components(self) -> list[str]:
         """Components of the model, in the order of the columns."""
         return self.bundle.model.components
+
+    @property
+    def silent_hours(self) -> float:
+        """Hours without data after which a machine is silent: the horizon, but never if each machine counts cycles."""
+        recipe = self.recipe
+        return math.inf if recipe.units.counts_cycles else recipe.settings.labels.horizon_hours
 
     @property
     def recipe(self) -> Recipe:

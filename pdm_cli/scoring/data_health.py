@@ -20,10 +20,10 @@ def is_silent(instants: Instants, horizon_hours: float) -> NDArray[np.bool_]:
     instants : Instants
         The rows, in any order; at least one of each machine.
     horizon_hours : float
-        Horizon of the predictions.
+        Horizon of the predictions; infinite if each machine has a clock of its own, so that none is silent.
     """
     newest = instants.times.max(initial=np.iinfo(np.int64).min)
-    return np.asarray(newest - instants.ends() > round(horizon_hours * US_PER_HOUR))
+    return np.asarray(newest - instants.ends() > horizon_hours * US_PER_HOUR)
 
 
 def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
     instants : Instants
         The rows, in any order; at least one of each machine.
     horizon_hours : float
-        Horizon of the predictions.
+        As in :func:`is_silent`.
 
     Returns
     -------

@@ -100,6 +100,7 @@ def rank_work(
     renewals: Sequence[pd.DataFrame],
     lead_time_hours: float,
     horizon_hours: float,
+    silent_hours: float | None = None,
 ) -> pd.DataFrame:
     """Return the work list: machines and components whose alert is on, or was on within the lead time.
 
@@ -122,6 +123,9 @@ def rank_work(
         after a machine's last row are ignored.
     lead_time_hours, horizon_hours : float
         Of the predictions.
+    silent_hours : float, optional
+        Hours after which a machine is silent, if not the horizon; see
+        :func:`~pdm_cli.scoring.data_health.is_silent`.
 
     Returns
     -------
@@ -151,7 +155,7 @@ def rank_work(
             "since": _stamps(since[ranked]),
             "expected_from": _stamps(times + lead),
             "expected_until": _stamps(times + horizon),
-            "is_stale": is_silent(instants, horizon_hours)[codes],
+            "is_stale": is_silent(instants, horizon_hours if silent_hours is None else silent_hours)[codes],
         }
     )
 
@@ -183,7 +187,7 @@ def find_nearest(
     thresholds : sequence of float
         Probability at which each component's alert turns on; above 1 it never does.
     horizon_hours : float
-        Horizon of the predictions.
+        As in :func:`~pdm_cli.scoring.data_health.is_silent`.
     most : int
         Maximum number of rows.
 

@@ -64,8 +64,14 @@ def test_cycles_are_shown_from_preprocess_to_the_report(pdm: Pdm, cycles: Path, 
     assert "volt [V]" in text_of(work / "model" / "report.html")
     assert bundle.load_recipe(work / "model").units == UNITS
     words = ("--data", cycles, "--model", work / "model")
+    # Machines that count cycles have clocks of their own, so that one of them may end long before the others.
+    telemetry = pq.read_table(cycles / "telemetry.parquet")
+    is_kept = [machine != 1 or row < 2500 for row, machine in enumerate(telemetry["machineID"].to_pylist())]
+    pq.write_table(telemetry.filter(is_kept), cycles / "telemetry.parquet")
     outcome = pdm("predict", *words, "--out", out)
     assert_cycles(outcome.stdout)
+    assert "sent nothing" not in outcome.stderr
+    assert "history" not in outcome.stderr
     assert not CALENDAR.findall(outcome.stderr), outcome.stderr
     assert_cycles(text_of(out / "report.html"))
     for command in (("explain", *words, "--machine", 1, "--at", "cycle 2000"), ("evaluate", *words)):

@@ -41,6 +41,11 @@ def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table,
     assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
 
 
+@given(tables)
+def test_silent_machines_with_clocks_of_their_own_are_none(table: Table) -> None:
+    assert find_silent(instants_of(list(table)), horizon_hours=math.inf).empty
+
+
 @given(tables, horizons)
 def test_dead_sensors_equal_a_look_at_the_last_hours_of_each_machine(table: Table, horizon: float) -> None:
     expected = []
