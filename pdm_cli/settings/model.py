@@ -198,7 +198,7 @@ class ImportParams(Section):
     )
     except_: tuple[Word, ...] = setting(
         (),
-        "With --end-is-failure: machines that still run, comma-separated.",
+        "With --end-is-failure: machines that still run, comma-separated; * for all.",
         panel=_FAILURES_PANEL,
         metavar="MACHINES",
         may_be_empty=False,

@@ -281,6 +281,9 @@ def test_import_of_cycles_ends_with_a_failure(logs: Path, pdm: Pdm) -> None:
     assert failures["machineID"].tolist() == [1, 2]
     assert failures["failure"].tolist() == ["engine", "engine"]
     assert failures["datetime"].tolist() == [pd.Timestamp("2000-01-01 06:00"), pd.Timestamp("2000-01-01 08:00")]
+    run(pdm, logs, *words, "--cycles", "2h", "--end-is-failure", "engine", "--except", "*", "--overwrite")
+    assert list(table(logs, "failures")) == ["datetime", "machineID", "failure"]
+    assert table(logs, "failures").empty
 
 
 def test_import_of_a_failure_flag_takes_the_first_row_of_each_failure(logs: Path, pdm: Pdm) -> None:

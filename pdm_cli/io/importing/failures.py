@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _TRUE = ("1", "1.0", "true", "yes", "y", "t")
 _FALSE = ("0", "0.0", "false", "no", "n", "f", "")
+# In place of the names of machines that still run.
+_ALL = "*"
 _PIECE_ROWS = 262_144
 
 
@@ -61,7 +63,7 @@ def write_failures(telemetry: Telemetry, source: FailureSource, path: Path, colu
     parts, ends = list(_select_failures(telemetry, source)), find_ends(telemetry, _failed_now(source))
     facts = _write(telemetry, " UNION ALL ".join(parts), path, (FAILURES.name, column), ends)
     # Later logs may well have none.
-    if not facts.rows and telemetry.earlier is None:
+    if not facts.rows and telemetry.earlier is None and _ALL not in source.running:
         raise DataError(
             f"{telemetry.survey.name}: no failure: {_describe(source)}", hint="check the columns and values of failures"
         )
@@ -114,10 +116,11 @@ def _select_failures(telemetry: Telemetry, source: FailureSource) -> Iterator[st
     if source.end:
         time, machine = sql_time_of(survey, telemetry.reading), sql_column(survey.machine)
         known = {text for (text,) in telemetry.engine.rows(f"SELECT DISTINCT {machine} FROM {survey.view}")}
-        for name in sorted(source.running - known):
+        for name in sorted(source.running - known - {_ALL}):
             raise DataError(f"{survey.name}: --except {name}: no such machine", hint="correct the name")
         running = ", ".join(map(sql_text, sorted(source.running))) or "NULL"
         where = f"WHERE {machine} NOT IN ({running})" if source.running else ""
+        where = "WHERE FALSE" if _ALL in source.running else where
         yield (
             f"SELECT max({time}) AS time, {machine} AS machine, {sql_text(source.end)} AS name, FALSE AS is_first "
             f"FROM {survey.view} {where} GROUP BY {machine}"
