@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from pdm_cli.io.importing.databases import Database
     from pdm_cli.io.importing.options import ImportOptions
 
-# Settings of files, which queries do not have.
-_OF_FILES = ("files", "separator", "encoding", "names", "machine_from_file")
-
 Source = Annotated[str, typer.Argument(help="Folder of the logs.", metavar="FOLDER", show_default=False)]
 Since = Annotated[
     Literal["last"] | None,
@@ -119,7 +116,7 @@ def _run(request: _Request, settings: Settings, origins: Mapping[str, str], scre
 
     if origins["sensors"] == "option" and not settings.columns.sensors:
         raise UsageError("--sensors: is empty", hint="unset shell variable?")
-    params = prefer_options(settings.import_, origins)
+    params = prefer_options(settings.import_, origins, has_files=bool(request.folder))
     _check_source(request.folder, params, origins)
     options = build_options(params)
     if not request.out:
@@ -201,14 +198,16 @@ def _print_guide(folder: str, out: str, screen: Screen, config: Path | None) -> 
     words = ["pdm", "import", folder, "--out", out, *words_of(guess)]
     remarks = [f"question: {question}" for question in guess.questions]
     payload: dict[str, Any] = {"schema": "pdm.import-guide/1", "command": words, "questions": guess.questions}
-    if config is not None:
-        append_section(config, write_section("import_", settings_of(guess), remarks))
+    settings = settings_of(guess)
+    if config is not None and settings:
+        append_section(config, write_section("import_", settings, remarks))
         payload["config"] = str(config)
     screen.result(payload, lambda: [shlex.join(words)])
     for remark in () if screen.as_json else remarks:
         screen.line(remark)
     if config is not None:
-        screen.info(f"import: wrote [import] to {config}; with it: {shlex.join(words[:5])}")
+        written = f"wrote [import] to {config}; with it" if settings else "no options are needed"
+        screen.info(f"import: {written}: {shlex.join(words[:5])}")
     if not sys.stdout.isatty():
         raise typer.Exit(UsageError.exit_code)
 
@@ -228,7 +227,9 @@ def _database(params: ImportParams, request: _Request) -> Database:
 
 def _check_query_options(database: Database, origins: Mapping[str, str], options: ImportOptions) -> None:
     """Reject options that queries do not have."""
-    for name in _OF_FILES:
+    from pdm_cli.io.importing.build_options import OF_FILES
+
+    for name in OF_FILES:
         if origins[name] == "option":
             option = option_name(name)
             raise UsageError(f"{option}: has no effect with --sql", hint=f"drop {option}")

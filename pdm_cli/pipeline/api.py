@@ -297,6 +297,7 @@ def _without_folder(error: PdmError, folder: str) -> PdmError:
 
 
 def _check_known(name: str, sections: Sequence[str]) -> None:
+    from pdm_cli.settings.field import key_of
     from pdm_cli.settings.load import section_fields
     from pdm_cli.settings.model import SECTIONS
 
@@ -306,7 +307,7 @@ def _check_known(name: str, sections: Sequence[str]) -> None:
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         if name in owners:
-            hint = f"it is a setting of section [{owners[name]}], which this function does not use"
+            hint = f"it is a setting of section [{key_of(owners[name])}], which this function does not use"
         raise UsageError(f"unknown setting {name!r}", hint=hint)
 
 

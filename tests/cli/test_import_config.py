@@ -84,6 +84,20 @@ def test_import_option_wins_over_the_config_file_key_by_key(logs: Path, pdm: Pdm
     assert table("telemetry")["temp"].fillna(0).tolist() == [2.5, 0, -999]
 
 
+@pytest.mark.usefixtures("config")
+def test_import_condition_names_a_column_as_in_the_file(logs: Path, pdm: Pdm) -> None:
+    run(pdm, logs, "--columns", "failures.failure=Art")
+    assert table("failures")["failure"].tolist() == ["M2"]
+
+
+def test_import_of_a_database_leaves_out_options_of_files_in_the_config_file(config: Path, pdm: Pdm) -> None:
+    config.write_text('[import]\nmachine_from_file = "{machine}.csv"\nencoding = "cp1252"\n')
+    query = "telemetry=select '2015-01-13 07:00' as datetime, 1 as machineID, 5 as volt"
+    outcome = pdm("import", "--out", "raw", "--sql", "sqlite://", "--query", query)
+    assert outcome.code == 0, outcome.stderr
+    assert table("telemetry")["machineID"].tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("key", "words", "machines"),
     [
@@ -270,6 +284,16 @@ def test_import_guide_without_write_config_writes_nothing(config: Path, logs: Pa
     assert outcome.json["config"] == "pdm-cli.toml"
     alone = pdm("import", logs, "--out", "raw", "--write-config")
     assert_clear(alone, 2, "--write-config: has no effect without --guide", "--guide")
+
+
+def test_import_guide_writes_no_section_without_options(config: Path, logs: Path, pdm: Pdm) -> None:
+    config.unlink()
+    for path in logs.iterdir():
+        path.unlink()
+    write(logs, telemetry="datetime,machineID,v\n2015-01-13 07:00,1,5\n")
+    outcome = pdm("import", "--guide", logs, "--write-config")
+    assert "import: no options are needed: pdm import" in outcome.stderr
+    assert not config.exists()
 
 
 def test_import_guide_names_a_config_file_that_cannot_be_written(

@@ -28,6 +28,8 @@ from pdm_cli.settings.model import ImportParams
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
 _HINT_FORMAT = "for example '%m/%d/%Y %H:%M', epoch-s or epoch-ms"
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+# Settings of files, which queries do not have.
+OF_FILES = ("files", "separator", "encoding", "names", "machine_from_file")
 # Settings that exclude each other, each with those that only it uses.
 _CHOICES: tuple[dict[str, tuple[str, ...]], ...] = (
     {"machine": (), "machine_from_file": ()},
@@ -36,8 +38,8 @@ _CHOICES: tuple[dict[str, tuple[str, ...]], ...] = (
 )
 
 
-def prefer_options(params: ImportParams, origins: Mapping[str, str]) -> ImportParams:
-    """Return the settings without those that an option on the command line excludes.
+def prefer_options(params: ImportParams, origins: Mapping[str, str], *, has_files: bool) -> ImportParams:
+    """Return the settings without those that an option on the command line, or the source, excludes.
 
     Parameters
     ----------
@@ -45,9 +47,11 @@ def prefer_options(params: ImportParams, origins: Mapping[str, str]) -> ImportPa
         The settings.
     origins : mapping of str to str
         Setting to its origin: ``option``, or a file or variable that may hold settings for several cases.
+    has_files : bool
+        Whether the source is a folder; a database has no use for some settings.
     """
     defaults: dict[str, Any] = {item.name: default_of(item) for item in fields(params)}
-    dropped: set[str] = set()
+    dropped = set() if has_files else {name for name in OF_FILES if origins[name] != "option"}
     for choice in _CHOICES:
         if any(origins[name] == "option" for name in choice):
             others = {name: own for name, own in choice.items() if origins[name] != "option"}

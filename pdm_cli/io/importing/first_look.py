@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
-from pdm_cli.io.importing.date_shapes import Shape, find_epoch, shape_of, sql_format
+from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_of, sql_format
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
 from pdm_cli.io.importing.survey import WORDS
@@ -41,10 +42,14 @@ _SHARE_OF_STEPS = 0.8
 
 @dataclass(frozen=True)
 class TimeColumn:
-    """A column of times, and the formats that fit all of its first values; none if an import detects the format."""
+    """A column of times, and the formats that fit all of its first values; none if an import detects the format.
+
+    It is undecided if day and month may be in either order in all of these values.
+    """
 
     name: str
     formats: tuple[str, ...] = ()
+    is_undecided: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,30 +60,46 @@ class Look:
     values: Mapping[str, Sequence[str]]
     engine: Engine
 
+    @cached_property
     def times(self) -> list[TimeColumn]:
         """Return the columns of times: those with a name such as timestamp first, numbers last."""
         found = [column for name in self.values if (column := self._as_time(name)) is not None]
-        numbers = self.numbers()
+        numbers = self.numbers
         return sorted(found, key=lambda column: (WORDS[TIME].search(column.name) is None, column.name in numbers))
 
+    @cached_property
     def numbers(self) -> list[str]:
         """Return the columns of numbers."""
         return [name for name, values in self.values.items() if _are_all(values, is_number)]
 
+    @cached_property
     def words(self) -> list[str]:
         """Return the columns of strings that are not dates."""
-        others = {*self.numbers(), *(column.name for column in self.times())}
+        others = {*self.numbers, *(column.name for column in self.times)}
         return [name for name in self.values if name not in others]
 
+    @cached_property
     def binaries(self) -> list[str]:
         """Return the columns whose first values are 0 or 1."""
         return [name for name, values in self.values.items() if set(map(str.lower, values)) <= {*_ON, *_OFF, ""}]
 
+    @cached_property
     def flags(self) -> list[str]:
         """Return the columns that are 0 or 1 and not always the same."""
-        distinct = {name: set(map(str.lower, self.distinct(name))) - {""} for name in self.binaries()}
-        return [name for name, own in distinct.items() if own <= _ON | _OFF and own & _ON and own & _OFF]
+        # One pass: telemetry may have hundreds of sensors that are always 0.
+        parts = [
+            f"bool_or({value} IN ({_sql_list(_ON)})) AND bool_or({value} IN ({_sql_list(_OFF)})) "
+            f"AND bool_and({value} IN ({_sql_list({*_ON, *_OFF, ''})}))"
+            for value in (f"lower({sql_column(name)})" for name in self.binaries)
+        ]
+        if not parts:
+            return []
+        columns = ", ".join(f"{self._sql(name)} AS {sql_column(name)}" for name in self.binaries)
+        rows = f"SELECT {columns} FROM {self.source.relation} LIMIT {_COUNTED_ROWS}"
+        ((*found,),) = self.engine.rows(f"SELECT {', '.join(parts)} FROM ({rows})")
+        return [name for name, is_flag in zip(self.binaries, found, strict=True) if is_flag]
 
+    @cached_property
     def counters(self) -> list[str]:
         """Return the columns of integers that mostly rise by one from row to row, as cycles do."""
         found = []
@@ -112,7 +133,10 @@ class Look:
         if not values:
             return None
         shapes = [Shape(shape_of(value), rows=1, undecided=1) for value in dict.fromkeys(values)]
-        if all(shape.is_known for shape in shapes) or (find_epoch(shapes) and self._may_be_epochs(name)):
+        if all(shape.is_known for shape in shapes):
+            is_decided = any(shape.is_year_first for shape in shapes) or any(map(order_of, values))
+            return TimeColumn(name, is_undecided=not is_decided)
+        if find_epoch(shapes) and self._may_be_epochs(name):
             return TimeColumn(name)
         are_numbers = all(map(is_number, values))
         formats = self._find_formats(list(dict.fromkeys(values)))
@@ -159,6 +183,10 @@ def _fits(form: str, text: str) -> bool:
         return _FIRST_YEAR <= datetime.strptime(text, form).year < _LAST_YEAR
     except ValueError:
         return False
+
+
+def _sql_list(values: Collection[str]) -> str:
+    return ", ".join(map(sql_text, sorted(values)))
 
 
 def _present(values: Sequence[str]) -> list[str]:

@@ -146,7 +146,7 @@ def _assign(looks: Mapping[Path, Look], files: Mapping[Path, Table], *, is_named
             tables[path] = TELEMETRY
             continue
         named = next((table for table, words in _FILE_WORDS.items() if words.search(path.name)), None)
-        tables[path] = named or (FAILURES if look.times() else MACHINES)
+        tables[path] = named or (FAILURES if look.times else MACHINES)
     return tables
 
 
@@ -196,7 +196,7 @@ class _TableGuess:
         self._guess.questions.append(question)
 
     def _guess_time(self) -> str | None:
-        times = self._look.times()
+        times = self._look.times
         chosen = next((column for column in times if column.name == TIME), times[0] if times else None)
         if chosen is None and TIME not in self._look.values:
             return self._guess_cycles()
@@ -212,11 +212,14 @@ class _TableGuess:
             example = next(filter(None, self._look.values[chosen.name]))
             others = f", it may also be {' or '.join(chosen.formats[1:3])}" if len(chosen.formats) > 1 else ""
             self._ask(f"is {example} in {self._name} of the format {chosen.formats[0]}? it is a guess{others}")
+        elif chosen.is_undecided:
+            example = next(filter(None, self._look.values[chosen.name]))
+            self._ask(f"does {example} in {self._name} begin with the day? --day-first or --month-first")
         return chosen.name
 
     def _guess_cycles(self) -> str | None:
-        counters = self._look.counters()
-        named = [name for name in self._look.numbers() if _CYCLE.search(name)]
+        counters = self._look.counters
+        named = [name for name in self._look.numbers if _CYCLE.search(name)]
         cycles = [*(name for name in named if name in counters), *named, *counters]
         if cycles:
             self._option("--columns", f"{self._table.name}.{TIME}={cycles[0]}")
@@ -230,10 +233,10 @@ class _TableGuess:
         """Return the column of tags and their pattern, if there is a row per reading."""
         look = self._look
         free = [name for name in look.values if name not in self._taken]
-        flags = look.flags()
-        values = [name for name in look.numbers() if name in free and name not in (*flags, MACHINE)]
+        flags = look.flags
+        values = [name for name in look.numbers if name in free and name not in (*flags, MACHINE)]
         values = [name for name in values if WORDS[MACHINE].search(name) is None]
-        texts = [name for name in look.words() if name in free and _STATE.search(name) is None]
+        texts = [name for name in look.words if name in free and _STATE.search(name) is None]
         if len(values) != 1 or time is None:
             return None
         tags = {name: look.distinct(name) for name in texts}
@@ -289,8 +292,9 @@ class _TableGuess:
         """Return a column of telemetry that distinguishes the rows of a time, as machines do."""
         if self._table is not TELEMETRY or time is None:
             return None
-        look, flags = self._look, self._look.flags()
-        names = [name for name in free if name in look.words() or all(map(str.isdigit, look.values[name]))]
+        look, flags = self._look, self._look.flags
+        names = [name for name in free if name in look.words or all(map(str.isdigit, look.values[name]))]
+        names = [name for name in names if len(set(look.values[name])) <= max(1, len(look.values[name]) / 3)]
         rows, times = look.count(), look.count(time)
         for name in names:
             machines = look.count(name)
@@ -302,10 +306,10 @@ class _TableGuess:
 
     def _guess_failures(self) -> None:
         look = self._look
-        if named := [name for name in look.binaries() if _FLAG.search(name)]:
+        if named := [name for name in look.binaries if _FLAG.search(name)]:
             self._option("--failure-flag", named[0])
             return
-        texts = [name for name in look.words() if name not in self._taken]
+        texts = [name for name in look.words if name not in self._taken]
         states = {name: [state for state in look.distinct(name) if state] for name in texts}
         states = {name: own for name, own in states.items() if len(own) <= _MOST_STATES}
         likely = [name for name, own in states.items() if any(map(_FAILED.search, own))]
@@ -316,7 +320,7 @@ class _TableGuess:
                 self._option("--failed", failed)
             self._ask(f"which states of {name} are failures? --failed, one of {name_some(states[name])} or others")
             return
-        for name in (name for name in look.flags() if name not in self._taken):
+        for name in (name for name in look.flags if name not in self._taken):
             option = f"--failure-flag {shlex.quote(name)}"
             self._ask(f"is {name}, which is 0 or 1, 1 where a machine failed? then add {option}")
         self._ask(
@@ -327,7 +331,7 @@ class _TableGuess:
     def _guess_breakdowns(self) -> None:
         """Find the column of work orders that says which of them are failures."""
         look = self._look
-        types = {name: [one for one in look.distinct(name) if one] for name in look.words() if name not in self._taken}
+        types = {name: [one for one in look.distinct(name) if one] for name in look.words if name not in self._taken}
         rows = look.count()
         types = {name: own for name, own in types.items() if 1 < len(own) <= _MOST_TYPES}
         types = {name: own for name, own in types.items() if max(map(len, own)) <= _LONG_TEXT}
@@ -350,15 +354,16 @@ class _TableGuess:
     def _guess_kind(self, kind: str) -> None:
         """Find the column of the component or error of an event: not a number of the order, and not a constant."""
         look, rows = self._look, self._look.count()
-        free = [name for name in look.words() if name not in self._taken and WORDS[MACHINE].search(name) is None]
+        free = [name for name in look.words if name not in self._taken and WORDS[MACHINE].search(name) is None]
         repeated = [name for name in free if rows < _FEW_ROWS or 1 < look.count(name) <= rows / 2]
         texts = repeated or free
         if len(texts) == 1:
             self._option("--columns", f"{self._table.name}.{kind}={texts[0]}")
-            if self._table is FAILURES and look.count(texts[0]) > _MOST_TYPES:
+            values = look.values[texts[0]]
+            if self._table is FAILURES and sum(" " in value for value in values) > len(values) / 2:
                 self._ask(
-                    f"does {texts[0]} in {self._name} name the component? if it is a text, list the words of "
-                    "components with --component-words FILE"
+                    f"does {texts[0]} in {self._name} name the component? it is a text: list words and the component "
+                    "of each with --component-words FILE"
                 )
             return
         self._ask(

@@ -382,7 +382,7 @@ class TableSurvey:
             kind = f"CASE {whens} ELSE '{_OTHER}' END"
             rows = f"SELECT * REPLACE ({kind} AS {sql_column(self.kind)}) FROM ({rows})"
         if self.table is FAILURES and source.where is not None:
-            column, value = source.where
+            column, value = self._current_name(source.where[0]), source.where[1]
             if column not in self.columns:
                 hint = f"--failures-where names one of {name_some(list(self.columns))}"
                 raise SchemaError(f"{self.name}: no column {column!r}", hint=hint)
@@ -393,6 +393,13 @@ class TableSurvey:
     def base(self) -> str:
         """The rows with the columns of the files."""
         return self.view if self.long is None else f"{self.view}_long"
+
+    def _current_name(self, column: str) -> str:
+        """Return the name of a column that the user may know by its name in the files."""
+        renamed = {
+            old: self.keys.get(name, name) for name, old in self.options.columns.get(self.table.name, {}).items()
+        }
+        return column if column in self.columns else renamed.get(column, column)
 
     def _make_long_view(self, long: LongForm) -> None:
         """Name machine and sensor of each tag, and the sensors as columns."""
@@ -547,7 +554,7 @@ class TableSurvey:
         source = self.options.failures
         if self.table is FAILURES and source.where is not None:
             name, pattern = source.where
-            if not fnmatchcase(values[name], pattern):
+            if not fnmatchcase(values[self._current_name(name)], pattern):
                 return None
         if self.long is None:
             return plain(values[column])

@@ -252,3 +252,16 @@ def test_find_pattern_of_tags(tags: list[str], pattern: str) -> None:
     assert find_pattern(tags) == pattern
     if pattern:
         compile_pattern("--tags", pattern, ["machine", "sensor"])
+
+
+def test_guess_of_dates_of_either_order_asks_for_it(tmp_path: Path) -> None:
+    found = guess(tmp_path, telemetry="datetime,machineID,v\n3/1/2015,1,5\n4/1/2015,1,6\n")
+    assert found.questions[0] == "does 3/1/2015 in telemetry.csv begin with the day? --day-first or --month-first"
+    assert found.options == []
+
+
+def test_guess_of_a_text_of_work_orders_asks_for_words_of_components(tmp_path: Path) -> None:
+    rows = "".join(f"2015-01-1{day},1,Lager defekt {day}\n" for day in range(9))
+    found = guess(tmp_path, telemetry=WIDE, failures=f"datetime,machineID,Kurztext\n{rows}")
+    assert found.options == [("--columns", "failures.failure=Kurztext")]
+    assert "list words and the component of each with --component-words FILE" in found.questions[0]
