@@ -4,7 +4,17 @@ The functions of the Python API are imported on first use.
 """
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "detect_anomalies", "evaluate", "explain", "predict", "preprocess", "run", "train"]
+__all__ = [
+    "__version__",
+    "detect_anomalies",
+    "evaluate",
+    "explain",
+    "predict",
+    "preprocess",
+    "run",
+    "simulate",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

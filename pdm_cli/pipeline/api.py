@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pdm_cli.errors import DataError, PdmError, UsageError
-from pdm_cli.pipeline.results import Anomalies, Evaluation, Explanation, Model, Predictions, Prepared, Result, Run
+from pdm_cli.pipeline.results import (
+    Anomalies,
+    Evaluation,
+    Explanation,
+    Model,
+    Predictions,
+    Prepared,
+    Result,
+    Run,
+    Simulation,
+)
 from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage, list_sections
 from pdm_cli.progress import Progress, Silent
 from pdm_cli.schema import RAW_TABLES
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdm_cli.settings.model import Settings
+    from pdm_cli.simulation.profiles import ProfileName
 
 Folder: TypeAlias = str | PathLike[str]
 Data: TypeAlias = "Folder | Mapping[str, pd.DataFrame]"
@@ -244,6 +255,49 @@ def run(
     with call.data_folder(data) as folder:
         run_stages(folder, str(target), settings=call.settings, progress=progress or Silent(), force=force)
     return Run(target, owner)
+
+
+def simulate(
+    *,
+    machines: int = 100,
+    days: int = 365,
+    seed: int = 0,
+    profile: ProfileName | None = None,
+    out: Folder | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Simulation:
+    """Simulate a fleet with known failures: raw tables and their ground truth.
+
+    Parameters
+    ----------
+    machines, days, seed : int
+        Size of the fleet, length of its telemetry, and random seed.
+    profile : str, optional
+        Type of the fleet: ``step``, ``ramp``, ``wear``, ``spikes``, ``mixed`` or ``silent``; default: failures that
+        sensors and errors show two days ahead.
+    out, overwrite, progress
+        As for :func:`preprocess`.
+
+    Raises
+    ------
+    UsageError
+        If an argument is out of range, or the output folder may not be written.
+    """
+    from pdm_cli.io import output_folder
+    from pdm_cli.pipeline.simulate import simulate_into
+    from pdm_cli.simulation.fleet import check_fleet
+
+    try:
+        check_fleet(machines=machines, days=days, seed=seed, profile=profile)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    target, owner = _target(out)
+    output_folder.check_free(target, overwrite=overwrite, by="simulate")
+    summary = simulate_into(
+        target, machines=machines, days=days, seed=seed, profile=profile, progress=progress or Silent()
+    )
+    return Simulation(target, summary, owner)
 
 
 class _Call:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdm_cli.pipeline.stages import STAGES, Stage
-from pdm_cli.schema import ANOMALIES, FEATURES, PREDICTIONS, TELEMETRY, UNJUDGED
+from pdm_cli.schema import ANOMALIES, FAILURES, FEATURES, PREDICTIONS, TELEMETRY, TRUTH, UNJUDGED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,46 @@ class Result:
 
     def read(self, file: str) -> pd.DataFrame:
         """Return a table of the folder, such as ``telemetry.parquet``."""
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / file)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """The raw tables of a simulated fleet, from :func:`pdm_cli.simulate`; give it to the stages in place of a folder.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder; a temporary one is removed with the last result in it.
+    summary : dict
+        The summary that the command prints with ``--json``.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    _owner: object = field(default=None, repr=False, compare=False)
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    @cached_property
+    def telemetry(self) -> pd.DataFrame:
+        """Readings of the sensors."""
+        return self._read(TELEMETRY.file)
+
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """Failures up to the last reading."""
+        return self._read(FAILURES.file)
+
+    @cached_property
+    def truth(self) -> pd.DataFrame:
+        """The ground truth: damage, signs without damage, and failures to come."""
+        return self._read(TRUTH.file)
+
+    def _read(self, file: str) -> pd.DataFrame:
         import pandas as pd
 
         return pd.read_parquet(self.folder / file)

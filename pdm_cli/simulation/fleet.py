@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.simulation.plant import simulate_profile
+from pdm_cli.simulation.profiles import PROFILES
 from pdm_cli.simulation.tables import Fleet, check_at_least, cut_events, make_event_table, with_times
 
 SHIFT_HOURS = 48
@@ -120,8 +121,16 @@ def simulate_fleet(*, machines: int, days: int, seed: int, profile: str | None =
     >>> len(fleet.telemetry), fleet.machines["machineID"].tolist()
     (146, [1, 2])
     """
-    check_at_least(1, machines=machines)
+    check_fleet(machines=machines, days=days, seed=seed, profile=profile)
     return simulate_machines(range(1, machines + 1), days=days, seed=seed, profile=profile)
+
+
+def check_fleet(*, machines: int, days: int, seed: int, profile: str | None) -> None:
+    """Raise ValueError if an argument is below its minimum, or the profile is unknown."""
+    check_at_least(1, machines=machines, days=days)
+    check_at_least(0, seed=seed)
+    if profile is not None and profile not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}")
 
 
 def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int, profile: str | None = None) -> Fleet:
@@ -143,8 +152,8 @@ def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int, profi
     ValueError
         If an argument is below its minimum, or the profile is unknown.
     """
-    check_at_least(1, machine_id=min(machine_ids), days=days)
-    check_at_least(0, seed=seed)
+    check_at_least(1, machine_id=min(machine_ids))
+    check_fleet(machines=len(machine_ids), days=days, seed=seed, profile=profile)
     if profile is not None:
         return simulate_profile(profile, machine_ids, days=days, seed=seed)
     last_hour = days * 24

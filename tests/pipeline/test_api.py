@@ -23,7 +23,7 @@ from tests.builders.progress import Recorder
 from tests.conftest import call_pdm
 
 QUICK: dict[str, Any] = {"fast": True, "trees": 20}
-NAMES = ("detect_anomalies", "evaluate", "explain", "predict", "preprocess", "run", "train")
+NAMES = ("detect_anomalies", "evaluate", "explain", "predict", "preprocess", "run", "simulate", "train")
 
 
 def frames_of(folder: Path) -> dict[str, pd.DataFrame]:
@@ -245,3 +245,33 @@ def test_existing_output_is_kept_unless_overwrite(fleet: Path, tmp_path: Path) -
 def test_prediction_span_is_checked(fleet: Path, work: Path) -> None:
     with pytest.raises(UsageError, match="--since: cannot be combined with --latest"):
         pdm_cli.predict(fleet, model=work / "model", since="2015-05-01", latest=True)
+
+
+def test_simulate_result_is_a_fleet_that_the_stages_take(tmp_path: Path) -> None:
+    simulated = pdm_cli.simulate(machines=2, days=60, seed=1, profile="step", out=tmp_path / "raw")
+    assert simulated.summary["profile"] == "step"
+    assert simulated.folder == tmp_path / "raw"
+    assert len(simulated.telemetry) == simulated.summary["rows"]["telemetry"]
+    assert len(simulated.failures) == simulated.summary["rows"]["failures"]
+    assert set(simulated.truth["component"]) <= {"valve", "electrical"}
+    assert pdm_cli.preprocess(simulated).quality["telemetry"]["machines"] == 2
+    with pytest.raises(UsageError, match="raw"):
+        pdm_cli.simulate(machines=1, days=1, out=tmp_path / "raw")
+
+
+def test_simulate_temporary_folder_lives_as_long_as_the_result() -> None:
+    simulated = pdm_cli.simulate(machines=1, days=1)
+    folder = simulated.folder
+    assert (folder / "truth.parquet").is_file()
+    del simulated
+    gc.collect()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"machines": 0}, "machines must be at least 1, not 0"), ({"profile": "steps"}, "profile must be one of step, ")],
+)
+def test_simulate_argument_out_of_range_is_a_usage_error(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        pdm_cli.simulate(**{"days": 1, **arguments})
