@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,11 @@ _FEW_TESTED = 0.1
 _COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
-def detect(task: Task) -> dict[str, Any]:
-    """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
+def detect(task: Task, *, hint: str = "") -> dict[str, Any]:
+    """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary.
+
+    ``hint`` says what to do if almost nothing is tested, where the settings are those of a model.
+    """
     from pdm_cli.pipeline.parallel import process_pool
     from pdm_cli.schema import TELEMETRY
 
@@ -46,11 +50,15 @@ def detect(task: Task) -> dict[str, Any]:
         path = parquet.require_file(folder, TELEMETRY)
         step_us = parquet.read_step(path)
         work = partial(detect_row_group, path, step_us, params, task.units)
-        return _write(task, path, step_us, map_ordered(work, parquet.count_row_groups(path)))
+        return _write(task, path, step_us, map_ordered(work, parquet.count_row_groups(path)), hint)
 
 
 def _write(
-    task: Task, path: Path, step_us: int, results: Iterable[tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]]
+    task: Task,
+    path: Path,
+    step_us: int,
+    results: Iterable[tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]],
+    hint: str,
 ) -> dict[str, Any]:
     from pdm_cli.anomalies.detectors import DETECTORS
     from pdm_cli.anomalies.windows import choose_windows
@@ -76,10 +84,6 @@ def _write(
             writer.write(anomalies)
             rest.write(unjudged)
             advance(tally.add(found))
-    shortage = tally.find_shortage()
-    if shortage is not None:
-        _report_shortage(shortage, params, task)
-    remark = {} if shortage is None else {SHORTAGE: shortage.warning()}
     return {
         "schema": "pdm.anomalies/1",
         "causal": is_causal,
@@ -87,16 +91,26 @@ def _write(
         **judged_by,
         **tally.summary(),
         **task.units.summary(),
-        **remark,
+        **_report_shortage(tally.find_shortage(), hint, params, task),
     }
 
 
-def _report_shortage(shortage: Shortage, params: DetectParams, task: Task) -> None:
-    """Warn if almost nothing is tested; raise an error if nothing is, unless that is allowed."""
+def _report_shortage(shortage: Shortage | None, hint: str, params: DetectParams, task: Task) -> dict[str, str]:
+    """Warn if almost nothing is tested, and return the entry of the summary.
+
+    Raises
+    ------
+    NotEnoughData
+        If nothing is tested, unless that is allowed.
+    """
+    if shortage is None:
+        return {}
+    shortage = replace(shortage, hint=hint or shortage.hint)
     if shortage.is_total and not params.allow_untested:
         hint = f"{shortage.hint}; or allow it with --allow-untested"
         raise NotEnoughData(f"telemetry.parquet: {shortage.message}", hint=hint)
     task.progress.warn(f"detect-anomalies: {shortage.warning()}")
+    return {SHORTAGE: shortage.warning()}
 
 
 def _judged_by(params: DetectParams, windows: DetectWindows) -> dict[str, float]:

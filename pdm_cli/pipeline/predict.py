@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.pipeline.score import Forecast, cut_forecast, find_trained, score
+from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import PredictParams
 
@@ -64,6 +65,7 @@ def predict(task: Task) -> dict[str, Any]:
         "lead_time_hours": labels.lead_time_hours,
         "horizon_hours": labels.horizon_hours,
         "trained": {key: trained[key] for key in ("cutoff", "test_start")},
+        **({SHORTAGE: forecast.shortage} if forecast.shortage else {}),
         **task.units.summary(),
     }
 

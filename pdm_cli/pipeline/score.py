@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import FeatureMismatch, NotEnoughData
+from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import PreprocessParams, Settings
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pdm_cli.units import Units
 
 _MORE_HISTORY = "pass the complete history, not only the newest part, with the sensors of the training"
+_AS_SHORT = "pass the complete history, unless the logs of the training were as short"
 # More names than this are counted.
 _MOST_NAMES = 5
 
@@ -40,6 +42,8 @@ class Forecast:
     table: FeatureTable
     probabilities: NDArray[np.float64]
     alerts: NDArray[np.bool_]
+    # Why almost no row can be predicted from, if so.
+    shortage: str = ""
 
     @property
     def instants(self) -> Instants:
@@ -110,12 +114,30 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     prepared, anomalies = work / "prepared", work / "anomalies"
     prepared.mkdir()
     task = Task({"data": data}, prepared, as_trained, progress, units=units)
-    preprocess_scanned(task, raw, scan, hint=_MORE_HISTORY)
+    quality = preprocess_scanned(task, raw, scan, hint=_MORE_HISTORY)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
-        detect(Task({"prepared": prepared}, anomalies, as_trained, progress, units=units))
+        detect(Task({"prepared": prepared}, anomalies, as_trained, progress, units=units), hint=_AS_SHORT)
     sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, progress)
-    return _predict(bundle, _keep_known(recipe, sources), as_trained, progress)
+    forecast = _predict(bundle, _keep_known(recipe, sources), as_trained, progress)
+    return replace(forecast, shortage=quality.get(SHORTAGE, "") or _find_unscored(forecast, progress))
+
+
+def _find_unscored(forecast: Forecast, progress: Progress) -> str:
+    """Warn if most machines have no row to predict from, and return the warning; else an empty string."""
+    from pdm_cli.schema import MACHINE
+    from pdm_cli.units import show_hours
+
+    total, scored = forecast.context.sources.telemetry[MACHINE].nunique(), len(forecast.instants.machines)
+    if scored >= total / 2:
+        return ""
+    grid = show_hours(forecast.recipe.settings.features.grid_hours)
+    found = (
+        f"only {scored:,} of {total:,} machines have a reading at a time of the grid ({grid}) to predict from; "
+        f"{_MORE_HISTORY}"
+    )
+    progress.warn(f"telemetry.parquet: {found}")
+    return found
 
 
 def _keep_known(recipe: Recipe, sources: Sources) -> Sources:

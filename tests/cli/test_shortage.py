@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,27 @@ def test_run_goes_on_without_anomalies_if_the_log_is_too_short_for_them(raw: Pat
     assert outcome.code == 0, outcome.stderr
     assert "warning: detect-anomalies: no reading of 64 series is tested; 64 series skipped" in outcome.stderr
     assert "the series is constant; choose sensors whose readings vary" in outcome.stderr
+
+
+def test_prediction_from_almost_nothing_says_so_first(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
+    raw = Path(shutil.copytree(fleet, tmp_path / "raw"))
+    words = ("predict", "--data", raw, "--model", model, "--out", tmp_path / "out")
+    end = pd.read_parquet(raw / "telemetry.parquet")["datetime"].max()
+    # One machine with a day of readings, the others with an hour between two times of the grid.
+    late = end.floor("3h") - pd.Timedelta("1h")
+    since = late - pd.Timedelta("48h")
+    edit("telemetry", lambda t: t[(t["machineID"].eq(1) & t["datetime"].gt(since)) | t["datetime"].eq(late)])(raw)
+    outcome = pdm(*words)
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.stdout.startswith(
+        "almost no result: only 1 of 16 machines have a reading at a time of the grid (3 h)"
+    )
+    assert "warning: telemetry.parquet: only 1 of 16 machines" in outcome.stderr
+    assert "pass the complete history, unless the logs of the training were as short" in outcome.stderr
+    edit("telemetry", lambda t: t[t["datetime"].eq(late)])(raw)
+    assert_clear(
+        pdm(*words, "--overwrite", "--step-minutes", 60),
+        4,
+        "telemetry.parquet: 0 feature rows of 16 telemetry rows: the readings come in 16 pieces without a gap",
+        "pass the complete history",
+    )
