@@ -39,3 +39,28 @@ class Silent:
     def track(self, label: str, total: int) -> Iterator[Callable[[int], None]]:  # noqa: ARG002 - protocol
         """Ignore the units of work done."""
         yield lambda _: None
+
+
+class Recorder:
+    """Passes everything on to another progress, and keeps the warnings."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.warnings: list[str] = []
+
+    def info(self, text: str) -> None:
+        """Report a step."""
+        self._progress.info(text)
+
+    def detail(self, text: str) -> None:
+        """Report a detail."""
+        self._progress.detail(text)
+
+    def warn(self, text: str) -> None:
+        """Report a problem and keep it."""
+        self.warnings.append(text)
+        self._progress.warn(text)
+
+    def track(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Return the context of the other progress."""
+        return self._progress.track(label, total)

@@ -62,7 +62,7 @@ def simulate(
 
 def _draw(summary: dict[str, Any]) -> list[RenderableType]:
     """Draw the rows of each table."""
-    from pdm_cli.cli.render.results import make_table
+    from pdm_cli.cli.render.tables import make_table
 
     rows = summary["rows"]
     table = make_table("table", ("rows", "right"))

@@ -147,6 +147,8 @@ class RawTelemetry:
             outside=outside,
             machines_outside=frozenset(machines - scanner.counts.keys()),
             ends_us=scanner.ends_us,
+            repeated=scanner.repeated,
+            set_back=scanner.set_back,
         )
 
     def _scan_within(self, time_range: TimeRange) -> tuple[Scanner, Finding]:
@@ -196,7 +198,7 @@ class RawTelemetry:
         if scan.in_order:
             yield from pack_machines(self._machines_in_order(scan), BATCH_ROWS)
         elif sum(scan.rows.values()) <= self._params.rows_in_memory:
-            everything = [piece.to_pandas() for piece in self._pieces_within(scan)]
+            everything = [piece.to_pandas() for piece in self.pieces(scan)]
             yield from pack_machines([_sort(pd.concat(everything, ignore_index=True))], BATCH_ROWS)
         else:
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -208,8 +210,8 @@ class RawTelemetry:
             keys = {MACHINE: read.machine(piece, self._names[MACHINE]), TIME: read.time(piece, self._names[TIME])}
             yield pa.table(keys | {name: to_float(piece[name]) for name in sensors})
 
-    def _pieces_within(self, scan: TelemetryScan) -> Iterator[pa.Table]:
-        """Yield the rows in the time range of a scan."""
+    def pieces(self, scan: TelemetryScan) -> Iterator[pa.Table]:
+        """Yield the rows in the time range of a scan, in pieces in the order of the file."""
         for piece in self._pieces(self.sensors):
             is_inside = _is_within(piece, scan.time_range)
             kept = piece if is_inside.all() else piece.filter(pa.array(is_inside))
@@ -218,7 +220,7 @@ class RawTelemetry:
 
     def _machines_in_order(self, scan: TelemetryScan) -> Iterator[pd.DataFrame]:
         held: list[pd.DataFrame] = []
-        for piece in self._pieces_within(scan):
+        for piece in self.pieces(scan):
             held.append(piece.to_pandas())
             machines = held[-1][MACHINE]
             last = machines.iloc[-1]
@@ -235,7 +237,7 @@ class RawTelemetry:
         paths = [scratch / f"{number}.arrow" for number in range(max(bucket_of.values()) + 1)]
         with ExitStack() as stack:
             writers: dict[int, Any] = {}
-            for piece in self._pieces_within(scan):
+            for piece in self.pieces(scan):
                 machines = piece[MACHINE].combine_chunks().dictionary_encode()
                 numbers = np.array([bucket_of[m] for m in machines.dictionary.to_pylist()])[machines.indices]
                 for number in np.unique(numbers).tolist():

@@ -15,6 +15,7 @@ from pdm_cli.errors import DataError, NotEnoughData
 from pdm_cli.preparation.quality import Finding
 from pdm_cli.preparation.time_range import TimeRange, TimeSurvey
 from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.timestamps import US_PER_HOUR
 
 # Share of the readings that must have the same time step, or the same offset from the grid.
 _REGULAR_SHARE = 0.5
@@ -23,6 +24,8 @@ _GRID_READINGS = 2_000_000
 # Clocks jitter: a difference this close to the step, as a share of it, counts as the step.
 _JITTER = 0.05
 _ROUND_UNITS = (60_000_000, 1_000_000, 1_000)
+# A clock is set back by at most this; parts of a log in another order by more.
+_LONGEST_SET_BACK = 25 * US_PER_HOUR
 
 IntArray = NDArray[np.int64]
 
@@ -57,6 +60,11 @@ class TelemetryScan:
         Machines all of whose rows are outside the range.
     ends_us : dict
         First and last time of each machine, in microseconds.
+    repeated : int
+        Rows with the same machine and time as the previous row of the machine.
+    set_back : tuple
+        Number of rows that are up to about a day earlier than the previous row of their machine; and of the first such
+        row, if any, the machine, the time, and the time it goes back, in microseconds.
     """
 
     rows: dict[Any, int]
@@ -71,6 +79,8 @@ class TelemetryScan:
     outside: Finding
     machines_outside: frozenset[Any]
     ends_us: dict[Any, tuple[int, int]]
+    repeated: int
+    set_back: tuple[int, tuple[Any, int, int] | None]
 
 
 class Scanner:
@@ -82,6 +92,8 @@ class Scanner:
         self.out_of_order = 0
         self.first_out_of_order = pd.DataFrame({MACHINE: [], TIME: []})
         self.days = TimeSurvey()
+        self.repeated = 0
+        self.set_back: tuple[int, tuple[Any, int, int] | None] = (0, None)
         self._last_time: dict[Any, int] = {}
         self._last_machine: Any = None
         self.ends_us: dict[Any, tuple[int, int]] = {}
@@ -105,7 +117,8 @@ class Scanner:
         apart = np.diff(times, prepend=times[:1])
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             machine = names[codes[start]]
-            apart[start] = times[start] - self._last_time.get(machine, times[start])
+            # The first row of a machine follows none.
+            apart[start] = times[start] - self._last_time.get(machine, times[start] - 1)
             self._last_time[machine] = int(times[stop - 1])
             self._extend(machine, times[start:stop])
             self._hold(machine, times[start:stop])
@@ -116,6 +129,12 @@ class Scanner:
             time = pd.Timestamp(int(times[first]), unit="us")
             self.first_out_of_order = pd.DataFrame({MACHINE: [names[codes[first]]], TIME: [time]})
         self.out_of_order += len(backwards)
+        self.repeated += int(np.count_nonzero(apart == 0))
+        back = backwards[apart[backwards] >= -_LONGEST_SET_BACK]
+        if len(back):
+            count, first = self.set_back
+            at = back[np.argmin(order[back])]
+            self.set_back = count + len(back), first or (names[codes[at]], int(times[at]), -int(apart[at]))
 
     @property
     def span_us(self) -> int:
@@ -132,7 +151,7 @@ class Scanner:
         DataError
             If fewer than half of the readings have the same step.
         """
-        apart = np.concatenate([np.diff(np.unique(np.concatenate(held))) for held in self._times.values()])
+        apart = np.concatenate([_distances(np.concatenate(held)) for held in self._times.values()])
         if not len(apart):
             raise NotEnoughData(
                 f"{file}: cannot find the time step: no machine has two readings at different times",
@@ -181,6 +200,15 @@ class Scanner:
         while self._held > 2 * _GRID_READINGS and len(self._times) > 1:
             _, dropped = self._times.popitem()
             self._held -= sum(map(len, dropped))
+
+
+def _distances(times: IntArray) -> IntArray:
+    """Return the distances between different times in ascending order."""
+    apart = np.diff(times)
+    if np.any(apart < 0):
+        apart = np.diff(np.sort(times))
+    distances: IntArray = apart[apart > 0]
+    return distances
 
 
 def _usual_step(apart: IntArray) -> int:

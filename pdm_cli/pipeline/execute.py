@@ -87,7 +87,7 @@ def execute(
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (partial / stage.summary).write_text(text + "\n", encoding="utf-8")
         if stage.has_report:
-            _write_report(partial, provenance)
+            write_report(partial, provenance)
     if stage.is_tracked:
         track_training(target, summary, provenance.parameters, progress)
     report = f"; report: {target / REPORT_FILE}" if stage.has_report else ""
@@ -95,7 +95,8 @@ def execute(
     return summary
 
 
-def _write_report(folder: Path, provenance: manifest.Provenance) -> None:
+def write_report(folder: Path, provenance: manifest.Provenance) -> None:
+    """Write the report of an output folder into it, from its other files."""
     from pdm_cli.pipeline.report import make_report
     from pdm_cli.report.page import REPORT_FILE
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
 from pdm_cli.io.folders import list_files
-from pdm_cli.pipeline.stages import SHORTAGE
-from pdm_cli.progress import Progress
+from pdm_cli.pipeline.stages import IMPORT_FILE, SHORTAGE
+from pdm_cli.progress import Progress, Recorder
+from pdm_cli.report.page import REPORT_FILE
 from pdm_cli.schema import ERRORS, FAILURES, MACHINES, RAW_TABLES, TELEMETRY
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import name_some, show_count
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pdm_cli.io.importing.survey import TableSurvey
     from pdm_cli.io.parquet import TableFiles
 
-SUMMARY = "import.json"
 Overlap = Literal["refuse", "new", "old"]
 
 
@@ -69,9 +69,11 @@ def import_logs(
     from pdm_cli.io import output_folder
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.sources import find_files
+    from pdm_cli.pipeline.execute import write_report
+    from pdm_cli.pipeline.quality import inspect_raw
     from pdm_cli.pipeline.query_logs import query_logs
 
-    start = time.monotonic()
+    start, progress = time.monotonic(), Recorder(progress)
     with Engine() as engine:
         old = target if on_overlap is not None else None
         if isinstance(source, Path):
@@ -84,8 +86,11 @@ def import_logs(
         with output_folder.output_folder(target, provenance) as partial:
             work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
             summary = work.run(partial)
+            summary |= {"quality": inspect_raw(partial, settings), "warnings": progress.warnings}
             text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-            (partial / SUMMARY).write_text(text + "\n", encoding="utf-8")
+            (partial / IMPORT_FILE).write_text(text + "\n", encoding="utf-8")
+            if summary["quality"] is not None:
+                write_report(partial, provenance)
     progress.info(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
     return summary
 
@@ -181,7 +186,7 @@ class _Import:
             written += [FAILURES] if self._options.failures.is_derived else []
             written += [ERRORS] if self._options.failures.status else []
             replaced = [name for table in written for name in (table.file, table.name)]
-            link_files(self._folder, partial, [*replaced, SUMMARY])
+            link_files(self._folder, partial, [*replaced, IMPORT_FILE, REPORT_FILE])
         summary: dict[str, Any] = {"schema": "pdm.import/1", "tables": {}, **self._units().summary()}
         for survey, reading in zip(self._surveys, readings, strict=True):
             table, old = survey.table, self._old.get(survey.table.name)
@@ -279,7 +284,7 @@ class _Import:
 
         if self._folder is None or not self._old:
             return None
-        return Earlier.read(self._old.get(TELEMETRY.name), self._folder / SUMMARY, survey.machine, survey.time)
+        return Earlier.read(self._old.get(TELEMETRY.name), self._folder / IMPORT_FILE, survey.machine, survey.time)
 
     def _derive(self, telemetry: Telemetry, partial: Path, tables: dict[str, Any]) -> None:
         """Write the failures, and the states of machines, that are in the telemetry."""

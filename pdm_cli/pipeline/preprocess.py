@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.io.scan import TelemetryScan
     from pdm_cli.pipeline.execute import Task
+    from pdm_cli.pipeline.quality import QualityCheck
     from pdm_cli.preparation.coverage import Shortage
     from pdm_cli.preparation.quality import Finding
     from pdm_cli.preparation.sentinels import Sentinel
@@ -36,6 +37,7 @@ def preprocess(task: Task) -> dict[str, Any]:
     from pdm_cli.io.raw import RawTelemetry
     from pdm_cli.pipeline.choose_windows import record_choice, report_choice
     from pdm_cli.pipeline.choose_windows import scan as scan_telemetry
+    from pdm_cli.pipeline.quality import QualityCheck, read_failures
     from pdm_cli.preparation.windows import check_windows
 
     settings, folder = task.settings, task.inputs["data"]
@@ -46,15 +48,18 @@ def preprocess(task: Task) -> dict[str, Any]:
     scan = scan_telemetry(folder, settings)
     report_choice(folder, settings, task.progress)
     check_windows(scan.step_us, settings.features, span_us=scan.span_us)
-    quality = {**preprocess_scanned(task, raw, scan), **record_choice(folder, settings)}
+    check = QualityCheck(raw, scan, read_failures(folder, settings, scan.days))
+    quality = {**preprocess_scanned(task, raw, scan, check), **record_choice(folder, settings)}
     # Not for predictions: these warnings concern training.
     _warn_of_lookalikes(quality["components"], task.progress)
     _warn_of_unseen(quality, task.progress)
     return quality
 
 
-def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan, *, hint: str = "") -> dict[str, Any]:
-    """Write the prepared tables of scanned telemetry and return the quality report.
+def preprocess_scanned(
+    task: Task, raw: RawTelemetry, scan: TelemetryScan, check: QualityCheck | None = None, *, hint: str = ""
+) -> dict[str, Any]:
+    """Write the prepared tables of scanned telemetry and return the quality report, with that of ``check``.
 
     ``hint`` says what to do if almost no features are left, where grid and windows are those of a model.
     """
@@ -68,7 +73,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan, *, hi
     findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
     findings["outside_time_range"] = replace(scan.outside, first=list(scan.outside.first))
     _warn_of_times(TELEMETRY.file, scan.outside, scan.time_range, "reading", task.progress)
-    written = _write_telemetry(task, raw, scan, findings)
+    written = _write_telemetry(task, raw, scan, findings, check)
     _warn_of_sentinels(written.sentinels, task)
     _reject(findings, settings)
     shortage = _report_shortage(written.shortage, hint, task.progress)
@@ -92,6 +97,7 @@ def preprocess_scanned(task: Task, raw: RawTelemetry, scan: TelemetryScan, *, hi
         "sentinels": [asdict(sentinel) for sentinel in written.sentinels],
         **task.units.summary(),
         **shortage,
+        **({} if check is None else check.describe(written.sentinels)),
     }
 
 
@@ -134,7 +140,9 @@ class _Written:
     shortage: Shortage | None
 
 
-def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, findings: dict[str, Finding]) -> _Written:
+def _write_telemetry(
+    task: Task, raw: RawTelemetry, scan: TelemetryScan, findings: dict[str, Finding], check: QualityCheck | None
+) -> _Written:
     """Clean batch by batch and write telemetry and rolling features."""
     import pandas as pd
 
@@ -158,6 +166,8 @@ def _write_telemetry(task: Task, raw: RawTelemetry, scan: TelemetryScan, finding
         task.progress.track("preprocess: machines", len(scan.rows)) as advance,
     ):
         for batch in raw.batches(scan, task.out):
+            if check is not None:
+                check.add_frame(batch)
             for sensor in raw.sensors:
                 search.add(sensor, batch[sensor].to_numpy())
             clean = clean_telemetry(
@@ -215,19 +225,10 @@ def _keep_possible_times(
     table: Table, events: pd.DataFrame, findings: dict[str, Finding], days: TimeSurvey, task: Task
 ) -> pd.DataFrame:
     """Return the events in the time range; ``days`` are those of the telemetry."""
-    import pandas as pd
-
-    from pdm_cli.preparation.cleaning import to_microseconds
+    from pdm_cli.pipeline.quality import find_possible
     from pdm_cli.preparation.quality import Finding
-    from pdm_cli.preparation.time_range import YEAR_US
-    from pdm_cli.schema import MACHINE, TIME
 
-    times, survey = to_microseconds(events[TIME]), days.copy()
-    codes, names = pd.factorize(events[MACHINE])
-    survey.add(names.tolist(), codes, times)
-    # An event table may end later than the telemetry: only events of another year cannot be right.
-    allowed = survey.find_range(task.settings.preprocess.time_range, YEAR_US)
-    is_inside = allowed.covers(times)
+    is_inside, allowed = find_possible(events, days, task.settings.preprocess.time_range)
     outside, total = Finding(), findings["outside_time_range"]
     for finding in (outside, total):
         finding.add(int((~is_inside).sum()), events.loc[~is_inside].assign(table=table.file))

@@ -1,4 +1,4 @@
-"""Build the report of an output folder of train or predict from its files alone."""
+"""Build the report of an output folder of import, preprocess, train or predict from its files alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError, UsageError
-from pdm_cli.io.folders import find_below
-from pdm_cli.pipeline.stages import STAGES
+from pdm_cli.io.folders import find_below, list_files
+from pdm_cli.pipeline.stages import IMPORT_FILE, STAGES
+from pdm_cli.schema import TELEMETRY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pdm_cli.report.page import Page
     from pdm_cli.report.predictions_page import Outlook
 
-_AGAIN = "run pdm train or pdm predict again"
+_AGAIN = "run the command that wrote the folder again"
 _TIMED_FILES = (STAGES["train"].summary, "leaderboard.csv")
 # Rows of the work list whose last days are drawn, and the number of days.
 _MOST_OUTLOOKS, _OUTLOOK_DAYS = 8, 7
@@ -31,31 +32,61 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     Parameters
     ----------
     folder : Path
-        Written by ``pdm train`` or ``pdm predict``.
+        Written by ``pdm import``, ``pdm preprocess``, ``pdm train`` or ``pdm predict``.
     made : mapping or None
         Its manifest, which need not exist yet.
 
     Raises
     ------
     UsageError
-        If the folder is of neither command.
+        If the folder is of another command.
     ModelError
         If a file is missing or damaged.
     """
+    from pdm_cli.pipeline.quality import inspect_raw
     from pdm_cli.report.page import render
+    from pdm_cli.settings.model import Settings
 
-    makers = {"train": _read_model, "predict": _read_predictions}
-    for command, read in makers.items():
-        if (folder / STAGES[command].summary).is_file():
+    makers = {
+        STAGES["train"].summary: _read_model,
+        STAGES["predict"].summary: _read_predictions,
+        STAGES["preprocess"].summary: _read_quality,
+        IMPORT_FILE: _read_import,
+    }
+    for summary, read in makers.items():
+        if (folder / summary).is_file():
             try:
                 return render(read(folder, made))
             except FileNotFoundError as exc:
                 raise ModelError(f"{exc.filename}: no such file", hint=_AGAIN) from exc
             except (ValueError, KeyError, TypeError) as exc:
                 raise ModelError(f"{folder}: cannot build a report from its files: {exc}", hint=_AGAIN) from exc
+    if list_files(folder, TELEMETRY):
+        # Raw tables that pdm did not import.
+        return render(_compose_quality(folder, made, inspect_raw(folder, Settings()), []))
     below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
-    hint = f"did you mean {below}?" if below else "choose a folder written by pdm train or pdm predict"
-    raise UsageError(f"{folder}: contains neither a model nor predictions", hint=hint)
+    hint = f"did you mean {below}?" if below else "choose a folder written by pdm import, preprocess, train or predict"
+    raise UsageError(f"{folder}: contains no data, model or predictions of pdm", hint=hint)
+
+
+def _read_quality(folder: Path, made: Mapping[str, Any] | None) -> Page:
+    return _compose_quality(folder, made, _read_json(folder / STAGES["preprocess"].summary), [])
+
+
+def _read_import(folder: Path, made: Mapping[str, Any] | None) -> Page:
+    summary = _read_json(folder / IMPORT_FILE)
+    return _compose_quality(folder, made, summary["quality"], summary["warnings"])
+
+
+def _compose_quality(
+    folder: Path, made: Mapping[str, Any] | None, quality: dict[str, Any] | None, warnings: list[str]
+) -> Page:
+    from pdm_cli.report.quality_page import QualityFacts, compose_quality_page
+
+    if quality is None or "problems" not in quality:
+        raise ValueError("the quality of the data is unknown")
+    settings = {} if made is None else made["parameters"]
+    return compose_quality_page(QualityFacts(quality, warnings, settings, made, _hash_files(folder)))
 
 
 def _read_model(folder: Path, made: Mapping[str, Any] | None) -> Page:

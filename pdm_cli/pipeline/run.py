@@ -14,6 +14,9 @@ from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
 from pdm_cli.units import current, using
 
+# Preprocess warns of these itself.
+_WARNED = ("outside_time_range", "sentinels", "similar_names")
+
 
 def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, force: bool = False) -> dict[str, Any]:
     """Run each stage, or reuse its output, and return the metrics of the last.
@@ -125,7 +128,19 @@ def _report_findings(quality: dict[str, Any], target: str, progress: Progress) -
 
     for line in describe_findings(quality):
         progress.info(f"preprocess: {line}")
+    for problem in quality.get("problems", []):
+        if not _is_warned(problem, quality):
+            report = progress.warn if problem["level"] == "warning" else progress.info
+            report(f"preprocess: {problem['text']}" + (f"; {problem['hint']}" if problem["hint"] else ""))
     progress.detail(f"preprocess: all findings: {target}/{STAGES['preprocess'].summary}")
+
+
+def _is_warned(problem: dict[str, Any], quality: dict[str, Any]) -> bool:
+    """Return whether preprocess has warned of a problem."""
+    if problem["type"] == "failures_without_readings":
+        outside = (quality["findings"][f"failures_{side}_telemetry"]["count"] for side in ("before", "after"))
+        return bool(problem["count"] <= sum(outside))
+    return problem["type"] in _WARNED
 
 
 def run_stage(

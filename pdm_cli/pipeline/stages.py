@@ -85,8 +85,10 @@ class Stage:
 
 # Key of a summary that says that a stage yields almost nothing, and why.
 SHORTAGE = "shortage"
-# Findings of preprocess in the data, shown in the report of a model.
+# Quality of the data found by preprocess, shown in its report and in that of a model.
 QUALITY_FILE = "quality.json"
+# Summary of an import, which is no stage.
+IMPORT_FILE = "import.json"
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
 _PREPARED = "the prepared tables, written by pdm preprocess"
 
@@ -98,6 +100,7 @@ STAGES: dict[str, Stage] = {
         sections=("columns", "preprocess", "features"),
         folder="prepared",
         summary=QUALITY_FILE,
+        has_report=True,
         completing="pdm_cli.pipeline.choose_windows:complete_settings",
     ),
     "detect-anomalies": Stage(

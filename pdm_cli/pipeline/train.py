@@ -381,11 +381,15 @@ def _collect_evidence(
     """Return data findings, warning times, important features and failure timelines for the report."""
     from pdm_cli.evaluation.evaluate import list_warnings
 
-    quality = prepared / QUALITY_FILE
+    path = prepared / QUALITY_FILE
+    quality = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if quality is not None:
+        # The pictures are in the report of the prepared data.
+        quality.pop("overview", None)
     warnings = list_warnings(span, problem.components, lead=problem.lead)
     return {
         "schema": EVIDENCE_SCHEMA,
-        "data": json.loads(quality.read_text(encoding="utf-8")) if quality.is_file() else None,
+        "data": quality,
         "warnings": _count_warnings(warnings, problem),
         "importance": _rank_features(problem, model, table),
         "smooth_hours": preparation.settings.detect.smooth,

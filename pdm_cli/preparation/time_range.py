@@ -110,6 +110,11 @@ class TimeSurvey:
         day.rows += new.rows
         day.is_single &= new.is_single and new.machine == day.machine
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The first and the last time."""
+        return min(day.first for day in self._days.values()), max(day.last for day in self._days.values())
+
     def is_within(self, allowed: TimeRange) -> bool:
         """Return whether all rows are in a range."""
         ends = np.array([end for day in self._days.values() for end in (day.first, day.last)], np.int64)

@@ -47,6 +47,34 @@ def describe_findings(quality: dict[str, Any]) -> list[str]:
     return lines
 
 
+def show_number(value: float | None) -> str:
+    """Return a reading with four digits.
+
+    Examples
+    --------
+    >>> [show_number(value) for value in (1234567.0, 170.4567, 0.00012, None)]
+    ['1,234,567', '170.5', '0.00012', '-']
+    """
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def show_share(share: float) -> str:
+    """Return the share of missing readings in percent; not 0% if some are missing.
+
+    Examples
+    --------
+    >>> [show_share(share) for share in (0.0, 0.0002, 0.034, 0.5, 1.0)]
+    ['0%', '<0.1%', '3.4%', '50%', '100%']
+    """
+    if share == 0:
+        return "0%"
+    if share < 0.001:
+        return "<0.1%"
+    return f"{share:.1%}" if share < 0.1 else f"{min(share, 0.99):.0%}" if share < 1 else "100%"
+
+
 @in_units_of_summary
 def list_findings(quality: dict[str, Any]) -> list[tuple[str, int, str]]:
     """Return description, count and first occurrence of each finding."""

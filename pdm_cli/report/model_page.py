@@ -12,6 +12,7 @@ from pdm_cli.report import plots
 from pdm_cli.report.findings import count_components, list_findings
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
+from pdm_cli.report.quality_page import list_notices
 from pdm_cli.text import show_count, show_threshold
 from pdm_cli.units import (
     Units,
@@ -151,7 +152,8 @@ def _describe_data(facts: ModelFacts) -> Section:
         grids.append(Grid("Findings in the data", make_columns("finding", ">count", "first"), findings))
     else:
         paragraphs.append("There are no data-quality findings.")
-    return Section("data", "Data", paragraphs, grids=grids)
+    # Data prepared by an earlier version have no problems.
+    return Section("data", "Data", paragraphs, grids=grids, notices=list_notices(quality.get("problems", [])))
 
 
 def _list_results(metrics: Mapping[str, Any]) -> Section:

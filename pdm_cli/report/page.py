@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,20 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A small picture in a cell of a table: the attributes and content of an ``svg`` element, and its description."""
+
+    svg: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Grid:
     """A table; the cells of its first column are row headers."""
 
     caption: str
     columns: list[Column]
-    rows: list[list[str]]
+    rows: Sequence[Sequence[str | Picture]]
     # Small print below the table.
     note: str = ""
     # Length of a bar in the last cell of each row, 0 to 1.
@@ -60,6 +69,15 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """A sentence that a reader should not miss, the way to solve it, and whether it warns."""
+
+    text: str
+    hint: str
+    is_warning: bool
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a page under a heading; ``key`` is its anchor."""
 
@@ -72,6 +90,8 @@ class Section:
     grids: list[Grid] = field(default_factory=list)
     # Words of a command line; lines break between them.
     command: list[str] = field(default_factory=list)
+    # Shown below the paragraphs.
+    notices: list[Notice] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

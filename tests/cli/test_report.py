@@ -70,7 +70,7 @@ def test_a_model_without_manifest_has_a_report(model: Path, pdm: Pdm) -> None:
 def test_another_folder_is_refused_with_the_way_to_the_right_one(work: Path, pdm: Pdm) -> None:
     outcome = pdm("report", work)
     assert outcome.code == 2
-    assert "contains neither a model nor predictions" in outcome.stderr
+    assert "contains no data, model or predictions of pdm" in outcome.stderr
     assert f"did you mean {work / 'model'}?" in outcome.stderr
     assert pdm("report", work / "no-such").code == 2
 
@@ -97,7 +97,7 @@ def test_report_missing_column_of_predictions_is_named(name: str, model: Path, p
     path = model / "predictions.parquet"
     pd.read_parquet(path).drop(columns=name).to_parquet(path)
     outcome = pdm("report", model)
-    assert_clear(outcome, 5, f"error: {path}: no column {name!r}", "run pdm train or pdm predict again")
+    assert_clear(outcome, 5, f"error: {path}: no column {name!r}", "run the command that wrote the folder again")
 
 
 def test_report_out_in_a_missing_folder_is_rejected(work: Path, pdm: Pdm, tmp_path: Path) -> None:

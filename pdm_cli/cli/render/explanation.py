@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.cli.render.results import make_table
+from pdm_cli.cli.render.tables import make_table
 from pdm_cli.features.describe import format_value
 from pdm_cli.text import Prose, show_probability
 from pdm_cli.units import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pdm_cli.cli.render.results import make_table
+from pdm_cli.cli.render.quality import draw_checks
+from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.text import Prose, show_count
 from pdm_cli.units import current, in_units_of_summary, name_sensor, show_time
@@ -17,7 +18,7 @@ _SEPARATORS = {"\t": "tabs", " ": "spaces"}
 
 @in_units_of_summary
 def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
-    """Draw a table of rows, machines and time spans, followed by lines on columns and formats."""
+    """Draw a table of rows, machines and time spans, lines on columns and formats, and the quality."""
     table = make_table("from", ("rows", "right"), ("machines", "right"), ("first", "left"), ("last", "left"))
     for name, facts in summary["tables"].items():
         span = (show_time(facts[end]) if facts[end] else "-" for end in ("start", "end"))
@@ -28,7 +29,8 @@ def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
     lines = [f"{name}: {_columns(facts)}" for name, facts in summary["tables"].items()]
     lines += [*_list_formats(texts), *_list_formats(dates), *_list_appended(summary["tables"])]
     first = [Prose(f"almost no result: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
-    return [*first, table, *map(Prose, lines)]
+    checks = draw_checks(summary["quality"]) if summary["quality"] else []
+    return [*first, table, *map(Prose, lines), *checks]
 
 
 def _list_formats(formats: dict[str, str]) -> list[str]:

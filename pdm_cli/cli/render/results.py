@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.cli.render.quality import draw_checks
+from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
-from pdm_cli.report.findings import count_components, list_findings
+from pdm_cli.report.findings import count_components
 from pdm_cli.text import Prose, show_count, show_probability, show_threshold
 from pdm_cli.units import (
     current,
@@ -27,7 +29,6 @@ from pdm_cli.units import (
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from pdm_cli.pipeline.stages import Stage
 
@@ -43,7 +44,7 @@ def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
 
 @in_units_of_summary
 def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
-    """Draw prepared data and its data-quality findings."""
+    """Draw prepared data, problems, sensors and data-quality findings."""
     facts = quality["telemetry"]
     lines = [
         f"{show_count(facts['readings'], 'reading')} of {show_count(len(facts['sensors']), 'sensor')} "
@@ -58,12 +59,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
         lines.append(f"failures by component: {components}")
     if quality["ignored_columns"]:
         lines.append(f"ignored telemetry columns (not numeric): {', '.join(quality['ignored_columns'])}")
-    table = make_table("finding", ("count", "right"), ("first", "left"))
-    for name, count, first in list_findings(quality):
-        table.add_row(name, f"{count:,}", first)
-    if not table.row_count:
-        return [Prose("\n".join([*lines, "no data-quality findings"]))]
-    return [Prose("\n".join(lines)), table]
+    return [Prose("\n".join(lines)), *draw_checks(quality)]
 
 
 @in_units_of_summary
@@ -332,19 +328,6 @@ def _describe_shift(row: dict[str, Any]) -> str:
     if row["failed"] is None:
         return ""
     return f"{row['sensor']} shifted by {row['step']:+g} at {show_time(row['shifted_since'])}"
-
-
-def make_table(first: str, *columns: tuple[str, Any]) -> Table:
-    """Return an empty table with the given columns and alignments."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first)
-    for name, justify in columns:
-        # On a narrow terminal text wraps; numbers do not.
-        table.add_column(name, justify=justify, no_wrap=justify == "right")
-    return table
 
 
 # Stage to the function that draws its summary.
