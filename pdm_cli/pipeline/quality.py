@@ -13,7 +13,14 @@ from pdm_cli.errors import DataError, PdmError
 from pdm_cli.io.parquet import find_units
 from pdm_cli.io.raw import RawTelemetry, read_events, read_machines
 from pdm_cli.preparation.clocks import check_clocks, describe_set_back
-from pdm_cli.preparation.failure_check import FailureCoverage, Spans, check_failures, count_failures, find_spans
+from pdm_cli.preparation.failure_check import (
+    FailureCoverage,
+    Spans,
+    check_failures,
+    count_failures,
+    find_spans,
+    is_split_by_machine,
+)
 from pdm_cli.preparation.label_check import count_labels, find_similar_labels
 from pdm_cli.preparation.overview import Overview
 from pdm_cli.preparation.problems import Problem, check_sensors
@@ -90,9 +97,10 @@ class QualityCheck:
             failures, spans = self._coverage.failures, self._spans()
             horizon = propose_windows(self.overview.step_us or self._scan.step_us, self._scan.span_us).horizon_us
             covered = self._coverage.is_covered(horizon)
-            problems += check_failures(failures, covered, spans, horizon)
+            by_time = None if is_split_by_machine(self._coverage, covered, spans) else spans
+            problems += check_failures(failures, covered, by_time, horizon)
             problems += _find_similar(count_labels(failures["failure"]))
-            counts = count_failures(failures, covered, spans)
+            counts = count_failures(failures, covered, by_time)
             buckets = self._bucket_failures(failures)
             found["failures"] = {name: {**count, "buckets": buckets[name]} for name, count in counts.items()}
         problems.sort(key=lambda problem: problem.level == "note")

@@ -22,6 +22,8 @@ IntArray = NDArray[np.int64]
 
 # With fewer failures, models of a component and their metrics depend on chance.
 _LEAST_FAILURES = 10
+# Machines that must fail for a split by machine.
+_LEAST_MACHINES = 4
 _US_PER_SECOND = 1_000_000
 
 
@@ -48,7 +50,7 @@ class FailureCoverage:
     def __init__(self, failures: pd.DataFrame, overview: Overview) -> None:
         places = {machine: place for place, machine in enumerate(overview.machines)}
         machines = np.array([places.get(machine, -1) for machine in failures[MACHINE]], np.int64)
-        self._overview = overview
+        self.overview = overview
         self._seconds = (overview.last_us - overview.first_us) // _US_PER_SECOND
         self.failures = failures.assign(_place=machines, _key=self._keys(machines, to_microseconds(failures[TIME])))
         known = self.failures.loc[machines >= 0, "_key"]
@@ -57,7 +59,7 @@ class FailureCoverage:
 
     def _keys(self, machines: IntArray, times: IntArray) -> IntArray:
         """Return numbers in the order of machines, then times; times outside the telemetry are next to its ends."""
-        seconds = np.clip((times - self._overview.first_us) // _US_PER_SECOND, -1, self._seconds + 1)
+        seconds = np.clip((times - self.overview.first_us) // _US_PER_SECOND, -1, self._seconds + 1)
         return machines * (self._seconds + 3) + seconds + 1
 
     def add(self, machines: IntArray, times: IntArray) -> None:
@@ -93,11 +95,13 @@ def _runs(values: IntArray) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(values)], strict=True))
 
 
-def count_failures(failures: pd.DataFrame, is_covered: NDArray[np.bool_], spans: Spans) -> dict[str, dict[str, int]]:
+def count_failures(
+    failures: pd.DataFrame, is_covered: NDArray[np.bool_], spans: Spans | None
+) -> dict[str, dict[str, int]]:
     """Return the failures of each component: all, those with readings before, and those per span of them.
 
     ``first_fold``, ``training`` and ``test`` count failures with readings before them: up to the end of the training
-    span of the first fold, up to the cutoff, and from the start of the test on.
+    span of the first fold, up to the cutoff, and from the start of the test on. A split by machine has no spans.
     """
     times = to_microseconds(failures[TIME])
     counts = {}
@@ -107,19 +111,25 @@ def count_failures(failures: pd.DataFrame, is_covered: NDArray[np.bool_], spans:
         counts[str(component)] = {
             "failures": int(own.sum()),
             "with_readings": int(usable.sum()),
-            "first_fold": int((usable & (times <= spans.first_fold)).sum()),
-            "training": int((usable & (times <= spans.cutoff)).sum()),
-            "test": int((usable & (times >= spans.test_start)).sum()),
         }
+        if spans is not None:
+            counts[str(component)] |= {
+                "first_fold": int((usable & (times <= spans.first_fold)).sum()),
+                "training": int((usable & (times <= spans.cutoff)).sum()),
+                "test": int((usable & (times >= spans.test_start)).sum()),
+            }
     return counts
 
 
 def check_failures(
-    failures: pd.DataFrame, is_covered: NDArray[np.bool_], spans: Spans, horizon_us: int
+    failures: pd.DataFrame, is_covered: NDArray[np.bool_], spans: Spans | None, horizon_us: int
 ) -> list[Problem]:
     """Return the problems of failures without readings, and of components with too few to train and test on."""
     counts = count_failures(failures, is_covered, spans)
-    return [*_find_uncovered(failures, is_covered, horizon_us), *_find_few(counts, spans)]
+    short = _find_few(counts) if spans is None else [*_find_untrained(counts, spans), *_find_few(counts)]
+    if spans is not None:
+        short += _find_untested(counts, spans)
+    return [*_find_uncovered(failures, is_covered, horizon_us), *short]
 
 
 def _find_uncovered(failures: pd.DataFrame, is_covered: NDArray[np.bool_], horizon_us: int) -> list[Problem]:
@@ -142,42 +152,83 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _find_few(counts: dict[str, dict[str, int]], spans: Spans) -> list[Problem]:
-    untrained = [name for name, count in counts.items() if not count["training"]]
-    untested = [name for name, count in counts.items() if count["training"] and not count["test"]]
-    unfolded = [name for name, count in counts.items() if count["training"] and not count["first_fold"]]
-    few = [name for name, count in counts.items() if count["training"] and count["with_readings"] < _LEAST_FAILURES]
-    problems = []
-    for kind, names, text, hint in (
-        (
-            "no_failure_to_train_on",
-            untrained,
-            f"no failure to train on before {show_day(spans.cutoff)}, the end of the default training span",
-            "set another --cutoff or --test-share, or train without them (--components)",
-        ),
-        (
-            "few_failures",
-            few,
-            f"fewer than {_LEAST_FAILURES} failures: too few to learn from, and to trust the metrics",
-            "provide a longer log, give rare failures of one cause the same name, or train without them (--components)",
-        ),
-        (
+def _find_few(counts: dict[str, dict[str, int]]) -> list[Problem]:
+    few = [
+        name
+        for name, count in counts.items()
+        if count.get("training", 1) and 0 < count["with_readings"] < _LEAST_FAILURES
+    ]
+    return _describe_short(
+        "few_failures",
+        counts,
+        few,
+        f"fewer than {_LEAST_FAILURES} failures: too few to learn from, and to trust the metrics",
+        "provide a longer log, give rare failures of one cause the same name, or train without them (--components)",
+    )
+
+
+def _find_untrained(counts: dict[str, dict[str, int]], spans: Spans) -> list[Problem]:
+    return _describe_short(
+        "no_failure_to_train_on",
+        counts,
+        [name for name, count in counts.items() if not count["training"]],
+        f"no failure to train on before {show_day(spans.cutoff)}, the end of the default training span",
+        "set another --cutoff or --test-share, or train without them (--components)",
+    )
+
+
+def _find_untested(counts: dict[str, dict[str, int]], spans: Spans) -> list[Problem]:
+    trained = {name: count for name, count in counts.items() if count["training"]}
+    return [
+        *_describe_short(
             "no_failure_in_first_fold",
-            unfolded,
+            counts,
+            [name for name, count in trained.items() if not count["first_fold"]],
             f"no failure before {show_day(spans.first_fold)}: the search cannot learn from the first fold",
             "provide a longer log, or test on other machines with --split machine",
         ),
-        (
+        *_describe_short(
             "no_failure_to_test_on",
-            untested,
+            counts,
+            [name for name, count in trained.items() if not count["test"]],
             f"no failure from {show_day(spans.test_start)} on, the default test span: its metrics are unknown",
             "set an earlier --cutoff or a larger --test-share",
         ),
-    ):
-        if names:
-            shown = name_some([f"{name} ({counts[name]['with_readings']:,})" for name in names])
-            problems.append(Problem(kind, f"{shown}: {text}", hint, facts={"components": names}))
-    return problems
+    ]
+
+
+def _describe_short(
+    kind: str, counts: dict[str, dict[str, int]], names: list[str], text: str, hint: str
+) -> list[Problem]:
+    """Return the problem of components with too few failures, if there are any."""
+    if not names:
+        return []
+    shown = name_some([f"{name} ({counts[name]['with_readings']:,})" for name in names])
+    return [Problem(kind, f"{shown}: {text}", hint, facts={"components": names})]
+
+
+def is_split_by_machine(coverage: FailureCoverage, is_covered: NDArray[np.bool_], spans: Spans) -> bool:
+    """Return whether the default split is by machine, as far as failures alone decide it.
+
+    It is if half of the machines end with a failure, or half of the components have none to train or to test on by
+    time although machines enough fail.
+    """
+    failures, overview = coverage.failures, coverage.overview
+    places = failures["_place"].to_numpy()
+    known = places >= 0
+    if len(np.unique(places[known])) < _LEAST_MACHINES:
+        return False
+    last = overview.ends_us[np.maximum(places, 0)] - overview.step_us
+    is_last = known & (to_microseconds(failures[TIME]) >= last)
+    if len(np.unique(places[is_last])) >= len(overview.machines) / 2:
+        return True
+    counts = count_failures(failures, is_covered, spans)
+    machines = failures[known].groupby("failure")[MACHINE].nunique()
+    rare = [
+        not (count["training"] and count["test"]) and machines.get(name, 0) >= _LEAST_MACHINES
+        for name, count in counts.items()
+    ]
+    return bool(sum(rare) >= len(rare) / 2)
 
 
 def find_spans(overview: Overview, shares: Sequence[float], gap_us: int) -> Spans:

@@ -166,19 +166,21 @@ def _list_failures(quality: Mapping[str, Any]) -> Section:
         paragraphs.insert(0, "There are no failures. Training requires past failures; a model can predict without.")
         return Section("failures", "Failures", paragraphs)
     most = sorted(failures, key=lambda name: -failures[name]["failures"])[:_MOST_COMPONENTS]
-    columns = make_columns(
-        *("component", ">failures", ">with readings before", ">to train on*", ">to test on*", "failures over time")
-    )
+    is_by_time = all("training" in count for count in failures.values())
+    spans = {"training": ">to train on*", "test": ">to test on*"} if is_by_time else {}
+    columns = make_columns(*("component", ">failures", ">with readings before", *spans.values(), "failures over time"))
     rows = [
         [
             name,
-            *(f"{failures[name][key]:,}" for key in ("failures", "with_readings", "training", "test")),
+            *(f"{failures[name][key]:,}" for key in ("failures", "with_readings", *spans)),
             draw_counts(failures[name]["buckets"], "failure"),
         ]
         for name in failures
         if name in most
     ]
-    note = "* with the default split: the last quarter of the rows is for the test, after a gap of the horizon"
+    note = "The default split tests on other machines than it trains on"
+    if is_by_time:
+        note = "* with the default split: the last quarter of the rows is for the test, after a gap of the horizon"
     if more := len(failures) - len(most):
         note += f"; {show_count(more, 'component')} with fewer failures not shown"
     return Section("failures", "Failures", paragraphs, grids=[Grid("Failures by component", columns, rows, note)])

@@ -174,7 +174,7 @@ def test_import_append_replaces_the_report(logs: Path, pdm: Pdm, tmp_path: Path)
                 *("--names", f"unit,cycle,os1,os2,os3,{','.join(f's{number}' for number in range(1, 22))}"),
                 *("--columns", "telemetry.machineID=unit", "--columns", "telemetry.datetime=cycle"),
             ),
-            {"constant", "no_failure_in_first_fold"},
+            {"constant"},
         ),
         (
             "backblaze",

@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdm_cli.preparation.failure_check import FailureCoverage, Spans, check_failures, count_failures, find_spans
+from pdm_cli.preparation.failure_check import (
+    FailureCoverage,
+    Spans,
+    check_failures,
+    count_failures,
+    find_spans,
+    is_split_by_machine,
+)
 from pdm_cli.preparation.overview import Overview
 from tests.builders.overviews import HOUR_US, START_US, hours_of, overview_of
 
@@ -87,6 +94,30 @@ def test_count_failures_counts_by_span() -> None:
     assert counts["a"] == {"failures": 4, "with_readings": 4, "first_fold": 1, "training": 2, "test": 1}
     assert counts["b"]["failures"] == 1
     assert counts["b"]["with_readings"] == 0
+
+
+def test_check_failures_split_by_machine_has_no_spans() -> None:
+    failures = failures_of((1, 500, "late"))
+    (problem,) = check_failures(failures, np.array([True]), None, TWO_DAYS)
+    assert problem.type == "few_failures"
+    assert count_failures(failures, np.array([True]), None) == {"late": {"failures": 1, "with_readings": 1}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        # Most machines end with a failure, or fail again and again; or there is none to test on.
+        ([(number, 299, "a") for number in range(1, 6)], True),
+        ([(number, hour, "a") for number in range(1, 6) for hour in (50, 100, 150, 290)], False),
+        ([(number, 100, "a") for number in range(1, 6)], True),
+        ([(number, 299, "a") for number in range(1, 3)], False),
+    ],
+    ids=["run to failure", "repaired", "early", "few machines"],
+)
+def test_is_split_by_machine_follows_the_failures(rows: list[tuple[object, float, str]], expected: bool) -> None:
+    overview = overview_of({number: hours_of(300) for number in range(1, 9)}, volt=[np.ones(300)] * 8)
+    coverage = FailureCoverage(failures_of(*rows), overview)
+    assert is_split_by_machine(coverage, np.ones(len(rows), bool), spans_of(110, 225, 250)) is expected
 
 
 def test_find_spans_cuts_by_rows_on_the_grid() -> None:
