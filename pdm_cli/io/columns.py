@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -219,6 +218,9 @@ def _first_missing(files: TableFiles, name: str) -> str | None:
 
 def _first_bad_time(files: TableFiles, name: str) -> str | None:
     """Return the first string that is not an ISO time, and its place, if most strings of its piece are."""
+    # An import of logs, which needs no pandas, checks other columns.
+    import pandas as pd
+
     for part in files.parts:
         row = 0
         for piece in iterate_part(files, part, _PIECE_ROWS, [name]):

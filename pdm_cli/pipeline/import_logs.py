@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -164,7 +164,6 @@ class _Import:
         old: Path | None,
         on_overlap: str,
     ) -> None:
-        from pdm_cli.io.append import old_types
         from pdm_cli.io.parquet import find_table
 
         self._surveys, self._options, self._settings, self._engine = surveys, options, settings, engine
@@ -172,7 +171,7 @@ class _Import:
         self._folder = old
         found = {table.name: find_table(old, table) for table in RAW_TABLES} if old is not None else {}
         self._old: dict[str, TableFiles] = {name: files for name, files in found.items() if files is not None}
-        self._types = {name: old_types(files) for name, files in self._old.items()}
+        self._types = _find_types(self._old)
 
     def run(self, partial: Path) -> dict[str, Any]:
         """Write all tables and return the summary."""
@@ -446,6 +445,16 @@ def _trace_provenance(
     return manifest.Provenance("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
 
 
+def _find_types(tables: Mapping[str, TableFiles]) -> dict[str, dict[str, pa.DataType]]:
+    """Return the types of existing tables."""
+    if not tables:
+        # Most imports need no pandas.
+        return {}
+    from pdm_cli.io.append import old_types
+
+    return {name: old_types(files) for name, files in tables.items()}
+
+
 def _zone_of(kind: pa.DataType | None) -> bool | None:
     """Return whether a timestamp type has a time zone; ``None`` for other types."""
     import pyarrow as pa
@@ -521,8 +530,8 @@ def _describe_span(facts: Facts) -> dict[str, Any]:
     return {
         "rows": facts.rows,
         "machines": len(facts.machines),
-        "start": None if facts.start is None else str(facts.start.tz_localize(None)),
-        "end": None if facts.end is None else str(facts.end.tz_localize(None)),
+        "start": None if facts.start is None else str(facts.start.replace(tzinfo=None)),
+        "end": None if facts.end is None else str(facts.end.replace(tzinfo=None)),
     }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -58,8 +59,8 @@ class Facts:
     # Numbers in all columns.
     values: int = 0
     machines: set[Any] = field(default_factory=set)
-    start: pd.Timestamp | None = None
-    end: pd.Timestamp | None = None
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
     # Machines and the events that had not ended in their last row.
     ongoing: list[list[str]] = field(default_factory=list)
     sentinels: SentinelSearch = field(default_factory=SentinelSearch)
@@ -206,9 +207,10 @@ def add_facts(facts: Facts, survey: TableSurvey, typed: pa.Table) -> None:
     if survey.table is TELEMETRY:
         for name in typed.schema.names:
             if typed.schema.field(name).type == pa.float64():
-                facts.sentinels.add(name, typed[name].to_numpy())
+                # Unlike to_numpy, it does not load pandas.
+                for chunk in typed[name].drop_null().chunks:
+                    facts.sentinels.add(name, np.asarray(np.from_dlpack(chunk), np.float64))
     if survey.time and len(machines):
         span = pc.min_max(typed[survey.time]).as_py()
-        start, end = pd.Timestamp(span["min"]), pd.Timestamp(span["max"])
-        facts.start = start if facts.start is None else min(facts.start, start)
-        facts.end = end if facts.end is None else max(facts.end, end)
+        facts.start = span["min"] if facts.start is None else min(facts.start, span["min"])
+        facts.end = span["max"] if facts.end is None else max(facts.end, span["max"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,24 +107,40 @@ def write_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
 
 def _write(survey: TableSurvey, reading: Reading, rows: str, path: Path, engine: Engine) -> Facts | None:
     """Write the table and return its totals; None if a row does not fit."""
-    facts, schema, readings = Facts(), schema_of(survey, reading), 0
-    time, machine = (schema.names.index(name) for name in (survey.time, survey.machine))
+    facts, readings = Facts(), 0
     try:
-        with TableWriter(path, survey.units.metadata()) as writer, closing(engine.batches(rows, PIECE_ROWS)) as batches:
+        # One thread encodes a piece while the next one is read.
+        with (
+            closing(engine.batches(rows, PIECE_ROWS)) as batches,
+            TableWriter(path, survey.units.metadata()) as writer,
+            ThreadPoolExecutor(1) as encoder,
+        ):
+            written: Future[None] | None = None
             for batch in batches:
-                if batch[time].null_count or not _fits(batch[machine], reading):
+                piece = _type_piece(survey, reading, batch)
+                if piece is None:
                     return None
-                columns = batch.columns[: len(schema)]
-                arrays = [column.cast(kind) for column, kind in zip(columns, schema.types, strict=True)]
-                piece = pa.table(arrays, schema=schema)
-                writer.write_arrow(piece)
+                if written is not None:
+                    written.result()
+                written = encoder.submit(writer.write_arrow, piece)
                 add_facts(facts, survey, piece)
-                if survey.long is not None:
-                    readings += pc.sum(batch[len(schema)]).as_py()
+                readings += pc.sum(batch[len(piece.schema)]).as_py() if survey.long is not None else 0
+            if written is not None:
+                written.result()
     except Unreadable:
         return None
     facts.repeated = readings - facts.values if survey.long is not None else 0
     return facts
+
+
+def _type_piece(survey: TableSurvey, reading: Reading, batch: pa.RecordBatch) -> pa.Table | None:
+    """Return rows with the assumed types; None if one does not fit."""
+    schema = schema_of(survey, reading)
+    time, machine = (batch[schema.names.index(name)] for name in (survey.time, survey.machine))
+    if time.null_count or not _fits(machine, reading):
+        return None
+    columns = zip(batch.columns[: len(schema)], schema.types, strict=True)
+    return pa.table([column.cast(kind) for column, kind in columns], schema=schema)
 
 
 def _fits(machines: pa.Array, reading: Reading) -> bool:
