@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Method = Literal["identity", "isotonic", "platt"]
+Method = Literal["identity", "isotonic", "platt", "constant"]
 Bin = dict[str, float | int]
 
 # Share of the raw probability mixed into isotonic steps: it keeps the order within a step at no cost in Brier score.
@@ -32,7 +32,8 @@ class Calibration:
     Attributes
     ----------
     kind : str
-        ``identity``; ``isotonic``: linear between the knots; ``platt``: linear in log-odds.
+        ``identity``; ``isotonic``: linear between the knots; ``platt``: linear in log-odds; ``constant``: the base
+        rate of a component that was not learned, ``y[0]``.
     x, y : tuple of float
         Knots of ``isotonic``, both strictly increasing, from x = 0 to x = 1.
     slope, intercept : float
@@ -53,6 +54,8 @@ class Calibration:
     def __post_init__(self) -> None:
         if self.kind == "platt" and not self.slope > 0:
             raise ValueError(f"a calibration must increase, its slope is {self.slope}")
+        if self.kind == "constant" and not (len(self.y) == 1 and 0 <= self.y[0] <= 1):
+            raise ValueError("a constant calibration must be one probability")
         if self.kind == "isotonic" and not (
             len(self.x) == len(self.y)
             and (self.x[:1], self.x[-1:]) == ((0.0,), (1.0,))
@@ -74,6 +77,8 @@ class Calibration:
 
             curve: FloatArray = expit(self.slope * _log_odds(probabilities) + self.intercept)
             return curve
+        if self.kind == "constant":
+            return np.where(np.isnan(probabilities), np.nan, self.y[0])
         return probabilities
 
 

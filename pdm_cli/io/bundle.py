@@ -299,9 +299,11 @@ def _check_parts(stored: _Stored) -> None:
     """Reject parts that do not match."""
     expected = len(stored.components)
     counts = {"calibrations": [len(stored.calibrations)], "alert rules": [len(stored.rules)]}
-    counts["model files of a member"] = [len(member.files) for member in stored.members]
     wrong = [f"{count} {name}" for name, own in counts.items() for count in own if count != expected]
-    if not expected or not stored.members or wrong:
+    learned = sum(calibration.kind != "constant" for calibration in stored.calibrations)
+    files = [len(member.files) for member in stored.members]
+    wrong += [f"{count} model files of a member" for count in files if count != learned]
+    if not expected or bool(learned) != bool(stored.members) or wrong:
         raise ValueError(f"{expected} components, but {wrong[0] if wrong else f'{len(stored.members)} members'}")
     _check_names(stored)
     _check_fingerprint(stored)

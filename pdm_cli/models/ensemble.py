@@ -38,15 +38,20 @@ class TrainedModel:
     components : list of str
         The c components.
     members : list of Member
-        One or more.
+        One or more, unless no component is learned.
     calibrations, rules : list
-        One per component.
+        One per component; a constant calibration marks a component that is not learned: members do not predict it.
     """
 
     components: list[str]
     members: list[Member]
     calibrations: list[Calibration]
     rules: list[AlertRule]
+
+    @property
+    def learned(self) -> list[int]:
+        """Positions of the components that the members predict, in their order."""
+        return [column for column, calibration in enumerate(self.calibrations) if calibration.kind != "constant"]
 
     def predict(self, table: FeatureTable, rows: BoolArray | None = None) -> FloatArray:
         """Return calibrated probabilities, shape (m, c).
@@ -65,12 +70,15 @@ class TrainedModel:
         FeatureMismatch
             If a column is missing.
         """
-        count = len(table.columns[0])
+        count, learned = len(table.columns[0]), self.learned
         positions = np.arange(count) if rows is None else np.flatnonzero(rows)
         probabilities = np.full((count, len(self.components)), np.nan)
         for start in range(0, len(positions), _BLOCK_ROWS):
             block = positions[start : start + _BLOCK_ROWS]
-            raw = average([member.model.predict(table.matrix(member.features, block)) for member in self.members])
+            raw = np.zeros((len(block), len(self.components)))
+            if learned:
+                parts = [member.model.predict(table.matrix(member.features, block)) for member in self.members]
+                raw[:, learned] = average(parts)
             for column, calibration in enumerate(self.calibrations):
                 probabilities[block, column] = calibration.apply(raw[:, column])
         return probabilities
@@ -88,8 +96,9 @@ class TrainedModel:
         total = np.zeros((len(rows), len(self.components), len(table.names)))
         for member in self.members:
             columns = [table.names.index(name) for name in member.features]
-            total[:, :, columns] += member.model.contributions(table.matrix(member.features, rows))
-        return total / len(self.members)
+            own = np.ix_(range(len(rows)), self.learned, columns)
+            total[own] += member.model.contributions(table.matrix(member.features, rows))
+        return total / max(len(self.members), 1)
 
 
 def average(predictions: Sequence[FloatArray]) -> FloatArray:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError, TryAgain
 from pdm_cli.pipeline.stages import QUALITY_FILE
-from pdm_cli.text import show_count
+from pdm_cli.text import name_some, show_count
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pdm_cli.models.ensemble import TrainedModel
     from pdm_cli.pipeline.execute import Task
     from pdm_cli.pipeline.prepared import Preparation
+    from pdm_cli.progress import Progress
     from pdm_cli.training.dataset import Problem
     from pdm_cli.training.train import Training
 
@@ -61,6 +62,7 @@ def train(task: Task) -> dict[str, Any]:
     timer.lap("features")
     if problem.choice.reason is not None:
         task.progress.info(f"train: split by {problem.choice.kind} (--split auto): {problem.choice.reason}")
+    _report_few_failures(problem, task.progress)
     _check_leakage(problem, preparation)
     timer.lap("guards")
     training = _search(task, problem)
@@ -104,6 +106,19 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     return _judge(problem, model, span)
 
 
+def _report_few_failures(problem: Problem, progress: Progress) -> None:
+    """Report fewer folds than set, and the components that cannot be learned."""
+    folds, most = len(problem.folds), problem.train.folds
+    if 0 < folds < most:
+        progress.info(f"train: {folds} of {show_count(most, 'fold')} (--folds): too few failures for more")
+    rare = [name for name, is_learnable in zip(problem.components, problem.learnable, strict=True) if not is_learnable]
+    if rare:
+        subject = "its probability is its base rate, and it never alerts"
+        if len(rare) > 1:
+            subject = "their probabilities are their base rates, and they never alert"
+        progress.warn(f"too few failures of {name_some(rare)} to train on in every fold: {subject}")
+
+
 class _StageTimer:
     """Seconds of each part of the training."""
 
@@ -119,8 +134,6 @@ class _StageTimer:
 
 def _check_leakage(problem: Problem, preparation: Preparation) -> None:
     """Reject anything that would make the metrics unreliable."""
-    import numpy as np
-
     from pdm_cli.training import leakage_checks
 
     split, instants, table = problem.split, problem.instants, problem.table_of(problem.split)
@@ -130,16 +143,6 @@ def _check_leakage(problem: Problem, preparation: Preparation) -> None:
     for part in (split, *problem.folds):
         if part.trained is not part.tested:
             leakage_checks.check_machines(problem.training_rows(part), problem.test_rows(part), instants.codes)
-    known = np.where(problem.held_out[instants.codes, np.newaxis], np.nan, problem.labels)
-    leakage_checks.check_folds(
-        problem.folds,
-        known,
-        instants.times,
-        codes=instants.codes,
-        components=problem.components,
-        horizon_us=horizon,
-        train=problem.train,
-    )
     sample = leakage_checks.choose_sample(
         instants,
         trained | tested,
@@ -248,9 +251,11 @@ def _make_bundle(
 
     sources, split, settings = problem.context.sources, problem.split, task.settings
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
+    # A model without members still gets the tables of its features, so that the rows to predict are known.
+    needed = names or list(next(iter(problem.feature_sets().values())))
     rows = np.flatnonzero(problem.training_rows(split))
     family_of = dict(zip(table.names, table.families, strict=True))
-    families = list(dict.fromkeys(family_of[name] for name in names))
+    families = list(dict.fromkeys(family_of[name] for name in needed))
     recipe = Recipe(
         sensors=problem.context.scores.sensors,
         tables=tables_of(families, sources),
@@ -295,7 +300,16 @@ def _judge(problem: Problem, model: TrainedModel, span: PredictedSpan) -> dict[s
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
 
     settings = EvaluationSettings(problem.lead, problem.costs, problem.train.merge_hours)
-    return evaluate_span(span, problem.components, model.rules, lives=_find_lives(problem), settings=settings)
+    metrics = evaluate_span(span, problem.components, model.rules, lives=_find_lives(problem), settings=settings)
+    return mark_prior_only(metrics, model)
+
+
+def mark_prior_only(metrics: dict[str, Any], model: TrainedModel) -> dict[str, Any]:
+    """Add to the metrics of each component whether its probability is only its base rate."""
+    learned = {model.components[column] for column in model.learned}
+    for name, row in metrics["components"].items():
+        row["prior_only"] = name not in learned
+    return metrics
 
 
 def _find_lives(problem: Problem) -> dict[str, Lives]:

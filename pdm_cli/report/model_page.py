@@ -13,7 +13,7 @@ from pdm_cli.report.findings import count_components, list_findings
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.quality_page import list_notices
-from pdm_cli.text import show_count, show_threshold
+from pdm_cli.text import name_some, show_count, show_threshold
 from pdm_cli.units import (
     Units,
     current,
@@ -177,7 +177,13 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         "horizon. Alerts turn on and off at the given probabilities. Average precision, area under the ROC curve "
         "(AUC), F1 and Brier score are computed over rows."
     )
-    return Section("results", "Results by component", grids=[Grid("Results on the test span", columns, rows, note)])
+    rare = [name for name, row in metrics["components"].items() if row.get("prior_only")]
+    paragraphs = (
+        [f"Too few failures to train on, so only the base rate and no alerts: {name_some(rare)}."] if rare else []
+    )
+    return Section(
+        "results", "Results by component", paragraphs, grids=[Grid("Results on the test span", columns, rows, note)]
+    )
 
 
 def _events(events: Mapping[str, Any]) -> list[str]:
@@ -371,6 +377,8 @@ def _list_trials(search: Mapping[str, Any]) -> Section:
         ]
         for row in board
     ]
+    if not board:
+        return Section("search", "Leaderboard", ["There were too few failures to train on, so nothing was tried."])
     members = " and ".join(f"{m['algorithm']} on the {m['features']} feature set" for m in search["members"])
     paragraphs = [f"{search['trials']:,} of {search['trials_wanted']:,} trials completed; chosen: {members}."]
     if search["cut_short"]:

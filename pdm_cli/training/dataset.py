@@ -37,7 +37,6 @@ from pdm_cli.training.splits import (
     split_by_time,
     stratify,
     time_folds,
-    train_without,
 )
 from pdm_cli.training.validate_settings import min_gap_us
 from pdm_cli.units import exact_time, show_hours, show_two_hours
@@ -69,7 +68,9 @@ class Problem:
     split : Split
         Cutoff and test span.
     folds : list of Split
-        Within the training span, in order of time or by machine.
+        Within the training span, in order of time or by machine; none if no component is learnable.
+    learnable : (c,) bool array
+        Components with failures to train and to test on in every fold; the others only get their base rate.
     choice : SplitChoice
         Whether the split is by time, by machine or both, and why.
     held_out : (machines,) bool array
@@ -90,6 +91,7 @@ class Problem:
     known: FollowUp
     split: Split
     folds: list[Split]
+    learnable: BoolArray
     choice: SplitChoice
     held_out: BoolArray
     lead: LabelsParams
@@ -140,6 +142,14 @@ class Problem:
     def trained_machines(self, split: Split) -> BoolArray:
         """Return which machines a model of ``split`` may train on."""
         return np.ones(len(self.held_out), np.bool_) if split.trained is None else split.trained
+
+    def base_rates(self) -> FloatArray:
+        """Return the share of the training rows before a failure of each component, (c,).
+
+        As if one more row came before a failure and one more did not: a component that has not failed may fail.
+        """
+        labels = self.labels[self.training_rows(self.split)]
+        return np.asarray((np.sum(labels == 1, axis=0) + 1) / (len(labels) + 2))
 
     def states(self, split: Split) -> dict[str, Any]:
         """Return the states of the fitted families at the cutoff of a split."""
@@ -206,6 +216,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     train = replace(train, split=choice.kind)
     strata = stratify(has_failed(instants, outcomes))
     split = _split_outer(instants, strata, train=train, labels=labels)
+    folds, learnable = _choose_folds(instants, outcomes, strata, split, train=train, lead=labels)
     context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
     problem = Problem(
         context=context,
@@ -215,7 +226,8 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
         failures=failures,
         known=known,
         split=split,
-        folds=_split_inner(instants, strata, split, train=train, labels=labels),
+        folds=folds,
+        learnable=learnable,
         choice=choice,
         held_out=np.zeros(len(strata), np.bool_) if split.trained is None else ~split.trained,
         lead=labels,
@@ -235,13 +247,38 @@ def _split_outer(instants: Instants, strata: IntArray, *, train: TrainParams, la
     return replace(split, trained=~held_out, tested=held_out)
 
 
-def _split_inner(
-    instants: Instants, strata: IntArray, split: Split, *, train: TrainParams, labels: LabelsParams
-) -> list[Split]:
-    """Return the folds within the training rows: by machine if the split is, else in order of time."""
-    if train.split == "machine":
-        return machine_folds(split, strata, folds=train.folds, seed=train.seed)
-    return time_folds(instants.times, split, folds=train.folds, gap_us=min_gap_us(train, labels))
+def _choose_folds(
+    instants: Instants,
+    labels: FloatArray,
+    strata: IntArray,
+    split: Split,
+    *,
+    train: TrainParams,
+    lead: LabelsParams,
+) -> tuple[list[Split], BoolArray]:
+    """Return the folds within the training rows, and the components that can be learned on all of them.
+
+    The folds are by machine if the split is, else in order of time. There are fewer than ``train.folds`` if more
+    components can be learned then: each needs failures to train and to test on in every fold.
+    """
+    rows = np.flatnonzero((labels == 1).any(axis=1))
+    is_ahead, times, codes = labels[rows] == 1, instants.times[rows], instants.codes[rows]
+    horizon = round(lead.horizon_hours * US_PER_HOUR)
+    best: tuple[list[Split], BoolArray] = [], np.zeros(labels.shape[1], np.bool_)
+    for count in range(train.folds, 0, -1):
+        if split.is_by_time:
+            folds = time_folds(instants.times, split, folds=count, gap_us=min_gap_us(train, lead))
+        else:
+            folds = machine_folds(split, strata, folds=count, seed=train.seed)
+        learnable = np.ones(labels.shape[1], np.bool_)
+        for fold in folds:
+            learnable &= is_ahead[fold.training_rows(times, horizon, codes)].any(axis=0)
+            learnable &= is_ahead[fold.test_rows(times, horizon, codes)].any(axis=0)
+        if learnable.sum() > best[1].sum():
+            best = folds, learnable
+        if learnable.all():
+            break
+    return best
 
 
 def _families(chosen: tuple[str, ...]) -> list[str]:
@@ -283,7 +320,7 @@ def choose_components(components: pd.Series, train: TrainParams) -> list[str]:
 
 
 def check_problem(problem: Problem) -> None:
-    """Reject a problem without features, test rows, or failures of a component to train on.
+    """Reject a problem without features, test rows, or failures to train on.
 
     Raises
     ------
@@ -304,30 +341,28 @@ def check_problem(problem: Problem) -> None:
 
 
 def _reject_untrainable(problem: Problem) -> None:
-    """Name all untrainable components at once, so that one call is enough to leave them out."""
+    """Reject a problem in which no component has a failure to train on."""
     labels, components = problem.labels, problem.components
-    missing = _never_failing(labels[problem.training_rows(problem.split)], components)
-    if not missing:
+    if len(_never_failing(labels[problem.training_rows(problem.split)], components)) < len(components):
         return
-    without = train_without(missing, components)
+    named = name_some(components)
     # Report the first cause that applies to any of them: its fix may help the others, too.
-    if outside := [name for name in missing if _is_outside(problem, name)]:
+    if outside := [name for name in components if _is_outside(problem, name)]:
         count = int(problem.failures["failure"].isin(outside).sum())
         message = f"no failure of {name_some(outside)} ({count:,} in all) is within its machine's telemetry"
-        fixes = ["complete the telemetry, or align the clocks (--timezone)"]
-    elif unlabelled := _never_failing(labels, components):
+        fix = "complete the telemetry, or align the clocks (--timezone)"
+    elif len(_never_failing(labels, components)) == len(components):
         lead = problem.lead
         message = (
-            f"no row lies {show_two_hours(lead.lead_time_hours, lead.horizon_hours)} before a failure of "
-            f"{name_some(unlabelled)} and {show_hours(lead.horizon_hours)} before the end of the telemetry"
+            f"no row lies {show_two_hours(lead.lead_time_hours, lead.horizon_hours)} before a failure of {named} and "
+            f"{show_hours(lead.horizon_hours)} before the end of the telemetry"
         )
-        fixes = ["set another --lead-time-hours or --horizon-hours, or provide longer telemetry"]
+        fix = "set another --lead-time-hours or --horizon-hours, or provide longer telemetry"
     else:
-        verb = "has" if len(missing) == 1 else "have"
-        cutoff = exact_time(problem.split.cutoff)
-        message = f"{name_some(missing)} {verb} no failure to train on before the cutoff {cutoff}"
-        fixes = [more_to_train_on(problem.train)]
-    raise NotEnoughData(f"failures.parquet: {message}", hint=", or ".join([*fixes, *without]), components=missing)
+        verb = "has" if len(components) == 1 else "have"
+        message = f"{named} {verb} no failure to train on before the cutoff {exact_time(problem.split.cutoff)}"
+        fix = more_to_train_on(problem.train)
+    raise NotEnoughData(f"failures.parquet: {message}", hint=fix, components=components)
 
 
 def _never_failing(labels: FloatArray, components: list[str]) -> list[str]:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.anomalies.detectors import find_anomalies
-from pdm_cli.errors import ModelError, NotEnoughData
+from pdm_cli.errors import ModelError
 from pdm_cli.features.build import FEATURES, Context, build_features, match_states
 from pdm_cli.features.events import Instants
 from pdm_cli.features.rolling import rolling_features
 from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.schema import MACHINE, TIME
-from pdm_cli.settings.model import DetectParams, FeaturesParams, TrainParams
-from pdm_cli.text import name_some, show_count
-from pdm_cli.timestamps import US_PER_HOUR
-from pdm_cli.training.splits import Split, more_to_train_on, train_without
-from pdm_cli.units import exact_time, show_hours
+from pdm_cli.settings.model import DetectParams, FeaturesParams
+from pdm_cli.text import show_count
+from pdm_cli.units import exact_time
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -163,98 +161,6 @@ def check_machines(training_rows: BoolArray, test_rows: BoolArray, codes: IntArr
     both = np.intersect1d(codes[training_rows], codes[test_rows])
     if len(both):
         raise ModelError(f"split: {show_count(len(both), 'machine')} both trained and tested on", hint="report a bug")
-
-
-def check_folds(
-    folds: Sequence[Split],
-    labels: FloatArray,
-    times: IntArray,
-    *,
-    codes: IntArray | None = None,
-    components: Sequence[str],
-    horizon_us: int,
-    train: TrainParams,
-) -> None:
-    """Reject folds without the rows or failures to train on or to test on.
-
-    Parameters
-    ----------
-    folds : sequence of Split
-        Ordered in time.
-    labels : (m, c) array
-        0, 1 or NaN where unknown.
-    times : (m,) int array
-        Timestamps of the rows, microseconds since 1970.
-    codes : (m,) int array, optional
-        Machine of each row; needed for folds by machine.
-    components : sequence of str
-        The c components.
-    horizon_us : int
-        Horizon of the labels, in microseconds.
-    train : TrainParams
-        ``split`` and ``cutoff``, for the hints.
-
-    Raises
-    ------
-    NotEnoughData
-        If a fold has no test row, or no training or no test row with a failure of a component ahead.
-    """
-    for number, fold in enumerate(folds, start=1):
-        if not fold.test_rows(times, horizon_us, codes).any():
-            hours = (fold.test_end - fold.cutoff) / US_PER_HOUR
-            raise NotEnoughData(
-                f"fold {number} of {len(folds)} is too short: its {show_hours(hours)} from {exact_time(fold.cutoff)} "
-                "leave no test row after the gap and before the horizon",
-                hint=_longer_folds(len(folds), train, is_short=True),
-                fold=number,
-            )
-    parts = [(fold.training_rows(times, horizon_us, codes), fold.test_rows(times, horizon_us, codes)) for fold in folds]
-    gaps = _find_gaps(folds, parts, labels == 1, components)
-    if gaps:
-        gap = gaps[0]
-        # One hint for all folds, so that one call is enough to find out.
-        missing = {name for each in gaps for name in each.missing}
-        verb = "has" if len(gap.missing) == 1 else "have"
-        raise NotEnoughData(
-            f"failures.parquet: {name_some(gap.missing)} {verb} no failure to {gap.purpose} in fold {gap.number} of "
-            f"{len(folds)}, {gap.period}",
-            hint=", or ".join([*train_without(missing, components), _longer_folds(len(folds), train)]),
-            fold=gap.number,
-            components=[name for name in components if name in missing],
-        )
-
-
-class _Gap(NamedTuple):
-    """Components without a failure in a part of a fold: number of the fold from 1, purpose and period of the part."""
-
-    missing: list[str]
-    number: int
-    purpose: str
-    period: str
-
-
-def _find_gaps(
-    folds: Sequence[Split],
-    parts: Sequence[tuple[BoolArray, BoolArray]],
-    is_failing: BoolArray,
-    components: Sequence[str],
-) -> list[_Gap]:
-    gaps = []
-    for number, (fold, (trained, tested)) in enumerate(zip(folds, parts, strict=True), start=1):
-        until = f"until {exact_time(fold.cutoff)}"
-        test = f"from {exact_time(fold.test_start)} to {exact_time(fold.test_end)}"
-        for rows, purpose, period in ((trained, "train on", until), (tested, "test on", test)):
-            missing = [name for column, name in enumerate(components) if not is_failing[rows, column].any()]
-            if missing:
-                gaps.append(_Gap(missing, number, purpose, period))
-    return gaps
-
-
-def _longer_folds(folds: int, train: TrainParams, *, is_short: bool = False) -> str:
-    """Return how to get longer folds, or folds with more failures."""
-    # More machines in the training do not make folds longer.
-    change = "provide longer telemetry" if is_short and train.split == "machine" else more_to_train_on(train)
-    return f"set fewer --folds, or {change}" if folds > 1 else change
 
 
 def choose_sample(

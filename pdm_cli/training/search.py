@@ -114,7 +114,7 @@ class Search:
     Attributes
     ----------
     trials : list of Trial
-        In the order of the search; at least one is complete.
+        In the order of the search; at least one is complete, unless there was nothing to learn.
     requested : int
         Number of trials requested.
     is_cut_short : bool
@@ -437,6 +437,8 @@ def leaderboard(search: Search) -> pd.DataFrame:
         ``rows_per_second`` (median of the folds), ``state``, ``trial`` (from 0), ``hyper`` (JSON). Rank, score, spread
         and Brier score are missing unless the trial is complete.
     """
+    if not search.trials:
+        return pd.DataFrame(columns=_COLUMNS)
     ranked = search.ranked()
     others = [trial for trial in search.trials if trial.state != "complete"]
     others.sort(key=lambda trial: trial.state == "failed")
@@ -444,6 +446,13 @@ def leaderboard(search: Search) -> pd.DataFrame:
     rows = [_row(trial, folds) for trial in [*ranked, *others]]
     ranks = pd.array([*range(1, len(ranked) + 1), *[None] * len(others)], dtype="Int64")
     return pd.DataFrame({"rank": ranks, **{name: [row[name] for row in rows] for name in rows[0]}})
+
+
+# Without trials there are no folds.
+_COLUMNS = [
+    *("rank", "algorithm", "features", "score", "spread", "brier", "fit_seconds", "rows_per_second", "state", "trial"),
+    "hyper",
+]
 
 
 def _row(trial: Trial, folds: int) -> dict[str, Any]:

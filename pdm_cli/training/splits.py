@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -14,7 +12,6 @@ from pdm_cli.errors import NotEnoughData
 from pdm_cli.features.labels import NEVER_US
 from pdm_cli.preparation.windows import propose_windows, show_options
 from pdm_cli.settings.model import LabelsParams, TrainParams
-from pdm_cli.text import MAX_NAMES, join_list, name_some
 from pdm_cli.timestamps import US_PER_HOUR, microseconds
 from pdm_cli.training.validate_settings import check_gap, min_gap_us
 from pdm_cli.units import exact_time, show_hours
@@ -145,17 +142,6 @@ def more_to_test_on(train: TrainParams) -> str:
     if train.test_start is not None:
         return "set an earlier --test-start"
     return "set an earlier --cutoff" if train.cutoff is not None else "set a larger --test-share"
-
-
-def train_without(missing: Collection[str], components: Sequence[str]) -> list[str]:
-    """Return how to train without some components, unless there is only one."""
-    others = [name for name in components if name not in missing]
-    if len(components) == 1:
-        return []
-    if not others:
-        return ["leave out those with the fewest failures with --components"]
-    names = shlex.quote(join_list(others)) if len(others) <= MAX_NAMES else "…"
-    return [f"train without {name_some(sorted(missing))}: --components {names}"]
 
 
 def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ from pdm_cli.models.ensemble import Member, TrainedModel, average
 from pdm_cli.progress import Progress
 from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.model import TrainParams
-from pdm_cli.training.alert_rules import choose_rule
+from pdm_cli.training.alert_rules import NEVER, choose_rule
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
 from pdm_cli.training.search import (
@@ -94,7 +95,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     Parameters
     ----------
     problem : Problem
-        Checked: every fold has failures of every component.
+        Checked: every fold has failures of every learnable component.
     storage : object
         Optuna's storage of the trials.
     clock : callable
@@ -102,6 +103,8 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     progress : Progress
         Gets a line per trial and fit, and the folds of each trial.
     """
+    if not problem.learnable.any():
+        return Training(_complete(problem, [], [], []), Search([], 0, False, 0), [])
     trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, progress)
     trainer = _Trainer(problem, algorithms, trials, clock, progress)
@@ -117,9 +120,22 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
         [replace(piece, probabilities=calibration.apply(piece.probabilities)) for piece in pieces]
         for calibration, pieces in zip(calibrations, raw, strict=True)
     ]
-    rules = [_choose_rule(problem, *pair) for pair in zip(problem.components, held_out, strict=True)]
+    learned = itertools.compress(problem.components, problem.learnable)
+    rules = [_choose_rule(problem, *pair) for pair in zip(learned, held_out, strict=True)]
     members = [trainer.fit_member(candidates[n]) for n in chosen]
-    return Training(TrainedModel(problem.components, members, calibrations, rules), found, chosen)
+    return Training(_complete(problem, members, calibrations, rules), found, chosen)
+
+
+def _complete(
+    problem: Problem, members: list[Member], calibrations: list[Calibration], rules: list[AlertRule]
+) -> TrainedModel:
+    """Return the model of all components: those that are not learned have their base rate and never alert."""
+    own = zip(calibrations, rules, strict=True)
+    pairs = [
+        next(own) if is_learnable else (Calibration("constant", y=(float(rate),)), NEVER)
+        for is_learnable, rate in zip(problem.learnable, problem.base_rates(), strict=True)
+    ]
+    return TrainedModel(problem.components, members, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
 
 class _Trainer:
@@ -138,7 +154,7 @@ class _Trainer:
         self._spans = [np.flatnonzero(problem.test_span(fold)) for fold in problem.folds]
         # Labels known within a fold, on the rows of its test span.
         self._labels = [
-            np.where(problem.test_rows(fold)[rows, np.newaxis], problem.labels[rows], np.nan)
+            np.where(problem.test_rows(fold)[rows, np.newaxis], problem.labels[rows][:, problem.learnable], np.nan)
             for fold, rows in zip(problem.folds, self._spans, strict=True)
         ]
         self._predictions: dict[tuple[str, int], FloatArray] = {}
@@ -160,7 +176,7 @@ class _Trainer:
         return [self._score(number, self._predict(candidates, number)) for number in range(len(self._spans))]
 
     def hold_out(self, candidates: Sequence[Candidate]) -> list[list[HeldOut]]:
-        """Return the mean predictions of the candidates on the folds, per component."""
+        """Return the mean predictions of the candidates on the folds, per learnable component."""
         instants, folds = self._problem.instants, self._problem.folds
         predictions = [self._predict(candidates, number) for number in range(len(folds))]
         spans = [Instants(instants.machines, instants.codes[rows], instants.times[rows]) for rows in self._spans]
@@ -169,7 +185,7 @@ class _Trainer:
                 HeldOut(span, labels[:, column], predicted[:, column], fold, self._problem.known)
                 for span, labels, predicted, fold in zip(spans, self._labels, predictions, folds, strict=True)
             ]
-            for column in range(len(self._problem.components))
+            for column in range(np.count_nonzero(self._problem.learnable))
         ]
 
     def fit_member(self, candidate: Candidate) -> Member:
@@ -214,7 +230,7 @@ class _Trainer:
             .make()
             .fit(
                 table.matrix(names, rows),
-                problem.labels[rows],
+                problem.labels[rows][:, problem.learnable],
                 FitOptions(candidate.hyper, problem.train.seed, problem.train.threads, checkpoint),
                 categorical=[name in table.categorical for name in names],
                 weights=weights,

@@ -275,12 +275,6 @@ def test_a_split_whose_training_looks_into_the_test_is_refused(
     assert not (tmp_path / "m").exists()
 
 
-def test_a_fold_without_failures_is_refused_with_the_way_out(work: Path, pdm: Pdm, tmp_path: Path) -> None:
-    outcome = train(pdm, work, tmp_path / "m", *QUICK, "--folds", 12)
-    assert_clear(outcome, 4, " no failure to ", "set fewer --folds")
-    assert "of 12" in outcome.stderr
-
-
 def test_anomalies_of_other_telemetry_are_refused(work: Path, raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     telemetry = pd.read_parquet(raw / "telemetry.parquet")
     telemetry[telemetry["machineID"] != 1].to_parquet(raw / "telemetry.parquet", index=False)

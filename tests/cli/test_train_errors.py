@@ -11,16 +11,6 @@ from tests.cli.conftest import Pdm, assert_clear, edit
 
 
 @pytest.mark.slow
-def test_no_failures_for_a_component_names_it_and_the_way_out(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
-    failures = pd.read_parquet(raw / "failures.parquet")
-    late = failures.assign(failure=failures["failure"].where(failures["datetime"] > "2015-05-01", "comp1"))
-    late.to_parquet(raw / "failures.parquet", index=False)
-    assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
-    outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model", "--fast", "--trees", 2)
-    assert_clear(outcome, 4, " no failure to train on before the cutoff", "--components ")
-
-
-@pytest.mark.slow
 def test_no_failures_at_all_is_said(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("failures", lambda t: t.iloc[:0])(raw)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
@@ -62,7 +52,6 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
         (("--horizon-hours", 9000, "--split", "machine"), "no labelled row to test on", "shorter --horizon-hours"),
         (("--horizon-hours", 1200, "--split", "time"), "no labelled row to test on", "set a larger --test-share"),
         (("--cutoff", "2015-03-01", "--test-start", "2016-03-01"), "no labelled row", "set an earlier --test-start"),
-        (("--folds", 100), "fold 1 of 100 is too short: its ", "set fewer --folds"),
     ],
 )
 def test_spans_without_rows_are_told_with_the_setting_that_helps(

@@ -14,11 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pdm_cli.evaluation.alerts import AlertRule
+from pdm_cli.evaluation.calibration import Calibration
+from pdm_cli.evaluation.drift import Fingerprint, take_fingerprint
+from pdm_cli.features.table import FeatureTable
 from pdm_cli.io import bundle
-from pdm_cli.models import ESTIMATORS, Model, find_load_error
+from pdm_cli.io.bundle import Bundle
+from pdm_cli.models import ESTIMATORS, FitOptions, Model, find_load_error
+from pdm_cli.models.ensemble import Member, TrainedModel
 from pdm_cli.training.alert_rules import NEVER
 from tests.builders.bundles import (
     COMPONENTS,
@@ -55,6 +61,37 @@ def test_load_equals_saved_and_predicts_bit_identically(folder: Path, model: Mod
     assert replace(found.recipe, states={}) == replace(recipe(), states={})
     assert found.recipe.states["template"].to_json() == template().to_json()
     assert found.fingerprint == expected.fingerprint
+
+
+def unlearned(model: Model | None) -> Bundle:
+    """Return a bundle whose first component, or both, has only a base rate."""
+    values, prior = sample(), Calibration("constant", y=(0.01,))
+    members = [] if model is None else [Member("xgboost", NAMES, model)]
+    calibrations = [prior, prior if model is None else Calibration("platt", slope=2.0)]
+    fingerprint = take_fingerprint(values, NAMES, ["model"]) if members else Fingerprint([], [], [])
+    return Bundle(TrainedModel(COMPONENTS, members, calibrations, [NEVER, AlertRule(0.5, 0.4)]), recipe(), fingerprint)
+
+
+@pytest.mark.parametrize("has_member", [True, False])
+def test_load_components_that_were_not_learned(tmp_path: Path, has_member: bool) -> None:
+    values = sample()
+    labels = (np.nan_to_num(values[:, :1]) > 0.5).astype(float)
+    algorithm = ESTIMATORS["xgboost"]
+    one = algorithm.make().fit(
+        values, labels, FitOptions({**algorithm.defaults, "trees": 3}, seed=0), categorical=[False, False, True]
+    )
+    saved = unlearned(one if has_member else None)
+    bundle.save(tmp_path, saved)
+    loaded = bundle.load(tmp_path).model
+    assert loaded.learned == ([1] if has_member else [])
+    table = FeatureTable(NAMES, ["rolling"] * 3, ["model"], list(values.T))
+    found = loaded.predict(table)
+    assert found.tobytes() == saved.model.predict(table).tobytes()
+    assert (found[:, 0] == 0.01).all()
+    assert (len(np.unique(found[:, 1])) > 1) == has_member
+    added = loaded.explain(table, np.arange(9))
+    assert not added[:, 0].any()
+    assert added[:, 1].any() == has_member
 
 
 def test_save_of_loaded_bundle_writes_the_same_files(folder: Path, tmp_path: Path, model: Model) -> None:

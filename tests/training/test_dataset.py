@@ -222,23 +222,49 @@ def with_failures(fleet: Sources, *events: Event) -> Sources:
     return replace(fleet, events={**fleet.events, "failures": log})
 
 
-def test_check_component_without_failure_before_cutoff_is_named(fleet: Sources) -> None:
+def test_component_without_failure_before_the_cutoff_is_not_learned(fleet: Sources) -> None:
     late = with_failures(fleet, Event(1, 24 * 110.0, "comp9"))
-    with pytest.raises(NotEnoughData, match="comp9 has no failure to train on before the cutoff") as caught:
-        problem_of(late, components=("comp1", "comp9", "comp2"))
-    assert caught.value.exit_code == 4
-    assert "--components comp1,comp2" in (caught.value.hint or "")
+    problem = problem_of(late, components=("comp1", "comp9", "comp2"))
+    assert problem.learnable.tolist() == [True, False, True]
+    rows = problem.training_rows(problem.split).sum()
+    assert problem.base_rates()[1] == 1 / (rows + 2)
+    ahead = (problem.labels[problem.training_rows(problem.split), 0] == 1).sum()
+    assert problem.base_rates()[0] == (ahead + 1) / (rows + 2)
 
 
 @pytest.mark.slow
-def test_check_failure_within_the_gap_does_not_count(fleet: Sources) -> None:
+def test_check_problem_no_component_with_a_failure_before_the_cutoff_is_rejected(fleet: Sources) -> None:
     cutoff_hour = (problem_of(fleet).split.cutoff - EPOCH_US) / HOUR_US
-    problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
+    problem = problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
+    assert (problem.folds, problem.learnable.tolist()) == ([], [False])
     late = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"))
-    with pytest.raises(NotEnoughData, match="comp9") as caught:
+    with pytest.raises(NotEnoughData, match="comp9 has no failure to train on before the cutoff") as caught:
         problem_of(late, components=("comp9",))
-    # There is none other to train instead.
-    assert "--components" not in (caught.value.hint or "")
+    assert caught.value.exit_code == 4
+    assert caught.value.hint == "set a smaller --test-share"
+
+
+def test_folds_are_fewer_where_more_components_can_be_learned_then(
+    fleet: Sources, problems: dict[str, Problem]
+) -> None:
+    """Days 10 and 80 are in one fold of two at most; a single one is trained until day 44 and tested until day 89."""
+    rare = with_failures(fleet, Event(1, 24 * 10.0, "comp9"), Event(2, 24 * 80.0, "comp9"))
+    problem = problem_of(rare, components=("comp1", "comp9"))
+    assert len(problems["time"].folds) == 2
+    (fold,) = problem.folds
+    assert problem.learnable.all()
+    for rows in (problem.training_rows(fold), problem.test_rows(fold)):
+        assert (problem.labels[rows] == 1).any(axis=0).all()
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_folds_have_failures_of_each_learnable_component(fleet: Sources, kind: str) -> None:
+    problem = problem_of(fleet, train=replace(TRAIN, split=kind, folds=5), components=())
+    assert problem.learnable.any()
+    assert len(problem.folds) <= 5
+    for fold in problem.folds:
+        for rows in (problem.training_rows(fold), problem.test_rows(fold)):
+            assert (problem.labels[rows] == 1).any(axis=0)[problem.learnable].all()
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -9,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.errors import ModelError, NotEnoughData
+from pdm_cli.errors import ModelError
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.training import leakage_checks
 from pdm_cli.training.leakage_checks import (
     check_disjoint,
-    check_folds,
+    check_machines,
     choose_sample,
     compare_truncated,
     find_separating,
 )
-from pdm_cli.training.splits import Split, split_by_time, time_folds
+from pdm_cli.training.splits import split_by_time, time_folds
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
 
 HORIZON_US = 48 * HOUR_US
@@ -147,104 +146,11 @@ def test_every_split_and_fold_we_make_is_disjoint(share: float, folds: int, gap_
         check_disjoint(*rows, times, horizon_us=HORIZON_US, test_start=part.test_start)
 
 
-# Trained until hour 100 (rows to 52), tested from 148 to 300 (rows to 252); and the same 200 h later.
-FOLDS = [Split(*at(100, 148, 300, 300).tolist()), Split(*at(300, 348, 500, 500).tolist())]
-ALWAYS = [0.0, 52.0, 148.0, 252.0, 348.0, 452.0]
-
-
-def folds_with(
-    failing: dict[str, list[float]],
-    components: list[str] = COMPONENTS,
-    folds: list[Split] = FOLDS,
-    train: TrainParams = TrainParams(),  # noqa: B008 - frozen
-) -> None:
-    hours = np.arange(0, 504, 4.0)
-    labels = np.stack([np.isin(hours, failing[name]) for name in components], axis=1).astype(float)
-    check_folds(folds, labels, at(*hours), components=components, horizon_us=HORIZON_US, train=train)
-
-
-def test_folds_in_which_every_component_fails_pass() -> None:
-    folds_with({"comp1": ALWAYS, "comp2": [52.0, 252.0, 348.0]})
-
-
-@pytest.mark.parametrize(
-    ("failing", "words"),
-    [
-        ([56.0, 148.0, 348.0], "comp2 has no failure to train on in fold 1 of 2, until 2015-01-05T04:00"),
-        ([52.0, 144.0, 256.0, 348.0], "to test on in fold 1 of 2, from 2015-01-07T04:00 to 2015-01-13T12:00"),
-        ([52.0, 148.0, 344.0, 456.0], "to test on in fold 2 of 2, from 2015-01-15T12:00 to 2015-01-21T20:00"),
-    ],
-)
-def test_check_folds_without_failure_names_component_and_dates(failing: list[float], words: str) -> None:
-    with pytest.raises(NotEnoughData, match=words) as caught:
-        folds_with({"comp1": ALWAYS, "comp2": failing})
-    assert caught.value.hint == (
-        "train without comp2: --components comp1, or set fewer --folds, or set a smaller --test-share"
-    )
-    assert caught.value.details["components"] == ["comp2"]
-
-
-def test_check_folds_hint_covers_all_folds() -> None:
-    lacking_first, lacking_second = [56.0, 148.0, 348.0], [52.0, 148.0, 344.0, 456.0]
-    failing = {"comp1": ALWAYS, "comp2": lacking_second, "comp3": lacking_first}
-    with pytest.raises(NotEnoughData, match="comp3 has no failure to train on in fold 1 of 2") as caught:
-        folds_with(failing, list(failing))
-    assert (caught.value.hint or "").startswith("train without comp2, comp3: --components comp1, or ")
-    assert caught.value.details["components"] == ["comp2", "comp3"]
-
-
-def test_check_folds_short_fold_is_rejected() -> None:
-    short = Split(*at(100, 148, 148 + HORIZON_US // HOUR_US - 1, 148 + HORIZON_US // HOUR_US - 1).tolist())
-    hours = np.arange(0, 504, 4.0)
-    with pytest.raises(NotEnoughData, match="fold 2 of 2 is too short: its 95 h from 2015-01-05T04:00 leave") as caught:
-        folds_with({"comp1": hours.tolist()}, ["comp1"], [FOLDS[0], short])
-    assert caught.value.hint == "set fewer --folds, or set a smaller --test-share"
-    with pytest.raises(NotEnoughData) as caught:
-        folds_with({"comp1": hours.tolist()}, ["comp1"], [short], TrainParams(split="machine"))
-    assert caught.value.hint == "provide longer telemetry"
-
-
-@pytest.mark.parametrize(
-    ("train", "folds", "hint"),
-    [
-        (TrainParams(split="machine"), FOLDS, "set fewer --folds, or set a smaller --test-share"),
-        (TrainParams(split="machine"), FOLDS[:1], "set a smaller --test-share"),
-        (TrainParams(split="both", cutoff=datetime(2015, 1, 22)), FOLDS, "set fewer --folds, or set a later --cutoff"),
-    ],
-)
-def test_check_folds_hint_suits_the_split(train: TrainParams, folds: list[Split], hint: str) -> None:
-    with pytest.raises(NotEnoughData) as caught:
-        folds_with({"comp1": [52.0]}, ["comp1"], folds, train)
-    assert caught.value.hint == hint
-
-
-def test_check_folds_hint_keeps_the_only_component() -> None:
-    with pytest.raises(NotEnoughData) as caught:
-        folds_with({"comp9": []}, ["comp9"])
-    assert "--components" not in (caught.value.hint or "")
-
-
-def test_check_folds_hint_leaves_out_rare_components_if_all_lack_failures() -> None:
-    failing = {"comp1": [52.0, 148.0], "comp3": [252.0]}
-    with pytest.raises(NotEnoughData, match="comp3 has no failure to train on in fold 1 of 2") as caught:
-        folds_with(failing, list(failing))
-    assert caught.value.hint == (
-        "leave out those with the fewest failures with --components, or set fewer --folds, or set a smaller "
-        "--test-share"
-    )
-
-
-def test_unknown_labels_are_no_failures() -> None:
-    labels = np.full((126, 1), np.nan)
-    with pytest.raises(NotEnoughData):
-        check_folds(
-            FOLDS,
-            labels,
-            at(*np.arange(0, 504, 4.0)),
-            components=["comp1"],
-            horizon_us=HORIZON_US,
-            train=TrainParams(),
-        )
+def test_check_machines_in_both_parts_is_rejected() -> None:
+    codes = np.array([0, 0, 1, 1, 2])
+    check_machines(codes == 0, codes > 0, codes)
+    with pytest.raises(ModelError, match="1 machine both trained and tested on"):
+        check_machines(codes < 2, codes > 0, codes)
 
 
 grids = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 6)), min_size=1, max_size=40, unique=True)

@@ -9,7 +9,7 @@ from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.report.findings import count_components
-from pdm_cli.text import Prose, show_count, show_probability, show_threshold
+from pdm_cli.text import Prose, name_some, show_count, show_probability, show_threshold
 from pdm_cli.units import (
     current,
     in_rate_unit,
@@ -139,10 +139,19 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         *_draw_search(metrics.get("search")),
         Prose("\n".join(lines)),
         table,
+        *_draw_prior_only(metrics["components"]),
         Prose(f"{note}; * false alarms per {per_machine_time()}"),
         Prose(_describe_warnings(metrics)),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
     ]
+
+
+def _draw_prior_only(components: dict[str, Any]) -> list[RenderableType]:
+    """Say which components were not learned."""
+    rare = [name for name, row in components.items() if row.get("prior_only")]
+    return (
+        [Prose(f"too few failures to train on, so only the base rate and no alerts: {name_some(rare)}")] if rare else []
+    )
 
 
 def _describe_training(split: dict[str, Any]) -> str:
@@ -157,7 +166,7 @@ def _describe_training(split: dict[str, Any]) -> str:
 
 def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
     """Draw the leaderboard where there was a search."""
-    if search is None or search["trials_wanted"] == 1:
+    if search is None or search["trials_wanted"] <= 1:
         return []
     columns = (("features", "left"), (search["metric"], "right"), ("spread", "right"), ("Brier", "right"))
     table = make_table("rank", ("algorithm", "left"), *columns, ("fit s", "right"), ("rows/s", "right"))

@@ -1,0 +1,87 @@
+"""Components with too few failures to train on: base rates, no alerts, and every command says so or works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import QUICK, Pdm, edit
+
+pytestmark = pytest.mark.slow
+
+SAID = "too few failures of comp9 to train on in every fold: its probability is its base rate, and it never alerts"
+
+
+def keep_failures(log: pd.DataFrame, *, others: bool) -> pd.DataFrame:
+    """Return the log with a single failure of comp9, with or without those of the other components."""
+    rare = log.iloc[:1].assign(failure="comp9", datetime=pd.Timestamp("2015-03-20 06:00"))
+    return pd.concat([log, rare] if others else [rare], ignore_index=True)
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["beside others", "alone"])
+def trained(request: pytest.FixtureRequest, fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Raw tables with a component that failed once, and a model of it."""
+    folder = tmp_path_factory.mktemp("few")
+    raw = folder / "raw"
+    raw.mkdir()
+    for path in fleet.glob("*.parquet"):
+        (raw / path.name).write_bytes(path.read_bytes())
+    edit("failures", lambda log: keep_failures(log, others=request.param))(raw)
+    assert pdm("preprocess", "--data", raw, "--out", folder / "prepared").code == 0
+    outcome = pdm("train", "--prepared", folder / "prepared", "--out", folder / "model", *QUICK, "--split", "time")
+    assert outcome.code == 0, outcome.stderr
+    assert SAID in outcome.stderr
+    assert "only the base rate and no alerts: comp9" in outcome.stdout
+    return folder
+
+
+def test_metrics_and_report_of_a_component_with_few_failures_say_so(trained: Path) -> None:
+    metrics = json.loads((trained / "model/metrics.json").read_text())
+    found = {name: row["prior_only"] for name, row in metrics["components"].items()}
+    assert found.pop("comp9")
+    assert not any(found.values())
+    assert metrics["components"]["comp9"]["events"]["false_alarms"] == 0
+    assert "only the base rate and no alerts: comp9" in (trained / "model/report.html").read_text()
+
+
+def test_predictions_of_a_component_with_few_failures_are_its_base_rate(trained: Path, pdm: Pdm) -> None:
+    out = trained / "predicted"
+    outcome = pdm("predict", "--data", trained / "raw", "--model", trained / "model", "--out", out)
+    assert outcome.code == 0, outcome.stderr
+    predictions = pd.read_parquet(out / "predictions.parquet")
+    own = predictions[predictions["component"] == "comp9"]
+    assert len(own) > 1000
+    assert own["probability"].nunique() == 1
+    assert 0 < own["probability"].iloc[0] < 0.01
+    assert not own["alert"].any()
+
+
+def test_evaluate_a_component_with_few_failures_works(trained: Path, pdm: Pdm) -> None:
+    outcome = pdm("evaluate", "--data", trained / "raw", "--model", trained / "model", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["components"]["comp9"]["prior_only"]
+
+
+def test_explain_a_component_with_few_failures_has_no_reasons(trained: Path, pdm: Pdm) -> None:
+    words = ("explain", "--data", trained / "raw", "--model", trained / "model", "--machine", 1, "--component", "comp9")
+    outcome = pdm(*words, "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["reasons"] == []
+    assert outcome.json["others"]["log_odds"] == 0
+    outcome = pdm(*words)
+    assert outcome.code == 0, outcome.stderr
+    assert "comp9" in outcome.stdout
+
+
+def test_held_out_rows_of_metrics_and_predictions_are_the_same(trained: Path) -> None:
+    metrics = json.loads((trained / "model/metrics.json").read_text())
+    predictions = pd.read_parquet(trained / "model/predictions.parquet")
+    for name, row in metrics["components"].items():
+        own = predictions[(predictions["component"] == name) & predictions["label"].notna()]
+        assert len(own) == metrics["split"]["test_rows"] == sum(part["rows"] for part in row["reliability"])
+        error = own["probability"].to_numpy() - own["label"].to_numpy(np.float64)
+        assert np.mean(error**2) == pytest.approx(row["brier"])
