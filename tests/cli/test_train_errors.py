@@ -47,7 +47,6 @@ def test_cutoff_outside_the_data_is_told_with_their_span(work: Path, pdm: Pdm, t
             "set a smaller --test-share",
         ),
         (("--test-share", 0.001, "--split", "time"), "no labelled row to test on", "set a larger --test-share"),
-        (("--test-share", 0.97), " no failure to train on before the cutoff", "set a smaller --test-share"),
         (("--horizon-hours", 9000), "too short to train and test with a horizon of 9000 h", "shorter --horizon-hours"),
         (("--horizon-hours", 9000, "--split", "machine"), "no labelled row to test on", "shorter --horizon-hours"),
         (("--horizon-hours", 1200, "--split", "time"), "no labelled row to test on", "set a larger --test-share"),
