@@ -16,6 +16,7 @@ from pdm_cli.preparation.quality import Finding
 from pdm_cli.preparation.time_range import TimeRange, TimeSurvey
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.units import show_step
 
 # Share of the readings that must have the same time step, or the same offset from the grid.
 _REGULAR_SHARE = 0.5
@@ -161,7 +162,7 @@ class Scanner:
         share = float(np.mean(np.abs(apart - step) <= _JITTER * step))
         if share < _REGULAR_SHARE:
             raise DataError(
-                f"{file}: no regular time step: the most common one, {step / 60e6:g} min, "
+                f"{file}: no regular time step: the most common one, {show_step(step / 60e6)}, "
                 f"fits {share:.0%} of the readings",
                 hint="set the step with --step-minutes, or resample the readings to a fixed step",
             )

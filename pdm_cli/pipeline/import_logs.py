@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +18,7 @@ from pdm_cli.report.page import REPORT_FILE
 from pdm_cli.schema import ERRORS, FAILURES, MACHINES, RAW_TABLES, TELEMETRY
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import name_some, show_count
-from pdm_cli.units import DATES, Units
+from pdm_cli.units import DATES, Units, current, show_time, using
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,7 +84,8 @@ def import_logs(
             found = query_logs(source, folder, old, settings.columns.datetime_column, progress)
         surveys = _survey(folder, found, options, settings, engine, progress)
         provenance = _trace_provenance(source, old, surveys, settings, options, on_overlap)
-        with output_folder.output_folder(target, provenance) as partial:
+        units = Units(options.cycle_seconds / 3600)
+        with output_folder.output_folder(target, provenance) as partial, using(units):
             work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
             summary = work.run(partial)
             summary |= {"quality": inspect_raw(partial, settings), "warnings": progress.warnings}
@@ -402,7 +404,7 @@ class _Import:
         overlap = find_overlap(old, new, key=key, time=survey.time)
         if overlap.first is not None and overlap.is_other.any() and self._on_overlap == "refuse":
             first = overlap.first
-            named = ", ".join(f"{name} {value}" for name, value in first.key.items())
+            named = ", ".join(f"{name} {_show_key(value)}" for name, value in first.key.items())
             count = show_count(int(overlap.is_other.sum()), "such row")
             raise survey.error(
                 survey.nth(first.row, first.column),
@@ -416,6 +418,12 @@ class _Import:
         same, other = int(overlap.is_same.sum()), int(overlap.is_other.sum())
         added = len(overlap.is_same) - same - other
         return {"before": before, "added": added, "same": same, "differing": other, "kept": self._on_overlap}
+
+
+def _show_key(value: object) -> str:
+    if isinstance(value, datetime) and current().counts_cycles:
+        return show_time(value.isoformat())
+    return str(value)
 
 
 def _trace_provenance(

@@ -135,6 +135,9 @@ def test_import_append_of_cycles_to_dates_is_rejected(pdm: Pdm, tmp_path: Path) 
     run_import(pdm, tmp_path, {"telemetry.csv": CYCLES}, *CYCLE_WORDS, "1h")
     outcome = run_import(pdm, tmp_path, {"telemetry.csv": CYCLES}, *CYCLE_WORDS, "2h", "--append")
     assert_clear(outcome, 4, "times are cycles of 2 h, unlike the cycles of 1 h", "--cycles 1h")
+    other = {"telemetry.csv": CYCLES.replace("2,7,170", "2,7,171")}
+    outcome = run_import(pdm, tmp_path, other, *CYCLE_WORDS, "1h", "--append")
+    assert_clear(outcome, 4, "171.0 for datetime cycle 7, machineID 2, but 170.0", "--on-overlap")
     assert run_import(pdm, tmp_path, {"telemetry.csv": CYCLES}, *CYCLE_WORDS, "1h", "--append").code == 0
     assert imported(tmp_path)[1] == Units(1.0)
 
