@@ -170,7 +170,7 @@ def _failure_source(params: ImportParams) -> FailureSource:
         where=parse_condition(params.failures_where) if params.failures_where else None,
         words=read_words(Path(params.component_words)) if params.component_words else (),
         end=params.end_is_failure,
-        running=frozenset(map(str, params.except_)),
+        running=tuple(map(str, params.except_)),
     )
 
 

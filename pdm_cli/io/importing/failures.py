@@ -116,7 +116,7 @@ def _select_failures(telemetry: Telemetry, source: FailureSource) -> Iterator[st
     if source.end:
         time, machine = sql_time_of(survey, telemetry.reading), sql_column(survey.machine)
         known = {text for (text,) in telemetry.engine.rows(f"SELECT DISTINCT {machine} FROM {survey.view}")}
-        for name in sorted(source.running - known - {_ALL}):
+        for name in sorted(set(source.running) - known - {_ALL}):
             raise DataError(f"{survey.name}: --except {name}: no such machine", hint="correct the name")
         running = ", ".join(map(sql_text, sorted(source.running))) or "NULL"
         where = f"WHERE {machine} NOT IN ({running})" if source.running else ""

@@ -236,11 +236,18 @@ class _TableGuess:
         flags = look.flags
         values = [name for name in look.numbers if name in free and name not in (*flags, MACHINE)]
         values = [name for name in values if WORDS[MACHINE].search(name) is None]
+        if len(values) > 1:
+            # A quality of the readings is mostly the same number.
+            values = [name for name in values if len(set(look.values[name])) > 1]
         texts = [name for name in look.words if name in free and _STATE.search(name) is None]
         if len(values) != 1 or time is None:
             return None
         tags = {name: look.distinct(name) for name in texts}
-        structured = [name for name, own in tags.items() if has_structure(own)]
+        structured = [
+            name
+            for name, own in tags.items()
+            if has_structure(own, may_be_machines=WORDS[MACHINE].search(name) is not None)
+        ]
         plain = [name for name in texts if WORDS[MACHINE].search(name) is None and len(free) <= _MOST_LONG_COLUMNS]
         others = [name for name in free if WORDS[MACHINE].search(name) is not None]
         is_repeated = [name for name in plain if self._distinguishes_readings(name, [time, *others])]
@@ -253,6 +260,9 @@ class _TableGuess:
         # The option takes two values.
         self._option("--long", f"{tag}\0{values[0]}")
         self._taken |= {tag, values[0]}
+        if tag not in structured and _TAG.search(tag) is None:
+            column = f"--columns telemetry.{MACHINE}={shlex.quote(tag)}"
+            self._ask(f"does {tag} name sensors? --long is a guess; if it names machines, {column}")
         if pattern:
             self._option("--tags", pattern)
             self._ask(f"does the tag {tags[tag][0]} name a machine and a sensor as in {pattern}? --tags is a guess")

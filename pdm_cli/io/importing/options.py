@@ -60,7 +60,7 @@ class FailureSource:
         Words, in lower case, and the component that a failure with such a text is of; the first one found counts.
     end : str
         Component that fails at the end of each machine's telemetry.
-    running : frozenset of str
+    running : tuple of str
         Machines whose telemetry does not end with a failure.
     """
 
@@ -70,7 +70,7 @@ class FailureSource:
     where: tuple[str, str] | None = None
     words: tuple[tuple[str, str], ...] = ()
     end: str = ""
-    running: frozenset[str] = frozenset()
+    running: tuple[str, ...] = ()
 
     @property
     def filter_option(self) -> str:

@@ -40,13 +40,17 @@ def find_pattern(tags: Sequence[str]) -> str:
     return f"{'*' if '*' in prefix or '{' in prefix else prefix}{sign}{pattern}"
 
 
-def has_structure(tags: Sequence[str]) -> bool:
-    """Return whether tags have parts of which some repeat, as machines with several sensors do."""
+def has_structure(tags: Sequence[str], *, may_be_machines: bool) -> bool:
+    """Return whether tags have parts of which some repeat, as machines with several sensors do.
+
+    Names that may be those of machines, such as ``W1/P1``, are tags only if their last parts repeat.
+    """
     sign = _find_sign(tags)
     if not sign:
         return False
     ends = [_UNIT.sub("", tag).rpartition(sign) for tag in tags]
-    return min(len({first for first, _, _ in ends}), len({last for _, _, last in ends})) < len(ends)
+    is_sensor_repeated = len({last for _, _, last in ends}) < len(ends)
+    return is_sensor_repeated or (not may_be_machines and len({first for first, _, _ in ends}) < len(ends))
 
 
 def _find_sign(tags: Sequence[str]) -> str:

@@ -136,8 +136,8 @@ def test_guess_of_long_form_does_not_depend_on_the_names_of_columns(names: str, 
 
 def test_guess_of_long_form_with_other_columns_finds_tag_and_value(tmp_path: Path) -> None:
     rows = [(tag, hour, value) for tag, hour, value in long_rows(["VIB", "TEMP", "FLOW"], by_tag=False)]
-    content = "".join(f"2024-12-31 0{hour}:00,P1,{name},{value},Good\n" for name, hour, value in rows)
-    found = guess(tmp_path, export=f"datetime,machineID,channel,reading,quality\n{content}")
+    content = "".join(f"2024-12-31 0{hour}:00,P1,{name},{value},Good,192\n" for name, hour, value in rows)
+    found = guess(tmp_path, export=f"datetime,machineID,channel,reading,quality,code\n{content}")
     assert ("--long", "channel\0reading") in found.options
     assert "--tags" not in dict(found.options)
 
@@ -265,3 +265,16 @@ def test_guess_of_a_text_of_work_orders_asks_for_words_of_components(tmp_path: P
     found = guess(tmp_path, telemetry=WIDE, failures=f"datetime,machineID,Kurztext\n{rows}")
     assert found.options == [("--columns", "failures.failure=Kurztext")]
     assert "list words and the component of each with --component-words FILE" in found.questions[0]
+
+
+def test_guess_of_one_sensor_of_machines_with_a_separator_is_wide(tmp_path: Path) -> None:
+    rows = "".join(f"2024-12-31 0{hour}:00,W1/P{pump},{hour}.5\n" for hour in range(9) for pump in (1, 2, 3))
+    found = guess(tmp_path, telemetry=f"datetime,Anlage,v\n{rows}")
+    assert found.options == [("--columns", "telemetry.machineID=Anlage")]
+
+
+def test_guess_of_one_value_per_name_asks_whether_it_is_a_sensor(tmp_path: Path) -> None:
+    rows = "".join(f"2024-12-31 0{hour}:00,S{site},{hour}.5\n" for hour in range(9) for site in (1, 2, 3))
+    found = guess(tmp_path, export=f"datetime,St,W\n{rows}")
+    assert found.options[0] == ("--long", "St\0W")
+    assert "if it names machines, --columns telemetry.machineID=St" in found.questions[0]
