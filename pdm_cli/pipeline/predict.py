@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # With fewer lines than this, the work list is followed by the components nearest to an alert.
 _SHORT_WORKLIST = 3
-_MOST_NEAREST = 3
+_LEAST_NEAREST, _MOST_NEAREST = 3, 10
 
 
 def predict(task: Task) -> dict[str, Any]:
@@ -42,7 +42,8 @@ def predict(task: Task) -> dict[str, Any]:
     rows = _select_rows(forecast, params)
     times = forecast.instants.times[rows]
     episodes = _write_predictions(task.out, forecast, rows)
-    worklist = _rank_work(forecast)
+    ended = _find_ended(forecast)
+    worklist = _rank_work(forecast, ended)
     # One date format, even if all times are midnights.
     escape_formulas(worklist).to_csv(task.out / "worklist.csv", index=False, date_format="%Y-%m-%d %H:%M:%S")
     drift_rows = _select_drift_rows(forecast, params)
@@ -57,9 +58,9 @@ def predict(task: Task) -> dict[str, Any]:
         "end": show(int(times.max())),
         "alerts": int(forecast.alerts[rows].sum()),
         "episodes": episodes,
-        **_check_health(forecast, task.progress),
+        **_check_health(forecast, ended, task.progress),
         "worklist": as_records(worklist),
-        "nearest": as_records(_find_nearest(forecast, worklist)),
+        "nearest": as_records(_find_nearest(forecast, worklist, ended)),
         "drift_rows": len(drift_rows),
         "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         "lead_time_hours": labels.lead_time_hours,
@@ -132,7 +133,22 @@ def _write_predictions(out: Path, forecast: Forecast, rows: NDArray[np.bool_]) -
     return len(episodes)
 
 
-def _rank_work(forecast: Forecast) -> pd.DataFrame:
+def _find_ended(forecast: Forecast) -> NDArray[np.bool_]:
+    """Return which machines have failed for good, or were taken out."""
+    import pandas as pd
+
+    from pdm_cli.features.labels import follow_up, last_readings
+    from pdm_cli.schema import FAILURES, MACHINE, TIME
+    from pdm_cli.scoring.data_health import find_ended
+
+    instants, labels = forecast.instants, forecast.recipe.settings.labels
+    sources, ends = forecast.context.sources, last_readings(forecast.context.sources.telemetry)
+    failures = sources.events.get(FAILURES.name, pd.DataFrame({MACHINE: ends.index[:0], TIME: ends.to_numpy()[:0]}))
+    known = follow_up(ends, failures, instants.machines, params=labels)
+    return find_ended(instants, known, horizon_hours=forecast.silent_hours)
+
+
+def _rank_work(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
     """Return the work list with its reasons."""
     from pdm_cli.scoring.worklist import rank_work
 
@@ -143,6 +159,7 @@ def _rank_work(forecast: Forecast) -> pd.DataFrame:
         forecast.alerts,
         forecast.components,
         renewals=[events[name] for name in ("maint", "failures") if name in events],
+        ended=ended,
         lead_time_hours=labels.lead_time_hours,
         horizon_hours=labels.horizon_hours,
         silent_hours=forecast.silent_hours,
@@ -174,26 +191,35 @@ def _describe_reasons(forecast: Forecast, worklist: pd.DataFrame) -> list[str]:
     ]
 
 
-def _find_nearest(forecast: Forecast, worklist: pd.DataFrame) -> pd.DataFrame:
-    """Return the components nearest to an alert if the work list is short, else no row."""
+def _find_nearest(forecast: Forecast, worklist: pd.DataFrame, ended: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the components close to an alert, and a few more if the work list is short."""
+    from pdm_cli.scoring.data_health import is_silent
     from pdm_cli.scoring.worklist import find_nearest
 
+    silent = is_silent(forecast.instants, forecast.silent_hours)
     return find_nearest(
         forecast.instants,
         forecast.probabilities,
         forecast.components,
         worklist,
         thresholds=[rule.on for rule in forecast.bundle.model.rules],
-        horizon_hours=forecast.silent_hours,
-        most=_MOST_NEAREST if len(worklist) < _SHORT_WORKLIST else 0,
+        left_out=silent | ended,
+        least=_LEAST_NEAREST if len(worklist) < _SHORT_WORKLIST else 0,
+        most=_MOST_NEAREST,
     )
 
 
-def _check_health(forecast: Forecast, progress: Progress) -> dict[str, Any]:
-    """Return silent machines and dead sensors; warn of them, and of telemetry that is too short."""
+def _check_health(forecast: Forecast, ended: NDArray[np.bool_], progress: Progress) -> dict[str, Any]:
+    """Return ended and silent machines and dead sensors; warn of them, and of telemetry that is too short."""
     _check_span(forecast, progress)
+    if ended.any():
+        progress.info(
+            f"{int(ended.sum()):,} of {len(ended):,} machines have failed without a reading since, or sent nothing for "
+            "a month; they are not on the work list"
+        )
     return {
-        "silent": _find_silent(forecast, progress),
+        "ended": int(ended.sum()),
+        "silent": _find_silent(forecast, ended, progress),
         "dead_sensors": _find_dead_sensors(forecast, progress),
     }
 
@@ -219,7 +245,7 @@ def _check_span(forecast: Forecast, progress: Progress) -> None:
         )
 
 
-def _find_silent(forecast: Forecast, progress: Progress) -> dict[str, Any]:
+def _find_silent(forecast: Forecast, ended: NDArray[np.bool_], progress: Progress) -> dict[str, Any]:
     """Return how many machines' telemetry ended long before the others', and the first ones."""
     from pdm_cli.preparation.quality import FIRST_ROWS
     from pdm_cli.schema import MACHINE, TIME
@@ -229,7 +255,7 @@ def _find_silent(forecast: Forecast, progress: Progress) -> dict[str, Any]:
     from pdm_cli.units import exact_time, show_hours
 
     instants, hours = forecast.instants, forecast.recipe.settings.labels.horizon_hours
-    silent = find_silent(instants, horizon_hours=forecast.silent_hours)
+    silent = find_silent(instants, ended, horizon_hours=forecast.silent_hours)
     if len(silent):
         first, last = silent[MACHINE].iloc[0], silent[TIME].iloc[0]
         progress.warn(

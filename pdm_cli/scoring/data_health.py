@@ -7,9 +7,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import FollowUp
 from pdm_cli.preparation.cleaning import sensors_of
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.timestamps import US_PER_HOUR
+
+# Failures, holidays and overhauls rarely last longer.
+_TAKEN_OUT_HOURS = 30 * 24.0
 
 
 def is_silent(instants: Instants, horizon_hours: float) -> NDArray[np.bool_]:
@@ -26,7 +30,26 @@ def is_silent(instants: Instants, horizon_hours: float) -> NDArray[np.bool_]:
     return np.asarray(newest - instants.ends() > horizon_hours * US_PER_HOUR)
 
 
-def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
+def find_ended(instants: Instants, known: FollowUp, *, horizon_hours: float) -> NDArray[np.bool_]:
+    """Return which machines have failed without a reading since, or were taken out; nobody can inspect them.
+
+    A machine was taken out if it has been silent for a month, and for two horizons.
+
+    Parameters
+    ----------
+    instants : Instants
+        The rows, in any order; at least one of each machine.
+    known : FollowUp
+        Until when the outcome of each machine is known, by all failures known now.
+    horizon_hours : float
+        As in :func:`is_silent`.
+    """
+    # A failure shortly before the last reading of a machine that still runs was repaired.
+    has_failed = known.is_ended & ((known.failed_us >= known.ends_us) | is_silent(instants, horizon_hours))
+    return np.asarray(has_failed | is_silent(instants, max(_TAKEN_OUT_HOURS, 2 * horizon_hours)))
+
+
+def find_silent(instants: Instants, ended: NDArray[np.bool_], *, horizon_hours: float) -> pd.DataFrame:
     """Return the machines that have sent no data for longer than the horizon while others have.
 
     The time that their last predictions are about has passed.
@@ -35,6 +58,8 @@ def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
     ----------
     instants : Instants
         The rows, in any order; at least one of each machine.
+    ended : (machines,) bool array
+        From :func:`find_ended`; these machines are left out.
     horizon_hours : float
         As in :func:`is_silent`.
 
@@ -43,7 +68,7 @@ def find_silent(instants: Instants, *, horizon_hours: float) -> pd.DataFrame:
     DataFrame
         ``machineID, datetime`` (last row) of these machines, in the order of ``instants.machines``.
     """
-    silent = is_silent(instants, horizon_hours)
+    silent = is_silent(instants, horizon_hours) & ~ended
     return pd.DataFrame({MACHINE: instants.machines[silent], TIME: instants.ends()[silent].astype("datetime64[us]")})
 
 

@@ -18,6 +18,8 @@ from pdm_cli.timestamps import US_PER_HOUR
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+# A probability is close to an alert from this share of its threshold on.
+_CLOSE = 0.5
 # Spreadsheets take a string that begins like this for a formula.
 _FORMULA = r"^[=+\-@\t\r]"
 
@@ -98,6 +100,7 @@ def rank_work(
     components: Sequence[str],
     *,
     renewals: Sequence[pd.DataFrame],
+    ended: BoolArray,
     lead_time_hours: float,
     horizon_hours: float,
     silent_hours: float | None = None,
@@ -106,7 +109,7 @@ def rank_work(
 
     A prediction is about the time after the lead time, so an alert turns off just before the failure. The predicted
     time of a row with an alert is still ahead if the row is within a lead time of the machine's last row. Components
-    that failed or were replaced after it are dropped.
+    that failed or were replaced after it are dropped, and machines that have failed for good or were taken out.
 
     Parameters
     ----------
@@ -121,6 +124,8 @@ def rank_work(
     renewals : sequence of DataFrame
         Logs of replacements and of failures: ``machineID, datetime`` and ``kind``, the component; in any order. Events
         after a machine's last row are ignored.
+    ended : (machines,) bool array
+        Machines to leave out; see :func:`~pdm_cli.scoring.data_health.find_ended`.
     lead_time_hours, horizon_hours : float
         Of the predictions.
     silent_hours : float, optional
@@ -139,7 +144,7 @@ def rank_work(
     rows, alerts = Instants(instants.machines, instants.codes[order], instants.times[order]), alerts[order]
     lead, horizon = (round(hours * US_PER_HOUR) for hours in (lead_time_hours, horizon_hours))
     row, column = _last_alerts(rows, alerts, lead)
-    is_open = ~_is_renewed(rows, row, [components[number] for number in column], renewals)
+    is_open = ~ended[rows.codes[row]] & ~_is_renewed(rows, row, [components[number] for number in column], renewals)
     row, column = row[is_open], column[is_open]
     codes, times, since = rows.codes[row], rows.times[row], rows.times[_run_starts(rows.codes, alerts)[row, column]]
     probability = probabilities[order[row], column]
@@ -167,12 +172,14 @@ def find_nearest(
     worklist: pd.DataFrame,
     *,
     thresholds: Sequence[float],
-    horizon_hours: float,
-    most: int = 3,
+    left_out: BoolArray,
+    least: int,
+    most: int,
 ) -> pd.DataFrame:
-    """Return the most probable failures that are not on the work list, by the last row of each machine.
+    """Return the components nearest to their alert threshold that are not on the work list, by each machine's last row.
 
-    Silent machines are left out, and components whose alert never turns on.
+    All that reach half of their threshold, up to ``most``, and at least ``least``. Components whose alert never turns
+    on are left out.
 
     Parameters
     ----------
@@ -186,15 +193,16 @@ def find_nearest(
         From :func:`rank_work`.
     thresholds : sequence of float
         Probability at which each component's alert turns on; above 1 it never does.
-    horizon_hours : float
-        As in :func:`~pdm_cli.scoring.data_health.is_silent`.
-    most : int
-        Maximum number of rows.
+    left_out : (machines,) bool array
+        Machines to leave out: silent ones, and those that have ended.
+    least, most : int
+        Number of rows, if there are as many components.
 
     Returns
     -------
     DataFrame
-        ``machineID, component, probability, threshold``, sorted by descending probability, then machine, component.
+        ``machineID, component, probability, threshold``, sorted by the ratio of the two, highest first, then machine,
+        component.
     """
     order = np.lexsort((instants.times, instants.codes))
     lasts = order[np.flatnonzero(np.diff(instants.codes[order], append=-1))]
@@ -207,10 +215,14 @@ def find_nearest(
             "threshold": np.tile(thresholds, len(codes)),
         }
     )
-    is_sending = np.repeat(~is_silent(instants, horizon_hours)[codes], count)
     pairs, listed = (pd.MultiIndex.from_frame(frame[[MACHINE, "component"]]) for frame in (others, worklist))
-    nearest = others[is_sending & (others["threshold"] <= 1) & ~pairs.isin(listed)]
-    return nearest.sort_values("probability", ascending=False, kind="stable", ignore_index=True).head(most)
+    is_candidate = ~np.repeat(left_out[codes], count) & (others["threshold"] <= 1) & ~pairs.isin(listed)
+    candidates = others[is_candidate]
+    # An alert whose threshold is 0 is always on.
+    ratio = candidates["probability"] / candidates["threshold"].where(candidates["threshold"] > 0, 1.0)
+    nearest = candidates.loc[ratio.sort_values(ascending=False, kind="stable").index]
+    close = min(int((ratio >= _CLOSE).sum()), most)
+    return nearest.head(max(close, least)).reset_index(drop=True)
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,9 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.scoring.data_health import find_dead_sensors, find_silent
+from pdm_cli.features.labels import follow_up
+from pdm_cli.scoring.data_health import find_dead_sensors, find_ended, find_silent
+from pdm_cli.settings.model import LabelsParams
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of, rows_frame
 
 # Machine and hour to a reading of each of two sensors.
@@ -35,15 +37,41 @@ def hour_of(stamp: pd.Timestamp) -> float:
 
 @given(tables, horizons)
 def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table, horizon: float) -> None:
-    found = find_silent(instants_of(list(table)), horizon_hours=horizon)
+    instants = instants_of(list(table))
+    found = find_silent(instants, instants.machines == "a", horizon_hours=horizon)
     lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
-    expected = [(machine, last) for machine, last in sorted(lasts.items()) if max(lasts.values()) - last > horizon]
+    newest = max(lasts.values())
+    expected = [(name, last) for name, last in sorted(lasts.items()) if newest - last > horizon and name != "a"]
     assert [(machine, hour_of(last)) for machine, last in found.itertuples(index=False)] == expected
 
 
 @given(tables)
 def test_silent_machines_with_clocks_of_their_own_are_none(table: Table) -> None:
     assert find_silent(instants_of(list(table)), horizon_hours=math.inf).empty
+
+
+def ended(lasts: dict[int, float], failed: dict[int, float]) -> list[int]:
+    """The machines that have ended, given the hours of the last readings and of the last failures."""
+    instants = instants_of(list(lasts.items()))
+    failures = rows_frame(list(failed.items()))
+    ends = pd.Series(instants.ends().astype("datetime64[us]"), index=instants.machines)
+    known = follow_up(ends, failures, instants.machines, params=LabelsParams(3.0, 48.0))
+    return instants.machines[find_ended(instants, known, horizon_hours=48.0)].tolist()
+
+
+def test_find_ended_needs_a_failure_without_a_reading_since() -> None:
+    assert ended({1: 100.0, 2: 100.0}, {1: 100.0}) == [1]
+    # The failure was logged after the last reading.
+    assert ended({1: 90.0, 2: 100.0}, {1: 95.0}) == [1]
+    # Repaired: readings continue.
+    assert ended({1: 100.0, 2: 100.0}, {1: 97.0}) == []
+    # A few readings came after the failure, then none for longer than the horizon.
+    assert ended({1: 51.0, 2: 100.0}, {1: 48.0}) == [1]
+
+
+def test_find_ended_counts_machines_silent_for_a_month() -> None:
+    assert ended({1: 0.0, 2: 720.0, 3: 700.0}, {}) == []
+    assert ended({1: 0.0, 2: 721.0, 3: 700.0}, {}) == [1]
 
 
 @given(tables, horizons)

@@ -67,7 +67,12 @@ def hour_of(stamp: pd.Timestamp) -> float:
 
 
 def work_of(
-    table: Table, replaced: Sequence[Event] = (), failed: Sequence[Event] = (), lead: float = 3.0, horizon: float = 48.0
+    table: Table,
+    replaced: Sequence[Event] = (),
+    failed: Sequence[Event] = (),
+    lead: float = 3.0,
+    horizon: float = 48.0,
+    ended: Sequence[Any] = (),
 ) -> pd.DataFrame:
     instants, probabilities, alerts = parts(table)
     return rank_work(
@@ -76,6 +81,7 @@ def work_of(
         alerts,
         COMPONENTS,
         renewals=[log_frame(replaced), log_frame(failed)],
+        ended=instants.machines.isin(list(ended)),
         lead_time_hours=lead,
         horizon_hours=horizon,
     )
@@ -228,24 +234,33 @@ def test_a_machine_that_fell_silent_is_listed_as_stale() -> None:
     assert work_of(table)["is_stale"].tolist() == [True]
 
 
+def test_an_ended_machine_is_not_on_the_work_list() -> None:
+    table = series(1, "b") | series(2, "1")
+    assert work_of(table, ended=[1])["machineID"].tolist() == [2]
+
+
 @pytest.mark.slow
-@given(tables, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3))
-def test_nearest_to_an_alert_is_what_is_most_probable_of_the_rest(
-    table: Table, thresholds: tuple[float, float], most: int
+@given(tables, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3), st.integers(0, 3))
+def test_nearest_to_an_alert_are_those_above_half_of_the_threshold_and_at_least_some(
+    table: Table, thresholds: tuple[float, float], least: int, most: int
 ) -> None:
     instants, probabilities, _ = parts(table)
     worklist = work_of(table)
-    hours = {"horizon_hours": 48.0, "most": most}
-    found = find_nearest(instants, probabilities, COMPONENTS, worklist, thresholds=thresholds, **hours)
+    left_out = instants.machines == instants.machines[0]
+    found = find_nearest(
+        instants, probabilities, COMPONENTS, worklist, thresholds=thresholds, left_out=left_out, least=least, most=most
+    )
     listed = set(zip(worklist["machineID"], worklist["component"], strict=True))
     lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
     expected = [
         (machine, component, table[machine, last][1][column], thresholds[column])
         for machine, last in sorted(lasts.items())
         for column, component in enumerate(COMPONENTS)
-        if (machine, component) not in listed and thresholds[column] <= 1 and max(lasts.values()) - last <= 48
+        if (machine, component) not in listed and thresholds[column] <= 1 and machine != instants.machines[0]
     ]
-    assert list(found.itertuples(index=False, name=None)) == sorted(expected, key=lambda row: -row[2])[:most]
+    close = sum(row[2] / row[3] >= 0.5 for row in expected)
+    ordered = sorted(expected, key=lambda row: -row[2] / row[3])
+    assert list(found.itertuples(index=False, name=None)) == ordered[: max(least, min(close, most))]
 
 
 @pytest.mark.parametrize("machine", [4, "pump 4"])
@@ -269,7 +284,9 @@ def test_without_rows_there_is_no_work() -> None:
     full, probabilities, alerts = parts(series(1, "1"))
     none = Instants(full.machines, full.codes[:0], full.times[:0])
     hours = {"lead_time_hours": 3, "horizon_hours": 48}
-    found = rank_work(none, probabilities[:0], alerts[:0], COMPONENTS, renewals=[], **hours)
+    found = rank_work(
+        none, probabilities[:0], alerts[:0], COMPONENTS, renewals=[], ended=np.zeros(1, np.bool_), **hours
+    )
     assert len(found) == 0
 
 
