@@ -144,7 +144,8 @@ def _find_ended(forecast: Forecast) -> NDArray[np.bool_]:
     instants, labels = forecast.instants, forecast.recipe.settings.labels
     sources, ends = forecast.context.sources, last_readings(forecast.context.sources.telemetry)
     failures = sources.events.get(FAILURES.name, pd.DataFrame({MACHINE: ends.index[:0], TIME: ends.to_numpy()[:0]}))
-    known = follow_up(ends, failures, instants.machines, params=labels)
+    # Later failures are the future that the work list is about.
+    known = follow_up(ends, failures[failures[TIME] <= ends.max()], instants.machines, params=labels)
     return find_ended(instants, known, horizon_hours=forecast.silent_hours)
 
 
@@ -152,13 +153,13 @@ def _rank_work(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
     """Return the work list with its reasons."""
     from pdm_cli.scoring.worklist import rank_work
 
-    labels, events = forecast.recipe.settings.labels, forecast.context.sources.events
+    labels = forecast.recipe.settings.labels
     worklist = rank_work(
         forecast.instants,
         forecast.probabilities,
         forecast.alerts,
         forecast.components,
-        renewals=[events[name] for name in ("maint", "failures") if name in events],
+        events=forecast.context.sources.events,
         ended=ended,
         lead_time_hours=labels.lead_time_hours,
         horizon_hours=labels.horizon_hours,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -31,7 +33,7 @@ def is_silent(instants: Instants, horizon_hours: float) -> NDArray[np.bool_]:
 
 
 def find_ended(instants: Instants, known: FollowUp, *, horizon_hours: float) -> NDArray[np.bool_]:
-    """Return which machines have failed without a reading since, or were taken out; nobody can inspect them.
+    """Return which machines have failed and not come back, or were taken out; nobody can inspect them.
 
     A machine was taken out if it has been silent for a month, and for two horizons.
 
@@ -44,9 +46,10 @@ def find_ended(instants: Instants, known: FollowUp, *, horizon_hours: float) -> 
     horizon_hours : float
         As in :func:`is_silent`.
     """
-    # A failure shortly before the last reading of a machine that still runs was repaired.
-    has_failed = known.is_ended & ((known.failed_us >= known.ends_us) | is_silent(instants, horizon_hours))
-    return np.asarray(has_failed | is_silent(instants, max(_TAKEN_OUT_HOURS, 2 * horizon_hours)))
+    # Machines with clocks of their own are never silent; others that have failed may be back soon.
+    is_gone = known.failed_us >= known.ends_us if math.isinf(horizon_hours) else is_silent(instants, horizon_hours)
+    is_taken_out = is_silent(instants, max(_TAKEN_OUT_HOURS, 2 * horizon_hours))
+    return np.asarray(known.is_ended & is_gone | is_taken_out)
 
 
 def find_silent(instants: Instants, ended: NDArray[np.bool_], *, horizon_hours: float) -> pd.DataFrame:

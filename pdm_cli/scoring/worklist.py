@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.evaluation.events import find_episodes
 from pdm_cli.features.events import EventLog, Instants
-from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.schema import FAILURES, MACHINE, MAINT, TIME
 from pdm_cli.scoring.data_health import is_silent
 from pdm_cli.timestamps import US_PER_HOUR
 
@@ -99,7 +99,7 @@ def rank_work(
     alerts: BoolArray,
     components: Sequence[str],
     *,
-    renewals: Sequence[pd.DataFrame],
+    events: Mapping[str, pd.DataFrame],
     ended: BoolArray,
     lead_time_hours: float,
     horizon_hours: float,
@@ -109,7 +109,8 @@ def rank_work(
 
     A prediction is about the time after the lead time, so an alert turns off just before the failure. The predicted
     time of a row with an alert is still ahead if the row is within a lead time of the machine's last row. Components
-    that failed or were replaced after it are dropped, and machines that have failed for good or were taken out.
+    that failed or were replaced after it, or failed at the machine's last row, are dropped, and machines that have
+    failed for good or were taken out.
 
     Parameters
     ----------
@@ -121,9 +122,9 @@ def rank_work(
         Whether the alert is on.
     components : sequence of str
         The c components.
-    renewals : sequence of DataFrame
-        Logs of replacements and of failures: ``machineID, datetime`` and ``kind``, the component; in any order. Events
-        after a machine's last row are ignored.
+    events : mapping of str to DataFrame
+        Logs of replacements (``maint``) and of ``failures``: ``machineID, datetime`` and ``kind``, the component; in
+        any order. Events after the newest row of all machines are ignored.
     ended : (machines,) bool array
         Machines to leave out; see :func:`~pdm_cli.scoring.data_health.find_ended`.
     lead_time_hours, horizon_hours : float
@@ -144,7 +145,7 @@ def rank_work(
     rows, alerts = Instants(instants.machines, instants.codes[order], instants.times[order]), alerts[order]
     lead, horizon = (round(hours * US_PER_HOUR) for hours in (lead_time_hours, horizon_hours))
     row, column = _last_alerts(rows, alerts, lead)
-    is_open = ~ended[rows.codes[row]] & ~_is_renewed(rows, row, [components[number] for number in column], renewals)
+    is_open = ~ended[rows.codes[row]] & ~_is_renewed(rows, row, [components[number] for number in column], events)
     row, column = row[is_open], column[is_open]
     codes, times, since = rows.codes[row], rows.times[row], rows.times[_run_starts(rows.codes, alerts)[row, column]]
     probability = probabilities[order[row], column]
@@ -243,15 +244,20 @@ def _last_alerts(rows: Instants, alerts: BoolArray, lead_us: int) -> tuple[IntAr
 
 
 def _is_renewed(
-    rows: Instants, row: IntArray, components: Sequence[str], renewals: Sequence[pd.DataFrame]
+    rows: Instants, row: IntArray, components: Sequence[str], events: Mapping[str, pd.DataFrame]
 ) -> BoolArray:
-    """Return whether the component of each row was renewed between it and the machine's last row."""
-    codes, ends = rows.codes[row], rows.ends()[rows.codes[row]]
+    """Return whether the component of each row was renewed after it, or failed at it with no row since."""
+    codes, times = rows.codes[row], rows.times[row]
+    is_last, newest = times == rows.ends()[codes], np.full(len(row), rows.times.max(initial=0))
     found, component_of_row = np.zeros(len(row), np.bool_), np.array(components, object)
-    for log, component in product(renewals, dict.fromkeys(components)):
-        events = EventLog(log[log["kind"] == component], rows.machines)
-        until_row, until_end = (events.position(codes, times, "right") for times in (rows.times[row], ends))
-        found |= (component_of_row == component) & (until_end > until_row)
+    for name, component in product((MAINT.name, FAILURES.name), dict.fromkeys(components)):
+        if name not in events:
+            continue
+        log = EventLog(events[name][events[name]["kind"] == component], rows.machines)
+        first = log.position(codes, times, "right")
+        if name == FAILURES.name:
+            first = np.where(is_last, log.position(codes, times, "left"), first)
+        found |= (component_of_row == component) & (log.position(codes, newest, "right") > first)
     return found
 
 

@@ -47,26 +47,31 @@ def test_silent_machines_are_those_whose_last_row_is_a_horizon_old(table: Table,
 
 @given(tables)
 def test_silent_machines_with_clocks_of_their_own_are_none(table: Table) -> None:
-    assert find_silent(instants_of(list(table)), horizon_hours=math.inf).empty
+    instants = instants_of(list(table))
+    assert find_silent(instants, np.zeros(len(instants.machines), np.bool_), horizon_hours=math.inf).empty
 
 
-def ended(lasts: dict[int, float], failed: dict[int, float]) -> list[int]:
+def ended(lasts: dict[int, float], failed: dict[int, float], horizon: float = 48.0) -> list[int]:
     """The machines that have ended, given the hours of the last readings and of the last failures."""
     instants = instants_of(list(lasts.items()))
     failures = rows_frame(list(failed.items()))
     ends = pd.Series(instants.ends().astype("datetime64[us]"), index=instants.machines)
     known = follow_up(ends, failures, instants.machines, params=LabelsParams(3.0, 48.0))
-    return instants.machines[find_ended(instants, known, horizon_hours=48.0)].tolist()
+    return instants.machines[find_ended(instants, known, horizon_hours=horizon)].tolist()
 
 
-def test_find_ended_needs_a_failure_without_a_reading_since() -> None:
-    assert ended({1: 100.0, 2: 100.0}, {1: 100.0}) == [1]
-    # The failure was logged after the last reading.
-    assert ended({1: 90.0, 2: 100.0}, {1: 95.0}) == [1]
+def test_find_ended_needs_a_failure_and_then_silence() -> None:
+    assert ended({1: 51.0, 2: 100.0}, {1: 51.0}) == [1]
+    # A few readings came after the failure.
+    assert ended({1: 51.0, 2: 100.0}, {1: 48.0}) == [1]
+    # It may be back soon.
+    assert ended({1: 52.0, 2: 100.0}, {1: 52.0}) == []
     # Repaired: readings continue.
     assert ended({1: 100.0, 2: 100.0}, {1: 97.0}) == []
-    # A few readings came after the failure, then none for longer than the horizon.
-    assert ended({1: 51.0, 2: 100.0}, {1: 48.0}) == [1]
+
+
+def test_find_ended_with_clocks_of_their_own_needs_a_failure_at_the_last_reading() -> None:
+    assert ended({1: 51.0, 2: 100.0, 3: 60.0}, {1: 51.0, 3: 50.0}, math.inf) == [1]
 
 
 def test_find_ended_counts_machines_silent_for_a_month() -> None:

@@ -80,7 +80,7 @@ def work_of(
         probabilities,
         alerts,
         COMPONENTS,
-        renewals=[log_frame(replaced), log_frame(failed)],
+        events={"maint": log_frame(replaced), "failures": log_frame(failed)},
         ended=instants.machines.isin(list(ended)),
         lead_time_hours=lead,
         horizon_hours=horizon,
@@ -109,16 +109,19 @@ def slow_episodes(table: Table, merge_hours: float) -> list[tuple[Any, str, floa
 
 
 def slow_work(
-    table: Table, renewed: Sequence[Event], lead: float, horizon: float
+    table: Table, replaced: Sequence[Event], failed: Sequence[Event], lead: float, horizon: float
 ) -> list[tuple[Any, str, float, float, float, bool]]:
     found = []
     newest = max(hour for _, hour in table)
     for machine in {machine for machine, _ in table}:
         own = sorted((hour for m, hour in table if m == machine), reverse=True)
         for column, component in enumerate(COMPONENTS):
-            past = {event.hour for event in renewed if (event.machine, event.kind) == (machine, component)}
+            renewed, broken = (
+                {event.hour for event in log if (event.machine, event.kind) == (machine, component)}
+                for log in ([*replaced, *failed], failed)
+            )
             for place, hour in enumerate(own):
-                if own[0] - hour > lead or any(hour < end <= own[0] for end in past):
+                if own[0] - hour > lead or any(hour < end <= newest for end in renewed) or own[0] in broken:
                     break
                 if table[machine, hour][0][column]:
                     run = takewhile(lambda h, m=machine, c=column: table[m, h][0][c], own[place:])
@@ -139,7 +142,7 @@ def test_the_work_list_equals_a_walk_back_from_the_last_row(
     table: Table, replaced: list[Event], failed: list[Event], lead: float, horizon: float
 ) -> None:
     found = work_of(table, replaced, failed, lead, horizon)
-    expected = slow_work(table, replaced + failed, lead, horizon)
+    expected = slow_work(table, replaced, failed, lead, horizon)
     keys = ["machineID", "component", "probability"]
     assert [tuple(row) for row in found[keys].itertuples(index=False)] == [row[:3] for row in expected]
     assert [hour_of(stamp) for stamp in found["datetime"]] == [row[3] for row in expected]
@@ -284,9 +287,7 @@ def test_without_rows_there_is_no_work() -> None:
     full, probabilities, alerts = parts(series(1, "1"))
     none = Instants(full.machines, full.codes[:0], full.times[:0])
     hours = {"lead_time_hours": 3, "horizon_hours": 48}
-    found = rank_work(
-        none, probabilities[:0], alerts[:0], COMPONENTS, renewals=[], ended=np.zeros(1, np.bool_), **hours
-    )
+    found = rank_work(none, probabilities[:0], alerts[:0], COMPONENTS, events={}, ended=np.zeros(1, np.bool_), **hours)
     assert len(found) == 0
 
 
