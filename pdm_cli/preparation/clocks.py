@@ -137,9 +137,10 @@ def _find_shifted(overview: Overview) -> list[Problem]:
     if not len(found):
         return []
     machines, shift = [overview.machines[at] for at in found], int(starts[found[0]])
+    verb = " starts and ends" if len(machines) == 1 else ": start and end"
     text = (
-        f"{name_machines(machines, total)}: starts and ends {show_length(abs(shift))} "
-        f"{'later' if shift > 0 else 'earlier'} than most others"
+        f"{name_machines(machines, total)}{verb} {show_length(abs(shift))} {'later' if shift > 0 else 'earlier'} than "
+        "most others"
     )
     hint = "is its clock in another time zone?"
     facts = {"machines": len(machines), "first": machines[0], "hours": shift / US_PER_HOUR}

@@ -96,7 +96,7 @@ def _tiles(quality: Mapping[str, Any]) -> list[Tile]:
     worst = max(sensors, key=lambda sensor: sensor["missing_share"], default=None)
     most = ""
     if worst is not None and share >= _LEAST_SHARE:
-        most = f"most of {name_sensor(worst['sensor'])}: {show_share(worst['missing_share'])}"
+        most = f"up to {show_share(worst['missing_share'])}, of {name_sensor(worst['sensor'])}"
     days = (datetime.fromisoformat(telemetry["end"]) - datetime.fromisoformat(telemetry["start"])).total_seconds()
     failures = quality["events"].get("failures")
     components = show_count(len(quality["components"]), "component")

@@ -35,5 +35,5 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def reports(work: Path) -> dict[str, Path]:
-    """The reports of a model and of its predictions."""
-    return {name: work / name / "report.html" for name in ("model", "predictions")}
+    """The reports of prepared data, a model and its predictions."""
+    return {name: work / name / "report.html" for name in ("prepared", "model", "predictions")}

@@ -64,7 +64,7 @@ def test_check_clocks_cycles_have_no_zone() -> None:
 def test_check_clocks_machine_in_another_zone_is_named() -> None:
     times = {number: hours_of(500) for number in range(1, 9)}
     times[3] = times[3] + 2 * HOUR_US
-    assert texts({**times}) == ["machine 3: starts and ends 2h later than most others"]
+    assert texts({**times}) == ["machine 3 starts and ends 2h later than most others"]
     times[5] = times[5][10:-20]
     assert len(texts({**times})) == 1
 
