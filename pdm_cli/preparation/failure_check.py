@@ -172,7 +172,8 @@ def _find_untrained(counts: dict[str, dict[str, int]], spans: Spans) -> list[Pro
         "no_failure_to_train_on",
         counts,
         [name for name, count in counts.items() if not count["training"]],
-        f"no failure to train on before {show_day(spans.cutoff)}, the end of the default training span",
+        f"no failure to train on before {show_day(spans.cutoff)}, the end of the default training span: expect only "
+        "a constant probability",
         "set another --cutoff or --test-share, or train without them (--components)",
     )
 
@@ -184,7 +185,8 @@ def _find_untested(counts: dict[str, dict[str, int]], spans: Spans) -> list[Prob
             "no_failure_in_first_fold",
             counts,
             [name for name, count in trained.items() if not count["first_fold"]],
-            f"no failure before {show_day(spans.first_fold)}: the search cannot learn from the first fold",
+            f"no failure before {show_day(spans.first_fold)}, the end of the first fold: expect fewer folds, or only a "
+            "constant probability",
             "provide a longer log, or test on other machines with --split machine",
         ),
         *_describe_short(
