@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.fleets.compare import Scored, compare, score, test_labels
+from benchmarks.fleets.compare import Scored, compare, score, span_labels
 from benchmarks.fleets.sets import OpenSet, list_sets
 from benchmarks.fleets.tools import Prediction, Tool, find_tools
 from pdm_cli.errors import PdmError
@@ -69,7 +69,7 @@ def evaluate(opened: OpenSet, name: str, tools: dict[str, Tool], *, seconds: flo
         probabilities = np.column_stack([one.tested for one in found])
         alerts = np.column_stack([one.tested >= _threshold(one) for one in found])
         taken = time.monotonic() - start
-    labels, codes = test_labels(problem)
+    labels, codes = span_labels(problem)
     return {**score(problem, probabilities, alerts), "taken": round(taken, 1)}, Scored(labels, probabilities, codes)
 
 

@@ -33,7 +33,7 @@ class Scored:
     codes: NDArray[np.int64]
 
 
-def test_labels(problem: Problem) -> tuple[FloatArray, NDArray[np.int64]]:
+def span_labels(problem: Problem) -> tuple[FloatArray, NDArray[np.int64]]:
     """Return the labels of the test span, NaN where a row is not evaluated, and the machine of each row."""
     rows = problem.test_span(problem.split)
     labels = np.where(problem.test_rows(problem.split)[:, None], problem.labels, np.nan)[rows]
@@ -42,7 +42,7 @@ def test_labels(problem: Problem) -> tuple[FloatArray, NDArray[np.int64]]:
 
 def score(problem: Problem, probabilities: FloatArray, alerts: BoolArray) -> dict[str, Any]:
     """Return average precision and F1 as means over the components, and the events of all components together."""
-    labels, _ = test_labels(problem)
+    labels, _ = span_labels(problem)
     by_component = {}
     for column, component in enumerate(problem.components):
         known = ~np.isnan(labels[:, column])
@@ -121,8 +121,8 @@ def replicate_precision(scored: Scored, *, seed: int) -> FloatArray:
         labels = scored.labels[known, column]
         if labels.any() and not labels.all():
             by_component.append(weighted_precision(labels, scored.probabilities[known, column], weights[:, known]))
-    with np.errstate(invalid="ignore"):
-        return np.nanmean(by_component, axis=0)
+    mean: FloatArray = np.nanmean(by_component, axis=0)
+    return mean
 
 
 def compare(ours: dict[str, Scored], theirs: dict[str, Scored]) -> tuple[float, float]:

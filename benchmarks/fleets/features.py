@@ -138,11 +138,9 @@ def _attribute_columns(machines: pd.DataFrame | None, instants: Instants) -> dic
     if machines is None:
         return {}
     own = machines.set_index("machineID").reindex(instants.machines)
-    return {
-        str(name): (
-            column.to_numpy(np.float64)
-            if pd.api.types.is_numeric_dtype(column)
-            else column.astype("category").cat.codes.to_numpy(np.float64)
-        )[instants.codes]
-        for name, column in own.items()
-    }
+    columns: dict[str, FloatArray] = {}
+    for name, column in own.items():
+        is_number = pd.api.types.is_numeric_dtype(column)
+        values = column if is_number else column.astype("category").cat.codes
+        columns[str(name)] = np.asarray(values, dtype=np.float64)[instants.codes]
+    return columns

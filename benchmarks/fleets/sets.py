@@ -33,6 +33,7 @@ MACHINES, DAYS, SEEDS = 60, 450, (0, 1)
 
 CMAPSS_COLUMNS = ["unit", "cycle", *(f"os{i}" for i in (1, 2, 3)), *(f"s{i}" for i in range(1, 22))]
 CMAPSS_IMPORT = (
+    *("--files", "telemetry=train_FD001*"),
     *("--names", ",".join(CMAPSS_COLUMNS), "--cycles", "1h", "--end-is-failure", "engine"),
     *("--columns", "telemetry.machineID=unit", "--columns", "telemetry.datetime=cycle"),
 )
@@ -86,14 +87,17 @@ class OpenSet:
         out = self.folder / ("fast" if fast else "default")
         budget = {"fast": True} if fast else {"time_budget_seconds": seconds}
         trained = run(self.raw, out=out, **budget, **self.fleet.options)
-        table = trained.model.predictions.pivot(index=["machineID", "datetime"], columns="component")
         problem = self.problem
         rows = problem.test_span(problem.split)
+        predictions = trained.model.predictions
+        table = predictions.assign(datetime=predictions["datetime"].dt.tz_localize(None)).pivot(
+            index=["machineID", "datetime"], columns="component"
+        )
         machines = problem.instants.machines[problem.instants.codes[rows]]
         times = pd.DatetimeIndex(problem.instants.times[rows].astype("datetime64[us]"))
-        if table.index.get_level_values("datetime").tz is not None:
-            times = times.tz_localize("UTC")
         aligned = table.reindex(pd.MultiIndex.from_arrays([machines, times], names=table.index.names))
+        if len(table) != len(aligned) or aligned["alert"].isna().to_numpy().any():
+            raise RuntimeError(f"{self.fleet.name}: the predictions of pdm are not those of its test span")
         probabilities, alerts = (aligned[name][problem.components] for name in ("probability", "alert"))
         return (
             probabilities.to_numpy(np.float64),
@@ -134,16 +138,15 @@ def _simulate(profile: str, seed: int) -> Callable[[Path], Path]:
     return write
 
 
-def _import(name: str, words: tuple[str, ...], pattern: str = "*") -> Callable[[Path], Path]:
+def _import(name: str, words: tuple[str, ...]) -> Callable[[Path], Path]:
     """Return a writer that imports logs of the folder of reference data."""
 
     def write(folder: Path) -> Path:
         source = _reference() / "data" / name
         if not (folder / "telemetry.parquet").exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            files = ("--files", f"telemetry={pattern}")
             command = [sys.executable, "-m", "pdm_cli", "import", str(source), "--out", str(folder), "--overwrite"]
-            subprocess.run([*command, "--quiet", *files, *words], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([*command, "--quiet", *words], check=True, stdout=subprocess.DEVNULL)
         return folder
 
     return write
@@ -168,7 +171,7 @@ def list_sets() -> dict[str, FleetSet]:
         FleetSet("reference-time", _azure),
         FleetSet("reference-later", _azure, later),
         FleetSet("reference-machine", _azure, {"split": "machine"}),
-        FleetSet("fd001", _import("cmapss", CMAPSS_IMPORT, "train_FD001*"), cycles),
+        FleetSet("fd001", _import("cmapss", CMAPSS_IMPORT), cycles),
         FleetSet("backblaze", _import("backblaze", BACKBLAZE_IMPORT), {"lead_time_hours": 24, "horizon_hours": 120}),
         *(FleetSet(f"{profile}-{seed}", _simulate(profile, seed)) for profile in PROFILES for seed in SEEDS),
     ]
