@@ -27,6 +27,16 @@ from pdm_cli.features.failure_template import (
     template_hours,
 )
 from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, shift_hours_to_visit
+from pdm_cli.features.machine_levels import (
+    LevelWindows,
+    MachineLevels,
+    SensorRelation,
+    find_healthy,
+    find_levels,
+    learn_relation,
+    level_columns,
+    residual_columns,
+)
 from pdm_cli.features.maintenance_cycle import VisitCycle, find_visit_cycle, hours_from_error_to_visit
 from pdm_cli.features.robust_z import ZScores, standardise
 from pdm_cli.features.table import FeatureTable
@@ -67,6 +77,8 @@ class Sources:
         ``machineID, datetime`` and the sensors, sorted by machine, then time.
     step_us : int
         Time between readings in microseconds.
+    grid_us : int
+        Length of the feature grid in microseconds.
     events : dict
         Event table to its ``machineID``, ``datetime`` and ``kind``; missing tables are absent.
     machines : DataFrame or None
@@ -76,6 +88,7 @@ class Sources:
     rolling: pd.DataFrame
     telemetry: pd.DataFrame
     step_us: int
+    grid_us: int
     events: dict[str, pd.DataFrame]
     machines: pd.DataFrame | None
 
@@ -108,6 +121,13 @@ class Context:
         found = find_shifts(self.scores, step_us=self.sources.step_us, longest_hours=self.params.shift_hours)
         together = at_instants(self.scores, np.hstack([found.statistic, found.age_hours, found.step]), self.instants)
         return Shifts(*np.split(together, 3, axis=1))
+
+    @cached_property
+    def levels(self) -> MachineLevels:
+        """Levels of each sensor compared with its usual level, (s, m) arrays."""
+        sources = self.sources
+        windows = LevelWindows.of(self.labels.horizon_hours, self.params.z_window_hours)
+        return find_levels(sources.telemetry, self.instants, windows, step_us=sources.step_us, grid_us=sources.grid_us)
 
     @cached_property
     def visits(self) -> VisitCycle | None:
@@ -272,6 +292,10 @@ def _shifts(context: Context) -> Columns:
         yield f"{sensor}_shift_step", context.shifts.step[:, column]
 
 
+def _levels(context: Context) -> Columns:
+    return level_columns(context.levels)
+
+
 def _visits(context: Context) -> Columns:
     if context.visits is None:
         return
@@ -322,6 +346,21 @@ def _match_template(context: Context, template: FleetTemplate) -> Columns:
     )
 
 
+def _learn_relation(context: Context, _: list[str], until_us: int, machines: pd.Index) -> SensorRelation:
+    instants = context.instants
+    is_healthy = find_healthy(
+        instants,
+        context.sources.events.get("failures", _NO_EVENTS),
+        until_us=until_us,
+        horizon_hours=context.labels.horizon_hours,
+    )
+    return learn_relation(context.levels, is_healthy & instants.machines.isin(machines)[instants.codes])
+
+
+def _residuals(context: Context, relation: SensorRelation) -> Columns:
+    return residual_columns(context.levels, relation)
+
+
 @dataclass(frozen=True)
 class Family:
     """A family that does not depend on the training data.
@@ -366,17 +405,19 @@ FEATURES: dict[str, Family] = {
     "visits": Family(_visits, ("maint",)),
     "cycle_places": Family(_cycle_places, ("maint", "errors")),
     "shifts": Family(_shifts),
+    "levels": Family(_levels),
 }
 LEARNED: dict[str, LearnedFamily] = {
     "template": LearnedFamily(
         _learn_template, _match_template, FleetTemplate.to_json, FleetTemplate.from_json, ("errors", "maint")
     ),
+    "residuals": LearnedFamily(_learn_relation, _residuals, SensorRelation.to_json, SensorRelation.from_json),
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 
 # Sets of families for the search to choose from; the best one on the folds of the reference set first.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
-    "full": (*_PLAIN, "visits", "cycle_places", "shifts", "template"),
+    "full": (*_PLAIN, "visits", "cycle_places", "shifts", "levels", "template", "residuals"),
     "template": (*_PLAIN, "visits", "cycle_places", "template"),
     "anomalies": (*FEATURES, *LEARNED),
     "plain": _PLAIN,

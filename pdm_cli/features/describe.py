@@ -41,6 +41,20 @@ _WORDINGS = [
         "{0} {1} over {2} {3} unknown",
     ),
     _Wording(
+        rf"(.+)_level_{_SPAN}",
+        "level",
+        "{0}, mean over {span} minus its usual level",
+        "{0} mean over {span} minus its usual level is {value}",
+        "usual level of {0} unknown",
+    ),
+    _Wording(
+        rf"(.+)_residual_{_SPAN}",
+        "residual",
+        "{0}, mean over {span} compared with the other sensors",
+        "{0} mean over {span} is {signed} standard deviations from the level that the other sensors imply",
+        "usual level of {0} unknown",
+    ),
+    _Wording(
         "hours_since_any_error",
         "errors",
         "{unit} since any error",

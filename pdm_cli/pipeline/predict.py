@@ -227,6 +227,7 @@ def _check_health(forecast: Forecast, ended: NDArray[np.bool_], progress: Progre
 
 def _check_span(forecast: Forecast, progress: Progress) -> None:
     from pdm_cli.features.events import Instants
+    from pdm_cli.features.machine_levels import LevelWindows
     from pdm_cli.schema import TIME
     from pdm_cli.units import current, show_days
 
@@ -234,7 +235,8 @@ def _check_span(forecast: Forecast, progress: Progress) -> None:
     train = settings.train
     windows = (*settings.features.windows_hours, *train.count_hours, train.shift_hours)
     # Each reading in a window is itself standardised by the z-score window before it.
-    needed = (max(windows) + train.z_window_hours) / 24
+    usual = LevelWindows.of(settings.labels.horizon_hours, train.z_window_hours).usual_hours
+    needed = max(max(windows) + train.z_window_hours, usual) / 24
     days = (times.max() - times.min()).total_seconds() / 86_400
     # A machine that counts its cycles from 1 has no earlier history.
     last_start = Instants.of(forecast.context.sources.telemetry).starts().max()

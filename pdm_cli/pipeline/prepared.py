@@ -38,6 +38,7 @@ def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> 
     from pdm_cli.io import parquet
     from pdm_cli.schema import EVENT_COLUMNS, EVENT_TABLES, FEATURES, MACHINES, TELEMETRY
     from pdm_cli.settings import load
+    from pdm_cli.timestamps import US_PER_HOUR
 
     telemetry_path = parquet.require_file(prepared, TELEMETRY)
     rolling_path = parquet.require_file(prepared, FEATURES)
@@ -62,7 +63,8 @@ def read_sources(prepared: Path, anomalies: Path | None, progress: Progress) -> 
         )
     step_us = parquet.read_step(telemetry_path)
     preparation = Preparation(load.restore(sections, "prepared tables"), step_us, int(metadata.get("phase_us", "0")))
-    return Sources(rolling, telemetry, step_us, events, machines), preparation
+    grid_us = round(preparation.settings.features.grid_hours * US_PER_HOUR)
+    return Sources(rolling, telemetry, step_us, grid_us, events, machines), preparation
 
 
 def _read_anomalies(

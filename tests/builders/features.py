@@ -19,7 +19,7 @@ def tables_of(
 ) -> Sources:
     """Return tables with feature rows at the given machines and hours, and telemetry of volt there."""
     frame = rows_frame(rows)
-    return Sources(frame.assign(volt_mean_3h=1.5), frame.assign(volt=1.0), HOUR_US, events or {}, machines)
+    return Sources(frame.assign(volt_mean_3h=1.5), frame.assign(volt=1.0), HOUR_US, 3 * HOUR_US, events or {}, machines)
 
 
 def build(sources: Sources, families: Any = FEATURES, vocabulary: Vocabulary | None = None) -> FeatureTable:

@@ -40,6 +40,7 @@ def simulated(machines: int = 8, days: int = 120, seed: int = 0) -> Sources:
         rolling=rolling_features(telemetry, step_us=HOUR_US, params=FEATURES_PARAMS),
         telemetry=telemetry,
         step_us=HOUR_US,
+        grid_us=round(FEATURES_PARAMS.grid_hours * HOUR_US),
         events={**events, "anomalies": anomalies.rename(columns={"sensor": "kind"})},
         machines=fleet.machines,
     )
@@ -113,6 +114,7 @@ def made_sources(draw: st.DrawFn, *, days: int = 8) -> Sources:
         rolling=rolling_features(telemetry, step_us=HOUR_US, params=FEATURES_PARAMS),
         telemetry=telemetry,
         step_us=HOUR_US,
+        grid_us=round(FEATURES_PARAMS.grid_hours * HOUR_US),
         events=events,
         machines=machines if draw(st.booleans()) else None,
     )

@@ -92,6 +92,8 @@ def test_each_family_has_its_columns(whole: FeatureTable) -> None:
         "visits": {"visit_period", "visit_phase", "hours_to_visit"},
         "cycle_places": {f"{s}_shift_to_visit" for s in SENSORS} | {f"{kind}_to_visit" for kind in ERRORS},
         "shifts": {f"{s}_{what}" for s in SENSORS for what in ("shift", "shift_age", "shift_step")},
+        "levels": {f"{s}_level_{window}h" for s in SENSORS for window in (24, 168)},
+        "residuals": {f"{s}_residual_{window}h" for s in SENSORS for window in (24, 168)},
         "template": {f"{c}_{w}" for c in COMPONENTS for w in ("match", "match_hours", "match_visit", "match_lag")},
     }
     for family, names in expected.items():
@@ -130,7 +132,7 @@ def test_a_family_falls_away_by_itself_where_its_table_is_missing(
     for family in FAMILIES:
         assert len(table.names_of([family])) == len(whole.names_of([family])) - lost.get(family, 0)
     assert table.names == [name for name in whole.names if name in table.names]
-    same = [name for name, family in zip(table.names, table.families, strict=True) if family != "template"]
+    same = [name for name in table.names if name not in table.names_of(LEARNED)]
     assert_array_equal(table.matrix(same), whole.matrix(same))
 
 
@@ -153,7 +155,7 @@ def test_the_line_of_a_family_names_just_the_tables_it_reads(fleet: Sources, who
 def test_with_telemetry_alone_what_needs_no_log_is_left(fleet: Sources) -> None:
     bare = without(fleet, *fleet.events, "machines")
     table = build(bare)
-    assert set(table.families) == {"rolling", "shifts"}
+    assert set(table.families) == {"rolling", "shifts", "levels"}
     assert table.names_of(["rolling"]) == list(bare.rolling.columns[2:])
     assert_array_equal(table.matrix(table.names_of(["rolling"])), bare.rolling.iloc[:, 2:].to_numpy(np.float32))
 
@@ -239,7 +241,8 @@ def test_what_a_learned_family_knows_can_be_written_and_read_back(fleet: Sources
 def test_a_horizon_too_short_for_the_template_has_no_columns_of_it(fleet: Sources) -> None:
     for horizon, count in ((5.0, 0), (6.0, 16)):
         context = context_of(fleet, labels=LabelsParams(0.0, horizon))
-        assert len(match_states(context, states_of(context, COMPONENTS)).names) == count
+        table = match_states(context, states_of(context, COMPONENTS))
+        assert len(table.names_of(["template"])) == count
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from tests.builders.problems import FOREVER, LABELS, TRAIN, simulated
     [
         ("volt_std_12h", "volt, standard deviation over 12 h"),
         ("volt_max_30min", "volt, max over 30 min"),
+        ("volt_level_24h", "volt, mean over 24 h minus its usual level"),
+        ("volt_residual_30min", "volt, mean over 30 min compared with the other sensors"),
         ("hours_since_any_maint", "hours since any maintenance"),
         ("hours_since_error1", "hours since error1"),
         ("hours_since_volt_anomaly", "hours since a volt anomaly"),

@@ -93,7 +93,7 @@ def test_a_step_of_the_sensor_is_a_shift_since_then() -> None:
     # Median 0 and MAD 1 / 1.4826 or so; from hour 190 on the sensor stands ten higher.
     telemetry["volt"] = np.tile([-1.0, 0.0, 1.0, 0.0], 50) + 10.0 * (np.arange(200) >= 190)
     rolling = telemetry[telemetry["datetime"].isin(stamps([180, 195]))][["machineID", "datetime"]]
-    table = build(Sources(rolling.reset_index(drop=True), telemetry, HOUR_US, {}, None), ["shifts"])
+    table = build(Sources(rolling.reset_index(drop=True), telemetry, HOUR_US, 3 * HOUR_US, {}, None), ["shifts"])
     assert column(table, "volt_shift_age")[1] == 6
     assert column(table, "volt_shift")[1] > 4 > abs(column(table, "volt_shift")[0])
     assert column(table, "volt_shift_step")[1] == pytest.approx(column(table, "volt_shift")[1] / 6**0.5)

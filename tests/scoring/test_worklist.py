@@ -378,6 +378,13 @@ def test_reasons_read_as_plain_english(name: str, value: float | str | None, wor
     ("name", "value", "words"),
     [
         ("volt_mean_24h", 146.7, "volt mean over 24 h is 146.7 (typical: 170.2)"),
+        ("volt_level_168h", 3.14159, "volt mean over 168 h minus its usual level is 3.142 (typical: 170.2)"),
+        ("volt_level_24h", None, "usual level of volt unknown"),
+        (
+            "volt_residual_24h",
+            2.31,
+            "volt mean over 24 h is +2.3 standard deviations from the level that the other sensors imply",
+        ),
         ("volt_std_3h", 12.0, "volt standard deviation over 3 h is 12 (typical: 170.2)"),
         ("error2_count_24h", 4.0, "error2 count in 24 h is 4 (typical: 170.2)"),
         ("age", 18.0, "machine attribute age: 18 (typical: 170.2)"),
