@@ -26,7 +26,7 @@ from pdm_cli.features.failure_template import (
     match_template,
     template_hours,
 )
-from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, shift_hours_to_visit
+from pdm_cli.features.level_shifts import Shifts, at_rows, find_shifts, last_rows, shift_hours_to_visit
 from pdm_cli.features.machine_levels import (
     LevelWindows,
     MachineLevels,
@@ -118,9 +118,14 @@ class Context:
     @cached_property
     def shifts(self) -> Shifts:
         """Latest shift of each sensor at each instant, (m, s) arrays."""
-        found = find_shifts(self.scores, step_us=self.sources.step_us, longest_hours=self.params.shift_hours)
-        together = at_instants(self.scores, np.hstack([found.statistic, found.age_hours, found.step]), self.instants)
-        return Shifts(*np.split(together, 3, axis=1))
+        rows = last_rows(self.scores, self.instants)
+        found = find_shifts(
+            self.scores,
+            step_us=self.sources.step_us,
+            longest_hours=self.params.shift_hours,
+            rows=np.unique(rows[rows >= 0]),
+        )
+        return Shifts(*(at_rows(values, rows) for values in (found.statistic, found.age_hours, found.step)))
 
     @cached_property
     def levels(self) -> MachineLevels:

@@ -49,7 +49,7 @@ class Shifts:
     step: FloatArray
 
 
-def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72) -> Shifts:
+def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72, rows: IntArray | None = None) -> Shifts:
     """Return, at every row and sensor, the stretch up to the row that maximises |sum of z| / sqrt(rows).
 
     Candidates are (t - a, t] for a = 2, 3 .. ``longest_hours`` hours; the shortest wins a tie. Missing readings add
@@ -64,6 +64,8 @@ def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72) -> 
         Step of the telemetry in microseconds.
     longest_hours : float
         Longest shift considered, 2 or more.
+    rows : (r,) int array, optional
+        Rows to search at, ascending; the others are NaN. Default: all.
 
     Raises
     ------
@@ -79,20 +81,22 @@ def find_shifts(scores: ZScores, *, step_us: int, longest_hours: float = 72) -> 
     # Numbers of rows with a time in (t - a, t].
     lengths = {-(-hours * US_PER_HOUR // step_us) for hours in range(_SHORTEST_HOURS, int(longest_hours) + 1)}
     reach = _contiguous_rows(scores, step_us)
-    signed, rows = np.empty(scores.z.shape), np.empty(scores.z.shape)
+    asked = np.arange(len(scores.times)) if rows is None else rows
+    signed, lasted = np.full((2, *scores.z.shape), np.nan)
     bounds = np.searchsorted(scores.codes, np.arange(len(scores.machines) + 1))
     # One machine at a time, so that the arrays of the inner loop stay in the cache.
-    for first, stop in pairwise(bounds.tolist()):
+    for (first, stop), (begin, end) in zip(pairwise(bounds), pairwise(np.searchsorted(asked, bounds)), strict=True):
         z = np.ascontiguousarray(np.nan_to_num(scores.z[first:stop], nan=0.0).T)
-        total, length = _best_stretch(z, reach[first:stop], lengths)
-        signed[first:stop], rows[first:stop] = total.T, length.T
-    return Shifts(signed / np.sqrt(rows), rows * (step_us / US_PER_HOUR), signed / rows)
+        own = asked[begin:end]
+        total, length = _best_stretch(z, own - first, reach[own], lengths)
+        signed[own], lasted[own] = total.T, length.T
+    return Shifts(signed / np.sqrt(lasted), lasted * (step_us / US_PER_HOUR), signed / lasted)
 
 
-def at_instants(scores: ZScores, values: FloatArray, instants: Instants) -> FloatArray:
-    """Return the values (n, s), given per row of the scores, of the machine's last row at or before each of m instants.
+def last_rows(scores: ZScores, instants: Instants) -> IntArray:
+    """Return the machine's last row at or before each of m instants.
 
-    NaN before the first row, where that row is more than 24 hours old, and for machines without rows.
+    -1 before the first row, where that row is more than 24 hours old, and for machines without rows.
     """
     codes = scores.machines.get_indexer(instants.machines)[instants.codes]
     # Ranks instead of times keep the joint key of machine and time small, however many machines there are.
@@ -100,11 +104,16 @@ def at_instants(scores: ZScores, values: FloatArray, instants: Instants) -> Floa
     keys = scores.codes * (len(times) + 1) + ranks
     sought = codes * (len(times) + 1) + np.searchsorted(times, instants.times, side="right")
     row = np.searchsorted(keys, sought) - 1
-    found = np.full((len(row), values.shape[1]), np.nan)
     is_known = row >= 0
     is_known[is_known] = scores.codes[row[is_known]] == codes[is_known]
     is_known[is_known] = (instants.times[is_known] - scores.times[row[is_known]]) <= _STALE_HOURS * US_PER_HOUR
-    found[is_known] = values[row[is_known]]
+    return np.where(is_known, row, -1)
+
+
+def at_rows(values: FloatArray, rows: IntArray) -> FloatArray:
+    """Return the values (n, s) at m rows; NaN where the row is -1."""
+    found = np.full((len(rows), values.shape[1]), np.nan)
+    found[rows >= 0] = values[rows[rows >= 0]]
     return found
 
 
@@ -125,16 +134,19 @@ def _contiguous_rows(scores: ZScores, step_us: int) -> IntArray:
     return row - np.maximum.accumulate(np.where(is_start, row, 0)) + 1
 
 
-def _best_stretch(z: FloatArray, reach: IntArray, lengths: set[int]) -> tuple[FloatArray, FloatArray]:
-    """Return the sum and the number of rows of the best stretch, shape (s, n) each; NaN where no stretch fits.
+def _best_stretch(z: FloatArray, rows: IntArray, reach: IntArray, lengths: set[int]) -> tuple[FloatArray, FloatArray]:
+    """Return the sum and the length of the best stretch up to each of r rows, shape (s, r) each; NaN where none fits.
 
-    Sums grow by one row per iteration, for all rows at once.
+    ``reach`` is the longest stretch that fits. Sums grow by one row of z per iteration, for all rows at once.
     """
-    total, best = np.zeros(z.shape), np.full(z.shape, -1.0)
-    best_total, best_length = np.full((2, *z.shape), np.nan)
-    square, is_better = np.empty(z.shape), np.empty(z.shape, np.bool_)
-    for length in range(1, min(max(lengths), z.shape[1]) + 1):
-        total[:, length - 1 :] += z[:, : z.shape[1] - length + 1]
+    longest = min(max(lengths), z.shape[1])
+    padded = np.concatenate([np.zeros((len(z), longest)), z], axis=1)
+    shape = (len(z), len(rows))
+    total, best = np.zeros(shape), np.full(shape, -1.0)
+    best_total, best_length = np.full((2, *shape), np.nan)
+    square, is_better = np.empty(shape), np.empty(shape, np.bool_)
+    for length in range(1, longest + 1):
+        total += padded.take(rows + (longest - length + 1), axis=1)
         if length not in lengths:
             continue
         # Comparing squares of the statistic avoids the root.

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pdm_cli.features.level_shifts import Shifts, at_instants, find_shifts, shift_hours_to_visit
+from pdm_cli.features.events import Instants
+from pdm_cli.features.level_shifts import Shifts, at_rows, find_shifts, last_rows, shift_hours_to_visit
 from pdm_cli.features.robust_z import ZScores, standardise
 from tests.builders.examples import FEW
 from tests.builders.fleets import EPOCH_US, HOUR_US, instants_of
@@ -19,6 +20,10 @@ from tests.builders.tables import machine_telemetry
 
 def shifts_of(scores: ZScores, *, step_hours: float = 1.0, longest_hours: float = 72) -> Shifts:
     return find_shifts(scores, step_us=round(step_hours * HOUR_US), longest_hours=longest_hours)
+
+
+def at_instants(scores: ZScores, values: np.ndarray, instants: Instants) -> np.ndarray:
+    return at_rows(values, last_rows(scores, instants))
 
 
 def last_shift(z: list[float], *, step_hours: float = 1.0, longest_hours: float = 72) -> tuple[float, float, float]:
@@ -137,6 +142,18 @@ def test_cutting_the_future_off_changes_no_past_shift(broken: tuple[ZScores, flo
     early, late = shifts_of(first_rows(scores, until)), shifts_of(scores)
     for name in ("statistic", "age_hours", "step"):
         assert getattr(early, name).tobytes() == getattr(late, name)[scores.times <= until].tobytes()
+
+
+@given(broken=broken_scores(most_rows=40), seed=st.integers(0, 9))
+def test_find_shifts_some_rows_are_bit_identical_and_the_others_unknown(
+    broken: tuple[ZScores, float], seed: int
+) -> None:
+    scores, _ = broken
+    asked = np.flatnonzero(np.random.default_rng(seed).random(len(scores.times)) < 0.5)
+    whole, some = shifts_of(scores), find_shifts(scores, step_us=HOUR_US, rows=asked)
+    for name in ("statistic", "age_hours", "step"):
+        assert getattr(some, name)[asked].tobytes() == getattr(whole, name)[asked].tobytes()
+        assert np.isnan(np.delete(getattr(some, name), asked, axis=0)).all()
 
 
 def test_an_instant_has_the_last_row_up_to_it() -> None:
