@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.errors import DataError
+from pdm_cli.features.damage_signs import excursion_columns, extreme_columns, trend_columns, usage_columns
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.failure_template import (
     FleetTemplate,
@@ -127,12 +128,20 @@ class Context:
         )
         return Shifts(*(at_rows(values, rows) for values in (found.statistic, found.age_hours, found.step)))
 
+    @property
+    def windows(self) -> LevelWindows:
+        """Windows of slow damage."""
+        return LevelWindows.of(self.labels.horizon_hours, self.params.z_window_hours)
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Step of the telemetry and of the feature grid in microseconds, as keywords."""
+        return {"step_us": self.sources.step_us, "grid_us": self.sources.grid_us}
+
     @cached_property
     def levels(self) -> MachineLevels:
         """Levels of each sensor compared with its usual level, (s, m) arrays."""
-        sources = self.sources
-        windows = LevelWindows.of(self.labels.horizon_hours, self.params.z_window_hours)
-        return find_levels(sources.telemetry, self.instants, windows, step_us=sources.step_us, grid_us=sources.grid_us)
+        return find_levels(self.sources.telemetry, self.instants, self.windows, **self.lengths)
 
     @cached_property
     def visits(self) -> VisitCycle | None:
@@ -301,6 +310,27 @@ def _levels(context: Context) -> Columns:
     return level_columns(context.levels)
 
 
+def _trends(context: Context) -> Columns:
+    return trend_columns(context.sources.telemetry, context.instants, context.windows, **context.lengths)
+
+
+def _extremes(context: Context) -> Columns:
+    sources = context.sources
+    return extreme_columns(
+        sources.telemetry, context.instants, context.windows, context.levels, grid_us=sources.grid_us
+    )
+
+
+def _excursions(context: Context) -> Columns:
+    telemetry = context.sources.telemetry
+    return excursion_columns(telemetry, context.scores, context.instants, context.windows, **context.lengths)
+
+
+def _usage(context: Context) -> Columns:
+    replaced = {kind: context.log_of("maint", kind) for kind in context.vocabulary.kinds.get("maint", [])}
+    return usage_columns(context.sources.telemetry, replaced, context.instants, step_us=context.sources.step_us)
+
+
 def _visits(context: Context) -> Columns:
     if context.visits is None:
         return
@@ -411,6 +441,10 @@ FEATURES: dict[str, Family] = {
     "cycle_places": Family(_cycle_places, ("maint", "errors")),
     "shifts": Family(_shifts),
     "levels": Family(_levels),
+    "trends": Family(_trends),
+    "extremes": Family(_extremes),
+    "excursions": Family(_excursions),
+    "usage": Family(_usage, ("maint",)),
 }
 LEARNED: dict[str, LearnedFamily] = {
     "template": LearnedFamily(
@@ -420,10 +454,15 @@ LEARNED: dict[str, LearnedFamily] = {
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 
-# Sets of families for the search to choose from; the best one on the folds of the reference set first.
+# The best on the folds of the reference set and of fleets with slow damage.
+_FULL = (*_PLAIN, "visits", "cycle_places", "shifts", "levels", "template", "residuals")
+
+# Sets of families for the search to choose from, the most reliable one first.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
-    "full": (*_PLAIN, "visits", "cycle_places", "shifts", "levels", "template", "residuals"),
+    "full": _FULL,
+    "slow": (*_PLAIN, "levels", "residuals", "trends", "extremes", "excursions"),
     "template": (*_PLAIN, "visits", "cycle_places", "template"),
-    "anomalies": (*FEATURES, *LEARNED),
+    "usage": (*_FULL, "usage"),
+    "anomalies": (*_FULL, "anomalies"),
     "plain": _PLAIN,
 }

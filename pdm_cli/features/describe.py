@@ -23,7 +23,7 @@ _SPAN = r"(?P<length>[\d.]+)(?P<scale>h|min)"
 # A model or type of machine must not be taken for the model that predicts.
 _ATTRIBUTE = "machine attribute {0}"
 # Topics of features in the unit of a sensor.
-_OF_READINGS = ("spread", "level")
+_OF_READINGS = ("spread", "level", "trend")
 # The first match applies.
 _WORDINGS = [
     _Wording(
@@ -53,6 +53,41 @@ _WORDINGS = [
         "{0}, mean over {span} compared with the other sensors",
         "{0} mean over {span} is {signed} standard deviations from the level that the other sensors imply",
         "usual level of {0} unknown",
+    ),
+    _Wording(
+        rf"(.+)_trend_{_SPAN}",
+        "trend",
+        "{0}, change over {span}",
+        "{0} changed over {span} by {value}",
+        "change of {0} unknown",
+    ),
+    _Wording(
+        rf"(.+)_(lowest|highest)_{_SPAN}",
+        "level",
+        "{0}, {1} reading in {span} minus its usual level",
+        "{1} {0} in {span} minus its usual level is {value}",
+        "usual level of {0} unknown",
+    ),
+    _Wording(
+        rf"(.+)_(above|below)_{_SPAN}",
+        "excursions",
+        "{0}, share of readings far {1} the usual in {span}",
+        "{percent} of {0} readings in {span} are far {1} the usual",
+        "share of unusual {0} readings unknown",
+    ),
+    _Wording(
+        "hours_since_start",
+        "start",
+        "{unit} since the first reading",
+        "first reading {hours} ago",
+        "no reading yet",
+    ),
+    _Wording(
+        "(.+)_sum_since_(.+)",
+        "usage",
+        "{0}, sum since {1} was replaced",
+        "{0} adds up to {value} since {1} was replaced",
+        "sum of {0} unknown",
     ),
     _Wording(
         "hours_since_any_error",

@@ -93,6 +93,16 @@ class EventLog:
         hours[known] = (instants.times[known] - self.times[index[known]]) / US_PER_HOUR
         return hours
 
+    def first_until(self, instants: Instants) -> FloatArray:
+        """Return hours since the machine's first event; NaN before it."""
+        index = np.searchsorted(self.codes, instants.codes)
+        hours = np.full(len(index), np.nan)
+        known = index < len(self.codes)
+        known[known] = self.codes[index[known]] == instants.codes[known]
+        hours[known] = (instants.times[known] - self.times[index[known]]) / US_PER_HOUR
+        hours[hours < 0] = np.nan
+        return hours
+
     def latest(self, instants: Instants, values: FloatArray) -> FloatArray:
         """Return the value of the machine's last event at or before t; NaN before its first.
 

@@ -29,8 +29,6 @@ FloatArray = NDArray[np.float64]
 # Windows of the levels, and the shortest window of a machine's usual level, in horizons.
 _HORIZONS = (0.5, 3.5)
 _HORIZONS_OF_USUAL = 15
-# Least share of the readings in a window; of the usual level, of those in a horizon.
-_LEAST_SHARE = 0.5
 # A machine is healthy if it is this many horizons before its next failure, or in the first half of its life.
 _HEALTHY_HORIZONS = 7
 # Levels are clipped to this many robust standard deviations where they explain others, which limits a glitch.
@@ -53,11 +51,14 @@ class MachineLevels:
         Label of each window, such as ``24h``.
     values : list of (s, m) arrays
         One per window, in the unit of the sensor; NaN where there are too few readings.
+    usual : (s, m) array
+        The usual level; NaN where the history is too short.
     """
 
     sensors: list[str]
     labels: list[str]
     values: list[FloatArray]
+    usual: FloatArray
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ class LevelWindows:
         """Return the windows for a horizon; the usual level covers ``usual_hours``, or 15 horizons if longer."""
         hours = tuple(share * horizon_hours for share in _HORIZONS)
         return cls(hours, max(usual_hours, _HORIZONS_OF_USUAL * horizon_hours))
+
+    def intervals(self, grid_us: int) -> list[int]:
+        """Return the windows in whole intervals of the grid, at least 1; those that round to the same are one."""
+        return list(dict.fromkeys(max(round(hours * US_PER_HOUR / grid_us), 1) for hours in self.hours))
+
+    def labels(self, grid_us: int) -> list[str]:
+        """Return the label of each window in whole intervals."""
+        return [Window(count * grid_us / US_PER_HOUR, count).label for count in self.intervals(grid_us)]
 
 
 def find_levels(
@@ -88,18 +97,18 @@ def find_levels(
     instants : Instants
         The m instants.
     windows : LevelWindows
-        Rounded to whole intervals of the grid; a window that rounds to the same as the one before is left out.
+        Rounded to whole intervals of the grid. The usual level needs as many readings as a horizon's window.
     step_us, grid_us : int
         Step of the telemetry and of the feature grid in microseconds.
     """
-    per_interval = grid_us / max(step_us, 1)
-    intervals = list(dict.fromkeys(max(round(hours * US_PER_HOUR / grid_us), 1) for hours in windows.hours))
+    intervals = windows.intervals(grid_us)
     usual = max(round(windows.usual_hours * US_PER_HOUR / grid_us), intervals[-1] + 1)
-    fewest = [max(round(_LEAST_SHARE * count * per_interval), 1) for count in (*intervals, 2 * intervals[0])]
-    asked = [LongWindow(*pair) for pair in zip((*intervals, usual), fewest, strict=True)]
+    asked = [LongWindow.of(count, step_us=step_us, grid_us=grid_us) for count in intervals]
+    fewest = LongWindow.of(2 * intervals[0], step_us=step_us, grid_us=grid_us).fewest
+    asked.append(LongWindow(usual, fewest))
     *means, level = trailing_means(telemetry, instants, asked, grid_us=grid_us)
-    labels = [Window(count * grid_us / US_PER_HOUR, count).label for count in intervals]
-    return MachineLevels(sensors_of(telemetry), labels, [_difference(mean, level) for mean in means])
+    labels = windows.labels(grid_us)
+    return MachineLevels(sensors_of(telemetry), labels, [_difference(mean, level) for mean in means], level)
 
 
 def _difference(means: FloatArray, level: FloatArray) -> FloatArray:

@@ -1,13 +1,13 @@
-"""Means over long trailing windows, per machine and sensor.
+"""Means and extremes over long trailing windows, per machine and sensor.
 
 Readings are first summed up per interval of the feature grid. A window of 2 k intervals is the sum of its two halves,
-so a window of w intervals takes log2 w additions of whole series instead of w. Each sum still consists of the readings
-in its window alone: a running sum would keep the rounding errors of a glitch that has left the window.
+so a window of w intervals takes about log2 w additions of whole series instead of w. Each sum still consists of the
+readings in its window alone: a running sum would keep the rounding errors of a glitch that has left the window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,13 +20,24 @@ from pdm_cli.preparation.cleaning import sensors_of
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
+_LEAST_SHARE = 0.5
+
 
 @dataclass(frozen=True)
 class LongWindow:
-    """A trailing window of a number of grid intervals, and the fewest readings for which its mean is known."""
+    """A trailing window of a number of grid intervals, and the fewest readings for which its mean is known.
+
+    It ends ``late`` intervals before the instant.
+    """
 
     intervals: int
     fewest: int
+    late: int = 0
+
+    @classmethod
+    def of(cls, intervals: int, *, step_us: int, grid_us: int, late: int = 0) -> LongWindow:
+        """Return a window that needs half of its readings."""
+        return cls(intervals, max(round(_LEAST_SHARE * intervals * grid_us / step_us), 1), late)
 
 
 def trailing_means(
@@ -53,90 +64,111 @@ def trailing_means(
     list of (s, m) arrays
         One per window; NaN where it has too few readings.
     """
-    sensors, rows = sensors_of(telemetry), Instants.of(telemetry)
-    readings = telemetry[sensors].to_numpy(np.float64).T
-    bounds = np.searchsorted(rows.codes, np.arange(len(rows.machines) + 1))
-    order = np.argsort(instants.codes, kind="stable")
-    asked = np.searchsorted(instants.codes[order], np.arange(len(instants.machines) + 1))
-    means = [np.full((len(sensors), len(instants.times)), np.nan) for _ in windows]
-    longest = max(window.intervals for window in windows)
-    for code, source in enumerate(rows.machines.get_indexer(instants.machines)):
-        # Machines without telemetry have no readings.
-        own = slice(bounds[source], bounds[source + 1]) if source >= 0 else slice(0)
-        at = order[asked[code] : asked[code + 1]]
-        axis = _Axis(rows.times[own], grid_us, longest)
-        places, is_known = axis.locate(instants.times[at])
-        if not is_known.any():
-            continue
-        series = axis.add_up(readings[:, own], length=int(places.max()) + 1)
-        sums = _window_sums(series, [window.intervals for window in windows])
-        for window, found, total in zip(windows, means, sums, strict=True):
-            counts, totals = np.split(total[:, places], 2)
+    means = [np.full((len(sensors_of(telemetry)), len(instants.times)), np.nan) for _ in windows]
+    longest = max(window.intervals + window.late for window in windows)
+    for part in _parts(telemetry, instants, grid_us=grid_us, longest=longest):
+        totals = _combine(part.add_up(), [window.intervals for window in windows], np.add, 0.0)
+        for window, found, total in zip(windows, means, totals, strict=True):
+            is_known = part.places >= window.late
+            counts, sums = np.split(total[:, np.maximum(part.places - window.late, 0)], 2)
             has_enough = (counts >= window.fewest) & is_known
-            found[:, at] = np.where(has_enough, totals / np.maximum(counts, 1), np.nan)
+            found[:, part.rows] = np.where(has_enough, sums / np.maximum(counts, 1), np.nan)
     return means
 
 
-class _Axis:
-    """The intervals of a machine's readings in a row; longer gaps than any window are shortened."""
+def trailing_extremes(
+    telemetry: pd.DataFrame, instants: Instants, lengths: Sequence[int], *, grid_us: int
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Return the smallest and the largest reading of each sensor in windows of numbers of intervals, at every instant.
 
-    def __init__(self, times: IntArray, grid_us: int, longest: int) -> None:
-        self._grid_us, self._longest = grid_us, longest
-        self._intervals = -(-times // grid_us)
-        steps = np.diff(self._intervals, prepend=self._intervals[:1])
-        # Readings this far apart share no window.
-        self._places = np.cumsum(np.minimum(steps, longest + 1))
-
-    def add_up(self, readings: FloatArray, length: int) -> FloatArray:
-        """Return the number of readings of each of s sensors in each interval, then their sums, shape (2 s, L).
-
-        L is at least ``length``.
-        """
-        sensors, length = len(readings), max(length, int(self._places[-1]) + 1)
-        is_there = np.isfinite(readings)
-        cells = (self._places + length * np.arange(sensors)[:, None]).ravel()
-        parts = (is_there, np.where(is_there, readings, 0.0))
-        sums = [np.bincount(cells, part.ravel(), sensors * length).reshape(sensors, length) for part in parts]
-        return np.concatenate(sums)
-
-    def locate(self, times: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Return the last interval that ends at or before each time, and whether a window from there has readings."""
-        if not len(self._intervals):
-            return np.zeros(len(times), np.int64), np.zeros(len(times), np.bool_)
-        intervals = times // self._grid_us
-        last = np.searchsorted(self._intervals, intervals, "right") - 1
-        passed = intervals - self._intervals[last]
-        places = self._places[last] + passed
-        is_known = (last >= 0) & (passed < self._longest)
-        return np.where(is_known, places, 0), is_known
-
-
-def _window_sums(series: FloatArray, lengths: Sequence[int]) -> list[FloatArray]:
-    """Return the sums over the last intervals, for each length, at every interval; shape (r, L) each.
-
-    The sums over 1, 2, 4 .. intervals are built one from the other, and those that add up to a length are combined.
+    Parameters and shapes are those of :func:`trailing_means`; NaN where the window has no reading.
     """
-    sums = [np.zeros(series.shape) for _ in lengths]
+    shape = len(sensors_of(telemetry)), len(instants.times)
+    extremes = [(np.full(shape, np.nan), np.full(shape, np.nan)) for _ in lengths]
+    for part in _parts(telemetry, instants, grid_us=grid_us, longest=max(lengths)):
+        totals = _combine(part.lowest(), lengths, np.minimum, np.inf)
+        for (low, high), total in zip(extremes, totals, strict=True):
+            lowest, negative = np.split(total[:, part.places], 2)
+            low[:, part.rows] = np.where(np.isfinite(lowest), lowest, np.nan)
+            high[:, part.rows] = np.where(np.isfinite(negative), -negative, np.nan)
+    return extremes
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A machine's readings (s, n) with the interval of each, and its instants with the last interval of each."""
+
+    readings: FloatArray
+    cells: IntArray
+    rows: IntArray
+    places: IntArray
+
+    @property
+    def _length(self) -> int:
+        return int(max(self.cells[-1], self.places.max())) + 1
+
+    def add_up(self) -> FloatArray:
+        """Return the number of readings of each sensor in each interval, then their sums, shape (2 s, L)."""
+        sensors = len(self.readings)
+        is_there = np.isfinite(self.readings)
+        cells = (self.cells + self._length * np.arange(sensors)[:, None]).ravel()
+        parts = (is_there, np.where(is_there, self.readings, 0.0))
+        sums = [np.bincount(cells, part.ravel(), sensors * self._length) for part in parts]
+        return np.concatenate(sums).reshape(2 * sensors, self._length)
+
+    def lowest(self) -> FloatArray:
+        """Return the smallest reading of each sensor in each interval, then the smallest negative one, (2 s, L)."""
+        both = np.concatenate([self.readings, -self.readings])
+        both[~np.isfinite(both)] = np.inf
+        first = np.flatnonzero(np.diff(self.cells, prepend=-1))
+        found = np.full((len(both), self._length), np.inf)
+        found[:, self.cells[first]] = np.minimum.reduceat(both, first, axis=1)
+        return found
+
+
+def _parts(telemetry: pd.DataFrame, instants: Instants, *, grid_us: int, longest: int) -> Iterator[_Part]:
+    """Yield the machines that have both readings and instants within the longest window after one."""
+    rows = Instants.of(telemetry)
+    readings = telemetry[sensors_of(telemetry)].to_numpy(np.float64).T
+    bounds = np.searchsorted(rows.codes, np.arange(len(rows.machines) + 1))
+    order = np.argsort(instants.codes, kind="stable")
+    asked = np.searchsorted(instants.codes[order], np.arange(len(instants.machines) + 1))
+    for code, source in enumerate(rows.machines.get_indexer(instants.machines)):
+        if source < 0:
+            continue
+        own, at = slice(bounds[source], bounds[source + 1]), order[asked[code] : asked[code + 1]]
+        intervals = -(-rows.times[own] // grid_us)
+        # Readings this far apart share no window.
+        cells = np.cumsum(np.minimum(np.diff(intervals, prepend=intervals[:1]), longest + 1))
+        ends = instants.times[at] // grid_us
+        last = np.searchsorted(intervals, ends, "right") - 1
+        passed = ends - intervals[last]
+        is_near = (last >= 0) & (passed < longest)
+        if is_near.any():
+            yield _Part(readings[:, own], cells, at[is_near], (cells[last] + passed)[is_near])
+
+
+def _combine(series: FloatArray, lengths: Sequence[int], combine: np.ufunc, empty: float) -> list[FloatArray]:
+    """Return the combination of the last intervals, for each length, at every interval; shape (r, L) each.
+
+    Those of 1, 2, 4 .. intervals are built one from the other, and those that make up a length are combined.
+    """
+    totals = [np.full(series.shape, empty) for _ in lengths]
     ends = [0] * len(lengths)
     power, run = series, 1
     while run <= max(lengths):
         for number, length in enumerate(lengths):
             if length & run:
-                _add_late(sums[number], power, ends[number])
+                _combine_late(totals[number], power, ends[number], combine)
                 ends[number] += run
-        power = _doubled(power, run)
-        run *= 2
-    return sums
+        doubled = power.copy()
+        _combine_late(doubled, power, run, combine)
+        power, run = doubled, 2 * run
+    return totals
 
 
-def _doubled(sums: FloatArray, run: int) -> FloatArray:
-    """Return sums over twice as many intervals."""
-    doubled = sums.copy()
-    _add_late(doubled, sums, run)
-    return doubled
-
-
-def _add_late(total: FloatArray, sums: FloatArray, late: int) -> None:
-    """Add sums that end ``late`` intervals earlier."""
+def _combine_late(total: FloatArray, power: FloatArray, late: int, combine: np.ufunc) -> None:
+    """Combine the total with values that end ``late`` intervals earlier."""
     if late < total.shape[1]:
-        total[:, late:] += sums[:, : total.shape[1] - late]
+        ahead = total[:, late:]
+        combine(ahead, power[:, : total.shape[1] - late], out=ahead)

@@ -93,6 +93,10 @@ def test_each_family_has_its_columns(whole: FeatureTable) -> None:
         "cycle_places": {f"{s}_shift_to_visit" for s in SENSORS} | {f"{kind}_to_visit" for kind in ERRORS},
         "shifts": {f"{s}_{what}" for s in SENSORS for what in ("shift", "shift_age", "shift_step")},
         "levels": {f"{s}_level_{window}h" for s in SENSORS for window in (24, 168)},
+        "trends": {f"{s}_trend_{window}h" for s in SENSORS for window in (72, 504)},
+        "extremes": {f"{s}_{side}_{w}h" for s in SENSORS for side in ("lowest", "highest") for w in (24, 168)},
+        "excursions": {f"{s}_{side}_{w}h" for s in SENSORS for side in ("above", "below") for w in (24, 168)},
+        "usage": {f"{s}_sum_since_{c}" for s in SENSORS for c in COMPONENTS} | {"hours_since_start"},
         "residuals": {f"{s}_residual_{window}h" for s in SENSORS for window in (24, 168)},
         "template": {f"{c}_{w}" for c in COMPONENTS for w in ("match", "match_hours", "match_visit", "match_lag")},
     }
@@ -118,7 +122,7 @@ def test_every_column_knows_something_somewhere(whole: FeatureTable) -> None:
     ("missing", "lost"),
     [
         ("errors", {"hours_since": 6, "counts": 10, "cycle_places": 5}),
-        ("maint", {"hours_since": 5, "visits": 3, "cycle_places": 9, "template": 8}),
+        ("maint", {"hours_since": 5, "visits": 3, "cycle_places": 9, "template": 8, "usage": 16}),
         ("failures", {"hours_since": 5}),
         ("anomalies", {"anomalies": 17}),
         ("machines", {"attributes": 2}),
@@ -155,7 +159,7 @@ def test_the_line_of_a_family_names_just_the_tables_it_reads(fleet: Sources, who
 def test_with_telemetry_alone_what_needs_no_log_is_left(fleet: Sources) -> None:
     bare = without(fleet, *fleet.events, "machines")
     table = build(bare)
-    assert set(table.families) == {"rolling", "shifts", "levels"}
+    assert set(table.families) == {"rolling", "shifts", "levels", "trends", "extremes", "excursions", "usage"}
     assert table.names_of(["rolling"]) == list(bare.rolling.columns[2:])
     assert_array_equal(table.matrix(table.names_of(["rolling"])), bare.rolling.iloc[:, 2:].to_numpy(np.float32))
 

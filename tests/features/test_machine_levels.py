@@ -26,7 +26,9 @@ DAYS = 50
 
 
 def levels_of(values: list[np.ndarray[Any, Any]], names: str = "abcdefgh") -> MachineLevels:
-    return MachineLevels(list(names[: len(values[0])]), ["24h", "168h"][: len(values)], values)
+    return MachineLevels(
+        list(names[: len(values[0])]), ["24h", "168h"][: len(values)], values, np.zeros_like(values[0])
+    )
 
 
 def telemetry_of(*columns: np.ndarray[Any, Any], machine: str = "m", step: float = 1.0) -> pd.DataFrame:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pdm_cli.features.events import Instants
-from pdm_cli.features.trailing import LongWindow, trailing_means
+from pdm_cli.features.trailing import LongWindow, trailing_extremes, trailing_means
 from tests.builders.fleets import EPOCH_US, HOUR_US, rows_frame
 
 GRID_US = 3 * HOUR_US
-WINDOWS = [LongWindow(1, 1), LongWindow(5, 4), LongWindow(56, 20), LongWindow(240, 1)]
+WINDOWS = [LongWindow(1, 1), LongWindow(5, 4), LongWindow(56, 20), LongWindow(240, 1), LongWindow(5, 1, 13)]
 
 
 def telemetry_of(rows: list[tuple[Any, float]], seed: int = 0) -> pd.DataFrame:
@@ -28,18 +28,18 @@ def telemetry_of(rows: list[tuple[Any, float]], seed: int = 0) -> pd.DataFrame:
     return frame
 
 
-def slow_means(telemetry: pd.DataFrame, instants: Instants, window: LongWindow) -> np.ndarray[Any, Any]:
-    """Return the mean of each window from a selection of its rows."""
+def slow(telemetry: pd.DataFrame, instants: Instants, window: LongWindow, statistic: str) -> np.ndarray[Any, Any]:
+    """Return a statistic of each window from a selection of its rows."""
     times = telemetry["datetime"].to_numpy().astype("datetime64[us]").astype(np.int64)
-    means = np.full((2, len(instants.times)), np.nan)
+    found = np.full((2, len(instants.times)), np.nan)
     for column, (code, time) in enumerate(zip(instants.codes, instants.times, strict=True)):
-        end = time // GRID_US * GRID_US
+        end = (time // GRID_US - window.late) * GRID_US
         is_inside = (times <= end) & (times > end - window.intervals * GRID_US)
         own = telemetry[is_inside & (telemetry["machineID"] == instants.machines[code]).to_numpy()]
         for row, sensor in enumerate(("volt", "flow")):
             if own[sensor].count() >= window.fewest:
-                means[row, column] = own[sensor].mean()
-    return means
+                found[row, column] = getattr(own[sensor], statistic)()
+    return found
 
 
 @given(
@@ -47,7 +47,7 @@ def slow_means(telemetry: pd.DataFrame, instants: Instants, window: LongWindow) 
     ahead=st.lists(st.sampled_from([0.0, 1.0, 3.0, 500.0, -30.0]), min_size=1, max_size=20),
     seed=st.integers(0, 99),
 )
-def test_trailing_means_any_log_equal_those_of_a_loop(gaps: list[float], ahead: list[float], seed: int) -> None:
+def test_trailing_statistics_any_log_equal_those_of_a_loop(gaps: list[float], ahead: list[float], seed: int) -> None:
     hours = np.cumsum(gaps)
     rows = [(machine, float(hour)) for machine in ("a", "b") for hour in hours[: None if machine == "a" else 9]]
     telemetry = telemetry_of(rows, seed)
@@ -56,7 +56,13 @@ def test_trailing_means_any_log_equal_those_of_a_loop(gaps: list[float], ahead: 
     instants = Instants.of(rows_frame(asked))
     found = trailing_means(telemetry, instants, WINDOWS, grid_us=GRID_US)
     for window, means in zip(WINDOWS, found, strict=True):
-        assert_allclose(means, slow_means(telemetry, instants, window), rtol=1e-12)
+        assert_allclose(means, slow(telemetry, instants, window, "mean"), rtol=1e-12)
+    lengths = [1, 7, 56]
+    for length, (low, high) in zip(
+        lengths, trailing_extremes(telemetry, instants, lengths, grid_us=GRID_US), strict=True
+    ):
+        assert_array_equal(low, slow(telemetry, instants, LongWindow(length, 1), "min"))
+        assert_array_equal(high, slow(telemetry, instants, LongWindow(length, 1), "max"))
 
 
 def test_trailing_means_after_a_glitch_keep_no_rounding_error() -> None:
