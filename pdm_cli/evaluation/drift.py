@@ -18,7 +18,7 @@ DIFFERENT = 0.25
 MIN_ROWS = 1000
 
 # Families whose features grow with the log even if machines do not change.
-AGEING = ("hours_since", "anomalies")
+AGEING = ("hours_since", "anomalies", "usage")
 
 # Enough rows for shares accurate to half a percent.
 _MAX_ROWS = 50_000

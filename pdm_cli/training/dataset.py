@@ -220,7 +220,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff), train, labels)
     problem = Problem(
         context=context,
-        table=build_features(context, _families(train.families)),
+        table=build_features(context, _families(train)),
         labels=outcomes,
         components=components,
         failures=failures,
@@ -281,8 +281,11 @@ def _choose_folds(
     return best
 
 
-def _families(chosen: tuple[str, ...]) -> list[str]:
-    return [name for name in FEATURES if name in (chosen or FEATURES)]
+def _families(train: TrainParams) -> list[str]:
+    """Return the families to build: those chosen, else all that a candidate may use."""
+    first = next(iter(FEATURE_SETS.values()))
+    chosen = train.families or (first if train.fast else FEATURES)
+    return [name for name in FEATURES if name in chosen]
 
 
 def _read_failures(sources: Sources) -> pd.DataFrame:
