@@ -29,7 +29,8 @@ def trend_columns(
 ) -> Columns:
     """Yield the change of each sensor over three windows: the mean of the last one minus that of the first one.
 
-    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. Parameters are those of :func:`pdm_cli.features.machine_levels.find_levels`. Names are such as ``volt_trend_72h``.
+    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. Parameters are
+    those of :func:`pdm_cli.features.machine_levels.find_levels`. Names are such as ``volt_trend_72h``.
 
     References
     ----------

@@ -112,9 +112,10 @@ class _Part:
         sensors = len(self.readings)
         is_there = np.isfinite(self.readings)
         cells = (self.cells + self._length * np.arange(sensors)[:, None]).ravel()
-        parts = (is_there, np.where(is_there, self.readings, 0.0))
-        sums = [np.bincount(cells, part.ravel(), sensors * self._length) for part in parts]
-        return np.concatenate(sums).reshape(2 * sensors, self._length)
+        added = np.empty((2, sensors * self._length))
+        for total, part in zip(added, (is_there, np.where(is_there, self.readings, 0.0)), strict=True):
+            total[:] = np.bincount(cells, part.ravel(), sensors * self._length)
+        return added.reshape(2 * sensors, self._length)
 
     def lowest(self) -> FloatArray:
         """Return the smallest reading of each sensor in each interval, then the smallest negative one, (2 s, L)."""
