@@ -454,8 +454,8 @@ LEARNED: dict[str, LearnedFamily] = {
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 
-# The best on the folds of the reference set and of fleets with slow damage.
-_FULL = (*_PLAIN, "visits", "cycle_places", "shifts", "levels", "template", "residuals")
+# The best on the reference set, where more columns only dilute those that matter.
+_FULL = (*_PLAIN, "visits", "cycle_places", "shifts", "levels", "template")
 
 # Sets of families for the search to choose from, the most reliable one first.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
