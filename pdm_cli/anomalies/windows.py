@@ -130,6 +130,9 @@ def _window(step_us: int, period: int, params: DetectParams) -> int:
     days = params.window_days
     if days is None:
         days = max(_DAYS, _SEASONS * period * step_us / _US_PER_DAY)
+        # Without a season, as with a reading per week.
+        fewest = _FEWEST_READINGS * step_us / _US_PER_DAY
+        days = max(days, fewest) if fewest <= _MOST_DAYS else days
     steps, least = days * _US_PER_DAY / step_us, max(_FEWEST_READINGS, _FEWEST_SEASONS * period)
     if steps < least * (1 - 1e-9):
         readings = f"{int(steps)} readings; at least {_FEWEST_READINGS} are needed"

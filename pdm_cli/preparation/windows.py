@@ -40,6 +40,8 @@ _HORIZONS_PER_LIFE = 6
 _GRIDS_PER_HORIZON = 16
 # Letters of a duration such as 198h.
 _SHORT = 4
+# From here on, three digits would be too few.
+_LARGE = 1000
 # With this share of the machines, a log is one of machines that run until they fail.
 _RUN_TO_FAILURE_SHARE = 0.5
 
@@ -155,7 +157,8 @@ def show_roughly(microseconds: int) -> str:
     for length, unit in ((_US_PER_DAY, "d"), (US_PER_HOUR, "h"), (60 * _US_PER_SECOND, "min")):
         # Two days and 30 hours, rather than 1.25 days.
         if microseconds >= 2 * length:
-            return f"{microseconds / length:.3g}{unit}"
+            size = microseconds / length
+            return f"{size:,.0f}{unit}" if size >= _LARGE else f"{size:.3g}{unit}"
     return f"{microseconds / _US_PER_SECOND:.3g}s"
 
 

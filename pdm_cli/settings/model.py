@@ -347,7 +347,7 @@ class DetectParams(Section):
     )
     window_days: Annotated[float, Interval(gt=0, le=366), _DAY] | None = setting(
         None,
-        "Causal: trailing window of the test in days; default: 28 days, or 12 seasons if that is longer.",
+        "Causal: trailing window of the test in days; default: 28 days, or 12 seasons or 24 readings if longer.",
         advanced=True,
         only_for=("mode", "causal"),
     )

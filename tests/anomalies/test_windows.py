@@ -38,10 +38,19 @@ def test_the_window_is_twelve_seasons_where_these_are_longer() -> None:
     assert windows(HOUR, period_hours=168.0, window_days=30.0).window_days == 28
 
 
+def test_the_window_of_weekly_readings_has_the_fewest_that_are_needed() -> None:
+    assert windows(7 * DAY).window_days == 168
+
+
 @pytest.mark.parametrize(
     ("step", "settings", "message", "hint"),
     [
-        (7 * DAY, {}, "a window of 28 days has 4 readings; at least 24 are needed", "--window-days 168 or more"),
+        (
+            7 * DAY,
+            {"window_days": 28.0},
+            "a window of 28 days has 4 readings; at least 24",
+            "--window-days 168 or more",
+        ),
         (HOUR, {"window_days": 0.5}, "a window of 0.5 days has less than 3 seasons of 24 h", "--window-days 3 or"),
         (HOUR, {"window_days": 20.0, "period_hours": 168.0}, "has less than 3 seasons of 168 h", "--window-days 21"),
         (12 * HOUR, {"window_days": 7.0}, "a window of 7 days has 14 readings; at least 24", "--window-days 12 or"),

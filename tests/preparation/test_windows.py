@@ -143,6 +143,7 @@ def test_life_is_the_median_from_start_or_previous_failure_of_the_component() ->
         (Log(HOUR, 361 * HOUR, 198 * HOUR, is_run_to_failure=True), "a step of 1h and a typical life of 198h"),
         (Log(DAY, 39 * DAY, 648 * HOUR), "a step of 1d, telemetry of 39d and a typical life of 27d"),
         (Log(10 * MINUTE, 525_590 * MINUTE), "a step of 10min and telemetry of 365d"),
+        (Log(HOUR, 50_001 * HOUR), "a step of 1h and telemetry of 2,083d"),
     ],
 )
 def test_reason_of_the_choice_is_readable(log: Log, text: str) -> None:
