@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pdm_cli.text import show_count
@@ -32,6 +33,8 @@ _FINDING_NAMES = {
 }
 # Columns of events whose names are not words.
 _COLUMN_NAMES = {"comp": "component", "failure": "component", "errorID": "error"}
+# The first noun of a description, of which there are some.
+_PLURAL = re.compile(r"\b(reading|row|gap|period|sensor|event|error|failure|machine)s\b")
 # More components than this are in quality.json only.
 _MOST_COMPONENTS = 12
 
@@ -41,10 +44,18 @@ def describe_findings(quality: dict[str, Any]) -> list[str]:
     """Return one line per finding, for a short overview."""
     components = count_components(quality)
     lines = [f"failures by component: {components}"] if components else []
-    lines += [f"{count:,} {name} (first: {first})" for name, count, first in list_findings(quality)]
+    lines += [f"{_count_finding(count, name)} (first: {first})" for name, count, first in list_findings(quality)]
     if quality["ignored_columns"]:
         lines.append(f"ignored telemetry columns (not numeric): {', '.join(quality['ignored_columns'])}")
     return lines
+
+
+def _count_finding(count: int, name: str) -> str:
+    """Return a number and the description of a finding: ``1 gap, filled with rows of missing readings``."""
+    if count == 1:
+        name = _PLURAL.sub(r"\1", name.replace("readings and events", "reading or event"), count=1)
+        name = name.replace(" before their ", " before its ")
+    return f"{count:,} {name}"
 
 
 def show_number(value: float | None) -> str:
