@@ -167,12 +167,13 @@ def list_sets() -> dict[str, FleetSet]:
     """Return the sets by name."""
     later = {"cutoff": "2015-10-01", "test_start": "2015-10-15"}
     cycles = {"horizon_hours": 30, "lead_time_hours": 1, "grid_hours": 1, "split": "machine", "test_share": 0.25}
+    drives = {"lead_time_hours": 24, "horizon_hours": 120, "on_duplicate": "first"}
     sets = [
         FleetSet("reference-time", _azure),
         FleetSet("reference-later", _azure, later),
         FleetSet("reference-machine", _azure, {"split": "machine"}),
         FleetSet("fd001", _import("cmapss", CMAPSS_IMPORT), cycles),
-        FleetSet("backblaze", _import("backblaze", BACKBLAZE_IMPORT), {"lead_time_hours": 24, "horizon_hours": 120}),
+        FleetSet("backblaze", _import("backblaze", BACKBLAZE_IMPORT), drives),
         *(FleetSet(f"{profile}-{seed}", _simulate(profile, seed)) for profile in PROFILES for seed in SEEDS),
     ]
     return {fleet.name: fleet for fleet in sets}
