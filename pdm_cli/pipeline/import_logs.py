@@ -93,7 +93,8 @@ def import_logs(
             (partial / IMPORT_FILE).write_text(text + "\n", encoding="utf-8")
             if summary["quality"] is not None:
                 write_report(partial, provenance)
-    progress.info(f"import: wrote {target} in {time.monotonic() - start:.1f} s")
+    report = f"; report: {target / REPORT_FILE}" if summary["quality"] is not None else ""
+    progress.info(f"import: wrote {target} in {time.monotonic() - start:.1f} s{report}")
     return summary
 
 
