@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
 
 
+_FIRST_MACHINES = 100
+
+
 @dataclass(frozen=True)
 class Draft:
     """A converted table, and the findings that a survey of its rows would have.
@@ -86,6 +89,16 @@ def write_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
     engine : Engine
         Reads the files; its scratch folder gets the table.
     """
+    try:
+        draft = _try_draft(survey, engine)
+    except Unreadable:
+        return None
+    # Rows with an error are left out of the result.
+    return draft if draft is not None and draft.facts.rows and not engine.rejected() else None
+
+
+def _try_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
+    """Convert the rows that can be read; None if one does not fit the assumptions."""
     times = _assume_times(survey, engine)
     if times is None:
         return None
@@ -98,37 +111,30 @@ def write_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
     path = engine.scratch / survey.table.file
     select = select_wide if survey.long is None else select_long
     facts = _write(survey, reading, select(survey, reading, times.sql), path, engine)
-    # Rows with an error are left out of the result.
-    if facts is None or not facts.rows or engine.rejected():
-        path.unlink(missing_ok=True)
-        return None
-    return Draft(path, reading, facts, counts, times.found(facts.rows))
+    return None if facts is None else Draft(path, reading, facts, counts, times.found(facts.rows))
 
 
 def _write(survey: TableSurvey, reading: Reading, rows: str, path: Path, engine: Engine) -> Facts | None:
     """Write the table and return its totals; None if a row does not fit."""
     facts, readings = Facts(), 0
-    try:
-        # One thread encodes a piece while the next one is read.
-        with (
-            closing(engine.batches(rows, PIECE_ROWS)) as batches,
-            TableWriter(path, survey.units.metadata()) as writer,
-            ThreadPoolExecutor(1) as encoder,
-        ):
-            written: Future[None] | None = None
-            for batch in batches:
-                piece = _type_piece(survey, reading, batch)
-                if piece is None:
-                    return None
-                if written is not None:
-                    written.result()
-                written = encoder.submit(writer.write_arrow, piece)
-                add_facts(facts, survey, piece)
-                readings += pc.sum(batch[len(piece.schema)]).as_py() if survey.long is not None else 0
+    # One thread encodes a piece while the next one is read.
+    with (
+        closing(engine.batches(rows, PIECE_ROWS)) as batches,
+        TableWriter(path, survey.units.metadata()) as writer,
+        ThreadPoolExecutor(1) as encoder,
+    ):
+        written: Future[None] | None = None
+        for batch in batches:
+            piece = _type_piece(survey, reading, batch)
+            if piece is None:
+                return None
             if written is not None:
                 written.result()
-    except Unreadable:
-        return None
+            written = encoder.submit(writer.write_arrow, piece)
+            add_facts(facts, survey, piece)
+            readings += pc.sum(batch[len(piece.schema)]).as_py() if survey.long is not None else 0
+        if written is not None:
+            written.result()
     facts.repeated = readings - facts.values if survey.long is not None else 0
     return facts
 
@@ -169,10 +175,8 @@ def _assume_long(survey: TableSurvey, engine: Engine) -> tuple[dict[str, ValueCo
             counts[survey.tags[tag][1]] = ValueCount(others=1)
     machines = {machine for machine, _ in survey.tags.values()}
     if "" in machines:
-        machines |= {
-            name
-            for (name,) in engine.fetch(f"SELECT DISTINCT {sql_column(survey.machine)} FROM {survey.base} LIMIT 100")
-        }
+        first = f"SELECT DISTINCT {sql_column(survey.machine)} FROM {survey.base} LIMIT {_FIRST_MACHINES}"
+        machines |= {name for (name,) in engine.fetch(first)}
     has_text = any(name and not re.fullmatch(INTEGER, name, re.ASCII) for name in machines)
     return counts, has_text
 

@@ -132,7 +132,7 @@ class TableSurvey:
         self.unread = f"{self.view}_unread"
         self.rows, self._has_text_machines = 0, False
         self.tags: dict[str, tuple[str, str]] = {}
-        # Each tag as it is in the files, the tag, and one of its values.
+        # Each tag as it is in the files, the tag, and its first value in alphabetical order.
         self.tag_rows: list[tuple[str | None, str, str]] = []
         self.other_tags: list[str] = []
         self.counts: Mapping[str, ValueCount] = {}
@@ -404,7 +404,7 @@ class TableSurvey:
     def _make_long_view(self, long: LongForm) -> None:
         """Name machine and sensor of each tag, and the sensors as columns."""
         tag, value = sql_column(long.tag), sql_column(long.value)
-        first = f"SELECT {tag} AS tag, any_value({value}) AS value FROM {self.unread} GROUP BY {tag}"
+        first = f"SELECT {tag} AS tag, min({value}) AS value FROM {self.unread} GROUP BY {tag}"
         self.tag_rows = self._query(f"SELECT tag, {sql_plain('tag')}, {sql_plain('value')} FROM ({first})")
         self.tags, self.other_tags = split_tags({tag for _, tag, _ in self.tag_rows}, long, self.name)
         named = split_units({sensor for _, sensor in self.tags.values()}, (self.time, self.machine))

@@ -43,7 +43,7 @@ def convert(logs: Path, out: Path, options: ImportOptions) -> tuple[Any, ...]:
     return ({path.name: path.read_bytes() for path in out.iterdir() if path.name != "manifest.json"}, notes.warnings)
 
 
-def has_draft(text: str, options: ImportOptions | None = None, sample_rows: int = 2) -> bool:
+def has_draft(text: str, options: ImportOptions | None = None, errors: str = "") -> bool:
     """Return whether there is a draft, after comparing the import with the one without."""
     options, write_draft = options or ImportOptions(), drafts.write_draft
     found: list[Any] = []
@@ -52,10 +52,12 @@ def has_draft(text: str, options: ImportOptions | None = None, sample_rows: int 
         found.append(write_draft(survey, engine))
         return found[-1]
 
-    with TemporaryDirectory() as name, patch.object(surveys, "_SAMPLE_ROWS", sample_rows):
+    with TemporaryDirectory() as name, patch.object(surveys, "_SAMPLE_ROWS", 2):
         folder = Path(name)
         (folder / "logs").mkdir()
-        (folder / "logs/telemetry.csv").write_text(text, encoding="utf-8", newline="")
+        (folder / "logs/telemetry.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+        if errors:
+            (folder / "logs/errors.csv").write_text(errors, encoding="utf-8")
         with patch.object(drafts, "write_draft", lambda *_: None):
             expected = convert(folder / "logs", folder / "full", options)
         with patch.object(drafts, "write_draft", note_draft):
@@ -153,3 +155,13 @@ def test_draft_of_cycles_equals_the_survey() -> None:
 def test_draft_is_dropped_if_a_later_row_does_not_fit(row: str, is_drafted: bool) -> None:
     usual = "2015-01-13 07:00:00,1,5,auto\n"
     assert has_draft(f"{HEAD}{usual}{usual}{row}\n{usual}") == is_drafted
+
+
+def test_draft_of_a_file_with_a_wrong_byte_equals_the_survey() -> None:
+    rows = "1/1/2015,1,5\n" * 3 + "1/2/2015,\udce9,5\n"
+    assert not has_draft("datetime,machineID,volt\n" + rows)
+
+
+def test_draft_is_dropped_if_another_table_has_machines_of_another_type() -> None:
+    rows = "2015-01-13,1,5\n"
+    assert has_draft("datetime,machineID,volt\n" + rows, errors="datetime,machineID,errorID\n2015-01-13,M-1,e\n")
