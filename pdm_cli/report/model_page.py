@@ -67,8 +67,8 @@ def _compose(facts: ModelFacts) -> Page:
     named = ", ".join(components[:6]) + (" …" if len(components) > 6 else "")
     subtitle = (
         f"Predicts failures of {named} in the next "
-        f"{show_two_hours(split['lead_time_hours'], split['horizon_hours'], unit='hours')}. Trained on data up to "
-        f"{show_time(split['cutoff'])}, tested on unseen data from {show_range(split['test_start'], split['test_end'])}"
+        f"{show_two_hours(split['lead_time_hours'], split['horizon_hours'], unit='hours')}. "
+        f"{_describe_training(split)}, tested on unseen data from {show_range(split['test_start'], split['test_end'])}"
         f"{' (UTC)' if utc() else ''}{_held_out(split)}."
     )
     shown = _most_failures(metrics)
@@ -85,6 +85,14 @@ def _compose(facts: ModelFacts) -> Page:
         describe_provenance(facts.made, facts.settings, facts.files),
     ]
     return Page("Failure model", subtitle, _tiles(metrics), sections)
+
+
+def _describe_training(split: Mapping[str, Any]) -> str:
+    return (
+        "Trained on other machines"
+        if split["kind"] == "machine"
+        else (f"Trained on data up to {show_time(split['cutoff'])}")
+    )
 
 
 def _held_out(split: Mapping[str, Any]) -> str:
@@ -132,6 +140,8 @@ def _describe_data(facts: ModelFacts) -> Section:
         f"The model was fitted on {split['fitted_rows']:,} of {split['train_rows']:,} rows and tested on "
         f"{split['test_rows']:,}. A row is one machine at one time."
     ]
+    if split.get("chosen_because"):
+        paragraphs.append(f"The split is by {split['kind']}: {split['chosen_because']}.")
     if quality is None:
         paragraphs.append("Data-quality findings are unknown: the prepared tables have no quality.json.")
         return Section("data", "Data", paragraphs)

@@ -65,6 +65,12 @@ def test_run_to_failure_is_learned_by_machine(trained: Path) -> None:
     assert metrics["events"]["not_judged"] == {"early": 0, "no_telemetry": 0}
 
 
+def test_run_to_failure_report_says_how_it_was_split_and_why(trained: Path) -> None:
+    page = (trained / "work/model/report.html").read_text()
+    assert "Trained on other machines, tested on unseen data" in page
+    assert "The split is by machine: 16 of 16 machines end with a failure." in page
+
+
 def test_run_to_failure_settings_keep_the_split_as_given(trained: Path) -> None:
     parameters = json.loads((trained / "work/model/manifest.json").read_text())["parameters"]
     assert parameters["train"]["split"] == "auto"

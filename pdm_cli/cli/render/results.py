@@ -155,7 +155,10 @@ def _draw_prior_only(components: dict[str, Any]) -> list[RenderableType]:
 
 
 def _describe_training(split: dict[str, Any]) -> str:
-    text = f"trained on {split['train_rows']:,} rows with outcomes known by {show_time(split['cutoff'])}{utc()}"
+    text = f"trained on {split['train_rows']:,} rows"
+    # Split by machine, the whole log is known.
+    if split.get("kind") != "machine":
+        text += f" with outcomes known by {show_time(split['cutoff'])}{utc()}"
     if split["fitted_rows"] < split["train_rows"]:
         text += (
             f", fitted on {split['fitted_rows']:,} of them: all rows before a failure and a weighted sample of "
