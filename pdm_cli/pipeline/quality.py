@@ -25,6 +25,7 @@ from pdm_cli.preparation.label_check import count_labels, find_similar_labels
 from pdm_cli.preparation.overview import Overview
 from pdm_cli.preparation.problems import Problem, check_sensors
 from pdm_cli.preparation.quality import check_events, check_machines, new_findings
+from pdm_cli.preparation.repeated_rows import RepeatedRows
 from pdm_cli.preparation.sentinels import Sentinel, SentinelSearch, describe_sentinels
 from pdm_cli.preparation.time_range import YEAR_US, TimeRange, TimeSurvey
 from pdm_cli.preparation.unit_changes import find_unit_changes
@@ -62,6 +63,7 @@ class QualityCheck:
         step = scan.step_us if has_step else 0
         self.overview = Overview(raw.sensors, list(scan.rows), first_us=first, last_us=last, step_us=step)
         self._scan = scan
+        self._repeated = RepeatedRows()
         self._coverage = None if failures is None else FailureCoverage(failures, self.overview)
 
     def add_frame(self, frame: pd.DataFrame) -> None:
@@ -85,8 +87,10 @@ class QualityCheck:
         readings: Mapping[str, NDArray[np.float64]],
     ) -> None:
         self.overview.add(names, codes, times, readings)
+        places = self.overview.place_of(names)[codes]
+        self._repeated.add(places, times, readings)
         if self._coverage is not None:
-            self._coverage.add(self.overview.place_of(names)[codes], times)
+            self._coverage.add(places, times)
 
     def describe(self, sentinels: Sequence[Sentinel]) -> dict[str, Any]:
         """Return overview, failures and problems in JSON types."""
@@ -120,12 +124,21 @@ class QualityCheck:
         count, first_back = scan.set_back
         if first_back is not None and scan.out_of_order <= _MOST_SET_BACK * rows:
             problems.append(describe_set_back(count, first_back))
-        if scan.repeated:
-            share = f" ({scan.repeated / rows:.0%})" if scan.repeated > rows / 200 else ""
-            text = f"{show_count(scan.repeated, 'row')}{share} with the machine and time of the row before"
-            hint = "keep one of each with --on-duplicate first or mean"
-            problems.append(Problem("duplicates", text, hint, facts={"count": scan.repeated}))
+        problems += self._describe_repeated(rows)
         return [*problems, *check_clocks(self.overview, has_duplicates=scan.repeated > _FEW_DUPLICATES * rows)]
+
+    def _describe_repeated(self, rows: int) -> list[Problem]:
+        """Return what to know about rows with the machine and time of the row before."""
+        found, problems = self._repeated, []
+        if found.different:
+            text = f"{_count_of(found.different, rows)} with the machine and time of the row before, but other readings"
+            hint = "keep one of each with --on-duplicate first or mean"
+            problems.append(Problem("duplicates", text, hint, facts={"count": found.different}))
+        if found.copies:
+            text = f"{_count_of(found.copies, rows)} that {'repeats' if found.copies == 1 else 'repeat'} the row before"
+            hint = "one of each is kept; check how the data are exported"
+            problems.append(Problem("copies", text, hint, level="note", facts={"count": found.copies}))
+        return problems
 
     def _spans(self) -> Spans:
         """Return the spans of the default split."""
@@ -160,6 +173,11 @@ def _find_similar(counts: dict[str, int]) -> list[Problem]:
         )
         for rare, common in find_similar_labels(counts)
     ]
+
+
+def _count_of(count: int, rows: int) -> str:
+    """Return a number of rows, and their share if it is not tiny."""
+    return show_count(count, "row") + (f" ({count / rows:.0%})" if count > rows / 200 else "")
 
 
 def _describe_overview(overview: Overview) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def clean_telemetry(
     """
     # Impossible readings first, so that means exclude them.
     frame = _blank_impossible(frame, findings, params.ranges)
-    frame = _drop_duplicates(frame, findings["duplicates"], params.on_duplicate)
+    frame = _drop_duplicates(frame, findings, params.on_duplicate)
     frame = _snap(frame, findings["off_grid"], step_us, phase_us)
     _find_missing(frame, findings["missing_values"])
     _find_frozen(frame, findings["frozen_sensors"], step_us, params)
@@ -125,14 +125,33 @@ def _check_types(telemetry: pd.DataFrame) -> None:
             )
 
 
-def _drop_duplicates(frame: pd.DataFrame, finding: Finding, policy: str) -> pd.DataFrame:
-    times = to_microseconds(frame[TIME])
-    repeated = same_machine_as_above(frame)
-    repeated[1:] &= times[1:] == times[:-1]
-    if not repeated.any():
+def _drop_duplicates(frame: pd.DataFrame, findings: dict[str, Finding], policy: str) -> pd.DataFrame:
+    """Leave one row of each machine and time; further rows with the same readings do not need a policy."""
+    is_duplicate = find_duplicates(frame)
+    if not is_duplicate.any():
         return frame
-    finding.add(int(repeated.sum()), frame.loc[repeated, [MACHINE, TIME]])
-    return _merge(frame, ~repeated) if policy == "mean" else frame[~repeated].reset_index(drop=True)
+    is_copy = find_copies(frame, is_duplicate)
+    for name, rows in (("copies", is_copy), ("duplicates", is_duplicate & ~is_copy)):
+        findings[name].add(int(rows.sum()), frame.loc[rows, [MACHINE, TIME]])
+    return _merge(frame, ~is_duplicate) if policy == "mean" else frame[~is_duplicate].reset_index(drop=True)
+
+
+def find_duplicates(frame: pd.DataFrame) -> BoolArray:
+    """Return which rows have the machine and time of the row above; the rows of a machine and time are contiguous."""
+    times = to_microseconds(frame[TIME])
+    is_duplicate = same_machine_as_above(frame)
+    is_duplicate[1:] &= times[1:] == times[:-1]
+    return is_duplicate
+
+
+def find_copies(frame: pd.DataFrame, is_duplicate: BoolArray) -> BoolArray:
+    """Return which duplicates have the readings of the first row of their machine and time."""
+    rows = np.flatnonzero(is_duplicate)
+    first = np.maximum.accumulate(np.where(is_duplicate, 0, np.arange(len(frame))))[rows]
+    values = frame[sensors_of(frame)].to_numpy(np.float64)
+    is_copy = np.zeros(len(frame), bool)
+    is_copy[rows] = ((values[rows] == values[first]) | (np.isnan(values[rows]) & np.isnan(values[first]))).all(axis=1)
+    return is_copy
 
 
 def _merge(frame: pd.DataFrame, is_first: BoolArray) -> pd.DataFrame:

@@ -53,6 +53,7 @@ def _plain(value: Any) -> Any:
 # Types of finding in the order of a quality report.
 TELEMETRY_FINDINGS = (
     "out_of_order",
+    "copies",
     "duplicates",
     "not_finite",
     "out_of_range",

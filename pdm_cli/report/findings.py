@@ -9,7 +9,8 @@ from pdm_cli.text import show_count
 from pdm_cli.units import in_units_of_summary, show_hours, show_time
 
 _FINDING_NAMES = {
-    "duplicates": "duplicate readings (same machine and time)",
+    "copies": "rows that repeat another, kept once",
+    "duplicates": "different readings of the same machine and time",
     "out_of_order": "rows out of order",
     "not_finite": "infinite readings (or over 1e30), set to missing",
     "out_of_range": "readings out of range, set to missing",

@@ -55,6 +55,16 @@ def test_duplicates_become_one_row_by_the_policy(policy: str, volt: list[float],
     ]
 
 
+@pytest.mark.parametrize("policy", ["refuse", "first"])
+def test_copies_of_a_row_are_dropped_without_a_policy(policy: str) -> None:
+    raw = machine_telemetry(1, [0, 0, 1, 1, 1, 2], volt=[1, 1, 2, 3, 2, 6], rotate=[NAN, NAN, 1, 2, 1, 1])
+    found, findings = clean(raw, on_duplicate=policy)
+    np.testing.assert_array_equal(found["volt"], [1, 2, 6])
+    assert counts(findings)["copies"] == 2
+    assert findings["copies"].first[0] == {"machineID": 1, "datetime": at(0)}
+    assert counts(findings)["duplicates"] == 1
+
+
 def test_the_mean_of_missing_readings_is_missing() -> None:
     found, _ = clean(machine_telemetry(1, [0, 0, 1], volt=[NAN, NAN, 1]), on_duplicate="mean")
     np.testing.assert_array_equal(found["volt"], [NAN, 1])

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pdm_cli.preparation.repeated_rows import RepeatedRows
+
+rows = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(0, 2), st.sampled_from([1.0, 2.0, math.nan])), min_size=1, max_size=20
+)
+
+
+def slow_count(table: list[tuple[int, int, float]]) -> tuple[int, int]:
+    copies = different = 0
+    for (machine, time, value), (other_machine, other_time, other) in zip(table[1:], table, strict=False):
+        if (machine, time) == (other_machine, other_time):
+            is_copy = value == other or (math.isnan(value) and math.isnan(other))
+            copies, different = copies + is_copy, different + (not is_copy)
+    return copies, different
+
+
+@given(rows, st.integers(1, 5))
+def test_repeated_rows_in_batches_equal_a_walk_over_the_rows(table: list[tuple[int, int, float]], size: int) -> None:
+    found = RepeatedRows()
+    for start in range(0, len(table), size):
+        places, times, values = (np.array(column) for column in zip(*table[start : start + size], strict=True))
+        found.add(places, times, {"volt": values.astype(float), "load": np.ones(len(times))})
+    assert (found.copies, found.different) == slow_count(table)
