@@ -457,6 +457,9 @@ _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 # The best on the reference set, where more columns only dilute those that matter.
 _FULL = (*_PLAIN, "visits", "cycle_places", "shifts", "levels", "template")
 
+# Families from which the columns that matter most are selected.
+SELECTABLE = tuple(family for family in (*FEATURES, *LEARNED) if family not in ("anomalies", "usage"))
+
 # Sets of families for the search to choose from, the most reliable one first.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "full": _FULL,

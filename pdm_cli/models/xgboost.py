@@ -56,6 +56,14 @@ class BoosterModel:
         """Return each booster as XGBoost's JSON."""
         return [bytes(booster.save_raw("json")) for booster in self._boosters]
 
+    def gains(self) -> FloatArray:
+        """Return the sum of the gains of all splits on each feature, shape (c, f)."""
+        found = np.zeros((len(self._boosters), len(self._feature_types)))
+        for row, booster in zip(found, self._boosters, strict=True):
+            for name, gain in booster.get_score(importance_type="total_gain").items():
+                row[int(name.removeprefix("f"))] = gain
+        return found
+
     def contributions(self, values: Matrix) -> FloatArray:
         """Return exact Shapley values of the log-odds (TreeSHAP), shape (m, c, f)."""
         return self._shapley(values)[:, :, :-1]

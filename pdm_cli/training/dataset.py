@@ -13,6 +13,7 @@ from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.features.build import (
     FEATURE_SETS,
     FEATURES,
+    SELECTABLE,
     Context,
     Sources,
     build_features,
@@ -23,11 +24,13 @@ from pdm_cli.features.build import (
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp, follow_up, label_failures, last_readings
 from pdm_cli.features.table import FeatureTable
+from pdm_cli.models import find_load_error
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
 from pdm_cli.text import name_some
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.choose_split import SplitChoice, choose_split, has_failed
+from pdm_cli.training.screening import choose_columns, count_columns
 from pdm_cli.training.splits import (
     Split,
     hold_out_machines,
@@ -40,6 +43,9 @@ from pdm_cli.training.splits import (
 )
 from pdm_cli.training.validate_settings import min_gap_us
 from pdm_cli.units import exact_time, show_hours, show_two_hours
+
+# Name of the feature set whose columns depend on the training rows.
+SELECTED = "selected"
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -97,6 +103,7 @@ class Problem:
     lead: LabelsParams
     train: TrainParams
     costs: CostsParams
+    _selected: dict[tuple[int, bytes], tuple[str, ...]] = field(default_factory=dict)
     _fitted: dict[tuple[int, bytes], tuple[dict[str, Any], FeatureTable]] = field(default_factory=dict)
 
     @property
@@ -159,6 +166,32 @@ class Problem:
         """Return all features, with the fitted families as of the cutoff of a split."""
         return self.table.join(self._fit_families(split)[1])
 
+    def set_names(self) -> list[str]:
+        """Return the names of the feature sets to try, the most reliable first."""
+        names = list(self.feature_sets())
+        table = self.table_of(self.split)
+        is_selected = not self.train.families and find_load_error("xgboost") is None
+        is_selected &= len(table.names_of(SELECTABLE)) > count_columns(np.count_nonzero(self.learnable))
+        return [SELECTED, *names] if is_selected else names
+
+    def columns(self, feature_set: str, split: Split) -> tuple[str, ...]:
+        """Return the columns of a feature set; :data:`SELECTED` ones are chosen on the training rows of the split."""
+        if feature_set != SELECTED:
+            return self.feature_sets()[feature_set]
+        key = self._key(split)
+        if key not in self._selected:
+            table, (rows, weights) = self.table_of(split), self.fitting_rows(split)
+            names = table.names_of(SELECTABLE)
+            chosen = choose_columns(
+                table.matrix(names, rows),
+                self.labels[rows][:, self.learnable],
+                weights,
+                categorical=[name in table.categorical for name in names],
+                options=(self.train.seed, self.train.threads),
+            )
+            self._selected[key] = tuple(names[position] for position in chosen)
+        return self._selected[key]
+
     def feature_sets(self) -> dict[str, tuple[str, ...]]:
         """Return the available feature sets with different columns, in order; a set of chosen families comes first."""
         table = self.table_of(self.split)
@@ -173,10 +206,12 @@ class Problem:
                 chosen[name] = columns
         return chosen
 
-    def _fit_families(self, split: Split) -> tuple[dict[str, Any], FeatureTable]:
+    def _key(self, split: Split) -> tuple[int, bytes]:
         # Each fold, and the outer split, has a cutoff or machines of its own.
-        machines = self.trained_machines(split)
-        key = split.cutoff, machines.tobytes()
+        return split.cutoff, self.trained_machines(split).tobytes()
+
+    def _fit_families(self, split: Split) -> tuple[dict[str, Any], FeatureTable]:
+        key, machines = self._key(split), self.trained_machines(split)
         if key not in self._fitted:
             families = self.train.families or tuple({f: None for names in FEATURE_SETS.values() for f in names})
             states = learn_states(
@@ -283,8 +318,7 @@ def _choose_folds(
 
 def _families(train: TrainParams) -> list[str]:
     """Return the families to build: those chosen, else all that a candidate may use."""
-    first = next(iter(FEATURE_SETS.values()))
-    chosen = train.families or (first if train.fast else FEATURES)
+    chosen = train.families or (SELECTABLE if train.fast else FEATURES)
     return [name for name in FEATURES if name in chosen]
 
 

@@ -108,7 +108,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, progress)
     trainer = _Trainer(problem, algorithms, trials, clock, progress)
-    space = SearchSpace(algorithms, list(trainer.feature_sets), problem.train.seed)
+    space = SearchSpace(algorithms, trainer.feature_sets, problem.train.seed)
     budget = SearchBudget(trials, problem.train.time_budget_seconds, clock)
     found = search(trainer.evaluate, space, budget, storage=storage, progress=progress)
     ranked = [trial.number for trial in found.ranked()]
@@ -158,7 +158,7 @@ class _Trainer:
             for fold, rows in zip(problem.folds, self._spans, strict=True)
         ]
         self._predictions: dict[tuple[str, int], FloatArray] = {}
-        self.feature_sets = problem.feature_sets()
+        self.feature_sets = problem.set_names()
 
     def evaluate(self, candidate: Candidate, trial: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
         """Yield the result of each fold."""
@@ -194,7 +194,7 @@ class _Trainer:
         rows = self._problem.fitting_rows(split)[0]
         until = exact_time(split.cutoff)
         self._progress.info(f"train: fitting {candidate.algorithm} on {len(rows):,} rows up to {until}")
-        features = list(self.feature_sets[candidate.feature_set])
+        features = list(self._problem.columns(candidate.feature_set, split))
         return Member(candidate.algorithm, features, self._fit(candidate, split, no_checkpoint))
 
     def _predict(self, candidates: Sequence[Candidate], number: int) -> FloatArray:
@@ -209,7 +209,7 @@ class _Trainer:
         start = self._clock()
         model = self._fit(candidate, fold, checkpoint)
         fitted = self._clock()
-        matrix = self._problem.table_of(fold).matrix(self.feature_sets[candidate.feature_set], rows)
+        matrix = self._problem.table_of(fold).matrix(self._problem.columns(candidate.feature_set, fold), rows)
         begun = self._clock()
         predictions = self._predictions[candidate.key(), number] = model.predict(matrix)
         seconds = max(self._clock() - begun, 1e-9)
@@ -223,7 +223,7 @@ class _Trainer:
 
     def _fit(self, candidate: Candidate, split: Split, checkpoint: Checkpoint) -> Model:
         problem, table = self._problem, self._problem.table_of(split)
-        names = self.feature_sets[candidate.feature_set]
+        names = problem.columns(candidate.feature_set, split)
         rows, weights = problem.fitting_rows(split)
         return (
             self._algorithms[candidate.algorithm]

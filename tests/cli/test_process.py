@@ -133,7 +133,7 @@ def test_a_terminal_shows_the_folds_of_a_trial(work: Path, tmp_path: Path) -> No
             shown += part
     os.close(ours)
     assert process.wait(timeout=30) == 0
-    assert b"train: trial 1 of 1: trying xgboost on the full feature set" in shown
+    assert b"train: trial 1 of 1: trying xgboost on the selected feature set" in shown
     assert b"folds" in shown
     assert b"2/2" in shown
 

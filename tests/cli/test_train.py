@@ -41,7 +41,7 @@ def searched(work: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -> 
     assert "3 of 3 trials" in outcome.stdout
     told = [line for line in outcome.stderr.splitlines() if "trial " in line]
     assert len(told) == 3
-    assert told[1] == "train: trial 2 of 3: trying logistic_regression on the full feature set"
+    assert told[1] == "train: trial 2 of 3: trying logistic_regression on the selected feature set"
     return out
 
 

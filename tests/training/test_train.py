@@ -50,10 +50,10 @@ def searched(fleet: Sources) -> Training:
 
 @pytest.mark.slow
 def test_train_fast_runs_only_the_first_trial(problem: Problem, plain: Training) -> None:
-    fast = train(replace(problem, train=replace(TRAIN, fast=True, trials=12), _fitted={}), keep=object())
+    fast = train(replace(problem, train=replace(TRAIN, fast=True, trials=12), _fitted={}, _selected={}), keep=object())
     assert content(fast) == content(plain)
     (trial,) = fast.search.trials
-    assert (trial.candidate.algorithm, trial.candidate.feature_set) == ("xgboost", "full")
+    assert (trial.candidate.algorithm, trial.candidate.feature_set) == ("xgboost", "selected")
     assert trial.candidate.hyper == {name: getattr(TRAIN, name) for name in ESTIMATORS["xgboost"].defaults}
     assert (fast.chosen, fast.search.requested, fast.search.is_cut_short) == ([0], 1, False)
 
@@ -97,7 +97,7 @@ def test_train_data_after_the_cutoff_change_nothing(problem: Problem, plain: Tra
 def test_train_data_before_the_cutoff_change_the_model(problem: Problem, plain: Training) -> None:
     table = problem.table
     columns = [c if name == "model" else -c for name, c in zip(table.names, table.columns, strict=True)]
-    other = replace(problem, table=replace(table, columns=columns), _fitted={})
+    other = replace(problem, table=replace(table, columns=columns), _fitted={}, _selected={})
     assert content(train(other))[0] != content(plain)[0]
 
 
@@ -107,7 +107,7 @@ def test_train_scores_each_fold_by_the_primary_metric(problem: Problem, plain: T
     for fold, result in zip(problem.folds, trial.folds, strict=True):
         rows = problem.test_rows(fold)
         model = fit(problem, trial.candidate, fold)
-        raw = model.predict(problem.table_of(fold).matrix(problem.feature_sets()["full"], rows))
+        raw = model.predict(problem.table_of(fold).matrix(problem.columns("selected", fold), rows))
         labels = problem.labels[rows]
         assert result.score == PRIMARY_METRICS["average_precision"](labels, raw)
         assert result.brier == pytest.approx(np.mean((raw - labels) ** 2))
@@ -116,7 +116,7 @@ def test_train_scores_each_fold_by_the_primary_metric(problem: Problem, plain: T
 
 def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
     """Fit a candidate as a reader of the documentation would."""
-    table, names = problem.table_of(split), problem.feature_sets()[candidate.feature_set]
+    table, names = problem.table_of(split), problem.columns(candidate.feature_set, split)
     rows, weights = problem.fitting_rows(split)
     return (
         ESTIMATORS[candidate.algorithm]
@@ -134,11 +134,13 @@ def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
 def hold_out(problem: Problem, trained: Training) -> list[list[HeldOut]]:
     """Return for each component what the only member foretells on the folds, calibrated."""
     pieces: list[list[HeldOut]] = [[] for _ in problem.components]
-    instants, names = problem.instants, problem.feature_sets()["full"]
+    instants = problem.instants
     for fold in problem.folds:
         span = problem.test_span(fold)
         rows = Instants(instants.machines, instants.codes[span], instants.times[span])
-        raw = fit(problem, trained.search.trials[0].candidate, fold).predict(problem.table_of(fold).matrix(names, span))
+        raw = fit(problem, trained.search.trials[0].candidate, fold).predict(
+            problem.table_of(fold).matrix(problem.columns("selected", fold), span)
+        )
         for column, calibration in enumerate(trained.model.calibrations):
             # Labels that the fold may not know stay unknown.
             labels = np.where(problem.test_rows(fold), problem.labels[:, column], np.nan)[span]
@@ -149,7 +151,7 @@ def hold_out(problem: Problem, trained: Training) -> list[list[HeldOut]]:
 def test_train_member_is_best_candidate_fitted_on_all_rows(problem: Problem, plain: Training) -> None:
     (member,) = plain.model.members
     expected = fit(problem, plain.search.trials[0].candidate, problem.split)
-    assert member.features == list(problem.feature_sets()["full"])
+    assert member.features == list(problem.columns("selected", problem.split))
     assert member.model.dump() == expected.dump()
 
 
@@ -184,7 +186,7 @@ def test_train_calibrates_on_fold_predictions(problem: Problem, plain: Training)
         for number, fold in enumerate(problem.folds):
             model = fit(problem, plain.search.trials[0].candidate, fold)
             rows = problem.test_rows(fold)
-            raw.append(model.predict(problem.table_of(fold).matrix(problem.feature_sets()["full"], rows))[:, column])
+            raw.append(model.predict(problem.table_of(fold).matrix(problem.columns("selected", fold), rows))[:, column])
             labels.append(problem.labels[rows, column])
             groups.append(np.full(np.count_nonzero(rows), number))
         assert calibration == fit_calibration(*(np.concatenate(part) for part in (labels, raw, groups)))
@@ -219,11 +221,11 @@ def test_train_tries_defaults_of_every_algorithm_first(searched: Training) -> No
 
 
 def test_train_members_are_the_chosen_trials(fleet: Sources, searched: Training) -> None:
-    sets = problem_of(fleet, train=SEARCH).feature_sets()
+    problem = problem_of(fleet, train=SEARCH)
     candidates = [searched.search.trials[number].candidate for number in searched.chosen]
     assert searched.chosen[0] == searched.search.ranked()[0].number
     found = [(member.algorithm, member.features) for member in searched.model.members]
-    assert found == [(c.algorithm, list(sets[c.feature_set])) for c in candidates]
+    assert found == [(c.algorithm, list(problem.columns(c.feature_set, problem.split))) for c in candidates]
 
 
 @pytest.mark.slow
@@ -247,7 +249,7 @@ def test_train_ensemble_predicts_and_scores_the_mean_of_members(
         rows = problem.test_rows(fold)
         raw = [
             fit(problem, trial.candidate, fold).predict(
-                problem.table_of(fold).matrix(problem.feature_sets()[trial.candidate.feature_set], rows)
+                problem.table_of(fold).matrix(problem.columns(trial.candidate.feature_set, fold), rows)
             )
             for trial in trained.search.trials
         ]
@@ -293,7 +295,7 @@ def test_train_reports_fits(problem: Problem) -> None:
     train(problem, progress=progress)
     rows = len(problem.fitting_rows(problem.split)[0])
     assert progress.lines == [
-        "train: trial 1 of 1: trying xgboost on the full feature set",
+        "train: trial 1 of 1: trying xgboost on the selected feature set",
         f"train: fitting xgboost on {rows:,} rows up to 2015-04-23T00:00",
     ]
 
