@@ -171,7 +171,7 @@ class Problem:
         names = list(self.feature_sets())
         table = self.table_of(self.split)
         is_selected = not self.train.families and find_load_error("xgboost") is None
-        is_selected &= len(table.names_of(SELECTABLE)) > count_columns(np.count_nonzero(self.learnable))
+        is_selected &= len(table.names_of(SELECTABLE)) > count_columns(int(self.learnable.sum()))
         return [SELECTED, *names] if is_selected else names
 
     def columns(self, feature_set: str, split: Split) -> tuple[str, ...]:
