@@ -382,10 +382,10 @@ def _match_template(context: Context, template: FleetTemplate) -> Columns:
 
 
 def _learn_relation(context: Context, _: list[str], until_us: int, machines: pd.Index) -> SensorRelation:
-    instants = context.instants
+    instants, failures = context.instants, context.sources.events.get("failures", _NO_EVENTS)
     is_healthy = find_healthy(
         instants,
-        context.sources.events.get("failures", _NO_EVENTS),
+        failures[failures[MACHINE].isin(machines)],
         until_us=until_us,
         horizon_hours=context.labels.horizon_hours,
     )
