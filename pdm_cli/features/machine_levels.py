@@ -50,7 +50,7 @@ class MachineLevels:
     labels : list of str
         Label of each window, such as ``24h``.
     values : list of (s, m) arrays
-        One per window, in the unit of the sensor; NaN where there are too few readings.
+        One per window, in the unit of the sensor; NaN with too few readings.
     usual : (s, m) array
         The usual level; NaN where the history is too short.
     """
@@ -181,7 +181,7 @@ def learn_relation(levels: MachineLevels, is_healthy: NDArray[np.bool_]) -> Sens
     levels : MachineLevels
         The first window is used.
     is_healthy : (m,) bool array
-        Instants to learn from. Without any, no sensor explains another.
+        Instants to train on. Without any, no sensor explains another.
     """
     values = levels.values[0][:, is_healthy]
     scales = np.array([_spread(row) for row in values])

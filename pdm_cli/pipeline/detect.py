@@ -33,8 +33,13 @@ _FEW_TESTED = 0.1
 _COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
-def detect(task: Task, *, hint: str = "") -> dict[str, Any]:
-    """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary.
+def detect(task: Task) -> dict[str, Any]:
+    """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
+    return detect_prepared(task, hint="")
+
+
+def detect_prepared(task: Task, *, hint: str) -> dict[str, Any]:
+    """Detect anomalies as :func:`detect` does.
 
     ``hint`` says what to do if almost nothing is tested, where the settings are those of a model.
     """

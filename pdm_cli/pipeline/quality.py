@@ -1,4 +1,4 @@
-"""Quality of raw data: an overview, and the problems that a person should look at, in one pass over the telemetry."""
+"""Quality of raw data: an overview, and the problems that a person should check, in one pass over the telemetry."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     """
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import RawTelemetry
-    from pdm_cli.pipeline.detect import detect
+    from pdm_cli.pipeline.detect import detect_prepared
     from pdm_cli.pipeline.execute import Task
     from pdm_cli.pipeline.prepared import read_sources
     from pdm_cli.pipeline.preprocess import check_ranges, preprocess_scanned
@@ -117,7 +117,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     quality = preprocess_scanned(task, raw, scan, hint=_MORE_HISTORY)
     if "anomalies" in recipe.tables:
         anomalies.mkdir()
-        detect(Task({"prepared": prepared}, anomalies, as_trained, progress, units=units), hint=_AS_SHORT)
+        detect_prepared(Task({"prepared": prepared}, anomalies, as_trained, progress, units=units), hint=_AS_SHORT)
     sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, progress)
     forecast = _predict(bundle, _keep_known(recipe, sources), as_trained, progress)
     return replace(forecast, shortage=quality.get(SHORTAGE, "") or _find_unscored(forecast, progress))

@@ -87,7 +87,7 @@ class Stage:
 SHORTAGE = "shortage"
 # Quality of the data found by preprocess, shown in its report and in that of a model.
 QUALITY_FILE = "quality.json"
-# Summary of an import, which is no stage.
+# Summary of an import, which is not a stage.
 IMPORT_FILE = "import.json"
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
 _PREPARED = "the prepared tables, written by pdm preprocess"

@@ -51,7 +51,7 @@ _RULES = (
 
 
 def check_clocks(overview: Overview, *, has_duplicates: bool = False) -> list[Problem]:
-    """Return the problems of times that can be seen without the values; duplicate rows are no change of the step."""
+    """Return the problems of times that can be seen without the values; duplicate rows do not change the step."""
     changes = [] if has_duplicates else _find_step_changes(overview)
     return [*_find_local_time(overview), *_find_shifted(overview), *changes]
 

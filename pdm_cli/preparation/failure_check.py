@@ -162,7 +162,7 @@ def _find_few(counts: dict[str, dict[str, int]]) -> list[Problem]:
         "few_failures",
         counts,
         few,
-        f"fewer than {_LEAST_FAILURES} failures: too few to learn from, and to trust the metrics",
+        f"fewer than {_LEAST_FAILURES} failures: too few to train on, and to trust the metrics",
         "provide a longer log, give rare failures of one cause the same name, or train without them (--components)",
     )
 

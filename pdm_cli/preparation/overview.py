@@ -156,7 +156,7 @@ class Overview:
         return max(0.0, 1.0 - float(self.counts[place].sum() / max(self.expected_rows().sum(), 1.0)))
 
     def levels(self, place: int) -> FloatArray:
-        """Return the mean reading of a sensor by bucket; NaN where there is none."""
+        """Return the mean reading of a sensor by bucket; NaN without any."""
         counts = self.bucket_counts[place].sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.references[place] + self.bucket_sums[place].sum(axis=0) / counts)

@@ -1,4 +1,4 @@
-"""Problems in raw data that a person should look at: constant, empty and rarely recorded sensors."""
+"""Problems in raw data that a person should check: constant, empty and rarely recorded sensors."""
 
 from __future__ import annotations
 

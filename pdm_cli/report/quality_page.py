@@ -71,7 +71,7 @@ def describe_problems(problems: Sequence[Mapping[str, Any]]) -> Section:
     """Return the section of the problems."""
     notices = list_notices(problems)
     paragraphs = [] if notices else ["Nothing looks wrong."]
-    return Section("problems", "What looks wrong", paragraphs, notices=notices)
+    return Section("problems", "Problems to check", paragraphs, notices=notices)
 
 
 def _sentence(text: str) -> str:

@@ -50,7 +50,7 @@ def draw_counts(counts: Sequence[int], noun: str) -> Picture:
 
 
 def draw_level(levels: Sequence[float | None]) -> Picture:
-    """Return the mean reading over time: a line with gaps where there are no readings."""
+    """Return the mean reading over time: a line with gaps without readings."""
     known = [level for level in levels if level is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
     lines: list[str] = []

@@ -33,7 +33,7 @@ def is_silent(instants: Instants, horizon_hours: float) -> NDArray[np.bool_]:
 
 
 def find_ended(instants: Instants, known: FollowUp, *, horizon_hours: float) -> NDArray[np.bool_]:
-    """Return which machines have failed and not come back, or were taken out; nobody can inspect them.
+    """Return which machines have failed and not come back, or were taken out.
 
     A machine was taken out if it has been silent for a month, and for two horizons.
 

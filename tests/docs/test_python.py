@@ -29,7 +29,8 @@ def test_python_blocks_run_in_order(
         source = "\n" * text.count("\n", 0, match.start(1)) + match[1]
         exec(compile(source, str(DOCUMENT), "exec"), names)
     printed = capsys.readouterr().out
-    assert printed.startswith("unknown setting 'grid_hour'\ndid you mean 'grid_hours'?\ntrain: trial 1 of 1: ")
+    assert printed.startswith("unknown setting 'grid_hour'\ndid you mean 'grid_hours'?\ntrain: split by time ")
+    assert "\ntrain: trial 1 of 1: " in printed
     assert names["model"].metrics["split"]["horizon_hours"] == 48
     assert names["result"].metrics["split"]["horizon_hours"] == 72
     assert {path.name for path in (tmp_path / "work").iterdir()} == {"prepared", "anomalies", "model"}
