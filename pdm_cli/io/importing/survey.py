@@ -184,7 +184,7 @@ class TableSurvey:
         self.shapes = [shape for shape in found_shapes if shape.rows]
 
     def sample(self) -> tuple[dict[str, ValueCount], bool]:
-        """Return the counts of the values in the first rows of wide telemetry, and whether a machine is not an integer."""
+        """Return the counts of the values in the first rows of wide telemetry, and whether any machine is text."""
         found = self._count([], f"(SELECT * FROM {self.view} LIMIT {_SAMPLE_ROWS})")
         return self._value_counts(found), found["text_machines"] > 0
 
