@@ -20,6 +20,7 @@ from pdm_cli.evaluation.events import (
 )
 from pdm_cli.evaluation.exposure import Exposure
 from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import NEVER_US, FollowUp
 from pdm_cli.settings.model import LabelsParams
 from tests.builders.fleets import DAYS, EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame, running
 
@@ -206,6 +207,50 @@ def test_evaluate_failure_less_than_horizon_after_start_is_left_out() -> None:
 
 def test_evaluate_failure_before_evaluated_span_makes_alarm_true() -> None:
     assert evaluate([(1, 20)], [failure(40)]).false_alarms == 0
+
+
+# Machines that ended with their failure.
+
+
+def ended(ends: list[float], failed: list[float | None], until: list[float]) -> FollowUp:
+    times = [NEVER_US if hour is None else EPOCH_US + round(hour * HOUR_US) for hour in failed]
+    last, known = (np.array([EPOCH_US + round(hour * HOUR_US) for hour in hours]) for hours in (ends, until))
+    return FollowUp(last, np.array(times), known)
+
+
+def evaluate_known(alerts: Alerts, failures: list[Event], known: FollowUp) -> EventOutcome:
+    return evaluate_events(
+        instants_of_fleet(alerts),
+        log_frame(failures, "failure"),
+        start_us=EPOCH_US,
+        known=known,
+        labels=LABELS,
+        merge_hours=6.0,
+    )
+
+
+@pytest.mark.parametrize(("alert", "is_false"), [(60, False), (51, True), (20, True), (101, False)])
+def test_evaluate_alert_of_a_machine_that_ended_is_false_unless_it_is_before_the_failure(
+    alert: float, is_false: bool
+) -> None:
+    """Machine 1 fails at 100 h and has its last reading at 102 h; the fleet is watched until 400 h."""
+    known = ended([102, 400, 400], [100, None, None], [400, 400, 400])
+    assert evaluate_known([(1, alert)], [failure(100)], known).false_alarms == is_false
+
+
+def test_evaluate_alert_of_a_machine_that_ended_near_the_end_of_the_log_is_unknown() -> None:
+    known = ended([380, 400, 400], [380, None, None], [400, 400, 400])
+    # Another component failed; that of the alert would have been watched for 30 h more.
+    assert evaluate_known([(1, 370)], [], known).false_alarms == 0
+    assert evaluate_known([(1, 350)], [], known).false_alarms == 1
+
+
+def test_evaluate_failure_after_the_last_reading_counts_if_the_machine_ended_with_it() -> None:
+    events = [failure(130), failure(130, machine=2)]
+    known = ended([100, 100, 400], [130, None, None], [400, 100, 400])
+    found = evaluate_known([(1, 90), (2, 90)], events, known)
+    assert found.failure_codes.tolist() == [0]
+    assert found.warning_hours.tolist() == [40]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pdm_cli.evaluation.events import evaluate_events
 from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure, machine_months, measure_exposure
 from pdm_cli.evaluation.gates import parse_gate
 from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import FollowUp
 from pdm_cli.settings.model import CostsParams, LabelsParams
 from tests.builders.fleets import EPOCH_US, HOUR_US, hours, instants_of, log_frame, running
 
@@ -46,6 +47,16 @@ def test_alarms_end_with_the_rows_and_a_machine_without_rows_is_not_watched() ->
     rows = Instants(rows.machines, rows.codes[:2], rows.times[:2])
     alarms, failures = exposure_hours(rows, ends=[100, 100], log_end=100)
     assert (alarms, failures) == (pytest.approx([30, 0]), pytest.approx([52, 0]))
+
+
+def test_alarms_of_a_machine_that_ended_count_until_its_failure() -> None:
+    """Machine 1 ended at 100 h of a log of 400 h, machine 2 at 380 h; machine 3 has rows after its failure at 100 h."""
+    rows = instants_of([(1, 0), (1, 100), (2, 0), (2, 380), (3, 0), (3, 110)])
+    failed = np.array([us(100), us(380), us(100)])
+    known = FollowUp(rows.ends(), failed, np.array([us(400)] * 3))
+    found = measure_exposure(rows, known=known, log_end_us=us(400), labels=LABELS)
+    assert (found.alarms * HOURS_PER_MONTH).tolist() == pytest.approx([100, 352, 100])
+    assert (found.failures * HOURS_PER_MONTH).tolist() == pytest.approx([55, 335, 65])
 
 
 def test_machine_months_run_from_first_to_last_row() -> None:
