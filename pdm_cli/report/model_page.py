@@ -389,7 +389,7 @@ def _list_trials(search: Mapping[str, Any]) -> Section:
     ]
     if not board:
         return Section("search", "Leaderboard", ["There were too few failures to train on, so nothing was tried."])
-    members = " and ".join(f"{m['algorithm']} on the {m['features']} feature set" for m in search["members"])
+    members = " and ".join(f"{m['algorithm']} with {m['features']:,} features" for m in search["members"])
     paragraphs = [f"{search['trials']:,} of {search['trials_wanted']:,} trials completed; chosen: {members}."]
     if search["cut_short"]:
         paragraphs.append("The search ran out of time, so another run may give a different model.")

@@ -184,7 +184,7 @@ def _draw_search(search: dict[str, Any] | None) -> list[RenderableType]:
         trials += f", {dropped} of them stopped early"
     if search["cut_short"]:
         trials += "; the time budget ran out, so another run may give a different model"
-    members = " and ".join(f"{m['algorithm']} on the {m['features']} feature set" for m in search["members"])
+    members = " and ".join(f"{m['algorithm']} with {m['features']:,} features" for m in search["members"])
     return [table, Prose(f"{trials}; chosen: {members}")]
 
 
