@@ -157,6 +157,7 @@ def _check_leakage(problem: Problem, preparation: Preparation) -> None:
         problem.states(split),
         features=preparation.settings.features,
         detect=preparation.settings.detect,
+        families=table.families,
     )
     machines, times = instants.machines[instants.codes[sample]].tolist(), instants.times[sample]
     leakage_checks.compare_truncated(table.names, table.matrix(table.names, sample), cut, machines, times)

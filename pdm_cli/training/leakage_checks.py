@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -213,6 +213,7 @@ def rebuild_truncated(
     *,
     features: FeaturesParams,
     detect: DetectParams,
+    families: Iterable[str] | None = None,
 ) -> NDArray[np.float32]:
     """Return the features of some instants, each built without any later data.
 
@@ -228,6 +229,8 @@ def rebuild_truncated(
         States of the fitted families; not fitted again.
     features, detect : FeaturesParams, DetectParams
         Settings of rolling features and anomaly detection.
+    families : iterable of str, optional
+        Families of the columns; default: all.
 
     Returns
     -------
@@ -236,14 +239,25 @@ def rebuild_truncated(
     """
     instants = context.instants
     values = np.empty((len(positions), len(names)), np.float32)
+    chosen = set(FEATURES if families is None else families)
+    if "anomalies" not in chosen:
+        context = _without_anomalies(context)
     times = instants.times[positions]
     for time in np.unique(times).tolist():
         own = np.flatnonzero(times == time)
         machines = instants.machines[instants.codes[positions[own]]]
         truncated = _truncate(context, machines, time, features=features, detect=detect)
-        table = build_features(truncated, FEATURES).join(match_states(truncated, states))
+        table = build_features(truncated, [name for name in FEATURES if name in chosen]).join(
+            match_states(truncated, states)
+        )
         values[own] = table.matrix(names)[truncated.instants.machines.get_indexer(machines)]
     return values
+
+
+def _without_anomalies(context: Context) -> Context:
+    """Return the context without the table of anomalies, whose detection takes long."""
+    events = {name: log for name, log in context.sources.events.items() if name != "anomalies"}
+    return replace(context, sources=replace(context.sources, events=events))
 
 
 def _truncate(
