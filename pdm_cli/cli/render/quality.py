@@ -65,7 +65,7 @@ def draw_checks(quality: dict[str, Any]) -> list[RenderableType]:
     table = make_table("finding", ("count", "right"), ("first", "left"))
     for name, count, first in list_findings(quality):
         table.add_row(name, f"{count:,}", first)
-    return [*drawn, table if table.row_count else Prose("no data-quality findings")]
+    return [*drawn, table if table.row_count else Prose("no rows dropped or changed")]
 
 
 def _draw_problems(problems: list[dict[str, Any]]) -> list[RenderableType]:
