@@ -72,6 +72,7 @@ def train(task: Task) -> dict[str, Any]:
     board = leaderboard(training.search)
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
     metrics = _evaluate(task, problem, table, preparation)
+    _mark_signs(metrics["components"], training.chance, problem, task.progress)
     if not metrics["events"]["failures"]:
         task.progress.warn(
             "no failure in the test span could be evaluated, so the metrics say little about the model: "
@@ -104,6 +105,22 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
     (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
     return _judge(problem, model, span)
+
+
+def _mark_signs(components: dict[str, Any], chance: dict[str, float], problem: Problem, progress: Progress) -> None:
+    """Add to the metrics of each component whether its failures show signs, and warn of those that do not."""
+    from pdm_cli.training.train import shows_signs
+
+    counts = problem.failures["failure"].value_counts()
+    for name, row in components.items():
+        row["chance"] = chance.get(name)
+        row["no_signs"] = name in chance and not shows_signs(chance[name], problem.train)
+        if row["no_signs"]:
+            progress.warn(
+                f"{name}: no warning signs found in {show_count(int(counts[name]), 'failure')}: on the folds, chance "
+                f"predicts them as well in {chance[name]:.0%} of the cases; it never alerts (--threshold f1: alert "
+                "anyway)"
+            )
 
 
 def _report_few_failures(problem: Problem, progress: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pdm_cli.text import show_count
+from pdm_cli.text import name_some, show_count
 from pdm_cli.units import in_units_of_summary, show_hours, show_time
 
 _FINDING_NAMES = {
@@ -118,3 +118,14 @@ def _describe_value(name: str, value: Any) -> str:
     if name == "hours":
         return f"for {show_hours(value)}"
     return f"{_COLUMN_NAMES.get(name, name)} {show_time(value) if name == 'until' else value}"
+
+
+def list_silent(components: dict[str, Any]) -> list[str]:
+    """Return a sentence without its full stop on components that never alert, given the metrics of each."""
+    rare, random = ([name for name, row in components.items() if row.get(key)] for key in ("prior_only", "no_signs"))
+    lines = []
+    if rare:
+        lines.append(f"Too few failures to train on, so only the base rate and no alerts: {name_some(rare)}")
+    if random:
+        lines.append(f"No warning signs before the failures, so no alerts: {name_some(random)}")
+    return lines

@@ -9,11 +9,11 @@ from typing import Any
 from pdm_cli.evaluation.curves import Curve
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
-from pdm_cli.report.findings import count_components, list_findings
+from pdm_cli.report.findings import count_components, list_findings, list_silent
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.quality_page import list_notices
-from pdm_cli.text import name_some, show_count, show_threshold
+from pdm_cli.text import show_count, show_threshold
 from pdm_cli.units import (
     Units,
     current,
@@ -187,10 +187,7 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         "horizon. Alerts turn on and off at the given probabilities. Average precision, area under the ROC curve "
         "(AUC), F1 and Brier score are computed over rows."
     )
-    rare = [name for name, row in metrics["components"].items() if row.get("prior_only")]
-    paragraphs = (
-        [f"Too few failures to train on, so only the base rate and no alerts: {name_some(rare)}."] if rare else []
-    )
+    paragraphs = [f"{reason}." for reason in list_silent(metrics["components"])]
     return Section(
         "results", "Results by component", paragraphs, grids=[Grid("Results on the test span", columns, rows, note)]
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pdm_cli.errors import ModelError
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration, fit_calibration
+from pdm_cli.evaluation.chance import shift_test
 from pdm_cli.evaluation.metrics import PRIMARY_METRICS
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, FitOptions, Model, find_load_error, no_checkpoint
@@ -38,15 +39,30 @@ from pdm_cli.units import exact_time
 FloatArray = NDArray[np.float64]
 Clock = Callable[[], float]
 _MACHINE_GROUPS = 5
+# A model that chance equals more often has found no warning signs.
+_MOST_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Training:
-    """A model fitted on all training rows, the search, and the numbers of the trials that became members."""
+    """A model fitted on all training rows, and how it was found.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        The model.
+    search : Search
+        The trials.
+    chosen : list of int
+        Numbers of the trials that became members.
+    chance : dict
+        How often chance predicts each learned component as well on the folds, in (0, 1].
+    """
 
     model: TrainedModel
     search: Search
     chosen: list[int]
+    chance: dict[str, float]
 
 
 def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algorithm]:
@@ -104,7 +120,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
         Gets a line per trial and fit, and the folds of each trial.
     """
     if not problem.learnable.any():
-        return Training(_complete(problem, [], [], []), Search([], 0, False, 0), [])
+        return Training(_complete(problem, [], [], []), Search([], 0, False, 0), [], {})
     trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, progress)
     trainer = _Trainer(problem, algorithms, trials, clock, progress)
@@ -120,10 +136,14 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
         [replace(piece, probabilities=calibration.apply(piece.probabilities)) for piece in pieces]
         for calibration, pieces in zip(calibrations, raw, strict=True)
     ]
-    learned = itertools.compress(problem.components, problem.learnable)
-    rules = [_choose_rule(problem, *pair) for pair in zip(learned, held_out, strict=True)]
+    learned = list(itertools.compress(problem.components, problem.learnable))
+    chance = {component: _test_signs(pieces) for component, pieces in zip(learned, raw, strict=True)}
+    rules = [
+        _choose_rule(problem, component, pieces) if shows_signs(chance[component], problem.train) else NEVER
+        for component, pieces in zip(learned, held_out, strict=True)
+    ]
     members = [trainer.fit_member(candidates[n]) for n in chosen]
-    return Training(_complete(problem, members, calibrations, rules), found, chosen)
+    return Training(_complete(problem, members, calibrations, rules), found, chosen, chance)
 
 
 def _complete(
@@ -236,6 +256,20 @@ class _Trainer:
                 weights=weights,
             )
         )
+
+
+def _test_signs(pieces: Sequence[HeldOut]) -> float:
+    """Return how often chance predicts a component as well on the folds as the model does."""
+    return shift_test(
+        [piece.labels for piece in pieces],
+        [piece.probabilities for piece in pieces],
+        [piece.rows.codes for piece in pieces],
+    )
+
+
+def shows_signs(chance: float, train: TrainParams) -> bool:
+    """Return whether a component may alert: its failures show warning signs, or the user chose how often it alerts."""
+    return chance <= _MOST_CHANCE or parse_threshold(train.threshold).how in ("f1", "recall")
 
 
 def _calibrate(pieces: Sequence[HeldOut]) -> Calibration:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
-from pdm_cli.report.findings import count_components
-from pdm_cli.text import Prose, name_some, show_count, show_probability, show_threshold
+from pdm_cli.report.findings import count_components, list_silent
+from pdm_cli.text import Prose, show_count, show_probability, show_threshold
 from pdm_cli.units import (
     current,
     in_rate_unit,
@@ -139,19 +139,16 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         *_draw_search(metrics.get("search")),
         Prose("\n".join(lines)),
         table,
-        *_draw_prior_only(metrics["components"]),
+        *_draw_silent(metrics["components"]),
         Prose(f"{note}; * false alarms per {per_machine_time()}"),
         Prose(_describe_warnings(metrics)),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
     ]
 
 
-def _draw_prior_only(components: dict[str, Any]) -> list[RenderableType]:
-    """Say which components were not learned."""
-    rare = [name for name, row in components.items() if row.get("prior_only")]
-    return (
-        [Prose(f"too few failures to train on, so only the base rate and no alerts: {name_some(rare)}")] if rare else []
-    )
+def _draw_silent(components: dict[str, Any]) -> list[RenderableType]:
+    """Say which components never alert, and why."""
+    return [Prose(f"{reason[0].lower()}{reason[1:]}") for reason in list_silent(components)]
 
 
 def _describe_training(split: dict[str, Any]) -> str:

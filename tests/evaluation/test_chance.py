@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pdm_cli.evaluation.chance import shift_test
+
+MACHINES, ROWS, AHEAD = 20, 200, 12
+
+
+def draw_fleet(rng: np.random.Generator, sign: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels with a run of rows before a failure of each machine, and slowly changing probabilities with a sign."""
+    codes = np.repeat(np.arange(MACHINES), ROWS)
+    labels = np.zeros((MACHINES, ROWS))
+    for machine, failed in enumerate(rng.integers(AHEAD, ROWS, MACHINES)):
+        labels[machine, failed - AHEAD : failed] = 1
+    noise = rng.normal(size=(MACHINES, ROWS + 30)).cumsum(axis=1)
+    drift = (noise[:, 30:] - noise[:, :-30]) / np.sqrt(30)
+    return labels.ravel(), (1 / (1 + np.exp(-drift - sign * labels))).ravel(), codes
+
+
+def test_shift_test_finds_a_sign() -> None:
+    labels, probabilities, codes = draw_fleet(np.random.default_rng(0), 2.0)
+    assert shift_test([labels], [probabilities], [codes]) < 0.01
+
+
+@pytest.mark.slow
+def test_shift_test_without_a_sign_is_passed_by_chance_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    found = [
+        shift_test(*([part] for part in draw_fleet(rng, 0.0)), shifts=99)  # type: ignore[arg-type]
+        for _ in range(200)
+    ]
+    assert 0.02 <= np.mean(np.array(found) <= 0.05) <= 0.1
+    assert 0.4 <= np.mean(found) <= 0.6
+
+
+def test_shift_test_of_equal_probabilities_finds_nothing() -> None:
+    labels, _, codes = draw_fleet(np.random.default_rng(0), 2.0)
+    assert shift_test([labels], [np.full(len(labels), 0.1)], [codes]) == 1.0
+
+
+def test_shift_test_ignores_unknown_rows() -> None:
+    labels, probabilities, codes = draw_fleet(np.random.default_rng(0), 1.0)
+    unknown = np.full(len(labels), np.nan)
+    longer = [np.stack([one, other], 1).ravel() for one, other in ((labels, unknown), (probabilities, probabilities))]
+    found = shift_test([longer[0]], [longer[1]], [np.repeat(codes, 2)])
+    assert found == shift_test([labels], [probabilities], [codes])
+
+
+def test_shift_test_without_failures_is_one() -> None:
+    _, probabilities, codes = draw_fleet(np.random.default_rng(0), 1.0)
+    assert shift_test([np.zeros(len(codes))], [probabilities], [codes]) == 1.0
+
+
+def test_shift_test_of_folds_keeps_machines_apart() -> None:
+    rng = np.random.default_rng(2)
+    labels, probabilities, codes = zip(draw_fleet(rng, 1.5), draw_fleet(rng, 1.5), strict=True)
+    assert shift_test(labels, probabilities, codes) < 0.01
