@@ -10,16 +10,12 @@ from numpy.typing import NDArray
 
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.preparation.cleaning import to_microseconds
+from pdm_cli.preparation.run_to_failure import NEVER_US, find_ending_failures
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import US_PER_HOUR
 
 IntArray = NDArray[np.int64]
-
-# Later than any time; adding or subtracting a horizon does not overflow.
-NEVER_US = 2**62
-# A failure up to this long before the last reading may have ended the telemetry: many logs have dates only.
-_LATEST_READING_US = 24 * US_PER_HOUR
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,12 @@ class FollowUp:
 def follow_up(ends: pd.Series, failures: pd.DataFrame, machines: pd.Index, *, params: LabelsParams) -> FollowUp:
     """Find the machines that ended with a failure, and until when the outcome of every machine is known.
 
-    A machine ended with its last failure if its last reading is at most a horizon before that failure and at most a
-    day, or a horizon if shorter, after it. Nothing can happen to it any more, so its outcome stays known for as long
-    as it would have been watched without the failure: the median by the reverse Kaplan-Meier estimate [1]_, in which
-    the other machines' last readings are the events. In a fleet that is watched up to one date, this is that date; if
-    all machines ended with a failure, there is no end. The outcome of other machines, which still run or were taken
-    out, is known until their last reading.
+    Nothing can happen any more to a machine that ended with a failure (see
+    :func:`~pdm_cli.preparation.run_to_failure.find_ending_failures`), so its outcome stays known for as long as it
+    would have been watched without the failure: the median by the reverse Kaplan-Meier estimate [1]_, in which the
+    other machines' last readings are the events. In a fleet that is watched up to one date, this is that date; if all
+    machines ended with a failure, there is no end. The outcome of other machines, which still run or were taken out,
+    is known until their last reading.
 
     Parameters
     ----------
@@ -91,14 +87,13 @@ def follow_up(ends: pd.Series, failures: pd.DataFrame, machines: pd.Index, *, pa
     """
     horizon = round(params.horizon_hours * US_PER_HOUR)
     last = to_microseconds(ends.reindex(machines))
-    failed = np.full(len(machines), -NEVER_US)
     log = EventLog(failures, machines)
-    np.maximum.at(failed, log.codes, log.times)
-    is_ended = (last - min(horizon, _LATEST_READING_US) <= failed) & (failed <= last + horizon)
+    failed = find_ending_failures(log.codes, log.times, last, horizon)
+    is_ended = failed < NEVER_US
     # A log of failures that is longer than the telemetry does not show that other machines were watched until then.
     watched = _watched_until(np.minimum(failed, last), last[~is_ended], failed[is_ended])
     until = np.where(is_ended, np.maximum(watched, last), last)
-    return FollowUp(last, np.where(is_ended, failed, NEVER_US), until)
+    return FollowUp(last, failed, until)
 
 
 def _watched_until(times: IntArray, ends: IntArray, failed: IntArray) -> IntArray:

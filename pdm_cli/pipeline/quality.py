@@ -101,7 +101,7 @@ class QualityCheck:
             failures, spans = self._coverage.failures, self._spans()
             horizon = propose_windows(self.overview.step_us or self._scan.step_us, self._scan.span_us).horizon_us
             covered = self._coverage.is_covered(horizon)
-            by_time = None if is_split_by_machine(self._coverage, covered, spans) else spans
+            by_time = None if is_split_by_machine(self._coverage, covered, spans, horizon) else spans
             problems += check_failures(failures, covered, by_time, horizon)
             problems += _find_similar(count_labels(failures["failure"]))
             counts = count_failures(failures, covered, by_time)

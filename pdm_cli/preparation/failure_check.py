@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.preparation.overview import Overview
 from pdm_cli.preparation.problems import Problem, show_day, show_length
+from pdm_cli.preparation.run_to_failure import NEVER_US, RUN_TO_FAILURE_SHARE, find_ending_failures
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.text import name_some, show_count
 from pdm_cli.timestamps import show
@@ -209,7 +210,9 @@ def _describe_short(
     return [Problem(kind, f"{shown}: {text}", hint, facts={"components": names})]
 
 
-def is_split_by_machine(coverage: FailureCoverage, is_covered: NDArray[np.bool_], spans: Spans) -> bool:
+def is_split_by_machine(
+    coverage: FailureCoverage, is_covered: NDArray[np.bool_], spans: Spans, horizon_us: int
+) -> bool:
     """Return whether the default split is by machine, as far as failures alone decide it.
 
     It is if half of the machines end with a failure, or half of the components have none to train or to test on by
@@ -220,9 +223,9 @@ def is_split_by_machine(coverage: FailureCoverage, is_covered: NDArray[np.bool_]
     known = places >= 0
     if len(np.unique(places[known])) < _LEAST_MACHINES:
         return False
-    last = overview.ends_us[np.maximum(places, 0)] - overview.step_us
-    is_last = known & (to_microseconds(failures[TIME]) >= last)
-    if len(np.unique(places[is_last])) >= len(overview.machines) / 2:
+    times = to_microseconds(failures[TIME])
+    ending = find_ending_failures(places[known], times[known], overview.ends_us, horizon_us)
+    if (ending < NEVER_US).sum() >= RUN_TO_FAILURE_SHARE * len(overview.machines):
         return True
     counts = count_failures(failures, is_covered, spans)
     machines = failures[known].groupby("failure")[MACHINE].nunique()

@@ -42,8 +42,6 @@ _GRIDS_PER_HORIZON = 16
 _SHORT = 4
 # From here on, three digits would be too few.
 _LARGE = 1000
-# With this share of the machines, a log is one of machines that run until they fail.
-_RUN_TO_FAILURE_SHARE = 0.5
 
 
 class WindowsDoNotFit(DataError):
@@ -174,7 +172,10 @@ def find_life(failures: pd.DataFrame, spans: pd.DataFrame, step_us: int) -> tupl
     step_us : int
         Time between readings in microseconds.
     """
+    import pandas as pd
+
     from pdm_cli.preparation.cleaning import to_microseconds
+    from pdm_cli.preparation.run_to_failure import NEVER_US, RUN_TO_FAILURE_SHARE, find_ending_failures
     from pdm_cli.schema import FAILURES, MACHINE, TIME
 
     failures = failures[failures[MACHINE].isin(spans.index)]
@@ -184,12 +185,14 @@ def find_life(failures: pd.DataFrame, spans: pd.DataFrame, step_us: int) -> tupl
     log = failures.assign(at=to_microseconds(failures[TIME])).reset_index(drop=True)
     previous = log.groupby([MACHINE, *(name for name in FAILURES.key if name not in (MACHINE, TIME))])["at"].shift()
     life = log["at"] - previous.fillna(span["first"])
+    horizon = propose_windows(step_us, int(spans["last"].max() - spans["first"].min())).horizon_us
     # Not a failure at the first reading, nor one at a time that cannot be right.
-    is_seen = (life > 0) & (log["at"] > span["first"]) & (log["at"] <= span["last"] + step_us)
-    life = life[is_seen]
-    ended = log.loc[is_seen & (log["at"] >= span["last"] - step_us), MACHINE].nunique()
-    is_run_to_failure = len(life) > 0 and ended >= _RUN_TO_FAILURE_SHARE * len(spans)
-    return (int(life.median()) if len(life) else None), is_run_to_failure
+    is_seen = (life > 0) & (log["at"] > span["first"]) & (log["at"] <= span["last"] + horizon)
+    if not is_seen.any():
+        return None, False
+    codes, times = spans.index.get_indexer(pd.Index(log.loc[is_seen, MACHINE])), log.loc[is_seen, "at"].to_numpy()
+    ended = (find_ending_failures(codes, times, spans["last"].to_numpy(), horizon) < NEVER_US).sum()
+    return int(life[is_seen].median()), bool(ended >= RUN_TO_FAILURE_SHARE * len(spans))
 
 
 def propose_windows(step_us: int, span_us: int) -> Windows:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp
+from pdm_cli.preparation.run_to_failure import RUN_TO_FAILURE_SHARE
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.text import name_some, show_count
 from pdm_cli.timestamps import US_PER_HOUR
@@ -19,8 +20,6 @@ from pdm_cli.training.splits import split_by_time
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-# With this share of machines that end with a failure, a fleet runs to failure.
-_RUN_TO_FAILURE_SHARE = 0.5
 # A failing machine to train and one to test on, in each of two folds.
 _LEAST_MACHINES = 4
 
@@ -71,7 +70,7 @@ def choose_split(
     machines, ended = len(instants.machines), int(known.is_ended.sum())
     if failing.any(axis=1).sum() < _LEAST_MACHINES:
         return SplitChoice("time", f"fewer than {_LEAST_MACHINES} machines failed")
-    if ended >= _RUN_TO_FAILURE_SHARE * machines:
+    if ended >= RUN_TO_FAILURE_SHARE * machines:
         return SplitChoice("machine", f"{ended:,} of {show_count(machines, 'machine')} end with a failure")
     rare = _missing_by_time(instants, labels, train=train, lead=lead) & (failing.sum(axis=0) >= _LEAST_MACHINES)
     if rare.mean() >= 1 / 2:

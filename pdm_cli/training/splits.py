@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.errors import NotEnoughData
-from pdm_cli.features.labels import NEVER_US
+from pdm_cli.preparation.run_to_failure import NEVER_US
 from pdm_cli.preparation.windows import propose_windows, show_options
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.timestamps import US_PER_HOUR, microseconds

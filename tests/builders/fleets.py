@@ -11,7 +11,8 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from pdm_cli.features.events import Instants
-from pdm_cli.features.labels import NEVER_US, FollowUp
+from pdm_cli.features.labels import FollowUp
+from pdm_cli.preparation.run_to_failure import NEVER_US
 
 HOUR_US = 3_600_000_000
 EPOCH = pd.Timestamp("2015-01-01")

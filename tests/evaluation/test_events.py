@@ -20,7 +20,8 @@ from pdm_cli.evaluation.events import (
 )
 from pdm_cli.evaluation.exposure import Exposure
 from pdm_cli.features.events import Instants
-from pdm_cli.features.labels import NEVER_US, FollowUp
+from pdm_cli.features.labels import FollowUp
+from pdm_cli.preparation.run_to_failure import NEVER_US
 from pdm_cli.settings.model import LabelsParams
 from tests.builders.fleets import DAYS, EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame, running
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from pdm_cli.features.labels import NEVER_US, FollowUp, follow_up, label_failures, last_readings
+from pdm_cli.features.labels import FollowUp, follow_up, label_failures, last_readings
+from pdm_cli.preparation.run_to_failure import NEVER_US
 from pdm_cli.settings.model import LabelsParams
 from tests.builders.alerts import us
 from tests.builders.fleets import HOUR_US, Event, instants_of, log_frame, rows_and_log, rows_frame, running, stamps

@@ -108,16 +108,18 @@ def test_check_failures_split_by_machine_has_no_spans() -> None:
     [
         # Most machines end with a failure, or fail again and again; or there is none to test on.
         ([(number, 299, "a") for number in range(1, 6)], True),
-        ([(number, hour, "a") for number in range(1, 6) for hour in (50, 100, 150, 290)], False),
+        ([(number, 288, "a") for number in range(1, 6)], True),
+        ([(number, 310, "a") for number in range(1, 6)], True),
+        ([(number, hour, "a") for number in range(1, 6) for hour in (50, 100, 150, 260)], False),
         ([(number, 100, "a") for number in range(1, 6)], True),
         ([(number, 299, "a") for number in range(1, 3)], False),
     ],
-    ids=["run to failure", "repaired", "early", "few machines"],
+    ids=["run to failure", "dates only", "after the telemetry", "repaired", "early", "few machines"],
 )
 def test_is_split_by_machine_follows_the_failures(rows: list[tuple[object, float, str]], expected: bool) -> None:
     overview = overview_of({number: hours_of(300) for number in range(1, 9)}, volt=[np.ones(300)] * 8)
     coverage = FailureCoverage(failures_of(*rows), overview)
-    assert is_split_by_machine(coverage, np.ones(len(rows), bool), spans_of(110, 225, 250)) is expected
+    assert is_split_by_machine(coverage, np.ones(len(rows), bool), spans_of(110, 225, 250), TWO_DAYS) is expected
 
 
 def test_find_spans_cuts_by_rows_on_the_grid() -> None:

@@ -137,6 +137,14 @@ def test_life_is_the_median_from_start_or_previous_failure_of_the_component() ->
     assert find_life(failures[:3], spans, HOUR) == (20 * HOUR, True)
 
 
+def test_life_of_failures_with_dates_only_is_run_to_failure() -> None:
+    days = pd.to_datetime([20, 30], unit="D").astype("datetime64[us]")
+    failures = pd.DataFrame({"machineID": [1, 2], "datetime": days, "failure": "pump"})
+    spans = pd.DataFrame({"first": 0, "last": [20 * DAY + 17 * HOUR, 30 * DAY + 9 * HOUR]}, index=[1, 2])
+    assert find_life(failures, spans, HOUR) == (25 * DAY, True)
+    assert find_life(failures, spans + 2 * DAY, HOUR) == (23 * DAY, False)
+
+
 @pytest.mark.parametrize(
     ("log", "text"),
     [

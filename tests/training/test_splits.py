@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from pdm_cli.errors import NotEnoughData, UsageError
-from pdm_cli.features.labels import NEVER_US
+from pdm_cli.preparation.run_to_failure import NEVER_US
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.timestamps import show
 from pdm_cli.training.splits import (
