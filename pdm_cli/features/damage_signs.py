@@ -63,19 +63,26 @@ def extreme_columns(
 def excursion_columns(
     telemetry: pd.DataFrame, scores: ZScores, instants: Instants, windows: LevelWindows, *, step_us: int, grid_us: int
 ) -> Columns:
-    """Yield the share of readings far above and far below the usual, such as ``volt_above_24h``.
+    """Yield the mean robust z of each sensor, and the share of its readings far above and far below the usual.
+
+    Names are such as ``volt_z_24h``, ``volt_above_24h`` and ``volt_below_24h``.
 
     ``scores`` are those of the telemetry, row by row.
     """
     keys = telemetry[[MACHINE, TIME]]
     asked = [LongWindow.of(count, step_us=step_us, grid_us=grid_us) for count in windows.intervals(grid_us)]
-    for side, sign in (("above", 1.0), ("below", -1.0)):
-        z = sign * scores.z
-        is_far = pd.DataFrame(np.where(np.isnan(z), np.nan, z > _EXCURSION), keys.index, scores.sensors)
-        shares = trailing_means(keys.join(is_far), instants, asked, grid_us=grid_us)
+    z = scores.z
+    series = {
+        "z": z,
+        "above": np.where(np.isnan(z), z, z > _EXCURSION),
+        "below": np.where(np.isnan(z), z, z < -_EXCURSION),
+    }
+    for name, values in series.items():
+        frame = keys.join(pd.DataFrame(values, keys.index, scores.sensors))
+        means = trailing_means(frame, instants, asked, grid_us=grid_us)
         for row, sensor in enumerate(scores.sensors):
-            for label, share in zip(windows.labels(grid_us), shares, strict=True):
-                yield f"{sensor}_{side}_{label}", share[row]
+            for label, mean in zip(windows.labels(grid_us), means, strict=True):
+                yield f"{sensor}_{name}_{label}", mean[row]
 
 
 def usage_columns(

@@ -69,6 +69,13 @@ _WORDINGS = [
         "usual level of {0} unknown",
     ),
     _Wording(
+        rf"(.+)_z_{_SPAN}",
+        "level",
+        "{0}, mean distance from its median over {span} in robust standard deviations",
+        "{0} over {span} is {signed} robust standard deviations from its median",
+        "median of {0} unknown",
+    ),
+    _Wording(
         rf"(.+)_(above|below)_{_SPAN}",
         "excursions",
         "{0}, share of readings far {1} the usual in {span}",

@@ -95,7 +95,7 @@ def test_each_family_has_its_columns(whole: FeatureTable) -> None:
         "levels": {f"{s}_level_{window}h" for s in SENSORS for window in (24, 168)},
         "trends": {f"{s}_trend_{window}h" for s in SENSORS for window in (72, 504)},
         "extremes": {f"{s}_{side}_{w}h" for s in SENSORS for side in ("lowest", "highest") for w in (24, 168)},
-        "excursions": {f"{s}_{side}_{w}h" for s in SENSORS for side in ("above", "below") for w in (24, 168)},
+        "excursions": {f"{s}_{side}_{w}h" for s in SENSORS for side in ("z", "above", "below") for w in (24, 168)},
         "usage": {f"{s}_sum_since_{c}" for s in SENSORS for c in COMPONENTS} | {"hours_since_start"},
         "residuals": {f"{s}_residual_{window}h" for s in SENSORS for window in (24, 168)},
         "template": {f"{c}_{w}" for c in COMPONENTS for w in ("match", "match_hours", "match_visit", "match_lag")},

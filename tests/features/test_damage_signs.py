@@ -67,6 +67,8 @@ def test_excursions_are_shares_of_readings_beyond_three_deviations(telemetry: pd
     z[::41] = -3.5
     far = replace(scores, z=z)
     found = dict(excursion_columns(telemetry, far, INSTANTS, WINDOWS, **LENGTHS))
+    expected = pd.Series(z[:, 0]).rolling(24, min_periods=12).mean()
+    assert_allclose(found["volt_z_24h"], expected[ROWS], atol=1e-12)
     for name, is_far in (("above", z[:, 0] > 3), ("below", z[:, 0] < -3)):
         shares = pd.Series(np.where(np.isnan(z[:, 0]), np.nan, is_far)).rolling(24, min_periods=12).mean()
         assert_allclose(found[f"volt_{name}_24h"], shares[ROWS], atol=1e-12)

@@ -24,6 +24,7 @@ from tests.builders.problems import FOREVER, LABELS, TRAIN, simulated
         ("volt_residual_30min", "volt, mean over 30 min compared with the other sensors"),
         ("volt_trend_72h", "volt, change over 72 h"),
         ("volt_lowest_24h", "volt, lowest reading in 24 h minus its usual level"),
+        ("volt_z_24h", "volt, mean distance from its median over 24 h in robust standard deviations"),
         ("volt_above_24h", "volt, share of readings far above the usual in 24 h"),
         ("hours_since_start", "hours since the first reading"),
         ("volt_sum_since_comp1", "volt, sum since comp1 was replaced"),
