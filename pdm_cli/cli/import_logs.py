@@ -20,8 +20,9 @@ from pdm_cli.errors import UsageError
 from pdm_cli.io.folders import list_files
 from pdm_cli.schema import FAILURES, TELEMETRY
 from pdm_cli.settings.field import default_of, key_of, option_name
+from pdm_cli.settings.import_params import ImportParams
 from pdm_cli.settings.load import CONFIG_FILE, find_config
-from pdm_cli.settings.model import ImportParams, Settings
+from pdm_cli.settings.model import Settings
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.databases import Database

@@ -39,6 +39,8 @@ class Traits(TypedDict, total=False):
     table_key : str
         Key in the section of one raw table, such as ``files`` in ``[import.failures]``; with the table, such as
         ``failures.where``, if it has such a key only there.
+    is_private : bool
+        True if messages do not show a wrong value, which may contain a password.
     """
 
     advanced: bool
@@ -54,6 +56,7 @@ class Traits(TypedDict, total=False):
     panel: str
     reader: Callable[[object], object] | None
     table_key: str
+    is_private: bool
 
 
 _PLAIN: Traits = {
@@ -70,6 +73,7 @@ _PLAIN: Traits = {
     "panel": "",
     "reader": None,
     "table_key": "",
+    "is_private": False,
 }
 
 

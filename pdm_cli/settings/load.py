@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from pdm_cli.errors import ConfigError, UsageError
+from pdm_cli.settings.database_url import PASSWORD_VARIABLE
 from pdm_cli.settings.field import Section, default_of, key_of, option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
 from pdm_cli.settings.per_table import TABLES
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 CONFIG_FILE = "pdm-cli.toml"
 ENV_PREFIX = "PDM_CLI_"
 # Variables with the prefix that are not settings: the config file, and the reference data of the tests.
-ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE", "PDM_CLI_SQL_PASSWORD"})
+ENV_RESERVED = frozenset({"PDM_CLI_CONFIG", "PDM_CLI_REFERENCE", PASSWORD_VARIABLE})
 
 
 @dataclass(frozen=True)

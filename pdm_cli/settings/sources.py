@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from pydantic_settings import (
 
 from pdm_cli.errors import ConfigError, PdmError, UsageError
 from pdm_cli.settings.cycles import parse_time_or_cycle
+from pdm_cli.settings.database_url import HAS_PASSWORD, HOW_TO_GIVE_PASSWORDS
 from pdm_cli.settings.field import key_of, option_name
 from pdm_cli.settings.model import SECTIONS, Settings, types_of
 from pdm_cli.text import split_list
@@ -66,7 +68,8 @@ Source = Mapping[str, Mapping[str, Given]]
 class _Layers(BaseSettings):
     """Merges the sources in order; the fields, one per section, come from :func:`_model`."""
 
-    model_config = SettingsConfigDict(extra="forbid", validate_default=False)
+    # Values that tracebacks show may contain a password.
+    model_config = SettingsConfigDict(extra="forbid", validate_default=False, hide_input_in_errors=True)
 
     @classmethod
     def settings_customise_sources(
@@ -124,6 +127,11 @@ def _per_table(section: str) -> frozenset[str]:
     )
 
 
+def _item(section: str, key: str) -> dataclasses.Field[Any]:
+    """Return the declaration of a setting."""
+    return next(item for item in fields(SECTIONS[section]) if item.name == key)
+
+
 @functools.cache
 def _model() -> Any:
     """Return the model with a field per section; building its validators is slow."""
@@ -151,7 +159,8 @@ def merge(sources: Sequence[Source]) -> tuple[Settings, dict[str, str]]:
 def _explain(exc: ValidationError, origins: Mapping[str, str], keys: Mapping[str, str]) -> PdmError:
     first = exc.errors()[0]
     section, *place = map(str, first["loc"])
-    message = explain_invalid(first)
+    is_private = bool(place) and _item(section, place[0]).metadata["is_private"]
+    message = explain_invalid({**first, "input": "…"} if is_private else first)
     if place:
         key = place[0]
     else:
@@ -164,7 +173,10 @@ def _explain(exc: ValidationError, origins: Mapping[str, str], keys: Mapping[str
         message = message.removeprefix(f"{key}: ")
         if conflict := _CONFLICT.fullmatch(message):
             return _explain_conflict(conflict, section, key, origins[key], spelled=keys.get(key, ""))
-    return wrong_value(section, key, origins[key], message[0].lower() + message[1:], spelled=keys.get(key, ""))
+    error = wrong_value(section, key, origins[key], message[0].lower() + message[1:], spelled=keys.get(key, ""))
+    if message == HAS_PASSWORD:
+        error.hint = HOW_TO_GIVE_PASSWORDS
+    return error
 
 
 def _explain_conflict(conflict: re.Match[str], section: str, key: str, origin: str, *, spelled: str) -> PdmError:
@@ -214,7 +226,7 @@ def wrong_value(section: str, key: str, origin: str, problem: str, *, spelled: s
 def _decode(section: str, key: str, given: Given) -> object:
     """Return the value in the form that pydantic validates."""
     expected = types_of(section)[key]
-    reader = next(item.metadata["reader"] for item in fields(SECTIONS[section]) if item.name == key)
+    reader = _item(section, key).metadata["reader"]
     try:
         if reader is not None:
             return reader(given.value)

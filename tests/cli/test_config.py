@@ -107,3 +107,28 @@ def test_config_alone_shows_its_help(pdm: Pdm) -> None:
     outcome = pdm("config")
     assert outcome.code == 2
     assert "show" in outcome.stdout
+
+
+@pytest.mark.parametrize("words", [(), ("--json",), ("--origin",), ("--debug",)])
+@pytest.mark.parametrize("source", ["file", "environment"])
+@pytest.mark.parametrize(
+    "value", ['"postgresql://joe:s3cret@db/plant"', '"joe:s3cret@db"', '["postgresql://joe:s3cret@db/plant"]']
+)
+def test_show_never_prints_a_password_in_the_url_of_a_database(
+    config: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch, source: str, value: str, words: tuple[str, ...]
+) -> None:
+    if source == "file":
+        config.write_text(f"[import]\nsql = {value}\n")
+    else:
+        monkeypatch.setenv("PDM_CLI_SQL", value.strip('"'))
+    outcome = pdm("config", "show", "--config", config, *words)
+    assert outcome.code == 3
+    assert "s3cret" not in outcome.stdout + outcome.stderr
+    if "[" not in value and not words:
+        origin = "my.toml: [import] sql" if source == "file" else "environment: PDM_CLI_SQL"
+        assert_clear(outcome, 3, f"{origin}: the URL contains a password", "PDM_CLI_SQL_PASSWORD")
+
+
+def test_show_prints_the_url_of_a_database_without_a_password(config: Path, pdm: Pdm) -> None:
+    config.write_text('[import]\nsql = "postgresql://joe@db/plant"\n')
+    assert 'sql = "postgresql://joe@db/plant"' in pdm("config", "show", "--config", config).stdout

@@ -23,7 +23,7 @@ from pdm_cli.io.importing.options import (
 from pdm_cli.io.importing.text_files import TextFormat
 from pdm_cli.settings.duration import parse_duration
 from pdm_cli.settings.field import default_of, option_name
-from pdm_cli.settings.model import ImportParams
+from pdm_cli.settings.import_params import ImportParams
 
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
 _HINT_FORMAT = "for example '%m/%d/%Y %H:%M', epoch-s or epoch-ms"

@@ -14,21 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ConfigError, DataError, PdmError, RemoteError, TryAgain, UsageError
 from pdm_cli.schema import RAW_TABLES, Table
+from pdm_cli.settings.database_url import HAS_PASSWORD, HOW_TO_GIVE_PASSWORDS, PASSWORD_VARIABLE, has_password
 from pdm_cli.text import name_some
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import URL, Connection, Engine, TextClause
 
-PASSWORD = "PDM_CLI_SQL_PASSWORD"
 # Name under which keyrings keep the passwords of URLs.
 KEYRING = "pdm-cli"
 _CHUNK_ROWS = 10_000
 _COLON = re.compile(r":(?!since\b)|(?<=:):")
 _SINCE = re.compile(r"(?<![:\w]):since\b")
-# Parameters of URLs that are, or contain, a password.
-_SECRET_KEY = re.compile(r"passw|passphrase|pwd|secret|token", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"\b(?:password|pwd)\s*=", re.IGNORECASE)
 _BUSY = re.compile(r"starting up|shutting down|too many|reserved for|timed? ?out", re.IGNORECASE)
 _REJECTED = re.compile(
     r"FATAL|denied|authenticat|password|login failed|does not exist|unknown database|unable to open|not a database",
@@ -137,7 +134,7 @@ def fetch(
 
 def find_password(database: Database) -> str | None:
     """Return the password from the environment or, if the package is installed, from the keyring."""
-    if password := os.environ.get(PASSWORD):
+    if password := os.environ.get(PASSWORD_VARIABLE):
         return password
     if not _parse_url(database.url).username:
         return None
@@ -160,16 +157,13 @@ def _parse_url(text: str) -> URL:
         from sqlalchemy.exc import ArgumentError
     except ImportError:
         raise ConfigError("--sql: SQLAlchemy is not installed", hint="pip install 'pdm-cli[sql]'") from None
+    if has_password(text):
+        raise UsageError(f"--sql: {HAS_PASSWORD}", hint=HOW_TO_GIVE_PASSWORDS)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
         # The text may contain a password.
         raise UsageError("--sql: not a URL", hint="such as postgresql://user@host/database") from None
-    values = [value for found in url.query.values() for value in ((found,) if isinstance(found, str) else found)]
-    keys = [key for key in url.query if _SECRET_KEY.search(key)]
-    if url.password is not None or keys or any(_SECRET_VALUE.search(value) for value in values):
-        hint = f"remove it, and set the environment variable {PASSWORD}, or keep it in a keyring"
-        raise UsageError("--sql: the URL contains a password", hint=hint)
     if url.drivername in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
     return url
@@ -249,7 +243,7 @@ def _check_file(database: str | None) -> None:
 def _unreachable(message: str) -> PdmError:
     """Return the error for a database that cannot be connected to."""
     if _REJECTED.search(message) and not _BUSY.search(message):
-        hint = f"check the URL, and the password in {PASSWORD} or the keyring"
+        hint = f"check the URL, and the password in {PASSWORD_VARIABLE} or the keyring"
         return RemoteError(f"--sql: the database rejects the connection: {message}", hint=hint)
     return TryAgain(f"--sql: cannot connect to the database: {message}", hint="check host and port, or try again later")
 

@@ -29,7 +29,7 @@ from pdm_cli.schema import (
     Table,
 )
 from pdm_cli.settings.field import option_name
-from pdm_cli.settings.model import ImportParams
+from pdm_cli.settings.import_params import ImportParams
 from pdm_cli.text import name_some
 
 if TYPE_CHECKING:
