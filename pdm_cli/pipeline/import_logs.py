@@ -147,7 +147,8 @@ def _survey(
             raise DataError(f"{survey.name}: no row fits --failures-where '{condition}'", hint="check column and value")
         if unnamed := survey.count_without_words():
             progress.warn(
-                f"{survey.name}: {unnamed:,} of {survey.rows:,} failures have none of the words in --component-words: "
+                f"{survey.name}: {unnamed:,} of {show_count(survey.rows, 'failure')} "
+                f"{'has' if unnamed == 1 else 'have'} none of the words in --component-words: "
                 "component other"
             )
         surveys.append(survey)
@@ -390,9 +391,10 @@ class _Import:
         hint = ", not as a sensor; leave missing readings empty, or set --decimal" if survey.table is TELEMETRY else ""
         for name, count in survey.mixed().items():
             first = survey.first_other(name)
+            values = "values is not a number" if count.others == 1 else "values are not numbers"
             self._progress.warn(
-                f"{survey.name}: column {name}: {count.others:,} of {count.others + count.numbers:,} values are "
-                f"not numbers, first {quote(first.text)} ({first}): imported as text{hint}"
+                f"{survey.name}: column {name}: {count.others:,} of {count.others + count.numbers:,} {values}, first "
+                f"{quote(first.text)} ({first}): imported as text{hint}"
             )
 
     def _append(self, survey: TableSurvey, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdm_cli.pipeline.execute import Task
+    from pdm_cli.scoring.worklist import Predictions
 
 # With fewer lines than this, the work list is followed by the components nearest to an alert.
 _SHORT_WORKLIST = 3
@@ -149,21 +150,23 @@ def _find_ended(forecast: Forecast) -> NDArray[np.bool_]:
     return find_ended(instants, known, horizon_hours=forecast.silent_hours)
 
 
+def _gather(forecast: Forecast) -> Predictions:
+    from pdm_cli.scoring.worklist import Predictions
+
+    return Predictions(forecast.instants, forecast.probabilities, forecast.alerts, forecast.components)
+
+
 def _rank_work(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
     """Return the work list with its reasons."""
+    from pdm_cli.scoring.data_health import is_silent
     from pdm_cli.scoring.worklist import rank_work
 
-    labels = forecast.recipe.settings.labels
     worklist = rank_work(
-        forecast.instants,
-        forecast.probabilities,
-        forecast.alerts,
-        forecast.components,
-        events=forecast.context.sources.events,
+        _gather(forecast),
+        forecast.context.sources.events,
         ended=ended,
-        lead_time_hours=labels.lead_time_hours,
-        horizon_hours=labels.horizon_hours,
-        silent_hours=forecast.silent_hours,
+        silent=is_silent(forecast.instants, forecast.silent_hours),
+        labels=forecast.recipe.settings.labels,
     )
     return worklist.assign(reasons=_describe_reasons(forecast, worklist))
 
@@ -199,9 +202,7 @@ def _find_nearest(forecast: Forecast, worklist: pd.DataFrame, ended: NDArray[np.
 
     silent = is_silent(forecast.instants, forecast.silent_hours)
     return find_nearest(
-        forecast.instants,
-        forecast.probabilities,
-        forecast.components,
+        _gather(forecast),
         worklist,
         thresholds=[rule.on for rule in forecast.bundle.model.rules],
         left_out=silent | ended,
@@ -212,11 +213,15 @@ def _find_nearest(forecast: Forecast, worklist: pd.DataFrame, ended: NDArray[np.
 
 def _check_health(forecast: Forecast, ended: NDArray[np.bool_], progress: Progress) -> dict[str, Any]:
     """Return ended and silent machines and dead sensors; warn of them, and of telemetry that is too short."""
+    from pdm_cli.text import show_count
+
     _check_span(forecast, progress)
     if ended.any():
+        count = int(ended.sum())
+        verb, subject = ("has", "it is") if count == 1 else ("have", "they are")
         progress.info(
-            f"{int(ended.sum()):,} of {len(ended):,} machines have failed without a reading since, or sent nothing for "
-            "a month; they are not on the work list"
+            f"{count:,} of {show_count(len(ended), 'machine')} {verb} failed, or stopped long ago; {subject} not on "
+            "the work list"
         )
     return {
         "ended": int(ended.sum()),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.preparation.quality import FIRST_ROWS, Finding
+from pdm_cli.preparation.repeated_rows import find_copies
 from pdm_cli.schema import LARGEST_READING, MACHINE, TIME
 from pdm_cli.settings.model import PreprocessParams
 from pdm_cli.timestamps import US_PER_HOUR
@@ -126,32 +127,24 @@ def _check_types(telemetry: pd.DataFrame) -> None:
 
 
 def _drop_duplicates(frame: pd.DataFrame, findings: dict[str, Finding], policy: str) -> pd.DataFrame:
-    """Leave one row of each machine and time; further rows with the same readings do not need a policy."""
-    is_duplicate = find_duplicates(frame)
+    """Leave one row of each machine and time; copies of a row are dropped without a policy."""
+    is_duplicate = _find_duplicates(frame)
     if not is_duplicate.any():
         return frame
-    is_copy = find_copies(frame, is_duplicate)
+    readings = {sensor: frame[sensor].to_numpy(np.float64) for sensor in sensors_of(frame)}
+    is_copy = find_copies(is_duplicate, readings)
     for name, rows in (("copies", is_copy), ("duplicates", is_duplicate & ~is_copy)):
         findings[name].add(int(rows.sum()), frame.loc[rows, [MACHINE, TIME]])
-    return _merge(frame, ~is_duplicate) if policy == "mean" else frame[~is_duplicate].reset_index(drop=True)
+    distinct, is_first = frame[~is_copy], ~is_duplicate[~is_copy]
+    return _merge(distinct, is_first) if policy == "mean" else distinct[is_first].reset_index(drop=True)
 
 
-def find_duplicates(frame: pd.DataFrame) -> BoolArray:
-    """Return which rows have the machine and time of the row above; the rows of a machine and time are contiguous."""
+def _find_duplicates(frame: pd.DataFrame) -> BoolArray:
+    """Return which rows have the machine and time of the row above."""
     times = to_microseconds(frame[TIME])
     is_duplicate = same_machine_as_above(frame)
     is_duplicate[1:] &= times[1:] == times[:-1]
     return is_duplicate
-
-
-def find_copies(frame: pd.DataFrame, is_duplicate: BoolArray) -> BoolArray:
-    """Return which duplicates have the readings of the first row of their machine and time."""
-    rows = np.flatnonzero(is_duplicate)
-    first = np.maximum.accumulate(np.where(is_duplicate, 0, np.arange(len(frame))))[rows]
-    values = frame[sensors_of(frame)].to_numpy(np.float64)
-    is_copy = np.zeros(len(frame), bool)
-    is_copy[rows] = ((values[rows] == values[first]) | (np.isnan(values[rows]) & np.isnan(values[first]))).all(axis=1)
-    return is_copy
 
 
 def _merge(frame: pd.DataFrame, is_first: BoolArray) -> pd.DataFrame:

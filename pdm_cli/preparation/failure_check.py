@@ -140,11 +140,11 @@ def _find_uncovered(failures: pd.DataFrame, is_covered: NDArray[np.bool_], horiz
     first = missing.iloc[0]
     at = int(to_microseconds(missing[TIME].iloc[:1])[0])
     text = (
-        f"{len(missing):,} of {show_count(len(failures), 'failure')} have no readings of their machine in the "
+        f"{len(missing):,} of {show_count(len(failures), 'failure')} without readings of the machine in the "
         f"{show_length(horizon_us)} before, first {first['failure']} of machine {first[MACHINE]}, "
         f"{show_time(at)}"
     )
-    hint = "a model cannot be trained on them; is the telemetry complete, and do both tables use the same clock?"
+    hint = "no model can be trained on such failures; is the telemetry complete, and do both tables use the same clock?"
     facts = {"count": len(missing), "first": _plain(first[MACHINE]), "at": show(at)}
     return [Problem("failures_without_readings", text, hint, facts=facts)]
 

@@ -1,4 +1,4 @@
-"""Rows with the machine and time of the row before, and whether their readings differ."""
+"""Rows with the machine and time of the row before, and whether they repeat its readings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+def find_copies(is_duplicate: BoolArray, readings: Mapping[str, FloatArray]) -> BoolArray:
+    """Return which duplicates have the same readings as the first row of their machine and time.
+
+    Parameters
+    ----------
+    is_duplicate : (m,) bool array
+        Rows with the machine and time of the row before.
+    readings : mapping of str to (m,) array
+        The readings of each sensor; missing ones (NaN) are equal.
+    """
+    rows = np.flatnonzero(is_duplicate)
+    first = np.maximum.accumulate(np.where(is_duplicate, 0, np.arange(len(is_duplicate))))[rows]
+    is_copy = np.zeros(len(is_duplicate), np.bool_)
+    is_copy[rows] = True
+    for values in readings.values():
+        own, others = values[rows], values[first]
+        is_copy[rows] &= (own == others) | (np.isnan(own) & np.isnan(others))
+    return is_copy
+
 
 class RepeatedRows:
     """Counts repeated rows in batches, in the order of the file.
@@ -14,31 +38,26 @@ class RepeatedRows:
     Attributes
     ----------
     copies, different : int
-        Rows with the machine and time of the row before and the same readings, or other ones.
+        Rows with the machine and time of the row before, with the readings of the first such row or other ones.
     """
 
     def __init__(self) -> None:
         self.copies = self.different = 0
-        self._last: tuple[int, int, NDArray[np.float64]] | None = None
+        self._first: tuple[IntArray, IntArray, dict[str, FloatArray]] | None = None
 
-    def add(
-        self, places: NDArray[np.int64], times: NDArray[np.int64], readings: Mapping[str, NDArray[np.float64]]
-    ) -> None:
+    def add(self, places: IntArray, times: IntArray, readings: Mapping[str, FloatArray]) -> None:
         """Count the repeated rows of a batch: machines, times and readings of its rows."""
         if not len(times):
             return
-        rows = 1 + np.flatnonzero((np.diff(times) == 0) & (np.diff(places) == 0))
-        self._count(_stack(readings, rows), _stack(readings, rows - 1))
-        if self._last is not None and self._last[:2] == (places[0], times[0]):
-            self._count(_stack(readings, np.array([0])), self._last[2])
-        self._last = int(places[-1]), int(times[-1]), _stack(readings, np.array([len(times) - 1]))
-
-    def _count(self, values: NDArray[np.float64], before: NDArray[np.float64]) -> None:
-        is_copy = ((values == before) | (np.isnan(values) & np.isnan(before))).all(axis=1)
-        self.copies += int(is_copy.sum())
-        self.different += int((~is_copy).sum())
-
-
-def _stack(readings: Mapping[str, NDArray[np.float64]], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the readings of some rows, (rows, sensors)."""
-    return np.array([values[rows] for values in readings.values()], np.float64).reshape(len(readings), -1).T
+        if self._first is not None:
+            # The batch may continue the machine and time of the one before.
+            place, time, values = self._first
+            places, times = np.concatenate([place, places]), np.concatenate([time, times])
+            readings = {name: np.concatenate([values[name], own]) for name, own in readings.items()}
+        is_duplicate = np.zeros(len(times), np.bool_)
+        is_duplicate[1:] = (np.diff(times) == 0) & (np.diff(places) == 0)
+        copies, duplicates = int(find_copies(is_duplicate, readings).sum()), int(is_duplicate.sum())
+        self.copies, self.different = self.copies + copies, self.different + duplicates - copies
+        first = int(np.flatnonzero(~is_duplicate)[-1])
+        kept = slice(first, first + 1)
+        self._first = places[kept], times[kept], {name: values[kept] for name, values in readings.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from pdm_cli.evaluation.events import find_episodes
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.schema import FAILURES, MACHINE, MAINT, TIME
-from pdm_cli.scoring.data_health import is_silent
+from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
@@ -93,17 +94,35 @@ def find_alert_episodes(
     )
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of the m rows of machines, for c components.
+
+    Attributes
+    ----------
+    instants : Instants
+        Machine and time of the rows, in any order; at least one row of each machine.
+    probabilities : (m, c) array
+        Probability of a failure within [t + lead time, t + horizon].
+    alerts : (m, c) bool array
+        Whether the alert is on.
+    components : sequence of str
+        The components.
+    """
+
+    instants: Instants
+    probabilities: FloatArray
+    alerts: BoolArray
+    components: Sequence[str]
+
+
 def rank_work(
-    instants: Instants,
-    probabilities: FloatArray,
-    alerts: BoolArray,
-    components: Sequence[str],
-    *,
+    predictions: Predictions,
     events: Mapping[str, pd.DataFrame],
+    *,
     ended: BoolArray,
-    lead_time_hours: float,
-    horizon_hours: float,
-    silent_hours: float | None = None,
+    silent: BoolArray,
+    labels: LabelsParams,
 ) -> pd.DataFrame:
     """Return the work list: machines and components whose alert is on, or was on within the lead time.
 
@@ -114,41 +133,36 @@ def rank_work(
 
     Parameters
     ----------
-    instants : Instants
-        The m rows, in any order.
-    probabilities : (m, c) array
-        Probability of a failure within [t + lead time, t + horizon].
-    alerts : (m, c) bool array
-        Whether the alert is on.
-    components : sequence of str
-        The c components.
+    predictions : Predictions
+        Of all rows.
     events : mapping of str to DataFrame
         Logs of replacements (``maint``) and of ``failures``: ``machineID, datetime`` and ``kind``, the component; in
         any order. Events after the newest row of all machines are ignored.
     ended : (machines,) bool array
         Machines to leave out; see :func:`~pdm_cli.scoring.data_health.find_ended`.
-    lead_time_hours, horizon_hours : float
-        Of the predictions.
-    silent_hours : float, optional
-        Hours after which a machine is silent, if not the horizon; see
-        :func:`~pdm_cli.scoring.data_health.is_silent`.
+    silent : (machines,) bool array
+        Silent machines; see :func:`~pdm_cli.scoring.data_health.is_silent`.
+    labels : LabelsParams
+        Lead time and horizon of the predictions.
 
     Returns
     -------
     DataFrame
         ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the last row with the alert on;
         ``since``, the first row of that run of alerts; ``expected_from`` and ``expected_until``, the span of the
-        predicted failure; ``is_stale`` if the machine is silent (:func:`~pdm_cli.scoring.data_health.find_silent`), so
-        that this span has passed. Sorted by descending probability, then by start of the run, machine, component.
+        predicted failure; ``is_stale`` if the machine is silent, so that this span has passed. Sorted by descending
+        probability, then by start of the run, machine, component.
     """
+    instants, components = predictions.instants, predictions.components
     order = np.lexsort((instants.times, instants.codes))
-    rows, alerts = Instants(instants.machines, instants.codes[order], instants.times[order]), alerts[order]
-    lead, horizon = (round(hours * US_PER_HOUR) for hours in (lead_time_hours, horizon_hours))
+    rows = Instants(instants.machines, instants.codes[order], instants.times[order])
+    alerts = predictions.alerts[order]
+    lead, horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
     row, column = _last_alerts(rows, alerts, lead)
     is_open = ~ended[rows.codes[row]] & ~_is_renewed(rows, row, [components[number] for number in column], events)
     row, column = row[is_open], column[is_open]
     codes, times, since = rows.codes[row], rows.times[row], rows.times[_run_starts(rows.codes, alerts)[row, column]]
-    probability = probabilities[order[row], column]
+    probability = predictions.probabilities[order[row], column]
     ranked = np.lexsort((column, codes, since, -probability))
     codes, times = codes[ranked], times[ranked]
     return pd.DataFrame(
@@ -161,15 +175,13 @@ def rank_work(
             "since": _stamps(since[ranked]),
             "expected_from": _stamps(times + lead),
             "expected_until": _stamps(times + horizon),
-            "is_stale": is_silent(instants, horizon_hours if silent_hours is None else silent_hours)[codes],
+            "is_stale": silent[codes],
         }
     )
 
 
 def find_nearest(
-    instants: Instants,
-    probabilities: FloatArray,
-    components: Sequence[str],
+    predictions: Predictions,
     worklist: pd.DataFrame,
     *,
     thresholds: Sequence[float],
@@ -184,12 +196,8 @@ def find_nearest(
 
     Parameters
     ----------
-    instants : Instants
-        The m rows, in any order; at least one of each machine.
-    probabilities : (m, c) array
-        For each component.
-    components : sequence of str
-        The c components.
+    predictions : Predictions
+        Of all rows.
     worklist : DataFrame
         From :func:`rank_work`.
     thresholds : sequence of float
@@ -205,6 +213,7 @@ def find_nearest(
         ``machineID, component, probability, threshold``, sorted by the ratio of the two, highest first, then machine,
         component.
     """
+    instants, components = predictions.instants, predictions.components
     order = np.lexsort((instants.times, instants.codes))
     lasts = order[np.flatnonzero(np.diff(instants.codes[order], append=-1))]
     codes, count = instants.codes[lasts], len(components)
@@ -212,7 +221,7 @@ def find_nearest(
         {
             MACHINE: np.repeat(instants.machines[codes].to_numpy(), count),
             "component": pd.Series(np.tile(np.array(components, object), len(codes)), dtype="str"),
-            "probability": probabilities[lasts].ravel(),
+            "probability": predictions.probabilities[lasts].ravel(),
             "threshold": np.tile(thresholds, len(codes)),
         }
     )

@@ -134,7 +134,7 @@ def test_a_column_of_texts_in_telemetry_stays_text_and_numbers_among_attributes_
     write(logs, telemetry="datetime,machineID,volt,site\n2015-01-13,1,5,Bonn\n", machines="machineID,age\n1,5\n2,old\n")
     assert read(pdm, logs)["site"].tolist() == ["Bonn"]
     outcome = pdm("import", logs, "--out", logs.parent / "raw", "--overwrite")
-    assert "machines.csv: column age: 1 of 2 values are not numbers, first 'old'" in outcome.stderr
+    assert "machines.csv: column age: 1 of 2 values is not a number, first 'old'" in outcome.stderr
 
 
 @pytest.mark.slow

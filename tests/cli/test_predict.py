@@ -293,7 +293,7 @@ def test_what_the_user_gives_at_its_default_comes_before_what_the_model_was_trai
         made = json.loads((out / "manifest.json").read_text())["parameters"]["preprocess"]
         return read(out)["datetime"].max().isoformat(), made
 
-    edit("telemetry", lambda t: pd.concat([t, t.tail(1)]))(raw)
+    edit("telemetry", lambda t: pd.concat([t, t.tail(1).assign(volt=0.0)]))(raw)
     end, made = foretell()
     assert (end, made["timezone"], made["on_duplicate"]) == ("2015-05-31T03:00:00", "+02:00", "mean")
     end, made = foretell("--timezone", "UTC")

@@ -55,7 +55,7 @@ WRONG = {
     "unit_change": "pressure changes its unit about 2024-01-3",
     "constant_on_machines": "flow does not change on machine P-3: 1,200 readings",
     "shifted_clock": "machine P-4 starts and ends 2h later than most others",
-    "failures_without_readings": "1 of 3 failures have no readings of their machine in the 2d before",
+    "failures_without_readings": "1 of 3 failures without readings of the machine in the 2d before",
     "few_failures": "seal (2): fewer than 10 failures",
 }
 

@@ -65,6 +65,11 @@ def test_copies_of_a_row_are_dropped_without_a_policy(policy: str) -> None:
     assert counts(findings)["duplicates"] == 1
 
 
+def test_copies_of_a_row_do_not_count_twice_in_the_mean() -> None:
+    found, _ = clean(machine_telemetry(1, [0, 0, 0, 1], volt=[10, 10, 40, 1]), on_duplicate="mean")
+    np.testing.assert_array_equal(found["volt"], [25, 1])
+
+
 def test_the_mean_of_missing_readings_is_missing() -> None:
     found, _ = clean(machine_telemetry(1, [0, 0, 1], volt=[NAN, NAN, 1]), on_duplicate="mean")
     np.testing.assert_array_equal(found["volt"], [NAN, 1])

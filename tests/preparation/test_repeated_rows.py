@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 
 import numpy as np
 from hypothesis import given
@@ -15,9 +16,10 @@ rows = st.lists(
 
 def slow_count(table: list[tuple[int, int, float]]) -> tuple[int, int]:
     copies = different = 0
-    for (machine, time, value), (other_machine, other_time, other) in zip(table[1:], table, strict=False):
-        if (machine, time) == (other_machine, other_time):
-            is_copy = value == other or (math.isnan(value) and math.isnan(other))
+    for _, group in groupby(table, key=lambda row: row[:2]):
+        (_, _, first), *others = group
+        for _, _, value in others:
+            is_copy = value == first or (math.isnan(value) and math.isnan(first))
             copies, different = copies + is_copy, different + (not is_copy)
     return copies, different
 

@@ -16,8 +16,10 @@ from numpy.testing import assert_array_equal
 from pdm_cli.features.build import FEATURES, LEARNED, build_features, learn_states, match_states
 from pdm_cli.features.describe import describe_feature, feature_topic
 from pdm_cli.features.events import Instants
+from pdm_cli.scoring.data_health import is_silent
 from pdm_cli.scoring.explanation import Reason, top_reasons
-from pdm_cli.scoring.worklist import find_alert_episodes, find_nearest, rank_work
+from pdm_cli.scoring.worklist import Predictions, find_alert_episodes, find_nearest, rank_work
+from pdm_cli.settings.model import LabelsParams
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame, rows_frame, stamps
 from tests.builders.problems import FOREVER, TRAIN, context_of, simulated
 
@@ -76,14 +78,11 @@ def work_of(
 ) -> pd.DataFrame:
     instants, probabilities, alerts = parts(table)
     return rank_work(
-        instants,
-        probabilities,
-        alerts,
-        COMPONENTS,
-        events={"maint": log_frame(replaced), "failures": log_frame(failed)},
+        Predictions(instants, probabilities, alerts, COMPONENTS),
+        {"maint": log_frame(replaced), "failures": log_frame(failed)},
         ended=instants.machines.isin(list(ended)),
-        lead_time_hours=lead,
-        horizon_hours=horizon,
+        silent=is_silent(instants, horizon),
+        labels=LabelsParams(lead, horizon),
     )
 
 
@@ -247,12 +246,10 @@ def test_an_ended_machine_is_not_on_the_work_list() -> None:
 def test_nearest_to_an_alert_are_those_above_half_of_the_threshold_and_at_least_some(
     table: Table, thresholds: tuple[float, float], least: int, most: int
 ) -> None:
-    instants, probabilities, _ = parts(table)
-    worklist = work_of(table)
+    instants, probabilities, alerts = parts(table)
+    worklist, predictions = work_of(table), Predictions(instants, probabilities, alerts, COMPONENTS)
     left_out = instants.machines == instants.machines[0]
-    found = find_nearest(
-        instants, probabilities, COMPONENTS, worklist, thresholds=thresholds, left_out=left_out, least=least, most=most
-    )
+    found = find_nearest(predictions, worklist, thresholds=thresholds, left_out=left_out, least=least, most=most)
     listed = set(zip(worklist["machineID"], worklist["component"], strict=True))
     lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
     expected = [
@@ -286,8 +283,8 @@ def test_no_alert_gives_no_rows_but_the_same_types(machine: Any) -> None:
 def test_without_rows_there_is_no_work() -> None:
     full, probabilities, alerts = parts(series(1, "1"))
     none = Instants(full.machines, full.codes[:0], full.times[:0])
-    hours = {"lead_time_hours": 3, "horizon_hours": 48}
-    found = rank_work(none, probabilities[:0], alerts[:0], COMPONENTS, events={}, ended=np.zeros(1, np.bool_), **hours)
+    no_machine, predictions = np.zeros(1, np.bool_), Predictions(none, probabilities[:0], alerts[:0], COMPONENTS)
+    found = rank_work(predictions, {}, ended=no_machine, silent=no_machine, labels=LabelsParams(3.0, 48.0))
     assert len(found) == 0
 
 

@@ -107,8 +107,8 @@ def check_old_ends(old: TableFiles, new: Ends, component: str, names: tuple[str,
     }
     if wrong:
         raise DataError(
-            f"--end-is-failure {component}: the telemetry of machines {name_some(sorted(wrong))} continues after its "
-            f"earlier end, which is a failure in {old.name}",
+            f"--end-is-failure {component}: telemetry continues after its earlier end, which is a failure in "
+            f"{old.name}: machine{'s' * (len(wrong) > 1)} {name_some(sorted(wrong))}",
             hint="import all logs again with --overwrite instead of --append; --except names machines that still run",
         )
 
