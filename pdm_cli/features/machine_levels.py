@@ -35,6 +35,12 @@ _HEALTHY_HORIZONS = 7
 _CLIP = 6.0
 # Relative rounding error of a mean.
 _ROUNDING = 1e-12
+# Predictors are rounded to multiples of this, which is far below their noise; a power of 2.
+_RESOLUTION = 2.0**-20
+# Largest integers that float64 adds up exactly.
+_EXACT_BITS = 53
+# Instants of which the residuals are computed at a time.
+_BLOCK = 4096
 # Added to the diagonal of the correlations, as sensors may be copies of each other.
 _RIDGE = 1e-3
 
@@ -164,13 +170,26 @@ class SensorRelation:
 
         NaN where the sensor's own level is missing.
         """
-        scaled = levels / self.scales[:, None]
-        predictors = np.clip(np.nan_to_num(scaled, nan=0.0), -_CLIP, _CLIP)
-        # A matrix product may round a column differently depending on the number of columns.
-        predicted = np.zeros(levels.shape)
-        for sensor, weights in enumerate(self.weights.T):
-            predicted += weights[:, None] * predictors[sensor]
-        return scaled - predicted
+        weights = _round_rows(self.weights)
+        residuals = levels / self.scales[:, None]
+        for start in range(0, residuals.shape[1], _BLOCK):
+            block = residuals[:, start : start + _BLOCK]
+            predictors = np.clip(np.nan_to_num(block, nan=0.0), -_CLIP, _CLIP)
+            block -= weights @ (np.rint(predictors / _RESOLUTION) * _RESOLUTION)
+        return residuals
+
+
+def _round_rows(weights: FloatArray) -> FloatArray:
+    """Return the weights rounded so that their products with predictors are added up without rounding errors.
+
+    A matrix product adds in an order that depends on the number of columns and threads, but the residual of an instant
+    must not depend on other instants. Multiples of a power of 2 have exact sums up to 2^53 times that power.
+    """
+    largest = _CLIP * np.abs(weights).sum(axis=1, keepdims=True)
+    # One bit is left for the rounding of the weights themselves.
+    units = np.ldexp(1.0, np.frexp(largest)[1] - _EXACT_BITS + 1) / _RESOLUTION
+    rounded: FloatArray = np.rint(weights / units) * units
+    return rounded
 
 
 def learn_relation(levels: MachineLevels, is_healthy: NDArray[np.bool_]) -> SensorRelation:
@@ -190,11 +209,10 @@ def learn_relation(levels: MachineLevels, is_healthy: NDArray[np.bool_]) -> Sens
     powers = np.sqrt(np.diag(products))
     powers[powers == 0] = 1.0
     correlations = products / np.outer(powers, powers)
-    weights = np.zeros(correlations.shape)
-    for sensor in range(len(weights)):
-        others = np.arange(len(weights)) != sensor
-        inner = correlations[np.ix_(others, others)] + _RIDGE * np.eye(len(weights) - 1)
-        weights[sensor, others] = np.linalg.solve(inner, correlations[others, sensor])
+    # One inverse gives all regressions: the weights of a sensor are its row, divided by minus the diagonal element.
+    inverse = np.linalg.inv(correlations + _RIDGE * np.eye(len(correlations)))
+    weights = -inverse / np.diag(inverse)[:, None]
+    np.fill_diagonal(weights, 0.0)
     return SensorRelation(levels.sensors, scales, weights * powers[:, None] / powers)
 
 

@@ -113,6 +113,39 @@ def test_learn_relation_least_squares_agrees() -> None:
         assert_allclose(relation.weights[sensor, others], weights * norms[sensor] / norms[others], rtol=1e-6)
 
 
+def slow_relation(values: np.ndarray[Any, Any]) -> SensorRelation:
+    """Return the relation from a ridge regression for each sensor."""
+    scales = np.array([1.4826 * np.nanmedian(np.abs(row)) or 1.0 for row in values])
+    scaled = np.clip(np.nan_to_num(values / scales[:, None]), -6, 6)
+    norms = np.maximum(np.sqrt((scaled**2).sum(axis=1)), 1e-300)
+    unit = scaled / norms[:, None]
+    weights = np.zeros((len(values), len(values)))
+    for sensor in range(len(values)):
+        others = np.delete(np.arange(len(values)), sensor)
+        inner = unit[others] @ unit[others].T + 1e-3 * np.eye(len(others))
+        found = np.linalg.solve(inner, unit[others] @ unit[sensor])
+        weights[sensor, others] = found * norms[sensor] / norms[others]
+    return SensorRelation(list("abcdefgh"[: len(values)]), scales, weights)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_learn_relation_regression_of_each_sensor_agrees(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(8, 3)) @ rng.normal(size=(3, 9000)) + rng.normal(0, 0.1, (8, 9000))
+    # A copy, a constant sensor, and missing and extreme levels.
+    values[1], values[2] = values[0], 0.0
+    values[rng.random(values.shape) < 0.05] = np.nan
+    values[3, :9] = 1e9
+    found, expected = learn_relation(levels_of([values]), np.ones(9000, bool)), slow_relation(values)
+    assert_allclose(found.scales, expected.scales, rtol=1e-4)
+    assert_allclose(found.weights, expected.weights, rtol=1e-3, atol=1e-6)
+    scaled = values / found.scales[:, None]
+    predicted = np.zeros(values.shape)
+    for sensor, weights in enumerate(found.weights.T):
+        predicted += weights[:, None] * np.clip(np.nan_to_num(scaled[sensor]), -6, 6)
+    assert_allclose(found.residuals(values), scaled - predicted, rtol=1e-6, atol=1e-5)
+
+
 def test_learn_relation_without_healthy_rows_explains_nothing() -> None:
     values = np.array([[1.0, 2.0, np.nan], [3.0, 1.0, 0.0]])
     relation = learn_relation(levels_of([values]), np.zeros(3, bool))
@@ -132,10 +165,12 @@ def test_residuals_missing_and_extreme_predictors_do_not_spread() -> None:
 
 def test_residuals_of_a_row_do_not_depend_on_other_rows() -> None:
     rng = np.random.default_rng(7)
-    values = rng.normal(size=(5, 200))
-    relation = learn_relation(levels_of([values]), np.ones(200, bool))
+    values = rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5000)) + rng.normal(size=(60, 5000))
+    relation = learn_relation(
+        MachineLevels([str(n) for n in range(60)], ["24h"], [values], values), np.ones(5000, bool)
+    )
     whole = relation.residuals(values)
-    for size in (1, 3, 64):
+    for size in (1, 3, 64, 4097):
         assert whole[:, :size].tobytes() == relation.residuals(values[:, :size]).tobytes()
 
 
