@@ -58,7 +58,7 @@ class Recipe:
     categorical : list of str
         Columns that are positions in a list of categories.
     states : dict
-        Family to state of the feature families that are fitted.
+        Family to state of those of the families that are fitted.
     trained : dict
         ``cutoff`` and ``test_start`` as strings, and the ``machines`` trained on.
     settings : Settings
@@ -286,7 +286,9 @@ def _read_model(stored: _StoredMember, dumps: list[bytes], categorical: list[str
 def _load_recipe(stored: _Stored, path: Path) -> Recipe:
     values = {item.name: getattr(stored, item.name) for item in fields(Recipe)}
     values["units"] = Units(stored.cycle_hours, stored.units)
-    values["states"] = {family: LEARNED[family].load(state) for family, state in stored.states.items()}
+    # Older bundles also have the states of families that the model does not use.
+    states = {family: state for family, state in stored.states.items() if family in stored.families}
+    values["states"] = {family: LEARNED[family].load(state) for family, state in states.items()}
     values["trained"] = asdict(stored.trained)
     try:
         values["settings"] = config.restore(stored.settings, str(path))

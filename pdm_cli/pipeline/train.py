@@ -282,7 +282,7 @@ def _make_bundle(
         families=families,
         vocabulary=problem.context.vocabulary,
         categorical=table.categorical,
-        states=problem.states(split),
+        states={family: state for family, state in problem.states(split).items() if family in families},
         trained={
             "cutoff": show(split.cutoff),
             "test_start": show(split.test_start),

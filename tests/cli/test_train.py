@@ -63,6 +63,16 @@ def train(pdm: Pdm, work: Path, out: Path, *words: object):
     return pdm("train", "--prepared", work / "prepared", "--out", out, *words)
 
 
+def test_train_saves_only_the_states_of_families_that_the_model_uses(
+    work: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Few columns are not selected from, so the first set of families is used.
+    monkeypatch.setattr("pdm_cli.training.dataset.count_columns", lambda _: 10_000)
+    assert train(pdm, work, tmp_path / "model", *QUICK).code == 0
+    stored = json.loads((tmp_path / "model/bundle.json").read_text())
+    assert set(stored["states"]) == {"template"} == set(stored["families"]) & set(LEARNED)
+
+
 def test_a_search_leaves_a_leaderboard_of_its_trials(searched: Path) -> None:
     board = pd.read_csv(searched / "leaderboard.csv")
     assert len(board) == 3

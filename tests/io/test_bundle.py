@@ -20,6 +20,7 @@ import pytest
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration
 from pdm_cli.evaluation.drift import Fingerprint, take_fingerprint
+from pdm_cli.features.machine_levels import SensorRelation
 from pdm_cli.features.table import FeatureTable
 from pdm_cli.io import bundle
 from pdm_cli.io.bundle import Bundle
@@ -61,6 +62,14 @@ def test_load_equals_saved_and_predicts_bit_identically(folder: Path, model: Mod
     assert replace(found.recipe, states={}) == replace(recipe(), states={})
     assert found.recipe.states["template"].to_json() == template().to_json()
     assert found.fingerprint == expected.fingerprint
+
+
+def test_load_leaves_out_states_of_families_that_the_model_does_not_use(tmp_path: Path, model: Model) -> None:
+    relation = SensorRelation(["volt"], np.ones(1), np.zeros((1, 1)))
+    made = make_bundle(("xgboost", model))
+    states = {"template": template(), "residuals": relation}
+    bundle.save(tmp_path, replace(made, recipe=replace(made.recipe, states=states)))
+    assert set(bundle.load(tmp_path).recipe.states) == {"template"}
 
 
 def unlearned(model: Model | None) -> Bundle:
