@@ -53,12 +53,12 @@ WIDTH = 110
 
 def describe(section: str, item: Field[Any]) -> str:
     """Return the comment and the line of a setting."""
-    from pdm_cli.settings.field import default_of, key_of
+    from pdm_cli.settings.field import default_of, key_of, quote_choice
     from pdm_cli.settings.model import types_of
     from pdm_cli.settings.write import write_value
 
     hint = types_of(section)[item.name]
-    choices = f" One of: {', '.join(get_args(hint))}." if get_origin(hint) is Literal else ""
+    choices = f" One of: {', '.join(map(quote_choice, get_args(hint)))}." if get_origin(hint) is Literal else ""
     text = item.metadata["help"] + choices
     comment = textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
     if item.name in EXAMPLES:

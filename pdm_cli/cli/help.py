@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -27,11 +28,18 @@ OUTPUT_PANEL = "Output"
 ADVANCED_PANEL = "Advanced"
 
 _EXAMPLE = "Example: "
+# Brackets that Rich takes as markup.
+_TAG = re.compile(r"\[(?=[a-z#/@])")
+
+
+def escape(text: str) -> str:
+    """Return a help text in which brackets, as in ``[import]``, are shown, not read as markup."""
+    return _TAG.sub(r"\\\g<0>", text)
 
 
 def flag(*names: str, text: str, panel: str | None = OUTPUT_PANEL, **extra: Any) -> Any:
     """Return the declaration of a flag; Typer would show ``<bool>`` next to it."""
-    return typer.Option(*names, help=text, metavar="", rich_help_panel=panel, **extra)
+    return typer.Option(*names, help=escape(text), metavar="", rich_help_panel=panel, **extra)
 
 
 def _show_help(context: typer.Context, is_asked: bool) -> None:

@@ -20,11 +20,12 @@ from pdm_cli.cli.help import (
     MODEL_PANEL,
     OUTPUT_PANEL,
     Help,
+    escape,
     flag,
 )
 from pdm_cli.cli.screen import Screen
 from pdm_cli.errors import ConfigError, UsageError
-from pdm_cli.settings.field import default_of, key_of, option_name
+from pdm_cli.settings.field import default_of, key_of, option_name, quote_choice
 from pdm_cli.settings.load import section_fields, section_of
 from pdm_cli.settings.model import SECTIONS, takes_durations, types_of
 
@@ -269,12 +270,13 @@ def _help_text(section: str, item: Field[Any], *, with_bounds: bool = False, has
     """Return the help of a setting with its choices, bounds and default: ``… [>0; <=0.49; default: 0.1]``."""
     hint = types_of(section, with_bounds=True)[item.name]
     # Choices in the column of types would leave no room for the text.
-    choices = ", ".join(get_args(hint)) if get_origin(hint) is Literal else ""
+    choices = ", ".join(map(quote_choice, get_args(hint))) if get_origin(hint) is Literal else ""
     bounds = _bounds_text(hint) if with_bounds else ""
     is_as_trained = has_model and SECTIONS[section].is_as_trained and item.metadata["kept_if_empty"]
-    default = "default: as trained" if is_as_trained else _default_text(default_of(item))
+    default = "default: as trained" if is_as_trained else _default_text(default_of(item), is_choice=bool(choices))
     remarks = "; ".join(remark for remark in (choices, bounds, default) if remark)
-    return f"{item.metadata['help']} {_dim(remarks)}" if remarks else item.metadata["help"]
+    text = escape(item.metadata["help"])
+    return f"{text} {_dim(remarks)}" if remarks else text
 
 
 def _dim(remark: str) -> str:
@@ -294,7 +296,7 @@ def _bounds_text(hint: Any) -> str:
     return next((text for part in get_args(hint) if (text := _bounds_text(part))), "")
 
 
-def _default_text(default: object) -> str:
+def _default_text(default: object, *, is_choice: bool = False) -> str:
     if (default in (None, False, "", (), {}) and default != 0.0) or isinstance(default, bool):
         return ""
     if isinstance(default, tuple):
@@ -303,7 +305,7 @@ def _default_text(default: object) -> str:
         default = f"{default:g}"
     if isinstance(default, str) and len(default) > _LONGEST_DEFAULT:
         return "default: see pdm config show"
-    return f"default: {default}"
+    return f"default: {quote_choice(default) if is_choice else default}"
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

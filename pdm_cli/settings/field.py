@@ -121,6 +121,12 @@ def is_recorded(item: Field[Any], value: object) -> bool:
     return bool(item.metadata["changes_result"] and (item.metadata["kept_if_empty"] or value))
 
 
+def quote_choice(choice: object) -> str:
+    """Return a choice as texts list it: signs such as a comma are quoted."""
+    text = str(choice)
+    return text if any(map(str.isalnum, text)) else f"'{text}'"
+
+
 def default_of(item: Field[Any]) -> object:
     """Return the default of a setting."""
     return item.default_factory() if item.default_factory is not MISSING else item.default

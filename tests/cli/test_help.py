@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 
 from pdm_cli.cli.app import COMMANDS as LISTED
 from pdm_cli.cli.app import ErrorMappingGroup
@@ -72,6 +73,22 @@ def test_each_help_begins_with_an_example_and_groups_its_options(
     panels = {line.strip("╭─╮ ") for line in lines if line.startswith("╭")}
     assert "Output" in panels
     assert panels <= {"Arguments", "Data", "Columns", "Failures", "Databases", "Anomalies", "Model", "Azure", "Output"}
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *IN_GROUPS])
+def test_help_texts_lose_no_brackets(command: str) -> None:
+    name, *inner = command.split()
+    found = LOADED[name].commands[inner[0]] if inner else LOADED[name]
+    for text in filter(None, (found.help, found.short_help, *(getattr(one, "help", None) for one in found.params))):
+        written = re.sub(r"\[/?dim\]", "", text).replace("\\[", "[")
+        assert Text.from_markup(text).plain == written
+
+
+def test_help_shows_sections_and_quoted_choices(pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = pdm("import", "--help").stdout
+    assert "to the section [import] of the config file" in shown
+    assert "['.', ','; default: '.']" in shown
 
 
 @pytest.mark.parametrize("columns", [80, 120])
