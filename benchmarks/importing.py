@@ -17,6 +17,8 @@ import numpy as np
 ROUNDS = 3
 MACHINES, SENSORS = 20, ["VIB", "TEMP", "PRES", "CURR", "FLOW"]
 ROWS = 10_000_000
+# Bounds: a multiple of the times of DuckDB, and MB.
+MOST_RATIO, MOST_MEMORY = 1.5, 1000
 READINGS = ROWS // (MACHINES * len(SENSORS))
 COPY = """
 import duckdb
@@ -78,12 +80,19 @@ def main() -> None:
         words += ["--columns", "telemetry.datetime=Timestamp"]
         # Interleaved, so that load on the machine affects both alike.
         rounds = [(run(words), run(["-c", copy])) for _ in range(ROUNDS)]
+    peaks = []
     for number, side in enumerate(("pdm import", "DuckDB COPY")):
         wall, cpu, memory = (float(np.median([one[number][part] for one in rounds])) for part in range(3))
+        peaks.append(memory)
         print(f"{side:12}{wall:7.2f} s{cpu:7.2f} CPU s{memory:7.0f} MB")
+    holds = []
     for part, unit in enumerate(("wall time", "CPU time")):
         ratio = float(np.median([one[0][part] / one[1][part] for one in rounds]))
         print(f"pdm import takes {ratio:.2f} times the {unit} of DuckDB's COPY for {ROWS:,} rows")
+        holds.append((ratio <= MOST_RATIO, f"{unit} at most {MOST_RATIO} times that of DuckDB's COPY"))
+    holds.append((peaks[0] < MOST_MEMORY, f"less than {MOST_MEMORY:,} MB of memory"))
+    for is_kept, bound in holds:
+        print(f"{'holds' if is_kept else 'FAILS'}: {bound}")
 
 
 if __name__ == "__main__":
