@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,6 +23,7 @@ from pdm_cli.settings.field import default_of, key_of, option_name
 from pdm_cli.settings.import_params import ImportParams
 from pdm_cli.settings.load import CONFIG_FILE, find_config
 from pdm_cli.settings.model import Settings
+from pdm_cli.settings.write import append_section, check_new_section, write_section
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.databases import Database
@@ -49,7 +50,7 @@ WriteConfig = Annotated[
     bool,
     flag(
         "--write-config",
-        text="With --guide: write the options to the section [import] of the config file.",
+        text="Write the options, or with --guide those that seem to fit, to the section [import] of the config file.",
         panel=DATA_PANEL,
     ),
 ]
@@ -79,6 +80,8 @@ class _Request:
     append: bool
     on_overlap: Literal["refuse", "new", "old"]
     overwrite: bool
+    # The file to write the options to.
+    config: Path | None
 
 
 @with_settings("import_", "columns", is_bound=False)
@@ -100,16 +103,16 @@ def import_logs(
     """
     bound, origins = bind_with_origins(("import_", "columns"), values)
     settings, screen = bound["settings"], bound["screen"]
+    file = (find_config(values["config"], os.environ, Path()) or Path(CONFIG_FILE)) if write_config else None
+    if file is not None:
+        check_new_section(file, "import_")
     if guide:
         given = [option_name(item.name) for item in fields(ImportParams) if origins[item.name] == "option"]
         _check_guide(folder, given)
-        file = find_config(values["config"], os.environ, Path()) or Path(CONFIG_FILE)
-        _print_guide(folder, out or "raw", screen, file if write_config else None)
+        _print_guide(folder, out or "raw", screen, file)
         return
-    if write_config:
-        raise UsageError("--write-config: has no effect without --guide", hint="add --guide")
     with naming_origins(origins):
-        _run(_Request(folder, out, since, append, on_overlap, overwrite), settings, origins, screen)
+        _run(_Request(folder, out, since, append, on_overlap, overwrite, file), settings, origins, screen)
 
 
 def _run(request: _Request, settings: Settings, origins: Mapping[str, str], screen: Screen) -> None:
@@ -130,7 +133,11 @@ def _run(request: _Request, settings: Settings, origins: Mapping[str, str], scre
     if request.append and not target.exists():
         screen.warn(f"--append: {target} does not exist yet; it will contain only this import")
     _report_origins(params, origins, screen)
-    _import(source, request.out, options, settings, screen, request.on_overlap if request.append else None)
+    summary = _import(source, request, options, settings, screen)
+    names = [item.name for item in fields(ImportParams) if origins[item.name] == "option"]
+    saved = _save(request.config, {name: getattr(settings.import_, name) for name in names})
+    _show_import(request, {**summary, **saved}, screen)
+    _report_saved(request.config, saved, [*filter(None, [request.folder]), "--out", request.out], screen)
 
 
 def _report_origins(params: ImportParams, origins: Mapping[str, str], screen: Screen) -> None:
@@ -145,23 +152,40 @@ def _report_origins(params: ImportParams, origins: Mapping[str, str], screen: Sc
 
 
 def _import(
-    source: Path | Database,
-    out: str,
-    options: ImportOptions,
-    settings: Settings,
-    screen: Screen,
-    on_overlap: Literal["refuse", "new", "old"] | None,
-) -> None:
-    """Import, and show the result."""
-    from pdm_cli.cli.render.imports import draw_import
+    source: Path | Database, request: _Request, options: ImportOptions, settings: Settings, screen: Screen
+) -> dict[str, Any]:
+    """Import, and return the summary."""
     from pdm_cli.pipeline.import_logs import import_logs as run
 
-    target = Path(out)
+    target = Path(request.out)
+    on_overlap = request.on_overlap if request.append else None
     summary = run(source, target, options, settings=settings, progress=screen, on_overlap=on_overlap)
     _warn_of_gaps(target, settings, screen)
+    return summary
+
+
+def _show_import(request: _Request, summary: dict[str, Any], screen: Screen) -> None:
+    from pdm_cli.cli.render.imports import draw_import
+
+    out = request.out
     screen.result({**summary, "out": out}, lambda: [*draw_import(summary), out])
-    if list_files(target, TELEMETRY) and list_files(target, FAILURES):
+    if list_files(Path(out), TELEMETRY) and list_files(Path(out), FAILURES):
         screen.suggest("pdm", "run", "--data", out, "--out", "work")
+
+
+def _save(config: Path | None, settings: Mapping[str, object], remarks: Sequence[str] = ()) -> dict[str, str]:
+    """Write settings of the import to a config file, if it is to be written; return its name for the JSON output."""
+    if config is None or not settings:
+        return {}
+    append_section(config, write_section("import_", settings, remarks))
+    return {"config": str(config)}
+
+
+def _report_saved(config: Path | None, saved: Mapping[str, str], words: Sequence[str], screen: Screen) -> None:
+    """Print whether options were written, and the command that uses them."""
+    if config is not None:
+        written = f"wrote [import] to {config}; with it" if saved else "no options are needed"
+        screen.info(f"import: {written}: {shlex.join(['pdm', 'import', *words])}")
 
 
 def _check_source(folder: str, params: ImportParams, origins: Mapping[str, str]) -> None:
@@ -189,26 +213,18 @@ def _print_guide(folder: str, out: str, screen: Screen, config: Path | None) -> 
     from pdm_cli.io.folders import check_folder
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.guide import guess_options, settings_of, words_of
-    from pdm_cli.settings.write import append_section, check_new_section, write_section
 
-    if config is not None:
-        check_new_section(config, "import_")
     check_folder("FOLDER", Path(folder), "the logs, such as telemetry.csv")
     with Engine() as engine:
         guess = guess_options(Path(folder), engine)
     words = ["pdm", "import", folder, "--out", out, *words_of(guess)]
     remarks = [f"question: {question}" for question in guess.questions]
     payload: dict[str, Any] = {"schema": "pdm.import-guide/1", "command": words, "questions": guess.questions}
-    settings = settings_of(guess)
-    if config is not None and settings:
-        append_section(config, write_section("import_", settings, remarks))
-        payload["config"] = str(config)
-    screen.result(payload, lambda: [shlex.join(words)])
+    saved = _save(config, settings_of(guess), remarks)
+    screen.result({**payload, **saved}, lambda: [shlex.join(words)])
     for remark in () if screen.as_json else remarks:
         screen.line(remark)
-    if config is not None:
-        written = f"wrote [import] to {config}; with it" if settings else "no options are needed"
-        screen.info(f"import: {written}: {shlex.join(words[:5])}")
+    _report_saved(config, saved, words[2:5], screen)
     if not sys.stdout.isatty():
         raise typer.Exit(UsageError.exit_code)
 

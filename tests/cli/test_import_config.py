@@ -282,8 +282,46 @@ def test_import_guide_without_write_config_writes_nothing(config: Path, logs: Pa
     assert not config.exists()
     outcome = pdm("import", "--guide", logs, "--json", "--write-config")
     assert outcome.json["config"] == "pdm-cli.toml"
-    alone = pdm("import", logs, "--out", "raw", "--write-config")
-    assert_clear(alone, 2, "--write-config: has no effect without --guide", "--guide")
+
+
+@pytest.fixture
+def shell_words(config: Path, logs: Path) -> list[str]:
+    """The words of an import of one log without a config file."""
+    config.write_text("# ours\n[labels]\nhorizon_hours = 48 # two days\n")
+    for path in logs.iterdir():
+        path.unlink()
+    write(logs, export="Tag;my time;Wert\nP1.temp;31.12.24 07:00;2,5\nP2.temp;31.12.24 07:00;Kaputt\n")
+    words = f"import {logs} --out raw --long Tag Wert --tags {{machine}}.{{sensor}} --decimal , --na-values Kaputt,-999"
+    return [*words.split(), "--columns", "telemetry.datetime=my time", "--date-format", "%d.%m.%y %H:%M"]
+
+
+@pytest.mark.parametrize("flag", ["--verbose", "--json"])
+def test_import_writes_its_options_to_a_section_that_import_reads(
+    shell_words: list[str], flag: str, config: Path, logs: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = config.read_text()
+    # Not an option of the command line.
+    monkeypatch.setenv("PDM_CLI_ENCODING", "utf-8")
+    outcome = pdm(*shell_words, "--write-config", flag)
+    assert outcome.code == 0, outcome.stderr
+    assert f"import: wrote [import] to pdm-cli.toml; with it: pdm import {logs} --out raw" in outcome.stderr
+    assert flag != "--json" or outcome.json["config"] == "pdm-cli.toml"
+    written = config.read_text()
+    assert written.startswith(before + "\n[import]\n")
+    assert "encoding" not in written
+    first = table("telemetry")
+    outcome = pdm("import", logs, "--out", "raw", "--overwrite")
+    assert outcome.code == 0, outcome.stderr
+    pd.testing.assert_frame_equal(table("telemetry"), first)
+    again = pdm(*shell_words, "--overwrite", "--write-config")
+    assert_clear(again, 2, "pdm-cli.toml: already has a section [import]", "another config file with --config")
+    assert config.read_text() == written
+
+
+def test_import_that_fails_writes_no_options(shell_words: list[str], config: Path, pdm: Pdm) -> None:
+    before = config.read_text()
+    assert pdm(*shell_words, "--tags", "{machine}/{sensor}", "--write-config").code == 4
+    assert config.read_text() == before
 
 
 def test_import_guide_writes_no_section_without_options(config: Path, logs: Path, pdm: Pdm) -> None:
