@@ -129,6 +129,13 @@ def _report_few_failures(problem: Problem, progress: Progress) -> None:
     if 0 < folds < most:
         progress.info(f"train: {folds} of {show_count(most, 'fold')} (--folds): too few failures for more")
     rare = [name for name, is_learnable in zip(problem.components, problem.learnable, strict=True) if not is_learnable]
+    crowded = [name for name, rate in zip(problem.components, problem.base_rates(), strict=True) if rate > 0.5]
+    for name in (name for name in rare if name in crowded):
+        progress.warn(
+            f"almost all rows are before a failure of {name}: its probability is its base rate, and it never alerts "
+            "(set a shorter --horizon-hours)"
+        )
+    rare = [name for name in rare if name not in crowded]
     if rare:
         subject = "its probability is its base rate, and it never alerts"
         if len(rare) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
 from pdm_cli.text import name_some
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.choose_split import SplitChoice, choose_split, has_failed
-from pdm_cli.training.screening import choose_columns, count_columns
+from pdm_cli.training.screening import choose_columns, count_columns, draw_negatives
 from pdm_cli.training.splits import (
     Split,
     hold_out_machines,
@@ -76,7 +77,8 @@ class Problem:
     folds : list of Split
         Within the training span, in order of time or by machine; none if no component is learnable.
     learnable : (c,) bool array
-        Components with failures to train and to test on in every fold; the others only get their base rate.
+        Components with rows before a failure, and with other rows, to train and to test on in every fold; the rest only
+        get their base rate.
     choice : SplitChoice
         Whether the split is by time, by machine or both, and why.
     held_out : (machines,) bool array
@@ -127,11 +129,30 @@ class Problem:
         All rows with a failure ahead, and a random share of the others, weighted up. Rows of a machine three hours
         apart are similar, so little is lost.
         """
-        share = self.train.negative_share
         has_failure = (self.labels == 1).any(axis=1)
-        is_drawn = np.random.default_rng(self.train.seed).random(len(has_failure)) < share
-        rows = np.flatnonzero(self.training_rows(split) & (has_failure | is_drawn))
-        return rows, np.where(has_failure[rows], 1.0, 1 / share)
+        trained = self.training_rows(split)
+        draws = np.random.default_rng(self.train.seed).random(len(has_failure))
+        drawn, weight = draw_negatives(trained & ~has_failure, draws, self.train.negative_share)
+        rows = np.flatnonzero((trained & has_failure) | drawn)
+        return rows, np.where(has_failure[rows], 1.0, weight)
+
+    def fitting_labels(self, rows: IndexArray) -> FloatArray:
+        """Return the labels of the learnable components on some rows to fit a model on.
+
+        Raises
+        ------
+        NotEnoughData
+            If all labels of a component are equal.
+        """
+        labels = self.labels[rows]
+        for name, column in itertools.compress(zip(self.components, labels.T, strict=True), self.learnable):
+            if np.all(column == column[:1]):
+                raise NotEnoughData(
+                    f"{name}: all {len(column)} rows to train on are {'before' if column.any() else 'without'} a "
+                    "failure",
+                    hint="set another --horizon-hours, or provide longer telemetry",
+                )
+        return labels[:, self.learnable]
 
     def test_rows(self, split: Split) -> BoolArray:
         """Return the labelled rows that ``split`` tests on."""
@@ -184,7 +205,7 @@ class Problem:
             names = table.names_of(SELECTABLE)
             chosen = choose_columns(
                 table.matrix(names, rows),
-                self.labels[rows][:, self.learnable],
+                self.fitting_labels(rows),
                 weights,
                 categorical=[name in table.categorical for name in names],
                 options=(self.train.seed, self.train.threads),
@@ -294,9 +315,10 @@ def _choose_folds(
     """Return the folds within the training rows, and the components that can be learned on all of them.
 
     The folds are by machine if the split is, else in order of time. There are fewer than ``train.folds`` if more
-    components can be learned then: each needs failures to train and to test on in every fold.
+    components can be learned then: each needs rows before a failure, and other rows, to train and to test on in every
+    fold.
     """
-    rows = np.flatnonzero((labels == 1).any(axis=1))
+    rows = np.flatnonzero(~np.isnan(labels[:, 0]))
     is_ahead, times, codes = labels[rows] == 1, instants.times[rows], instants.codes[rows]
     horizon = round(lead.horizon_hours * US_PER_HOUR)
     best: tuple[list[Split], BoolArray] = [], np.zeros(labels.shape[1], np.bool_)
@@ -307,8 +329,8 @@ def _choose_folds(
             folds = machine_folds(split, strata, folds=count, seed=train.seed)
         learnable = np.ones(labels.shape[1], np.bool_)
         for fold in folds:
-            learnable &= is_ahead[fold.training_rows(times, horizon, codes)].any(axis=0)
-            learnable &= is_ahead[fold.test_rows(times, horizon, codes)].any(axis=0)
+            for part in (fold.training_rows(times, horizon, codes), fold.test_rows(times, horizon, codes)):
+                learnable &= is_ahead[part].any(axis=0) & ~is_ahead[part].all(axis=0)
         if learnable.sum() > best[1].sum():
             best = folds, learnable
         if learnable.all():

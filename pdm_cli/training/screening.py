@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pdm_cli.models import FitOptions
 from pdm_cli.models.xgboost import XGBoost
 
+BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
 _HYPER = {
@@ -25,12 +26,35 @@ _HYPER = {
 }
 # Share of the rows without a failure ahead.
 _SHARE = 0.25
+# At least so many rows without a failure ahead are drawn, if there are.
+_FEWEST_NEGATIVES = 20
 _FEWEST, _PER_COMPONENT = 60, 5
 
 
 def count_columns(components: int) -> int:
     """Return the number of columns to choose for a number of components."""
     return _FEWEST + _PER_COMPONENT * components
+
+
+def draw_negatives(is_negative: BoolArray, draws: FloatArray, share: float) -> tuple[BoolArray, float]:
+    """Return the rows without a failure ahead that are drawn, and the weight of each.
+
+    Parameters
+    ----------
+    is_negative : (m,) bool array
+        Rows to draw from.
+    draws : (m,) array
+        A random number in [0, 1) for each row.
+    share : float
+        Share of the rows to draw, in (0, 1]; more if those would be fewer than 20.
+    """
+    drawn = is_negative & (draws < share)
+    rows = np.flatnonzero(is_negative)
+    fewest = min(_FEWEST_NEGATIVES, len(rows))
+    if np.count_nonzero(drawn) >= fewest:
+        return drawn, 1 / share
+    drawn[rows[np.argsort(draws[rows], kind="stable")[:fewest]]] = True
+    return drawn, len(rows) / fewest
 
 
 def choose_columns(
@@ -58,13 +82,14 @@ def choose_columns(
     """
     seed, threads = options
     is_ahead = (labels == 1).any(axis=1)
-    rows = np.flatnonzero(is_ahead | (np.random.default_rng(seed).random(len(labels)) < _SHARE))
+    drawn, weight = draw_negatives(~is_ahead, np.random.default_rng(seed).random(len(labels)), _SHARE)
+    rows = np.flatnonzero(is_ahead | drawn)
     model = XGBoost().fit(
         values[rows],
         labels[rows],
         FitOptions(_HYPER, seed, threads),
         categorical=categorical,
-        weights=np.where(is_ahead[rows], weights[rows], weights[rows] / _SHARE),
+        weights=np.where(is_ahead[rows], weights[rows], weights[rows] * weight),
     )
     gains = model.gains()
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)

@@ -250,7 +250,7 @@ class _Trainer:
             .make()
             .fit(
                 table.matrix(names, rows),
-                problem.labels[rows][:, problem.learnable],
+                problem.fitting_labels(rows),
                 FitOptions(candidate.hyper, problem.train.seed, problem.train.threads, checkpoint),
                 categorical=[name in table.categorical for name in names],
                 weights=weights,

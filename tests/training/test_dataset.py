@@ -114,6 +114,22 @@ def test_unlabelled_rows_are_neither_trained_nor_tested_on(problems: dict[str, P
     assert_array_equal(shortened.test_span(problem.split), problem.test_span(problem.split))
 
 
+def test_component_with_a_failure_ahead_of_every_row_is_not_learnable(fleet: Sources) -> None:
+    always = [Event(machine, 24.0 * day, "daily") for machine in range(1, 9) for day in range(-30, 150)]
+    start = to_microseconds(fleet.telemetry["datetime"]).min()
+    log = log_frame(always)
+    log["datetime"] += pd.Timedelta(int(start - EPOCH_US), "us")
+    events = {**fleet.events, "failures": pd.concat([fleet.events["failures"], log], ignore_index=True)}
+    problem = problem_of(replace(fleet, events=events), components=("comp1", "daily"))
+    assert problem.learnable.tolist() == [True, False]
+    assert problem.base_rates()[1] > 0.99
+    rows, weights = problem.fitting_rows(problem.split)
+    assert_array_equal(weights, 1.0)
+    assert problem.fitting_labels(rows).shape == (len(rows), 1)
+    with pytest.raises(NotEnoughData, match=r"daily: all .* rows to train on are before a failure"):
+        replace(problem, learnable=np.ones(2, bool)).fitting_labels(rows)
+
+
 def without_machines(problem: Problem, machines: set[int], *tables: str) -> Problem:
     """Return the problem with no event of some machines in some tables, and the same split."""
     sources = problem.context.sources

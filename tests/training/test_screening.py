@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from pdm_cli.features.build import SELECTABLE, Sources
 from pdm_cli.training.dataset import SELECTED, Problem
-from pdm_cli.training.screening import choose_columns, count_columns
+from pdm_cli.training.screening import choose_columns, count_columns, draw_negatives
 from tests.builders.problems import problem_of, simulated
 
 
@@ -34,6 +34,28 @@ def test_choose_columns_fewer_columns_are_all_kept() -> None:
     values, labels, weights = noise(120)
     chosen = choose_columns(values[:, 60:], labels, weights, categorical=[False] * 60, options=(0, 1))
     assert_array_equal(chosen, np.arange(60))
+
+
+def test_choose_columns_few_rows_without_a_failure_are_kept() -> None:
+    values, labels, weights = noise(120)
+    labels[:], labels[::1000] = 1, 0
+    for seed in range(4):
+        chosen = choose_columns(values, labels, weights, categorical=[False] * 120, options=(seed, 1))
+        assert len(chosen) == 70
+
+
+def test_draw_negatives_draws_the_share_or_at_least_20() -> None:
+    draws = np.random.default_rng(3).random(5000)
+    is_negative = np.arange(5000) % 2 == 0
+    drawn, weight = draw_negatives(is_negative, draws, 0.25)
+    assert_array_equal(drawn, is_negative & (draws < 0.25))
+    assert weight == 4
+    few, weight = draw_negatives(is_negative, draws, 0.001)
+    assert set(np.flatnonzero(few)) == set(np.argsort(np.where(is_negative, draws, 1))[:20])
+    assert weight * 20 == 2500
+    drawn, weight = draw_negatives(np.arange(5000) < 7, draws, 0.001)
+    assert (np.flatnonzero(drawn).tolist(), weight) == ([*range(7)], 1)
+    assert not draw_negatives(np.zeros(5000, bool), draws, 0.1)[0].any()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
