@@ -143,8 +143,8 @@ def _find_ended(forecast: Forecast) -> NDArray[np.bool_]:
     from pdm_cli.scoring.data_health import find_ended
 
     instants, labels = forecast.instants, forecast.recipe.settings.labels
-    sources, ends = forecast.context.sources, last_readings(forecast.context.sources.telemetry)
-    failures = sources.events.get(FAILURES.name, pd.DataFrame({MACHINE: ends.index[:0], TIME: ends.to_numpy()[:0]}))
+    ends = last_readings(forecast.context.sources.telemetry)
+    failures = forecast.renewals.get(FAILURES.name, pd.DataFrame({MACHINE: ends.index[:0], TIME: ends.to_numpy()[:0]}))
     # Later failures are the future that the work list is about.
     known = follow_up(ends, failures[failures[TIME] <= ends.max()], instants.machines, params=labels)
     return find_ended(instants, known, horizon_hours=forecast.silent_hours)
@@ -158,12 +158,15 @@ def _gather(forecast: Forecast) -> Predictions:
 
 def _rank_work(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
     """Return the work list with its reasons."""
+    from pdm_cli.schema import TIME
     from pdm_cli.scoring.data_health import is_silent
     from pdm_cli.scoring.worklist import rank_work
+    from pdm_cli.timestamps import microseconds
 
     worklist = rank_work(
         _gather(forecast),
-        forecast.context.sources.events,
+        forecast.renewals,
+        now_us=microseconds(forecast.context.sources.telemetry[TIME].max()),
         ended=ended,
         silent=is_silent(forecast.instants, forecast.silent_hours),
         labels=forecast.recipe.settings.labels,

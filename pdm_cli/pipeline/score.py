@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,8 @@ class Forecast:
     table: FeatureTable
     probabilities: NDArray[np.float64]
     alerts: NDArray[np.bool_]
+    # Logs of replacements and failures, also where the model does not use them.
+    renewals: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     # Why almost no row can be predicted from, if so.
     shortage: str = ""
 
@@ -100,6 +102,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     from pdm_cli.pipeline.execute import Task
     from pdm_cli.pipeline.prepared import read_sources
     from pdm_cli.pipeline.preprocess import check_ranges, preprocess_scanned
+    from pdm_cli.schema import FAILURES, MAINT
 
     recipe = bundle.recipe
     as_trained = _as_trained(recipe, settings)
@@ -120,7 +123,9 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
         detect_prepared(Task({"prepared": prepared}, anomalies, as_trained, progress, units=units), hint=_AS_SHORT)
     sources, _ = read_sources(prepared, anomalies if anomalies.is_dir() else None, progress)
     forecast = _predict(bundle, _keep_known(recipe, sources), as_trained, progress)
-    return replace(forecast, shortage=quality.get(SHORTAGE, "") or _find_unscored(forecast, progress))
+    renewals = {table.name: sources.events[table.name] for table in (MAINT, FAILURES) if table.name in sources.events}
+    shortage = quality.get(SHORTAGE, "") or _find_unscored(forecast, progress)
+    return replace(forecast, renewals=renewals, shortage=shortage)
 
 
 def _find_unscored(forecast: Forecast, progress: Progress) -> str:
@@ -214,6 +219,7 @@ def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
         forecast,
         context=replace(forecast.context, sources=known),
         table=replace(forecast.table, columns=[column[rows] for column in forecast.table.columns]),
+        renewals={name: cut(events) for name, events in forecast.renewals.items()},
         probabilities=forecast.probabilities[rows],
         alerts=forecast.alerts[rows],
     )

@@ -120,6 +120,7 @@ def rank_work(
     predictions: Predictions,
     events: Mapping[str, pd.DataFrame],
     *,
+    now_us: int,
     ended: BoolArray,
     silent: BoolArray,
     labels: LabelsParams,
@@ -137,7 +138,9 @@ def rank_work(
         Of all rows.
     events : mapping of str to DataFrame
         Logs of replacements (``maint``) and of ``failures``: ``machineID, datetime`` and ``kind``, the component; in
-        any order. Events after the newest row of all machines are ignored.
+        any order.
+    now_us : int
+        Newest reading of all machines, in microseconds since 1970; later events are ignored.
     ended : (machines,) bool array
         Machines to leave out; see :func:`~pdm_cli.scoring.data_health.find_ended`.
     silent : (machines,) bool array
@@ -159,7 +162,8 @@ def rank_work(
     alerts = predictions.alerts[order]
     lead, horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
     row, column = _last_alerts(rows, alerts, lead)
-    is_open = ~ended[rows.codes[row]] & ~_is_renewed(rows, row, [components[number] for number in column], events)
+    named = [components[number] for number in column]
+    is_open = ~ended[rows.codes[row]] & ~_is_renewed(rows, row, named, events, now_us)
     row, column = row[is_open], column[is_open]
     codes, times, since = rows.codes[row], rows.times[row], rows.times[_run_starts(rows.codes, alerts)[row, column]]
     probability = predictions.probabilities[order[row], column]
@@ -253,11 +257,11 @@ def _last_alerts(rows: Instants, alerts: BoolArray, lead_us: int) -> tuple[IntAr
 
 
 def _is_renewed(
-    rows: Instants, row: IntArray, components: Sequence[str], events: Mapping[str, pd.DataFrame]
+    rows: Instants, row: IntArray, components: Sequence[str], events: Mapping[str, pd.DataFrame], now_us: int
 ) -> BoolArray:
     """Return whether the component of each row was renewed after it, or failed at it with no row since."""
     codes, times = rows.codes[row], rows.times[row]
-    is_last, newest = times == rows.ends()[codes], np.full(len(row), rows.times.max(initial=0))
+    is_last, now = times == rows.ends()[codes], np.full(len(row), now_us)
     found, component_of_row = np.zeros(len(row), np.bool_), np.array(components, object)
     for name, component in product((MAINT.name, FAILURES.name), dict.fromkeys(components)):
         if name not in events:
@@ -266,7 +270,7 @@ def _is_renewed(
         first = log.position(codes, times, "right")
         if name == FAILURES.name:
             first = np.where(is_last, log.position(codes, times, "left"), first)
-        found |= (component_of_row == component) & (log.position(codes, newest, "right") > first)
+        found |= (component_of_row == component) & (log.position(codes, now, "right") > first)
     return found
 
 

@@ -80,6 +80,7 @@ def work_of(
     return rank_work(
         Predictions(instants, probabilities, alerts, COMPONENTS),
         {"maint": log_frame(replaced), "failures": log_frame(failed)},
+        now_us=int(instants.times.max()),
         ended=instants.machines.isin(list(ended)),
         silent=is_silent(instants, horizon),
         labels=LabelsParams(lead, horizon),
@@ -284,7 +285,7 @@ def test_without_rows_there_is_no_work() -> None:
     full, probabilities, alerts = parts(series(1, "1"))
     none = Instants(full.machines, full.codes[:0], full.times[:0])
     no_machine, predictions = np.zeros(1, np.bool_), Predictions(none, probabilities[:0], alerts[:0], COMPONENTS)
-    found = rank_work(predictions, {}, ended=no_machine, silent=no_machine, labels=LabelsParams(3.0, 48.0))
+    found = rank_work(predictions, {}, now_us=0, ended=no_machine, silent=no_machine, labels=LabelsParams(3.0, 48.0))
     assert len(found) == 0
 
 
