@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdm_cli.timestamps import US_PER_HOUR
+
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 Matrix = NDArray[np.float32]
 
 # Usual interpretation of the population stability index: stable below MOVED, another population from DIFFERENT.
@@ -16,6 +20,11 @@ MOVED = 0.1
 DIFFERENT = 0.25
 # With fewer rows, random variation looks like drift.
 MIN_ROWS = 1000
+
+# With fewer windows that do not overlap, (bins - 1) / windows, the index of random variation, is half of DIFFERENT.
+_LEAST_WINDOWS = 72
+# Length of the window at the end of the name of a feature.
+_WINDOW = re.compile(r"_(\d+(?:\.\d+)?)h$")
 
 # Families whose features grow with the log even if machines do not change.
 AGEING = ("hours_since", "anomalies", "usage")
@@ -107,6 +116,24 @@ def population_stability(fingerprint: Fingerprint, values: Matrix) -> FloatArray
         for edges, shares, column in zip(fingerprint.edges, fingerprint.shares, _columns(values), strict=True)
     ]
     return np.array(found, np.float64)
+
+
+def has_enough_windows(names: Sequence[str], codes: IntArray, times: IntArray) -> NDArray[np.bool_]:
+    """Return for which features the rows contain enough windows that do not overlap for the index to mean something.
+
+    Neighbouring rows of a long window are almost equal, so that thousands of them may be a handful of observations.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The f features; those without a window in their name count every row.
+    codes, times : (m,) int arrays
+        Machine and microsecond timestamp of each row.
+    """
+    spans = [np.ptp(times[codes == code]) / US_PER_HOUR for code in np.unique(codes)]
+    windows = [float(found[1]) if (found := _WINDOW.search(name)) else 0.0 for name in names]
+    counts = {hours: sum(max(1.0, span / hours) for span in spans) if hours else np.inf for hours in set(windows)}
+    return np.array([counts[hours] >= _LEAST_WINDOWS for hours in windows])
 
 
 def describe_drift(index: float | None) -> str:

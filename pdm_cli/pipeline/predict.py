@@ -316,7 +316,7 @@ def _measure_drift(forecast: Forecast, rows: NDArray[np.intp]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.evaluation.drift import MIN_ROWS, population_stability
+    from pdm_cli.evaluation.drift import MIN_ROWS, has_enough_windows, population_stability
 
     fingerprint, table = forecast.bundle.fingerprint, forecast.table
     names = fingerprint.features
@@ -324,5 +324,7 @@ def _measure_drift(forecast: Forecast, rows: NDArray[np.intp]) -> pd.DataFrame:
     index = np.full(len(names), np.nan)
     if len(rows) >= MIN_ROWS:
         index = population_stability(fingerprint, table.matrix(names, rows))
+        instants = forecast.instants
+        index[~has_enough_windows(names, instants.codes[rows], instants.times[rows])] = np.nan
     drift = pd.DataFrame({"feature": names, "family": [family_of[name] for name in names], "stability_index": index})
     return drift.sort_values("stability_index", ascending=False, kind="stable").reset_index(drop=True)

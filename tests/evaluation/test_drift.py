@@ -16,9 +16,11 @@ from pdm_cli.evaluation.drift import (
     MOVED,
     Fingerprint,
     describe_drift,
+    has_enough_windows,
     population_stability,
     take_fingerprint,
 )
+from pdm_cli.timestamps import US_PER_HOUR
 
 # Few distinct numbers, so that atoms, ties with an edge and missing columns are met often.
 numbers = st.sampled_from([-7.5, -1.0, 0.0, 0.1, 1.0, 2.0, 3.0, 1e20, math.nan, math.inf])
@@ -193,3 +195,11 @@ def test_another_number_of_features_is_refused() -> None:
 def test_describe_drift_by_index() -> None:
     found = [describe_drift(index) for index in (None, 0.0, 0.0999, 0.1, 0.2499, 0.25)]
     assert found == ["unknown", "as in training", "as in training", "shifted", "shifted", "different"]
+
+
+def test_has_enough_windows_counts_windows_that_do_not_overlap() -> None:
+    # Two machines over 36 windows of a day each, three hours apart.
+    codes, hours = np.repeat([0, 1], 36 * 8 + 1), np.tile(np.arange(36 * 8 + 1) * 3, 2)
+    names = ["volt_mean_24h", "volt_trend_25h", "volt_mean_1.5h", "age", "hours_since_error1"]
+    found = has_enough_windows(names, codes, hours * US_PER_HOUR)
+    assert found.tolist() == [True, False, True, True, True]
