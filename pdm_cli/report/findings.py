@@ -120,12 +120,14 @@ def _describe_value(name: str, value: Any) -> str:
     return f"{_COLUMN_NAMES.get(name, name)} {show_time(value) if name == 'until' else value}"
 
 
-def list_silent(components: dict[str, Any]) -> list[str]:
-    """Return a sentence without its full stop on components that never alert, given the metrics of each."""
+def list_caveats(components: dict[str, Any]) -> list[str]:
+    """Return sentences, without full stops, on components with less than the numbers suggest, given their metrics."""
     rare, random = ([name for name, row in components.items() if row.get(key)] for key in ("prior_only", "no_signs"))
     lines = []
     if rare:
         lines.append(f"Too few failures to train on, so only the base rate and no alerts: {name_some(rare)}")
     if random:
         lines.append(f"No warning signs before the failures, so no alerts: {name_some(random)}")
+    if untested := [name for name, row in components.items() if not row["events"]["failures"]]:
+        lines.append(f"No failure counted in the test span, so the scores say little: {name_some(untested)}")
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 from pdm_cli.evaluation.curves import Curve
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
-from pdm_cli.report.findings import count_components, list_findings, list_silent
+from pdm_cli.report.findings import count_components, list_caveats, list_findings
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.quality_page import list_notices
@@ -187,7 +187,7 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         "horizon. Alerts turn on and off at the given probabilities. Average precision, area under the ROC curve "
         "(AUC), F1 and Brier score are computed over rows."
     )
-    paragraphs = [f"{reason}." for reason in list_silent(metrics["components"])]
+    paragraphs = [f"{reason}." for reason in list_caveats(metrics["components"])]
     return Section(
         "results", "Results by component", paragraphs, grids=[Grid("Results on the test span", columns, rows, note)]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pdm_cli.report.findings import describe_findings
+from pdm_cli.report.findings import describe_findings, list_caveats
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,18 @@ def test_finding_that_occurs_once_is_singular(name: str, count: int, line: str) 
         "events": {},
     }
     assert describe_findings(quality)[0].startswith(line)
+
+
+def test_list_caveats_names_components_by_cause() -> None:
+    components = {
+        "rare": {"prior_only": True, "no_signs": False, "events": {"failures": 2}},
+        "random": {"prior_only": False, "no_signs": True, "events": {"failures": 2}},
+        "untested": {"prior_only": False, "no_signs": False, "events": {"failures": 0}},
+        "sound": {"prior_only": False, "no_signs": False, "events": {"failures": 2}},
+    }
+    assert list_caveats(components) == [
+        "Too few failures to train on, so only the base rate and no alerts: rare",
+        "No warning signs before the failures, so no alerts: random",
+        "No failure counted in the test span, so the scores say little: untested",
+    ]
+    assert list_caveats({"sound": components["sound"]}) == []

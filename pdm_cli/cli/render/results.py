@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
-from pdm_cli.report.findings import count_components, list_silent
+from pdm_cli.report.findings import count_components, list_caveats
 from pdm_cli.text import Prose, show_count, show_probability, show_threshold
 from pdm_cli.units import (
     current,
@@ -139,16 +139,16 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         *_draw_search(metrics.get("search")),
         Prose("\n".join(lines)),
         table,
-        *_draw_silent(metrics["components"]),
+        *_draw_caveats(metrics["components"]),
         Prose(f"{note}; * false alarms per {per_machine_time()}"),
         Prose(_describe_warnings(metrics)),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
     ]
 
 
-def _draw_silent(components: dict[str, Any]) -> list[RenderableType]:
-    """Say which components never alert, and why."""
-    return [Prose(f"{reason[0].lower()}{reason[1:]}") for reason in list_silent(components)]
+def _draw_caveats(components: dict[str, Any]) -> list[RenderableType]:
+    """Name components that never alert, and those without a failure in the test."""
+    return [Prose(f"{reason[0].lower()}{reason[1:]}") for reason in list_caveats(components)]
 
 
 def _describe_training(split: dict[str, Any]) -> str:
