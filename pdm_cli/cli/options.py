@@ -41,6 +41,8 @@ _PANELS = {
 _LONGEST_DEFAULT = 40
 # An option with two values.
 _PAIR = tuple[str, str]
+# The rest of the message about two options that exclude each other.
+_CONFLICT = re.compile(r" and (--[a-z-]+) cannot be combined")
 _BOUND_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
@@ -179,10 +181,25 @@ def naming_origins(origins: Mapping[str, str]) -> Iterator[None]:
         key = named.get(found[0]) if found else None
         if found is None or key is None or given or origins[key] == "default":
             raise
-        origin = origins[key]
-        home = key_of(section_of(key_of(key)) or "")
-        place = origin if origin.startswith("environment") else f"{origin}: [{home}] {key_of(key)}"
-        raise ConfigError(f"{place}{error.message[found.end() :]}", hint=error.hint, **error.details) from error
+        message, hint = error.message[found.end() :], error.hint
+        if conflict := _CONFLICT.fullmatch(message):
+            message, hint = _explain_conflict(named[conflict[1]], key, origins, hint or "")
+        raise ConfigError(f"{_place_of(key, origins)}{message}", hint=hint, **error.details) from error
+
+
+def _place_of(key: str, origins: Mapping[str, str]) -> str:
+    """Return the variable, or the file and the key, that gave a setting."""
+    origin = origins[key]
+    home = key_of(section_of(key_of(key)) or "")
+    return origin if origin.startswith("environment") else f"{origin}: [{home}] {key_of(key)}"
+
+
+def _explain_conflict(other: str, key: str, origins: Mapping[str, str], hint: str) -> tuple[str, str]:
+    """Return the rest of the message, and the hint, for two settings of which neither is an option."""
+    shown = key_of(other) if origins[other] == origins[key] else _place_of(other, origins)
+    dropped = next((name for name in (key, other) if hint == f"drop {option_name(name)}"), None)
+    removed = key_of(dropped) if dropped else f"{key_of(key)} or {key_of(other)}"
+    return f" and {shown} cannot be combined", f"remove {removed}"
 
 
 def _common_options() -> list[inspect.Parameter]:

@@ -242,7 +242,9 @@ def _read_section(path: Path, section: str, values: Mapping[str, object]) -> dic
         if key in table_keys and isinstance(value, dict):
             continue
         if table_keys and isinstance(value, dict) and key not in names:
-            raise _unknown(f"{path}: unknown section [{key_of(section)}.{key}]", key, list(table_keys))
+            home = key_of(section)
+            known = [f"{home}.{table}" for table in table_keys]
+            raise _unknown(f"{path}: unknown section [{home}.{key}]", f"{home}.{key}", known)
         _check_key(path, section, key, values)
         read[names[key]] = Given(value, str(path), key)
     for table, keys in table_keys.items():

@@ -17,6 +17,8 @@ _NAMES = ", ".join(TABLES)
 
 def read_words(value: object) -> object:
     """Return the values of an option; those of a variable are separated by commas."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [value]
     return split_list(value) if isinstance(value, str) else value
 
 

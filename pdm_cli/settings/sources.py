@@ -173,7 +173,7 @@ def _explain(exc: ValidationError, origins: Mapping[str, str], keys: Mapping[str
         message = message.removeprefix(f"{key}: ")
         if conflict := _CONFLICT.fullmatch(message):
             return _explain_conflict(conflict, section, key, origins[key], spelled=keys.get(key, ""))
-    error = wrong_value(section, key, origins[key], message[0].lower() + message[1:], spelled=keys.get(key, ""))
+    error = wrong_value(section, key, origins[key], message, spelled=keys.get(key, ""))
     if message == HAS_PASSWORD:
         error.hint = HOW_TO_GIVE_PASSWORDS
     return error
@@ -206,7 +206,7 @@ def explain_invalid(error: Mapping[str, Any]) -> str:
     if kind == "literal_error":
         return f"expected {limits['expected'].replace(chr(39), '')}, got {given!r}"
     message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
-    return message if kind == "value_error" else f"{message} (got {given!r})"
+    return message if kind == "value_error" else f"{message[0].lower()}{message[1:]} (got {given!r})"
 
 
 def _rank(origin: str) -> int:
@@ -215,12 +215,30 @@ def _rank(origin: str) -> int:
 
 def wrong_value(section: str, key: str, origin: str, problem: str, *, spelled: str = "") -> PdmError:
     """Return the error for a wrong value of a setting, whose config key may be ``spelled`` with a former name."""
-    option = option_name(key)
+    option, form = option_name(key), _form_of(section, key, origin)
     if origin == "option":
-        return UsageError(f"{option}: {problem}", hint="see --help-all for the allowed values")
+        return UsageError(f"{option}: {problem}", hint=form or "see --help-all for the allowed values")
     where = origin if origin.startswith(ENVIRONMENT) else f"{origin}: [{key_of(section)}] {spelled or key_of(key)}"
     command = _COMMANDS.get(section, "run")
-    return ConfigError(f"{where}: {problem}", hint=f"see {option} in pdm {command} --help-all for the allowed values")
+    hint = form or f"see {option} in pdm {command} --help-all for the allowed values"
+    return ConfigError(f"{where}: {problem}", hint=hint)
+
+
+def _form_of(section: str, key: str, origin: str) -> str:
+    """Return a hint at the form of a value that the help does not list; empty for other settings."""
+    expected = types_of(section)[key]
+    if datetime in get_args(expected):
+        return "such as 2024-01-30 or 2024-01-30T06:00"
+    if _is_range(expected):
+        is_text = origin == "option" or origin.startswith(ENVIRONMENT)
+        form = "volt=0:400" if is_text else f"{key_of(key)} = {{ volt = [0, 400] }}"
+        return f"sensor and low:high, such as {form}"
+    return ""
+
+
+def _is_range(expected: Any) -> bool:
+    """Return whether a setting holds a pair of numbers per name."""
+    return get_origin(expected) is dict and _is_number(expected)
 
 
 def _decode(section: str, key: str, given: Given) -> object:
@@ -230,9 +248,10 @@ def _decode(section: str, key: str, given: Given) -> object:
     try:
         if reader is not None:
             return reader(given.value)
-        if isinstance(given.value, str):
-            return _from_text(expected, given.value)
-        return _reject_coercion(expected, given.value)
+        value = _from_text(expected, given.value) if isinstance(given.value, str) else given.value
+        _check_pair(expected, value, given, key)
+        value = _reject_coercion(expected, value)
+        return _as_list(expected, value) if section == "import_" else value
     except ValueError as exc:
         raise wrong_value(section, key, given.origin, str(exc), spelled=given.key) from exc
 
@@ -244,6 +263,19 @@ def _reject_coercion(expected: Any, value: object) -> object:
     if datetime in get_args(expected) and isinstance(value, (int, float)):
         raise ValueError(f"{value!r} is not a time such as 2015-10-01T06:00")
     return value
+
+
+def _check_pair(expected: Any, value: object, given: Given, key: str) -> None:
+    """Reject a list that does not have two names where two are expected."""
+    if tuple[str, str] in get_args(expected) and isinstance(value, list) and len(value) != 2:
+        form = "Tag,Value" if given.origin.startswith(ENVIRONMENT) else f'{key_of(key)} = ["Tag", "Value"]'
+        raise ValueError(f"expected two columns: {form}")
+
+
+def _as_list(expected: Any, value: object) -> object:
+    """Return a single value as the list that a setting expects."""
+    is_list = get_origin(expected) is tuple and get_args(expected)[-1] is Ellipsis
+    return [value] if is_list and isinstance(value, (int, float)) else value
 
 
 def _is_number(expected: Any) -> bool:

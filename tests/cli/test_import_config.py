@@ -144,19 +144,39 @@ def test_import_reads_its_options_from_the_environment(
     assert len(table("telemetry")) == 3
 
 
+@pytest.mark.parametrize("value", ["-999", "[-999]", "'-999'"])
+def test_import_takes_a_single_value_for_a_list(value: str, config: Path, logs: Path, pdm: Pdm) -> None:
+    words = 'na_values = ["Kaputt", -999]'
+    config.write_text(CONFIG.replace(words, f"na_values = {value}"), encoding="utf-8")
+    write(logs, export=LONG.replace("Kaputt", "3,5"))
+    run(pdm, logs)
+    assert table("telemetry")["temp"].dropna().tolist() == [2.5, 3.5]
+
+
 @pytest.mark.parametrize(
     ("content", "message", "hint"),
     [
         ("[import]\nlongg = ['a', 'b']\n", "[import] unknown key 'longg'", "did you mean 'long'?"),
-        ("[import]\nlong = ['a']\n", "[import] long: ", "--long in pdm import --help-all"),
+        ("[import]\nlong = ['a']\n", '[import] long: expected two columns: long = ["Tag", "Value"]', "--long"),
+        ("[import]\nlong = 'Tag'\n", '[import] long: expected two columns: long = ["Tag", "Value"]', "--long"),
         ("[import]\nlong = ['a', '']\n", "[import] long: has an empty value", "pdm import"),
-        ("[import]\nnames = 5\n", "[import] names: 5 is not a list", "pdm import"),
+        ("[import]\nnames = 5\n", "[import] names: 5 is not a text", "pdm import"),
         ("[import]\nfiles = ['x.csv']\n", "[import] files: x.csv: expected TABLE=PATTERN", "pdm import"),
         ("[import]\nfiles = {sensors = 'x.csv'}\n", "[import] files: no table 'sensors'", "pdm import"),
         ("[import.failures]\nfile = 'x.csv'\n", "[import.failures] unknown key 'file'", "did you mean 'files'?"),
         ("[import.failures]\nlong = ['a', 'b']\n", "[import.failures] unknown key 'long'", "section [import]"),
         ("[import.errors]\nwhere = 'a = b'\n", "[import.errors] unknown key 'where'", "files, date_format, columns"),
-        ("[import.failure]\nfiles = 'x.csv'\n", "unknown section [import.failure]", "did you mean 'failures'?"),
+        ("[import.failure]\nfiles = 'x.csv'\n", "unknown section [import.failure]", "did you mean 'import.failures'?"),
+        (
+            "[import]\nday_first = true\nmonth_first = true\n",
+            "[import] day_first and month_first cannot",
+            "remove day_first",
+        ),
+        (
+            "[import]\nmachine = 'x'\nmachine_from_file = '{machine}'\n",
+            "[import] machine and machine_from_file",
+            "remove machine",
+        ),
         ("[import.failures]\ncolumns = 'x'\n", "[import] columns", "pdm import"),
         (
             "[import]\nfailures_where = 'a = b'\n[import.failures]\nwhere = 'a = b'\n",

@@ -65,7 +65,11 @@ BAD_USAGE = {
     ),
     "number out of bounds": (("train", "--prepared", "x", "--out", "y", "--trees", "0"), "--trees:", "--help"),
     "wrong choice": (("preprocess", "--data", "x", "--out", "y", "--on-duplicate", "last"), "'last'", "--help"),
-    "wrong time": (("train", "--prepared", "x", "--out", "y", "--cutoff", "2015-13-01"), "--cutoff:", "--help"),
+    "wrong time": (
+        ("train", "--prepared", "x", "--out", "y", "--cutoff", "2015-13-01"),
+        "--cutoff:",
+        "such as 2024-01-30",
+    ),
     "no such folder": (("preprocess", "--data", "nowhere", "--out", "y"), "--data nowhere: no such folder", "folder"),
     "cloud address": (("preprocess", "--data", "azureml:raw:1", "--out", "y"), "not a local folder", "local"),
 }

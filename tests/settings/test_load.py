@@ -208,7 +208,17 @@ def test_a_wrong_value_is_refused_and_its_source_named(
     assert caught.value.exit_code == exit_code
     assert caught.value.message.startswith(where + ":")
     assert "\n" not in caught.value.message
-    assert "--help-all" in str(caught.value.hint)
+    assert ("such as" if key in ("ranges", "cutoff") else "--help-all") in str(caught.value.hint)
+
+
+def test_wrong_times_and_ranges_get_the_expected_form(folder: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings_from(folder, options={"until": "gestern"})
+    assert caught.value.hint == "such as 2024-01-30 or 2024-01-30T06:00"
+    with pytest.raises(UsageError) as caught:
+        settings_from(folder, options={"ranges": "Flow=400:0"})
+    assert str(caught.value) == "--ranges: Flow needs low < high, got 400:0"
+    assert caught.value.hint == "sensor and low:high, such as volt=0:400"
 
 
 @pytest.mark.parametrize("text", ["5x", "3h5", "h", "1M", "1h,2h", "\u0663h\u00b2"])
