@@ -125,6 +125,15 @@ class Look:
         ((number,),) = self.engine.rows(f"SELECT count(*) FROM ({counted})")
         return int(number)
 
+    def medians(self, name: str, by: str) -> list[float]:
+        """Return the medians of a column of numbers, one for each value of another."""
+        number = f"TRY_CAST(replace({self._sql(name)}, ',', '.') AS DOUBLE)"
+        rows = f"SELECT {self._sql(by)} AS key, {number} AS number FROM {self.source.relation} LIMIT {_COUNTED_ROWS}"
+        found = self.engine.rows(
+            f"SELECT median(number) FROM ({rows}) WHERE key != '' GROUP BY key LIMIT {_MOST_NAMES}"
+        )
+        return [float(median) for (median,) in found if median is not None]
+
     def _sql(self, name: str) -> str:
         return f"coalesce(trim({self.source.columns[name]}), '')"
 

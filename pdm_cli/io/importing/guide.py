@@ -46,6 +46,15 @@ _BREAKDOWN = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(r"tag|sensor|signal|channel|kanal|messst|variable|parameter|point", re.IGNORECASE)
+# In the name of a column, or in front of the numbers of machines: Pump A, Pump B.
+_EQUIPMENT = re.compile(
+    r"machine|asset|equipment|pump|motor|engine|compressor|kompressor|turbine|robot|press(?!ure)|chiller|boiler|"
+    r"conveyor|generator|maschine|anlage|linie|ofen|lüfter",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[\s_#-]*(\d+|[A-Z])$")
+# Names of columns that do not say what is measured.
+_ANY_VALUE = re.compile(r".|val(ue)?|(mess)?wert|readings?|measure(ment|d)?|data|result|numeric|number", re.IGNORECASE)
 _TYPE = re.compile(r"type|typ\b|typ$|art$|class|category|kategorie|code|priori", re.IGNORECASE)
 # Words in the names of files, by table.
 _FILE_WORDS: dict[Table, re.Pattern[str]] = {
@@ -57,6 +66,8 @@ _FILE_WORDS: dict[Table, re.Pattern[str]] = {
 _MOST_STATES, _MOST_TYPES, _LONG_TEXT, _FEW_ROWS = 12, 20, 25, 10
 # A row per reading has a time, a tag and a value, and at most as many others.
 _MOST_LONG_COLUMNS = 5
+# The medians of one sensor on several machines differ by less than this factor.
+_SAME_UNIT = 3
 
 
 @dataclass
@@ -159,6 +170,8 @@ class _TableGuess:
         self._name = self._look.source.name
         # Columns whose meaning is known.
         self._taken: set[str] = set()
+        # A column that names machines rather than sensors.
+        self._fleet: str | None = None
 
     def run(self, *, has_failures: bool) -> Collection[str]:
         """Add the options and questions, and return the machines."""
@@ -250,11 +263,18 @@ class _TableGuess:
         ]
         plain = [name for name in texts if WORDS[MACHINE].search(name) is None and len(free) <= _MOST_LONG_COLUMNS]
         others = [name for name in free if WORDS[MACHINE].search(name) is not None]
-        is_repeated = [name for name in plain if self._distinguishes_readings(name, [time, *others])]
+        is_repeated = [
+            name for name in plain if name not in structured and self._distinguishes_readings(name, [time, *others])
+        ]
         chosen = [*structured, *is_repeated, *filter(_TAG.search, plain)]
         if not chosen:
             return None
         tag = chosen[0]
+        if tag in is_repeated and not others and self._is_fleet(tag, values[0], time):
+            self._fleet = tag
+            long = f"--long {shlex.quote(tag)} {shlex.quote(values[0])}"
+            self._ask(f"does {tag} name machines? --columns is a guess; if it names sensors, {long}")
+            return None
         has_machine = any(name != tag for name in others)
         pattern = "" if has_machine else find_pattern(tags[tag])
         # The option takes two values.
@@ -267,6 +287,19 @@ class _TableGuess:
             self._option("--tags", pattern)
             self._ask(f"does the tag {tags[tag][0]} name a machine and a sensor as in {pattern}? --tags is a guess")
         return tag, pattern
+
+    def _is_fleet(self, name: str, value: str, time: str) -> bool:
+        """Return whether a column that may name machines or sensors seems to name machines, with one sensor each."""
+        look = self._look
+        if _TAG.search(name) is not None or look.count(time, name) < look.count():
+            return False
+        stems = {_NUMBER.sub("", one) for one in look.distinct(name) if one}
+        are_numbered = len(stems) == 1
+        if _EQUIPMENT.search(name) or (are_numbered and _EQUIPMENT.search(next(iter(stems)))):
+            return True
+        medians = look.medians(value, name)
+        has_one_unit = 0 < max(medians, default=0) <= _SAME_UNIT * min(medians, default=0)
+        return are_numbered and has_one_unit and _ANY_VALUE.fullmatch(value) is None
 
     def _distinguishes_readings(self, name: str, others: Sequence[str]) -> bool:
         """Return whether rows that agree in all other keys differ in a column with few values."""
@@ -281,7 +314,7 @@ class _TableGuess:
         free = [name for name in look.values if name not in self._taken]
         named = [name for name in free if WORDS[MACHINE].search(name)]
         known = [name for name in free if self._has_machines(name)]
-        found = next(iter([*known, *named]), None) or self._find_machines(free, time)
+        found = next(iter([*known, *named]), None) or self._fleet or self._find_machines(free, time)
         if found is not None:
             self._option("--columns", f"{self._table.name}.{MACHINE}={found}")
         elif self._table is TELEMETRY and len(self._looks) > 1:
@@ -310,7 +343,7 @@ class _TableGuess:
             machines = look.count(name)
             is_fleet = 1 < machines <= rows / 3 and times <= rows * 2 / 3
             if name not in flags and is_fleet and look.count(time, name) == rows:
-                self._ask(f"is {name} the machine? --columns telemetry.{MACHINE}={name} is a guess")
+                self._ask(f"is {name} the machine? --columns telemetry.{MACHINE}={shlex.quote(name)} is a guess")
                 return name
         return None
 
@@ -328,7 +361,7 @@ class _TableGuess:
             self._option("--status", name)
             if failed:
                 self._option("--failed", failed)
-            self._ask(f"which states of {name} are failures? --failed, one of {name_some(states[name])} or others")
+            self._ask(f"which states of {name} are failures? --failed, one of {_quote_some(states[name])} or others")
             return
         for name in (name for name in look.flags if name not in self._taken):
             option = f"--failure-flag {shlex.quote(name)}"
@@ -355,9 +388,9 @@ class _TableGuess:
         for name, own in types.items():
             if _TYPE.search(name) and len(own) <= rows / 2:
                 self._taken.add(name)
+                where = shlex.quote(f"{name} = VALUE")
                 self._ask(
-                    f"are all rows of {self._name} failures? if not, --failures-where '{name} = VALUE', one of "
-                    f"{name_some(own)}"
+                    f"are all rows of {self._name} failures? if not, --failures-where {where}, one of {name_some(own)}"
                 )
                 return
 
@@ -378,8 +411,13 @@ class _TableGuess:
             return
         self._ask(
             f"which column of {self._name} has the {self._table.columns[-1].meaning}? "
-            f"--columns {self._table.name}.{kind}=COLUMN, one of {name_some(texts)}"
+            f"--columns {self._table.name}.{kind}=COLUMN, one of {_quote_some(texts)}"
         )
+
+
+def _quote_some(names: Sequence[str]) -> str:
+    """Return the first names as a shell takes them."""
+    return name_some([shlex.quote(name) for name in names])
 
 
 def words_of(guess: Guess) -> Iterator[str]:

@@ -278,3 +278,70 @@ def test_guess_of_one_value_per_name_asks_whether_it_is_a_sensor(tmp_path: Path)
     found = guess(tmp_path, export=f"datetime,St,W\n{rows}")
     assert found.options[0] == ("--long", "St\0W")
     assert "if it names machines, --columns telemetry.machineID=St" in found.questions[0]
+
+
+def guess_table(tmp_path: Path, header: str, names: Sequence[str], values: Sequence[float]) -> Guess:
+    """Guess a log with a row per time and name, and the value of that name."""
+    rows = [
+        f"2024-12-31 {hour:02}:00,{name},{value + hour / 10:.1f}"
+        for hour in range(9)
+        for name, value in zip(names, values, strict=True)
+    ]
+    return guess(tmp_path, export="\n".join([header, *rows, ""]))
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("my time,Pump Name,vib x", ["A", "North"]),
+        ("my time,Pump Name,Value", ["A", "North"]),
+        ("my time,Name,Value", ["Pump A", "Pump B"]),
+        ("my time,Name,vib x", ["U-1", "U-2", "U-3"]),
+    ],
+)
+def test_guess_of_one_sensor_of_several_machines_is_wide(header: str, names: list[str], tmp_path: Path) -> None:
+    found = guess_table(tmp_path, header, names, [5] * len(names))
+    time, name, value = header.split(",")
+    assert found.options == [
+        ("--columns", f"telemetry.datetime={time}"),
+        ("--columns", f"telemetry.machineID={name}"),
+    ]
+    quoted = "'vib x'" if " " in value else value
+    quoted_name = f"'{name}'" if " " in name else name
+    assert found.questions[0] == (
+        f"does {name} name machines? --columns is a guess; if it names sensors, --long {quoted_name} {quoted}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "names", "values"),
+    [
+        # Values of different units, of different sensors, and of no known meaning.
+        ("my time,Name,reading 1", ["N1", "N2"], [5, 500]),
+        ("my time,Name,vib x", ["temp", "pressure"], [5, 5]),
+        ("my time,Name,Value", ["N1", "N2"], [5, 5]),
+        ("my time,Pump sensor,vib x", ["A", "B"], [5, 5]),
+    ],
+)
+def test_guess_of_sensors_of_one_machine_is_long(
+    header: str, names: list[str], values: list[float], tmp_path: Path
+) -> None:
+    found = guess_table(tmp_path, header, names, values)
+    _, name, value = header.split(",")
+    assert ("--long", f"{name}\0{value}") in found.options
+
+
+def test_guess_quotes_names_in_hints(tmp_path: Path) -> None:
+    rows = "".join(f"2024-12-31 0{hour}:00,{n},1{n}.{hour},2{n}.{hour}\n" for hour in range(9) for n in (1, 2, 3))
+    orders = "".join(
+        f"{'XY'[n % 2]}1,1,2024-12-31 0{n}:00,{('a b', 'c')[n % 2]},{('d', 'e f')[n % 2]}\n" for n in range(9)
+    )
+    found = guess(
+        tmp_path,
+        telemetry=f"datetime,my pump,v,w\n{rows}",
+        failures=f"order type,machineID,datetime,one text,other text\n{orders}",
+    )
+    questions = " ".join(found.questions)
+    assert "--columns telemetry.machineID='my pump' is a guess" in questions
+    assert "--failures-where 'order type = VALUE', one of" in questions
+    assert "failures.failure=COLUMN, one of 'one text', 'other text'" in questions
