@@ -62,6 +62,7 @@ def _run_chain(data: str, out: str, *, settings: Settings, progress: Progress, f
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _report_findings(read_summary(stage, Path(target)), target, progress)
+            _check_trainable(Path(target), settings)
     return read_summary(STAGES["train"], Path(folders["model"]))
 
 
@@ -109,7 +110,7 @@ def _check_early(folders: dict[str, Path], settings: Settings) -> None:
     from pdm_cli.pipeline.choose_windows import check_lengths
     from pdm_cli.pipeline.execute import complete_settings
     from pdm_cli.schema import FAILURES, TELEMETRY
-    from pdm_cli.training.dataset import choose_components
+    from pdm_cli.training.labelled_rows import choose_components
     from pdm_cli.training.validate_settings import check_choices, check_gap
 
     check_choices(settings.train)
@@ -121,6 +122,24 @@ def _check_early(folders: dict[str, Path], settings: Settings) -> None:
     if failures is not None:
         choose_components(failures["failure"], settings.train)
     check_lengths(folder, settings)
+
+
+def _check_trainable(prepared: Path, settings: Settings) -> None:
+    """Reject prepared tables with too few failures to train on, before the anomalies are computed."""
+    from pdm_cli.features.events import Instants
+    from pdm_cli.io import parquet
+    from pdm_cli.pipeline.execute import complete_settings
+    from pdm_cli.schema import FAILURES, FEATURES, MACHINE, TELEMETRY, TIME
+    from pdm_cli.training.labelled_rows import check_rows, label_rows
+
+    rows = parquet.read_frame(prepared / FEATURES.file, [MACHINE, TIME])
+    if rows.empty or not (prepared / FAILURES.file).is_file():
+        # Training reports this.
+        return
+    settings = complete_settings(STAGES["train"], {"prepared": prepared}, settings)
+    telemetry, failures = (parquet.read_frame(prepared / table.file) for table in (TELEMETRY, FAILURES))
+    found = label_rows(Instants.of(rows), telemetry, failures, train=settings.train, labels=settings.labels)
+    check_rows(found, telemetry)
 
 
 def _report_findings(quality: dict[str, Any], target: str, progress: Progress) -> None:

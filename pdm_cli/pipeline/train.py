@@ -125,8 +125,10 @@ def _mark_signs(components: dict[str, Any], chance: dict[str, float], problem: P
 
 def _report_few_failures(problem: Problem, progress: Progress) -> None:
     """Report fewer folds than set, and the components that cannot be learned."""
+    from pdm_cli.training.splits import more_failures
+
     folds, most = len(problem.folds), problem.train.folds
-    if 0 < folds < most:
+    if folds < most:
         progress.info(f"train: {folds} of {show_count(most, 'fold')} (--folds): too few failures for more")
     rare = [name for name, is_learnable in zip(problem.components, problem.learnable, strict=True) if not is_learnable]
     crowded = [name for name, rate in zip(problem.components, problem.base_rates(), strict=True) if rate > 0.5]
@@ -140,7 +142,10 @@ def _report_few_failures(problem: Problem, progress: Progress) -> None:
         subject = "its probability is its base rate, and it never alerts"
         if len(rare) > 1:
             subject = "their probabilities are their base rates, and they never alert"
-        progress.warn(f"too few failures of {name_some(rare)} to train on in every fold: {subject}")
+        progress.warn(
+            f"too few failures of {name_some(rare)} to train on in every fold: {subject}; "
+            f"{more_failures(problem.train)}, or train without {'it' if len(rare) == 1 else 'them'} (--components)"
+        )
 
 
 class _StageTimer:
@@ -276,11 +281,9 @@ def _make_bundle(
 
     sources, split, settings = problem.context.sources, problem.split, task.settings
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
-    # A model without members still gets the tables of its features, so that the rows to predict are known.
-    needed = names or list(next(iter(problem.feature_sets().values())))
     rows = np.flatnonzero(problem.training_rows(split))
     family_of = dict(zip(table.names, table.families, strict=True))
-    families = list(dict.fromkeys(family_of[name] for name in needed))
+    families = list(dict.fromkeys(family_of[name] for name in names))
     recipe = Recipe(
         sensors=problem.context.scores.sensors,
         tables=tables_of(families, sources),

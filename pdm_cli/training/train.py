@@ -111,7 +111,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     Parameters
     ----------
     problem : Problem
-        Checked: every fold has failures of every learnable component.
+        Checked: every fold has failures of every learnable component, and there is one at least.
     storage : object
         Optuna's storage of the trials.
     clock : callable
@@ -119,8 +119,6 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     progress : Progress
         Gets a line per trial and fit, and the folds of each trial.
     """
-    if not problem.learnable.any():
-        return Training(_complete(problem, [], [], []), Search([], 0, False, 0), [], {})
     trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, progress)
     trainer = _Trainer(problem, algorithms, trials, clock, progress)

@@ -73,6 +73,21 @@ def test_run_refuses_what_training_would_refuse_before_the_long_work(raw: Path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_run_cutoff_before_all_failures_is_rejected_before_the_anomalies(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("failures", lambda t: t[t["datetime"] >= "2015-01-20"])(raw)
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--cutoff", "2015-01-15")
+    assert_clear(outcome, 4, "have no failure to train on before the cutoff 2015-01-15", "set a later --cutoff")
+    assert [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")] == ["prepared"]
+
+
+@pytest.mark.slow
+def test_split_by_machine_without_failures_to_train_on_names_the_machines(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("failures", lambda t: t[t["machineID"] == t["machineID"].min()])(raw)
+    words = ("run", "--data", raw, "--out", tmp_path / "out", "--split", "machine", "--test-share", 0.9)
+    outcome = pdm(*words)
+    assert_clear(outcome, 4, "no failure on the 2 machines to train on (--split machine)", "smaller --test")
+
+
 def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--out", tmp_path / "model")
     outcome = pdm("train", "--prepared", work, *words)

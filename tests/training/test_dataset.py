@@ -170,7 +170,8 @@ def test_each_fold_knows_only_what_was_known_at_its_cutoff(fleet: Sources, probl
     fold = problem.folds[0]
     failures = fleet.events["failures"]
     past = {**fleet.events, "failures": failures[to_microseconds(failures["datetime"]) <= fold.cutoff]}
-    earlier = problem_of(replace(fleet, events=past), train=TRAIN)
+    sources = replace(problem.context.sources, events=past)
+    earlier = replace(problem, context=replace(problem.context, sources=sources), _fitted={})
     assert earlier.states(fold)["template"].to_json() == problem.states(fold)["template"].to_json()
     assert problem.states(fold)["template"].to_json() != problem.states(problem.split)["template"].to_json()
     tables = [problem.table_of(split) for split in (fold, problem.split)]
@@ -256,8 +257,11 @@ def test_component_without_failure_before_the_cutoff_is_not_learned(fleet: Sourc
 @pytest.mark.slow
 def test_check_problem_no_component_with_a_failure_before_the_cutoff_is_rejected(fleet: Sources) -> None:
     cutoff_hour = (problem_of(fleet).split.cutoff - EPOCH_US) / HOUR_US
-    problem = problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
-    assert (problem.folds, problem.learnable.tolist()) == ([], [False])
+    with pytest.raises(NotEnoughData, match="too few failures of comp9 to train on in every fold, so the") as caught:
+        problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
+    assert caught.value.hint == (
+        "provide a longer log, set a smaller --test-share, or test on other machines with --split machine"
+    )
     late = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"))
     with pytest.raises(NotEnoughData, match="comp9 has no failure to train on before the cutoff") as caught:
         problem_of(late, components=("comp9",))
