@@ -24,8 +24,8 @@ _NEIGHBOURS, _ALIKE = 2, 0.2
 _MOST_EMPTY = 0.01
 # A repeated hour has this number of times the rows of its neighbours.
 _REPEATED = (1.7, 2.3)
-# Most machines start and end at the same time; the clock of a machine may be wrong by up to 14 hours.
-_MOST, _LEAST_MACHINES, _LARGEST_SHIFT = 0.6, 5, 14 * US_PER_HOUR
+# Most machines start and end at the same time; time zones differ by up to 14 hours from UTC.
+_MOST, _LEAST_MACHINES, _LARGEST_ZONE = 0.6, 5, 14 * US_PER_HOUR
 # Steps between rows differ by this factor, and each is that of this share of its buckets, within a tolerance.
 _STEP_FACTOR, _STABLE_SHARE, _STABLE = 1.8, 0.8, 0.15
 _LEAST_BUCKETS, _MOST_CHANGES = 3, 200
@@ -132,8 +132,7 @@ def _find_shifted(overview: Overview) -> list[Problem]:
         return []
     least = max(overview.step_us, US_PER_HOUR // 4)
     is_same = np.abs(starts - ends) <= overview.step_us // 2
-    is_shifted = is_same & (np.abs(starts) >= least) & (np.abs(starts) <= _LARGEST_SHIFT)
-    found = np.flatnonzero(is_shifted)
+    found = np.flatnonzero(is_same & (np.abs(starts) >= least))
     if not len(found):
         return []
     machines, shift = [overview.machines[at] for at in found], int(starts[found[0]])
@@ -142,7 +141,8 @@ def _find_shifted(overview: Overview) -> list[Problem]:
         f"{name_machines(machines, total)}{verb} {show_length(abs(shift))} {'later' if shift > 0 else 'earlier'} than "
         "most others"
     )
-    hint = "is its clock in another time zone?"
+    is_zone = abs(shift) <= _LARGEST_ZONE
+    hint = "is its clock in another time zone?" if is_zone else "is the date of its clock wrong? Correct its times"
     facts = {"machines": len(machines), "first": machines[0], "hours": shift / US_PER_HOUR}
     return [Problem("shifted_clock", text, hint, facts=facts)]
 

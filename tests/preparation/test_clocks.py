@@ -69,6 +69,16 @@ def test_check_clocks_machine_in_another_zone_is_named() -> None:
     assert len(texts({**times})) == 1
 
 
+@pytest.mark.parametrize("days", [1, 7, 31, -366])
+def test_check_clocks_wrong_date_is_named(days: int) -> None:
+    times = {number: hours_of(500) for number in range(1, 7)}
+    times[4] = times[4] + days * 24 * HOUR_US
+    found = overview_of({**times}, volt=[np.ones(len(own)) for own in times.values()])
+    (problem,) = check_clocks(found)
+    assert problem.text == f"machine 4 starts and ends {abs(days)}d {'later' if days > 0 else 'earlier'} than most others"
+    assert problem.hint.startswith("is the date of its clock wrong?")
+
+
 def test_check_clocks_machines_that_come_and_go_are_right() -> None:
     times = {number: hours_of(500)[7 * number : 500 - 3 * number] for number in range(9)}
     assert texts({**times}) == []
