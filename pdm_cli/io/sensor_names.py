@@ -11,7 +11,9 @@ _UNIT_WORDS = (
     "% ‰ ppm ppb pH ° deg Grad rad degC degF °C ℃ °F ℉ C F K m mm cm km µm um nm mil mils in inch ft mg g kg t lb l L "
     "ml mL hl gal ms µs us s sec min h hr d Hz kHz MHz rpm RPM U bar mbar barg bara Pa hPa kPa MPa psi psig atm mmHg N "
     "kN MN Nm kNm J kJ MJ GJ Wh kWh MWh W mW kW MW GW VA kVA MVA var kvar VAr kVAr mV V kV mA A kA Ah ohm Ω kΩ MΩ S mS "
-    "µS uS µF mH H mT T dB dBA cP mPas Pas cSt lx lm cd kcal cal BTU hp PS RH rH pcs 1"
+    "µS uS µF mH H mT T dB dBA cP mPas Pas cSt lx lm cd kcal cal BTU hp PS RH rH pcs 1 gpm GPM gph gpd cfm CFM acfm "
+    "ACFM scfm SCFM scfh SCFH slpm SLPM lpm LPM sccm inH2O inHg inWC mmH2O mH2O mWC mWS psid psia PSI PSIG torr Torr "
+    "kgf lbf ips fpm VAC VDC NTU"
 )
 _UNITS = frozenset(_UNIT_WORDS.split())
 _BRACKETS = re.compile(r"(.+?)\s*\[\s*([^\[\]]+?)\s*\]")

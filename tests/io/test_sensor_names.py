@@ -17,6 +17,10 @@ from pdm_cli.io.sensor_names import find_mixed_units, find_sensor, split_unit, s
         ("load (%)", ("load", "%")),
         ("Temperatur in °C", ("Temperatur", "°C")),
         ("speed in min-1", ("speed", "min-1")),
+        ("flow (gpm)", ("flow", "gpm")),
+        ("air (SCFM)", ("air", "SCFM")),
+        ("draft (inH2O)", ("draft", "inH2O")),
+        ("vibration (in/s)", ("vibration", "in/s")),
     ],
 )
 def test_split_unit_clear_forms_are_units(name: str, expected: tuple[str, str]) -> None:
