@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -145,14 +146,25 @@ def _survey(
         if table is FAILURES and options.failures.where and not survey.rows:
             condition = " = ".join(options.failures.where)
             raise DataError(f"{survey.name}: no row fits --failures-where '{condition}'", hint="check column and value")
-        if unnamed := survey.count_without_words():
-            progress.warn(
-                f"{survey.name}: {unnamed:,} of {show_count(survey.rows, 'failure')} "
-                f"{'has' if unnamed == 1 else 'have'} none of the words in --component-words: "
-                "component other"
-            )
+        _warn_of_words(survey, progress)
         surveys.append(survey)
     return surveys
+
+
+def _warn_of_words(survey: TableSurvey, progress: Progress) -> None:
+    """Warn of failures that the words of components do not name, or not clearly."""
+    failures = show_count(survey.rows, "failure")
+    if unnamed := survey.count_without_words():
+        verb = "has" if unnamed == 1 else "have"
+        progress.warn(
+            f"{survey.name}: {unnamed:,} of {failures} {verb} none of the words in --component-words: component other"
+        )
+    if ambiguous := survey.count_ambiguous():
+        verb = "has" if ambiguous == 1 else "have"
+        progress.warn(
+            f"{survey.name}: {ambiguous:,} of {failures} {verb} words of several components: the word that comes first "
+            "in --component-words counts"
+        )
 
 
 class _Import:
@@ -291,7 +303,13 @@ class _Import:
 
     def _derive(self, telemetry: Telemetry, partial: Path, tables: dict[str, Any]) -> None:
         """Write the failures, and the states of machines, that are in the telemetry."""
-        from pdm_cli.io.importing.failures import check_ends, find_normal, write_failures, write_states
+        from pdm_cli.io.importing.failures import (
+            check_ends,
+            find_normal,
+            find_similar_states,
+            write_failures,
+            write_states,
+        )
 
         source, columns = self._options.failures, self._settings.columns
         kinds = {FAILURES: columns.failure_column} | ({ERRORS: columns.error_column} if source.status else {})
@@ -305,6 +323,11 @@ class _Import:
             tables[table.name] = {**_describe_derived(telemetry, facts, kind), "appended": appended}
         if source.status:
             tables[ERRORS.name]["normal"] = find_normal(telemetry, source)
+            for state, failed in find_similar_states(telemetry, source):
+                self._progress.warn(
+                    f"{telemetry.survey.name}: state {state!r} is not a failure, though it resembles {failed!r}; "
+                    f"add --failed {shlex.quote(state)}"
+                )
 
     def _append_events(self, telemetry: Telemetry, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
         """Append events that are in the telemetry to an existing table."""

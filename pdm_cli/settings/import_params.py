@@ -56,8 +56,8 @@ class ImportParams(Section):
     )
     na_values: tuple[Word, ...] = setting(
         (),
-        "Words and numbers for a missing value, comma-separated, such as Bad,-999; default: the words of common "
-        "historians, such as Bad Input.",
+        "Words and numbers for a missing value, comma-separated, such as Defekt,-999, in addition to the words of "
+        "common historians, such as Bad Input.",
         metavar="WORDS",
         may_be_empty=False,
     )
@@ -137,7 +137,8 @@ class ImportParams(Section):
     )
     component_words: str = setting(
         "",
-        "CSV file with the columns word and component: the component of a failure whose text has the word.",
+        "CSV file with the columns word and component: the component of a failure whose text has the word; the first "
+        "word in the file counts.",
         panel=_FAILURES_PANEL,
         metavar="FILE",
         may_be_empty=False,

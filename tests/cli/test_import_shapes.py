@@ -263,6 +263,17 @@ def test_import_of_long_logs_reports_readings_of_one_time(logs: Path, pdm: Pdm) 
     assert table(logs)["volt"].tolist() == [7]
 
 
+def test_import_lists_of_tags_and_words_may_have_semicolons(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
+    mapping, words = tmp_path / "tags.csv", tmp_path / "words.csv"
+    mapping.write_text("tag;machine;sensor\nTT-1;1;temp\n", encoding="utf-8")
+    words.write_text("word;component\nleak;SEAL\n", encoding="utf-8")
+    put(logs, "telemetry.csv", "Tag,datetime,Value\nTT-1,2015-01-13 07:00,20.5\n")
+    put(logs, "failures.csv", "machineID,datetime,failure\n1,2015-01-13 07:00,Leak at pump\n")
+    run(pdm, logs, "--long", "Tag", "Value", "--tags", mapping, "--component-words", words)
+    assert list(table(logs)) == ["datetime", "machineID", "temp"]
+    assert table(logs, "failures")["failure"].tolist() == ["SEAL"]
+
+
 def test_import_of_cycles_ends_with_a_failure(logs: Path, pdm: Pdm) -> None:
     rows = "".join(f"{unit} {cycle} {cycle / 2}  \n" for unit in (1, 2, 3) for cycle in range(1, unit + 3))
     put(logs, "train_FD001.txt", rows)
@@ -314,6 +325,40 @@ def test_import_of_states_makes_failures_and_errors(logs: Path, pdm: Pdm) -> Non
     assert_clear(bad, 4, "column state: ", "'BROKEN'")
 
 
+@pytest.mark.parametrize(("state", "is_similar"), [("Broken", True), ("BROEKN", True), ("RECOVERING", False)])
+def test_import_of_states_warns_of_one_like_a_failure(state: str, is_similar: bool, logs: Path, pdm: Pdm) -> None:
+    states = ["NORMAL", "BROKEN", "NORMAL", "BROKEN", "NORMAL", state]
+    rows = "".join(f"2015-01-13 0{hour}:00,1,{hour},{name}\n" for hour, name in enumerate(states))
+    put(logs, "telemetry.csv", "datetime,machineID,volt,state\n" + rows)
+    outcome = run(pdm, logs, "--status", "state", "--failed", "BROKEN")
+    warning = f"state {state!r} is not a failure, though it resembles 'BROKEN'; add --failed {state}"
+    assert (warning in outcome.stderr) == is_similar
+
+
+def test_import_of_words_of_several_components_takes_the_first_and_warns(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    put(
+        logs,
+        "failures.csv",
+        "machineID,datetime,failure\n1,2015-01-13 07:00,pump seal leaks\n1,2015-01-13 08:00,PUMP stuck\n",
+    )
+    words = tmp_path / "words.csv"
+    words.write_text("word,component\nseal,SEAL\npump,PUMP\nstuck,PUMP\n", encoding="utf-8")
+    outcome = run(pdm, logs, "--component-words", words)
+    assert "1 of 2 failures has words of several components" in outcome.stderr
+    assert table(logs, "failures")["failure"].tolist() == ["SEAL", "PUMP"]
+
+
+def test_import_of_own_words_for_missing_values_keeps_those_of_historians(logs: Path, pdm: Pdm) -> None:
+    put(
+        logs,
+        "telemetry.csv",
+        "datetime,machineID,volt\n2015-01-13 07:00,1,Bad Input\n2015-01-13 08:00,1,Defekt\n2015-01-13 09:00,1,5\n",
+    )
+    run(pdm, logs, "--na-values", "Defekt")
+    assert table(logs)["volt"].isna().tolist() == [True, True, False]
+
+
 def test_import_of_work_orders_filters_rows_and_finds_components_by_words(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
     put(logs, "telemetry.csv", WIDE)
     put(
@@ -337,7 +382,7 @@ def test_import_of_work_orders_filters_rows_and_finds_components_by_words(logs: 
         *(pdm, logs, "--overwrite", "--files", "failures=orders.csv", *named),
         *("--failures-where", "Art = M2*", "--component-words", words),
     )
-    assert "1 of 2 failures have none of the words in --component-words: component other" in outcome.stderr
+    assert "1 of 2 failures has none of the words in --component-words: component other" in outcome.stderr
     assert table(logs, "failures")["failure"].tolist() == ["SEAL", "other"]
     words.write_text("word,component\nglrd,SEAL\nlager,BEARING\n", encoding="utf-8")
     run(

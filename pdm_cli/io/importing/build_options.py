@@ -93,9 +93,9 @@ def build_options(params: ImportParams) -> ImportOptions:
 
 
 def _parse_missing(values: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return the words, in lower case, and the numbers for a missing value; only words replace those of historians."""
+    """Return the words, in lower case, and the numbers for a missing value, the words of historians among them."""
     words = tuple(word.lower() for word in values if not _NUMBER.fullmatch(word))
-    return words or MISSING, tuple(float(word) for word in values if _NUMBER.fullmatch(word))
+    return tuple(dict.fromkeys((*MISSING, *words))), tuple(float(word) for word in values if _NUMBER.fullmatch(word))
 
 
 def _check_formats(formats: Mapping[str, str]) -> None:

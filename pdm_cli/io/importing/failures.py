@@ -88,6 +88,20 @@ def find_normal(telemetry: Telemetry, source: FailureSource) -> str:
     return max(others, default=(0, ""))[1]
 
 
+def find_similar_states(telemetry: Telemetry, source: FailureSource) -> list[tuple[str, str]]:
+    """Return the states that are not failures but may be other spellings of one, and that failure."""
+    from pdm_cli.preparation.label_check import find_similar_labels
+
+    rows = dict(_count_states(telemetry, source.status))
+    found = []
+    for state in rows.keys() - source.failed - {""}:
+        for failed in rows.keys() & source.failed:
+            pair = sorted((failed, state), key=lambda name: -rows[name])
+            if find_similar_labels({name: rows[name] for name in pair}):
+                found.append((state, failed))
+    return sorted(found)
+
+
 def check_columns(survey: TableSurvey, source: FailureSource) -> None:
     """Reject columns of failures that the telemetry does not have.
 

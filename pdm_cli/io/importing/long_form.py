@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
 from pdm_cli.errors import DataError, UsageError
-from pdm_cli.io.importing.options import LongForm, compile_pattern
+from pdm_cli.io.importing.options import LongForm, compile_pattern, read_records
 from pdm_cli.io.sensor_names import split_unit
 from pdm_cli.text import name_some
 
@@ -22,7 +21,7 @@ def read_mapping(path: Path) -> dict[str, tuple[str, str]]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
+            rows = read_records(lines)
             missing = [name for name in ("tag", "machine", "sensor") if name not in (rows.fieldnames or ())]
             if missing:
                 raise UsageError(f"--tags {path}: no column {missing[0]!r}", hint="its columns: tag, machine, sensor")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 from pdm_cli.errors import UsageError
 from pdm_cli.io.importing.text_files import TextFormat
@@ -144,11 +144,18 @@ def parse_condition(text: str) -> tuple[str, str]:
     return column.strip(), value.strip()
 
 
+def read_records(lines: TextIO) -> csv.DictReader[str]:
+    """Return the rows of a CSV file whose header decides the separator; Excel writes semicolons in many countries."""
+    header = lines.readline()
+    lines.seek(0)
+    return csv.DictReader(lines, delimiter=max(",;\t", key=header.count))
+
+
 def read_words(path: Path) -> tuple[tuple[str, str], ...]:
     """Read the words of components from a CSV file with the columns word and component."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
+            rows = read_records(lines)
             for name in ("word", "component"):
                 if name not in (rows.fieldnames or ()):
                     raise UsageError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.columns import check_columns
+from pdm_cli.io.importing.component_words import OTHER, sql_component, sql_is_ambiguous
 from pdm_cli.io.importing.date_shapes import (
     Order,
     Shape,
@@ -47,8 +48,8 @@ WORDS = {
         r"machine|asset|equipment|unit|serial|device|maschine|anlage|pumpe|platz|turbine", re.IGNORECASE
     ),
 }
-# Component of a failure whose text has none of the words.
-_OTHER = "other"
+# Column of the view of failures: whether a text has words of several components.
+_IS_AMBIGUOUS = "pdm_is_ambiguous"
 # Columns of the view of long telemetry.
 _SENSOR, _VALUE = "pdm_sensor", "pdm_value"
 _LAST_MONTH = 12
@@ -231,8 +232,14 @@ class TableSurvey:
         """Return the number of failures whose text has none of the words of components."""
         if self.table is not FAILURES or not self.options.failures.words:
             return 0
-        sql = f"SELECT count(*) FROM {self.view} WHERE {sql_column(self.kind)} = {sql_text(_OTHER)}"
+        sql = f"SELECT count(*) FROM {self.view} WHERE {sql_column(self.kind)} = {sql_text(OTHER)}"
         return int(self._query(sql)[0][0])
+
+    def count_ambiguous(self) -> int:
+        """Return the number of failures whose text has words of several components."""
+        if self.table is not FAILURES or not self.options.failures.words:
+            return 0
+        return int(self._query(f"SELECT count(*) FROM {self.view} WHERE {_IS_AMBIGUOUS}")[0][0])
 
     def first(self, column: str, fits: Callable[[str], bool]) -> Place:
         """Return the first value of a column that fits a condition: slow, for messages only."""
@@ -375,12 +382,9 @@ class TableSurvey:
         rows = f"SELECT {columns} FROM {self.unread}"
         source = self.options.failures
         if self.table is FAILURES and source.words:
-            text = f"lower({sql_column(self.kind)})"
-            whens = " ".join(
-                f"WHEN contains({text}, {sql_text(word)}) THEN {sql_text(kind)}" for word, kind in source.words
-            )
-            kind = f"CASE {whens} ELSE '{_OTHER}' END"
-            rows = f"SELECT * REPLACE ({kind} AS {sql_column(self.kind)}) FROM ({rows})"
+            text = sql_column(self.kind)
+            component, is_ambiguous = sql_component(text, source.words), sql_is_ambiguous(text, source.words)
+            rows = f"SELECT * REPLACE ({component} AS {text}), {is_ambiguous} AS {_IS_AMBIGUOUS} FROM ({rows})"
         if self.table is FAILURES and source.where is not None:
             column, value = self._current_name(source.where[0]), source.where[1]
             if column not in self.columns:
