@@ -75,7 +75,8 @@ def test_check_clocks_wrong_date_is_named(days: int) -> None:
     times[4] = times[4] + days * 24 * HOUR_US
     found = overview_of({**times}, volt=[np.ones(len(own)) for own in times.values()])
     (problem,) = check_clocks(found)
-    assert problem.text == f"machine 4 starts and ends {abs(days)}d {'later' if days > 0 else 'earlier'} than most others"
+    side = "later" if days > 0 else "earlier"
+    assert problem.text == f"machine 4 starts and ends {abs(days)}d {side} than most others"
     assert problem.hint.startswith("is the date of its clock wrong?")
 
 
