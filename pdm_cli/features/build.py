@@ -454,8 +454,8 @@ LEARNED: dict[str, LearnedFamily] = {
 }
 _PLAIN = ("rolling", "hours_since", "counts", "attributes")
 
-# The best on the reference set, where more columns only dilute those that matter.
-_FULL = (*_PLAIN, "visits", "cycle_places", "shifts", "levels", "template")
+# The best where failures show within the horizon: there, more columns only dilute those that matter.
+_FULL = (*_PLAIN, "visits", "cycle_places", "shifts", "template")
 
 # Families from which the columns that matter most are selected.
 SELECTABLE = tuple(family for family in (*FEATURES, *LEARNED) if family not in ("anomalies", "usage"))

@@ -81,11 +81,13 @@ class Problem(LabelledRows):
         if key not in self._selected:
             table, (rows, weights) = self.table_of(split), self.fitting_rows(split)
             names = table.names_of(SELECTABLE)
+            proven = np.isin(names, table.names_of(FEATURE_SETS["full"]))
             chosen = choose_columns(
                 table.matrix(names, rows),
                 self.fitting_labels(rows),
                 weights,
                 categorical=[name in table.categorical for name in names],
+                proven=proven,
                 options=(self.train.seed, self.train.threads),
             )
             self._selected[key] = tuple(names[position] for position in chosen)

@@ -17,8 +17,8 @@ BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
 _HYPER = {
-    "trees": 20,
-    "learning_rate": 0.2,
+    "trees": 12,
+    "learning_rate": 0.3,
     "max_leaves": 31,
     "min_child_weight": 0.3,
     "l2": 3.0,
@@ -28,6 +28,8 @@ _HYPER = {
 _SHARE = 0.25
 # At least so many rows without a failure ahead are drawn, if there are.
 _FEWEST_NEGATIVES = 20
+# Share of the gain of columns that are worth more than noise.
+_LEAST_GAIN = 0.3
 _FEWEST, _PER_COMPONENT = 60, 5
 
 
@@ -63,9 +65,12 @@ def choose_columns(
     weights: FloatArray,
     *,
     categorical: Sequence[bool],
+    proven: NDArray[np.bool_],
     options: tuple[int, int],
 ) -> NDArray[np.intp]:
     """Return the positions of the columns whose splits gain most for any of the components, ascending.
+
+    The proven columns instead, if the others have less than three tenths of the gain in the mean of the components.
 
     Parameters
     ----------
@@ -77,6 +82,8 @@ def choose_columns(
         Row weights.
     categorical : sequence of bool
         Which of the features are categories.
+    proven : (f,) bool array
+        Which of the features are proven.
     options : (int, int)
         Random seed, and number of threads.
     """
@@ -93,5 +100,7 @@ def choose_columns(
     )
     gains = model.gains()
     shares = gains / np.maximum(gains.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    if shares[:, ~proven].sum(axis=1).mean() < _LEAST_GAIN:
+        return np.flatnonzero(proven)
     best = np.argsort(-shares.max(axis=0), kind="stable")
     return np.sort(best[: count_columns(labels.shape[1])])

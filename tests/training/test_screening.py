@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from pdm_cli.features.build import SELECTABLE, Sources
+from pdm_cli.features.build import FEATURE_SETS, SELECTABLE, Sources
 from pdm_cli.training.dataset import SELECTED, Problem
 from pdm_cli.training.screening import choose_columns, count_columns, draw_negatives
 from tests.builders.problems import problem_of, simulated
@@ -24,7 +24,9 @@ def noise(columns: int) -> tuple[Any, Any, Any]:
 
 def test_choose_columns_keeps_those_of_every_component() -> None:
     values, labels, weights = noise(120)
-    chosen = choose_columns(values, labels, weights, categorical=[False] * 120, options=(0, 1))
+    chosen = choose_columns(
+        values, labels, weights, categorical=[False] * 120, proven=np.zeros(120, bool), options=(0, 1)
+    )
     assert len(chosen) == count_columns(2) == 70
     assert np.all(np.diff(chosen) > 0)
     assert {7, 90} <= set(chosen.tolist())
@@ -32,7 +34,9 @@ def test_choose_columns_keeps_those_of_every_component() -> None:
 
 def test_choose_columns_fewer_columns_are_all_kept() -> None:
     values, labels, weights = noise(120)
-    chosen = choose_columns(values[:, 60:], labels, weights, categorical=[False] * 60, options=(0, 1))
+    chosen = choose_columns(
+        values[:, 60:], labels, weights, categorical=[False] * 60, proven=np.zeros(60, bool), options=(0, 1)
+    )
     assert_array_equal(chosen, np.arange(60))
 
 
@@ -61,8 +65,18 @@ def test_draw_negatives_draws_the_share_or_at_least_20() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_choose_columns_does_not_depend_on_threads(threads: int) -> None:
     values, labels, weights = noise(100)
-    found = choose_columns(values, labels, weights, categorical=[False] * 100, options=(0, threads))
-    assert_array_equal(found, choose_columns(values, labels, weights, categorical=[False] * 100, options=(0, 1)))
+    known: dict[str, Any] = {"categorical": [False] * 100, "proven": np.zeros(100, bool)}
+    found = choose_columns(values, labels, weights, **known, options=(0, threads))
+    assert_array_equal(found, choose_columns(values, labels, weights, **known, options=(0, 1)))
+
+
+def test_choose_columns_without_gain_elsewhere_are_the_proven_ones() -> None:
+    values, labels, weights = noise(120)
+    proven = np.arange(120) < 100
+    chosen = choose_columns(values, labels, weights, categorical=[False] * 120, proven=proven, options=(0, 1))
+    assert_array_equal(chosen, np.arange(100))
+    chosen = choose_columns(values, labels, weights, categorical=[False] * 120, proven=~proven, options=(0, 1))
+    assert {7, 90} < set(chosen.tolist())
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +98,11 @@ def test_selected_columns_are_chosen_on_the_training_rows_of_each_split(problem:
     names = table.names_of(SELECTABLE)
     categorical = [name in table.categorical for name in names]
     labels = problem.labels[rows]
-    expected = choose_columns(table.matrix(names, rows), labels, weights, categorical=categorical, options=(0, 1))
+    proven = np.isin(names, table.names_of(FEATURE_SETS["full"]))
+    expected = choose_columns(
+        table.matrix(names, rows), labels, weights, categorical=categorical, proven=proven, options=(0, 1)
+    )
     assert chosen == tuple(names[position] for position in expected)
-    assert chosen != problem.columns(SELECTED, problem.split)
 
 
 @pytest.mark.slow
