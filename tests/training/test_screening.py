@@ -44,7 +44,9 @@ def test_choose_columns_few_rows_without_a_failure_are_kept() -> None:
     values, labels, weights = noise(120)
     labels[:], labels[::1000] = 1, 0
     for seed in range(4):
-        chosen = choose_columns(values, labels, weights, categorical=[False] * 120, options=(seed, 1))
+        chosen = choose_columns(
+            values, labels, weights, categorical=[False] * 120, proven=np.zeros(120, bool), options=(seed, 1)
+        )
         assert len(chosen) == 70
 
 
