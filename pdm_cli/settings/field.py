@@ -122,7 +122,7 @@ def is_recorded(item: Field[Any], value: object) -> bool:
 
 
 def quote_choice(choice: object) -> str:
-    """Return a choice as texts list it: signs such as a comma are quoted."""
+    """Return a choice as it is listed: signs such as a comma are quoted."""
     text = str(choice)
     return text if any(map(str.isalnum, text)) else f"'{text}'"
 

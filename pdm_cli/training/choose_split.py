@@ -87,11 +87,14 @@ def has_failed(instants: Instants, labels: FloatArray) -> BoolArray:
 
 
 def _missing_by_time(instants: Instants, labels: FloatArray, *, train: TrainParams, lead: LabelsParams) -> BoolArray:
-    """Return which components have no failure to train or none to test on in a split by time."""
+    """Return which components have no failure to train on, or none that counts in the test, in a split by time."""
     horizon = round(lead.horizon_hours * US_PER_HOUR)
     try:
         split = split_by_time(instants.times, train=train, labels=lead)
     except NotEnoughData:
         return np.ones(labels.shape[1], np.bool_)
     trained, tested = split.training_rows(instants.times, horizon), split.test_rows(instants.times, horizon)
-    return ~np.asarray((labels[trained] == 1).any(axis=0) & (labels[tested] == 1).any(axis=0))
+    # Only failures whose whole warning period is tested count, that is, those whose first row ahead follows another.
+    is_next = tested[1:] & tested[:-1] & (np.diff(instants.codes) == 0)
+    begins = (labels[1:] == 1) & (labels[:-1] == 0) & is_next[:, None]
+    return ~np.asarray((labels[trained] == 1).any(axis=0) & begins.any(axis=0))

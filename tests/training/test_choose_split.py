@@ -81,3 +81,9 @@ def test_choose_split_few_machines_that_failed_are_by_time() -> None:
     ends = {0: 200.0, 1: 300.0, 2: 400.0}
     found = choose([Event(machine, end, "a") for machine, end in ends.items()], ends)
     assert found == SplitChoice("time", "fewer than 4 machines failed")
+
+
+def test_choose_split_failures_right_after_the_start_of_the_test_do_not_count() -> None:
+    # The test begins on day 31: the warning period of a failure at noon begins before it.
+    assert choose(spread("a", range(8), [5, 20, 31.5]), RUNNING).kind == "machine"
+    assert choose(spread("a", range(8), [5, 20, 32.5]), RUNNING).kind == "time"
