@@ -46,7 +46,7 @@ from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import LabelsParams, TrainParams
 
 FloatArray = NDArray[np.float64]
-Columns = Iterator[tuple[str, FloatArray]]
+Columns = Iterator[tuple[str, NDArray[np.floating[Any]]]]
 
 _NO_EVENTS = pd.DataFrame({MACHINE: [], TIME: pd.Series([], dtype="datetime64[us]"), "kind": []})
 # A template has steps of three hours, too coarse for a shorter horizon.
@@ -155,15 +155,23 @@ class Context:
         return EventLog(events if kind is None else events[events["kind"] == kind], self.instants.machines)
 
 
-def learn_vocabulary(sources: Sources, *, until_us: int) -> Vocabulary:
-    """Return the event types and categories seen up to ``until_us``, so that no column comes from the future."""
+def learn_vocabulary(sources: Sources, *, until_us: int, machines: pd.Index | None = None) -> Vocabulary:
+    """Return the event types and categories of some machines up to ``until_us``, so that no column is from later.
+
+    Of all machines by default.
+    """
     kinds = {}
     for table, events in sources.events.items():
-        known = events.loc[to_microseconds(events[TIME]) <= until_us, "kind"]
-        kinds[table] = sorted(str(kind) for kind in known.unique())
-    if sources.machines is None:
+        is_known = to_microseconds(events[TIME]) <= until_us
+        if machines is not None:
+            is_known = is_known & events[MACHINE].isin(machines).to_numpy()
+        kinds[table] = sorted(str(kind) for kind in events.loc[is_known, "kind"].unique())
+    attributes = sources.machines
+    if attributes is None:
         return Vocabulary(kinds)
-    columns = {str(name): column for name, column in sources.machines.items() if name != MACHINE}
+    if machines is not None:
+        attributes = attributes[attributes[MACHINE].isin(machines)]
+    columns = {str(name): column for name, column in attributes.items() if name != MACHINE}
     numeric = [name for name, column in columns.items() if pd.api.types.is_numeric_dtype(column)]
     texts = {name: sorted(c.dropna().unique().tolist()) for name, c in columns.items() if name not in numeric}
     return Vocabulary(kinds, texts, numeric)
@@ -179,13 +187,7 @@ def build_features(context: Context, families: Iterable[str]) -> FeatureTable:
     families : iterable of str
         Names in :data:`FEATURES`; others are ignored.
     """
-    named = [
-        (name, family, column)
-        for family in families
-        if family in FEATURES
-        for name, column in FEATURES[family].columns(context)
-    ]
-    return _table(named, context)
+    return _table(((family, FEATURES[family].columns(context)) for family in families if family in FEATURES), context)
 
 
 def learn_states(
@@ -212,8 +214,7 @@ def learn_states(
 
 def match_states(context: Context, states: Mapping[str, Any]) -> FeatureTable:
     """Return the columns of learned families, given their states."""
-    named = [(name, f, column) for f, state in states.items() for name, column in LEARNED[f].columns(context, state)]
-    return _table(named, context)
+    return _table(((family, LEARNED[family].columns(context, state)) for family, state in states.items()), context)
 
 
 def tables_of(families: Iterable[str], sources: Sources) -> list[str]:
@@ -224,16 +225,23 @@ def tables_of(families: Iterable[str], sources: Sources) -> list[str]:
     return [table for table in existing if table in read]
 
 
-def _table(named: list[tuple[str, str, FloatArray]], context: Context) -> FeatureTable:
-    twice = [name for name, count in Counter(name for name, _, _ in named).items() if count > 1]
+def _table(parts: Iterable[tuple[str, Columns]], context: Context) -> FeatureTable:
+    """Return the table of the families' columns, converted one by one: there may be hundreds of long ones."""
+    names: list[str] = []
+    families: list[str] = []
+    values = []
+    for family, columns in parts:
+        for name, column in columns:
+            names.append(name)
+            families.append(family)
+            # Numbers beyond the range of float32 become infinite, which trees can split on.
+            with np.errstate(over="ignore"):
+                values.append(column.astype(np.float32))
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"features: duplicate column {twice[0]!r}", hint="rename the event type or the attribute")
-    names = [name for name, _, _ in named]
     categorical = [name for name in context.vocabulary.categories if name in names]
-    # Numbers beyond the range of float32 become infinite, which trees can split on.
-    with np.errstate(over="ignore"):
-        columns = [feature.astype(np.float32) for _, _, feature in named]
-    return FeatureTable(names, [family for _, family, _ in named], categorical, columns)
+    return FeatureTable(names, families, categorical, values)
 
 
 def _rolling(context: Context) -> Columns:

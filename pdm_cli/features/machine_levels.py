@@ -248,11 +248,15 @@ def level_columns(levels: MachineLevels) -> Iterator[tuple[str, FloatArray]]:
             yield f"{sensor}_level_{label}", values[row]
 
 
-def residual_columns(levels: MachineLevels, relation: SensorRelation) -> Iterator[tuple[str, FloatArray]]:
+def residual_columns(
+    levels: MachineLevels, relation: SensorRelation
+) -> Iterator[tuple[str, NDArray[np.floating[Any]]]]:
     """Yield the residuals of each sensor, such as ``volt_residual_24h``; none for a single sensor."""
     if len(levels.sensors) < 2:
         return
-    residuals = [relation.residuals(values) for values in levels.values]
+    # Half of the memory: they are needed no more exactly.
+    with np.errstate(over="ignore"):
+        residuals = [relation.residuals(values).astype(np.float32) for values in levels.values]
     for row, sensor in enumerate(levels.sensors):
         for label, values in zip(levels.labels, residuals, strict=True):
             yield f"{sensor}_residual_{label}", values[row]

@@ -149,7 +149,9 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     rows = label_rows(Instants.of(sources.rolling), sources.telemetry, failures, train=train, labels=labels)
     check_rows(rows, sources.telemetry)
     train = rows.train
-    context = Context(sources, learn_vocabulary(sources, until_us=rows.split.cutoff), train, labels)
+    split = rows.split
+    trained = None if split.trained is None else rows.instants.machines[split.trained]
+    context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff, machines=trained), train, labels)
     table = build_features(context, _families(train))
     problem = Problem(**vars(rows), context=context, table=table, costs=costs)
     if not problem.feature_sets():

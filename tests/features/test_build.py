@@ -19,6 +19,7 @@ from pdm_cli.features.build import (
     LEARNED,
     Context,
     Sources,
+    Vocabulary,
     build_features,
     learn_states,
     learn_vocabulary,
@@ -210,6 +211,14 @@ def test_the_vocabulary_is_learned_up_to_the_cutoff_only() -> None:
     vocabulary = learn_vocabulary(sources, until_us=EPOCH_US + 20 * HOUR_US)
     assert vocabulary.kinds == {"errors": ["at the cutoff", "known"]}
     assert not any("later" in name for name in build(sources, vocabulary=vocabulary).names)
+
+
+def test_vocabulary_is_that_of_the_machines_trained_on() -> None:
+    events = {"errors": log_frame([Event(1, 10, "known"), Event(2, 10, "of another")])}
+    machines = pd.DataFrame({"machineID": [1, 2], "model": ["a", "b"], "age": [3, 4]})
+    sources = tables_of([(1, 0.0), (2, 0.0)], events, machines=machines)
+    vocabulary = learn_vocabulary(sources, until_us=FOREVER, machines=pd.Index([1]))
+    assert vocabulary == Vocabulary({"errors": ["known"]}, {"model": ["a"]}, ["age"])
 
 
 def test_columns_do_not_depend_on_what_happens_after_the_vocabulary_was_learned(
