@@ -23,9 +23,10 @@ from pdm_cli.preparation.failure_check import (
 )
 from pdm_cli.preparation.label_check import count_labels, find_similar_labels
 from pdm_cli.preparation.overview import Overview
-from pdm_cli.preparation.problems import Problem, check_sensors
+from pdm_cli.preparation.problems import Problem
 from pdm_cli.preparation.quality import check_events, check_machines, new_findings
 from pdm_cli.preparation.repeated_rows import RepeatedRows
+from pdm_cli.preparation.sensor_check import check_sensors
 from pdm_cli.preparation.sentinels import Sentinel, SentinelSearch, describe_sentinels
 from pdm_cli.preparation.time_range import YEAR_US, TimeRange, TimeSurvey
 from pdm_cli.preparation.unit_changes import find_unit_changes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pdm_cli.preparation.problems import Problem, check_sensors
+from pdm_cli.preparation.problems import Problem
+from pdm_cli.preparation.sensor_check import check_sensors
 from tests.builders.overviews import hours_of, overview_of
 
 ROWS, MACHINES = 300, 10
