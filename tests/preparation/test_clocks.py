@@ -80,6 +80,14 @@ def test_check_clocks_wrong_date_is_named(days: int) -> None:
     assert problem.hint.startswith("is the date of its clock wrong?")
 
 
+@pytest.mark.parametrize(("shifted", "hint"), [([3], "is its clock"), ([3, 4], "are their clocks")])
+def test_check_clocks_hint_for_other_zone_agrees_with_the_machines(shifted: list[int], hint: str) -> None:
+    times: dict[object, NDArray[np.int64]] = {number: hours_of(500) for number in range(1, 20)}
+    times |= {number: hours_of(500) + 2 * HOUR_US for number in shifted}
+    (problem,) = check_clocks(overview_of(times, volt=[np.ones(500)] * len(times)))
+    assert problem.hint == f"{hint} in another time zone?"
+
+
 def test_check_clocks_machines_that_come_and_go_are_right() -> None:
     times = {number: hours_of(500)[7 * number : 500 - 3 * number] for number in range(9)}
     assert texts({**times}) == []
