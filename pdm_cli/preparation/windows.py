@@ -12,7 +12,7 @@ from pdm_cli.settings.field import Section, option_name
 from pdm_cli.settings.model import FeaturesParams, LabelsParams
 from pdm_cli.text import join_list
 from pdm_cli.timestamps import US_PER_HOUR
-from pdm_cli.units import current, option_hours
+from pdm_cli.units import current
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,7 +304,7 @@ def find_misfits(step_us: int, features: FeaturesParams) -> list[str]:
     step_hours = step_us / US_PER_HOUR
     found = []
     if features.grid_hours < step_hours:
-        found.append(f"--grid-hours {option_hours(features.grid_hours)} is shorter")
+        found.append(f"--grid-hours {_show(features.grid_hours)} is shorter")
     wrong = [hours for hours in dict.fromkeys(features.windows_hours) if not _is_whole(hours, step_hours)]
     if wrong:
         verb = "is not a whole number" if len(wrong) == 1 else "are not whole numbers"
@@ -318,7 +318,11 @@ def _is_whole(hours: float, step_hours: float) -> bool:
 
 
 def _list(hours: list[float]) -> str:
-    return ",".join(map(option_hours, hours))
+    return ",".join(map(_show, hours))
+
+
+def _show(hours: float) -> str:
+    return show_duration(_microseconds(hours))
 
 
 def check_windows(step_us: int, features: FeaturesParams, *, span_us: int = 366 * _US_PER_DAY) -> None:
@@ -336,10 +340,11 @@ def check_windows(step_us: int, features: FeaturesParams, *, span_us: int = 366 
     Raises
     ------
     WindowsDoNotFit
-        Names both; the hint has values that fit.
+        Names both; the hint has values that fit, and keeps those that the user has set if they do.
     """
     if misfits := find_misfits(step_us, features):
-        raise _explain(misfits, propose_windows(step_us, span_us).features, step_us, span_us)
+        proposal = _keep_fitting(Log(step_us, span_us), features, LabelsParams())
+        raise _explain(misfits, proposal.features, step_us, span_us)
 
 
 def check_settings(log: Log, features: FeaturesParams, labels: LabelsParams) -> None:
@@ -355,21 +360,27 @@ def check_settings(log: Log, features: FeaturesParams, labels: LabelsParams) -> 
     Raises
     ------
     WindowsDoNotFit
-        Names all of them; the hint has values that fit.
+        Names all of them; the hint has values that fit, and keeps those that the user has set if they do.
     """
     step_hours, longest = log.step_us / US_PER_HOUR, log.longest_horizon_us / US_PER_HOUR
     misfits = find_misfits(log.step_us, features)
     is_wrong = bool(misfits) or labels.horizon_hours < step_hours
     if 0 < labels.lead_time_hours < step_hours:
-        misfits.append(f"--lead-time-hours {option_hours(labels.lead_time_hours)} is shorter")
+        misfits.append(f"--lead-time-hours {_show(labels.lead_time_hours)} is shorter")
     if labels.horizon_hours < step_hours:
-        misfits.append(f"--horizon-hours {option_hours(labels.horizon_hours)} is shorter")
+        misfits.append(f"--horizon-hours {_show(labels.horizon_hours)} is shorter")
     elif labels.horizon_hours > longest:
         span = show_roughly(log.span_us)
-        misfits.append(f"--horizon-hours {option_hours(labels.horizon_hours)} is too long for telemetry of {span}")
+        misfits.append(f"--horizon-hours {_show(labels.horizon_hours)} is too long for telemetry of {span}")
     if is_wrong:
-        proposal = propose_for(log)
+        proposal = _keep_fitting(log, features, labels)
         raise _explain(misfits, {**proposal.features, **proposal.labels}, log.step_us, log.span_us)
+
+
+def _keep_fitting(log: Log, features: FeaturesParams, labels: LabelsParams) -> Windows:
+    """Return lengths that fit a log, with the values that the user has set where they do."""
+    kept = (features.given | labels.given) - _misfits_of(log, features, labels)
+    return propose_for(log, Given.of(Windows.of(features, labels), _LENGTHS.keys() - kept))
 
 
 def show_options(values: Mapping[str, str]) -> str:

@@ -24,9 +24,9 @@ def test_run_with_windows_that_do_not_fit_names_all_and_its_hint_works(daily: Pa
     words = ("run", "--data", daily, "--out", tmp_path / "out", *QUICK)
     outcome = pdm(*words, "--grid-hours", "3h", "--windows-hours", "3h,1d", "--lead-time-hours", "3h")
     assert_clear(
-        outcome, 4, "--grid-hours 3 is shorter; --windows-hours 3 is not a whole number of steps", "use --grid"
+        outcome, 4, "--grid-hours 3h is shorter; --windows-hours 3h is not a whole number of steps", "use --grid"
     )
-    assert "--lead-time-hours 3 is shorter" in outcome.stderr
+    assert "--lead-time-hours 3h is shorter" in outcome.stderr
     hint = outcome.stderr.split("hint: use ")[1]
     outcome = pdm(*words, *shlex.split(hint))
     assert outcome.code == 0, outcome.stderr
@@ -49,7 +49,7 @@ def test_defaults_that_do_not_fit_are_replaced_reported_and_recorded(daily: Path
     again = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert again["parameters"]["features"] == recorded
     # A choice is not replaced, even if it is the default.
-    assert_clear(pdm(*words, "--overwrite", "--grid-hours", 3), 4, "--grid-hours 3 is shorter", "use --grid-hours 1d")
+    assert_clear(pdm(*words, "--overwrite", "--grid-hours", 3), 4, "--grid-hours 3h is shorter", "use --grid-hours 1d")
 
 
 def test_step_of_daily_parts_is_found_over_all_parts(daily: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_a_window_of_no_whole_number_of_steps_is_refused(step_hours: float, wind
 
 
 def test_a_grid_finer_than_the_readings_fails() -> None:
-    with pytest.raises(DataError, match="do not fit the step of 6h: --grid-hours 3 is shorter") as caught:
+    with pytest.raises(DataError, match="do not fit the step of 6h: --grid-hours 3h is shorter") as caught:
         features_of(fleet_telemetry(step_hours=6), step_hours=6, params=FeaturesParams(windows_hours=(12.0,)))
     assert "--grid-hours 6h" in str(caught.value.hint)
 

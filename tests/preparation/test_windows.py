@@ -48,17 +48,33 @@ def test_misfits_are_all_in_one_error_with_values_that_fit() -> None:
     with pytest.raises(WindowsDoNotFit) as caught:
         check_windows(DAY, FeaturesParams(windows_hours=(3.0, 24.0, 36.0)), span_us=39 * DAY)
     assert caught.value.message == (
-        "telemetry: settings do not fit the step of 1d: --grid-hours 3 is shorter; "
-        "--windows-hours 3,36 are not whole numbers of steps"
+        "telemetry: settings do not fit the step of 1d: --grid-hours 3h is shorter; "
+        "--windows-hours 3h,36h are not whole numbers of steps"
     )
     assert caught.value.hint == "use --grid-hours 1d --windows-hours 1d,3d,7d"
     hint = caught.value.hint
     with pytest.raises(WindowsDoNotFit) as caught:
         check_settings(Log(DAY, 39 * DAY), FeaturesParams(), LabelsParams(horizon_hours=240))
-    assert "--lead-time-hours 3 is shorter" in caught.value.message
-    assert "--horizon-hours 240 is too long for telemetry of 39d" in caught.value.message
+    assert "--lead-time-hours 3h is shorter" in caught.value.message
+    assert "--horizon-hours 10d is too long for telemetry of 39d" in caught.value.message
     assert caught.value.hint == f"{hint} --lead-time-hours 1d --horizon-hours 3d"
     assert caught.value.exit_code == 4
+
+
+def test_misfits_hint_keeps_set_values_that_fit() -> None:
+    values = {"grid_hours": "10min", "windows_hours": "7min", "lead_time_hours": "2h", "horizon_hours": "30h"}
+    settings = resolve(values, environ={}).settings
+    with pytest.raises(WindowsDoNotFit) as caught:
+        check_settings(Log(HOUR, 365 * DAY), settings.features, settings.labels)
+    assert caught.value.message == (
+        "telemetry: settings do not fit the step of 1h: --grid-hours 10min is shorter; "
+        "--windows-hours 7min is not a whole number of steps"
+    )
+    assert caught.value.hint == "use --grid-hours 1h --windows-hours 1h,4h,8h --lead-time-hours 2h --horizon-hours 30h"
+    features = resolve({"grid_hours": "2h", "windows_hours": "90min"}, environ={}).settings.features
+    with pytest.raises(WindowsDoNotFit) as caught:
+        check_windows(HOUR, features, span_us=365 * DAY)
+    assert caught.value.hint == "use --grid-hours 2h --windows-hours 2h,8h,16h"
 
 
 @pytest.mark.parametrize(
