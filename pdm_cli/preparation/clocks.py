@@ -141,13 +141,10 @@ def _find_shifted(overview: Overview) -> list[Problem]:
         f"{name_machines(machines, total)}{verb} {show_length(abs(shift))} {'later' if shift > 0 else 'earlier'} than "
         "most others"
     )
-    one = len(machines) == 1
+    its, clock, verb = ("its", "clock", "is") if len(machines) == 1 else ("their", "clocks", "are")
+    hint = f"is the date of {its} {clock} wrong? Correct {its} times"
     if abs(shift) <= _LARGEST_ZONE:
-        hint = f"{'is its clock' if one else 'are their clocks'} in another time zone?"
-    else:
-        hint = (
-            f"is the date of {'its clock' if one else 'their clocks'} wrong? Correct {'its' if one else 'their'} times"
-        )
+        hint = f"{verb} {its} {clock} in another time zone?"
     facts = {"machines": len(machines), "first": machines[0], "hours": shift / US_PER_HOUR}
     return [Problem("shifted_clock", text, hint, facts=facts)]
 
