@@ -28,6 +28,7 @@ from pdm_cli.preparation.quality import check_events, check_machines, new_findin
 from pdm_cli.preparation.repeated_rows import RepeatedRows
 from pdm_cli.preparation.sensor_check import check_sensors
 from pdm_cli.preparation.sentinels import Sentinel, SentinelSearch, describe_sentinels
+from pdm_cli.preparation.stopped_sensors import find_stopped
 from pdm_cli.preparation.time_range import YEAR_US, TimeRange, TimeSurvey
 from pdm_cli.preparation.unit_changes import find_unit_changes
 from pdm_cli.preparation.windows import propose_windows
@@ -97,7 +98,7 @@ class QualityCheck:
         """Return overview, failures and problems in JSON types."""
         found: dict[str, Any] = {"overview": _describe_overview(self.overview), "failures": {}}
         problems = [*self._times(), *_describe_found(sentinels), *check_sensors(self.overview)]
-        problems += find_unit_changes(self.overview)
+        problems += [*find_stopped(self.overview), *find_unit_changes(self.overview)]
         if self._coverage is not None and len(self._coverage.failures):
             failures, spans = self._coverage.failures, self._spans()
             horizon = propose_windows(self.overview.step_us or self._scan.step_us, self._scan.span_us).horizon_us
