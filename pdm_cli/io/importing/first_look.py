@@ -11,9 +11,9 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_of, sql_format
+from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
-from pdm_cli.io.importing.survey import WORDS
 from pdm_cli.schema import TIME
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.first_look import Look, is_number, take_look
 from pdm_cli.io.importing.options import compile_pattern
 from pdm_cli.io.importing.sources import find_files, open_source
-from pdm_cli.io.importing.survey import WORDS
 from pdm_cli.io.importing.tag_patterns import find_pattern, has_structure
 from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte
 from pdm_cli.schema import (

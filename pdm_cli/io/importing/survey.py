@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.columns import check_columns
 from pdm_cli.io.importing.component_words import OTHER, sql_component, sql_is_ambiguous
 from pdm_cli.io.importing.date_shapes import (
     Order,
@@ -25,12 +22,12 @@ from pdm_cli.io.importing.date_shapes import (
     sql_shape,
 )
 from pdm_cli.io.importing.engine import Engine, Unreadable
+from pdm_cli.io.importing.file_columns import check_header, join_units
 from pdm_cli.io.importing.long_form import split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
 from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_column, sql_rows, sql_text
 from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
 from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, INTEGER, NUMBER, THOUSANDS, plain, sql_number, sql_plain
-from pdm_cli.io.parquet import TableFiles
 from pdm_cli.io.sensor_names import find_sensor, split_units
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
 from pdm_cli.settings.model import ColumnsParams
@@ -41,13 +38,6 @@ if TYPE_CHECKING:
     from pdm_cli.io.importing.draft import Draft
 
 _SAMPLE_ROWS, _MOST_SHAPES = 20_000, 200
-# Words in the names that other programs give to key columns.
-WORDS = {
-    TIME: re.compile(r"time|date|stamp|zeit|datum|beginn|start|fecha|heure", re.IGNORECASE),
-    MACHINE: re.compile(
-        r"machine|asset|equipment|unit|serial|device|maschine|anlage|pumpe|platz|turbine", re.IGNORECASE
-    ),
-}
 # Column of the view of failures: whether a text has words of several components.
 _IS_AMBIGUOUS = "pdm_is_ambiguous"
 # Columns of the view of long telemetry.
@@ -117,7 +107,6 @@ class TableSurvey:
         kinds = {"errorID": columns.error_column, "comp": columns.maint_column, "failure": columns.failure_column}
         self.kind = kinds.get(EVENT_COLUMNS.get(table.name, ""), "")
         self._sensors = columns.sensors if table is TELEMETRY else ()
-        self._units: dict[str, str] = {}
         canonical = {TIME: self.time, MACHINE: self.machine, EVENT_COLUMNS.get(table.name, ""): self.kind}
         self.keys = {name: named for name, named in canonical.items() if named}
         self.long = options.long if table is TELEMETRY else None
@@ -125,8 +114,8 @@ class TableSurvey:
         self.files = [name_columns(file, table, self.keys, options) for file in files]
         first = self.files[0].name
         self.name = first if len(self.files) == 1 else f"{first.partition('/')[0]}/" if "/" in first else table.name
-        self._check_header()
-        self._join_units()
+        check_header(self.files, table, self.keys, self.long)
+        self._units = join_units(self.files)
         self.columns = tuple(self.files[0].columns)
         self.view = f"raw_{table.name}"
         # The same rows with strings as they are in the files.
@@ -570,53 +559,6 @@ class TableSurvey:
         if column == self.time:
             return plain(values[column])
         return plain(values[self.long.value]) if column == tag[1] else None
-
-    def _missing_column(self, file: SourceFile, canonical: str, name: str) -> SchemaError:
-        """Return the error for a column that a file does not have, with the options that name it."""
-        there = list(file.columns)
-        close = [column for column in there if WORDS[canonical].search(column)] if canonical in WORDS else []
-        close += get_close_matches(name, there, n=1, cutoff=0.5)
-        guess = shlex.quote(close[0]) if close else "COLUMN"
-        hint = f"--columns {self.table.name}.{canonical}={guess}" if canonical else "--long names two of the columns"
-        if canonical == MACHINE:
-            hint += ", or --machine NAME if there is only one"
-        if file.text is not None and all(re.fullmatch(NUMBER.replace("{0}", "[.,]"), column) for column in there):
-            hint = "no header? name the columns with --names"
-        return SchemaError(f"{file.name}: no column {name!r}, only {name_some(there)}", hint=hint)
-
-    def _join_units(self) -> None:
-        """Collect the units in the names of the sensors; files may not have different ones for a sensor."""
-        origin: dict[str, str] = {}
-        for file in self.files:
-            for sensor, unit in file.units.items():
-                known = self._units.setdefault(sensor, unit)
-                if unit != known:
-                    raise SchemaError(
-                        f"{file.name}: {sensor} is in {unit}, but in {known} in {origin[sensor]}",
-                        hint="convert the values of one of them, or choose the files with --files",
-                    )
-                origin.setdefault(sensor, file.name)
-
-    def _check_header(self) -> None:
-        import pyarrow as pa
-
-        first = self.files[0]
-        for file in self.files:
-            schema = pa.schema([(name, pa.string()) for name in file.columns])
-            kinds = [(canonical, name, "text") for canonical, name in self.keys.items()]
-            if self.long is not None:
-                kinds = [kind for kind in kinds if kind[0] != MACHINE]
-                kinds += [("", name, "text") for name in (self.long.tag, self.long.value)]
-            for canonical, name, _ in kinds:
-                if name not in file.columns:
-                    raise self._missing_column(file, canonical, name)
-            check_columns(TableFiles(file.name, (file.path,), schema), kinds)
-            for name in sorted(set(file.columns) ^ set(first.columns)):
-                here, there = (file, first) if name in file.columns else (first, file)
-                raise SchemaError(
-                    f"{there.name}: no column {name!r}, unlike {here.name}",
-                    hint="use the same columns in all parts of a table, or choose the files with --files",
-                )
 
 
 def _number(name: str) -> str:

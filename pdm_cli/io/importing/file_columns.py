@@ -1,0 +1,81 @@
+"""The columns of the files of a table: those that it needs, the same in all files, and in the same units."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from pdm_cli.errors import SchemaError
+from pdm_cli.io.columns import check_columns
+from pdm_cli.io.importing.options import LongForm
+from pdm_cli.io.importing.sources import SourceFile
+from pdm_cli.io.importing.values import NUMBER
+from pdm_cli.io.parquet import TableFiles
+from pdm_cli.schema import MACHINE, TIME, Table
+from pdm_cli.text import name_some
+
+# Words in the names that other programs give to key columns.
+WORDS = {
+    TIME: re.compile(r"time|date|stamp|zeit|datum|beginn|start|fecha|heure", re.IGNORECASE),
+    MACHINE: re.compile(
+        r"machine|asset|equipment|unit|serial|device|maschine|anlage|pumpe|platz|turbine", re.IGNORECASE
+    ),
+}
+
+
+def check_header(files: Sequence[SourceFile], table: Table, keys: Mapping[str, str], long: LongForm | None) -> None:
+    """Reject files without a column that the table needs, and those with other columns than the first.
+
+    ``keys`` are the names of the key columns by those of the raw table.
+    """
+    import pyarrow as pa
+
+    first = files[0]
+    for file in files:
+        schema = pa.schema([(name, pa.string()) for name in file.columns])
+        kinds = [(canonical, name, "text") for canonical, name in keys.items()]
+        if long is not None:
+            kinds = [kind for kind in kinds if kind[0] != MACHINE]
+            kinds += [("", name, "text") for name in (long.tag, long.value)]
+        for canonical, name, _ in kinds:
+            if name not in file.columns:
+                raise _missing_column(file, table, canonical, name)
+        check_columns(TableFiles(file.name, (file.path,), schema), kinds)
+        for name in sorted(set(file.columns) ^ set(first.columns)):
+            here, there = (file, first) if name in file.columns else (first, file)
+            raise SchemaError(
+                f"{there.name}: no column {name!r}, unlike {here.name}",
+                hint="use the same columns in all parts of a table, or choose the files with --files",
+            )
+
+
+def join_units(files: Sequence[SourceFile]) -> dict[str, str]:
+    """Return the units in the names of the sensors; files may not have different ones for a sensor."""
+    units: dict[str, str] = {}
+    origin: dict[str, str] = {}
+    for file in files:
+        for sensor, unit in file.units.items():
+            known = units.setdefault(sensor, unit)
+            if unit != known:
+                raise SchemaError(
+                    f"{file.name}: {sensor} is in {unit}, but in {known} in {origin[sensor]}",
+                    hint="convert the values of one of them, or choose the files with --files",
+                )
+            origin.setdefault(sensor, file.name)
+    return units
+
+
+def _missing_column(file: SourceFile, table: Table, canonical: str, name: str) -> SchemaError:
+    """Return the error for a column that a file does not have, with the options that name it."""
+    there = list(file.columns)
+    close = [column for column in there if WORDS[canonical].search(column)] if canonical in WORDS else []
+    close += get_close_matches(name, there, n=1, cutoff=0.5)
+    guess = shlex.quote(close[0]) if close else "COLUMN"
+    hint = f"--columns {table.name}.{canonical}={guess}" if canonical else "--long names two of the columns"
+    if canonical == MACHINE:
+        hint += ", or --machine NAME if there is only one"
+    if file.text is not None and all(re.fullmatch(NUMBER.replace("{0}", "[.,]"), column) for column in there):
+        hint = "no header? name the columns with --names"
+    return SchemaError(f"{file.name}: no column {name!r}, only {name_some(there)}", hint=hint)
