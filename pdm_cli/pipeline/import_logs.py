@@ -541,6 +541,7 @@ def _describe_derived(telemetry: Telemetry, facts: Facts, kind: str) -> dict[str
         **_describe_span(facts),
         "separators": [],
         "encodings": [],
+        "formats": [],
         "dates": None,
         "zone": "to UTC" if telemetry.reading.has_zone else "none",
         "columns": {survey.time: "time", survey.machine: machine, kind: "text"},
@@ -577,11 +578,13 @@ def _describe_table(
     kinds = dict.fromkeys(columns, "text") | {name: "number" for name in columns if name in reading.numbers}
     kinds |= {survey.machine: "text" if reading.is_machine_text else "integer"}
     kinds |= {survey.time: "time"} if survey.time else {}
+    texts = [file.text for file in survey.files if file.text is not None and not file.format]
     return {
         "files": [file.name for file in survey.files],
         **_describe_span(facts),
-        "separators": list(dict.fromkeys(file.text.separator for file in survey.files if file.text)),
-        "encodings": list(dict.fromkeys(file.text.encoding for file in survey.files if file.text)),
+        "separators": list(dict.fromkeys(text.separator for text in texts)),
+        "encodings": list(dict.fromkeys(text.encoding for text in texts)),
+        "formats": list(dict.fromkeys(file.format for file in survey.files if file.format)),
         "dates": survey.date_format or reading.order if survey.time else None,
         "zone": ("to UTC" if reading.has_zone else "none") if survey.time else None,
         "columns": kinds,

@@ -6,6 +6,7 @@ import gzip
 import json
 import shlex
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,36 @@ def test_import_of_two_digits_for_a_year_of_four_is_rejected(logs: Path, pdm: Pd
     put(logs, "telemetry.csv", "datetime,machineID,volt\n13.01.24 07:00,1,5\n")
     outcome = pdm("import", logs, "--out", logs.parent / "raw", "--date-format", "%d.%m.%Y %H:%M")
     assert_clear(outcome, 4, "'13.01.24 07:00' does not match the format", "two digits of a year are %y")
+
+
+@pytest.mark.parametrize(
+    ("write", "form"), [(put_sheet, "Excel workbook, sheet Sheet"), (put_json, "JSON lines"), (put_parquet, "Parquet")]
+)
+def test_import_shows_the_format_of_files_that_are_not_text(
+    write: Callable[[Path], None], form: str, logs: Path, pdm: Pdm
+) -> None:
+    write(logs)
+    outcome = run(pdm, logs)
+    assert form in outcome.stdout
+    assert "text separated by" not in outcome.stdout
+
+
+def test_import_names_the_format_of_a_year_of_four_digits(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "datetime,machineID,volt\n2024-01-20 07:00,1,5\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", "--date-format", "%d.%m.%Y")
+    assert_clear(outcome, 4, "does not match the format %d.%m.%Y", "'2024-01-20 07:00' looks like %Y-%m-%d %H:%M")
+
+
+def test_import_with_another_separator_than_the_text_has_is_rejected(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "datetime,machineID,volt\n2024-01-20 07:00,1,5\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", "--separator", ";")
+    assert_clear(outcome, 4, "no column 'datetime'", "the text seems to be separated by ',': drop --separator")
+
+
+def test_import_of_a_title_above_the_header_names_the_line_of_the_header(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "# Export 1\nSite: A\n\ndatetime,machineID,volt\n2024-01-20,1,5\n2024-01-21,1,6\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw")
+    assert_clear(outcome, 4, "no column 'datetime'", "the header seems to be in line 4; delete the lines above it")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
         span = (show_time(facts[end]) if facts[end] else "-" for end in ("start", "end"))
         table.add_row(_source(name, facts["files"]), f"{facts['rows']:,}", f"{facts['machines']:,}", *span)
     tables = summary["tables"]
-    texts = {name: _text_format(facts) for name, facts in tables.items() if facts["encodings"]}
+    texts = {name: _text_format(facts) for name, facts in tables.items() if facts["encodings"] or facts["formats"]}
     dates = {name: _date_format(facts) for name, facts in tables.items() if facts["dates"] and facts["start"]}
     lines = [f"{name}: {_columns(facts)}" for name, facts in summary["tables"].items()]
     lines += [*_list_formats(texts), *_list_formats(dates), *_list_appended(summary["tables"])]
@@ -42,8 +42,11 @@ def _list_formats(formats: dict[str, str]) -> list[str]:
 
 
 def _text_format(facts: dict[str, Any]) -> str:
+    if not facts["encodings"]:
+        return " and ".join(facts["formats"])
     separators = " and ".join(_SEPARATORS.get(one, repr(one)) for one in facts["separators"])
-    return f"{' and '.join(name.removesuffix('-sig') for name in facts['encodings'])} text separated by {separators}"
+    encodings = " and ".join(name.removesuffix("-sig") for name in facts["encodings"])
+    return " and ".join([*facts["formats"], f"{encodings} text separated by {separators}"])
 
 
 def _date_format(facts: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdm_cli.io.importing.date_shapes import Order, sql_format, sql_time
+from pdm_cli.io.importing.date_shapes import Order, find_format, sql_format, sql_time
 from pdm_cli.io.importing.sources import sql_column, sql_text
 from pdm_cli.io.importing.survey import TableSurvey
 from pdm_cli.io.parquet import TableWriter
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 PIECE_ROWS = 262_144
 _BAD_TIMES = 10_000
+
+
+# A date with two digits for the year, first or last.
+_SHORT_YEAR = re.compile(r"\d{1,2}[-/.]\d{1,2}[-/.]\d{2}(?!\d)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -193,9 +198,17 @@ def _bad_time(survey: TableSurvey, reading: Reading, engine: Engine) -> Exceptio
         )
     form = survey.options.format_of(survey.table)
     problem = f"does not match the format {form}" if form else "is not a valid date, time or zone"
-    hint = "specify the format with --date-format" if form else "fix it or delete the line"
-    hint += ": two digits of a year are %y" if "%Y" in form else ""
-    return survey.error(place, survey.time, f"{place.text!r} {problem}", hint)
+    return survey.error(place, survey.time, f"{place.text!r} {problem}", _hint_format(place.text, form))
+
+
+def _hint_format(text: str, form: str) -> str:
+    """Return how to read a timestamp that does not match a format; no format is given for known dates."""
+    if not form:
+        return "fix it or delete the line"
+    if found := find_format(text):
+        return f"{text!r} looks like {found}: correct --date-format, or drop it"
+    is_short = "%Y" in form and _SHORT_YEAR.match(text)
+    return f"specify the format with --date-format{': two digits of a year are %y' if is_short else ''}"
 
 
 def add_facts(facts: Facts, survey: TableSurvey, typed: pa.Table) -> None:

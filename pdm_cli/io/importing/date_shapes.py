@@ -128,6 +128,15 @@ def is_date(text: str) -> bool:
     return numbers is not None and min(numbers) <= _LAST_MONTH and Shape(shape_of(text), 1, 1).is_known
 
 
+def find_format(text: str) -> str:
+    """Return the format of a date whose order of year, month and day is certain; empty for other strings."""
+    found = _TIMESTAMP.fullmatch(shape_of(text))
+    if found is None or found["half"] or found["zone"]:
+        return ""
+    order = "year-first" if found["y1"] else order_of(text)
+    return _format(found, order) if order else ""
+
+
 def find_epoch(shapes: Sequence[Shape]) -> str | None:
     """Return ``epoch-s`` or ``epoch-ms`` if all rows are such numbers, else None."""
     for form, pattern in _EPOCH_SHAPES.items():

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pdm_cli.errors import SchemaError
 from pdm_cli.io.columns import check_columns
 from pdm_cli.io.importing.options import LongForm
-from pdm_cli.io.importing.sources import SourceFile
+from pdm_cli.io.importing.sources import SourceFile, explain_header
 from pdm_cli.io.importing.values import NUMBER
 from pdm_cli.io.parquet import TableFiles
 from pdm_cli.schema import MACHINE, TIME, Table
@@ -76,6 +76,11 @@ def _missing_column(file: SourceFile, table: Table, canonical: str, name: str) -
     hint = f"--columns {table.name}.{canonical}={guess}" if canonical else "--long names two of the columns"
     if canonical == MACHINE:
         hint += ", or --machine NAME if there is only one"
+    # The separator of a single name that has another one is given.
+    if len(there) == 1 and (other := next((one for one in ",;\t|" if one in there[0]), "")):
+        hint = f"the text seems to be separated by {other!r}: drop --separator"
+    elif not close or len(there) == 1:
+        hint = explain_header(file) or hint
     if file.text is not None and all(re.fullmatch(NUMBER.replace("{0}", "[.,]"), column) for column in there):
         hint = "no header? name the columns with --names"
     return SchemaError(f"{file.name}: no column {name!r}, only {name_some(there)}", hint=hint)

@@ -10,10 +10,13 @@ from functools import cached_property
 from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
-from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_of, sql_format
+import numpy as np
+
+from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_of, sql_decides_order, sql_format
 from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
+from pdm_cli.preparation.sentinels import SentinelSearch
 from pdm_cli.schema import TIME
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 # Rows of which all values are read, and rows of which values are counted.
 _ROWS, _COUNTED_ROWS = 500, 1_000_000
-_MOST_NAMES = 10_000
+_MOST_NAMES, _BATCH_ROWS = 10_000, 100_000
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"\d+", re.ASCII)
 _ON, _OFF = {"1", "1.0", "true"}, {"0", "0.0", "false"}
@@ -137,6 +140,38 @@ class Look:
     def _sql(self, name: str) -> str:
         return f"coalesce(trim({self.source.columns[name]}), '')"
 
+    def is_long(self, tag: str, value: str) -> bool:
+        """Return whether some tags have numbers only, and all others only words, as those of states have."""
+        kinds: dict[str, set[bool]] = {}
+        for name, one in zip(self.values[tag], self.values[value], strict=True):
+            if one and one.lower() not in MISSING:
+                kinds.setdefault(name, set()).add(is_number(one))
+        found = list(kinds.values())
+        return {True} in found and all(len(kind) == 1 for kind in found)
+
+    def find_sentinels(self, names: Sequence[str], tag: str = "") -> list[str]:
+        """Return numbers of some columns that may mean a missing reading; those of a row per reading are per tag."""
+        search = SentinelSearch()
+        if not names:
+            return []
+        numbers = [f"TRY_CAST(replace({self._sql(name)}, ',', '.') AS DOUBLE)" for name in names]
+        keys = [self._sql(tag)] if tag else []
+        selected = ", ".join(f"{sql} AS c{number}" for number, sql in enumerate([*numbers, *keys]))
+        for batch in self.engine.batches(
+            f"SELECT {selected} FROM {self.source.relation} LIMIT {_COUNTED_ROWS}", _BATCH_ROWS
+        ):
+            columns = [np.asarray(column.to_numpy(zero_copy_only=False)) for column in batch.columns]
+            for number, name in enumerate(names):
+                values = columns[number].astype(float)
+                tags = columns[-1] if tag else None
+                for own in [name] if tags is None else np.unique(tags.astype(str)):
+                    search.add(str(own), values if tags is None else values[tags == own])
+        return list(dict.fromkeys(f"{sentinel.value:.15g}" for sentinel in search.found()))
+
+    def _has_row(self, condition: str) -> bool:
+        """Return whether any row of the file fits a condition."""
+        return bool(list(self.engine.rows(f"SELECT 1 FROM {self.source.relation} WHERE {condition} LIMIT 1")))
+
     def _as_time(self, name: str) -> TimeColumn | None:
         values = _present(self.values[name])
         if not values:
@@ -144,6 +179,7 @@ class Look:
         shapes = [Shape(shape_of(value), rows=1, undecided=1) for value in dict.fromkeys(values)]
         if all(shape.is_known for shape in shapes):
             is_decided = any(shape.is_year_first for shape in shapes) or any(map(order_of, values))
+            is_decided = is_decided or self._has_row(sql_decides_order(self._sql(name)))
             return TimeColumn(name, is_undecided=not is_decided)
         if find_epoch(shapes) and self._may_be_epochs(name):
             return TimeColumn(name)

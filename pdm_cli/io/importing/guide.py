@@ -13,7 +13,7 @@ from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.first_look import Look, is_number, take_look
 from pdm_cli.io.importing.options import compile_pattern
-from pdm_cli.io.importing.sources import find_files, open_source
+from pdm_cli.io.importing.sources import explain_header, find_files, open_source
 from pdm_cli.io.importing.tag_patterns import find_pattern, has_structure
 from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte
 from pdm_cli.schema import (
@@ -178,6 +178,9 @@ class _TableGuess:
         if all(map(is_number, self._look.values)):
             self._ask(f"what are the columns of {self._name}? name them with --names")
             return self._machines
+        if self._table is not MACHINES and self._has_no_times() and (place := explain_header(self._look.source)):
+            self._ask(f"{self._name}: {place}")
+            return self._machines
         time = None if self._table is MACHINES else self._guess_time()
         if time is not None:
             self._taken.add(time)
@@ -187,9 +190,25 @@ class _TableGuess:
             self._guess_breakdowns()
         if kind is not None and kind not in self._look.values:
             self._guess_kind(kind)
+        if self._table is TELEMETRY:
+            self._guess_missing()
         if self._table is TELEMETRY and not has_failures:
             self._guess_failures()
         return machines
+
+    def _has_no_times(self) -> bool:
+        return not self._look.times and not self._look.counters and TIME not in self._look.values
+
+    def _guess_missing(self) -> None:
+        """Propose numbers that may mean a missing reading."""
+        look, long = self._look, dict(self._guess.options).get("--long", "").split("\0")
+        tag, values = (long[0], long[1:]) if long[1:] else ("", [])
+        names = values or [name for name in look.numbers if name not in (*self._taken, *look.binaries)]
+        if numbers := look.find_sentinels(names, tag):
+            # As one word: a number below 0 alone would look like an option.
+            self._option("--na-values", ",".join(numbers))
+            meaning = "a missing value" if len(numbers) == 1 else "missing values"
+            self._ask(f"does {name_some(numbers)} in {self._name} mean {meaning}? --na-values is a guess")
 
     def _guess_machines(self, time: str | None) -> Collection[str]:
         long = self._guess_long(time) if self._table is TELEMETRY and time is not None else None
@@ -253,6 +272,8 @@ class _TableGuess:
             # A quality of the readings is mostly the same number.
             values = [name for name in values if len(set(look.values[name])) > 1]
         texts = [name for name in look.words if name in free and _STATE.search(name) is None]
+        if not values and time is not None:
+            values, texts = self._find_mixed(texts)
         if len(values) != 1 or time is None:
             return None
         tags = {name: look.distinct(name) for name in texts}
@@ -301,6 +322,15 @@ class _TableGuess:
         has_one_unit = 0 < max(medians, default=0) <= _SAME_UNIT * min(medians, default=0)
         return are_numbered and has_one_unit and _ANY_VALUE.fullmatch(value) is None
 
+    def _find_mixed(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return a column of numbers and of states, depending on the tag, and the columns of tags; else no column."""
+        look = self._look
+        for value in names:
+            tags = [tag for tag in names if tag != value and look.is_long(tag, value)]
+            if tags := [tag for tag in tags if look.count(tag) <= look.count() / 2]:
+                return [value], tags
+        return [], []
+
     def _distinguishes_readings(self, name: str, others: Sequence[str]) -> bool:
         """Return whether rows that agree in all other keys differ in a column with few values."""
         rows, kinds = self._look.count(), self._look.count(name)
@@ -322,7 +352,7 @@ class _TableGuess:
         elif self._table is TELEMETRY:
             self._option("--machine", "machine1")
             self._ask("is the log about one machine only? --machine gives its name")
-        else:
+        elif "--machine" not in dict(self._guess.options):
             self._ask(f"which column of {self._name} has the machine? --columns {self._table.name}.{MACHINE}=COLUMN")
         return found
 
@@ -423,6 +453,9 @@ def _quote_some(names: Sequence[str]) -> str:
 def words_of(guess: Guess) -> Iterator[str]:
     """Yield the words of the options, as the command line takes them."""
     for option, value in guess.options:
+        if value.startswith("-"):
+            yield f"{option}={value}"
+            continue
         yield option
         yield from value.split("\0")
 

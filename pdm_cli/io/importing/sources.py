@@ -15,7 +15,7 @@ from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.folders import folder_values, list_files, list_visible
 from pdm_cli.io.importing.json_files import find_fault, number_lines
 from pdm_cli.io.importing.options import ImportOptions, compile_pattern
-from pdm_cli.io.importing.text_files import TextFile, TextFormat, iterate_rows, make_readable, open_text
+from pdm_cli.io.importing.text_files import TextFile, TextFormat, find_header, iterate_rows, make_readable, open_text
 from pdm_cli.io.sensor_names import split_unit, split_units
 from pdm_cli.schema import MACHINE, RAW_TABLES, TELEMETRY, Table
 from pdm_cli.text import name_some
@@ -56,6 +56,8 @@ class SourceFile:
         Sensor to the unit in its name in the file, which is not part of its name here.
     is_json : bool
         Whether it is JSON, whose rows have lines if there is one object per line.
+    sheets : tuple of str
+        Sheets of a workbook; the first one is read.
     """
 
     path: Path
@@ -67,6 +69,16 @@ class SourceFile:
     text: TextFile | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     is_json: bool = False
+    sheets: tuple[str, ...] = ()
+
+    @property
+    def format(self) -> str:
+        """The format of the file in messages; empty for text, and for rows of queries."""
+        if self.sheets:
+            return f"Excel workbook, sheet {self.sheets[0]}"
+        if self.is_json:
+            return "JSON" if kind_of(self.path) == ".json" else "JSON lines"
+        return "Parquet" if kind_of(self.path) in _PARQUET else ""
 
     @property
     def relation(self) -> str:
@@ -215,8 +227,9 @@ def open_source(path: Path, folder: Path, form: TextFormat, engine: Engine, requ
     elif kind in _JSON:
         source = _open_json(path, name, engine)
     elif kind in _EXCEL:
-        copy = _copy_sheet(path, name, engine.scratch)
-        source = replace(_open_text(copy, name, TextFormat(names=form.names), engine, ()), path=path)
+        copy, sheets = _copy_sheet(path, name, engine.scratch)
+        text = _open_text(copy, name, TextFormat(separator=",", names=form.names), engine, ())
+        source = replace(text, path=path, sheets=sheets)
     else:
         source = _open_text(path, name, form, engine, required)
     return source.with_constants({key: value or "" for key, value in folder_values(folder, path).items()})
@@ -344,14 +357,15 @@ def _open_typed(path: Path, name: str, reader: str, engine: Engine) -> SourceFil
     return SourceFile(path, name, columns, reader, str(path))
 
 
-def _copy_sheet(path: Path, name: str, scratch: Path) -> Path:
-    """Write the first sheet of a workbook as CSV with the same lines."""
+def _copy_sheet(path: Path, name: str, scratch: Path) -> tuple[Path, tuple[str, ...]]:
+    """Write the first sheet of a workbook as CSV with the same lines, and return it with the names of all sheets."""
     import csv
 
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:
-        rows = CalamineWorkbook.from_path(str(path)).get_sheet_by_index(0).to_python(skip_empty_area=False)
+        workbook = CalamineWorkbook.from_path(str(path))
+        rows = workbook.get_sheet_by_index(0).to_python(skip_empty_area=False)
     except PasswordError as exc:
         raise DataError(f"{name}: protected by a password", hint="save it without one") from exc
     except (CalamineError, OSError, IndexError) as exc:
@@ -359,7 +373,18 @@ def _copy_sheet(path: Path, name: str, scratch: Path) -> Path:
     copy = scratch / f"{len(list(scratch.iterdir()))}.csv"
     with copy.open("w", encoding="utf-8", newline="") as target:
         csv.writer(target).writerows([_cell_text(cell) for cell in row] for row in rows)
-    return copy
+    return copy, tuple(workbook.sheet_names)
+
+
+def explain_header(source: SourceFile) -> str:
+    """Return where the columns of a file seem to be: below other lines, or on another sheet; empty if not known."""
+    line = None if source.text is None else find_header(source.text)
+    if line is not None:
+        return f"the header seems to be in line {line}; delete the lines above it"
+    if len(source.sheets) > 1:
+        others = name_some([repr(sheet) for sheet in source.sheets[1:]])
+        return f"sheet {source.sheets[0]!r} was read; the workbook also has {others}: move the table to the first sheet"
+    return ""
 
 
 def _cell_text(cell: object) -> str:

@@ -25,7 +25,15 @@ from pdm_cli.io.importing.engine import Engine, Unreadable
 from pdm_cli.io.importing.file_columns import check_header, join_units
 from pdm_cli.io.importing.long_form import split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
-from pdm_cli.io.importing.sources import SourceFile, name_columns, open_source, rows_of, sql_column, sql_rows, sql_text
+from pdm_cli.io.importing.sources import (
+    SourceFile,
+    name_columns,
+    open_source,
+    rows_of,
+    sql_column,
+    sql_rows,
+    sql_text,
+)
 from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
 from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, INTEGER, NUMBER, THOUSANDS, plain, sql_number, sql_plain
 from pdm_cli.io.sensor_names import find_sensor, split_units

@@ -13,9 +13,11 @@ import io
 import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -126,6 +128,27 @@ def open_text(path: Path, name: str, form: TextFormat, required: Sequence[str]) 
         hint = "no header? name the columns with --names" if twice[0].isdecimal() else "rename one of them"
         raise SchemaError(f"{name}: duplicate column {twice[0]!r}", hint=hint)
     return file
+
+
+def find_header(file: TextFile) -> int | None:
+    """Return the line of the header if lines with fewer values, such as a title, are above it, else None.
+
+    It is the first line with as many values as most rows of the beginning have.
+    """
+    with _reading(file.name), open_binary(file.path) as stream:
+        text, _ = _decode(file.name, stream.read(_SAMPLE_BYTES), file.encoding)
+    # Spaces are within titles.
+    for separator in dict.fromkeys((file.separator, *_SEPARATORS[:-1])):
+        reader, begin = _split(io.StringIO(text, newline=""), separator), 1
+        widths: list[tuple[int, int]] = []
+        for row in islice(reader, _SAMPLE_ROWS):
+            if any(row):
+                widths.append((begin, sum(bool(value.strip()) for value in row)))
+            begin = reader.line_num + 1
+        (usual, count) = Counter(width for _, width in widths).most_common(1)[0]
+        if usual > 1 and widths[0][1] < usual and count > len(widths) / 2:
+            return next(line for line, width in widths if width >= usual)
+    return None
 
 
 def make_readable(file: TextFile, scratch: Path) -> Path:

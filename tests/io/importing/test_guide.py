@@ -345,3 +345,47 @@ def test_guess_quotes_names_in_hints(tmp_path: Path) -> None:
     assert "--columns telemetry.machineID='my pump' is a guess" in questions
     assert "--failures-where 'order type = VALUE', one of" in questions
     assert "failures.failure=COLUMN, one of 'one text', 'other text'" in questions
+
+
+def test_guess_of_dates_that_a_later_row_decides_asks_nothing(tmp_path: Path) -> None:
+    # The first rows are all of 1 February, or of 2 January.
+    times = [*pd.date_range("2024-02-01", periods=600, freq="min"), pd.Timestamp("2024-02-13")]
+    rows = "".join(f"{time:%d.%m.%Y %H:%M},1,{number}\n" for number, time in enumerate(times))
+    found = guess(tmp_path, telemetry=f"datetime,machineID,v\n{rows}")
+    assert "begin with the day" not in " ".join(found.questions)
+
+
+def test_guess_of_numbers_for_missing_values_proposes_them(tmp_path: Path) -> None:
+    rows = "".join(
+        f"2024-12-01 {hour:02}:{minute:02},1,{-999 if minute % 20 == 5 else minute}\n"
+        for hour in range(24)
+        for minute in range(60)
+    )
+    found = guess(tmp_path, export=f"datetime,machineID,v\n{rows}")
+    assert found.options == [("--na-values", "-999")]
+    assert list(words_of(found)) == ["--na-values=-999"]
+    assert found.questions[0] == "does -999 in export.csv mean a missing value? --na-values is a guess"
+
+
+def test_guess_of_long_form_with_a_tag_of_states_finds_tag_and_value(tmp_path: Path) -> None:
+    rows = "".join(
+        f"2024-12-31 0{hour}:00,M{machine}.{tag},{value}\n"
+        for hour in range(9)
+        for machine in (1, 2)
+        for tag, value in (("volt", hour + 0.5), ("mode", "AUTO" if hour % 2 else "HAND"))
+    )
+    found = guess(tmp_path, export=f"time,tag,value\n{rows}")
+    assert found.options[1:] == [("--long", "tag\0value"), ("--tags", "{machine}.{sensor}")]
+
+
+def test_guess_of_one_machine_does_not_ask_for_the_machine_of_failures(tmp_path: Path) -> None:
+    telemetry = "datetime,volt\n2024-01-20 00:00,5\n2024-01-20 01:00,6\n"
+    found = guess(tmp_path, telemetry=telemetry, failures="datetime,failure\n2024-01-20 01:00,pump\n")
+    assert found.options == [("--machine", "machine1")]
+    assert found.questions == ["is the log about one machine only? --machine gives its name"]
+
+
+def test_guess_of_a_title_above_the_header_asks_to_delete_it(tmp_path: Path) -> None:
+    found = guess(tmp_path, telemetry=f"# Export 1\nSite: A\n\n{WIDE}")
+    assert found.options == []
+    assert found.questions[0] == "telemetry.csv: the header seems to be in line 4; delete the lines above it"
