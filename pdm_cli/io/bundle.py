@@ -60,7 +60,8 @@ class Recipe:
     states : dict
         Family to state of those of the families that are fitted.
     trained : dict
-        ``cutoff`` and ``test_start`` as strings, and the ``machines`` trained on.
+        ``cutoff`` and ``test_start`` as strings, the ``machines`` trained on, and ``span_us``, the time from the first
+        to the last reading of the log in microseconds; ``None`` in older bundles.
     settings : Settings
         Every setting that affects features, labels and alerts.
     units : Units
@@ -101,6 +102,8 @@ class _StoredTraining:
     cutoff: str
     test_start: str
     machines: list[int | str]
+    # Unknown in older bundles.
+    span_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -313,6 +316,8 @@ def _check_parts(stored: _Stored) -> None:
         raise ValueError(f"phase_us {stored.phase_us} is not within step_us {stored.step_us}")
     if stored.cycle_hours < 0:
         raise ValueError(f"cycle_hours {stored.cycle_hours} is negative")
+    if stored.trained.span_us is not None and stored.trained.span_us < 0:
+        raise ValueError(f"trained.span_us {stored.trained.span_us} is negative")
     for time in (stored.trained.cutoff, stored.trained.test_start):
         read_stamp(time)
 

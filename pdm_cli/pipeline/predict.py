@@ -245,14 +245,16 @@ def _check_span(forecast: Forecast, progress: Progress) -> None:
     # Each reading in a window is itself standardised by the z-score window before it.
     usual = LevelWindows.of(settings.labels.horizon_hours, train.z_window_hours).usual_hours
     needed = max(max(windows) + train.z_window_hours, usual) / 24
-    days = (times.max() - times.min()).total_seconds() / 86_400
+    seconds = (times.max() - times.min()).total_seconds()
+    trained_us = forecast.recipe.trained.get("span_us")
+    as_trained = trained_us is not None and round(seconds * 1e6) >= trained_us
     # A machine that counts its cycles from 1 has no earlier history.
     last_start = Instants.of(forecast.context.sources.telemetry).starts().max()
     is_complete = current().counts_cycles and current().cycle_of(int(last_start)) <= 1
-    if days < needed and not is_complete:
+    if seconds / 86_400 < needed and not is_complete and not as_trained:
         progress.warn(
-            f"telemetry spans only {show_days(days, '.3g')}, but features look back up to {show_days(needed, '.3g')}: "
-            "pass the complete history, not only the newest part"
+            f"telemetry spans only {show_days(seconds / 86_400, '.3g')}, but features look back up to "
+            f"{show_days(needed, '.3g')}: pass the complete history, not only the newest part"
         )
 
 

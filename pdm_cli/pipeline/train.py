@@ -277,11 +277,12 @@ def _make_bundle(
     from pdm_cli.evaluation.drift import take_fingerprint
     from pdm_cli.features.build import tables_of
     from pdm_cli.io.bundle import Bundle, Recipe
+    from pdm_cli.schema import TIME
     from pdm_cli.timestamps import show
 
     sources, split, settings = problem.context.sources, problem.split, task.settings
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
-    rows = np.flatnonzero(problem.training_rows(split))
+    rows, times = np.flatnonzero(problem.training_rows(split)), sources.telemetry[TIME]
     family_of = dict(zip(table.names, table.families, strict=True))
     families = list(dict.fromkeys(family_of[name] for name in names))
     recipe = Recipe(
@@ -297,6 +298,7 @@ def _make_bundle(
             "cutoff": show(split.cutoff),
             "test_start": show(split.test_start),
             "machines": problem.instants.machines[~problem.held_out].tolist(),
+            "span_us": round((times.max() - times.min()).total_seconds() * 1e6),
         },
         settings=replace(preparation.settings, labels=settings.labels, train=problem.train, costs=settings.costs),
         units=task.units,

@@ -63,7 +63,12 @@ def recipe() -> Recipe:
         vocabulary=Vocabulary({"errors": ["error1"], "failures": []}, {"model": ["a", "b", "ü"]}, ["age"]),
         categorical=["model"],
         states={"template": template()},
-        trained={"cutoff": "2015-10-01T06:00", "test_start": "2015-10-15T00:00:30.500000", "machines": [1, 2, "Säge"]},
+        trained={
+            "cutoff": "2015-10-01T06:00",
+            "test_start": "2015-10-15T00:00:30.500000",
+            "machines": [1, 2, "Säge"],
+            "span_us": 31_536_000_000_000,
+        },
         settings=Settings(train=TrainParams(cutoff=datetime(2015, 10, 1, 6, tzinfo=UTC), algorithms=("xgboost",))),
     )
 

@@ -183,6 +183,15 @@ def test_telemetry_too_short_for_the_features_is_warned_of(
     until = predict(pdm, fleet, model, tmp_path / "until", "--until", "2015-01-15T06:00")
     assert f"warning: telemetry spans only 14 {told}" in until.stderr
     assert "spans only" not in predict(pdm, fleet, model, tmp_path / "whole", "--latest").stderr
+    # A model of such a short log, and one that does not record the span of its log.
+    short = Path(shutil.copytree(model, tmp_path / "short"))
+    (short / "manifest.json").unlink()
+    content = json.loads((short / "bundle.json").read_text(encoding="utf-8"))
+    for span, is_warned in ((29 * 86_400_000_000, False), (31 * 86_400_000_000, True), (None, True)):
+        content["trained"]["span_us"] = span
+        (short / "bundle.json").write_text(json.dumps(content), encoding="utf-8")
+        outcome = predict(pdm, raw, short, tmp_path / f"span {span}")
+        assert (f"telemetry spans only 30 {told}" in outcome.stderr) == is_warned
 
 
 def test_a_damaged_bundle_is_refused(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ def test_load_any_value_of_another_type_is_valid_or_rejected(folder: Path) -> No
         put("states", "template", "mean_z", value=[[[1e400]]]),
         put("states", "template", "mean_z", value=[[[1.0], []]]),
         put("trained", "cutoff", value="tomorrow"),
+        put("trained", "span_us", value=-1),
         put("trained", "cutoff", value="9999-12-31"),
         put("trained", "cutoff", value="2015-W05-1"),
         put("trained", "test_start", value="2015-10-15T00:00+02:00"),
