@@ -27,7 +27,7 @@ _ROUNDING = 1e-6
 
 
 def find_stopped(overview: Overview) -> list[Problem]:
-    """Return the sensors without a reading from some day on, on machines that go on, and those that freeze."""
+    """Return the sensors without a reading from some day on, on machines that continue, and those that freeze."""
     problems = []
     for place in range(len(overview.sensors)):
         problems += [*_describe_dead(overview, place), *_describe_frozen(overview, place)]
@@ -35,7 +35,7 @@ def find_stopped(overview: Overview) -> list[Problem]:
 
 
 def _describe_dead(overview: Overview, place: int) -> Iterator[Problem]:
-    """Yield the problem of machines that go on long after the last reading of a sensor."""
+    """Yield the problem of machines that continue long after the last reading of a sensor."""
     rows = overview.bucket_rows[: overview.detailed]
     counts = overview.bucket_counts[place][: overview.detailed].astype(np.int64)
     last = overview.buckets - 1 - np.argmax(counts[:, ::-1] > 0, axis=1)

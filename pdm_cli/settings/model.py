@@ -54,7 +54,9 @@ class ColumnsParams(Section):
     failure_column: str = setting(
         "failure", "Failed component column of the failures table.", advanced=True, may_be_empty=False
     )
-    sensors: tuple[str, ...] = setting((), "Sensor columns, comma-separated; default: all numeric columns.")
+    sensors: tuple[str, ...] = setting(
+        (), "Sensor columns, comma-separated; others are left out. Default: all numeric columns."
+    )
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,15 @@ def test_import_prints_column_names_as_the_config_takes_them(logs: Path, pdm: Pd
     assert 'sensors = ["volt"]' in run(pdm, logs, "--sensors", "volt").stderr
 
 
+@pytest.mark.parametrize("named", ["volt", "volt [V]"])
+def test_import_of_sensors_leaves_out_other_columns(named: str, logs: Path, pdm: Pdm) -> None:
+    rows = "".join(f"2015-01-13 0{hour}:00,1,{hour},,{'oops' if hour == 5 else hour},early\n" for hour in range(9))
+    put(logs, "telemetry.csv", "datetime,machineID,volt [V],empty,temp,shift\n" + rows)
+    outcome = run(pdm, logs, "--sensors", named)
+    assert list(table(logs)) == ["datetime", "machineID", "volt"]
+    assert "warning" not in outcome.stderr
+
+
 def test_import_follows_links_and_names_broken_ones(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
     put(tmp_path / "archive", "machineID=2/a.csv", "datetime,volt\n2015-01-13 07:00,5\n")
     put(logs, "telemetry/machineID=1/b.csv", "datetime,volt\n2015-01-13 07:00,5\n")

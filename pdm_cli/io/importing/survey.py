@@ -332,11 +332,12 @@ class TableSurvey:
         raise self.error(other, doubtful, f"{quote(other.text)} is not a number, and there is no other sensor", hint)
 
     def left_out(self) -> list[str]:
-        """Return the columns of failures, which are not sensors: a model must not see them."""
+        """Return the columns of failures, which a model must not see, and those that are no given sensors."""
         if self.table is not TELEMETRY:
             return []
         source = self.options.failures
-        return [name for name in self.values if name in (*source.flags, source.status)]
+        failures = (*source.flags, source.status)
+        return [name for name in self.values if name in failures or (self._sensors and name not in self._sensors)]
 
     def mixed(self) -> dict[str, ValueCount]:
         """Return the string columns with some numbers; in telemetry, also those with values that begin as numbers."""
