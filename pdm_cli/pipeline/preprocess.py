@@ -123,8 +123,8 @@ def _warn_of_text_columns(task: Task, raw: RawTelemetry) -> None:
     texts = [name for name in raw.ignored if raw.type_of(name) == "text"]
     if texts and not task.settings.columns.sensors:
         task.progress.warn(
-            f"telemetry.parquet: not used: {', '.join(texts)} (text); if a sensor is among them, correct its values that are "
-            "not numbers, and import it again"
+            f"telemetry.parquet: not used: {', '.join(texts)} (text); if a sensor is among them, correct its values "
+            "that are not numbers, and import it again"
         )
 
 

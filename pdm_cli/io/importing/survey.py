@@ -332,7 +332,7 @@ class TableSurvey:
         raise self.error(other, doubtful, f"{quote(other.text)} is not a number, and there is no other sensor", hint)
 
     def left_out(self) -> list[str]:
-        """Return the columns of failures, which a model must not see, and those that are no given sensors."""
+        """Return the columns of failures, which a model must not see, and those that --sensors leaves out."""
         if self.table is not TELEMETRY:
             return []
         source = self.options.failures
