@@ -1,4 +1,4 @@
-"""Whether predictions know more than chance: the same predictions with their times shifted."""
+"""Whether predictions know more than chance: the same predictions with failures placed at random."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-def shift_test(
-    labels: Sequence[FloatArray], probabilities: Sequence[FloatArray], codes: Sequence[IntArray], *, shifts: int = 500
+def placement_test(
+    labels: Sequence[FloatArray], probabilities: Sequence[FloatArray], codes: Sequence[IntArray], *, draws: int = 500
 ) -> float:
     """Return the p-value of the average precision of one component: how often chance would be as precise.
 
-    Under the hypothesis of no warning signs, it does not matter when a machine's failures are. The labels of each
-    machine are shifted in time together, circularly within each fold, by a random number of rows; runs of rows before a
-    failure stay together, so that neighbouring rows, which are alike, do not count as independent [1]_.
+    Under the hypothesis of no warning signs, a failure may be on any machine, at any time. Each run of rows before a
+    failure is placed at random in the rows of a random machine and fold, circularly; it stays together, so that
+    neighbouring rows, which are alike, do not count as independent [1]_.
 
     Parameters
     ----------
     labels, probabilities, codes : sequences of (m,) arrays
         Of each fold: 0, 1, or NaN where unknown; predictions; machines, sorted, then by time.
-    shifts : int
-        Number of random shifts.
+    draws : int
+        Number of random placements.
 
     Returns
     -------
     float
-        In (0, 1]; at least 1 / (1 + shifts). 1 without a label of 1.
+        In (0, 1]; at least 1 / (1 + draws). 1 without a label of 1.
 
     References
     ----------
@@ -47,15 +47,20 @@ def shift_test(
     )
     starts = np.cumsum(sizes) - sizes
     series = np.searchsorted(starts, positives, side="right") - 1
+    begins = np.concatenate([[True], (np.diff(positives) != 1) | (np.diff(series) != 0)])
+    run = np.cumsum(begins) - 1
+    step = positives - positives[begins][run]
     # Rows at least as probable, so that ties do not favour any order.
     ranks = len(levels) - np.searchsorted(np.sort(levels), levels, side="left")
     found = _precision(ranks[positives])
     rng = np.random.default_rng(0)
     as_good = 1
-    for _ in range(shifts):
-        shifted = (positives - starts[series] + rng.integers(0, sizes)[series]) % sizes[series]
-        as_good += _precision(ranks[starts[series] + shifted]) >= found
-    return as_good / (1 + shifts)
+    for _ in range(draws):
+        placed = rng.integers(0, len(levels), run[-1] + 1)
+        home = np.searchsorted(starts, placed, side="right") - 1
+        rows = starts[home][run] + ((placed - starts[home])[run] + step) % sizes[home][run]
+        as_good += _precision(ranks[rows]) >= found
+    return as_good / (1 + draws)
 
 
 def _precision(ranks: IntArray) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pdm_cli.errors import ModelError
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration, fit_calibration
-from pdm_cli.evaluation.chance import shift_test
+from pdm_cli.evaluation.chance import placement_test
 from pdm_cli.evaluation.metrics import PRIMARY_METRICS
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, FitOptions, Model, find_load_error, no_checkpoint
@@ -258,7 +258,7 @@ class _Trainer:
 
 def _test_signs(pieces: Sequence[HeldOut]) -> float:
     """Return how often chance predicts a component as well on the folds as the model does."""
-    return shift_test(
+    return placement_test(
         [piece.labels for piece in pieces],
         [piece.probabilities for piece in pieces],
         [piece.rows.codes for piece in pieces],
