@@ -60,8 +60,9 @@ class Recipe:
     states : dict
         Family to state of those of the families that are fitted.
     trained : dict
-        ``cutoff`` and ``test_start`` as strings, the ``machines`` trained on, and ``span_us``, the time from the first
-        to the last reading of the log in microseconds; ``None`` in older bundles.
+        ``cutoff`` and ``test_start`` as strings, the ``machines`` trained on, the components whose failures show
+        ``no_signs``, and ``span_us``, the time from the first to the last reading of the log in microseconds; ``None``
+        in older bundles.
     settings : Settings
         Every setting that affects features, labels and alerts.
     units : Units
@@ -104,6 +105,7 @@ class _StoredTraining:
     machines: list[int | str]
     # Unknown in older bundles.
     span_us: int | None = None
+    no_signs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     from pdm_cli.io import bundle
     from pdm_cli.pipeline.execute import check_inputs, find_units
     from pdm_cli.pipeline.stages import STAGES
-    from pdm_cli.pipeline.train import mark_prior_only
+    from pdm_cli.pipeline.train import mark_silent
     from pdm_cli.settings.cycles import convert_cycles
 
     folders = check_inputs(STAGES["predict"], {"data": str(data), "model": str(model)})
@@ -50,7 +50,7 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     trained = forecast.recipe.settings
     how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours)
     metrics = evaluate_span(span, forecast.components, loaded.model.rules, lives={}, settings=how)
-    mark_prior_only(metrics, loaded.model)
+    mark_silent(metrics, loaded)
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span), **units.summary()}
 
 

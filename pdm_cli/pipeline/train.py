@@ -68,11 +68,11 @@ def train(task: Task) -> dict[str, Any]:
     training = _search(task, problem)
     timer.lap("training")
     table = problem.table_of(problem.split)
-    bundle.save(task.out, _make_bundle(task, problem, training.model, table, preparation))
+    bundle.save(task.out, _make_bundle(task, problem, training, table, preparation))
     board = leaderboard(training.search)
     (task.out / "leaderboard.csv").write_text(board.to_csv(index=False), encoding="utf-8")
     metrics = _evaluate(task, problem, table, preparation)
-    _mark_signs(metrics["components"], training.chance, problem, task.progress)
+    _warn_of_no_signs(training, problem, task.progress)
     if not metrics["events"]["failures"]:
         task.progress.warn(
             "no failure in the test span could be evaluated, so the metrics say little about the model: "
@@ -95,7 +95,8 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     from pdm_cli.schema import PREDICTIONS
 
     # Predict with the saved model: a bundle that cannot be read back fails here.
-    model = bundle.load(task.out).model
+    saved = bundle.load(task.out)
+    model = saved.model
     probabilities = model.predict(table)
     alerts = model.alert(probabilities, problem.instants)
     in_span = problem.test_span(problem.split)
@@ -104,23 +105,18 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     evidence = _collect_evidence(task.inputs["prepared"], problem, model, table, span, preparation)
     text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
     (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
-    return _judge(problem, model, span)
+    return _judge(problem, saved, span)
 
 
-def _mark_signs(components: dict[str, Any], chance: dict[str, float], problem: Problem, progress: Progress) -> None:
-    """Add to the metrics of each component whether its failures show signs, and warn of those that do not."""
-    from pdm_cli.training.train import shows_signs
-
+def _warn_of_no_signs(training: Training, problem: Problem, progress: Progress) -> None:
+    """Warn of components that never alert because their failures show no signs."""
     counts = problem.failures["failure"].value_counts()
-    for name, row in components.items():
-        row["chance"] = chance.get(name)
-        row["no_signs"] = name in chance and not shows_signs(chance[name], problem.train)
-        if row["no_signs"]:
-            progress.warn(
-                f"{name}: no warning signs found in {show_count(int(counts[name]), 'failure')}: on the folds, chance "
-                f"predicts them as well in {chance[name]:.0%} of the cases; it never alerts (--threshold f1: alert "
-                "anyway)"
-            )
+    for name in training.no_signs:
+        progress.warn(
+            f"{name}: no warning signs found in {show_count(int(counts[name]), 'failure')}: on the folds, chance "
+            f"predicts them as well in {training.chance[name]:.0%} of the cases; it never alerts (--threshold f1: "
+            "alert anyway)"
+        )
 
 
 def _report_few_failures(problem: Problem, progress: Progress) -> None:
@@ -270,7 +266,7 @@ def _count_trials(storage: JournalStorage) -> int:
 
 
 def _make_bundle(
-    task: Task, problem: Problem, model: TrainedModel, table: FeatureTable, preparation: Preparation
+    task: Task, problem: Problem, training: Training, table: FeatureTable, preparation: Preparation
 ) -> Bundle:
     import numpy as np
 
@@ -280,7 +276,7 @@ def _make_bundle(
     from pdm_cli.schema import TIME
     from pdm_cli.timestamps import show
 
-    sources, split, settings = problem.context.sources, problem.split, task.settings
+    sources, split, settings, model = problem.context.sources, problem.split, task.settings, training.model
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
     rows, times = np.flatnonzero(problem.training_rows(split)), sources.telemetry[TIME]
     family_of = dict(zip(table.names, table.families, strict=True))
@@ -299,6 +295,7 @@ def _make_bundle(
             "test_start": show(split.test_start),
             "machines": problem.instants.machines[~problem.held_out].tolist(),
             "span_us": round((times.max() - times.min()).total_seconds() * 1e6),
+            "no_signs": training.no_signs,
         },
         settings=replace(preparation.settings, labels=settings.labels, train=problem.train, costs=settings.costs),
         units=task.units,
@@ -326,19 +323,22 @@ def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDA
     )
 
 
-def _judge(problem: Problem, model: TrainedModel, span: PredictedSpan) -> dict[str, Any]:
+def _judge(problem: Problem, saved: Bundle, span: PredictedSpan) -> dict[str, Any]:
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
 
     settings = EvaluationSettings(problem.lead, problem.costs, problem.train.merge_hours)
-    metrics = evaluate_span(span, problem.components, model.rules, lives=_find_lives(problem), settings=settings)
-    return mark_prior_only(metrics, model)
+    rules = saved.model.rules
+    return mark_silent(
+        evaluate_span(span, problem.components, rules, lives=_find_lives(problem), settings=settings), saved
+    )
 
 
-def mark_prior_only(metrics: dict[str, Any], model: TrainedModel) -> dict[str, Any]:
-    """Add to the metrics of each component whether its probability is only its base rate."""
-    learned = {model.components[column] for column in model.learned}
+def mark_silent(metrics: dict[str, Any], saved: Bundle) -> dict[str, Any]:
+    """Add to the metrics of each component why it never alerts, if so: it was not learned, or shows no signs."""
+    learned = {saved.model.components[column] for column in saved.model.learned}
     for name, row in metrics["components"].items():
         row["prior_only"] = name not in learned
+        row["no_signs"] = name in saved.recipe.trained.get("no_signs", ())
     return metrics
 
 
@@ -395,6 +395,7 @@ def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) 
         "chosen_trials": training.chosen,
         "members": [{"algorithm": m.algorithm, "features": len(m.features)} for m in members],
         "calibration": dict(zip(problem.components, (c.kind for c in training.model.calibrations), strict=True)),
+        "chance": training.chance,
         "leaderboard": json.loads(board.to_json(orient="records")),
     }
 

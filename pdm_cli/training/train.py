@@ -57,12 +57,15 @@ class Training:
         Numbers of the trials that became members.
     chance : dict
         How often chance predicts each learned component as well on the folds, in (0, 1].
+    no_signs : list of str
+        Components that never alert, because chance does so too often.
     """
 
     model: TrainedModel
     search: Search
     chosen: list[int]
     chance: dict[str, float]
+    no_signs: list[str]
 
 
 def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algorithm]:
@@ -136,12 +139,13 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     ]
     learned = list(itertools.compress(problem.components, problem.learnable))
     chance = {component: _test_signs(pieces) for component, pieces in zip(learned, raw, strict=True)}
+    no_signs = _find_no_signs(chance, problem.train)
     rules = [
-        _choose_rule(problem, component, pieces) if shows_signs(chance[component], problem.train) else NEVER
+        NEVER if component in no_signs else _choose_rule(problem, component, pieces)
         for component, pieces in zip(learned, held_out, strict=True)
     ]
     members = [trainer.fit_member(candidates[n]) for n in chosen]
-    return Training(_complete(problem, members, calibrations, rules), found, chosen, chance)
+    return Training(_complete(problem, members, calibrations, rules), found, chosen, chance, no_signs)
 
 
 def _complete(
@@ -265,9 +269,11 @@ def _test_signs(pieces: Sequence[HeldOut]) -> float:
     )
 
 
-def shows_signs(chance: float, train: TrainParams) -> bool:
-    """Return whether a component may alert: its failures show warning signs, or the user chose how often it alerts."""
-    return chance <= _MOST_CHANCE or parse_threshold(train.threshold).how in ("f1", "recall")
+def _find_no_signs(chance: dict[str, float], train: TrainParams) -> list[str]:
+    """Return the components whose failures show no signs, unless the user chose how often to alert."""
+    if parse_threshold(train.threshold).how in ("f1", "recall"):
+        return []
+    return [component for component, share in chance.items() if share > _MOST_CHANCE]
 
 
 def _calibrate(pieces: Sequence[HeldOut]) -> Calibration:

@@ -68,6 +68,7 @@ def recipe() -> Recipe:
             "test_start": "2015-10-15T00:00:30.500000",
             "machines": [1, 2, "Säge"],
             "span_us": 31_536_000_000_000,
+            "no_signs": ["belt"],
         },
         settings=Settings(train=TrainParams(cutoff=datetime(2015, 10, 1, 6, tzinfo=UTC), algorithms=("xgboost",))),
     )
