@@ -24,6 +24,7 @@ from pdm_cli.settings.import_params import ImportParams
 from pdm_cli.settings.load import CONFIG_FILE, find_config
 from pdm_cli.settings.model import Settings
 from pdm_cli.settings.write import append_section, check_new_section, write_section
+from pdm_cli.text import join_list
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.databases import Database
@@ -70,6 +71,10 @@ OnOverlap = Annotated[
 ]
 
 
+# Settings that a guide starts from.
+_GUIDED = ("names", "separator", "encoding", "decimal")
+
+
 @dataclass(frozen=True)
 class _Request:
     """The arguments of the command line, besides the settings."""
@@ -109,7 +114,8 @@ def import_logs(
     if guide:
         given = [option_name(item.name) for item in fields(ImportParams) if origins[item.name] == "option"]
         _check_guide(folder, given)
-        _print_guide(folder, out or "raw", screen, file)
+        known = _list_known(settings.import_, origins)
+        _print_guide(["pdm", "import", folder, "--out", out or "raw"], known, screen, file)
         return
     with naming_origins(origins):
         _run(_Request(folder, out, since, append, on_overlap, overwrite, file), settings, origins, screen)
@@ -202,29 +208,42 @@ def _check_source(folder: str, params: ImportParams, origins: Mapping[str, str])
 def _check_guide(folder: str, given: list[str]) -> None:
     if "--sql" in given:
         raise UsageError("--guide: has no effect with --sql", hint="drop --guide")
-    if given:
-        raise UsageError("--guide: cannot be combined with options of the import", hint="drop all others except --out")
+    if set(given) - set(map(option_name, _GUIDED)):
+        allowed = ", ".join(map(option_name, _GUIDED))
+        raise UsageError(
+            "--guide: cannot be combined with options of the import", hint=f"drop all others except --out, {allowed}"
+        )
     if not folder:
         raise UsageError("missing argument 'FOLDER'", hint="pdm import --guide FOLDER")
 
 
-def _print_guide(folder: str, out: str, screen: Screen, config: Path | None) -> None:
+def _list_known(params: ImportParams, origins: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the options that a guide starts from, and their values."""
+    given = [(name, getattr(params, name)) for name in _GUIDED if origins[name] == "option"]
+    return [(option_name(name), value if isinstance(value, str) else join_list(value)) for name, value in given]
+
+
+def _print_guide(command: list[str], known: list[tuple[str, str]], screen: Screen, config: Path | None) -> None:
     """Print the command that seems to fit, and the open questions; a script gets exit code 2, because it is a guess."""
     from pdm_cli.io.folders import check_folder
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.guide import guess_options, settings_of, words_of
 
-    check_folder("FOLDER", Path(folder), "the logs, such as telemetry.csv")
+    folder = Path(command[2])
+    check_folder("FOLDER", folder, "the logs, such as telemetry.csv")
     with Engine() as engine:
-        guess = guess_options(Path(folder), engine)
-    words = ["pdm", "import", folder, "--out", out, *words_of(guess)]
+        guess = guess_options(folder, engine, known)
+    words = [*command, *words_of(guess)]
     remarks = [f"question: {question}" for question in guess.questions]
     payload: dict[str, Any] = {"schema": "pdm.import-guide/1", "command": words, "questions": guess.questions}
     saved = _save(config, settings_of(guess), remarks)
     screen.result({**payload, **saved}, lambda: [shlex.join(words)])
     for remark in () if screen.as_json else remarks:
         screen.line(remark)
-    _report_saved(config, saved, words[2:5], screen)
+    if config is not None and not saved and guess.questions:
+        screen.info("import: nothing written, because the questions decide which options are needed")
+    else:
+        _report_saved(config, saved, words[2:5], screen)
     if not sys.stdout.isatty():
         raise typer.Exit(UsageError.exit_code)
 

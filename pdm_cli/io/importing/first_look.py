@@ -223,6 +223,13 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
+def is_row_of_data(values: Sequence[str]) -> bool:
+    """Return whether the first row of a file looks like data instead of a header: only numbers, or with a date."""
+    present = [value for value in values if value]
+    dates = (Shape(shape_of(value), rows=1, undecided=1).is_known for value in present)
+    return len(present) > 1 and (all(map(is_number, present)) or any(dates))
+
+
 def _fits(form: str, text: str) -> bool:
     try:
         return _FIRST_YEAR <= datetime.strptime(text, form).year < _LAST_YEAR

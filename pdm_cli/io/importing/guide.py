@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.io.importing.build_options import build_options
 from pdm_cli.io.importing.file_columns import WORDS
-from pdm_cli.io.importing.first_look import Look, is_number, take_look
+from pdm_cli.io.importing.first_look import Look, is_number, is_row_of_data, take_look
 from pdm_cli.io.importing.options import compile_pattern
-from pdm_cli.io.importing.sources import explain_header, find_files, open_source
+from pdm_cli.io.importing.sources import explain_header, find_files, is_text, open_source
 from pdm_cli.io.importing.tag_patterns import find_pattern, has_structure
-from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte
+from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte, read_first_row
 from pdm_cli.schema import (
     ERRORS,
     EVENT_COLUMNS,
@@ -30,7 +31,7 @@ from pdm_cli.schema import (
 )
 from pdm_cli.settings.field import option_name
 from pdm_cli.settings.import_params import ImportParams
-from pdm_cli.text import name_some
+from pdm_cli.text import name_some, split_list
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
@@ -86,7 +87,7 @@ class Guess:
     questions: list[str] = field(default_factory=list)
 
 
-def guess_options(folder: Path, engine: Engine) -> Guess:
+def guess_options(folder: Path, engine: Engine, given: Sequence[tuple[str, str]] = ()) -> Guess:
     """Read the first rows of the files in a folder and guess how to import them.
 
     Parameters
@@ -95,16 +96,20 @@ def guess_options(folder: Path, engine: Engine) -> Guess:
         The folder of the import.
     engine : Engine
         Reads the first rows.
+    given : sequence of (str, str)
+        Options and values that are known: of the format of text files, and the names of the columns.
 
     Raises
     ------
     DataError, SchemaError
         If there are no files of logs, or one cannot be read.
     """
-    guess = Guess()
+    guess = Guess(list(given))
     found = find_files(folder)
     files = {path: table for table, paths in found.files.items() for path in paths}
     is_named = not found.assumed
+    if "--names" not in dict(guess.options):
+        _guess_names(list(files), folder, guess)
     looks: dict[Path, Look] = {}
     for path in files:
         try:
@@ -118,9 +123,8 @@ def guess_options(folder: Path, engine: Engine) -> Guess:
     if not is_named and len(set(tables.values())) > 1:
         for path, table in tables.items():
             guess.options.append(("--files", f"{table.name}={path.relative_to(folder).as_posix()}"))
-    decimals = [value for look in looks.values() for values in look.values.values() for value in values]
-    if sum(bool(_COMMA.fullmatch(value)) for value in decimals) > len(decimals) / 20:
-        guess.options.append(("--decimal", ","))
+    if "--decimal" not in dict(guess.options):
+        _guess_decimal(looks.values(), guess)
     machines: Collection[str] = ()
     # Telemetry is first: its machines are in the other tables, too.
     for table in RAW_TABLES:
@@ -129,10 +133,47 @@ def guess_options(folder: Path, engine: Engine) -> Guess:
     return guess
 
 
+def _guess_names(paths: Sequence[Path], folder: Path, guess: Guess) -> None:
+    """Propose placeholders for the names of columns if no file has a header, and all have as many columns."""
+    rows = []
+    for path in paths:
+        if not is_text(path):
+            return
+        try:
+            rows.append(read_first_row(path, path.relative_to(folder).as_posix(), _format_of(guess)))
+        except DataError:
+            # Errors of files are reported when they are opened.
+            return
+    if all(map(is_row_of_data, rows)) and len(set(map(len, rows))) == 1:
+        guess.options.append(("--names", ",".join(f"c{number}" for number in range(1, len(rows[0]) + 1))))
+        name = paths[0].relative_to(folder).as_posix()
+        guess.questions.append(
+            f"what are the columns of {name}? it seems to have no header; run --guide again with your names in --names"
+        )
+
+
+def _format_of(guess: Guess, encoding: str = "") -> TextFormat:
+    """Return the format of text files by the options so far."""
+    known = dict(guess.options)
+    params = ImportParams(
+        names=tuple(split_list(known.get("--names", ""))),
+        decimal="," if known.get("--decimal") == "," else ".",
+        encoding=encoding or known.get("--encoding", ""),
+        separator=known.get("--separator", ""),
+    )
+    return build_options(params).text
+
+
+def _guess_decimal(looks: Collection[Look], guess: Guess) -> None:
+    decimals = [value for look in looks for values in look.values.values() for value in values]
+    if sum(bool(_COMMA.fullmatch(value)) for value in decimals) > len(decimals) / 20:
+        guess.options.append(("--decimal", ","))
+
+
 def _look(path: Path, folder: Path, engine: Engine, guess: Guess) -> Look:
     encoding = dict(guess.options).get("--encoding", "")
     try:
-        source = open_source(path, folder, TextFormat(encoding), engine, ())
+        source = open_source(path, folder, _format_of(guess), engine, ())
         is_valid = source.text is None or find_bad_byte(source.text) is None
     except SchemaError:
         raise
@@ -140,7 +181,7 @@ def _look(path: Path, folder: Path, engine: Engine, guess: Guess) -> Look:
         is_valid = False
     if not is_valid and not encoding:
         # Windows programs in Western Europe use it; almost any bytes are valid in it.
-        source = open_source(path, folder, TextFormat("cp1252"), engine, ())
+        source = open_source(path, folder, _format_of(guess, encoding="cp1252"), engine, ())
         guess.options.append(("--encoding", "cp1252"))
         guess.questions.append("are umlauts and signs right in the result? --encoding cp1252 is a guess")
     return take_look(source, engine)

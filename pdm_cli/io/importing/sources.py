@@ -174,6 +174,11 @@ def kind_of(path: Path) -> str:
     return last if last in (*_TEXT, *_JSON, *_EXCEL, *_PARQUET) else ""
 
 
+def is_text(path: Path) -> bool:
+    """Return whether a file has lines of text with a separator, by its name."""
+    return kind_of(path) in _TEXT
+
+
 def _table_of(name: str) -> Table | None:
     match = _STEM.fullmatch(name.split(".")[0])
     return _STEMS.get(match[1].lower()) if match else None

@@ -130,6 +130,25 @@ def open_text(path: Path, name: str, form: TextFormat, required: Sequence[str]) 
     return file
 
 
+def read_first_row(path: Path, name: str, form: TextFormat) -> list[str]:
+    """Return the values of the first row of a file, which may be a header.
+
+    Raises
+    ------
+    DataError
+        If no separator fits.
+    """
+    with _reading(name), open_binary(path) as stream:
+        sample = stream.read(_SAMPLE_BYTES)
+    text, _ = _decode(name, sample, form.encoding)
+    declared, separator = _SEPARATOR_LINE.match(text), form.separator
+    if declared is not None:
+        text, separator = text[declared.end() :], separator or declared[1]
+    separator = separator or _find_separator(name, text, len(sample) == _SAMPLE_BYTES, (), 0)
+    rows = _split(io.StringIO(text, newline=""), separator)
+    return [value.strip() for value in next((row for row in rows if row), [])]
+
+
 def find_header(file: TextFile) -> int | None:
     """Return the line of the header if lines with fewer values, such as a title, are above it, else None.
 

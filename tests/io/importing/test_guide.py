@@ -92,14 +92,36 @@ def test_guess_of_a_plant_names_files_encoding_and_long_form(tmp_path: Path) -> 
             [("--status", "status"), ("--failed", "BROKEN")],
             "which states of status are failures?",
         ),
-        ("1,2.5,3\n2,3.5,4\n", [], "name them with --names"),
-        ("1,1,3\n2,3.5,4\n", [], "no header? name the columns with --names"),
     ],
 )
 def test_guess_of_one_file(content: str, options: list[tuple[str, str]], question: str, tmp_path: Path) -> None:
     found = guess(tmp_path, export=content)
     assert found.options == options
     assert question in " ".join(found.questions)
+
+
+def test_guess_of_a_file_without_a_header_names_its_columns(tmp_path: Path) -> None:
+    rows = "".join(f"{unit} {cycle} {cycle / unit} {cycle * unit} \n" for unit in (1, 2, 3) for cycle in range(1, 9))
+    found = guess(tmp_path, export=rows)
+    assert found.options == [
+        ("--names", "c1,c2,c3,c4"),
+        ("--columns", "telemetry.datetime=c2"),
+        ("--cycles", "1h"),
+        ("--columns", "telemetry.machineID=c1"),
+    ]
+    assert found.questions[0] == (
+        "what are the columns of export.csv? it seems to have no header; run --guide again with your names in --names"
+    )
+
+
+def test_guess_starts_from_given_names(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "export.txt").write_text("2024-01-20;P1;1,5\n2024-01-21;P1;2,5\n", encoding="utf-8")
+    given = [("--names", "datetime,machineID,volt"), ("--separator", ";"), ("--decimal", ",")]
+    with Engine() as engine:
+        found = guess_options(folder, engine, given)
+    assert found.options == given
 
 
 def test_guess_of_files_by_machine_takes_their_names(tmp_path: Path) -> None:
