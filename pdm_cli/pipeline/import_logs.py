@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pdm_cli.io.importing.sources import Found
     from pdm_cli.io.importing.survey import TableSurvey
     from pdm_cli.io.parquet import TableFiles
+    from pdm_cli.preparation.problems import Problem
 
 Overlap = Literal["refuse", "new", "old"]
 
@@ -90,6 +91,8 @@ def import_logs(
             work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
             summary = work.run(partial)
             summary |= {"quality": inspect_raw(partial, settings), "warnings": progress.warnings}
+            if summary["quality"] is not None:
+                summary["quality"]["problems"][:0] = [problem.as_dict() for problem in work.lost]
             text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
             (partial / IMPORT_FILE).write_text(text + "\n", encoding="utf-8")
             if summary["quality"] is not None:
@@ -188,6 +191,8 @@ class _Import:
         found = {table.name: find_table(old, table) for table in RAW_TABLES} if old is not None else {}
         self._old: dict[str, TableFiles] = {name: files for name, files in found.items() if files is not None}
         self._types = _find_types(self._old)
+        # Columns of the telemetry that have digits but are text.
+        self.lost: list[Problem] = []
 
     def run(self, partial: Path) -> dict[str, Any]:
         """Write all tables and return the summary."""
@@ -408,12 +413,25 @@ class _Import:
 
     def _warn_of_mixed(self, survey: TableSurvey) -> None:
         from pdm_cli.io.importing.text_files import quote
+        from pdm_cli.io.importing.values import THOUSANDS
+        from pdm_cli.preparation.problems import Problem
 
         if survey.table not in (TELEMETRY, MACHINES):
             return
-        hint = ", not as a sensor; leave missing readings empty, or set --decimal" if survey.table is TELEMETRY else ""
+        hint = ", not as a sensor; leave missing readings empty" if survey.table is TELEMETRY else ""
+        hint += ", or set --decimal" if hint and self._options.decimal == "." else ""
         for name, count in survey.mixed().items():
             first = survey.first_other(name)
+            if survey.table is TELEMETRY:
+                has_thousands = THOUSANDS.fullmatch(first.text) is not None
+                text = f"{name} is text, not a sensor: {quote(first.text)} ({first}) "
+                text += "has thousands separators" if has_thousands else "is not a number"
+                solution = "export numbers without thousands separators" if has_thousands else "correct its values"
+                hint_of_problem = f"{solution}, or leave it out with --sensors"
+                self.lost.append(Problem("text_column", text, hint_of_problem, facts={"sensor": name}))
+                if has_thousands:
+                    self._progress.warn(f"{survey.name}: {text}; {solution}")
+                    continue
             values = "values is not a number" if count.others == 1 else "values are not numbers"
             self._progress.warn(
                 f"{survey.name}: column {name}: {count.others:,} of {count.others + count.numbers:,} {values}, first "

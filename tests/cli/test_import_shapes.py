@@ -246,6 +246,15 @@ def test_import_of_sensors_leaves_out_other_columns(named: str, logs: Path, pdm:
     assert "warning" not in outcome.stderr
 
 
+def test_import_names_a_sensor_with_thousands_separators(logs: Path, pdm: Pdm) -> None:
+    rows = "".join(f"2015-01-13 0{hour}:00;1;1.01{hour},50;47,2{hour}\n" for hour in range(9))
+    put(logs, "telemetry.csv", "datetime;machineID;volt;temp\n" + rows)
+    outcome = run(pdm, logs, "--decimal", ",")
+    text = "volt is text, not a sensor: '1.010,50' (telemetry.csv line 2) has thousands separators"
+    assert f"warning: telemetry.csv: {text}; export numbers without thousands separators" in outcome.stderr
+    assert "volt is text, not a sensor" in outcome.stdout
+
+
 def test_import_follows_links_and_names_broken_ones(logs: Path, pdm: Pdm, tmp_path: Path) -> None:
     put(tmp_path / "archive", "machineID=2/a.csv", "datetime,volt\n2015-01-13 07:00,5\n")
     put(logs, "telemetry/machineID=1/b.csv", "datetime,volt\n2015-01-13 07:00,5\n")
