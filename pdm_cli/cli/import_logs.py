@@ -128,6 +128,7 @@ def _run(request: _Request, settings: Settings, origins: Mapping[str, str], scre
         raise UsageError("--sensors: is empty", hint="unset shell variable?")
     params = prefer_options(settings.import_, origins, has_files=bool(request.folder))
     _check_source(request.folder, params, origins)
+    _check_dates(params, origins)
     options = build_options(params)
     if not request.out:
         raise UsageError("missing option '--out'", hint="see pdm import --help")
@@ -203,6 +204,14 @@ def _check_source(folder: str, params: ImportParams, origins: Mapping[str, str])
         raise UsageError("missing argument 'FOLDER', or --sql", hint=hint)
     if folder and origins["query"] == "option":
         raise UsageError("--query: has no effect without --sql", hint="add --sql URL")
+
+
+def _check_dates(params: ImportParams, origins: Mapping[str, str]) -> None:
+    """Reject an order of day and month next to a format of all tables, which has one."""
+    for name in ("day_first", "month_first"):
+        if origins[name] == origins["date_format"] == "option" and "" in params.date_format:
+            option = option_name(name)
+            raise UsageError(f"{option}: has no effect with --date-format", hint=f"drop {option}")
 
 
 def _check_guide(folder: str, given: list[str]) -> None:
