@@ -54,9 +54,7 @@ class ColumnsParams(Section):
     failure_column: str = setting(
         "failure", "Failed component column of the failures table.", advanced=True, may_be_empty=False
     )
-    sensors: tuple[str, ...] = setting(
-        (), "Sensor columns, comma-separated; others are left out. Default: all numeric columns."
-    )
+    sensors: tuple[str, ...] = setting((), "Sensors to use, comma-separated; default: all numeric columns.")
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class PreprocessParams(Section):
     timezone: str = setting("UTC", "Time zone of timestamps without one, such as Europe/Berlin or +01:00.")
     time_range: str = setting(
         "",
-        "Set aside rows outside these times (UTC), such as 2015-01-01,2016-01-01; either may be empty. Default: rows "
-        "before 1990, and stray rows more than a day after the others.",
+        "Set aside rows outside these times (UTC), such as 2015-01-01,2016-01-01. Default: rows before 1990, and "
+        "stray rows more than a day after the others.",
         metavar="FROM,TO",
         kept_if_empty=False,
     )
@@ -259,8 +257,8 @@ class TrainParams(Section):
 
     split: Literal["auto", "time", "machine", "both"] = setting(
         "auto",
-        "Test on later data (time), on unseen machines (machine), or both; auto: machine for machines that run to "
-        "failure or with too few late failures, else time.",
+        "Test on later data (time), on unseen machines (machine), or both; auto: time, unless the machines run to "
+        "failure.",
     )
     cutoff: datetime | None = setting(
         None, "End of the training data (UTC); default: the midnight before the last quarter of the rows."

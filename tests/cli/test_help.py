@@ -123,7 +123,7 @@ def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:
         ("--window-days", "[>0 <=366]"),
         ("--windows-hours", "[>0 <=8784; default: 3,12,24]"),
         ("--timezone", "[default: UTC]"),
-        ("--split", "[time, machine, both; default: time]"),
+        ("--split", "[auto, time, machine, both; default: auto]"),
     ],
 )
 def test_help_all_shows_bounds_choices_and_defaults(
