@@ -150,8 +150,8 @@ class DetectParams(Section):
 
     mode: Literal["causal", "batch"] = setting(
         "causal",
-        "Compare readings with earlier ones (causal) or with the whole series (batch). Models leave out anomalies "
-        "from batch mode, because they depend on later readings.",
+        "Compare readings with earlier ones (causal) or with the whole series (batch). Models use causal anomalies "
+        "only.",
     )
     period_hours: Hours | None = setting(
         None,
@@ -261,7 +261,7 @@ class TrainParams(Section):
         "failure.",
     )
     cutoff: datetime | None = setting(
-        None, "End of the training data (UTC); default: the midnight before the last quarter of the rows."
+        None, "End of the training data (UTC); default: before the last quarter of the rows."
     )
     test_start: datetime | None = setting(
         None, "Start of the test data (UTC); needs --cutoff; default: cutoff + gap.", advanced=True

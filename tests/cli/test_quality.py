@@ -106,7 +106,7 @@ def test_preprocess_finds_the_same_as_import_and_run_warns_before_training(
     for kind in set(WRONG) - {"failures_without_readings"}:
         line = next(line for line in outcome.stderr.splitlines() if WRONG[kind] in line)
         assert line.startswith("warning: preprocess: ")
-        assert outcome.stderr.index(line) < outcome.stderr.index("detect-anomalies: ")
+        assert outcome.stderr.index(line) < outcome.stderr.index("error: ")
     # Preprocess warns of these itself.
     assert outcome.stderr.count("seal of machine P-1") + outcome.stderr.count("after the machine's telemetry") <= 2
 
