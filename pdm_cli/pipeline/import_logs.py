@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
 from pdm_cli.io.folders import list_files
+from pdm_cli.io.importing.summaries import describe_derived, describe_table
 from pdm_cli.pipeline.stages import IMPORT_FILE, SHORTAGE
 from pdm_cli.progress import Progress, Recorder
 from pdm_cli.report.page import REPORT_FILE
@@ -213,7 +214,7 @@ class _Import:
             path = partial / (table.file if old is None else f"new-{table.file}")
             facts = convert(survey, reading, path, self._engine)
             appended = None if old is None else self._append(survey, old, path, partial / table.file)
-            summary["tables"][table.name] = _describe_table(survey, reading, facts, appended)
+            summary["tables"][table.name] = describe_table(survey, reading, facts, appended)
             if table is TELEMETRY:
                 self._report_telemetry(survey, reading, facts)
                 if self._options.failures.is_derived:
@@ -325,7 +326,7 @@ class _Import:
             path = partial / (table.file if old is None else f"new-{table.file}")
             facts = write(telemetry, source, path, kind)
             appended = None if old is None else self._append_events(telemetry, old, path, partial / table.file)
-            tables[table.name] = {**_describe_derived(telemetry, facts, kind), "appended": appended}
+            tables[table.name] = {**describe_derived(telemetry, facts, kind), "appended": appended}
         if source.status:
             tables[ERRORS.name]["normal"] = find_normal(telemetry, source)
             for state, failed in find_similar_states(telemetry, source):
@@ -550,23 +551,6 @@ def _fit_to_old(
     return {name for name in numbers & columns if types[name] != pa.string()}
 
 
-def _describe_derived(telemetry: Telemetry, facts: Facts, kind: str) -> dict[str, Any]:
-    """Return the summary of a table that comes from the telemetry."""
-    survey = telemetry.survey
-    machine = "text" if telemetry.reading.is_machine_text else "integer"
-    return {
-        "files": [],
-        **_describe_span(facts),
-        "separators": [],
-        "encodings": [],
-        "formats": [],
-        "dates": None,
-        "zone": "to UTC" if telemetry.reading.has_zone else "none",
-        "columns": {survey.time: "time", survey.machine: machine, kind: "text"},
-        "ongoing": facts.ongoing,
-    }
-
-
 def _check_same_columns(old: TableFiles, columns: list[str]) -> None:
     """Reject an existing table of events with other columns than the new one."""
     from pdm_cli.io.append import old_types
@@ -577,34 +561,3 @@ def _check_same_columns(old: TableFiles, columns: list[str]) -> None:
             f"{old.name}: columns {name_some(here)}, expected {name_some(columns)}",
             hint="--append needs the same columns",
         )
-
-
-def _describe_span(facts: Facts) -> dict[str, Any]:
-    return {
-        "rows": facts.rows,
-        "machines": len(facts.machines),
-        "start": None if facts.start is None else str(facts.start.replace(tzinfo=None)),
-        "end": None if facts.end is None else str(facts.end.replace(tzinfo=None)),
-    }
-
-
-def _describe_table(
-    survey: TableSurvey, reading: Reading, facts: Facts, appended: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Return the summary of a table."""
-    columns = [name for name in survey.columns if name not in survey.left_out()]
-    kinds = dict.fromkeys(columns, "text") | {name: "number" for name in columns if name in reading.numbers}
-    kinds |= {survey.machine: "text" if reading.is_machine_text else "integer"}
-    kinds |= {survey.time: "time"} if survey.time else {}
-    texts = [file.text for file in survey.files if file.text is not None and not file.format]
-    return {
-        "files": [file.name for file in survey.files],
-        **_describe_span(facts),
-        "separators": list(dict.fromkeys(text.separator for text in texts)),
-        "encodings": list(dict.fromkeys(text.encoding for text in texts)),
-        "formats": list(dict.fromkeys(file.format for file in survey.files if file.format)),
-        "dates": survey.date_format or reading.order if survey.time else None,
-        "zone": ("to UTC" if reading.has_zone else "none") if survey.time else None,
-        "columns": kinds,
-        "appended": appended,
-    }
