@@ -11,6 +11,9 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
+# Before any time.
+_NO_TIME = np.iinfo(np.int64).min
+
 
 def find_copies(is_duplicate: BoolArray, readings: Mapping[str, FloatArray]) -> BoolArray:
     """Return which duplicates have the same readings as the first row of their machine and time.
@@ -33,31 +36,47 @@ def find_copies(is_duplicate: BoolArray, readings: Mapping[str, FloatArray]) -> 
 
 
 class RepeatedRows:
-    """Counts repeated rows in batches, in the order of the file.
+    """Counts repeated rows in batches; the rows of a machine are in order of time, or nearly so.
 
     Attributes
     ----------
     copies, different : int
-        Rows with the machine and time of the row before, with the readings of the first such row or other ones.
+        Rows with the time of the machine's row before, with the readings of the first such row or other ones.
     """
 
     def __init__(self) -> None:
         self.copies = self.different = 0
-        self._first: tuple[IntArray, IntArray, dict[str, FloatArray]] | None = None
+        # The latest time of each machine, and its first readings then.
+        self._times: IntArray = np.array([], np.int64)
+        self._readings: dict[str, FloatArray] = {}
 
     def add(self, places: IntArray, times: IntArray, readings: Mapping[str, FloatArray]) -> None:
-        """Count the repeated rows of a batch: machines, times and readings of its rows."""
+        """Count the repeated rows of a batch: machines (numbered from 0), times and readings of its rows."""
         if not len(times):
             return
-        if self._first is not None:
-            # The batch may continue the machine and time of the one before.
-            place, time, values = self._first
-            places, times = np.concatenate([place, places]), np.concatenate([time, times])
-            readings = {name: np.concatenate([values[name], own]) for name, own in readings.items()}
+        self._grow(int(places.max()) + 1, readings)
+        # The earlier rows of the machines come first, and stay first in a stable order.
+        own = np.unique(places)
+        places = np.concatenate([own, places])
+        order = np.argsort(places, kind="stable")
+        places, times = places[order], np.concatenate([self._times[own], times])[order]
+        readings = {
+            name: np.concatenate([self._readings[name][own], values])[order] for name, values in readings.items()
+        }
         is_duplicate = np.zeros(len(times), np.bool_)
         is_duplicate[1:] = (np.diff(times) == 0) & (np.diff(places) == 0)
         copies, duplicates = int(find_copies(is_duplicate, readings).sum()), int(is_duplicate.sum())
         self.copies, self.different = self.copies + copies, self.different + duplicates - copies
-        first = int(np.flatnonzero(~is_duplicate)[-1])
-        kept = slice(first, first + 1)
-        self._first = places[kept], times[kept], {name: values[kept] for name, values in readings.items()}
+        # The last of the rows that are not duplicates, of each machine.
+        firsts = np.flatnonzero(~is_duplicate)
+        lasts = firsts[np.append(np.diff(places[firsts]) != 0, True)]
+        self._times[own] = times[lasts]
+        for name, values in readings.items():
+            self._readings[name][own] = values[lasts]
+
+    def _grow(self, machines: int, readings: Mapping[str, FloatArray]) -> None:
+        missing = machines - len(self._times)
+        if missing > 0:
+            self._times = np.append(self._times, np.full(missing, _NO_TIME))
+            none = np.full(missing, np.nan)
+            self._readings = {name: np.append(self._readings.get(name, none[:0]), none) for name in readings}

@@ -20,6 +20,7 @@ from pdm_cli.simulation.fleet import simulate_fleet
 from tests.azure.emulator import Emulator
 from tests.azure.processes import run
 from tests.builders.databases import write_sqlite
+from tests.builders.exports import write_drives, write_engines, write_plant
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,28 +60,11 @@ def place(year: Path, tmp_path: Path) -> Path:
     for name in ("raw", "new", "later"):
         (folder / name).symlink_to(year / "raw")
     (folder / "logs").symlink_to(year / "logs")
-    write_exports(folder)
+    for name, write in (("cmapss", write_engines), ("backblaze", write_drives), ("plant", write_plant)):
+        (folder / name).mkdir()
+        write(folder / name)
     write_sqlite(folder / "plant.db")
     return folder
-
-
-def write_exports(folder: Path) -> None:
-    """Write a few rows of the files that the recipes of docs/import.md are about."""
-    sensors = " ".join(["0.5"] * 24)
-    exports = {
-        "cmapss/train_FD001.txt": "".join(f"{unit} {cycle} {sensors}  \n" for unit in (1, 2) for cycle in range(1, 9)),
-        "backblaze/2013-04-10.csv": "date,serial_number,model,failure,smart_1_raw\n2013-04-10,MJ1,Hitachi,0,1\n",
-        "backblaze/2013-04-11.csv": "date,serial_number,model,failure,smart_1_raw\n2013-04-11,MJ1,Hitachi,1,2\n",
-        "plant/historian_export.csv": "Tag;Timestamp;Value\nP-1.TEMP [°C];15.03.2024 01:00:00;58,1\n",
-        "plant/SAP_Auftraege.csv": "Auftrag;Auftragsart;Technischer Platz;Kurztext;Stoerungsbeginn\n"
-        "4001;M2 breakdown;P-1;GLRD undicht;15.03.2024 02:00:00\n",
-        "plant/Equipments.csv": "Technischer Platz;Hersteller;Baujahr\nP-1;KSB;2005\n",
-        "components.csv": "word,component\nGLRD,SEAL\nLager,BEARING\n",
-    }
-    for name, text in exports.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="cp1252")
 
 
 @pytest.mark.ci

@@ -116,6 +116,8 @@ def test_fetch_results_folder_works_with_later_commands(
     out = tmp_path / "prepared"
     assert fetch(job, "--out", out).code == 0
     here, there = (json.loads((folder / "manifest.json").read_text()) for folder in (work / "prepared", out))
+    # The report names the command that made it.
+    assert all(made["outputs"].pop("report.html") for made in (here, there))
     assert there["outputs"] == here["outputs"]
     assert "preprocess: wrote" in (out / f"logs/{job}.txt").read_text()
     words = ("preprocess", "--data", str(work / "raw"), "--out", str(out), "--overwrite")

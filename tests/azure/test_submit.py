@@ -83,10 +83,10 @@ def test_submit_run_reuses_unchanged_steps(pdm: Pdm, emulator: Emulator, work: P
 
 @pytest.fixture
 def duplicated(work: Path, tmp_path: Path) -> Path:
-    """Raw tables with every reading twice."""
+    """Raw tables with two different readings of each machine and time."""
     raw = Path(shutil.copytree(work / "raw", tmp_path / "duplicated"))
     telemetry = pd.read_parquet(raw / "telemetry.parquet")
-    pd.concat([telemetry, telemetry]).to_parquet(raw / "telemetry.parquet")
+    pd.concat([telemetry, telemetry.assign(volt=0.0)]).to_parquet(raw / "telemetry.parquet")
     return raw
 
 

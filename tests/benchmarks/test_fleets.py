@@ -33,7 +33,7 @@ def with_gaps(sources: Sources) -> Sources:
     telemetry = sources.telemetry.copy()
     telemetry.loc[telemetry.index % 7 == 0, "volt"] = np.nan
     telemetry.loc[telemetry.groupby("machineID").cumcount() < 60, "rotate"] = np.nan
-    return Sources(sources.rolling, telemetry, sources.step_us, sources.events, sources.machines)
+    return Sources(sources.rolling, telemetry, sources.step_us, sources.grid_us, sources.events, sources.machines)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,9 @@ def test_plain_features_later_readings_and_events_change_no_earlier_row(sources:
         for name, frame in sources.events.items()
     }
     known = plain_features(
-        Sources(sources.rolling, telemetry, sources.step_us, events, sources.machines), instants, with_level=True
+        Sources(sources.rolling, telemetry, sources.step_us, sources.grid_us, events, sources.machines),
+        instants,
+        with_level=True,
     )
     earlier = instants.times <= cut
     pd.testing.assert_frame_equal(whole.loc[earlier, list(known)], known[earlier], rtol=1e-3, atol=1e-3)
@@ -84,7 +86,7 @@ def test_plain_features_later_readings_and_events_change_no_earlier_row(sources:
 def test_plain_features_of_rare_readings_have_windows_in_steps(sources: Sources) -> None:
     daily = sources.telemetry.iloc[::24].reset_index(drop=True)
     instants = Instants.of(daily)
-    rare = Sources(daily[["machineID", "datetime"]], daily, 24 * HOUR_US, {}, None)
+    rare = Sources(daily[["machineID", "datetime"]], daily, 24 * HOUR_US, 24 * HOUR_US, {}, None)
     names = plain_features(rare, instants, with_level=True).columns
     assert {"volt_mean_3", "volt_slope_28", "volt_above_level_7"} <= set(names)
 

@@ -33,7 +33,7 @@ def write_csv(raw: Path) -> None:
 
 
 def repeat_rows(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([table, table.iloc[3000:3214]])
+    return pd.concat([table, table.iloc[3000:3214].assign(volt=0.0)])
 
 
 def add_unknown_machine(table: pd.DataFrame) -> pd.DataFrame:
@@ -297,7 +297,7 @@ def test_a_marker_too_large_for_a_reading_becomes_missing(raw: Path, pdm: Pdm, t
     edit("telemetry", lambda t: t.assign(volt=t["volt"].where(t.index != 700, 1.797e308)))(raw)
     outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2)
     assert outcome.code == 0, outcome.stderr
-    assert "1 infinite readings (or over 1e30), set to missing (first: machine 1, 2015-01-30 10:00" in outcome.stderr
+    assert "1 infinite reading (or over 1e30), set to missing (first: machine 1, 2015-01-30 10:00" in outcome.stderr
 
 
 def test_an_infinite_attribute_is_refused(raw: Path, pdm: Pdm, tmp_path: Path) -> None:

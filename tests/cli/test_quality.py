@@ -183,7 +183,7 @@ def test_import_append_replaces_the_report(logs: Path, pdm: Pdm, tmp_path: Path)
                 *("--failure-flag", "failure"),
             ),
             # The files of the first month have every row twice.
-            {"constant", "duplicates"},
+            {"constant", "copies"},
         ),
     ],
 )

@@ -279,7 +279,7 @@ def test_a_split_whose_training_looks_into_the_test_is_refused(
         split = split_by_time(*given, **named)
         return replace(split, test_start=split.cutoff - 24 * US_PER_HOUR)
 
-    monkeypatch.setattr("pdm_cli.training.dataset.split_by_time", without_gap)
+    monkeypatch.setattr("pdm_cli.training.labelled_rows.split_by_time", without_gap)
     outcome = train(pdm, work, tmp_path / "m", *QUICK)
     assert_clear(outcome, 5, "is trained on, but its label depends on the test span", "a later --test-start")
     assert not (tmp_path / "m").exists()

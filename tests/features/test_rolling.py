@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 
 from pdm_cli.errors import DataError
 from pdm_cli.features.rolling import has_whole_window, rolling_features
+from pdm_cli.settings.duration import show_duration
 from pdm_cli.settings.model import FeaturesParams
 from tests.builders.rolling_reference import assert_same_features, slow_features
 from tests.builders.tables import HOUR_US, clean, fleet_telemetry, machine_telemetry
@@ -247,7 +248,9 @@ def test_any_cleaned_series_equals_slow_pandas(
 
 @pytest.mark.parametrize(("step_hours", "window"), [(1.0, 1.5), (2.0, 3.0), (3.0, 1.0), (0.5, 0.75)])
 def test_a_window_of_no_whole_number_of_steps_is_refused(step_hours: float, window: float) -> None:
-    with pytest.raises(DataError, match=f"--windows-hours {window:g} is not a whole number of steps") as caught:
+    with pytest.raises(
+        DataError, match=f"--windows-hours {show_duration(round(window * HOUR_US))} is not a whole number of steps"
+    ) as caught:
         features_of(
             fleet_telemetry(step_hours=step_hours),
             step_hours=step_hours,
