@@ -214,7 +214,7 @@ def test_a_kill_while_files_are_moved_loses_nothing(
 
 def test_an_error_in_the_second_pass_leaves_the_old(logs: Path, pdm: Pdm, monkeypatch: pytest.MonkeyPatch) -> None:
     read(pdm, write(logs, telemetry=ROWS))
-    monkeypatch.setattr(import_logs, "_describe_table", lambda *_: 1 / 0)
+    monkeypatch.setattr(import_logs, "describe_table", lambda *_: 1 / 0)
     assert append(pdm, write(logs, telemetry=HEAD + "2015-01-14,1,5\n")).code == 1
     assert len(telemetry(logs.parent / "raw")) == 3
     assert not list((logs.parent / "raw").glob(".pdm-partial-*"))
