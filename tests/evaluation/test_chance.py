@@ -65,4 +65,22 @@ def test_placement_test_finds_machines_at_risk() -> None:
     labels, _, codes = draw_fleet(rng, 0.0)
     labels = labels * (codes < 8)
     probabilities = np.where(codes < 8, 0.3, 0.1) + rng.uniform(0, 0.01, MACHINES)[codes]
-    assert placement_test([labels], [probabilities], [codes]) < 0.01
+    assert placement_test([labels], [probabilities], [codes]) < 0.05
+
+
+def test_placement_test_has_no_place_for_a_run_in_shorter_series() -> None:
+    # A perfect run of 16 rows on a long machine; short ones with rows more probable than it must not hold all of it.
+    codes = np.concatenate([np.zeros(200, np.int64), 1 + np.repeat(np.arange(60), 2)])
+    labels = (np.arange(320) < 16).astype(float)
+    probabilities = np.where(labels == 1, 0.8, 0.1)
+    probabilities[200:240] = 0.9
+    assert placement_test([labels], [probabilities], [codes]) < 0.02
+
+
+def test_placement_test_stays_within_a_fold() -> None:
+    # The second fold has all failures and higher probabilities, which say nothing about when or where they are.
+    rng = np.random.default_rng(4)
+    first, second = draw_fleet(rng, 0.0), draw_fleet(rng, 0.0)
+    labels = [np.zeros(len(first[0])), second[0]]
+    found = placement_test(labels, [first[1] / 10, second[1]], [first[2], second[2]])
+    assert found > 0.05
