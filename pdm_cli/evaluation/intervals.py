@@ -46,7 +46,8 @@ def event_intervals(outcomes: Sequence[EventOutcome], exposure: Exposure, *, lev
     -------
     dict
         ``level``, and the ``[low, high]`` of ``caught_share``, ``median_warning_hours`` and
-        ``false_alarms_per_machine_month``; ``None`` if nothing is counted, or too little for a median.
+        ``false_alarms_per_machine_month``; ``None`` if what is counted is on fewer than two machines,
+        so that their variance is unknown, or too little for a median.
 
     References
     ----------
@@ -76,7 +77,7 @@ def _share_interval(hits: FloatArray, counts: FloatArray, level: float) -> list[
     from scipy.stats import beta
 
     total, hit = float(counts.sum()), float(hits.sum())
-    if not total:
+    if np.count_nonzero(counts) < 2:
         return None
     tail, share = (1 - level) / 2, hit / total
     if hit in (0.0, total):
@@ -97,8 +98,6 @@ def _effective_number(hits: FloatArray, counts: FloatArray, independent: float, 
 
     total = float(counts.sum())
     effect, machines = _design_effect(hits, counts, independent)
-    if machines < 2 or total < 2:
-        return total
     tail = (1 - level) / 2
     return total / effect * float(t.ppf(tail, total - 1) / t.ppf(tail, machines - 1)) ** 2
 
@@ -110,8 +109,6 @@ def _design_effect(hits: FloatArray, sizes: FloatArray, independent: float) -> t
     """
     is_counted = sizes > 0
     machines, total = int(is_counted.sum()), float(sizes.sum())
-    if machines < 2:
-        return 1.0, machines
     residuals = (hits - hits.sum() / total * sizes)[is_counted]
     variance = machines / (machines - 1) * float(residuals @ residuals) / total**2
     return max(variance / independent, 1.0), machines
@@ -122,14 +119,13 @@ def _rate_interval(events: FloatArray, months: FloatArray, level: float) -> list
     from scipy.stats import gamma, norm, t
 
     count, total = float(events.sum()), float(months.sum())
-    if not total:
+    if np.count_nonzero(months) < 2:
         return None
     tail = (1 - level) / 2
     if not count:
         return [0.0, -float(np.log(tail)) / total]
     effect, machines = _design_effect(events, months, count / total**2)
-    if machines > 1:
-        effect *= float(t.ppf(tail, machines - 1) / norm.ppf(tail)) ** 2
+    effect *= float(t.ppf(tail, machines - 1) / norm.ppf(tail)) ** 2
     ends = gamma.ppf([tail, 1 - tail], count / effect + 0.5) * effect / total
     return [float(end) for end in np.asarray(ends)]
 
@@ -139,7 +135,7 @@ def _median_interval(values: FloatArray, codes: IntArray, level: float) -> list[
     from scipy.stats import beta
 
     total = len(values)
-    if not total:
+    if len(np.unique(codes)) < 2:
         return None
     below = np.bincount(codes, values <= np.median(values)).astype(np.float64)
     number = _effective_number(below, np.bincount(codes).astype(np.float64), 0.25 / total, level)
@@ -174,8 +170,8 @@ def precision_interval(
     Returns
     -------
     dict
-        ``level``, and the ``[low, high]`` of ``average_precision``; ``None`` without a label of 1, and if all of them
-        are on a single machine.
+        ``level``, and the ``[low, high]`` of ``average_precision``; ``None`` without a label of 1, and if all of a
+        component are in one group of machines.
 
     References
     ----------
@@ -202,10 +198,9 @@ def _jackknife(precisions: FloatArray, level: float) -> list[float] | None:
     """
     from scipy.stats import t
 
-    has_value = ~np.isnan(precisions)
-    count = has_value.sum(axis=0)
-    means = np.nansum(precisions, axis=0)[count > 0] / count[count > 0]
-    odds = np.clip(means, _LEAST_PRECISION, 1 - _LEAST_PRECISION)
+    if np.isnan(precisions).any():
+        return None
+    odds = np.clip(precisions.mean(axis=0), _LEAST_PRECISION, 1 - _LEAST_PRECISION)
     whole, *without = np.log(odds / (1 - odds)).tolist()
     groups = len(without)
     if groups < 2:

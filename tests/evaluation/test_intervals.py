@@ -49,7 +49,8 @@ def test_intervals_contain_the_metric_and_pool_components(
     warning = np.concatenate([first.warning_hours, second.warning_hours])
     caught = warning[~np.isnan(warning)]
     share, median, rate = (found[name] for name in METRICS)
-    assert (share is None) == (not len(warning))
+    machines = {*first.failure_codes.tolist(), *second.failure_codes.tolist()}
+    assert (share is None) == (len(machines) < 2)
     if share is not None:
         assert 0 <= share[0] <= len(caught) / len(warning) <= share[1] <= 1
     if median is not None:
@@ -111,6 +112,12 @@ def test_few_warnings_have_no_interval_of_the_median() -> None:
     assert interval(6) == [0.0, 5.0]
 
 
+def test_one_machine_gives_no_interval() -> None:
+    alone = outcome([(0, 24.0)] * 15 + [(0, math.nan)] * 5, [(0, True)] * 9)
+    found = event_intervals([alone], Exposure(np.array([2.0, 0.0]), np.array([2.0, 0.0])))
+    assert [found[name] for name in METRICS] == [None, None, None]
+
+
 def test_nothing_counted_gives_no_interval() -> None:
     found = event_intervals([outcome([], [])], exposed(0.0))
     assert [found[name] for name in METRICS] == [None, None, None]
@@ -135,9 +142,11 @@ def slow_precision(rows: list[tuple[int, float, float]]) -> list[float] | None:
         precision = min(max(precision, 1e-6), 1 - 1e-6)
         return math.log(precision / (1 - precision))
 
-    whole, without = odds(None), [value for machine in tested if (value := odds(machine)) is not None]
-    if whole is None or len(without) < 2:
+    # Without two machines that have failed, nothing is known of their variance.
+    if len({machine for machine, label, _ in rows if label == 1}) < 2:
         return None
+    whole, without = odds(None), [value for machine in tested if (value := odds(machine)) is not None]
+    assert whole is not None
     error = math.sqrt((len(without) - 1) * np.var(without))
     # Quantiles of Student's t for 1 to 3 degrees of freedom.
     reach = {2: 6.313752, 3: 2.919986, 4: 2.353363}[len(without)] * error
