@@ -24,7 +24,7 @@ MIN_ROWS = 1000
 # With fewer windows that do not overlap, (bins - 1) / windows, the index of random variation, is half of DIFFERENT.
 _LEAST_WINDOWS = 72
 # Length of the window at the end of the name of a feature.
-_WINDOW = re.compile(r"_(\d+(?:\.\d+)?)h$")
+_WINDOW = re.compile(r"_(\d+(?:\.\d+)?)(h|min)$")
 
 # Families whose features grow with the log even if machines do not change.
 AGEING = ("hours_since", "anomalies", "usage")
@@ -130,10 +130,19 @@ def has_enough_windows(names: Sequence[str], codes: IntArray, times: IntArray) -
     codes, times : (m,) int arrays
         Machine and microsecond timestamp of each row.
     """
-    spans = [np.ptp(times[codes == code]) / US_PER_HOUR for code in np.unique(codes)]
-    windows = [float(found[1]) if (found := _WINDOW.search(name)) else 0.0 for name in names]
-    counts = {hours: sum(max(1.0, span / hours) for span in spans) if hours else np.inf for hours in set(windows)}
+    machines, own = np.unique(codes, return_inverse=True)
+    first, last = np.full(len(machines), np.iinfo(np.int64).max), np.full(len(machines), np.iinfo(np.int64).min)
+    np.minimum.at(first, own, times)
+    np.maximum.at(last, own, times)
+    spans = (last - first) / US_PER_HOUR
+    windows = [_window_hours(name) for name in names]
+    counts = {hours: np.maximum(1.0, spans / hours).sum() if hours else np.inf for hours in set(windows)}
     return np.array([counts[hours] >= _LEAST_WINDOWS for hours in windows])
+
+
+def _window_hours(name: str) -> float:
+    found = _WINDOW.search(name)
+    return float(found[1]) / (60 if found[2] == "min" else 1) if found else 0.0
 
 
 def describe_drift(index: float | None) -> str:

@@ -200,6 +200,10 @@ def test_describe_drift_by_index() -> None:
 def test_has_enough_windows_counts_windows_that_do_not_overlap() -> None:
     # Two machines over 36 windows of a day each, three hours apart.
     codes, hours = np.repeat([0, 1], 36 * 8 + 1), np.tile(np.arange(36 * 8 + 1) * 3, 2)
-    names = ["volt_mean_24h", "volt_trend_25h", "volt_mean_1.5h", "age", "hours_since_error1"]
+    names = ["volt_mean_24h", "volt_trend_25h", "volt_mean_90min", "age", "hours_since_error1"]
     found = has_enough_windows(names, codes, hours * US_PER_HOUR)
     assert found.tolist() == [True, False, True, True, True]
+    assert has_enough_windows(["volt_mean_1440min", "volt_mean_1500min"], codes, hours * US_PER_HOUR).tolist() == [
+        True,
+        False,
+    ]
