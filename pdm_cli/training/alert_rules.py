@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -76,11 +77,12 @@ def choose_rule(
     if threshold.how == "cost":
         rules.append(NEVER)
     outcomes = count_outcomes(pieces, failures, rules, terms)
+    single = rules.index(AlertRule(level, level))
     if threshold.how == "cost":
         rank: Rank = partial(rank_by_cost, outcomes, costs=terms.costs)
     else:
-        rank = partial(rank_by_false_alarms, outcomes, single=rules.index(AlertRule(level, level)))
-    return _choose_middle(rules, rank, outcomes, _Margins(pieces), terms.costs)
+        rank = partial(rank_by_false_alarms, outcomes, single=single)
+    return _Choice(rules, rank, outcomes, single).choose(_Margins(pieces), terms.costs)
 
 
 def rank_by_false_alarms(outcomes: RuleOutcomes, weights: FloatArray, single: int) -> FloatArray:
@@ -122,22 +124,37 @@ def rank_by_cost(outcomes: RuleOutcomes, weights: FloatArray, costs: CostsParams
     return np.where(outcomes.episodes @ weights <= limit + _TIE, cost, np.inf)
 
 
-def _choose_middle(
-    rules: Sequence[AlertRule], rank: Rank, outcomes: RuleOutcomes, margins: _Margins, costs: CostsParams
-) -> AlertRule:
-    """Return the best rule that turns on in the middle of the range of those with the lowest rank."""
-    on = np.array([_log_odds(margins.widen(rule.on)) for rule in rules])
-    ranks = rank(weights=resample_machines(outcomes, _RESAMPLES))
-    is_best = ranks <= ranks.min(axis=0) + _TIE
-    middle = float(np.median([np.median(np.unique(on[own])) for own in is_best.T]))
-    if math.isinf(middle):
-        return NEVER
-    middle = _pull(middle, float(outcomes.failures.sum()), costs)
-    everyone = np.ones((len(outcomes.failures), 1))
-    overall, f1 = rank(weights=everyone)[:, 0], outcomes.f1(everyone)[:, 0]
-    distance = np.where(np.isfinite(overall), np.abs(on - middle), np.inf)
-    chosen = np.lexsort((-f1, overall, distance))[0]
-    return AlertRule(margins.widen(rules[chosen].on), margins.widen(rules[chosen].off))
+@dataclass(frozen=True)
+class _Choice:
+    """Rules to choose from, how they are ranked, and the position of the single threshold, which bounds the rank."""
+
+    rules: Sequence[AlertRule]
+    rank: Rank
+    outcomes: RuleOutcomes
+    single: int
+
+    def choose(self, margins: _Margins, costs: CostsParams) -> AlertRule:
+        """Return the best rule that turns on in the middle of the range of those with the lowest rank.
+
+        The middle may be a little worse on the folds than the best rule, but not worse than the single threshold.
+        """
+        on = np.array([_log_odds(margins.widen(rule.on)) for rule in self.rules])
+        middle = self._find_middle(on)
+        if math.isinf(middle):
+            return NEVER
+        middle = _pull(middle, float(self.outcomes.failures.sum()), costs)
+        everyone = np.ones((len(self.outcomes.failures), 1))
+        overall, f1 = self.rank(weights=everyone)[:, 0], self.outcomes.f1(everyone)[:, 0]
+        is_allowed = np.isfinite(overall) & (overall <= overall[self.single] + _TIE)
+        distance = np.where(is_allowed, np.abs(on - middle), np.inf)
+        chosen = self.rules[np.lexsort((-f1, overall, distance))[0]]
+        return AlertRule(margins.widen(chosen.on), margins.widen(chosen.off))
+
+    def _find_middle(self, on: FloatArray) -> float:
+        """Return the median, over resampled machines, of the middles of the best rules' levels."""
+        ranks = self.rank(weights=resample_machines(self.outcomes, _RESAMPLES))
+        is_best = ranks <= ranks.min(axis=0) + _TIE
+        return float(np.median([np.median(np.unique(on[own])) for own in is_best.T]))
 
 
 def _pull(level: float, failures: float, costs: CostsParams) -> float:

@@ -212,6 +212,20 @@ def test_the_limit_on_alarms_holds_for_the_chosen_rule(case: tuple[list[float], 
 
 
 @settings(max_examples=FEW)
+@given(folds(), st.sampled_from([CostsParams(), CostsParams(3.0, 4.0, 1.0)]))
+def test_a_rule_by_cost_costs_no_more_than_the_single_threshold(
+    case: tuple[list[float], list[Event]], costs: CostsParams
+) -> None:
+    probabilities, failures = case
+    pieces = make_pieces(probabilities, failures)
+    rule = choose(probabilities, failures, "cost", costs) if is_known_failure(pieces) else NEVER
+    if rule == NEVER:
+        return
+    found, bar = (SlowTrial(pieces, failures, each) for each in (rule, slow_rules(pieces)[1]))
+    assert slow_cost(found, costs) <= slow_cost(bar, costs) + 1e-9
+
+
+@settings(max_examples=FEW)
 @given(folds())
 def test_hysteresis_is_about_as_good_as_f1(case: tuple[list[float], list[Event]]) -> None:
     probabilities, failures = case
@@ -221,6 +235,7 @@ def test_hysteresis_is_about_as_good_as_f1(case: tuple[list[float], list[Event]]
     found = SlowTrial(pieces, failures, choose(probabilities, failures, "hysteresis"))
     bar = SlowTrial(pieces, failures, slow_rules(pieces)[1])
     assert found.f1 >= bar.f1 - 0.01
+    assert found.false_alarms <= bar.false_alarms
     assert all(found.caught(least) >= bar.caught(least) for least in (0.0, 24.0))
 
 
