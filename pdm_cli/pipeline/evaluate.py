@@ -127,7 +127,7 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
 
 
 def _find_failures(forecast: Forecast, progress: Progress) -> pd.DataFrame:
-    events = forecast.context.sources.events
+    events = forecast.renewals
     if "failures" not in events:
         raise NotEnoughData("failures.parquet: missing; evaluate needs the known failures", hint="add the failure log")
     failures = events["failures"].rename(columns={"kind": "failure"})

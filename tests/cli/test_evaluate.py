@@ -95,3 +95,12 @@ def test_each_of_several_gates_counts(model: Path, fleet: Path, pdm: Pdm) -> Non
 def test_evaluate_needs_the_failures_and_later_data(raw: Path, model: Path, pdm: Pdm) -> None:
     edit("telemetry", lambda t: t[t["datetime"] <= "2015-04-01"])(raw)
     assert_clear(evaluate(pdm, raw, model), 4, "the model has seen every row", "later telemetry")
+
+
+@pytest.mark.slow
+def test_evaluate_knows_failures_that_the_model_does_not_use(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("--prepared", work / "prepared", "--out", tmp_path / "m", *QUICK, "--families", "rolling")
+    assert pdm("train", *words).code == 0
+    outcome = evaluate(pdm, fleet, tmp_path / "m", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.json["events"] == metrics_of(tmp_path / "m")["events"]
