@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 US_PER_HOUR = 3_600_000_000
+HOURS_PER_MONTH = 365.25 * 24 / 12
 
 
 def microseconds(stamp: datetime) -> int:

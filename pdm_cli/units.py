@@ -16,13 +16,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from pdm_cli.text import show_probability
-from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
+from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR, microseconds, show
 
 # Cycle 0 is the midnight of 2000-01-01.
 FIRST_CYCLE_US = 946_684_800_000_000
 # Of the keys in metadata, which other programs may share.
 _PREFIX = "pdm."
-_HOURS_PER_MONTH = 720
 # Cycles of a machine that a rate is given for.
 _RATE_CYCLES = 1000
 
@@ -243,7 +242,10 @@ def option_hours(hours: float) -> str:
 
 def show_days(days: float, form: str = "g") -> str:
     """Return a duration as ``7 days`` or ``168 cycles``."""
-    return show_hours(24 * days, form) if current().counts_cycles else f"{days:{form}} days"
+    if current().counts_cycles:
+        return show_hours(24 * days, form)
+    number = f"{days:{form}}"
+    return f"{number} {'day' if number == '1' else 'days'}"
 
 
 def show_age(hours: float) -> str:
@@ -261,7 +263,7 @@ def per_machine_time() -> str:
 def in_rate_unit(per_month: float) -> float:
     """Return a monthly rate with the denominator of :func:`per_machine_time`."""
     units = current()
-    return per_month * _RATE_CYCLES * units.cycle_hours / _HOURS_PER_MONTH if units.counts_cycles else per_month
+    return per_month * _RATE_CYCLES * units.cycle_hours / HOURS_PER_MONTH if units.counts_cycles else per_month
 
 
 def name_sensor(sensor: str) -> str:

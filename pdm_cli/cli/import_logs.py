@@ -191,7 +191,7 @@ def _save(config: Path | None, settings: Mapping[str, object], remarks: Sequence
 def _report_saved(config: Path | None, saved: Mapping[str, str], words: Sequence[str], screen: Screen) -> None:
     """Print whether options were written, and the command that uses them."""
     if config is not None:
-        written = f"wrote [import] to {config}; with it" if saved else "no options are needed"
+        written = f"wrote [import] to {config}; now run" if saved else "no options are needed"
         screen.info(f"import: {written}: {shlex.join(['pdm', 'import', *words])}")
 
 
@@ -217,11 +217,9 @@ def _check_dates(params: ImportParams, origins: Mapping[str, str]) -> None:
 def _check_guide(folder: str, given: list[str]) -> None:
     if "--sql" in given:
         raise UsageError("--guide: has no effect with --sql", hint="drop --guide")
-    if set(given) - set(map(option_name, _GUIDED)):
-        allowed = ", ".join(map(option_name, _GUIDED))
-        raise UsageError(
-            "--guide: cannot be combined with options of the import", hint=f"drop all others except --out, {allowed}"
-        )
+    allowed = set(map(option_name, _GUIDED))
+    if other := next((option for option in given if option not in allowed), None):
+        raise UsageError(f"--guide and {other} cannot be combined", hint=f"drop {other}")
     if not folder:
         raise UsageError("missing argument 'FOLDER'", hint="pdm import --guide FOLDER")
 
@@ -250,7 +248,7 @@ def _print_guide(command: list[str], known: list[tuple[str, str]], screen: Scree
     for remark in () if screen.as_json else remarks:
         screen.line(remark)
     if config is not None and not saved and guess.questions:
-        screen.info("import: nothing written, because the questions decide which options are needed")
+        screen.info("import: nothing written: answer the questions first")
     else:
         _report_saved(config, saved, words[2:5], screen)
     if not sys.stdout.isatty():
@@ -262,7 +260,7 @@ def _database(params: ImportParams, request: _Request) -> Database:
     from pdm_cli.io.importing.databases import Database, check_database
 
     if not params.query:
-        raise UsageError("--sql: no --query", hint="add --query telemetry='select …'")
+        raise UsageError("--sql: needs --query", hint="add --query telemetry='select …'")
     if request.since and not request.append:
         raise UsageError("--since: has no effect without --append", hint="add --append")
     database = Database(params.sql, dict(params.query), bool(request.since))

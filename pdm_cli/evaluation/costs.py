@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.evaluation.events import EventOutcome
-from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure
+from pdm_cli.evaluation.exposure import Exposure
 from pdm_cli.features.events import EventLog
 from pdm_cli.settings.model import CostsParams
-from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp, lead_us
 from pdm_cli.settings.model import LabelsParams
-from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-HOURS_PER_MONTH = 365.25 * 24 / 12
 
 
 @dataclass(frozen=True)

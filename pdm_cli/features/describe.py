@@ -38,7 +38,7 @@ _WORDINGS = [
         "level",
         "{0}, {1} over {span}",
         "{0} {1} over {span} is {value}",
-        "{0} {1} over {2} {3} unknown",
+        "{0} {1} over {span} unknown",
     ),
     _Wording(
         rf"(.+)_level_{_SPAN}",

@@ -127,8 +127,8 @@ def _survey(
         progress.info(f"import: read as telemetry: {name_some(found.assumed)}")
     if options.failures.is_derived and FAILURES in found.files:
         raise UsageError(
-            f"{found.files[FAILURES][0].name}: failures are in the telemetry, too, as the options say",
-            hint="drop the option, or move the file out of the folder",
+            f"{found.files[FAILURES][0].name}: a table of failures cannot be combined with failures in the telemetry",
+            hint="drop --failure-flag, --status or --end-is-failure, or move the file out of the folder",
         )
     if FAILURES not in found.files and (option := options.failures.filter_option):
         raise UsageError(f"{option}: has no effect without a table of failures", hint="add --files failures=FILE")
@@ -149,7 +149,9 @@ def _survey(
             survey.accept(draft)
         if table is FAILURES and options.failures.where and not survey.rows:
             condition = " = ".join(options.failures.where)
-            raise DataError(f"{survey.name}: no row fits --failures-where '{condition}'", hint="check column and value")
+            raise DataError(
+                f"{survey.name}: no row matches --failures-where '{condition}'", hint="check the value and its case"
+            )
         _warn_of_words(survey, progress)
         surveys.append(survey)
     return surveys
@@ -275,11 +277,11 @@ class _Import:
     def _report_telemetry(self, survey: TableSurvey, reading: Reading, facts: Facts) -> None:
         from pdm_cli.io.importing.convert import count_shared_times
         from pdm_cli.io.sensor_names import find_mixed_units
-        from pdm_cli.preparation.sentinels import describe_sentinels
+        from pdm_cli.preparation.sentinels import describe_sentinels, list_values
 
         if sentinels := facts.sentinels.found():
-            numbers = ",".join(dict.fromkeys(f"{sentinel.value:.15g}" for sentinel in sentinels))
-            self._progress.warn(f"{survey.name}: {describe_sentinels(sentinels)} with --na-values={numbers}")
+            found, numbers = describe_sentinels(sentinels), list_values(sentinels)
+            self._progress.warn(f"{survey.name}: {found} remove with --na-values={numbers}")
         if survey.long is None and (shared := count_shared_times(survey, reading, self._engine)) > facts.rows / 2:
             self._progress.warn(
                 f"{survey.name}: {shared:,} of {facts.rows:,} rows have the machine and time of another row: a row per "
@@ -287,15 +289,16 @@ class _Import:
             )
         for sensor, units in find_mixed_units(survey.columns).items():
             self._progress.warn(
-                f"{survey.name}: {sensor} is in {' and '.join(units)}: a sensor each; convert the readings if it is one"
+                f"{survey.name}: {sensor} is in {' and '.join(units)}: imported as separate sensors; "
+                "if it is one sensor, convert its readings to one unit"
             )
         if survey.other_tags:
             self._progress.warn(
-                f"{survey.name}: tags left out, which --tags does not fit: {name_some(survey.other_tags)}"
+                f"{survey.name}: tags left out, as they do not match --tags: {name_some(survey.other_tags)}"
             )
         if facts.repeated:
             self._progress.warn(
-                f"{survey.name}: {show_count(facts.repeated, 'reading')} of a tag and time that has one already; the "
+                f"{survey.name}: {show_count(facts.repeated, 'reading')} with the same tag and time as another; the "
                 "largest is kept"
             )
 

@@ -300,17 +300,15 @@ def _select_drift_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.
     """Return the rows to measure drift on: from ``--since`` on, and none that the model may have been trained on."""
     import numpy as np
 
-    from pdm_cli.evaluation.drift import MIN_ROWS
     from pdm_cli.timestamps import microseconds, read_stamp
 
     instants, trained = forecast.instants, forecast.recipe.trained
     since = np.ones(len(instants.times), np.bool_)
     if params.since is not None:
         since = instants.times >= microseconds(params.since)
-    is_later = since & (instants.times > read_stamp(trained["cutoff"]))
-    # Rows of a fleet unknown to the model are new to it even before its cutoff.
-    is_enough = is_later.sum() >= MIN_ROWS or find_trained(forecast.recipe, instants.machines).any()
-    return np.flatnonzero(is_later if is_enough else since)
+    # Machines unknown to the model are new to it even before its cutoff.
+    is_known = find_trained(forecast.recipe, instants.machines)[instants.codes]
+    return np.flatnonzero(since & (~is_known | (instants.times > read_stamp(trained["cutoff"]))))
 
 
 def _measure_drift(forecast: Forecast, rows: NDArray[np.intp]) -> pd.DataFrame:

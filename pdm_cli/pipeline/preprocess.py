@@ -260,7 +260,7 @@ def _warn_of_sentinels(sentinels: Sequence[Sentinel], task: Task) -> None:
         # The option replaces the ranges of the config.
         ranges = {**task.settings.preprocess.ranges, **ranges_without(sentinels)}
         option = join_list(f"{sensor}={low:.10g}:{high:.10g}" for sensor, (low, high) in ranges.items())
-        task.progress.warn(f"{TELEMETRY.file}: {describe_sentinels(sentinels)} with --ranges {quote(option)}")
+        task.progress.warn(f"{TELEMETRY.file}: {describe_sentinels(sentinels)} remove with --ranges {quote(option)}")
 
 
 def _warn_of_lookalikes(components: dict[str, int], progress: Progress) -> None:

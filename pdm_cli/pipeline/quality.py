@@ -12,6 +12,7 @@ import pandas as pd
 from pdm_cli.errors import DataError, PdmError
 from pdm_cli.io.parquet import find_units
 from pdm_cli.io.raw import RawTelemetry, read_events, read_machines
+from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.preparation.clocks import check_clocks, describe_set_back
 from pdm_cli.preparation.failure_check import (
     FailureCoverage,
@@ -27,7 +28,7 @@ from pdm_cli.preparation.problems import Problem
 from pdm_cli.preparation.quality import check_events, check_machines, new_findings
 from pdm_cli.preparation.repeated_rows import RepeatedRows
 from pdm_cli.preparation.sensor_check import check_sensors
-from pdm_cli.preparation.sentinels import Sentinel, SentinelSearch, describe_sentinels
+from pdm_cli.preparation.sentinels import Sentinel, SentinelSearch, describe_sentinels, list_values
 from pdm_cli.preparation.stopped_sensors import find_stopped
 from pdm_cli.preparation.time_range import YEAR_US, TimeRange, TimeSurvey
 from pdm_cli.preparation.unit_changes import find_unit_changes
@@ -72,7 +73,7 @@ class QualityCheck:
         """Add rows of a batch of raw telemetry."""
         codes, names = pd.factorize(frame[MACHINE])
         readings = {sensor: frame[sensor].to_numpy() for sensor in self.overview.sensors}
-        self._add(names.tolist(), codes, frame[TIME].to_numpy().astype("datetime64[us]").astype(np.int64), readings)
+        self._add(names.tolist(), codes, to_microseconds(frame[TIME]), readings)
 
     def add_table(self, piece: pa.Table) -> None:
         """Add rows of a piece of raw telemetry."""
@@ -133,11 +134,11 @@ class QualityCheck:
         """Return what to know about rows with the machine and time of the row before."""
         found, problems = self._repeated, []
         if found.different:
-            text = f"{_count_of(found.different, rows)} with the machine and time of the row before, but other readings"
+            text = f"{_count_of(found.different, rows)} with machine and time of the row before, but different readings"
             hint = "keep one of each with --on-duplicate first or mean"
             problems.append(Problem("duplicates", text, hint, facts={"count": found.different}))
         if found.copies:
-            text = f"{_count_of(found.copies, rows)} that {'repeats' if found.copies == 1 else 'repeat'} the row before"
+            text = f"{_count_of(found.copies, rows)} {'repeats' if found.copies == 1 else 'repeat'} the row before"
             hint = "one of each is kept; check how the data are exported"
             problems.append(Problem("copies", text, hint, level="note", facts={"count": found.copies}))
         return problems
@@ -149,7 +150,7 @@ class QualityCheck:
         return find_spans(self.overview, (_FIRST_FOLD_SHARE * share, share), gap)
 
     def _bucket_failures(self, failures: pd.DataFrame) -> dict[str, list[int]]:
-        times = failures[TIME].to_numpy().astype("datetime64[us]").astype(np.int64)
+        times = to_microseconds(failures[TIME])
         edges = self.overview.edges_us
         return {
             str(name): np.histogram(times[(failures["failure"] == name).to_numpy()], edges)[0].tolist()
@@ -160,8 +161,8 @@ class QualityCheck:
 def _describe_found(sentinels: Sequence[Sentinel]) -> list[Problem]:
     if not sentinels:
         return []
-    text = describe_sentinels(sentinels)
-    return [Problem("sentinels", text, "with --na-values on import, or --ranges", facts={"count": len(sentinels)})]
+    hint = f"remove with --na-values={list_values(sentinels)} on import, or with --ranges"
+    return [Problem("sentinels", describe_sentinels(sentinels), hint, facts={"count": len(sentinels)})]
 
 
 def _find_similar(counts: dict[str, int]) -> list[Problem]:
@@ -211,14 +212,25 @@ def _round(value: float) -> float | None:
 def inspect_raw(folder: Path, settings: Settings) -> dict[str, Any] | None:
     """Return the quality of the raw tables in a folder as far as it can be seen without preparing them.
 
-    None if telemetry cannot be read; the next command reports the reason.
+    None if a table cannot be read; the next command reports the reason.
     """
     try:
-        units = find_units(folder)
-        with using(units):
-            return {**_inspect(folder, settings), **units.summary()}
+        return measure_raw(folder, settings)
     except PdmError:
         return None
+
+
+def measure_raw(folder: Path, settings: Settings) -> dict[str, Any]:
+    """Return the quality of the raw tables in a folder.
+
+    Raises
+    ------
+    PdmError
+        If a table cannot be read.
+    """
+    units = find_units(folder)
+    with using(units):
+        return {**_inspect(folder, settings), **units.summary()}
 
 
 def _inspect(folder: Path, settings: Settings) -> dict[str, Any]:
@@ -281,7 +293,7 @@ def read_failures(folder: Path, settings: Settings, days: TimeSurvey) -> pd.Data
 
 def find_possible(events: pd.DataFrame, days: TimeSurvey, time_range: str) -> tuple[NDArray[np.bool_], TimeRange]:
     """Return which events are in the time range, and the range; ``days`` are those of the telemetry."""
-    times, survey = events[TIME].to_numpy().astype("datetime64[us]").astype(np.int64), days.copy()
+    times, survey = to_microseconds(events[TIME]), days.copy()
     codes, names = pd.factorize(events[MACHINE])
     survey.add(names.tolist(), codes, times)
     # An event table may end later than the telemetry: only events of another year cannot be right.

@@ -43,7 +43,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     ModelError
         If a file is missing or damaged.
     """
-    from pdm_cli.pipeline.quality import inspect_raw
+    from pdm_cli.pipeline.quality import measure_raw
     from pdm_cli.report.page import render
     from pdm_cli.settings.model import Settings
 
@@ -63,10 +63,10 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
                 raise ModelError(f"{folder}: cannot build a report from its files: {exc}", hint=_AGAIN) from exc
     if list_files(folder, TELEMETRY):
         # Raw tables that pdm did not import.
-        return render(_compose_quality(folder, made, inspect_raw(folder, Settings()), []))
+        return render(_compose_quality(folder, made, measure_raw(folder, Settings()), []))
     below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
     hint = f"did you mean {below}?" if below else "choose a folder written by pdm import, preprocess, train or predict"
-    raise UsageError(f"{folder}: contains no data, model or predictions of pdm", hint=hint)
+    raise UsageError(f"{folder}: contains no telemetry, model or predictions", hint=hint)
 
 
 def _read_quality(folder: Path, made: Mapping[str, Any] | None) -> Page:

@@ -138,7 +138,8 @@ def _find_unscored(forecast: Forecast, progress: Progress) -> str:
         return ""
     grid = show_hours(forecast.recipe.settings.features.grid_hours)
     found = (
-        f"only {scored:,} of {total:,} machines have a reading at a time of the grid ({grid}) to predict from; "
+        f"only {scored:,} of {total:,} machines {'has' if scored == 1 else 'have'} a reading to predict from on the "
+        f"{grid} grid; "
         f"{_MORE_HISTORY}"
     )
     progress.warn(f"telemetry.parquet: {found}")

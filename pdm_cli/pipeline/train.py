@@ -113,9 +113,9 @@ def _warn_of_no_signs(training: Training, problem: Problem, progress: Progress) 
     counts = problem.failures["failure"].value_counts()
     for name in training.no_signs:
         progress.warn(
-            f"{name}: no warning signs found in {show_count(int(counts[name]), 'failure')}: on the folds, chance "
-            f"predicts them as well in {training.chance[name]:.0%} of the cases; it never alerts (--threshold f1: "
-            "alert anyway)"
+            f"{name}: no warning signs before {show_count(int(counts[name]), 'failure')}: on the folds, failures at "
+            f"random times are predicted as well in {training.chance[name]:.0%} of the cases; {name} never alerts (to "
+            "alert anyway: --threshold f1)"
         )
 
 
@@ -125,7 +125,7 @@ def _report_few_failures(problem: Problem, progress: Progress) -> None:
 
     folds, most = len(problem.folds), problem.train.folds
     if folds < most:
-        progress.info(f"train: {folds} of {show_count(most, 'fold')} (--folds): too few failures for more")
+        progress.info(f"train: using {folds} of {show_count(most, 'fold')} (--folds): too few failures for more")
     rare = [name for name, is_learnable in zip(problem.components, problem.learnable, strict=True) if not is_learnable]
     crowded = [name for name, rate in zip(problem.components, problem.base_rates(), strict=True) if rate > 0.5]
     for name in (name for name in rare if name in crowded):

@@ -48,6 +48,8 @@ def clean_telemetry(
         The same columns; each machine's times are distinct, ascending and on the grid. Gaps up to the limit are rows of
         missing readings, longer ones have no rows.
     """
+    if frame.empty:
+        return frame
     # Impossible readings first, so that means exclude them.
     frame = _blank_impossible(frame, findings, params.ranges)
     frame = _drop_duplicates(frame, findings, params.on_duplicate)

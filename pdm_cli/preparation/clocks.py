@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.preparation.overview import Overview
-from pdm_cli.preparation.problems import Problem, name_machines, show_day, show_length
+from pdm_cli.preparation.problems import Problem, name_machines, show_day
+from pdm_cli.settings.duration import show_length
 from pdm_cli.text import show_count
 from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
 from pdm_cli.units import current, show_time
@@ -142,9 +143,9 @@ def _find_shifted(overview: Overview) -> list[Problem]:
         "most others"
     )
     its, clock, verb = ("its", "clock", "is") if len(machines) == 1 else ("their", "clocks", "are")
-    hint = f"is the date of {its} {clock} wrong? Correct {its} times"
+    hint = f"correct {its} times if {its} {clock} {verb} wrong"
     if abs(shift) <= _LARGEST_ZONE:
-        hint = f"{verb} {its} {clock} in another time zone?"
+        hint = f"{verb} {its} {clock} in another time zone? Convert {its} times before the import"
     facts = {"machines": len(machines), "first": machines[0], "hours": shift / US_PER_HOUR}
     return [Problem("shifted_clock", text, hint, facts=facts)]
 
@@ -171,7 +172,7 @@ def _find_step_changes(overview: Overview) -> list[Problem]:
                 "step_change",
                 f"{where}: a row every {show_length(before)} until about {show_day(at)}, then every "
                 f"{show_length(after)}",
-                "set the longer one with --step-minutes, or use only the rows of one step",
+                f"set --step-minutes {max(before, after) / 60e6:g}, or use only the rows of one step",
                 facts={"machines": len(machines), "first": machines[0], "at": show(at)},
             )
         )

@@ -78,8 +78,8 @@ class Coverage:
         typical_us = self._readings // self._runs * self._step_us
         if typical_us < max(min(lengths_us[1:]), lengths_us[0]):
             proposal = propose_windows(self._step_us, longest_us)
-            pieces = f"{show_count(self._runs, 'piece')} without a gap, the longest of {show_roughly(longest_us)}"
-            cause = f"the readings come in {pieces}, for a grid of {show_roughly(lengths_us[0])} and windows of "
+            pieces = f"{show_count(self._runs, 'piece')} without gaps, the longest {show_roughly(longest_us)}"
+            cause = f"the readings come in {pieces}, but the grid is {show_roughly(lengths_us[0])} and the windows are "
             cause += ", ".join(map(show_roughly, lengths_us[1:]))
             if proposal.grid_us < lengths_us[0] or min(proposal.windows_us) < min(lengths_us[1:]):
                 return cause, f"set {show_options(proposal.features)}"

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.preparation.overview import Overview
-from pdm_cli.preparation.problems import Problem, show_day, show_length
+from pdm_cli.preparation.problems import Problem, show_day
 from pdm_cli.preparation.run_to_failure import NEVER_US, RUN_TO_FAILURE_SHARE, find_ending_failures
 from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.settings.duration import show_length
 from pdm_cli.text import name_some, show_count
 from pdm_cli.timestamps import show
 from pdm_cli.units import show_time
@@ -140,7 +141,8 @@ def _find_uncovered(failures: pd.DataFrame, is_covered: NDArray[np.bool_], horiz
     first = missing.iloc[0]
     at = int(to_microseconds(missing[TIME].iloc[:1])[0])
     text = (
-        f"{len(missing):,} of {show_count(len(failures), 'failure')} without readings of the machine in the "
+        f"{len(missing):,} of {show_count(len(failures), 'failure')} "
+        f"{'has' if len(missing) == 1 else 'have'} no readings of the machine in the "
         f"{show_length(horizon_us)} before, first {first['failure']} of machine {first[MACHINE]}, "
         f"{show_time(at)}"
     )
@@ -163,7 +165,7 @@ def _find_few(counts: dict[str, dict[str, int]]) -> list[Problem]:
         "few_failures",
         counts,
         few,
-        f"fewer than {_LEAST_FAILURES} failures: too few to train on, and to trust the metrics",
+        f"fewer than {_LEAST_FAILURES} failures: the model and its metrics will be unreliable",
         "provide a longer log, give rare failures of one cause the same name, or train without them (--components)",
     )
 

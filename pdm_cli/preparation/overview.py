@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -129,8 +130,12 @@ class Overview:
         """Times between the buckets, and their first and last end."""
         return self.first_us + self.width_us * np.arange(self.buckets + 1)
 
+    @cached_property
     def expected_rows(self) -> FloatArray:
-        """Return the rows that each bucket would have without gaps, from each machine's first row to its last."""
+        """The rows that each bucket would have without gaps, from each machine's first row to its last.
+
+        Used after all rows were added.
+        """
         rows: FloatArray = self.bucket_rows.sum(axis=0).astype(np.float64)
         if not self.step_us:
             return rows
@@ -147,13 +152,13 @@ class Overview:
 
     def present(self, place: int) -> FloatArray:
         """Return the share of the expected readings of a sensor that exist, by bucket; NaN where none are expected."""
-        expected = self.expected_rows()
+        expected = self.expected_rows
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.minimum(self.bucket_counts[place].sum(axis=0) / expected, 1.0))
 
     def missing_share(self, place: int) -> float:
         """Return the share of the expected readings of a sensor that are missing."""
-        return max(0.0, 1.0 - float(self.counts[place].sum() / max(self.expected_rows().sum(), 1.0)))
+        return max(0.0, 1.0 - float(self.counts[place].sum() / max(self.expected_rows.sum(), 1.0)))
 
     def levels(self, place: int) -> FloatArray:
         """Return the mean reading of a sensor by bucket; NaN without any."""

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pdm_cli.settings.duration import show_duration
-from pdm_cli.timestamps import US_PER_HOUR
-from pdm_cli.units import current, show_hours, show_time
+from pdm_cli.units import current, show_time
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,6 @@ def show_day(time_us: int) -> str:
     """Return a time as a date or a cycle."""
     shown = show_time(time_us)
     return shown if current().counts_cycles else shown[:10]
-
-
-def show_length(length_us: int) -> str:
-    """Return a duration as ``3h`` or ``3 cycles``."""
-    return show_hours(length_us / US_PER_HOUR) if current().counts_cycles else show_duration(length_us)
 
 
 def name_machines(machines: Sequence[Any], total: int) -> str:

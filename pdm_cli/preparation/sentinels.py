@@ -49,9 +49,14 @@ class Sentinel:
 
 
 def describe_sentinels(sentinels: Sequence[Sentinel]) -> str:
-    """Return ``press is -999 in 12 readings, far from its other values (4.2 to 5.6): a missing value? remove it``."""
+    """Return ``press is -999 in 12 readings, far from its other values (4.2 to 5.6): a missing value?``."""
     found = name_some([sentinel.describe() for sentinel in sentinels])
-    return f"{found}: {'a missing value? remove it' if len(sentinels) == 1 else 'missing values? remove them'}"
+    return f"{found}: {'a missing value?' if len(sentinels) == 1 else 'missing values?'}"
+
+
+def list_values(sentinels: Sequence[Sentinel]) -> str:
+    """Return the distinct values as ``--na-values`` takes them: ``-999,65535``."""
+    return ",".join(dict.fromkeys(f"{sentinel.value:.15g}" for sentinel in sentinels))
 
 
 def ranges_without(sentinels: Sequence[Sentinel]) -> dict[str, tuple[float, float]]:

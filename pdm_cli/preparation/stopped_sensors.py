@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.preparation.overview import Overview
-from pdm_cli.preparation.problems import Problem, name_machines, show_day, show_length
+from pdm_cli.preparation.problems import Problem, name_machines, show_day
+from pdm_cli.settings.duration import show_length
 from pdm_cli.timestamps import US_PER_HOUR, show
 from pdm_cli.units import name_sensor
 
@@ -55,7 +56,7 @@ def _describe_dead(overview: Overview, place: int) -> Iterator[Problem]:
     where, length = name_machines(machines, len(overview.machines)), show_length(_round(int(lengths[first])))
     yield Problem(
         "sensor_stops",
-        f"{name_sensor(sensor)} stops about {show_day(at)} on {where}, {length} before the last row",
+        f"{name_sensor(sensor)} stops around {show_day(at)} on {where}, {length} before the last row",
         "check the sensor, or leave it out with --sensors",
         facts={"sensor": sensor, "machines": len(machines), "first": machines[0], "at": show(at)},
     )

@@ -93,7 +93,7 @@ def find_unit_changes(overview: Overview) -> list[Problem]:
             problems.append(
                 Problem(
                     "unit_change",
-                    f"{name_sensor(sensor)} changes its unit about {show_day(at)} on {where}: {conversion.describe()}",
+                    f"{name_sensor(sensor)} changes its unit around {show_day(at)} on {where}: {conversion.describe()}",
                     "convert the readings of one side, or use only those of the other",
                     facts={
                         "sensor": sensor,

@@ -71,6 +71,13 @@ class Log:
     life_us: int | None = None
     is_run_to_failure: bool = False
 
+    def describe_limit(self) -> str:
+        """Return the length that limits the horizon: the span of the log, or a typical life."""
+        by_life = None if self.life_us is None else self.life_us // _HORIZONS_PER_LIFE
+        if self.life_us is None or by_life != self.longest_horizon_us:
+            return f"telemetry of {show_roughly(self.span_us)}"
+        return f"a typical life of {show_roughly(self.life_us)}"
+
     @property
     def longest_horizon_us(self) -> int:
         """The longest horizon that leaves enough of the log to train and test on; at least a step."""
@@ -304,7 +311,7 @@ def find_misfits(step_us: int, features: FeaturesParams) -> list[str]:
     step_hours = step_us / US_PER_HOUR
     found = []
     if features.grid_hours < step_hours:
-        found.append(f"--grid-hours {_show(features.grid_hours)} is shorter")
+        found.append(f"--grid-hours {_show(features.grid_hours)} is shorter than the step")
     wrong = [hours for hours in dict.fromkeys(features.windows_hours) if not _is_whole(hours, step_hours)]
     if wrong:
         verb = "is not a whole number" if len(wrong) == 1 else "are not whole numbers"
@@ -366,12 +373,11 @@ def check_settings(log: Log, features: FeaturesParams, labels: LabelsParams) -> 
     misfits = find_misfits(log.step_us, features)
     is_wrong = bool(misfits) or labels.horizon_hours < step_hours
     if 0 < labels.lead_time_hours < step_hours:
-        misfits.append(f"--lead-time-hours {_show(labels.lead_time_hours)} is shorter")
+        misfits.append(f"--lead-time-hours {_show(labels.lead_time_hours)} is shorter than the step")
     if labels.horizon_hours < step_hours:
-        misfits.append(f"--horizon-hours {_show(labels.horizon_hours)} is shorter")
+        misfits.append(f"--horizon-hours {_show(labels.horizon_hours)} is shorter than the step")
     elif labels.horizon_hours > longest:
-        span = show_roughly(log.span_us)
-        misfits.append(f"--horizon-hours {_show(labels.horizon_hours)} is too long for telemetry of {span}")
+        misfits.append(f"--horizon-hours {_show(labels.horizon_hours)} is too long for {log.describe_limit()}")
     if is_wrong:
         proposal = _keep_fitting(log, features, labels)
         raise _explain(misfits, {**proposal.features, **proposal.labels}, log.step_us, log.span_us)

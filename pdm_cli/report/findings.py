@@ -9,7 +9,7 @@ from pdm_cli.text import name_some, show_count
 from pdm_cli.units import in_units_of_summary, show_hours, show_time
 
 _FINDING_NAMES = {
-    "copies": "rows that repeat another, kept once",
+    "copies": "rows that repeat the first of their machine and time, dropped",
     "duplicates": "different readings of the same machine and time",
     "out_of_order": "rows out of order",
     "not_finite": "infinite readings (or over 1e30), set to missing",

@@ -70,7 +70,7 @@ def list_notices(problems: Sequence[Mapping[str, Any]]) -> list[Notice]:
 def describe_problems(problems: Sequence[Mapping[str, Any]]) -> Section:
     """Return the section of the problems."""
     notices = list_notices(problems)
-    paragraphs = [] if notices else ["Nothing looks wrong."]
+    paragraphs = [] if notices else ["No problems found."]
     return Section("problems", "Problems to check", paragraphs, notices=notices)
 
 
@@ -101,7 +101,7 @@ def _tiles(quality: Mapping[str, Any]) -> list[Tile]:
     failures = quality["events"].get("failures")
     components = show_count(len(quality["components"]), "component")
     return [
-        Tile("Looks wrong", f"{warnings:,}" if warnings else "nothing", notes),
+        Tile("Problems", f"{warnings:,}" if warnings else "none", notes),
         Tile("Rows", f"{telemetry['readings']:,}", f"of {show_count(telemetry['machines'], 'machine')}"),
         Tile("Span", _span(days / 86_400), _every(telemetry["step_minutes"])),
         Tile("Missing readings", show_share(share), most),
@@ -118,7 +118,7 @@ def _span(days: float) -> str:
         return show_hours(days * _DAY_HOURS)
     if days >= 2 * _YEAR_DAYS:
         return f"{days / _YEAR_DAYS:.1f} years"
-    return f"{days:.0f} days" if days >= 2 else f"{days * _DAY_HOURS:.0f} hours"
+    return f"{days:.0f} days" if days >= 2 else show_count(round(days * _DAY_HOURS), "hour")
 
 
 def _bucket(overview: Mapping[str, Any]) -> str:
@@ -126,7 +126,9 @@ def _bucket(overview: Mapping[str, Any]) -> str:
     if current().counts_cycles:
         return show_hours(hours, ".3g")
     days = f"{hours / _DAY_HOURS:.1f}".removesuffix(".0")
-    return f"{days} days" if hours > _DAY_HOURS else "a day" if hours == _DAY_HOURS else f"{hours:.3g} hours"
+    if hours >= _DAY_HOURS:
+        return "a day" if days == "1" else f"{days} days"
+    return "an hour" if hours == 1 else f"{hours:.3g} hours"
 
 
 def _draw_sensors(quality: Mapping[str, Any]) -> Section:

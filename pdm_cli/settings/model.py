@@ -261,7 +261,7 @@ class TrainParams(Section):
         "failure.",
     )
     cutoff: datetime | None = setting(
-        None, "End of the training data (UTC); default: before the last quarter of the rows."
+        None, "End of the training data (UTC); default: the start of the last quarter of the rows."
     )
     test_start: datetime | None = setting(
         None, "Start of the test data (UTC); needs --cutoff; default: cutoff + gap.", advanced=True

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.simulation.plant import simulate_profile
 from pdm_cli.simulation.profiles import PROFILES
 from pdm_cli.simulation.tables import Fleet, check_at_least, cut_events, make_event_table, with_times
 
@@ -155,6 +154,9 @@ def simulate_machines(machine_ids: Sequence[int], *, days: int, seed: int, profi
     check_at_least(1, machine_id=min(machine_ids))
     check_fleet(machines=len(machine_ids), days=days, seed=seed, profile=profile)
     if profile is not None:
+        # Filters of SciPy, which take long to import.
+        from pdm_cli.simulation.plant import simulate_profile
+
         return simulate_profile(profile, machine_ids, days=days, seed=seed)
     last_hour = days * 24
     drawn = [_draw(np.random.default_rng([seed, machine_id]), last_hour) for machine_id in machine_ids]

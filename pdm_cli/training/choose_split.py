@@ -65,7 +65,7 @@ def choose_split(
     if train.split != "auto":
         return SplitChoice(train.split)
     if train.cutoff is not None:
-        return SplitChoice("time", "a cutoff is set")
+        return SplitChoice("time", "--cutoff is set")
     failing = has_failed(instants, labels)
     machines, ended = len(instants.machines), int(known.is_ended.sum())
     if failing.any(axis=1).sum() < _LEAST_MACHINES:
@@ -76,7 +76,7 @@ def choose_split(
     if rare.mean() >= 1 / 2:
         names = name_some([name for name, is_rare in zip(components, rare, strict=True) if is_rare])
         return SplitChoice("machine", f"by time, no failure of {names} would be left to train or to test on")
-    return SplitChoice("time", "there are failures before and after a cutoff")
+    return SplitChoice("time", "most components have failures before and after the cutoff")
 
 
 def has_failed(instants: Instants, labels: FloatArray) -> BoolArray:

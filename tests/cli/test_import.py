@@ -168,3 +168,9 @@ def test_a_column_of_telemetry_that_may_be_of_readings_is_told(
         assert f"warning: telemetry.csv: column rotate: {told}: imported as text, not as a sensor" in outcome.stderr
     else:
         assert "warning" not in outcome.stderr
+
+
+def test_import_keeps_a_column_named_like_the_number_of_another(pdm: Pdm, logs: Path) -> None:
+    head = "datetime,machineID,volt,number volt\n"
+    found = read(pdm, write(logs, telemetry=head + "2015-01-13,1,1.5,a1\n2015-01-14,1,2.5,b2\n"))
+    assert found["volt"].tolist() == [1.5, 2.5]

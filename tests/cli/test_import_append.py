@@ -293,8 +293,8 @@ def test_end_as_failure_is_appended_for_new_machines_and_refused_where_telemetry
     outcome = append(pdm, write(logs, telemetry=head + "2015-01-03,1,1\n"), *words)
     assert outcome.code == 4
     assert (
-        "--end-is-failure engine: telemetry continues after its earlier end, which is a failure in failures.parquet: "
-        "machine 1" in outcome.stderr
+        "--end-is-failure engine: machine 1: telemetry continues after the failure in failures.parquet"
+        in outcome.stderr
     )
     assert "--overwrite instead of --append; --except names machines that still run" in outcome.stderr
     assert {path.name: path.read_bytes() for path in raw.iterdir()} == before

@@ -54,7 +54,7 @@ def test_log_with_almost_no_numbers_says_so_first(logs: Path, pdm: Pdm) -> None:
     outcome = run_import(pdm, write(logs, telemetry=HEAD + rows_of(["5,Bad", *["Bad,Bad"] * 20])))
     assert outcome.code == 0, outcome.stderr
     message = "telemetry.csv: only 1 of 42 values of 2 sensors is a number; the others are missing; check the columns"
-    assert outcome.stdout.startswith(f"almost no result: {message}")
+    assert outcome.stdout.startswith(f"almost no data: {message}")
     assert f"warning: {message}" in outcome.stderr
 
 
@@ -63,4 +63,4 @@ def test_pattern_that_fits_almost_no_tag_is_named_first(logs: Path, pdm: Pdm) ->
     content = "\n".join(["tag;datetime;value", *rows, "P1.volt;2020-01-02 00:00;3", ""])
     outcome = run_import(pdm, write(logs, telemetry=content), "--long", "tag", "value", "--tags", "{machine}.{sensor}")
     assert outcome.code == 0, outcome.stderr
-    assert outcome.stdout.startswith("almost no result: telemetry.csv: 20 of 21 tags are left out, first P0-volt, ")
+    assert outcome.stdout.startswith("almost no data: telemetry.csv: 20 of 21 tags are left out, first P0-volt, ")

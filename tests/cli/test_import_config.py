@@ -277,7 +277,7 @@ def test_import_guide_writes_a_section_that_import_reads(
     write(logs, export=ANY_LOG, orders="Art;Asset;Start;Text\nM2;1;2015-01-13;pump\nM1;1;2015-01-14;pump\n")
     outcome = pdm("import", "--guide", logs, "--write-config")
     assert outcome.code == 2
-    assert f"import: wrote [import] to pdm-cli.toml; with it: pdm import {logs} --out raw" in outcome.stderr
+    assert f"import: wrote [import] to pdm-cli.toml; now run: pdm import {logs} --out raw" in outcome.stderr
     written = config.read_bytes().decode()
     assert written.startswith(before)
     assert "\n[import.failures]" in written
@@ -324,7 +324,7 @@ def test_import_writes_its_options_to_a_section_that_import_reads(
     monkeypatch.setenv("PDM_CLI_ENCODING", "utf-8")
     outcome = pdm(*shell_words, "--write-config", flag)
     assert outcome.code == 0, outcome.stderr
-    assert f"import: wrote [import] to pdm-cli.toml; with it: pdm import {logs} --out raw" in outcome.stderr
+    assert f"import: wrote [import] to pdm-cli.toml; now run: pdm import {logs} --out raw" in outcome.stderr
     assert flag != "--json" or outcome.json["config"] == "pdm-cli.toml"
     written = config.read_text()
     assert written.startswith(before + "\n[import]\n")
@@ -350,7 +350,7 @@ def test_import_guide_writes_no_section_without_options(config: Path, logs: Path
         path.unlink()
     write(logs, telemetry="datetime,machineID,v\n2015-01-13 07:00,1,5\n")
     outcome = pdm("import", "--guide", logs, "--write-config")
-    assert "import: nothing written, because the questions decide which options are needed" in outcome.stderr
+    assert "import: nothing written: answer the questions first" in outcome.stderr
     assert not config.exists()
 
 

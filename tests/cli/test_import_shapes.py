@@ -229,7 +229,7 @@ def test_import_of_work_orders_without_a_failure_is_rejected(logs: Path, pdm: Pd
     put(logs, "telemetry.csv", WIDE)
     put(logs, "failures.csv", "datetime,machineID,failure,typ\n2015-01-13 08:00,1,pump,M1\n")
     outcome = pdm("import", logs, "--out", logs.parent / "raw", "--failures-where", "typ = M9*")
-    assert_clear(outcome, 4, "failures.csv: no row fits --failures-where 'typ = M9*'", "column and value")
+    assert_clear(outcome, 4, "failures.csv: no row matches --failures-where 'typ = M9*'", "the value and its case")
 
 
 def test_import_prints_column_names_as_the_config_takes_them(logs: Path, pdm: Pdm) -> None:
@@ -289,7 +289,7 @@ def test_import_of_long_logs_reads_tags_from_a_mapping(logs: Path, pdm: Pdm, tmp
     put(logs, "telemetry.csv", "Tag;Timestamp;Value\n" + rows)
     words = ("--long", "Tag", "Value", "--decimal", ",", "--columns", "telemetry.datetime=Timestamp")
     outcome = run(pdm, logs, *words, "--tags", mapping)
-    assert "tags left out, which --tags does not fit: XX" in outcome.stderr
+    assert "tags left out, as they do not match --tags: XX" in outcome.stderr
     found = table(logs)
     assert found["temp"].tolist()[:1] == [20.5]
     assert found["pressure"].isna().tolist() == [True, False]
@@ -308,7 +308,7 @@ def test_import_of_long_logs_reports_readings_of_one_time(logs: Path, pdm: Pdm) 
     row = "2015-01-13 07:00,1,volt,{}\n"
     put(logs, "telemetry.csv", "datetime,machineID,tag,value\n" + "".join(map(row.format, (5, 7, 6))))
     outcome = run(pdm, logs, "--long", "tag", "value")
-    assert "2 readings of a tag and time that has one already; the largest is kept" in outcome.stderr
+    assert "2 readings with the same tag and time as another; the largest is kept" in outcome.stderr
     assert table(logs)["volt"].tolist() == [7]
 
 
@@ -514,8 +514,8 @@ def test_import_options_that_cannot_be_are_usage_errors(
         (("--files", "telemetry=nope*.csv"), "no file nope*.csv"),
         (("--end-is-failure", "pump", "--except", "9"), "--except 9: no such machine"),
         (("--long", "tag", "value"), "telemetry.csv: no column 'tag'"),
-        (("--machine", "x"), "telemetry.csv: has the column 'machineID', unlike --machine says"),
-        (("--machine-from-file", "{machine}.csv"), "has the column 'machineID', unlike --machine-from-file says"),
+        (("--machine", "x"), "telemetry.csv: the column 'machineID' conflicts with --machine"),
+        (("--machine-from-file", "{machine}.csv"), "the column 'machineID' conflicts with --machine-from-file"),
         (("--cycles", "1h"), "column datetime: '2015-01-13 07:00:00' is not a number of cycles"),
     ],
 )
@@ -567,7 +567,7 @@ def test_import_names_numbers_that_may_mean_a_missing_value(shape: str, logs: Pa
     put(logs, "telemetry.csv", header + rows)
     outcome = run(pdm, logs, *words)
     warning = "telemetry.csv: press is -999 in 3 readings, far from its other values (4.2 to 5.38): a missing value? "
-    assert f"warning: {warning}remove it with --na-values=-999" in outcome.stderr
+    assert f"warning: {warning}remove with --na-values=-999" in outcome.stderr
     assert (table(logs)["press"] == -999).sum() == 3
     outcome = run(pdm, logs, *words, "--na-values=-999", "--overwrite")
     assert "warning" not in outcome.stderr

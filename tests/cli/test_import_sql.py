@@ -158,7 +158,7 @@ USAGE = {
     "guide": (("--sql", "sqlite://", "--guide"), "--guide: has no effect with --sql"),
     "query without a database": (("logs", *READINGS), "--query: has no effect without --sql"),
     "since without a database": (("logs", *LATER), "--since: has no effect without --sql"),
-    "database without a query": (("--sql", "sqlite://"), "--sql: no --query"),
+    "database without a query": (("--sql", "sqlite://"), "--sql: needs --query"),
     "query of no table": (("--sql", "sqlite://", "--query", "x=select 1"), "expected TABLE=SQL"),
     "query without SQL": (("--sql", "sqlite://", "--query", "telemetry="), "expected TABLE=SQL"),
     "two queries": (

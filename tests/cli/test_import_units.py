@@ -74,7 +74,7 @@ def test_import_columns_renamed_with_or_without_unit_keep_it(pdm: Pdm, tmp_path:
 def test_import_same_sensor_in_two_units_is_kept_apart_and_warned_of(pdm: Pdm, tmp_path: Path) -> None:
     words = ("--long", "Tag", "Value", "--tags", "{machine}.{sensor}")
     outcome = run_import(pdm, tmp_path, {"telemetry.csv": LONG.replace("P-2.VIB_X [mm/s]", "P-2.VIB_X [in/s]")}, *words)
-    assert "VIB_X is in in/s and mm/s: a sensor each" in outcome.stderr
+    assert "VIB_X is in in/s and mm/s: imported as separate sensors" in outcome.stderr
     assert imported(tmp_path)[0] == ["Druck", "VIB_X [in/s]", "VIB_X [mm/s]", "datetime", "machineID"]
 
 

@@ -1,4 +1,4 @@
-"""Import and preprocess say what looks wrong, on the screen, in JSON and in a report, before the long stages run."""
+"""Import and preprocess report problems, on the screen, in JSON and in a report, before the long stages run."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def write_plant(logs: Path) -> Path:
 
 
 WRONG = {
-    "unit_change": "pressure changes its unit about 2024-01-3",
+    "unit_change": "pressure changes its unit around 2024-01-3",
     "constant_on_machines": "flow does not change on machine P-3: 1,200 readings",
     "shifted_clock": "machine P-4 starts and ends 2h later than most others",
-    "failures_without_readings": "1 of 3 failures without readings of the machine in the 2d before",
+    "failures_without_readings": "1 of 3 failures has no readings of the machine in the 2d before",
     "few_failures": "seal (2): fewer than 10 failures",
 }
 
@@ -121,8 +121,8 @@ def test_preprocess_fleet_without_flaws_has_no_problem(fleet: Path, pdm: Pdm, tm
 def test_simulate_default_fleet_has_no_problem(pdm: Pdm, tmp_path: Path) -> None:
     pdm("simulate", "--machines", 20, "--days", 365, "--seed", 5, "--out", tmp_path / "raw")
     outcome = pdm("preprocess", "--data", tmp_path / "raw", "--out", tmp_path / "prepared")
-    assert "nothing looks wrong" in outcome.stdout
-    assert "Nothing looks wrong." in (tmp_path / "prepared/report.html").read_text()
+    assert "no problems found" in outcome.stdout
+    assert "No problems found." in (tmp_path / "prepared/report.html").read_text()
 
 
 def test_preprocess_clock_set_back_is_named(raw: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -70,9 +70,16 @@ def test_a_model_without_manifest_has_a_report(model: Path, pdm: Pdm) -> None:
 def test_another_folder_is_refused_with_the_way_to_the_right_one(work: Path, pdm: Pdm) -> None:
     outcome = pdm("report", work)
     assert outcome.code == 2
-    assert "contains no data, model or predictions of pdm" in outcome.stderr
+    assert "contains no telemetry, model or predictions" in outcome.stderr
     assert f"did you mean {work / 'model'}?" in outcome.stderr
     assert pdm("report", work / "no-such").code == 2
+
+
+def test_report_raw_tables_that_cannot_be_read_are_named(raw: Path, pdm: Pdm) -> None:
+    (raw / "failures.parquet").write_bytes(b"no table")
+    assert_clear(pdm("report", raw), 4, "failures.parquet: not a Parquet file", "")
+    (raw / "telemetry.parquet").write_bytes(b"no table")
+    assert_clear(pdm("report", raw), 4, "telemetry.parquet: not a Parquet file", "")
 
 
 @pytest.mark.parametrize("file", ["report.json", "bundle.json", "predictions.parquet"])

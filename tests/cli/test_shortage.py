@@ -55,13 +55,13 @@ def test_preprocess_with_almost_no_features_says_so_first_and_why(pdm: Pdm, tmp_
         "20min,3h",
     )
     outcome = pdm(*words, "--max-gap-hours", 0)
-    assert "almost no result" not in outcome.stdout
+    assert "almost no data" not in outcome.stdout
     edit("telemetry", lambda table: table[table["datetime"] < START + pd.Timedelta("13h")])(raw)
     outcome = pdm(*words, "--max-gap-hours", 0, "--overwrite")
     assert outcome.code == 0, outcome.stderr
     first = outcome.stdout.splitlines()[0]
     assert first == (
-        "almost no result: only 6 feature rows of 360 telemetry rows: the readings cover 1h, for a grid of 10min; "
+        "almost no data: only 6 feature rows of 360 telemetry rows: the readings cover 1h, for a grid of 10min; "
         "provide longer telemetry, or set a shorter --grid-hours"
     )
     assert "warning: telemetry.parquet: only 6 feature rows" in outcome.stderr
@@ -90,7 +90,7 @@ def test_detection_that_tests_nothing_fails_unless_allowed(
     assert not (tmp_path / "a").exists()
     outcome = pdm(*words, "--allow-untested")
     assert outcome.code == 0, outcome.stderr
-    assert outcome.stdout.startswith(f"almost no result: {message}")
+    assert outcome.stdout.startswith(f"almost no data: {message}")
     assert f"warning: detect-anomalies: {message}" in outcome.stderr
 
 
@@ -116,7 +116,7 @@ def test_prediction_from_almost_nothing_says_so_first(fleet: Path, model: Path, 
     outcome = pdm(*words)
     assert outcome.code == 0, outcome.stderr
     assert outcome.stdout.startswith(
-        "almost no result: only 1 of 16 machines have a reading at a time of the grid (3 h)"
+        "almost no data: only 1 of 16 machines has a reading to predict from on the 3 h grid"
     )
     assert "warning: telemetry.parquet: only 1 of 16 machines" in outcome.stderr
     assert "pass the complete history, unless the logs of the training were as short" in outcome.stderr
@@ -124,6 +124,6 @@ def test_prediction_from_almost_nothing_says_so_first(fleet: Path, model: Path, 
     assert_clear(
         pdm(*words, "--overwrite", "--step-minutes", 60),
         4,
-        "telemetry.parquet: 0 feature rows of 16 telemetry rows: the readings come in 16 pieces without a gap",
+        "telemetry.parquet: 0 feature rows of 16 telemetry rows: the readings come in 16 pieces without gaps",
         "pass the complete history",
     )

@@ -106,7 +106,7 @@ def test_preprocess_sentinel_is_named_with_the_ranges_that_remove_it(raw: Path, 
     words = ("preprocess", "--data", raw, "--out", tmp_path / "prepared", "--overwrite")
     outcome = pdm(*words)
     assert "warning: telemetry.parquet: volt is -999 in 29 readings, far from its other values (" in outcome.stderr
-    hint = outcome.stderr.partition("a missing value? remove it with --ranges ")[2].split()[0]
+    hint = outcome.stderr.partition("a missing value? remove with --ranges ")[2].split()[0]
     (sentinel,) = json.loads((tmp_path / "prepared" / "quality.json").read_text())["sentinels"]
     assert (sentinel["sensor"], sentinel["value"], sentinel["count"]) == ("volt", -999.0, 29)
     outcome = pdm(*words, "--ranges", hint)

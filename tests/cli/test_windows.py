@@ -24,7 +24,10 @@ def test_run_with_windows_that_do_not_fit_names_all_and_its_hint_works(daily: Pa
     words = ("run", "--data", daily, "--out", tmp_path / "out", *QUICK)
     outcome = pdm(*words, "--grid-hours", "3h", "--windows-hours", "3h,1d", "--lead-time-hours", "3h")
     assert_clear(
-        outcome, 4, "--grid-hours 3h is shorter; --windows-hours 3h is not a whole number of steps", "use --grid"
+        outcome,
+        4,
+        "--grid-hours 3h is shorter than the step; --windows-hours 3h is not a whole number of steps",
+        "use --grid",
     )
     assert "--lead-time-hours 3h is shorter" in outcome.stderr
     hint = outcome.stderr.split("hint: use ")[1]

@@ -35,7 +35,7 @@ def test_short_runs_between_gaps_are_named_with_windows_that_fit_them() -> None:
     shortage = find_shortage(seconds, step=10)
     assert shortage is not None
     assert not shortage.is_total or shortage.message.startswith("0 feature rows")
-    assert "10 pieces without a gap, the longest of 20min, for a grid of 3h and windows of 3h, 12h, 1d" in (
+    assert "10 pieces without gaps, the longest 20min, but the grid is 3h and the windows are 3h, 12h, 1d" in (
         shortage.message
     )
     assert shortage.hint == "set --grid-hours 10s --windows-hours 10s,40s,80s"

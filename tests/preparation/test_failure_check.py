@@ -64,7 +64,7 @@ def test_check_failures_uncovered_ones_are_named_with_the_first() -> None:
     failures = failures_of((1, 50, "a"), (2, 180, "b"), (2, 190, "b"))
     problems = check_failures(failures, np.array([True, False, False]), spans_of(600, 600, 700), TWO_DAYS)
     assert problems[0].text == (
-        "2 of 3 failures without readings of the machine in the 2d before, first b of machine 2, 2023-01-08 12:00"
+        "2 of 3 failures have no readings of the machine in the 2d before, first b of machine 2, 2023-01-08 12:00"
     )
 
 

@@ -40,7 +40,7 @@ def test_found_both_ends_may_be_sentinels() -> None:
     low, high = ranges_without(found)["press"]
     assert -999 < low < 4.2
     assert 5.6 < high < 65535
-    assert describe_sentinels(found).endswith(": missing values? remove them")
+    assert describe_sentinels(found).endswith(": missing values?")
 
 
 def test_found_common_sentinel_is_found_next_to_a_spike() -> None:

@@ -27,7 +27,7 @@ def test_find_stopped_good_sensor_has_no_problem() -> None:
 def test_find_stopped_sensor_without_later_readings_stops() -> None:
     volt = sensor()
     volt[2][-41 * 24 :] = np.nan
-    assert texts(volt) == ["volt stops about 2023-03-22 on machine 3, 40d before the last row"]
+    assert texts(volt) == ["volt stops around 2023-03-22 on machine 3, 40d before the last row"]
 
 
 def test_find_stopped_sensor_with_one_value_for_long_freezes() -> None:

@@ -37,7 +37,7 @@ def test_find_unit_changes_names_sensor_day_and_machines() -> None:
     values[960:] *= 1000
     with using(Units(sensors={"pressure": "bar"})):
         assert texts(values, values, noise(1)) == [
-            "pressure [bar] changes its unit about 2023-02-10 on 2 of 3 machines, first 1: "
+            "pressure [bar] changes its unit around 2023-02-10 on 2 of 3 machines, first 1: "
             "multiplied by 1,000, as from m to mm"
         ]
 

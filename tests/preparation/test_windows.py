@@ -48,7 +48,7 @@ def test_misfits_are_all_in_one_error_with_values_that_fit() -> None:
     with pytest.raises(WindowsDoNotFit) as caught:
         check_windows(DAY, FeaturesParams(windows_hours=(3.0, 24.0, 36.0)), span_us=39 * DAY)
     assert caught.value.message == (
-        "telemetry: settings do not fit the step of 1d: --grid-hours 3h is shorter; "
+        "telemetry: settings do not fit the step of 1d: --grid-hours 3h is shorter than the step; "
         "--windows-hours 3h,36h are not whole numbers of steps"
     )
     assert caught.value.hint == "use --grid-hours 1d --windows-hours 1d,3d,7d"
@@ -67,7 +67,7 @@ def test_misfits_hint_keeps_set_values_that_fit() -> None:
     with pytest.raises(WindowsDoNotFit) as caught:
         check_settings(Log(HOUR, 365 * DAY), settings.features, settings.labels)
     assert caught.value.message == (
-        "telemetry: settings do not fit the step of 1h: --grid-hours 10min is shorter; "
+        "telemetry: settings do not fit the step of 1h: --grid-hours 10min is shorter than the step; "
         "--windows-hours 7min is not a whole number of steps"
     )
     assert caught.value.hint == "use --grid-hours 1h --windows-hours 1h,4h,8h --lead-time-hours 2h --horizon-hours 30h"

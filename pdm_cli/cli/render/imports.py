@@ -28,7 +28,7 @@ def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
     dates = {name: _date_format(facts) for name, facts in tables.items() if facts["dates"] and facts["start"]}
     lines = [f"{name}: {_columns(facts)}" for name, facts in summary["tables"].items()]
     lines += [*_list_formats(texts), *_list_formats(dates), *_list_appended(summary["tables"])]
-    first = [Prose(f"almost no result: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
+    first = [Prose(f"almost no data: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
     checks = draw_checks(summary["quality"]) if summary["quality"] else []
     return [*first, table, *map(Prose, lines), *checks]
 

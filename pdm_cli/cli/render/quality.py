@@ -74,10 +74,10 @@ def _draw_problems(problems: list[dict[str, Any]]) -> list[RenderableType]:
     from rich.text import Text
 
     if not problems:
-        return [Prose("nothing looks wrong")]
+        return [Prose("no problems found")]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
-    table.add_column("looks wrong")
+    table.add_column("problem")
     for problem in problems:
         is_warning = problem["level"] == "warning"
         mark = Text("!" if is_warning else "-", style="bold yellow" if is_warning else "dim")

@@ -38,7 +38,7 @@ _MOST_REASONS, _MOST_WORK, _MOST_DRIFT = 10, 20, 5
 
 def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
     """Draw a stage's summary; first of all, whether it yields almost nothing."""
-    first = [Prose(f"almost no result: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
+    first = [Prose(f"almost no data: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
     return [*first, *DRAWINGS[stage.command](summary)]
 
 

@@ -127,4 +127,5 @@ def _sql_is_number(survey: TableSurvey, text: str) -> str:
 
 def _number(name: str) -> str:
     """Return the name of the column of the fast casts of a column."""
-    return sql_column(f"number {name}")
+    # Names of other columns have no underscore: they are hexadecimal.
+    return f'"number_{name.encode().hex()}"'

@@ -25,7 +25,7 @@ def find_shortage(survey: TableSurvey, reading: Reading, facts: Facts) -> Shorta
     left_out, tags = len(survey.other_tags), len(survey.tags)
     if left_out and tags < _FEW * (tags + left_out):
         message = f"{left_out:,} of {tags + left_out:,} tags are left out, first {name_some(survey.other_tags[:3])}"
-        return Shortage(message, "set --tags, or the file of tags, to fit them", is_total=not tags)
+        return Shortage(message, "correct --tags, or add them to the CSV file of --tags", is_total=not tags)
     sensors = len(reading.numbers - set(survey.left_out()))
     if not sensors or survey.long is not None:
         return None

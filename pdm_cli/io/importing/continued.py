@@ -107,8 +107,8 @@ def check_old_ends(old: TableFiles, new: Ends, component: str, names: tuple[str,
     }
     if wrong:
         raise DataError(
-            f"--end-is-failure {component}: telemetry continues after its earlier end, which is a failure in "
-            f"{old.name}: machine{'s' * (len(wrong) > 1)} {name_some(sorted(wrong))}",
+            f"--end-is-failure {component}: machine{'s' * (len(wrong) > 1)} {name_some(sorted(wrong))}: telemetry "
+            f"continues after the failure in {old.name}",
             hint="import all logs again with --overwrite instead of --append; --except names machines that still run",
         )
 

@@ -16,6 +16,7 @@ from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_
 from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
+from pdm_cli.io.importing.values import sql_plain
 from pdm_cli.preparation.sentinels import SentinelSearch
 from pdm_cli.schema import TIME
 
@@ -138,7 +139,7 @@ class Look:
         return [float(median) for (median,) in found if median is not None]
 
     def _sql(self, name: str) -> str:
-        return f"coalesce(trim({self.source.columns[name]}), '')"
+        return sql_plain(self.source.columns[name])
 
     def is_long(self, tag: str, value: str) -> bool:
         """Return whether some tags have numbers only, and all others only words, as those of states have."""
@@ -213,7 +214,7 @@ class Look:
 def take_look(source: SourceFile, engine: Engine) -> Look:
     """Read the first rows of a file."""
     names = list(source.columns)
-    selected = ", ".join(f"coalesce(trim({source.columns[name]}), '') AS {sql_column(name)}" for name in names)
+    selected = ", ".join(f"{sql_plain(source.columns[name])} AS {sql_column(name)}" for name in names)
     rows = list(engine.rows(f"SELECT {selected} FROM {source.relation} LIMIT {_ROWS}"))
     return Look(source, {name: [row[number] for row in rows] for number, name in enumerate(names)}, engine)
 

@@ -183,7 +183,7 @@ def _look(path: Path, folder: Path, engine: Engine, guess: Guess) -> Look:
         # Windows programs in Western Europe use it; almost any bytes are valid in it.
         source = open_source(path, folder, _format_of(guess, encoding="cp1252"), engine, ())
         guess.options.append(("--encoding", "cp1252"))
-        guess.questions.append("are umlauts and signs right in the result? --encoding cp1252 is a guess")
+        guess.questions.append("are accented letters and symbols correct? --encoding cp1252 is a guess")
     return take_look(source, engine)
 
 
@@ -249,7 +249,8 @@ class _TableGuess:
             # As one word: a number below 0 alone would look like an option.
             self._option("--na-values", ",".join(numbers))
             meaning = "a missing value" if len(numbers) == 1 else "missing values"
-            self._ask(f"does {name_some(numbers)} in {self._name} mean {meaning}? --na-values is a guess")
+            verb = "does" if len(numbers) == 1 else "do"
+            self._ask(f"{verb} {name_some(numbers)} in {self._name} mean {meaning}? --na-values is a guess")
 
     def _guess_machines(self, time: str | None) -> Collection[str]:
         long = self._guess_long(time) if self._table is TELEMETRY and time is not None else None

@@ -42,7 +42,7 @@ def find_fault(path: Path, name: str) -> DataError | None:
     except UnicodeDecodeError:
         return DataError(f"{name}: not valid utf-8", hint="save it with the encoding UTF-8")
     except (EOFError, OSError, gzip.zlib.error):  # type: ignore[attr-defined]
-        return DataError(f"{name}: damaged or truncated", hint="copy or write it again")
+        return DataError(f"{name}: damaged or truncated", hint="copy or export it again")
     return None
 
 

@@ -274,7 +274,7 @@ def name_columns(file: SourceFile, table: Table, keys: Mapping[str, str], option
     machine = keys[MACHINE]
     given = "--machine-from-file" if options.machine_pattern else "--machine" if options.machine else ""
     if given and table is TELEMETRY and machine in named.columns:
-        raise SchemaError(f"{file.name}: has the column {machine!r}, unlike {given} says", hint=f"drop {given}")
+        raise SchemaError(f"{file.name}: the column {machine!r} conflicts with {given}", hint=f"drop {given}")
     if options.machine_pattern and table is TELEMETRY:
         return named.with_constants({machine: _machine_of(file, options.machine_pattern)})
     if options.machine and machine not in named.columns:

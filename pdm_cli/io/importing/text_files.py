@@ -250,12 +250,14 @@ def open_binary(path: Path) -> BinaryIO:
         inside = [name for name in packed.namelist() if not name.endswith("/") and "__MACOSX" not in name]
         if len(inside) != 1:
             count = show_count(len(inside), "file")
-            raise DataError(f"{path.name}: holds {count}, expected one", hint="unpack it into a folder")
+            raise DataError(f"{path.name}: contains {count}, expected one", hint="unpack it into a folder")
         try:
             return cast(BinaryIO, packed.open(inside[0]))
         except RuntimeError as exc:
             # Of zipfile, for encrypted files and rare methods.
-            raise DataError(f"{path.name}: has a password, or an unknown method of packing", hint="unpack it") from exc
+            raise DataError(
+                f"{path.name}: encrypted, or compressed with an unsupported method", hint="unpack it into a folder"
+            ) from exc
     return path.open("rb")
 
 
@@ -289,7 +291,7 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (EOFError, gzip.BadGzipFile, gzip.zlib.error, zipfile.BadZipFile) as exc:  # type: ignore[attr-defined]
-        raise DataError(f"{name}: damaged or truncated", hint="copy or write it again") from exc
+        raise DataError(f"{name}: damaged or truncated", hint="copy or export it again") from exc
 
 
 def _check_utf16(name: str, text: str, encoding: str) -> None:

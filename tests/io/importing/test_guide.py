@@ -30,6 +30,11 @@ def test_guess_of_named_tables_needs_no_options(tmp_path: Path) -> None:
     assert found == Guess()
 
 
+def test_guess_reads_numbers_with_typographic_signs_as_the_import_does(tmp_path: Path) -> None:
+    rows = "2015-01-13 07:00,1,\u22123.5\n2015-01-13 08:00,1,\u22124.5\n"
+    assert guess(tmp_path, telemetry="datetime,machineID,volt\n" + rows).options == []
+
+
 def test_guess_of_a_plant_names_files_encoding_and_long_form(tmp_path: Path) -> None:
     rows = "".join(f"P-{pump}.TEMP [°C];13.01.2015 0{hour}:00;2,5\n" for pump in (1, 2) for hour in range(9))
     orders = "Art;Platz;Beginn;Text\nM2 breakdown;P-1;13.01.2015 07:30;Lager\nM1;P-1;13.01.2015 07:30;Öl\n"
@@ -55,7 +60,7 @@ def test_guess_of_a_plant_names_files_encoding_and_long_form(tmp_path: Path) -> 
         ("--columns", "machines.machineID=Anlage"),
     ]
     assert [question.partition("?")[0] for question in found.questions] == [
-        "are umlauts and signs right in the result",
+        "are accented letters and symbols correct",
         "does the tag P-1.TEMP [°C] name a machine and a sensor as in {machine}.{sensor}",
         "which rows of Auftraege.csv are failures",
     ]

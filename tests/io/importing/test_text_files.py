@@ -129,5 +129,5 @@ def test_a_zip_of_one_file_is_unpacked(tmp_path: Path) -> None:
     assert make_readable(file, tmp_path / "scratch").read_text() == HEAD + "2015-01-01,1,a\n"
     with zipfile.ZipFile(tmp_path / "errors.zip", "a") as packed:
         packed.writestr("more.csv", "x")
-    with pytest.raises(DataError, match="holds 2 files, expected one"):
+    with pytest.raises(DataError, match="contains 2 files, expected one"):
         open_text(tmp_path / "errors.zip", "errors.zip", TextFormat(), [])
