@@ -82,8 +82,8 @@ def test_cycles_of_other_lengths_are_counted() -> None:
     with using(Units(cycle_hours=2)):
         assert show_span(WORK["since"], WORK["expected_until"]) == "from cycle 93.5 to 108.5"
         assert show_hours(30) == "15 cycles"
-        # A month has 360 of them.
-        assert (per_machine_time(), in_rate_unit(0.36)) == ("machine and 1,000 cycles", 1.0)
+        # A month has 365.25 of them.
+        assert (per_machine_time(), in_rate_unit(0.36525)) == ("machine and 1,000 cycles", 1.0)
 
 
 def test_readings_have_the_unit_of_their_sensor() -> None:

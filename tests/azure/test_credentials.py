@@ -33,7 +33,7 @@ def put(folder: Path, **programs: str) -> None:
         (folder / name).chmod(0o755)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_credential_slow_programs_are_given_up_in_parallel(path: Path) -> None:
     put(path, az=f"sleep 2; {REFUSES}", pwsh="sleep 20", azd="sleep 20")
     method, credential = make_credential("default", {})

@@ -15,6 +15,7 @@ from tests.azure.clients import command_job, open_store, submit
 from tests.azure.emulator import CLUSTER, Emulator
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "fault",
     [

@@ -79,6 +79,7 @@ def fetched(emulator: Emulator, job: str) -> list[str]:
     return sorted(name for name in names if name != "manifest.json")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("folder", ["prepared", "anomalies", "model", "predictions"])
 def test_fetch_results_outputs_are_identical(
     folder: str, emulator: Emulator, fetch: Fetch, work: Path, tmp_path: Path
@@ -350,6 +351,7 @@ def test_fetch_results_other_files_need_overwrite(
     assert (out / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.ci
 def test_fetch_results_wait_fetches_when_finished(
     emulator: Emulator, azure_env: dict[str, str], pdm: Pdm, fetch: Fetch, work: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def test_fetch_wait_timeout_exits_9_and_job_continues(pdm: Pdm, emulator: Emulat
     assert pdm("fetch-results", job, "--out", out, "--wait").code == 0
 
 
+@pytest.mark.ci
 def test_fetch_wait_ctrl_c_leaves_the_job_running(pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path) -> None:
     job = submit_held(pdm, emulator, work)
     waiting = pdm.start("fetch-results", job, "--out", tmp_path / "out", "--wait")

@@ -84,6 +84,7 @@ def test_jobs_logs_ascii_terminal_escapes_letters(pdm: Pdm, ended: str) -> None:
         assert "Gr\\xfcezi" in outcome.stdout
 
 
+@pytest.mark.ci
 def test_jobs_logs_follow_prints_to_the_end(pdm: Pdm, ended: str) -> None:
     outcome = pdm("jobs", "logs", ended, "--follow")
     assert sorted(outcome.stdout.splitlines()) == [

@@ -52,6 +52,7 @@ def versions_of(emulator: Emulator, model: str) -> dict[str, dict[str, Any]]:
     return {version: resource["properties"] for version, resource in versions.items()}
 
 
+@pytest.mark.ci
 def test_register_same_job_is_registered_once(emulator: Emulator, azure_env: dict[str, str]) -> None:
     job = put_job(emulator)
     outcome = register(azure_env, job, "valves", "--json")
@@ -105,6 +106,7 @@ def test_register_if_better_needs_a_better_model(emulator: Emulator, azure_env: 
     assert list(versions_of(emulator, "fans")) == ["1", "2"]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("facts", "code", "words"),
     [

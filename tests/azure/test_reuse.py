@@ -73,6 +73,7 @@ def test_reuse_changed_data_at_an_address_runs_again(pdm: Pdm, emulator: Emulato
     assert not set(changed.json["outputs"].values()) & set(first.json["outputs"].values())
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kind", ["address", "asset"])
 def test_reuse_same_name_with_changed_data_fails(kind: str, pdm: Pdm, emulator: Emulator, raw: str) -> None:
     emulator.hold_jobs = True

@@ -296,6 +296,7 @@ def test_submit_if_better_rejects_an_equal_model(pdm: Pdm, work: Path) -> None:
     assert again.code == 10, again.stderr
 
 
+@pytest.mark.ci
 def test_jobs_logs_of_another_process_are_read(pdm: Pdm, work: Path) -> None:
     job = pdm("submit", "--wait", "preprocess", "--data", work / "raw").stdout.strip()
     logs = pdm("jobs", "logs", job)

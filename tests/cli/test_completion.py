@@ -44,7 +44,7 @@ def complete(programs: Path, *words: str) -> list[str]:
     return found.stdout.split()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.skipif(BASH is None, reason="no bash on this machine")
 @pytest.mark.parametrize("name", ["pdm", "pdm-cli"])
 def test_bash_completes_commands_and_options(name: str, programs: Path) -> None:

@@ -292,7 +292,7 @@ def test_errors_are_objects_with_json(raw: Path, pdm: Pdm, tmp_path: Path) -> No
     assert error["details"]["count"] == 214
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_marker_too_large_for_a_reading_becomes_missing(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     edit("telemetry", lambda t: t.assign(volt=t["volt"].where(t.index != 700, 1.797e308)))(raw)
     outcome = pdm("run", "--data", raw, "--out", tmp_path / "out", "--jobs", 1, "--fast", "--trees", 2)

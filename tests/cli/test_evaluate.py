@@ -45,7 +45,7 @@ def test_evaluate_says_of_the_test_span_what_train_said(model: Path, fleet: Path
         assert ours["split"][key] == theirs["split"][key]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("split", ["machine", "both"])
 def test_evaluate_looks_at_the_machines_that_were_held_out(
     split: str, work: Path, fleet: Path, pdm: Pdm, tmp_path: Path

@@ -60,7 +60,7 @@ def test_a_component_that_looks_misspelt_is_warned_of(raw: Path, pdm: Pdm, tmp_p
     assert "warning: failures.parquet: 'Comp1' (1 failure) and 'comp1' (" in outcome.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_components_that_cannot_be_trained_on_get_their_base_rate(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     add(
         raw, "pump", "valve", at=str(pd.read_parquet(raw / "telemetry.parquet", columns=["datetime"])["datetime"].max())
@@ -71,7 +71,7 @@ def test_components_that_cannot_be_trained_on_get_their_base_rate(raw: Path, pdm
     assert "too few failures to train on, so only the base rate and no alerts: pump, valve" in outcome.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_component_that_fails_after_the_telemetry_gets_its_base_rate(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     add(raw, "pump", at="2016-03-01 06:00")
     outcome = trained(pdm, raw, tmp_path)

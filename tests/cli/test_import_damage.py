@@ -74,7 +74,7 @@ DAMAGED: dict[str, tuple[str, bytes, str, str]] = {
     "zip": ("telemetry.zip", b"no zip", "damaged or truncated\n", "copy"),
     "damaged zip": ("telemetry.zip", damaged_zip(), "damaged or truncated\n", "copy"),
     "empty zip": ("telemetry.zip", empty_zip(), "contains 0 files, expected one", "unpack it"),
-    "zip with a password": ("telemetry.zip", encrypted_zip(), "has a password", "unpack it"),
+    "zip with a password": ("telemetry.zip", encrypted_zip(), "encrypted, or compressed", "unpack it"),
     "Parquet": ("telemetry.parquet", b"PA", "not a readable Parquet file\n", "copy"),
     "one value": ("telemetry.csv", b"datetime,machineID,volt\n2015\n", "line 2: 1 value, expected 3", "fix the line"),
     "one row of either order": (

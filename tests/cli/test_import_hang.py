@@ -16,6 +16,7 @@ ROWS = 400_000
 SECONDS = 60
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("row", "message"),
     [("2024-01-01 00:00;1;5;6;7", "5 values, expected 4"), ("2024-01-01 00:00;1;five;6", "is not a number")],

@@ -495,7 +495,7 @@ def test_import_names_the_option_that_solves_an_error(
         (("--long", "v", "v"), "tags and values are in one column"),
         (("--columns", "telemetry.volt=a", "--columns", "telemetry.volt=b"), "telemetry.volt is given twice"),
         (("--day-first", "--date-format", "%d.%m.%Y"), "--day-first: has no effect with --date-format"),
-        (("--guide", "--long", "a", "b"), "--guide: cannot be combined"),
+        (("--guide", "--long", "a", "b"), "--guide and --long cannot be combined"),
         (("--component-words", "nofile.csv"), "--component-words nofile.csv: No such file or directory"),
     ],
 )

@@ -176,7 +176,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
     assert page.index("No reading of volt") < page.index("Components to inspect</h2>")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_telemetry_too_short_for_the_features_is_warned_of(
     fleet: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:

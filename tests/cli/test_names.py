@@ -34,7 +34,7 @@ def hostile(raw: Path) -> Path:
     return raw
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_hostile_names_are_escaped_in_all_outputs(hostile: Path, pdm: Pdm, tmp_path: Path) -> None:
     out, predictions = tmp_path / "out", tmp_path / "predictions"
     told = [pdm("run", "--data", hostile, "--out", out, "--jobs", 1, *QUICK)]

@@ -180,6 +180,7 @@ def test_a_feature_whose_name_is_a_formula_is_none_in_the_drift_table(
     assert set(pd.read_csv(tmp_path / "out/drift.csv")["feature"]) == {"'=1+1_count_24h"}
 
 
+@pytest.mark.ci
 def test_drift_is_not_told_by_rows_that_the_model_learned_from(
     predicted: Path, raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
@@ -280,6 +281,7 @@ def changed(model: Path, to: Path, change: Callable[[dict], object]) -> Path:
     return copy
 
 
+@pytest.mark.ci
 def test_what_the_user_gives_at_its_default_comes_before_what_the_model_was_trained_with(
     raw: Path, model: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_signal_while_optuna_is_loaded_is_no_bug(work: Path, tmp_path: Path) -
     assert done.stderr.endswith("warning: interrupted; existing outputs were not changed\n")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("closed", [">&-", "0<&- 1>&- 2>&-"])
 def test_closed_streams_are_no_reason_to_fail(closed: str, work: Path, fleet: Path, tmp_path: Path) -> None:
     words = [*PDM, "predict", "--data", fleet, "--model", work / "model", "--out", tmp_path / "out"]

@@ -94,6 +94,7 @@ def test_detection_that_tests_nothing_fails_unless_allowed(
     assert f"warning: detect-anomalies: {message}" in outcome.stderr
 
 
+@pytest.mark.ci
 def test_run_goes_on_without_anomalies_if_the_log_is_too_short_for_them(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     def shorten(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(volt=1.0, rotate=1.0, pressure=1.0, vibration=1.0)

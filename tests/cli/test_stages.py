@@ -108,6 +108,7 @@ def test_run_keeps_what_is_unchanged_and_says_so(work: Path, fleet: Path, pdm: P
     assert outcome.stderr.count("unchanged, reusing") == 3
 
 
+@pytest.mark.ci
 def test_run_redoes_only_what_a_setting_changes_and_names_it(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
     outcome = pdm("run", "--data", fleet, "--out", copy, "--jobs", 1, "--fast", "--trees", 10)
@@ -126,6 +127,7 @@ def test_run_notices_a_changed_input_and_a_damaged_output(work: Path, raw: Path,
     assert "detect-anomalies: an output file is missing or was changed" in outcome.stderr
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("plots")
 def test_force_runs_every_stage_again(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     copy = shutil.copytree(work, tmp_path / "out")
@@ -193,6 +195,7 @@ def in_groups(fleet: Path, pdm: Pdm, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("mode", ["causal", "batch"])
 def test_anomalies_are_the_same_from_any_number_of_processes(
     mode: str, in_groups: Path, pdm: Pdm, tmp_path: Path
@@ -205,6 +208,7 @@ def test_anomalies_are_the_same_from_any_number_of_processes(
     assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
 
 
+@pytest.mark.ci
 def test_both_roads_of_stl_give_the_same_anomalies(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     found = []
     for stl in ("batch", "statsmodels"):
@@ -230,6 +234,7 @@ def test_strict_refuses_the_first_series_that_cannot_be_judged(raw: Path, pdm: P
     ]
 
 
+@pytest.mark.ci
 def test_train_works_from_telemetry_and_failures_alone(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     for name in ("errors", "maint", "machines"):
         (raw / f"{name}.parquet").unlink()
@@ -239,6 +244,7 @@ def test_train_works_from_telemetry_and_failures_alone(raw: Path, pdm: Pdm, tmp_
     )
 
 
+@pytest.mark.ci
 def test_machines_named_by_text_work_throughout(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     for path in raw.glob("*.parquet"):
         table = pd.read_parquet(path)

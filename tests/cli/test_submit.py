@@ -53,7 +53,7 @@ def test_dry_run_prints_the_job(pdm: Pdm, fleet: Path) -> None:
     assert "input data: 5 files" in outcome.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("command", ["preprocess", "train", "predict", "run"])
 def test_dry_run_document_loads_in_the_azure_client(command: str, pdm: Pdm, fleet: Path, work: Path) -> None:
     options = {

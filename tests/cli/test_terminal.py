@@ -71,6 +71,7 @@ def test_a_narrow_terminal_breaks_lines_and_loses_no_column(work: Path, fleet: P
     assert re.search(r"comp1 +0\.\d{3} +0\.\d{4} ", without_codes(on_terminal(*words, columns=60)))
 
 
+@pytest.mark.ci
 def test_a_terminal_is_told_what_comes_next_and_a_pipe_is_not(work_copy: Path, fleet: Path, tmp_path: Path) -> None:
     words = ("run", "--data", fleet, "--out", work_copy, "--jobs", 1, *QUICK)
     model = work_copy / "model"
@@ -107,6 +108,7 @@ def test_no_escape_codes_in_pipes(words: tuple[str, ...], variables: dict[str, s
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.ci
 def test_no_escape_codes_in_the_results_of_a_job(work: Path, fleet: Path, tmp_path: Path) -> None:
     words = ("predict", "--model", work / "model", "--data", fleet, "--out", tmp_path / "out")
     done = subprocess.run([*PDM, *map(str, words)], capture_output=True, text=True, env=environ(GITHUB_ACTIONS="true"))

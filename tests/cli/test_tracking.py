@@ -49,7 +49,7 @@ def warnings_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_nothing_is_imported_without_the_variable(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     done = train(work, tmp_path / "model")

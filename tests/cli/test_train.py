@@ -63,6 +63,7 @@ def train(pdm: Pdm, work: Path, out: Path, *words: object):
     return pdm("train", "--prepared", work / "prepared", "--out", out, *words)
 
 
+@pytest.mark.ci
 def test_train_saves_only_the_states_of_families_that_the_model_uses(
     work: Path, pdm: Pdm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ def test_a_finished_search_leaves_nothing_but_its_files(searched: Path) -> None:
     assert not [path.name for path in searched.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.ci
 def test_fast_trains_the_first_trial_of_the_search(searched: Path, work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--anomalies", work / "anomalies", *QUICK)
     assert train(pdm, work, tmp_path / "fast", *words).code == 0
@@ -129,6 +131,7 @@ def test_fast_trains_the_first_trial_of_the_search(searched: Path, work: Path, p
     assert members[0] == members[1]
 
 
+@pytest.mark.ci
 def test_a_search_without_time_makes_a_model_and_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = train(pdm, work, tmp_path / "m", *SEARCH, "--time-budget", 0)
     assert outcome.code == 0, outcome.stderr
@@ -140,6 +143,7 @@ def test_a_search_without_time_makes_a_model_and_says_so(work: Path, pdm: Pdm, t
     assert (search["trials"], search["trials_wanted"], search["cut_short"]) == (1, 3, True)
 
 
+@pytest.mark.ci
 def test_a_search_takes_settings_as_extreme_as_they_may_be(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     extremes = ("--seed", MAX_SEED, "--shift-hours", 2, "--max-leaves", 65_536, "--min-child-weight", 1e9, "--l2", 1e9)
     costs = [word for name in ("missed-failure", "false-alarm", "planned-repair") for word in (f"--{name}", 1e12)]
@@ -148,6 +152,7 @@ def test_a_search_takes_settings_as_extreme_as_they_may_be(work: Path, pdm: Pdm,
     assert metrics_of(tmp_path / "model")["search"]["trials"] == 3
 
 
+@pytest.mark.ci
 def test_trees_outside_the_search_space_are_searched_around_all_the_same(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--algorithms", "xgboost", "--trials", 2, "--trees", 3, "--l2", 0, "--learning-rate", 0.9)
     outcome = train(pdm, work, tmp_path / "m", *words)
@@ -171,12 +176,14 @@ def test_machines_can_be_held_out(split: str, work: Path, pdm: Pdm, tmp_path: Pa
     assert (predictions["datetime"].min() == first) == (split == "machine")
 
 
+@pytest.mark.ci
 def test_the_cheapest_alert_rule_goes_off_no_higher_than_on(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = train(pdm, work, tmp_path / "m", *QUICK, "--threshold", "cost", "--json")
     assert outcome.code == 0, outcome.stderr
     assert all(row["alert_off"] <= row["threshold"] for row in outcome.json["components"].values())
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("rule", ["f1", "recall=0.95"])
 def test_alert_rules_by_f1_and_recall_have_one_level(rule: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = train(pdm, work, tmp_path / "m", *QUICK, "--threshold", rule, "--json")
@@ -184,6 +191,7 @@ def test_alert_rules_by_f1_and_recall_have_one_level(rule: str, work: Path, pdm:
     assert all(row["threshold"] == row["alert_off"] for row in outcome.json["components"].values())
 
 
+@pytest.mark.ci
 def test_costs_are_told_in_their_unit(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = train(pdm, work, tmp_path / "m", *QUICK, "--unit", "EUR", "--missed-failure", 1000)
     assert "cost in EUR per machine and month: acting on alerts " in outcome.stdout
@@ -217,6 +225,7 @@ def test_unknown_choices_are_refused_with_the_known(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("family", [*FEATURES, *LEARNED])
 def test_every_family_makes_a_model_by_itself(family: str, work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--anomalies", work / "anomalies", "--families", family, "--fast", "--trees", 2, "--folds", 1)
@@ -245,6 +254,7 @@ def plant_leak(raw: Path) -> None:
     leaking.to_parquet(raw / "telemetry.parquet", index=False)
 
 
+@pytest.mark.ci
 def test_a_feature_that_knows_of_the_future_is_refused_by_name(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     plant_leak(raw)
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
@@ -294,6 +304,7 @@ def test_anomalies_of_other_telemetry_are_refused(work: Path, raw: Path, pdm: Pd
     assert_clear(outcome, 4, "anomalies.parquet: was computed from different telemetry than", "pdm detect-anomalies")
 
 
+@pytest.mark.ci
 def test_a_model_is_the_same_on_any_number_of_threads(searched: Path, work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--anomalies", work / "anomalies", *SEARCH)
     for threads in (1, 2):

@@ -96,7 +96,7 @@ def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path
     assert_clear(outcome, 2, "not the output of pdm detect-anomalies", f"did you mean {work / 'anomalies'}?")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
     stray = pd.Timestamp("1970-01-01 05:00")
     edit("telemetry", lambda t: t.assign(datetime=t["datetime"].where(t.index != 0, stray)))(raw)
@@ -105,7 +105,7 @@ def test_one_stray_stamp_does_not_move_the_split(raw: Path, pdm: Pdm, tmp_path: 
     assert outcome.json["split"]["cutoff"].startswith("2015-")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_components_given_twice_count_once(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("train", "--prepared", work / "prepared", "--out", tmp_path / "m", "--fast", "--trees", 2, "--json")
     outcome = pdm(*words, "--components", "comp1,comp1")

@@ -67,6 +67,7 @@ def test_step_of_daily_parts_is_found_over_all_parts(daily: Path, pdm: Pdm, tmp_
     assert "preprocess: grid 1d" in outcome.stderr
 
 
+@pytest.mark.ci
 def test_train_follows_the_choice_of_preprocess_unless_set_and_records_it(
     daily: Path, pdm: Pdm, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ def test_placement_test_finds_a_sign() -> None:
     assert placement_test([labels], [probabilities], [codes]) < 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_placement_test_without_a_sign_is_passed_by_chance_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     found = [

@@ -32,7 +32,7 @@ class Spent(Exception):
     """The time budget is spent."""
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_fit_ends_soon_after_checkpoint_raises(name: str, threads: int) -> None:

@@ -128,6 +128,7 @@ def test_predictions_are_read_as_frames(predictions: Predictions) -> None:
     assert predictions.report.is_file()
 
 
+@pytest.mark.ci
 def test_stages_take_results_and_write_the_same_as_run(fleet: Path, ran: Run, tmp_path: Path) -> None:
     tables = frames_of(fleet)
     prepared = pdm_cli.preprocess(**tables)

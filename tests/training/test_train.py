@@ -328,7 +328,7 @@ def test_train_spent_budget_ends_trial_within_a_fold(fleet: Sources, plain: Trai
     assert 20 < next(now) < 20 + 24
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("split", ["machine", "both"])
 def test_train_held_out_machines_change_nothing(fleet: Sources, split: str) -> None:
     problem = problem_of(fleet, train=replace(TRAIN, split=split))

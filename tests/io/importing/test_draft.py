@@ -82,14 +82,14 @@ TAGS = ("1.temp", "2.volt", "", " 1.volt", "other", "1.mode", "2.mode", "x.volt"
 READINGS = st.builds("{},{},{}\n".format, TIME, mostly("1.volt", *TAGS), mostly("1.5", *NUMBERS, "auto"))
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @settings(max_examples=50, deadline=None)
 @given(st.lists(WIDE, min_size=1, max_size=5))
 def test_draft_of_wide_rows_equals_the_survey(rows: list[str]) -> None:
     has_draft(HEAD + "".join(rows), ImportOptions(sentinels=(-999.0,)))
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @settings(max_examples=50, deadline=None)
 @given(st.lists(READINGS, min_size=1, max_size=5))
 def test_draft_of_long_rows_equals_the_survey(rows: list[str]) -> None:
