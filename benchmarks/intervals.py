@@ -49,8 +49,8 @@ def draw_events(world: World, machines: int, rng: np.random.Generator) -> tuple[
     level = rng.normal(3.0, 0.5, machines)[codes] + rng.normal(0.0, 0.6, len(codes))
     warning = np.where(is_caught, np.minimum(np.exp(level), 48.0), np.nan)
     episodes = np.repeat(np.arange(machines), false)
-    times = np.zeros(len(codes), np.int64)
-    outcome = EventOutcome(warning, len(episodes), codes, episodes, np.ones(len(episodes), np.bool_), times)
+    times, is_false = np.zeros(len(codes), np.int64), np.ones(len(episodes), np.bool_)
+    outcome = EventOutcome(warning, len(episodes), codes, episodes, is_false, ~is_false, times)
     return outcome, Exposure(months, months)
 
 

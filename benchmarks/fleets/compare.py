@@ -67,7 +67,7 @@ def _score_events(problem: Problem, alerts: BoolArray) -> dict[str, Any]:
         evaluate_events(
             Instants(rows.machines, rows.codes[alerts[:, column]], rows.times[alerts[:, column]]),
             failures[failures["failure"] == component],
-            start_us=rows.starts(),
+            watched=rows,
             known=problem.known,
             labels=problem.lead,
             merge_hours=problem.train.merge_hours,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pdm_cli.evaluation.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.evaluation.calibration import calibration_error, reliability
 from pdm_cli.evaluation.costs import Lives, compare_costs
-from pdm_cli.evaluation.events import EventOutcome, evaluate_events, summarise_events, warned_ahead
+from pdm_cli.evaluation.events import EventOutcome, evaluate_events, is_watched, summarise_events, warned_ahead
 from pdm_cli.evaluation.exposure import Exposure, measure_exposure
 from pdm_cli.evaluation.intervals import event_intervals, precision_interval
 from pdm_cli.evaluation.metrics import macro_mean, row_metrics
@@ -172,7 +172,7 @@ def _evaluate_events(
     return evaluate_events(
         Instants(rows.machines, rows.codes[is_on], rows.times[is_on]),
         span.failures[span.failures["failure"] == component],
-        start_us=span.rows.starts(),
+        watched=rows,
         known=span.known,
         labels=lead,
         merge_hours=merge_hours,
@@ -184,7 +184,7 @@ def _count_not_evaluated(span: PredictedSpan, components: list[str], lead: Label
     """Return how many failures since the start of the span are not evaluated, by reason.
 
     ``early``: less than a horizon after the start; ``no_telemetry``: the machine's data end before the lead time and
-    not with the failure, or it has none in the span.
+    not with the failure, or it has none in the span or in the warning period.
     """
     rows = span.rows
     failed = EventLog(span.failures[span.failures["failure"].isin(components)], rows.machines)
@@ -192,6 +192,7 @@ def _count_not_evaluated(span: PredictedSpan, components: list[str], lead: Label
     has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
     has_data = has_rows[failed.codes] & (failed.times <= span.known.failures_until(lead_us(lead))[failed.codes])
     is_early = has_data & (failed.times - horizon_us < rows.starts()[failed.codes])
+    has_data &= is_early | is_watched(rows, failed, lead)
     is_later = failed.times >= rows.times.min()
     return {"early": int((is_later & is_early).sum()), "no_telemetry": int((is_later & ~has_data).sum())}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.evaluation.exposure import Exposure
+from pdm_cli.evaluation.exposure import Exposure, usual_step
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.labels import FollowUp, lead_us
 from pdm_cli.schema import MACHINE, TIME
@@ -39,8 +39,8 @@ class EventOutcome:
         Machine of each evaluated failure.
     episode_codes : (e,) int array
         Machine of each episode: true, false, or not yet known.
-    is_false : (e,) bool array
-        Which episodes are false alarms.
+    is_false, is_true : (e,) bool arrays
+        Which episodes are false alarms, and which were followed by a failure.
     failure_times : (n,) int array
         Microsecond timestamp of each evaluated failure.
     """
@@ -50,6 +50,7 @@ class EventOutcome:
     failure_codes: IntArray
     episode_codes: IntArray
     is_false: BoolArray
+    is_true: BoolArray
     failure_times: IntArray
 
 
@@ -88,10 +89,10 @@ class EventEvaluator:
     """Evaluates alerts of one component; work that does not depend on the alerts is done once.
 
     A failure is evaluated if its whole warning period, from horizon to lead time ahead of it, lies in the test span and
-    in the data of its machine, or if the machine's data end with it. It is caught if an alert lies in that period; an
-    alert at the failure itself is too late, even with a lead time of 0. An episode is a false alarm if the component
-    does not fail between its first alert and its last alert + horizon. If the outcome is not known until then, it is
-    not counted.
+    in the data of its machine, or if the machine's data end with it; and not if all of the period is in a gap. It is
+    caught if an alert lies in that period; an alert at the failure itself is too late, even with a lead time of 0. An
+    episode is true if the component fails between its first alert and its last alert + horizon, else a false alarm. If
+    the outcome is not known until then, it is not counted.
 
     Parameters
     ----------
@@ -99,8 +100,8 @@ class EventEvaluator:
         The m machines and times that may have alerts, sorted by machine, then time; ``machines`` are all those tested.
     failures : DataFrame
         ``machineID, datetime`` of the component's failures.
-    start_us : int or (machines,) int array
-        Start of the test, for all machines or for each, in microseconds since 1970.
+    watched : Instants
+        All rows of the test span, of the same machines, sorted in the same way.
     known : FollowUp
         Until when the outcome of each machine is known, in the order of ``rows.machines``.
     labels : LabelsParams
@@ -114,7 +115,7 @@ class EventEvaluator:
         rows: Instants,
         failures: pd.DataFrame,
         *,
-        start_us: int | IntArray,
+        watched: Instants,
         known: FollowUp,
         labels: LabelsParams,
         merge_hours: float,
@@ -125,9 +126,9 @@ class EventEvaluator:
         self._merge_hours, self._longest_hours = merge_hours, longest_hours
         failed = EventLog(failures, rows.machines)
         self._next_failure = failed.next_from(rows.codes, rows.times)
-        starts = np.broadcast_to(start_us, len(rows.machines))[failed.codes]
         is_seen = failed.times <= known.failures_until(lead)[failed.codes]
-        is_evaluated = (failed.times - self._horizon >= starts) & is_seen
+        is_evaluated = (failed.times - self._horizon >= watched.starts()[failed.codes]) & is_seen
+        is_evaluated &= is_watched(watched, failed, labels)
         self._codes, self._times = failed.codes[is_evaluated], failed.times[is_evaluated]
         # The rows in which an alert would be in time for a failure are contiguous.
         row_log = EventLog(_as_events(rows), rows.machines)
@@ -145,15 +146,38 @@ class EventEvaluator:
         codes, times = self._rows.codes[alerts], self._rows.times[alerts]
         first, last = find_episodes(codes, times, merge_hours=self._merge_hours, longest_hours=self._longest_hours)
         until = times[last] + self._horizon
-        is_false = ~(self._next_failure[alerts[first]] <= until) & (until <= self._known_until[alerts[last]])
-        return EventOutcome(warning, int(is_false.sum()), self._codes, codes[first], is_false, self._times)
+        is_true = self._next_failure[alerts[first]] <= until
+        is_false = ~is_true & (until <= self._known_until[alerts[last]])
+        return EventOutcome(warning, int(is_false.sum()), self._codes, codes[first], is_false, is_true, self._times)
+
+
+def is_watched(watched: Instants, failed: EventLog, labels: LabelsParams) -> BoolArray:
+    """Return for each failure whether its machine was watched at some time in the warning period.
+
+    A machine is watched for the usual step after each of its rows.
+    """
+    earliest = failed.times - round(labels.horizon_hours * US_PER_HOUR) - usual_step(watched)
+    first, after = find_rows(watched, failed.codes, earliest, failed.times - lead_us(labels))
+    return first < after
+
+
+def find_rows(rows: Instants, codes: IntArray, start_us: IntArray, end_us: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the first row of a machine in each time span, ends included, and the one after the last."""
+    ends = np.cumsum(np.bincount(rows.codes, minlength=len(rows.machines)))
+    starts = np.concatenate([[0], ends[:-1]])
+    first, after = starts[codes], starts[codes]
+    for index, (begin, end) in enumerate(zip(starts[codes].tolist(), ends[codes].tolist(), strict=True)):
+        times = rows.times[begin:end]
+        first[index] += np.searchsorted(times, start_us[index], "left")
+        after[index] += np.searchsorted(times, end_us[index], "right")
+    return first, after
 
 
 def evaluate_events(
     alerts: Instants,
     failures: pd.DataFrame,
     *,
-    start_us: int | IntArray,
+    watched: Instants,
     known: FollowUp,
     labels: LabelsParams,
     merge_hours: float,
@@ -163,7 +187,7 @@ def evaluate_events(
     evaluator = EventEvaluator(
         alerts,
         failures,
-        start_us=start_us,
+        watched=watched,
         known=known,
         labels=labels,
         merge_hours=merge_hours,
@@ -175,12 +199,14 @@ def evaluate_events(
 def summarise_events(outcomes: list[EventOutcome], *, exposure: Exposure) -> dict[str, Any]:
     """Return failures, caught, warning times and false alarms of one or more components together.
 
-    Rates are ``None`` without any exposure.
+    Rates are ``None`` without any exposure, the precision of episodes without one that is true or false.
     """
     warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
     caught = warning[~np.isnan(warning)]
     quartiles = np.quantile(caught, (0.25, 0.5, 0.75)).tolist() if len(caught) else [None] * 3
     false_alarms = sum(outcome.false_alarms for outcome in outcomes)
+    true_alarms = sum(int(outcome.is_true.sum()) for outcome in outcomes)
+    decided = true_alarms + false_alarms
     return {
         "failures": len(warning),
         "caught": len(caught),
@@ -189,6 +215,7 @@ def summarise_events(outcomes: list[EventOutcome], *, exposure: Exposure) -> dic
         "warning_hours": dict(zip(("q25", "median", "q75"), quartiles, strict=True)),
         "false_alarms": false_alarms,
         "false_alarms_per_machine_month": false_alarms / exposure.alarm_months if exposure.alarm_months else None,
+        "episode_precision": true_alarms / decided if decided else None,
         "judged_machine_months": {"false_alarms": exposure.alarm_months, "failures": exposure.failure_months},
     }
 

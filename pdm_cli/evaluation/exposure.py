@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp, lead_us
+from pdm_cli.preparation.run_to_failure import NEVER_US
 from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR
 
@@ -24,9 +25,9 @@ class Exposure:
     Attributes
     ----------
     alarms : (machines,) array
-        Months in which an episode can end such that a whole horizon after it is known.
+        Months in which the machine is watched and a whole horizon after the end of an episode is known.
     failures : (machines,) array
-        Months in which a failure can occur such that its whole warning period lies in the span.
+        Months in which a failure can occur whose whole warning period lies in the span and is watched in part.
     """
 
     alarms: FloatArray
@@ -48,21 +49,25 @@ class Exposure:
         return cls(np.concatenate([part.alarms for part in parts]), np.concatenate([part.failures for part in parts]))
 
 
-def measure_exposure(
-    rows: Instants, *, start_us: int | IntArray | None = None, known: FollowUp, log_end_us: int, labels: LabelsParams
-) -> Exposure:
+def usual_step(rows: Instants) -> int:
+    """Return the median time between rows of a machine in microseconds; 0 if each machine has one row at most."""
+    is_same = np.diff(rows.codes) == 0
+    return int(np.median(np.diff(rows.times)[is_same])) if is_same.any() else 0
+
+
+def measure_exposure(rows: Instants, *, known: FollowUp, log_end_us: int, labels: LabelsParams) -> Exposure:
     """Return the exposure of each machine, by the rules of :class:`pdm_cli.evaluation.events.EventEvaluator`.
 
-    An episode is evaluated if the outcome is known until its last alert + horizon: alarms count from the start to a
-    horizon before the end of the machine's data, or to the failure that ended them. A failure is evaluated if it occurs
-    between start + horizon and the end of the data + lead time, as long as failures are logged.
+    A machine is watched from a row to its next one, for the usual step at most: not in gaps. An episode is evaluated if
+    the outcome is known until its last alert + horizon: alarms count from the first row to a horizon before the end of
+    the machine's data, or to the failure that ended them. A failure is evaluated if it occurs between the first row +
+    horizon and the end of the data + lead time, as long as failures are logged, and if the machine was watched at some
+    time in the warning period.
 
     Parameters
     ----------
     rows : Instants
-        All rows that may have alerts; a machine without rows has no exposure.
-    start_us : int or (machines,) int array, optional
-        Start of the test, for all machines or for each; default: each machine's first row.
+        All rows that may have alerts, sorted by machine, then time; a machine without rows has no exposure.
     known : FollowUp
         Until when the outcome of each machine is known, in the order of ``rows.machines``.
     log_end_us : int
@@ -71,22 +76,31 @@ def measure_exposure(
         Lead time and horizon.
     """
     horizon = round(labels.horizon_hours * US_PER_HOUR)
-    # Starts and ends of machines without rows are extreme values.
-    has_rows = np.bincount(rows.codes, minlength=len(rows.machines)) > 0
-    start = np.where(has_rows, rows.starts() if start_us is None else start_us, 0)
-    last_row = np.minimum(np.where(has_rows, rows.ends(), 0), known.failed_us)
-    last_alert = np.minimum(last_row, known.until_us - horizon)
+    last_alert = np.minimum(known.failed_us, known.until_us - horizon)
     last_failure = np.minimum(known.failures_until(lead_us(labels)), log_end_us)
-    alarms, failures = (
-        np.where(has_rows, np.maximum(span, 0), 0) / US_PER_HOUR / HOURS_PER_MONTH
-        for span in (last_alert - start, last_failure - horizon - start)
-    )
-    return Exposure(alarms, failures)
+    step, lead = usual_step(rows), lead_us(labels)
+    alarms = _months(rows, rows.times, np.minimum(rows.times + step, _next_times(rows)), last_alert)
+    # Failures between these times are warned of by the row, or by none.
+    warned_from = np.maximum(rows.times + lead, rows.starts()[rows.codes] + horizon)
+    warned_until = np.minimum(rows.times + step + horizon, _next_times(rows, last=NEVER_US) + lead)
+    return Exposure(alarms, _months(rows, warned_from, warned_until, last_failure))
 
 
 def machine_months(rows: Instants) -> FloatArray:
-    """Return the months between the first and the last row of each machine, in the order of ``rows.machines``."""
-    first = rows.starts()
-    # Starts and ends of machines without rows are extreme values.
-    has_rows = np.bincount(rows.codes, minlength=len(first)) > 0
-    return np.where(has_rows, rows.ends() - first, 0) / US_PER_HOUR / HOURS_PER_MONTH
+    """Return the months in which each machine was watched, in the order of ``rows.machines``; gaps do not count."""
+    until = np.minimum(rows.times + usual_step(rows), _next_times(rows))
+    return _months(rows, rows.times, until, np.full(len(rows.machines), NEVER_US))
+
+
+def _next_times(rows: Instants, last: int | None = None) -> IntArray:
+    """Return the time of the machine's next row; after its last row ``last``, or by default that row's own time."""
+    following = rows.times.copy() if last is None else np.full(len(rows.times), last)
+    is_same = np.flatnonzero(np.diff(rows.codes) == 0)
+    following[is_same] = rows.times[is_same + 1]
+    return following
+
+
+def _months(rows: Instants, starts: IntArray, ends: IntArray, limits: IntArray) -> FloatArray:
+    """Return the months of each machine between the start and the end of each row, up to the limit of the machine."""
+    lengths = np.maximum(np.minimum(ends, limits[rows.codes]) - starts, 0)
+    return np.bincount(rows.codes, lengths, minlength=len(rows.machines)) / US_PER_HOUR / HOURS_PER_MONTH

@@ -190,14 +190,13 @@ class _Fold:
         self._resets = find_resets(piece.probabilities, rows.codes, rows.times, terms.reset_hours)[is_kept]
         self._failed, self._labelled = piece.labels[is_kept] == 1, ~np.isnan(piece.labels[is_kept])
         self._least_hours = terms.least_warning_hours
-        start_us = np.maximum(rows.starts(), piece.split.test_start)
         end_us, labels = piece.split.label_end, terms.labels
         known = piece.known.cut(end_us)
-        self.exposure = measure_exposure(rows, start_us=start_us, known=known, log_end_us=end_us, labels=labels)
+        self.exposure = measure_exposure(rows, known=known, log_end_us=end_us, labels=labels)
         self._evaluator = EventEvaluator(
             kept,
             failures[to_microseconds(failures[TIME]) <= end_us],
-            start_us=start_us,
+            watched=rows,
             known=known,
             labels=labels,
             merge_hours=terms.merge_hours,

@@ -35,8 +35,8 @@ def lives_of(ended: list[Ended]) -> Lives:
 
 
 def outcome(warning: list[float], false_alarms: int = 0) -> EventOutcome:
-    none = np.array([], np.int64)
-    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_), none)
+    none, no_episode = np.array([], np.int64), np.array([], np.bool_)
+    return EventOutcome(np.array(warning), false_alarms, none, none, no_episode, no_episode, none)
 
 
 def exposed(alarm_months: float, failure_months: float) -> Exposure:

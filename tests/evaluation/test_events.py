@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,17 @@ FLEET = (1, 2, 3)
 SPAN = (0.0, 400.0)
 
 
+def watched_until(ends: Mapping[Any, float], start: float = 0.0, gap: tuple[float, float] = (0.0, 0.0)) -> Instants:
+    """Rows of every half hour, but none of machine 1 in the gap, its start included."""
+    rows = [
+        (machine, hour)
+        for machine, end in ends.items()
+        for hour in np.arange(start, end + 0.5, 0.5).tolist()
+        if machine != 1 or not gap[0] <= hour < gap[1]
+    ]
+    return instants_of(rows)
+
+
 def instants_of_fleet(alerts: Alerts, fleet: tuple[Any, ...] = FLEET) -> Instants:
     """Instants whose machines are the whole fleet, also those without an alert."""
     rows = instants_of(sorted(alerts) or [(fleet[0], 0.0)])
@@ -48,12 +60,13 @@ def evaluate(
     ends: dict[Any, float] | None = None,
     labels: LabelsParams = LABELS,
     merge_hours: float = 6.0,
+    gap: tuple[float, float] = (0.0, 0.0),
 ) -> EventOutcome:
     instants = instants_of_fleet(alerts)
     found = evaluate_events(
         instants,
         log_frame(failures, "failure"),
-        start_us=EPOCH_US + round(span[0] * HOUR_US),
+        watched=watched_until({m: (ends or {}).get(m, span[1]) for m in FLEET}, span[0], gap),
         known=running([EPOCH_US + round((ends or {}).get(m, span[1]) * HOUR_US) for m in instants.machines]),
         labels=labels,
         merge_hours=merge_hours,
@@ -84,12 +97,17 @@ def slow_evaluate(
     ends: dict[Any, float],
     labels: LabelsParams,
     merge_hours: float,
+    gap: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[list[float], int]:
     warnings = []
     for event in failures:
         if event.machine not in FLEET or event.hour - labels.horizon_hours < start:
             continue
         if event.hour - labels.lead_time_hours > ends[event.machine]:
+            continue
+        # The row before the gap is watched until the gap starts.
+        is_blind = gap[0] < event.hour - labels.horizon_hours and event.hour - max(labels.lead_time_hours, 0.1) < gap[1]
+        if event.machine == 1 and is_blind:
             continue
         ahead = [event.hour - hour for machine, hour in alerts if machine == event.machine]
         in_time = [hours for hours in ahead if hours > 0 and labels.lead_time_hours <= hours <= labels.horizon_hours]
@@ -114,6 +132,7 @@ failure_lists = st.lists(
     lead_and_horizon=st.sampled_from([(3.0, 48.0), (0.0, 12.0), (6.0, 6.0), (0.5, 24.0)]),
     merge_hours=st.sampled_from([0.0, 0.5, 6.0]),
     known_until=st.tuples(*[hours(60, DAYS * 24 + 24)] * len(FLEET)),
+    gap=st.tuples(hours(1, 50), hours(1, 50)),
 )
 def test_evaluate_equals_brute_force(
     alerts: Alerts,
@@ -121,11 +140,12 @@ def test_evaluate_equals_brute_force(
     lead_and_horizon: tuple[float, float],
     merge_hours: float,
     known_until: tuple[float, ...],
+    gap: tuple[float, float],
 ) -> None:
     labels, ends = LabelsParams(*lead_and_horizon), dict(zip(FLEET, known_until, strict=True))
-    alerts = [(machine, hour) for machine, hour in alerts if hour <= ends[machine]]
-    found = evaluate(alerts, failures, span=(0.0, 0.0), ends=ends, labels=labels, merge_hours=merge_hours)
-    warnings, false_alarms = slow_evaluate(alerts, failures, 0.0, ends, labels, merge_hours)
+    alerts = [(m, hour) for m, hour in alerts if hour <= ends[m] and (m != 1 or not gap[0] <= hour < gap[1])]
+    found = evaluate(alerts, failures, span=(0.0, 0.0), ends=ends, labels=labels, merge_hours=merge_hours, gap=gap)
+    warnings, false_alarms = slow_evaluate(alerts, failures, 0.0, ends, labels, merge_hours, gap)
     assert_array_equal(np.sort(found.warning_hours), np.sort(warnings))
     assert found.false_alarms == false_alarms
 
@@ -223,7 +243,7 @@ def evaluate_known(alerts: Alerts, failures: list[Event], known: FollowUp) -> Ev
     return evaluate_events(
         instants_of_fleet(alerts),
         log_frame(failures, "failure"),
-        start_us=EPOCH_US,
+        watched=watched_until(dict(zip(FLEET, (known.ends_us - EPOCH_US) / HOUR_US, strict=True))),
         known=known,
         labels=LABELS,
         merge_hours=6.0,
@@ -264,7 +284,7 @@ def test_evaluator_of_all_rows_equals_evaluation_of_alerts(
     evaluator = EventEvaluator(
         instants_of_fleet(rows),
         log_frame(failures, "failure"),
-        start_us=EPOCH_US,
+        watched=watched_until(dict.fromkeys(FLEET, SPAN[1])),
         known=running([EPOCH_US + round(SPAN[1] * HOUR_US)] * len(FLEET)),
         labels=LABELS,
         merge_hours=6.0,
@@ -281,6 +301,17 @@ def test_evaluate_outcome_has_machines() -> None:
     assert found.failure_codes.tolist() == [0, 2]
     assert found.episode_codes.tolist() == [0, 1, 1, 2]
     assert found.is_false.tolist() == [False, True, True, False]
+    # Nobody knows what follows the alert at 390 h.
+    assert found.is_true.tolist() == [True, False, False, False]
+
+
+def test_evaluate_failure_whose_warning_period_is_in_a_gap_is_left_out() -> None:
+    events = [failure(150), failure(200), failure(250), failure(251)]
+    found = evaluate([(1, 140)], events, gap=(145.0, 247.5))
+    assert found.failure_times.tolist() == [EPOCH_US + hour * HOUR_US for hour in (150, 251)]
+    # One that is left out makes an alarm true.
+    left_out = evaluate([(1, 149)], [failure(150)], gap=(90.0, 149.0))
+    assert (left_out.failure_codes.tolist(), left_out.is_true.tolist()) == ([], [True])
 
 
 def test_find_episodes_long_episode_is_cut_into_pieces() -> None:
@@ -301,8 +332,8 @@ def test_find_episodes_pieces_equal_brute_force(alerts: Alerts, merge_hours: flo
 
 
 def outcome(warning: list[float], false_alarms: int) -> EventOutcome:
-    none = np.array([], np.int64)
-    return EventOutcome(np.array(warning), false_alarms, none, none, np.array([], np.bool_), none)
+    none, no_episode = np.array([], np.int64), np.array([], np.bool_)
+    return EventOutcome(np.array(warning), false_alarms, none, none, no_episode, no_episode, none)
 
 
 def test_warned_ahead_includes_missed_failures() -> None:
@@ -334,6 +365,7 @@ def test_summarise_adds_up_components() -> None:
         "warning_hours": {"q25": 13.5, "median": 24.0, "q75": 36.0},
         "false_alarms": 3,
         "false_alarms_per_machine_month": 0.5,
+        "episode_precision": 0.0,
         "judged_machine_months": {"false_alarms": 6.0, "failures": 7.0},
     }
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.evaluate import EvaluationSettings, PredictedSpan, evaluate_span
 from pdm_cli.evaluation.events import evaluate_events
-from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure, machine_months, measure_exposure
+from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure, machine_months, measure_exposure, usual_step
 from pdm_cli.evaluation.gates import parse_gate
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp
@@ -33,8 +33,13 @@ def exposure_hours(
     return (found.alarms * HOURS_PER_MONTH).tolist(), (found.failures * HOURS_PER_MONTH).tolist()
 
 
+def watched(*spans: tuple[int, float, float], step: float = 0.5) -> Instants:
+    """Rows at every step of spans of machines, both ends included."""
+    return instants_of([(m, hour) for m, start, end in spans for hour in np.arange(start, end + step / 2, step)])
+
+
 def test_months_by_hand() -> None:
-    rows = instants_of([(1, 0), (1, 100), (2, 10), (2, 57), (3, 0), (3, 40)])
+    rows = watched((1, 0, 100), (2, 10, 57), (3, 0, 40))
     alarms, failures = exposure_hours(rows, ends=[100, 58.5, 40], log_end=101)
     # Machine 2 is known for 48.5 h of which alerts of the first half hour can be judged.
     assert alarms == pytest.approx([52, 0.5, 0])
@@ -43,15 +48,16 @@ def test_months_by_hand() -> None:
 
 
 def test_alarms_end_with_the_rows_and_a_machine_without_rows_is_not_watched() -> None:
-    rows = instants_of([(1, 0), (1, 30), (2, 0)])
-    rows = Instants(rows.machines, rows.codes[:2], rows.times[:2])
+    rows = watched((1, 0, 30), (2, 0, 0), step=5)
+    rows = Instants(rows.machines, rows.codes[:-1], rows.times[:-1])
     alarms, failures = exposure_hours(rows, ends=[100, 100], log_end=100)
-    assert (alarms, failures) == (pytest.approx([30, 0]), pytest.approx([52, 0]))
+    # Machine 1 is watched until 35 h; the last warning period that includes some of this starts then.
+    assert (alarms, failures) == (pytest.approx([30, 0]), pytest.approx([35, 0]))
 
 
 def test_alarms_of_a_machine_that_ended_count_until_its_failure() -> None:
     """Machine 1 ended at 100 h of a log of 400 h, machine 2 at 380 h; machine 3 has rows after its failure at 100 h."""
-    rows = instants_of([(1, 0), (1, 100), (2, 0), (2, 380), (3, 0), (3, 110)])
+    rows = watched((1, 0, 100), (2, 0, 380), (3, 0, 110))
     failed = np.array([us(100), us(380), us(100)])
     known = FollowUp(rows.ends(), failed, np.array([us(400)] * 3))
     found = measure_exposure(rows, known=known, log_end_us=us(400), labels=LABELS)
@@ -59,9 +65,29 @@ def test_alarms_of_a_machine_that_ended_count_until_its_failure() -> None:
     assert (found.failures * HOURS_PER_MONTH).tolist() == pytest.approx([55, 335, 65])
 
 
+def test_gap_of_sixty_days_is_not_watched() -> None:
+    day = 24.0
+    whole, cut = watched((1, 0, 30 * day)), watched((1, 0, 10 * day), (1, 70 * day, 90 * day))
+    alarms, failures = exposure_hours(whole, ends=[30 * day], log_end=30 * day)
+    assert (alarms, failures) == (pytest.approx([28 * day]), pytest.approx([28 * day]))
+    alarms, failures = exposure_hours(cut, ends=[90 * day], log_end=90 * day)
+    # The last row before the gap is watched for the usual step.
+    assert alarms == pytest.approx([28 * day + 0.5])
+    # A failure up to two days after the start of the gap could be warned of, and none in the first three hours after
+    # its end.
+    assert failures == pytest.approx([30 * day + 0.5 - 3])
+    assert machine_months(cut)[0] * HOURS_PER_MONTH == pytest.approx(30 * day + 0.5)
+
+
+def test_a_stray_row_adds_a_step_and_no_more() -> None:
+    rows = watched((1, 0, 480), (1, 800_000, 800_000))
+    alarms, _ = exposure_hours(rows, ends=[800_000], log_end=800_000)
+    assert alarms == pytest.approx([480.5])
+
+
 def test_machine_months_run_from_first_to_last_row() -> None:
-    rows = instants_of([(1, 0), (1, 10), (1, 73), (2, 3), (3, 5)])
-    rows = Instants(rows.machines, rows.codes[[0, 1, 2, 4]], rows.times[[0, 1, 2, 4]])
+    rows = watched((1, 0, 73), (2, 3, 3), (3, 5, 5), step=1)
+    rows = Instants(rows.machines, np.delete(rows.codes, -2), np.delete(rows.times, -2))
     assert (machine_months(rows) * HOURS_PER_MONTH).tolist() == pytest.approx([73, 0, 0])
 
 
@@ -75,21 +101,30 @@ def test_spans_add_up() -> None:
     hours(0, 60),
     hours(0, 120),
     hours(0, 10),
+    st.tuples(hours(0, 120), hours(0, 60)),
     st.sampled_from([LABELS, LabelsParams(0.5, 6.0), LabelsParams(6.0, 6.0)]),
 )
 def test_measure_exposure_is_the_time_of_evaluated_events(
-    start: float, length: float, logged: float, labels: LabelsParams
+    start: float, length: float, logged: float, gap: tuple[float, float], labels: LabelsParams
 ) -> None:
-    """Count the evaluated ones of alerts, and of failures, in the middle of every half hour."""
+    """Count the evaluated ones of alerts, and of failures, in the middle of every half hour.
+
+    In a gap there are no alerts, except in the half hour after the row before it, which is the usual step.
+    """
     end, log_end = start + length, start + length + logged
+    from_, until = start + gap[0], start + gap[0] + gap[1]
     middles = [step / 2 + 0.25 for step in range(2 * 200)]
-    rows = instants_of([(1, start), (1, end)] if length else [(1, start)])
+    all_rows = watched((1, start, end))
+    is_row = (all_rows.times <= us(from_)) | (all_rows.times >= us(until)) | (all_rows.times == us(end))
+    rows = Instants(all_rows.machines, all_rows.codes[is_row], all_rows.times[is_row])
+    assume(len(rows.times) == 1 or usual_step(rows) == HOUR_US // 2)
     alarms, failures = exposure_hours(rows, ends=[end], log_end=log_end, labels=labels)
-    given = {"start_us": us(start), "known": running([us(end)]), "labels": labels, "merge_hours": 0.0}
+    given = {"watched": rows, "known": running([us(end)]), "labels": labels, "merge_hours": 0.0}
     # Half an hour apart, so that they are separate episodes.
-    times = np.array([us(middle) for middle in middles if start <= middle <= end], np.int64)
-    alerts = Instants(pd.Index([1]), np.zeros(len(times), np.int64), times)
-    false_alarms = evaluate_events(alerts, log_frame([], "failure"), **given).false_alarms if len(times) else 0
+    is_gap = [from_ + 0.5 < middle < until and from_ < end for middle in middles]
+    times = [us(m) for m, within in zip(middles, is_gap, strict=True) if start <= m <= end and not within]
+    alerts = Instants(pd.Index([1]), np.zeros(len(times), np.int64), np.array(times, np.int64))
+    false_alarms = evaluate_events(alerts, log_frame([], "failure"), **given).false_alarms if times else 0
     stamps = [pd.Timestamp(us(middle), unit="us") for middle in middles if middle <= log_end]
     failed = pd.DataFrame({"machineID": [1] * len(stamps), "datetime": stamps})
     evaluated = len(evaluate_events(rows, failed, **given).warning_hours)

@@ -24,6 +24,7 @@ def outcome(failures: list[tuple[int, float]], episodes: list[tuple[int, bool]])
         np.array([machine for machine, _ in failures], np.int64),
         np.array([machine for machine, _ in episodes], np.int64),
         np.array([false for _, false in episodes], np.bool_),
+        np.array([not false for _, false in episodes], np.bool_),
         np.zeros(len(failures), np.int64),
     )
 
