@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from pdm_cli.evaluation.events import EventOutcome, evaluate_events, is_watched,
 from pdm_cli.evaluation.exposure import Exposure, measure_exposure
 from pdm_cli.evaluation.intervals import event_intervals, precision_interval
 from pdm_cli.evaluation.metrics import macro_mean, row_metrics
+from pdm_cli.evaluation.shifted_alerts import compare_with_chance, count_shifted
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.labels import FollowUp, lead_us
 from pdm_cli.preparation.cleaning import to_microseconds
@@ -99,12 +101,19 @@ def evaluate_span(
         component: _evaluate_events(span, column, component, settings.labels, settings.merge_hours)
         for column, component in enumerate(components)
     }
+    shifted = [
+        count_shifted(span.rows, span.alerts[:, column], outcome, settings.labels)
+        for column, outcome in enumerate(outcomes.values())
+    ]
     by_component = {
         component: {
             **_evaluate_rows(span, column),
             "threshold": rules[column].on,
             "alert_off": rules[column].off,
-            "events": _describe([outcomes[component]], exposure, settings),
+            "events": {
+                **_describe([outcomes[component]], exposure, settings),
+                **_describe_time(span, [column], [outcomes[component]], shifted[column]),
+            },
         }
         for column, component in enumerate(components)
     }
@@ -115,6 +124,7 @@ def evaluate_span(
         "components": by_component,
         "events": {
             **_describe(list(outcomes.values()), exposure, settings),
+            **_describe_time(span, range(len(components)), list(outcomes.values()), np.sum(shifted, axis=0)),
             "not_judged": _count_not_evaluated(span, components, settings.labels),
         },
         "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
@@ -210,4 +220,17 @@ def _describe(outcomes: list[EventOutcome], exposure: Exposure, settings: Evalua
         **summarise_events(outcomes, exposure=exposure),
         "warned_ahead": {f"{hours:g}h": share for hours, share in warned_ahead(outcomes, hours=ahead).items()},
         "intervals": event_intervals(outcomes, exposure),
+    }
+
+
+def _describe_time(
+    span: PredictedSpan, columns: Sequence[int], outcomes: list[EventOutcome], shifted: IntArray
+) -> dict[str, float | None]:
+    """Return the share of rows with an alert of any of the components, and the failures that chance catches then."""
+    warning = np.concatenate([outcome.warning_hours for outcome in outcomes])
+    expected, p_value = compare_with_chance(shifted, span.rows, int(np.count_nonzero(~np.isnan(warning))))
+    return {
+        "alert_share": float(span.alerts[:, columns].any(axis=1).mean()),
+        "caught_by_chance": expected if len(warning) else None,
+        "chance_p_value": p_value if len(warning) else None,
     }

@@ -36,6 +36,8 @@ _FINDING_NAMES = {
 _COLUMN_NAMES = {"comp": "component", "failure": "component", "errorID": "error"}
 # The first noun of a description, of which there are some.
 _PLURAL = re.compile(r"\b(reading|row|gap|period|sensor|event|error|failure|machine)s\b")
+# If chance catches as many failures in more than this share of the cases, the alerts show little skill.
+_MOST_CHANCE = 0.05
 # More components than this are in quality.json only.
 _MOST_COMPONENTS = 12
 
@@ -128,6 +130,32 @@ def list_caveats(components: dict[str, Any]) -> list[str]:
         lines.append(f"Too few failures to train on, so only the base rate and no alerts: {name_some(rare)}")
     if random:
         lines.append(f"No warning signs before the failures, so no alerts: {name_some(random)}")
+    if lucky := [text for name, row in components.items() if (text := _describe_luck(name, row["events"]))]:
+        lines.append(f"Not clearly better than chance in the same time under alert: {', '.join(lucky)}")
     if untested := [name for name, row in components.items() if not row["events"]["failures"]]:
         lines.append(f"No failure counted in the test span, so the scores say little: {name_some(untested)}")
     return lines
+
+
+def describe_chance(events: dict[str, Any]) -> str:
+    """Return the time under alert and how many failures chance would catch in it; empty if unknown."""
+    if events.get("alert_share") is None:
+        # Metrics of an earlier version.
+        return ""
+    text = f"under alert {show_share(events['alert_share'])} of the time"
+    if events["episode_precision"] is not None:
+        text += f"; {events['episode_precision']:.0%} of the alert episodes were followed by a failure"
+    if events["caught_by_chance"]:
+        text += (
+            f"; chance would catch {events['caught_by_chance']:,.1f} of {events['failures']:,} failures in that time"
+        )
+    return text
+
+
+def _describe_luck(name: str, events: dict[str, Any]) -> str:
+    """Return how many failures a component caught and how many chance would; empty if it did better, or caught none."""
+    # Metrics of an earlier version have no p-value.
+    if (events.get("chance_p_value") or 0.0) <= _MOST_CHANCE or not events["caught"]:
+        return ""
+    found = f"{events['caught']:,} of {show_count(events['failures'], 'failure')} caught"
+    return f"{name} ({found}, {events['caught_by_chance']:,.1f} by chance)"

@@ -9,7 +9,7 @@ from typing import Any
 from pdm_cli.evaluation.curves import Curve
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
-from pdm_cli.report.findings import count_components, list_caveats, list_findings
+from pdm_cli.report.findings import count_components, describe_chance, list_caveats, list_findings, show_share
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.quality_page import list_notices
@@ -168,8 +168,8 @@ def _describe_data(facts: ModelFacts) -> Section:
 
 def _list_results(metrics: Mapping[str, Any]) -> Section:
     columns = make_columns(
-        *("component", ">failures", ">caught", ">false alarms*", ">average precision", ">AUC", ">F1", ">Brier"),
-        *(">alert on", ">alert off"),
+        *("component", ">failures", ">caught", ">by chance", ">false alarms*", ">true episodes", ">under alert"),
+        *(">average precision", ">AUC", ">F1", ">Brier", ">alert on", ">alert off"),
     )
     rows = [
         [
@@ -184,18 +184,30 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
     rows.append(["all (scores: mean)", *_events(metrics["events"]), *_scores(metrics["macro"]), "", ""])
     note = (
         f"* per {per_machine_time()}: alert episodes that are not followed by a failure of the component within the "
-        "horizon. Alerts turn on and off at the given probabilities. Average precision, area under the ROC curve "
-        "(AUC), F1 and Brier score are computed over rows."
+        "horizon; true episodes: share of those that are. By chance: failures caught if the alerts of each machine "
+        "were shifted in time at random. Under alert: share of the time; of all, with an alert of any component. "
+        "Alerts turn on and off at the given probabilities. Average precision, area under the ROC curve (AUC), F1 and "
+        "Brier score are computed over rows."
     )
     paragraphs = [f"{reason}." for reason in list_caveats(metrics["components"])]
+    if chance := describe_chance(metrics["events"]):
+        paragraphs.append(f"{chance[0].upper()}{chance[1:]}.")
     return Section(
         "results", "Results by component", paragraphs, grids=[Grid("Results on the test span", columns, rows, note)]
     )
 
 
 def _events(events: Mapping[str, Any]) -> list[str]:
-    rate = _rate(events["false_alarms_per_machine_month"])
-    return [f"{events['failures']:,}", f"{events['caught']:,}", rate]
+    # Metrics of an earlier version have fewer.
+    precision, share = events.get("episode_precision"), events.get("alert_share")
+    return [
+        f"{events['failures']:,}",
+        f"{events['caught']:,}",
+        _number(events.get("caught_by_chance"), ",.1f"),
+        _rate(events["false_alarms_per_machine_month"]),
+        _number(precision, ".0%"),
+        "-" if share is None else show_share(share),
+    ]
 
 
 def _scores(row: Mapping[str, Any]) -> list[str]:

@@ -86,6 +86,27 @@ def test_events_by_hand(found: dict[str, Any]) -> None:
     assert other["warning_hours"]["median"] is None
 
 
+def test_time_under_alert_and_chance_by_hand(found: dict[str, Any]) -> None:
+    events, other = (found["components"][name]["events"] for name in COMPONENTS)
+    # Four of 32 rows; one episode is true, one false, and one is undecided.
+    assert (events["alert_share"], other["alert_share"], found["events"]["alert_share"]) == (4 / 32, 0.0, 4 / 32)
+    assert (events["episode_precision"], other["episode_precision"]) == (0.5, None)
+    assert found["events"]["episode_precision"] == 0.5
+    # Two rows are in time for each failure; the two neighbouring alerts of machine 1 meet them in 3 of 16 shifts, the
+    # two distant ones of machine 2 in 4.
+    assert events["caught_by_chance"] == pytest.approx(7 / 16)
+    assert events["chance_p_value"] == pytest.approx(1 - (13 / 16) * (12 / 16))
+    assert (other["caught_by_chance"], other["chance_p_value"]) == (0.0, 1.0)
+    assert found["events"]["caught_by_chance"] == pytest.approx(7 / 16)
+
+
+def test_alert_all_the_time_catches_all_as_chance_does() -> None:
+    always = trial({name: [(machine, hour) for machine in (1, 2) for hour in HOURS] for name in COMPONENTS})
+    events = evaluate(always)["events"]
+    assert (events["caught"], events["failures"], events["alert_share"]) == (3, 3, 1.0)
+    assert (events["caught_by_chance"], events["chance_p_value"]) == pytest.approx((3.0, 1.0))
+
+
 def test_list_warnings_has_every_evaluated_failure() -> None:
     listed = list_warnings(trial(), COMPONENTS, lead=LABELS)
     assert listed["machineID"].tolist() == [1, 2, 1]

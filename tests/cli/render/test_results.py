@@ -147,8 +147,28 @@ def test_draw_metrics_gives_reasons_for_failures_not_counted() -> None:
     text = drawn(early=2, no_telemetry=1)
     assert "caught 0 of 3 failures, 0 of them at least 24 h ahead; not counted: " in text
     early = "2 in the first 48 h of the test, as warnings may come before it"
-    assert f"{early}, 1 of machines whose telemetry had" in text
+    assert f"{early}, 1 of machines without telemetry" in text
     assert f"no warning times; not counted: {early}" in drawn(failures=0, early=2)
+
+
+CHANCE = {"alert_share": 0.0004, "episode_precision": 0.42, "caught_by_chance": 1.25, "chance_p_value": 0.3}
+
+
+def test_draw_metrics_shows_time_under_alert_and_what_chance_catches() -> None:
+    metrics, time = metrics_of(), "under alert <0.1% of the time"
+    assert "under alert" not in draw(metrics)
+    metrics["events"] |= CHANCE
+    text = f"{time}; 42% of the alert episodes were followed by a failure; chance would catch 1.2 of 3 failures"
+    assert f"{text} in that time\n" in draw(metrics)
+    metrics["events"] |= {"episode_precision": None, "caught_by_chance": 0.0}
+    assert f"{time}\n" in draw(metrics)
+
+
+def test_draw_metrics_names_components_that_chance_equals() -> None:
+    metrics = metrics_of()
+    metrics["components"]["comp1"]["events"] |= {**CHANCE, "caught": 2}
+    note = "not clearly better than chance in the same time under alert: comp1 (2 of 3 failures caught, 1.2 by chance)"
+    assert f"{note}\n" in draw(metrics)
 
 
 def test_costs_without_fixed_intervals_say_why() -> None:
