@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.evaluation.alerts import LONGEST_HORIZONS, AlertRule
 from pdm_cli.evaluation.calibration import calibration_error, reliability
+from pdm_cli.evaluation.cold_start import compare_cold_start
 from pdm_cli.evaluation.costs import Lives, compare_costs
 from pdm_cli.evaluation.events import EventOutcome, evaluate_events, is_watched, summarise_events, warned_ahead
 from pdm_cli.evaluation.exposure import Exposure, measure_exposure
@@ -52,6 +53,8 @@ class PredictedSpan:
         ``machineID, datetime, failure``.
     known : FollowUp
         Until when the outcome of each machine is known, in the order of ``rows.machines``.
+    began_us : (machines,) int array
+        First row of each machine's telemetry, which may be long before the span, in microseconds since 1970.
     """
 
     rows: Instants
@@ -60,6 +63,7 @@ class PredictedSpan:
     alerts: BoolArray
     failures: pd.DataFrame
     known: FollowUp
+    began_us: IntArray
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,9 @@ def evaluate_span(
             **_describe_time(span, range(len(components)), list(outcomes.values()), np.sum(shifted, axis=0)),
             "not_judged": _count_not_evaluated(span, components, settings.labels),
         },
+        "cold_start": compare_cold_start(
+            span.rows, span.labels, span.probabilities, list(outcomes.values()), began_us=span.began_us
+        ),
         "calibration_error": calibration_error(span.labels[known], span.probabilities[known]),
         "costs": compare_costs(outcomes, lives, costs=settings.costs, exposure=exposure),
     }

@@ -154,6 +154,11 @@ def lead_us(params: LabelsParams) -> int:
     return max(round(params.lead_time_hours * US_PER_HOUR), 1)
 
 
+def first_rows(telemetry: pd.DataFrame, machines: pd.Index) -> IntArray:
+    """Return the first row of each machine, which has rows, in microseconds since 1970; the table is sorted."""
+    return to_microseconds(telemetry.groupby(MACHINE, sort=True)[TIME].first().reindex(machines))
+
+
 def last_readings(telemetry: pd.DataFrame) -> pd.Series:
     """Return the time of the last reading of each machine; of its last row if it has none.
 

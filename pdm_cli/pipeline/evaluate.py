@@ -99,13 +99,14 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
 
     from pdm_cli.evaluation.evaluate import PredictedSpan
     from pdm_cli.features.events import Instants
-    from pdm_cli.features.labels import follow_up, label_failures, last_readings
+    from pdm_cli.features.labels import first_rows, follow_up, label_failures, last_readings
     from pdm_cli.schema import MACHINE
 
     instants, lead = forecast.instants, forecast.recipe.settings.labels
     failures = _find_failures(forecast, progress)
     rows = _select_unseen_rows(forecast, progress)
-    known = follow_up(last_readings(forecast.context.sources.telemetry), failures, instants.machines, params=lead)
+    telemetry = forecast.context.sources.telemetry
+    known = follow_up(last_readings(telemetry), failures, instants.machines, params=lead)
     labels = label_failures(instants, failures, forecast.components, known=known, params=lead)[rows]
     if np.isnan(labels).all():
         raise NotEnoughData(
@@ -123,6 +124,7 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
         forecast.alerts[rows],
         failures[failures[MACHINE].isin(scored)],
         known,
+        first_rows(telemetry, instants.machines),
     )
 
 

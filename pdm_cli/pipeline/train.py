@@ -309,6 +309,7 @@ def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDA
 
     from pdm_cli.evaluation.evaluate import PredictedSpan
     from pdm_cli.features.events import Instants
+    from pdm_cli.features.labels import first_rows
     from pdm_cli.schema import MACHINE
 
     instants, split = problem.instants, problem.split
@@ -320,6 +321,7 @@ def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDA
         alerts=alerts[rows],
         failures=problem.failures[problem.failures[MACHINE].isin(instants.machines[problem.tested_machines(split)])],
         known=problem.known,
+        began_us=first_rows(problem.context.sources.telemetry, instants.machines),
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from pdm_cli.text import name_some, show_count
-from pdm_cli.units import in_units_of_summary, show_hours, show_time
+from pdm_cli.units import in_units_of_summary, show_days, show_hours, show_time
 
 _FINDING_NAMES = {
     "copies": "rows that repeat the first of their machine and time, dropped",
@@ -150,6 +151,23 @@ def describe_chance(events: dict[str, Any]) -> str:
             f"; chance would catch {events['caught_by_chance']:,.1f} of {events['failures']:,} failures in that time"
         )
     return text
+
+
+def describe_cold_start(metrics: Mapping[str, Any]) -> str:
+    """Return the quality in the first days of each machine and after them; empty if one of them is untested."""
+    # Metrics of an earlier version have none.
+    parts = metrics.get("cold_start")
+    if parts is None or not (parts["first"]["rows"] and parts["after"]["rows"]):
+        return ""
+    first, after = (_describe_part(parts[name]) for name in ("first", "after"))
+    return f"first {show_days(parts['days'])} of each machine: {first}; after them: {after}"
+
+
+def _describe_part(part: dict[str, Any]) -> str:
+    precision = "" if part["average_precision"] is None else f"average precision {part['average_precision']:.3f}, "
+    if not part["failures"]:
+        return f"{precision}no failures"
+    return f"{precision}{part['caught']:,} of {show_count(part['failures'], 'failure')} caught"
 
 
 def _describe_luck(name: str, events: dict[str, Any]) -> str:

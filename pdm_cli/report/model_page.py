@@ -9,7 +9,14 @@ from typing import Any
 from pdm_cli.evaluation.curves import Curve
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
-from pdm_cli.report.findings import count_components, describe_chance, list_caveats, list_findings, show_share
+from pdm_cli.report.findings import (
+    count_components,
+    describe_chance,
+    describe_cold_start,
+    list_caveats,
+    list_findings,
+    show_share,
+)
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.quality_page import list_notices
@@ -190,8 +197,8 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         "Brier score are computed over rows."
     )
     paragraphs = [f"{reason}." for reason in list_caveats(metrics["components"])]
-    if chance := describe_chance(metrics["events"]):
-        paragraphs.append(f"{chance[0].upper()}{chance[1:]}.")
+    facts = (describe_chance(metrics["events"]), describe_cold_start(metrics))
+    paragraphs += [f"{fact[0].upper()}{fact[1:]}." for fact in facts if fact]
     return Section(
         "results", "Results by component", paragraphs, grids=[Grid("Results on the test span", columns, rows, note)]
     )

@@ -45,6 +45,7 @@ def trial(alerts: dict[str, list[tuple[int, float]]] = ALERTS) -> PredictedSpan:
         alerts=on,
         failures=log_frame(FAILURES, "failure"),
         known=running([EPOCH_US + round(END * HOUR_US)] * 2),
+        began_us=np.array([EPOCH_US] * 2),
     )
 
 

@@ -146,9 +146,8 @@ def random_span(days: int, machines: int) -> PredictedSpan:
     failures = pd.DataFrame(
         {"machineID": rows.codes[failed], "datetime": rows.times[failed].astype("datetime64[us]"), "failure": "comp2"}
     )
-    return PredictedSpan(
-        rows, np.zeros((len(rows.codes), 2)), alerts * 0.5, alerts, failures, running([us(days * 24)] * machines)
-    )
+    known, began = running([us(days * 24)] * machines), np.full(machines, EPOCH_US)
+    return PredictedSpan(rows, np.zeros((len(rows.codes), 2)), alerts * 0.5, alerts, failures, known, began)
 
 
 def evaluate(span: PredictedSpan) -> dict:

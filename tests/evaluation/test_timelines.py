@@ -65,6 +65,7 @@ def around() -> Surroundings:
         probabilities > 0.5,
         pd.DataFrame(),
         running([0, 0]),
+        np.zeros(2, np.int64),
     )
     scores = ZScores(pd.Index([1, 2]), codes, times, ["volt", "rotate"], z)
     return Surroundings(telemetry, scores, anomalies, span, ["comp1"], 24.0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
-from pdm_cli.report.findings import count_components, describe_chance, list_caveats
+from pdm_cli.report.findings import count_components, describe_chance, describe_cold_start, list_caveats
 from pdm_cli.text import Prose, show_count, show_probability, show_threshold
 from pdm_cli.units import (
     current,
@@ -142,7 +142,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         *_draw_caveats(metrics["components"]),
         Prose(f"{note}; * false alarms per {per_machine_time()}"),
         Prose(_describe_warnings(metrics)),
-        *map(Prose, filter(None, [describe_chance(metrics["events"])])),
+        *map(Prose, filter(None, [describe_chance(metrics["events"]), describe_cold_start(metrics)])),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
     ]
 

@@ -171,6 +171,18 @@ def test_draw_metrics_names_components_that_chance_equals() -> None:
     assert f"{note}\n" in draw(metrics)
 
 
+def test_draw_metrics_compares_the_first_days_of_machines_with_the_rest() -> None:
+    first = {"rows": 30, "average_precision": 0.846, "failures": 1, "caught": 0}
+    after = {"rows": 90, "average_precision": None, "failures": 0, "caught": 0}
+    metrics = {**metrics_of(), "cold_start": {"days": 30, "first": first, "after": after}}
+    text = "of each machine: average precision 0.846, 0 of 1 failure caught; after them: no failures\n"
+    assert f"first 30 days {text}" in draw(metrics)
+    assert f"first 60 cycles {text}" in draw({**metrics, "cycle_hours": 12.0})
+    for part in ("first", "after"):
+        metrics["cold_start"] = {"days": 30, "first": first, "after": after, part: {**after, "rows": 0}}
+        assert "of each machine" not in draw(metrics)
+
+
 def test_costs_without_fixed_intervals_say_why() -> None:
     costs = {"unit": "EUR", "alerts": 1.5, "run_to_failure": 4.0, "fixed_interval": 2.0}
     line = "cost in EUR per machine and month: acting on alerts 1.50, run-to-failure 4.00"
