@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pdm_cli.errors import ModelError, PdmError
+from pdm_cli.evaluation.alarm_budget import AlarmCurve
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration
 from pdm_cli.evaluation.drift import Fingerprint
@@ -84,11 +85,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model, its recipe, and the distribution of the training features (to detect drift)."""
+    """A model, its recipe, and the distribution of the training features (to detect drift).
+
+    ``curves`` has the alert rules of each component to choose from; older bundles have none.
+    """
 
     model: TrainedModel
     recipe: Recipe
     fingerprint: Fingerprint
+    curves: list[AlarmCurve] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,8 @@ class _Stored:
     fingerprint: Fingerprint
     cycle_hours: float = 0.0
     units: dict[str, str] = field(default_factory=dict)
+    # Unknown in older bundles.
+    curves: list[AlarmCurve] = field(default_factory=list)
 
 
 class _LoadedModel:
@@ -163,6 +170,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         "members": [_save_member(folder, number, member) for number, member in enumerate(model.members, start=1)],
         "calibrations": [asdict(calibration) for calibration in model.calibrations],
         "rules": [asdict(rule) for rule in model.rules],
+        "curves": [asdict(curve) for curve in bundle.curves],
         **{item.name: getattr(recipe, item.name) for item in fields(recipe) if item.name != "units"},
         "vocabulary": asdict(recipe.vocabulary),
         "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
@@ -192,7 +200,7 @@ def load(folder: Path) -> Bundle:
             stored.rules,
         )
         _check_parts(stored)
-        return Bundle(model, _load_recipe(stored, path), stored.fingerprint)
+        return Bundle(model, _load_recipe(stored, path), stored.fingerprint, stored.curves)
 
 
 def load_recipe(folder: Path) -> Recipe:
@@ -312,6 +320,8 @@ def _check_parts(stored: _Stored) -> None:
     wrong += [f"{count} model files of a member" for count in files if count != learned]
     if not expected or bool(learned) != bool(stored.members) or wrong:
         raise ValueError(f"{expected} components, but {wrong[0] if wrong else f'{len(stored.members)} members'}")
+    if stored.curves and [curve.current.rule for curve in stored.curves] != stored.rules:
+        raise ValueError("curves: not of the alert rules")
     _check_names(stored)
     _check_fingerprint(stored)
     if not 0 <= stored.phase_us < stored.step_us:

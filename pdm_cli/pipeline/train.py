@@ -300,7 +300,8 @@ def _make_bundle(
         settings=replace(preparation.settings, labels=settings.labels, train=problem.train, costs=settings.costs),
         units=task.units,
     )
-    return Bundle(model, recipe, take_fingerprint(table.matrix(names, rows), names, table.categorical))
+    fingerprint = take_fingerprint(table.matrix(names, rows), names, table.categorical)
+    return Bundle(model, recipe, fingerprint, training.curves)
 
 
 def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]) -> PredictedSpan:

@@ -64,7 +64,7 @@ def choose_rule(
     ValueError
         If no held-out row with a probability lies before a failure.
     """
-    known_labels, known = _pool(pieces)
+    known_labels, known = pool_known(pieces)
     if not np.any(known_labels == 1):
         raise ValueError("cannot choose an alert rule: no held-out row lies before a failure")
     if threshold.how == "recall":
@@ -82,7 +82,7 @@ def choose_rule(
         rank: Rank = partial(rank_by_cost, outcomes, costs=terms.costs)
     else:
         rank = partial(rank_by_false_alarms, outcomes, single=single)
-    return _Choice(rules, rank, outcomes, single).choose(_Margins(pieces), terms.costs)
+    return _Choice(rules, rank, outcomes, single).choose(Margins(pieces), terms.costs)
 
 
 def rank_by_false_alarms(outcomes: RuleOutcomes, weights: FloatArray, single: int) -> FloatArray:
@@ -133,12 +133,12 @@ class _Choice:
     outcomes: RuleOutcomes
     single: int
 
-    def choose(self, margins: _Margins, costs: CostsParams) -> AlertRule:
+    def choose(self, margins: Margins, costs: CostsParams) -> AlertRule:
         """Return the best rule that turns on in the middle of the range of those with the lowest rank.
 
         The middle may be a little worse on the folds than the best rule, but not worse than the single threshold.
         """
-        on = np.array([_log_odds(margins.widen(rule.on)) for rule in self.rules])
+        on = np.array([log_odds(margins.widen(rule.on)) for rule in self.rules])
         middle = self._find_middle(on)
         if math.isinf(middle):
             return NEVER
@@ -162,11 +162,11 @@ def _pull(level: float, failures: float, costs: CostsParams) -> float:
     saved = costs.missed_failure - costs.planned_repair
     if saved <= 0:
         return level
-    break_even = _log_odds(costs.false_alarm / (costs.false_alarm + saved))
+    break_even = log_odds(costs.false_alarm / (costs.false_alarm + saved))
     return (failures * level + _BREAK_EVEN_FAILURES * break_even) / (failures + _BREAK_EVEN_FAILURES)
 
 
-class _Margins:
+class Margins:
     """The gaps between the held-out probabilities, on the scale of log-odds."""
 
     def __init__(self, pieces: Sequence[HeldOut]) -> None:
@@ -179,18 +179,19 @@ class _Margins:
         if not 0 < place < len(self._observed):
             return level
         lower = float(self._observed[place - 1])
-        between = 1 / (1 + math.exp(-(_log_odds(lower) + _log_odds(level)) / 2))
+        between = 1 / (1 + math.exp(-(log_odds(lower) + log_odds(level)) / 2))
         return between if lower < between <= level else level
 
 
-def _log_odds(probability: float) -> float:
+def log_odds(probability: float) -> float:
+    """Return the log-odds of a probability, within those of one in a million; infinite above 1."""
     if probability > 1:
         return math.inf
     probability = min(max(probability, _LEAST_PROBABILITY), 1 - _LEAST_PROBABILITY)
     return math.log(probability / (1 - probability))
 
 
-def _pool(pieces: Sequence[HeldOut]) -> tuple[FloatArray, FloatArray]:
+def pool_known(pieces: Sequence[HeldOut]) -> tuple[FloatArray, FloatArray]:
     """Return labels and probabilities of all rows that have both."""
     labels = np.concatenate([piece.labels for piece in pieces])
     probabilities = np.concatenate([piece.probabilities for piece in pieces])

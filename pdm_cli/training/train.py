@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.errors import ModelError
+from pdm_cli.evaluation.alarm_budget import AlarmCurve
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration, fit_calibration
 from pdm_cli.evaluation.chance import placement_test
@@ -21,6 +22,7 @@ from pdm_cli.models.ensemble import Member, TrainedModel, average
 from pdm_cli.progress import Progress
 from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.model import TrainParams
+from pdm_cli.training.alarm_curves import silent_curve, trace_curve
 from pdm_cli.training.alert_rules import NEVER, choose_rule
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
@@ -59,6 +61,8 @@ class Training:
         How often chance predicts each learned component as well on the folds, in (0, 1].
     no_signs : list of str
         Components that never alert, because chance does so too often.
+    curves : list of AlarmCurve
+        Failures caught against false alarms on the folds, one per component.
     """
 
     model: TrainedModel
@@ -66,6 +70,7 @@ class Training:
     chosen: list[int]
     chance: dict[str, float]
     no_signs: list[str]
+    curves: list[AlarmCurve]
 
 
 def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algorithm]:
@@ -140,12 +145,13 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     learned = list(itertools.compress(problem.components, problem.learnable))
     chance = {component: _test_signs(pieces) for component, pieces in zip(learned, raw, strict=True)}
     no_signs = _find_no_signs(chance, problem.train)
-    rules = [
-        NEVER if component in no_signs else _choose_rule(problem, component, pieces)
+    choices = [
+        _choose_rule(problem, component, pieces, is_silent=component in no_signs)
         for component, pieces in zip(learned, held_out, strict=True)
     ]
     members = [trainer.fit_member(candidates[n]) for n in chosen]
-    return Training(_complete(problem, members, calibrations, rules), found, chosen, chance, no_signs)
+    model = _complete(problem, members, calibrations, [rule for rule, _ in choices])
+    return Training(model, found, chosen, chance, no_signs, _complete_curves(problem, [curve for _, curve in choices]))
 
 
 def _complete(
@@ -158,6 +164,12 @@ def _complete(
         for is_learnable, rate in zip(problem.learnable, problem.base_rates(), strict=True)
     ]
     return TrainedModel(problem.components, members, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+def _complete_curves(problem: Problem, curves: list[AlarmCurve]) -> list[AlarmCurve]:
+    """Return the curves of all components."""
+    own = iter(curves)
+    return [next(own) if is_learnable else silent_curve() for is_learnable in problem.learnable]
 
 
 class _Trainer:
@@ -286,10 +298,13 @@ def _calibrate(pieces: Sequence[HeldOut]) -> Calibration:
     return fit_calibration(labels, probabilities, groups)
 
 
-def _choose_rule(problem: Problem, component: str, pieces: list[HeldOut]) -> AlertRule:
-    return choose_rule(
-        pieces,
-        problem.failures[problem.failures["failure"] == component],
-        parse_threshold(problem.train.threshold),
-        AlertTerms(problem.lead, problem.costs, problem.train.merge_hours),
-    )
+def _choose_rule(
+    problem: Problem, component: str, pieces: list[HeldOut], *, is_silent: bool
+) -> tuple[AlertRule, AlarmCurve]:
+    """Return the alert rule of a component, and its curve."""
+    failures = problem.failures[problem.failures["failure"] == component]
+    terms = AlertTerms(problem.lead, problem.costs, problem.train.merge_hours)
+    rule = NEVER
+    if not is_silent:
+        rule = choose_rule(pieces, failures, parse_threshold(problem.train.threshold), terms)
+    return rule, trace_curve(pieces, failures, rule, terms, is_silent=is_silent)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pdm_cli.errors import ModelError
+from pdm_cli.evaluation.alarm_budget import AlarmCurve, AlarmPoint
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration
 from pdm_cli.evaluation.drift import take_fingerprint
@@ -81,7 +82,14 @@ def make_bundle(*members: tuple[str, Model]) -> Bundle:
         [Calibration("isotonic", (0.0, 0.1 + 0.2, 1.0), (0.0, 0.5, 1.0)), Calibration("platt", slope=2.0)],
         [AlertRule(0.1 + 0.2, 1 / 3 - 1 / 7), NEVER],
     )
-    return Bundle(model, recipe(), take_fingerprint(sample(), NAMES, ["model"]))
+    return Bundle(model, recipe(), take_fingerprint(sample(), NAMES, ["model"]), curves())
+
+
+def curves() -> list[AlarmCurve]:
+    """Return curves of the alert rules of :func:`make_bundle`; the second component never alerts."""
+    never = AlarmPoint(2.0, 2.0, 0, 0)
+    points = [never, AlarmPoint(0.6, 0.5, 1, 3), AlarmPoint(0.1 + 0.2, 1 / 3 - 1 / 7, 4, 5)]
+    return [AlarmCurve(1 / 3, 6, 2, points), AlarmCurve(1 / 3, 2, 0, [never])]
 
 
 def read(folder: Path) -> Content:

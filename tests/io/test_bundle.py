@@ -62,6 +62,12 @@ def test_load_equals_saved_and_predicts_bit_identically(folder: Path, model: Mod
     assert replace(found.recipe, states={}) == replace(recipe(), states={})
     assert found.recipe.states["template"].to_json() == template().to_json()
     assert found.fingerprint == expected.fingerprint
+    assert found.curves == expected.curves
+
+
+def test_load_of_a_bundle_without_curves_has_none(folder: Path) -> None:
+    edit(folder, lambda content: content.pop("curves"))
+    assert bundle.load(folder).curves == []
 
 
 def test_load_leaves_out_states_of_families_that_the_model_does_not_use(tmp_path: Path, model: Model) -> None:

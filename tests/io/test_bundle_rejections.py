@@ -46,6 +46,29 @@ def test_load_file_instead_of_folder_is_rejected(folder: Path) -> None:
     assert "bundle.json" in rejection(folder / "bundle.json").message
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("rules", 0, "on"), 0.7, "curves: not of the alert rules"),
+        (("curves", 0, "chosen"), 1, "curves: not of the alert rules"),
+        (("curves", 0, "chosen"), 9, "no point 9"),
+        (("curves", 0, "points", 1, "false_alarms"), 4, "not increasing"),
+        (("curves", 0, "failures"), 4, "impossible counts"),
+        (("curves", 0, "points", 1, "caught"), 2.5, "curves.0.points.1.caught"),
+    ],
+)
+def test_load_curves_that_do_not_match_are_rejected(
+    folder: Path, place: tuple[str | int, ...], value: object, message: str
+) -> None:
+    edit(folder, put(*place, value=value))
+    assert message in rejection(folder).message
+
+
+def test_load_fewer_curves_than_components_is_rejected(folder: Path) -> None:
+    edit(folder, lambda content: content["curves"].pop())
+    assert "curves: not of the alert rules" in rejection(folder).message
+
+
 GARBAGE = [
     *(b"", b"{", b"[]", b"null", b"{}", b"\xff\xfe\x00", b'{"schema": null}', b'"text"', b"1e999", b"NaN"),
     *(b"[" * 100_000, b'{"a":' * 100_000, b"9" * 100_000, pickle.dumps(print), b'{"schema": {"a": [1, 2]}}'),
@@ -221,12 +244,12 @@ def test_load_invalid_part_is_rejected(folder: Path, change: Callable[[Content],
 def test_load_edited_recipe_is_rejected(folder: Path) -> None:
     manifest.write(folder, manifest.Provenance("train", {}, {}, {}, ""))
     assert bundle.load_recipe(folder).sensors == ["volt"]
-    edit(folder, put("rules", 0, value={"on": 0.9, "off": 0.1}))
+    edit(folder, put("phase_us", value=60_000_000))
     for load in (bundle.load, bundle.load_recipe):
         with pytest.raises(ModelError, match=r"bundle\.json: corrupt or edited: .* manifest\.json"):
             load(folder)
     manifest.note_output(folder, "bundle.json")
-    assert bundle.load(folder).model.rules[0].on == 0.9
+    assert bundle.load(folder).recipe.phase_us == 60_000_000
 
 
 def test_load_edited_member_is_rejected(folder: Path) -> None:
