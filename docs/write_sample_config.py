@@ -27,6 +27,7 @@ EXAMPLES = {
     "test_start": "2015-10-15T00:00:00",
     "max_alarms_per_machine_month": "0.5",
     "least_warning_hours": "24.0",
+    "alarm_budget": "0.5",
     "since": "2015-12-01T00:00:00",
     "until": "2015-12-31T00:00:00",
 }

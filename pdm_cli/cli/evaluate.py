@@ -9,7 +9,7 @@ from pdm_cli.cli.screen import Screen
 from pdm_cli.settings.model import Settings
 
 
-@with_settings("columns", "preprocess", "evaluate", has_model=True)
+@with_settings("columns", "preprocess", "alerts", "evaluate", has_model=True)
 def evaluate(
     *,
     data: Annotated[str, input_port("data", "Folder of raw tables, with failures.")],

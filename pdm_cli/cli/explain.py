@@ -12,7 +12,7 @@ from pdm_cli.cli.screen import Screen
 from pdm_cli.settings.model import Settings
 
 
-@with_settings("columns", "preprocess", has_model=True)
+@with_settings("columns", "preprocess", "alerts", has_model=True)
 def explain(
     *,
     model: Annotated[str, input_port("model", "Output folder of pdm train.")],

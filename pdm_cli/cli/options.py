@@ -32,7 +32,7 @@ from pdm_cli.settings.model import SECTIONS, takes_durations, types_of
 _PANELS = {
     **dict.fromkeys(("columns", "preprocess", "features"), DATA_PANEL),
     **dict.fromkeys(("labels", "train", "costs"), MODEL_PANEL),
-    **dict.fromkeys(("predict", "evaluate"), OUTPUT_PANEL),
+    **dict.fromkeys(("predict", "alerts", "evaluate"), OUTPUT_PANEL),
     "import_": DATA_PANEL,
     "detect": ANOMALIES_PANEL,
     "azure": AZURE_PANEL,

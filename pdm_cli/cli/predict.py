@@ -36,5 +36,7 @@ def predict(
     screen.result({**summary, "out": out}, lambda: [*draw_summary(_STAGE, mark_ended_alerts(Path(out), summary)), out])
     if summary["worklist"]:
         first = summary["worklist"][0]
-        row = ("--machine", first["machineID"], "--at", first["datetime"][:16])
+        row = ["--machine", first["machineID"], "--at", first["datetime"][:16]]
+        if settings.alerts.alarm_budget is not None:
+            row += ["--alarm-budget", settings.alerts.alarm_budget]
         screen.suggest("pdm", "explain", "--data", data, "--model", model, *row)

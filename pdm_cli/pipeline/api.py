@@ -178,7 +178,7 @@ def evaluate(
     from pdm_cli.pipeline.evaluate import evaluate as evaluate_folder
 
     progress = progress or Silent()
-    call = _Call(("columns", "preprocess", "evaluate"), options)
+    call = _Call(("columns", "preprocess", "alerts", "evaluate"), options)
     gates = parse_gates(call.settings.evaluate.fail_on)
     with call.data_folder(data) as folder:
         metrics = evaluate_folder(folder, _folder_of(model), settings=call.settings, progress=progress)
@@ -219,7 +219,7 @@ def explain(
     from pdm_cli.pipeline.explain import explain as explain_folder
 
     top = options.pop("top", Question.top)
-    call = _Call(("columns", "preprocess"), options)
+    call = _Call(("columns", "preprocess", "alerts"), options)
     question = Question(str(machine), None if at is None else parse_time(str(at)), component, top)
     with call.data_folder(data) as folder:
         model = _folder_of(model)

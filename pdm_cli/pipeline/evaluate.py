@@ -35,6 +35,7 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     """
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
     from pdm_cli.io import bundle
+    from pdm_cli.pipeline.alarm_budget import move_alerts
     from pdm_cli.pipeline.execute import check_inputs, find_units
     from pdm_cli.pipeline.stages import STAGES
     from pdm_cli.pipeline.train import mark_silent
@@ -45,6 +46,7 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     units = find_units(folders)
     settings = convert_cycles(settings, units)
     with using(units):
+        loaded = move_alerts(loaded, settings.alerts.alarm_budget, progress)
         forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
         span = _select_span(forecast, progress)
     trained = forecast.recipe.settings

@@ -158,7 +158,7 @@ STAGES: dict[str, Stage] = {
                 marker="bundle.json",
             ),
         ),
-        sections=("columns", "preprocess", "predict"),
+        sections=("columns", "preprocess", "predict", "alerts"),
         folder="predictions",
         summary="predictions.json",
         has_report=True,

@@ -382,6 +382,17 @@ class PredictParams(Section):
 
 
 @dataclass(frozen=True)
+class AlertsParams(Section):
+    """How often a trained model alerts."""
+
+    alarm_budget: Annotated[float, Ge(0)] | None = setting(
+        None,
+        "Maximum expected false alarms per machine and month (or 1,000 cycles), all components together; moves the "
+        "alert thresholds; default: as trained.",
+    )
+
+
+@dataclass(frozen=True)
 class EvaluateParams(Section):
     """Gates for CI."""
 
@@ -454,6 +465,7 @@ class Settings:
     train: TrainParams = field(default_factory=TrainParams)
     costs: CostsParams = field(default_factory=CostsParams)
     predict: PredictParams = field(default_factory=PredictParams)
+    alerts: AlertsParams = field(default_factory=AlertsParams)
     evaluate: EvaluateParams = field(default_factory=EvaluateParams)
     azure: AzureParams = field(default_factory=AzureParams)
 

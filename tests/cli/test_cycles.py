@@ -79,6 +79,8 @@ def test_cycles_are_shown_from_preprocess_to_the_report(pdm: Pdm, cycles: Path, 
         assert outcome.code == 0, outcome.stderr
         assert_cycles(outcome.stdout)
         assert not CALENDAR.findall(outcome.stderr), outcome.stderr
+    outcome = pdm("evaluate", *words, "--alarm-budget", 0)
+    assert "alert thresholds for at most 0 false alarms per machine and 1,000 cycles" in outcome.stderr
     explained = json.loads(pdm("explain", *words, "--machine", 1, "--json").stdout)
     assert (explained["cycle_hours"], explained["datetime"][:2]) == (1.0, "20")
     outcome = pdm("predict", *words, "--out", tmp_path / "other", "--since", "cycle 90000")
