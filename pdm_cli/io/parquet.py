@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,12 +216,16 @@ def iterate(path: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]
 
 def _iterate(file: pq.ParquetFile, path: Path, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
     batches = file.iter_batches(rows, columns=list(columns))
-    while True:
-        with reading(path):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield pa.table(batch)
+    # One thread decodes a piece while the caller works on the one before.
+    with ThreadPoolExecutor(1) as decoder:
+        coming = decoder.submit(next, batches, None)
+        while True:
+            with reading(path):
+                batch = coming.result()
+            if batch is None:
+                return
+            coming = decoder.submit(next, batches, None)
+            yield pa.table(batch)
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -6,8 +6,10 @@ import json
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,24 +76,26 @@ def import_logs(
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.sources import find_files
     from pdm_cli.pipeline.execute import write_report
-    from pdm_cli.pipeline.quality import inspect_raw
     from pdm_cli.pipeline.query_logs import query_logs
 
     start, progress = time.monotonic(), Recorder(progress)
-    with Engine() as engine:
+    # While the files are read, one thread hashes them and loads pandas, which takes as long.
+    with Engine() as engine, ThreadPoolExecutor(1) as helper:
         old = target if on_overlap is not None else None
         if isinstance(source, Path):
             folder, found = source, find_files(source, options.files)
         else:
             folder = engine.scratch / "queries"
             found = query_logs(source, folder, old, settings.columns.datetime_column, progress)
+        inputs = helper.submit(_hash_inputs, source, found, old)
+        quality = helper.submit(import_module, "pdm_cli.pipeline.quality")
         surveys = _survey(folder, found, options, settings, engine, progress)
-        provenance = _trace_provenance(source, old, surveys, settings, options, on_overlap)
+        provenance = _trace_provenance(inputs.result(), settings, options, on_overlap, is_appended=old is not None)
         units = Units(options.cycle_seconds / 3600)
         with output_folder.output_folder(target, provenance) as partial, using(units):
             work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
             summary = work.run(partial)
-            summary |= {"quality": inspect_raw(partial, settings), "warnings": progress.warnings}
+            summary |= {"quality": quality.result().inspect_raw(partial, settings), "warnings": progress.warnings}
             if summary["quality"] is not None:
                 summary["quality"]["problems"][:0] = [problem.as_dict() for problem in work.lost]
             text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
@@ -141,9 +145,10 @@ def _survey(
         survey = TableSurvey(table, folder, paths, settings.columns, options, engine)
         if table is TELEMETRY and not options.long:
             check_columns(survey, options.failures)
-        survey.prepare()
-        draft = write_draft(survey, engine) if table is TELEMETRY else None
-        if draft is None:
+        if table is not TELEMETRY:
+            survey.prepare()
+            survey.read()
+        elif (draft := write_draft(survey, engine)) is None:
             survey.read()
         else:
             survey.accept(draft)
@@ -474,18 +479,11 @@ def _show_key(value: object) -> str:
     return str(value)
 
 
-def _trace_provenance(
-    source: Path | Database,
-    old: Path | None,
-    surveys: Sequence[TableSurvey],
-    settings: Settings,
-    options: ImportOptions,
-    on_overlap: str | None,
-) -> Any:
+def _hash_inputs(source: Path | Database, found: Found, old: Path | None) -> dict[str, Any]:
+    """Return the hashes of files, queries and existing tables."""
     from pdm_cli.io import manifest
-    from pdm_cli.pipeline.execute import kept_settings
 
-    files = [file.path for survey in surveys for file in survey.files]
+    files = [path for paths in found.files.values() for path in paths]
     if isinstance(source, Path):
         inputs = {"folder": manifest.hash_files(source, files)}
     else:
@@ -494,9 +492,18 @@ def _trace_provenance(
     if old is not None:
         tables = [path for table in RAW_TABLES for path in list_files(old, table)]
         inputs["out"] = manifest.hash_files(old, tables)
+    return inputs
+
+
+def _trace_provenance(
+    inputs: dict[str, Any], settings: Settings, options: ImportOptions, on_overlap: str | None, *, is_appended: bool
+) -> Any:
+    from pdm_cli.io import manifest
+    from pdm_cli.pipeline.execute import kept_settings
+
     parameters = {
         "columns": kept_settings(settings, "columns"),
-        "import": {**asdict(options), "append": old is not None, "on_overlap": on_overlap or "refuse"},
+        "import": {**asdict(options), "append": is_appended, "on_overlap": on_overlap or "refuse"},
     }
     return manifest.Provenance("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
 

@@ -79,7 +79,7 @@ def _select_readings(survey: TableSurvey, names: Sequence[str], numeric: int, ti
         is_misfit = f"CASE WHEN {is_numeric} THEN {is_misfit} ELSE {_sql_is_number(survey, text)} END"
     columns = (
         f"CASE WHEN NOT ({is_misfit}) THEN {time} END AS time, {_sql_machine(survey)} AS machine, {sensor} AS sensor, "
-        f"{number} AS number, {sql_plain(text)} AS text"
+        f"{number} AS number{f', {sql_plain(text)} AS text' if numeric < len(names) else ''}"
     )
     where = f" WHERE tag <= {len(known)}" if others else ""
     return f"SELECT {columns} FROM ({rows}){where}"

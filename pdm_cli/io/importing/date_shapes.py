@@ -24,6 +24,9 @@ _TIMESTAMP = re.compile(
     r"(?: *(?P<half>[AaPp])\.?[Mm]\.?)?"
     r" *(?P<zone>[Zz]|UTC|GMT|[+-]00(?::?00)?)?)?"
 )
+# Shapes of numbers only, all of which strptime reads, and their digits that are not next to white space.
+_NUMBERS = re.compile(r"(?!.*0{7})[0./:T-]+(?: [0.:]+)?")
+_INNER = re.compile(r"(?<=[0./:T-])0(?=[0./:T-])")
 # Seconds have 10 digits from 2001 to 2286, milliseconds 13.
 _EPOCH_SHAPES = {"epoch-s": re.compile(r"0{10}(?:[.,]0+)?"), "epoch-ms": re.compile(r"0{13}(?:[.,]0+)?")}
 # Numbers that may have a leading zero.
@@ -203,8 +206,17 @@ def sql_checked_time(shapes: Sequence[str], order: Order, column: str) -> str:
     times: dict[str, list[str]] = {}
     for shape in shapes:
         times.setdefault(_sql_time(shape, order, column), []).append(shape)
-    whens = " ".join(f"WHEN {sql_has_shape(same, column)} THEN {time}" for time, same in times.items())
+    whens = " ".join(f"WHEN {_sql_may_have_shape(same, column)} THEN {time}" for time, same in times.items())
     return f"CASE {whens} END"
+
+
+def _sql_may_have_shape(shapes: Sequence[str], column: str) -> str:
+    """Return the SQL condition that a string with a time has one of some known shapes; it may hold for others."""
+    if len(shapes) > 1 or not _NUMBERS.fullmatch(shapes[0]):
+        return sql_has_shape(shapes, column)
+    # A third of the time: strptime skips white space around a string and around a space of the format, but requires
+    # digits in all other places.
+    return f"{column} GLOB '{_INNER.sub('?', shapes[0]).replace('0', '[0-9]')}'"
 
 
 def sql_has_shape(shapes: Sequence[str], column: str) -> str:

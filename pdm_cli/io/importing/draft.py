@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.importing.checked_rows import select_long, select_wide
 from pdm_cli.io.importing.convert import PIECE_ROWS, Facts, Reading, add_facts, schema_of, sql_time_of
 from pdm_cli.io.importing.date_shapes import (
@@ -80,15 +81,34 @@ class _Times:
 
 
 def write_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
-    """Convert the telemetry in one pass; None if a row does not fit the assumptions.
+    """Prepare the survey, and convert the telemetry in one pass; None if a row does not fit the assumptions.
 
     Parameters
     ----------
     survey : TableSurvey
-        The telemetry, after :meth:`TableSurvey.prepare`.
+        The telemetry.
     engine : Engine
         Reads the files; its scratch folder gets the table.
+
+    Raises
+    ------
+    DataError, SchemaError
+        As of :meth:`TableSurvey.prepare`.
     """
+    if sampled := survey.sample_tags():
+        with suppress(DataError, SchemaError):
+            survey.prepare(sampled)
+            if (draft := _write_checked(survey, engine)) is not None:
+                return draft
+    survey.prepare()
+    if sampled and {tag for tag, *_ in survey.tag_rows} == {tag for tag, *_ in sampled}:
+        # Not the tags did not fit.
+        return None
+    return _write_checked(survey, engine)
+
+
+def _write_checked(survey: TableSurvey, engine: Engine) -> Draft | None:
+    """Convert the telemetry of a prepared survey; None if a row does not fit the assumptions."""
     try:
         draft = _try_draft(survey, engine)
     except Unreadable:

@@ -34,7 +34,7 @@ from pdm_cli.io.importing.sources import (
     sql_rows,
     sql_text,
 )
-from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
+from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote, sample_rows
 from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, INTEGER, NUMBER, THOUSANDS, plain, sql_number, sql_plain
 from pdm_cli.io.sensor_names import find_sensor, split_units
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
@@ -51,6 +51,8 @@ _IS_AMBIGUOUS = "pdm_is_ambiguous"
 # Columns of the view of long telemetry.
 _SENSOR, _VALUE = "pdm_sensor", "pdm_value"
 _LAST_MONTH = 12
+# A tag as it is in the files, the tag, and its first value in alphabetical order.
+TagRow = tuple[str | None, str, str]
 
 
 @dataclass(frozen=True)
@@ -130,28 +132,45 @@ class TableSurvey:
         self.unread = f"{self.view}_unread"
         self.rows, self._has_text_machines = 0, False
         self.tags: dict[str, tuple[str, str]] = {}
-        # Each tag as it is in the files, the tag, and its first value in alphabetical order.
-        self.tag_rows: list[tuple[str | None, str, str]] = []
+        self.tag_rows: Sequence[TagRow] = []
         self.other_tags: list[str] = []
         self.counts: Mapping[str, ValueCount] = {}
         self.shapes: Sequence[Shape] = []
         self.draft: Draft | None = None
 
-    def prepare(self) -> None:
-        """Create the views of the rows; tags of long telemetry are read.
+    def prepare(self, tag_rows: Sequence[TagRow] | None = None) -> None:
+        """Create the views of the rows.
+
+        Parameters
+        ----------
+        tag_rows : sequence, optional
+            Tags of long telemetry; all of its files are read to find them if they are not given.
 
         Raises
         ------
         DataError, SchemaError
             If a column is missing, or a file cannot be read.
         """
+        self.columns = tuple(self.files[0].columns)
         self._make_view()
         if self.long is not None:
-            self._make_long_view(self.long)
+            self._make_long_view(self.long, self._read_tags(self.long) if tag_rows is None else tag_rows)
         self._sensors = tuple(find_sensor(sensor, self.columns, self._units) for sensor in self._sensors)
         for sensor in self._sensors:
             if sensor not in self.columns:
                 raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
+
+    def sample_tags(self) -> list[TagRow]:
+        """Return the tags in samples of long telemetry; none if they are not found much faster than all of them."""
+        found: dict[str, str] = {}
+        for file in self.files if self.long is not None else ():
+            rows = sample_rows(file.text, Path(file.readable)) if file.text is not None else []
+            if self.long is None or file.text is None or not rows:
+                return []
+            tag, value = (file.text.header.index(file.origins[name]) for name in (self.long.tag, self.long.value))
+            for row in rows:
+                found[row[tag]] = min(row[value], found.get(row[tag], row[value]))
+        return [(tag, plain(tag), plain(value)) for tag, value in found.items()]
 
     def read(self) -> None:
         """Inspect all rows.
@@ -375,7 +394,9 @@ class TableSurvey:
             raise self.error(other, name, f"{quote(other.text)} is not a number", hint)
 
     def _make_view(self) -> None:
-        self._engine.run(f"CREATE VIEW {self.unread} AS {sql_rows(self.files, dict.fromkeys(self.columns, '{}'))}")
+        self._engine.run(
+            f"CREATE OR REPLACE VIEW {self.unread} AS {sql_rows(self.files, dict.fromkeys(self.columns, '{}'))}"
+        )
         columns = ", ".join(f"{sql_plain(column)} AS {column}" for column in map(sql_column, self.columns))
         rows = f"SELECT {columns} FROM {self.unread}"
         source = self.options.failures
@@ -389,7 +410,7 @@ class TableSurvey:
                 hint = f"--failures-where names one of {name_some(list(self.columns))}"
                 raise SchemaError(f"{self.name}: no column {column!r}", hint=hint)
             rows = f"SELECT * FROM ({rows}) WHERE {sql_column(column)} GLOB {sql_text(value)}"
-        self._engine.run(f"CREATE VIEW {self.base} AS {rows}")
+        self._engine.run(f"CREATE OR REPLACE VIEW {self.base} AS {rows}")
 
     @property
     def base(self) -> str:
@@ -403,11 +424,15 @@ class TableSurvey:
         }
         return column if column in self.columns else renamed.get(column, column)
 
-    def _make_long_view(self, long: LongForm) -> None:
-        """Name machine and sensor of each tag, and the sensors as columns."""
+    def _read_tags(self, long: LongForm) -> list[TagRow]:
         tag, value = sql_column(long.tag), sql_column(long.value)
         first = f"SELECT {tag} AS tag, min({value}) AS value FROM {self.unread} GROUP BY {tag}"
-        self.tag_rows = self._query(f"SELECT tag, {sql_plain('tag')}, {sql_plain('value')} FROM ({first})")
+        return self._query(f"SELECT tag, {sql_plain('tag')}, {sql_plain('value')} FROM ({first})")
+
+    def _make_long_view(self, long: LongForm, tag_rows: Sequence[TagRow]) -> None:
+        """Name machine and sensor of each tag, and the sensors as columns."""
+        tag, value = sql_column(long.tag), sql_column(long.value)
+        self.tag_rows = tag_rows
         self.tags, self.other_tags = split_tags({tag for _, tag, _ in self.tag_rows}, long, self.name)
         named = split_units({sensor for _, sensor in self.tags.values()}, (self.time, self.machine))
         self.tags = {tag: (machine, named[sensor][0]) for tag, (machine, sensor) in self.tags.items()}
@@ -423,10 +448,11 @@ class TableSurvey:
             for text, (machine, sensor) in self.tags.items()
         )
         table = f"{self.view}_tags"
-        self._engine.run(f"CREATE TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(tag, machine, sensor)")
+        self._engine.run(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM (VALUES {rows}) AS t(tag, machine, sensor)")
         machine = f"coalesce(nullif(t.machine, ''), b.{sql_column(self.machine)})" if has_machine else "t.machine"
+        columns = f"b.{sql_column(self.time)}, {machine} AS {sql_column(self.machine)}"
         self._engine.run(
-            f"CREATE VIEW {self.view} AS SELECT b.{sql_column(self.time)}, {machine} AS {sql_column(self.machine)}, "
+            f"CREATE OR REPLACE VIEW {self.view} AS SELECT {columns}, "
             f"t.sensor AS {_SENSOR}, b.{value} AS {_VALUE} FROM {self.base} AS b JOIN {table} AS t ON b.{tag} = t.tag"
         )
         sensors = sorted({sensor for _, sensor in self.tags.values()})

@@ -31,6 +31,8 @@ _HINT_ENCODING = "specify the encoding with --encoding, such as cp1252, latin-1 
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 200
 _COPIED_CHARACTERS = 1 << 20
+# Samples are short pieces of a file, which is many times larger than all of them.
+_PLACES, _PLACE_BYTES, _LEAST_SAMPLED_BYTES = 1000, 2048, 64 << 20
 # Files packed to less than this are unpacked.
 _UNPACKED_BYTES = 16 << 20
 _BOMS = (
@@ -233,6 +235,33 @@ def iterate_rows(file: TextFile) -> Iterator[tuple[int, list[str]]]:
                 )
             # Like DuckDB, no other white space.
             yield line, [value.strip(" ") for value in row]
+
+
+def sample_rows(file: TextFile, readable: Path) -> list[list[str]]:
+    """Return rows from evenly spaced places of a large file, as they are there; none if that is not sure to be right.
+
+    Parameters
+    ----------
+    file : TextFile
+        The file.
+    readable : Path
+        What :func:`make_readable` returned for it.
+    """
+    size = readable.stat().st_size
+    if size < _LEAST_SAMPLED_BYTES or readable.suffix.lower() == ".gz":
+        return []
+    lines: list[str] = []
+    with readable.open("rb") as stream:
+        for place in range(1, _PLACES):
+            stream.seek(size * place // _PLACES)
+            # The first line and the last one are cut.
+            lines += stream.read(_PLACE_BYTES).decode("utf-8", "replace").split("\n")[1:-1]
+    # A quoted value may have lines and separators.
+    if not lines or any('"' in line for line in lines):
+        return []
+    separator = "\t" if file.separator == " " else file.separator
+    rows = [line.removesuffix("\r").split(separator) for line in lines]
+    return rows if all(len(row) == len(file.header) for row in rows) else []
 
 
 def quote(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import duckdb
@@ -16,7 +17,9 @@ from pdm_cli.io.importing.date_shapes import (
     find_epoch,
     fitting_orders,
     shape_of,
+    sql_checked_time,
     sql_format,
+    sql_has_shape,
     sql_pattern,
     sql_shape,
     sql_time,
@@ -67,6 +70,30 @@ def parse(text: str, sql: str) -> datetime | None:
     time = found[0]
     # Years before 1 come as strings.
     return time if isinstance(time, datetime) else None
+
+
+@given(st.data())
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [
+        ("00.00.0000 00:00:00", "day-first"),
+        ("00/00/0000 00:00", "month-first"),
+        ("0000-00-00T00:00:00.000", "year-first"),
+        ("0000-00-00", "year-first"),
+        ("0000.00.00 00:00:00.000000000", "year-first"),
+        ("0.0.0000 0:00", "day-first"),
+    ],
+)
+def test_sql_checked_time_of_strings_with_other_characters_has_the_shape(
+    shape: str, order: Order, data: st.DataObject
+) -> None:
+    text = re.sub("0", lambda _: data.draw(st.sampled_from("0123")), shape)
+    for place in data.draw(st.lists(st.integers(0, len(text) - 1), max_size=3)):
+        text = text[:place] + data.draw(st.sampled_from(" \t\n+-./:T09")) + text[place + 1 :]
+    slow = (
+        f"CASE WHEN {sql_has_shape([shape], 't')} THEN {sql_time([Shape(shape, rows=1, undecided=1)], order, 't')} END"
+    )
+    assert parse(text, sql_checked_time([shape], order, "t")) == parse(text, slow)
 
 
 @given(STRINGS)

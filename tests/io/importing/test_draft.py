@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pdm_cli.errors import PdmError
 from pdm_cli.io.importing import draft as drafts
 from pdm_cli.io.importing import survey as surveys
+from pdm_cli.io.importing import text_files
 from pdm_cli.io.importing.options import ImportOptions, LongForm
 from pdm_cli.io.importing.text_files import TextFormat
 from pdm_cli.pipeline.import_logs import import_logs
@@ -58,7 +59,7 @@ def has_draft(text: str, options: ImportOptions | None = None, errors: str = "")
         (folder / "logs/telemetry.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
         if errors:
             (folder / "logs/errors.csv").write_text(errors, encoding="utf-8")
-        with patch.object(drafts, "write_draft", lambda *_: None):
+        with patch.object(drafts, "write_draft", lambda survey, _: survey.prepare()):
             expected = convert(folder / "logs", folder / "full", options)
         with patch.object(drafts, "write_draft", note_draft):
             assert convert(folder / "logs", folder / "quick", options) == expected
@@ -95,6 +96,33 @@ def test_draft_of_wide_rows_equals_the_survey(rows: list[str]) -> None:
 def test_draft_of_long_rows_equals_the_survey(rows: list[str]) -> None:
     long = LongForm("tag", "value", pattern="{machine}.{sensor}")
     has_draft("datetime,tag,value\n" + "".join(rows), ImportOptions(long=long))
+
+
+def numbered(*tags: str) -> str:
+    """Return long rows, 500 of each tag, one tag after the other."""
+    times = [f"2015-01-{1 + row // 24:02} {row % 24:02}:00:00" for row in range(500)]
+    return "datetime,tag,value\n" + "".join(f"{time},{tag},{row}\n" for tag in tags for row, time in enumerate(times))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_drafted"),
+    [
+        (numbered("1.volt", "1.temp", "2.volt", "2.temp"), True),
+        (numbered("1.volt", "other", " 2.volt"), True),
+        (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,3.volt,1\n" + numbered("1.temp")[19:], True),
+        (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,other,1\n" + numbered("1.temp")[19:], True),
+        (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,2.volt,oops\n" + numbered("1.temp")[19:], False),
+        (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,2.volt\n" + numbered("1.temp")[19:], False),
+        (numbered("1.volt", '"2.volt"'), True),
+        (numbered("1.volt").replace("\n", "\r\n"), True),
+    ],
+)
+def test_draft_with_sampled_tags_equals_the_survey(text: str, is_drafted: bool) -> None:
+    options = ImportOptions(long=LongForm("tag", "value", pattern="{machine}.{sensor}"))
+    with patch.multiple(text_files, _PLACES=10, _PLACE_BYTES=200, _LEAST_SAMPLED_BYTES=0):
+        assert has_draft(text, options) == is_drafted
+    with patch.object(text_files, "_LEAST_SAMPLED_BYTES", len(text) + 1):
+        assert has_draft(text, options) == is_drafted
 
 
 @pytest.mark.parametrize("decimal", [".", ","])
