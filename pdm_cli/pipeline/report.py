@@ -16,6 +16,7 @@ from pdm_cli.schema import TELEMETRY
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pdm_cli.evaluation.alarm_budget import AlarmCurve
     from pdm_cli.evaluation.curves import Curve
     from pdm_cli.report.page import Page
     from pdm_cli.report.predictions_page import Outlook
@@ -94,12 +95,13 @@ def _read_model(folder: Path, made: Mapping[str, Any] | None) -> Page:
     from pdm_cli.pipeline.train import EVIDENCE_FILE
     from pdm_cli.report.model_page import ModelFacts, compose_model_page
 
-    metrics = _read_json(folder / STAGES["train"].summary)
+    metrics, bundle = _read_json(folder / STAGES["train"].summary), _read_json(folder / BUNDLE_FILE)
     facts = ModelFacts(
         metrics=metrics,
         evidence=_read_json(folder / EVIDENCE_FILE),
         curves=_read_curves(folder, list(metrics["components"])),
-        settings=_read_json(folder / BUNDLE_FILE)["settings"],
+        alarms=_read_alarm_curves(bundle),
+        settings=bundle["settings"],
         made=made,
         files=_hash_files(folder),
     )
@@ -119,6 +121,16 @@ def _read_curves(folder: Path, components: list[str]) -> dict[str, tuple[Curve |
         probabilities, alerts = own["probability"].to_numpy(np.float64), own["alert"].to_numpy(np.bool_)
         curves[component] = precision_recall(labels, probabilities), alert_point(labels, alerts)
     return curves
+
+
+def _read_alarm_curves(bundle: Mapping[str, Any]) -> dict[str, AlarmCurve]:
+    from pydantic import TypeAdapter
+
+    from pdm_cli.evaluation.alarm_budget import AlarmCurve
+
+    # Models of earlier versions have none.
+    curves = TypeAdapter(list[AlarmCurve]).validate_python(bundle.get("curves", []))
+    return dict(zip(bundle["components"], curves, strict=bool(curves)))
 
 
 def _read_predictions(folder: Path, made: Mapping[str, Any] | None) -> Page:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pdm_cli.evaluation.alarm_budget import AlarmCurve, expected_rate, fit_budget
 from pdm_cli.evaluation.curves import Curve
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
@@ -20,7 +21,7 @@ from pdm_cli.report.findings import (
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.quality_page import list_notices
-from pdm_cli.text import show_count, show_threshold
+from pdm_cli.text import name_some, show_count, show_threshold
 from pdm_cli.units import (
     Units,
     current,
@@ -38,6 +39,8 @@ from pdm_cli.units import (
 
 # Components with plots of their own, and rows of the leaderboard.
 _MOST_PLOTS, _MOST_TRIALS = 12, 30
+# Budgets of false alarms whose results are listed.
+_BUDGETS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _EXAMPLES = {
     "caught": "Caught, with a typical warning time",
     "missed": "Missed",
@@ -51,12 +54,14 @@ class ModelFacts:
     """The content of a model report: metrics.json, report.json, curves, settings, manifest and file hashes.
 
     ``curves`` maps components to their precision-recall curve, if any, and the recall and precision of their alerts, if
-    any; ``settings`` maps sections to settings and values; ``files`` maps the files of the folder to their SHA-256.
+    any; ``alarms`` maps them to their curve of caught failures against false alarms, in older models none; ``settings``
+    maps sections to settings and values; ``files`` maps the files of the folder to their SHA-256.
     """
 
     metrics: Mapping[str, Any]
     evidence: Mapping[str, Any]
     curves: Mapping[str, tuple[Curve | None, tuple[float, float] | None]]
+    alarms: Mapping[str, AlarmCurve]
     settings: Mapping[str, Any]
     made: Mapping[str, Any] | None
     files: Mapping[str, str]
@@ -84,6 +89,7 @@ def _compose(facts: ModelFacts) -> Page:
         _list_results(metrics),
         _draw_warnings(facts),
         _draw_failures(facts),
+        *_draw_alarms(facts.alarms),
         _draw_precision(facts, shown),
         _draw_calibration(metrics, shown),
         _list_costs(metrics),
@@ -297,6 +303,77 @@ def _left_out(metrics: Mapping[str, Any], shown: list[str]) -> list[str]:
     if len(shown) == len(metrics["components"]):
         return []
     return [f"Shown are the {len(shown)} of {len(metrics['components'])} components with the most failures."]
+
+
+def _draw_alarms(curves: Mapping[str, AlarmCurve]) -> list[Section]:
+    """Return the section about the choice between caught failures and false alarms; older models have none."""
+    shown = {name: curve for name, curve in curves.items() if len(curve.points) > 1 and curve.months and curve.failures}
+    if not shown:
+        return []
+    paragraphs = [
+        "Lower alert thresholds catch more failures with more false alarms. Each plot shows this for one component: "
+        f"the share of failures caught against false alarms per {per_machine_time()}, as counted on the folds, not in "
+        "the test span. The dot marks the thresholds of the model, which leave a margin for failures with lower "
+        "probabilities. pdm predict --alarm-budget uses others without training again: the budget is the maximum of "
+        "all components together."
+    ]
+    never = [name for name, curve in curves.items() if curve.current.on > 1 and name not in shown]
+    best = [name for name in curves if name not in shown and name not in never]
+    if best:
+        paragraphs.append(f"{name_some(best)}: no other thresholds catch more failures or cause fewer false alarms.")
+    if never:
+        paragraphs.append(f"{name_some(never)}: no alerts, whatever the budget.")
+    most = sorted(shown, key=lambda name: -shown[name].failures)[:_MOST_PLOTS]
+    if len(most) < len(shown):
+        paragraphs.append(f"Shown are the {len(most)} of {len(shown)} components with the most failures.")
+    figures = [
+        _draw_alarm_curve(number, name, shown[name]) for number, name in enumerate(n for n in shown if n in most)
+    ]
+    return [
+        Section(
+            "alarms", "Caught failures and false alarms", paragraphs, figures, grids=[_list_budgets([*curves.values()])]
+        )
+    ]
+
+
+def _draw_alarm_curve(number: int, name: str, curve: AlarmCurve) -> Figure:
+    rates = [in_rate_unit(curve.rate(position)) for position in range(len(curve.points))]
+    caught = f"{curve.current.caught:,} of {show_count(curve.failures, 'failure')} caught"
+    svg = plots.draw(
+        plots.paint_alarm_curve(
+            rates,
+            [point.caught / curve.failures for point in curve.points],
+            curve.chosen,
+            per_machine_time().removeprefix("machine and "),
+        ),
+        name=f"alarms-{number}",
+        title=f"Caught failures of {name} against false alarms",
+        text="; ".join(
+            f"{point.caught:,} caught with {rate:.3g} false alarms"
+            for point, rate in zip(curve.points, rates, strict=True)
+        ),
+    )
+    return Figure(svg, f"{name}: {caught}, {rates[curve.chosen]:.2f} false alarms")
+
+
+def _list_budgets(curves: list[AlarmCurve]) -> Grid:
+    """Return the result of budgets, from none to the least that leaves nothing to gain."""
+    trained = [curve.chosen for curve in curves]
+    rows = [["as trained", *_describe_places(curves, trained)]]
+    last: list[int] = []
+    for budget in _BUDGETS:
+        places = fit_budget(curves, budget / in_rate_unit(1.0))
+        if places != last:
+            rows.append([f"at most {budget:g}", *_describe_places(curves, places)])
+        last = places
+    note = f"* per {per_machine_time()}, all components together, as counted on the folds."
+    return Grid("Alarm budgets", make_columns("budget", ">false alarms*", ">failures caught"), rows, note)
+
+
+def _describe_places(curves: list[AlarmCurve], places: list[int]) -> list[str]:
+    caught = sum(curve.points[place].caught for curve, place in zip(curves, places, strict=True))
+    failures = sum(curve.failures for curve in curves)
+    return [f"{in_rate_unit(expected_rate(curves, places)):.2f}", f"{caught:,} of {failures:,}"]
 
 
 def _draw_precision(facts: ModelFacts, shown: list[str]) -> Section:

@@ -138,6 +138,29 @@ def paint_calibration(
     return paint
 
 
+def paint_alarm_curve(
+    rates: Sequence[float], shares: Sequence[float], chosen: int, per: str
+) -> Callable[[Figure], None]:
+    """Return a function that draws the share of failures caught against false alarms, with a dot for the chosen rule.
+
+    ``per`` is the denominator of the rates.
+    """
+
+    def paint(figure: Figure) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes = _unit_square(figure, f"false alarms per {per}", "share of failures caught")
+        # One false alarm or none has no scale of its own.
+        longest = 1.08 * max(rates) or 1.0
+        axes.step([*rates, longest], [*shares, shares[-1]], where="post", color=BLUE, linewidth=2)
+        axes.plot(rates[chosen], shares[chosen], marker="o", markersize=7, color=ORANGE, clip_on=False, zorder=3)
+        axes.set_xlim(0, longest)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter("{x:g}")
+
+    return paint
+
+
 def _unit_square(figure: Figure, across: str, up: str) -> Axes:
     axes: Axes = figure.add_subplot()
     axes.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel=across, ylabel=up)

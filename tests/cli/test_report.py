@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from pdm_cli.io import manifest
+from pdm_cli.io import bundle, manifest
+from tests.builders.bundles import Content, edit
 from tests.cli.conftest import Pdm, assert_clear
 
 pytestmark = pytest.mark.usefixtures("plots")
@@ -43,7 +45,15 @@ def test_the_report_tells_the_headline_and_what_was_asked_of_it(work: Path) -> N
     text = (work / "model/report.html").read_text()
     events = json.loads((work / "model/metrics.json").read_text())["events"]
     assert f'<dd class="value">{events["caught"]} of {events["failures"]}</dd>' in text
-    for heading in ("Data", "Leaderboard", "Calibration", "Costs", "Precision and recall", "Provenance"):
+    for heading in (
+        "Caught failures and false alarms",
+        "Data",
+        "Leaderboard",
+        "Calibration",
+        "Costs",
+        "Precision and recall",
+        "Provenance",
+    ):
         assert f">{heading}</h2>" in text
     assert "train.trees" in text
     assert "maintenance events before the machine" in text
@@ -65,6 +75,50 @@ def test_a_model_without_manifest_has_a_report(model: Path, pdm: Pdm) -> None:
     assert pdm("report", model).code == 0
     assert "no manifest.json" in (model / "report.html").read_text()
     assert not (model / "manifest.json").exists()
+
+
+def test_report_of_a_model_lists_budgets_of_false_alarms_and_draws_curves(work: Path) -> None:
+    text, loaded = (work / "model/report.html").read_text(), bundle.load(work / "model")
+    drawn = [
+        (name, curve)
+        for name, curve in zip(loaded.model.components, loaded.curves, strict=True)
+        if len(curve.points) > 1
+    ]
+    assert drawn
+    for number, (name, curve) in enumerate(drawn):
+        assert f'id="alarms-{number}-title">Caught failures of {name} against false alarms</title>' in text
+        rate = curve.rate(curve.chosen)
+        assert f"{name}: {curve.current.caught} of {curve.failures} failures caught, {rate:.2f} false alarms" in text
+    failures = sum(curve.failures for curve in loaded.curves)
+    caught = sum(curve.points[0].caught for curve in loaded.curves)
+    assert re.search(rf">at most 0</th>.*?>0\.00<.*?>{caught} of {failures}<", text, flags=re.DOTALL)
+
+
+def test_report_of_a_model_without_curves_has_none(model: Path, pdm: Pdm) -> None:
+    edit(model, lambda content: content.pop("curves"))
+    assert pdm("report", model).code == 0
+    assert 'id="alarms"' not in (model / "report.html").read_text()
+
+
+def test_report_of_a_model_names_components_without_a_choice(model: Path, pdm: Pdm) -> None:
+    def change(content: Content) -> None:
+        never = {"on": 2.0, "off": 2.0, "false_alarms": 0, "caught": 0}
+        content["curves"][:2] = [
+            {"months": 3.0, "failures": 9, "chosen": 0, "points": [never]},
+            {"months": 3.0, "failures": 9, "chosen": 0, "points": [{**never, "on": 0.5, "off": 0.4, "caught": 9}]},
+        ]
+        content["curves"][2] = {
+            "months": 3.0,
+            "failures": 9,
+            "chosen": 0,
+            "points": [never, {**never, "false_alarms": 1}],
+        }
+
+    edit(model, change)
+    assert pdm("report", model).code == 0
+    text = (model / "report.html").read_text()
+    assert "comp1: no alerts, whatever the budget." in text
+    assert "comp2: no other thresholds catch more failures or cause fewer false alarms." in text
 
 
 def test_another_folder_is_refused_with_the_way_to_the_right_one(work: Path, pdm: Pdm) -> None:

@@ -28,6 +28,8 @@ PAINTED = {
     "warnings": plots.paint_warnings([0.0, 24.0, 48.0], [3, 0], 3.0),
     "timeline": plots.paint_timeline(LINE, (0.6, 0.2)),
     "never": plots.paint_timeline(NOTHING, (2.0, 2.0)),
+    "alarms": plots.paint_alarm_curve([0.0, 0.02, 0.5], [0.0, 0.5, 1.0], 1, "month"),
+    "one-rule": plots.paint_alarm_curve([0.0], [0.5], 0, "1,000 cycles"),
     "outlook": plots.paint_outlook([-6.0, -3.0, 0.0], [0.1, 0.5, 0.9], [False, False, True]),
 }
 
