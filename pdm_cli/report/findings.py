@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import starmap
 from typing import Any
 
 from pdm_cli.text import name_some, show_count
@@ -39,6 +40,8 @@ _COLUMN_NAMES = {"comp": "component", "failure": "component", "errorID": "error"
 _PLURAL = re.compile(r"\b(reading|row|gap|period|sensor|event|error|failure|machine)s\b")
 # If chance catches as many failures in more than this share of the cases, the alerts show little skill.
 _MOST_CHANCE = 0.05
+# With this many times the failures that chance catches, it is the number of failures that is too small.
+_FAR_BETTER = 3
 # More components than this are in quality.json only.
 _MOST_COMPONENTS = 12
 
@@ -131,8 +134,7 @@ def list_caveats(components: dict[str, Any]) -> list[str]:
         lines.append(f"Too few failures to train on, so only the base rate and no alerts: {name_some(rare)}")
     if random:
         lines.append(f"No warning signs before the failures, so no alerts: {name_some(random)}")
-    if lucky := [text for name, row in components.items() if (text := _describe_luck(name, row["events"]))]:
-        lines.append(f"Not clearly better than chance in the same time under alert: {', '.join(lucky)}")
+    lines += _compare_with_chance({name: row["events"] for name, row in components.items()})
     if untested := [name for name, row in components.items() if not row["events"]["failures"]]:
         lines.append(f"No failure counted in the test span, so the scores say little: {name_some(untested)}")
     return lines
@@ -170,10 +172,20 @@ def _describe_part(part: dict[str, Any]) -> str:
     return f"{precision}{part['caught']:,} of {show_count(part['failures'], 'failure')} caught"
 
 
-def _describe_luck(name: str, events: dict[str, Any]) -> str:
-    """Return how many failures a component caught and how many chance would; empty if it did better, or caught none."""
+def _compare_with_chance(events: dict[str, dict[str, Any]]) -> list[str]:
+    """Return sentences, without full stops, on components that chance may equal, although they caught failures."""
     # Metrics of an earlier version have no p-value.
-    if (events.get("chance_p_value") or 0.0) <= _MOST_CHANCE or not events["caught"]:
-        return ""
+    possible = {name: own for name, own in events.items() if (own.get("chance_p_value") or 0.0) > _MOST_CHANCE}
+    caught = {name: own for name, own in possible.items() if own["caught"]}
+    few = {name: own for name, own in caught.items() if own["caught"] >= _FAR_BETTER * own["caught_by_chance"]}
+    lucky = {name: own for name, own in caught.items() if name not in few}
+    heads = {
+        "Not clearly better than chance in the same time under alert": lucky,
+        "Too few failures to rule out chance": few,
+    }
+    return [f"{head}: {', '.join(starmap(_describe_catch, own.items()))}" for head, own in heads.items() if own]
+
+
+def _describe_catch(name: str, events: dict[str, Any]) -> str:
     found = f"{events['caught']:,} of {show_count(events['failures'], 'failure')} caught"
     return f"{name} ({found}, {events['caught_by_chance']:,.1f} by chance)"

@@ -41,10 +41,13 @@ def test_list_caveats_names_components_by_cause() -> None:
         "No failure counted in the test span, so the scores say little: untested",
     ]
     lucky = {"failures": 4, "caught": 3, "caught_by_chance": 2.5, "chance_p_value": 0.4}
+    one = {"failures": 1, "caught": 1, "caught_by_chance": 0.08, "chance_p_value": 0.08}
+    twice = {"failures": 2, "caught": 2, "caught_by_chance": 0.8, "chance_p_value": 0.1}
     better, missing = {**lucky, "chance_p_value": 0.05}, {**lucky, "caught": 0, "chance_p_value": 1.0}
-    events = {"lucky": lucky, "one": {**lucky, "failures": 1, "caught": 1}, "better": better, "missing": missing}
+    events = {"lucky": lucky, "one": one, "twice": twice, "better": better, "missing": missing}
     assert list_caveats({name: {"events": row} for name, row in events.items()}) == [
         "Not clearly better than chance in the same time under alert: lucky (3 of 4 failures caught, 2.5 by chance), "
-        "one (1 of 1 failure caught, 2.5 by chance)"
+        "twice (2 of 2 failures caught, 0.8 by chance)",
+        "Too few failures to rule out chance: one (1 of 1 failure caught, 0.1 by chance)",
     ]
     assert list_caveats({"sound": components["sound"]}) == []
