@@ -157,19 +157,23 @@ def describe_chance(events: dict[str, Any]) -> str:
 
 def describe_cold_start(metrics: Mapping[str, Any]) -> str:
     """Return the quality in the first days of each machine and after them; empty if one of them is untested."""
-    # Metrics of an earlier version have none.
     parts = metrics.get("cold_start")
-    if parts is None or not (parts["first"]["rows"] and parts["after"]["rows"]):
+    if parts is None:
+        # Metrics of an earlier version.
         return ""
     first, after = (_describe_part(parts[name]) for name in ("first", "after"))
+    if not (first and after):
+        return ""
     return f"first {show_days(parts['days'])} of each machine: {first}; after them: {after}"
 
 
 def _describe_part(part: dict[str, Any]) -> str:
-    precision = "" if part["average_precision"] is None else f"average precision {part['average_precision']:.3f}, "
-    if not part["failures"]:
-        return f"{precision}no failures"
-    return f"{precision}{part['caught']:,} of {show_count(part['failures'], 'failure')} caught"
+    """Return average precision and failures caught; empty without either."""
+    precision, failures = part["average_precision"], part["failures"]
+    if precision is None and not failures:
+        return ""
+    caught = f"{part['caught']:,} of {show_count(failures, 'failure')} caught" if failures else "no failures"
+    return caught if precision is None else f"average precision {precision:.3f}, {caught}"
 
 
 def _compare_with_chance(events: dict[str, dict[str, Any]]) -> list[str]:

@@ -222,7 +222,7 @@ def _not_counted(metrics: dict[str, Any]) -> str:
     counts, horizon = metrics["events"]["not_judged"], show_hours(metrics["split"]["horizon_hours"])
     reasons = {
         "early": f"in the first {horizon} of the test, as warnings may come before it",
-        "no_telemetry": "of machines without telemetry before them",
+        "no_telemetry": "without telemetry to warn from",
     }
     excluded = [f"{counts[name]:,} {reason}" for name, reason in reasons.items() if counts[name]]
     return f"; not counted: {', '.join(excluded)}" if excluded else ""

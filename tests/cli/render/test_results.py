@@ -147,7 +147,7 @@ def test_draw_metrics_gives_reasons_for_failures_not_counted() -> None:
     text = drawn(early=2, no_telemetry=1)
     assert "caught 0 of 3 failures, 0 of them at least 24 h ahead; not counted: " in text
     early = "2 in the first 48 h of the test, as warnings may come before it"
-    assert f"{early}, 1 of machines without telemetry" in text
+    assert f"{early}, 1 without telemetry to warn from" in text
     assert f"no warning times; not counted: {early}" in drawn(failures=0, early=2)
 
 
@@ -173,13 +173,15 @@ def test_draw_metrics_names_components_that_chance_equals() -> None:
 
 def test_draw_metrics_compares_the_first_days_of_machines_with_the_rest() -> None:
     first = {"rows": 30, "average_precision": 0.846, "failures": 1, "caught": 0}
-    after = {"rows": 90, "average_precision": None, "failures": 0, "caught": 0}
+    after = {"rows": 90, "average_precision": 0.977, "failures": 0, "caught": 0}
     metrics = {**metrics_of(), "cold_start": {"days": 30, "first": first, "after": after}}
-    text = "of each machine: average precision 0.846, 0 of 1 failure caught; after them: no failures\n"
+    parts = ("average precision 0.846, 0 of 1 failure caught", "average precision 0.977, no failures")
+    text = f"of each machine: {parts[0]}; after them: {parts[1]}\n"
     assert f"first 30 days {text}" in draw(metrics)
     assert f"first 60 cycles {text}" in draw({**metrics, "cycle_hours": 12.0})
     for part in ("first", "after"):
-        metrics["cold_start"] = {"days": 30, "first": first, "after": after, part: {**after, "rows": 0}}
+        unknown = {"rows": 90, "average_precision": None, "failures": 0, "caught": 0}
+        metrics["cold_start"] = {"days": 30, "first": first, "after": after, part: unknown}
         assert "of each machine" not in draw(metrics)
 
 
