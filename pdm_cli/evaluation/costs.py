@@ -23,10 +23,11 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Lives:
-    """Lifetimes of parts (hours), and whether each ended by failure; the others are censored."""
+    """Lifetimes of parts (hours), whether each ended by failure (the others are censored), and their machines."""
 
     hours: FloatArray
     failed: BoolArray
+    codes: IntArray
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def find_lives(
     is_new = np.concatenate([[True], (np.diff(codes) != 0) | (np.diff(times) != 0)])[: len(codes)]
     codes, times, events = codes[is_new], times[is_new], events[is_new]
     same = codes[1:] == codes[:-1]
-    return Lives(np.diff(times)[same] / US_PER_HOUR, events[1:][same] == 0)
+    return Lives(np.diff(times)[same] / US_PER_HOUR, events[1:][same] == 0, codes[1:][same])
 
 
 def survival(lives: Lives) -> tuple[FloatArray, FloatArray]:

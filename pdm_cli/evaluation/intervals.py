@@ -68,7 +68,7 @@ def event_intervals(outcomes: Sequence[EventOutcome], exposure: Exposure, *, lev
         "level": level,
         "caught_share": _share_interval(caught, failures, level),
         "median_warning_hours": _median_interval(warning[is_caught], failed[is_caught], level),
-        "false_alarms_per_machine_month": _rate_interval(false_alarms, exposure.alarms, level),
+        "false_alarms_per_machine_month": rate_interval(false_alarms, exposure.alarms, level),
     }
 
 
@@ -114,8 +114,8 @@ def _design_effect(hits: FloatArray, sizes: FloatArray, independent: float) -> t
     return max(variance / independent, 1.0), machines
 
 
-def _rate_interval(events: FloatArray, months: FloatArray, level: float) -> list[float] | None:
-    """Return the interval of a rate, given the events and the months of each machine."""
+def rate_interval(events: FloatArray, months: FloatArray, level: float) -> list[float] | None:
+    """Return the interval of a rate, given the events and the months of each machine; ``None`` with fewer than two."""
     from scipy.stats import gamma, norm, t
 
     count, total = float(events.sum()), float(months.sum())

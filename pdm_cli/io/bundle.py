@@ -18,6 +18,7 @@ from pdm_cli.evaluation.alarm_budget import AlarmCurve
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration
 from pdm_cli.evaluation.drift import Fingerprint
+from pdm_cli.evaluation.lifetimes import Lifetime
 from pdm_cli.features.build import FEATURES, LEARNED, Vocabulary
 from pdm_cli.io import manifest
 from pdm_cli.io.folders import find_below
@@ -68,6 +69,8 @@ class Recipe:
         Every setting that affects features, labels and alerts.
     units : Units
         Units of the times and sensors, in which results are shown.
+    lifetimes : dict
+        Component to its failures by age, of those that never alert; none in older bundles.
     """
 
     sensors: list[str]
@@ -81,6 +84,7 @@ class Recipe:
     trained: dict[str, Any]
     settings: Settings
     units: Units = DATES
+    lifetimes: dict[str, Lifetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,12 @@ class Bundle:
     recipe: Recipe
     fingerprint: Fingerprint
     curves: list[AlarmCurve] = field(default_factory=list)
+
+    def silent(self) -> list[str]:
+        """Return the components that never alert: too few failures to learn them, or none with warning signs."""
+        learned = {self.model.components[column] for column in self.model.learned}
+        no_signs = self.recipe.trained.get("no_signs", ())
+        return [name for name in self.model.components if name not in learned or name in no_signs]
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,7 @@ class _Stored:
     units: dict[str, str] = field(default_factory=dict)
     # Unknown in older bundles.
     curves: list[AlarmCurve] = field(default_factory=list)
+    lifetimes: dict[str, Lifetime] = field(default_factory=dict)
 
 
 class _LoadedModel:
@@ -173,6 +184,7 @@ def save(folder: Path, bundle: Bundle) -> None:
         "curves": [asdict(curve) for curve in bundle.curves],
         **{item.name: getattr(recipe, item.name) for item in fields(recipe) if item.name != "units"},
         "vocabulary": asdict(recipe.vocabulary),
+        "lifetimes": {component: asdict(lifetime) for component, lifetime in recipe.lifetimes.items()},
         "states": {family: LEARNED[family].dump(state) for family, state in recipe.states.items()},
         "settings": {section: _reproducible(getattr(recipe.settings, section)) for section in SECTIONS},
         "fingerprint": asdict(bundle.fingerprint),
@@ -345,6 +357,7 @@ def _check_names(stored: _Stored) -> None:
             raise ValueError(f"{place}: duplicate name")
     events = {*(table.name for table in EVENT_TABLES), ANOMALIES.name}
     known = (
+        ("lifetimes", stored.lifetimes, stored.components),
         ("families", stored.families, {*FEATURES, *LEARNED}),
         ("families", set(stored.families) & set(LEARNED), stored.states),
         ("tables", stored.tables, events | {MACHINES.name}),

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from optuna.storages import JournalStorage
 
-    from pdm_cli.evaluation.costs import Lives
     from pdm_cli.evaluation.evaluate import PredictedSpan
     from pdm_cli.features.table import FeatureTable
     from pdm_cli.io.bundle import Bundle
@@ -275,6 +274,7 @@ def _make_bundle(
     from pdm_cli.io.bundle import Bundle, Recipe
     from pdm_cli.schema import TIME
     from pdm_cli.timestamps import show
+    from pdm_cli.training.lifetimes import fit_lifetimes
 
     sources, split, settings, model = problem.context.sources, problem.split, task.settings, training.model
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
@@ -301,7 +301,8 @@ def _make_bundle(
         units=task.units,
     )
     fingerprint = take_fingerprint(table.matrix(names, rows), names, table.categorical)
-    return Bundle(model, recipe, fingerprint, training.curves)
+    saved = Bundle(model, recipe, fingerprint, training.curves)
+    return replace(saved, recipe=replace(recipe, lifetimes=fit_lifetimes(problem, saved.silent())))
 
 
 def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]) -> PredictedSpan:
@@ -328,41 +329,23 @@ def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDA
 
 def _judge(problem: Problem, saved: Bundle, span: PredictedSpan) -> dict[str, Any]:
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
+    from pdm_cli.training.lifetimes import find_training_lives
 
     settings = EvaluationSettings(problem.lead, problem.costs, problem.train.merge_hours)
     rules = saved.model.rules
-    return mark_silent(
-        evaluate_span(span, problem.components, rules, lives=_find_lives(problem), settings=settings), saved
-    )
+    lives = find_training_lives(problem)
+    return mark_silent(evaluate_span(span, problem.components, rules, lives=lives, settings=settings), saved)
 
 
 def mark_silent(metrics: dict[str, Any], saved: Bundle) -> dict[str, Any]:
-    """Add to the metrics of each component why it never alerts, if so: it was not learned, or shows no signs."""
+    """Add to the metrics of each component why it never alerts, if so, and what is known of its failures instead."""
     learned = {saved.model.components[column] for column in saved.model.learned}
     for name, row in metrics["components"].items():
         row["prior_only"] = name not in learned
         row["no_signs"] = name in saved.recipe.trained.get("no_signs", ())
+        lifetime = saved.recipe.lifetimes.get(name)
+        row["lifetime"] = None if lifetime is None else lifetime.summary()
     return metrics
-
-
-def _find_lives(problem: Problem) -> dict[str, Lives]:
-    """Return the lifetimes of each component's parts in the training span."""
-    import numpy as np
-
-    from pdm_cli.evaluation.costs import find_lives
-
-    instants, split = problem.instants, problem.split
-    maint = problem.context.sources.events.get("maint")
-    return {
-        component: find_lives(
-            problem.failures[problem.failures["failure"] == component],
-            None if maint is None else maint[maint["kind"] == component],
-            instants.machines[~problem.held_out],
-            start_us=int(instants.times.min()),
-            ends_us=np.minimum(instants.ends(), split.cutoff)[~problem.held_out],
-        )
-        for component in problem.components
-    }
 
 
 def _describe_split(problem: Problem) -> dict[str, Any]:

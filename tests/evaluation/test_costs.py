@@ -31,7 +31,8 @@ Ended = tuple[float, bool]
 
 
 def lives_of(ended: list[Ended]) -> Lives:
-    return Lives(np.array([hour for hour, _ in ended], float), np.array([failed for _, failed in ended], np.bool_))
+    own, failed = [hour for hour, _ in ended], [failed for _, failed in ended]
+    return Lives(np.array(own, float), np.array(failed, np.bool_), np.zeros(len(ended), np.int64))
 
 
 def outcome(warning: list[float], false_alarms: int = 0) -> EventOutcome:
@@ -140,6 +141,7 @@ def test_lives_by_hand() -> None:
     # Machine 1: 20 to its failure at 50, then to the end at 80; machine 2: 30 to its end; machine 3: before the start.
     assert found.hours.tolist() == [30, 30, 60]
     assert found.failed.tolist() == [True, False, False]
+    assert found.codes.tolist() == [0, 0, 1]
 
 
 def slow_lives(

@@ -58,7 +58,7 @@ def label(machine: int, hour: float, component: str) -> float:
 
 def evaluate(given: PredictedSpan, **changes: Any) -> dict[str, Any]:
     costs = CostsParams(missed_failure=10.0, false_alarm=1.0, planned_repair=2.0, unit="EUR")
-    lives = {"comp1": Lives(np.array([100.0, 100.0]), np.array([True, True]))}
+    lives = {"comp1": Lives(np.array([100.0, 100.0]), np.array([True, True]), np.array([0, 1]))}
     settings = EvaluationSettings(LABELS, costs, merge_hours=12.0)
     return evaluate_span(given, COMPONENTS, RULES, lives=lives, settings=replace(settings, **changes))
 
