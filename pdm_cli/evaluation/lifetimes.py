@@ -53,10 +53,8 @@ class Weibull:
 
     def __post_init__(self) -> None:
         spread, joint, scale = self.covariance
-        is_valid = (
-            min(self.shape, self.scale_hours, self.longest_hours, spread, scale) > 0 and joint**2 < spread * scale
-        )
-        if not (is_valid and FEWEST_FAILURES <= self.failures <= self.lives):
+        is_positive = min(self.shape, self.scale_hours, self.longest_hours, spread, scale) > 0
+        if not (is_positive and joint**2 < spread * scale and FEWEST_FAILURES <= self.failures <= self.lives):
             raise ValueError("not a distribution of lives")
 
     def shape_interval(self) -> tuple[float, float]:
@@ -256,7 +254,8 @@ def _covariance(lives: Lives, shape: float, scale: float) -> tuple[float, float,
     information = np.array(
         [[float((hazard * logs * (1 + logs) - failed * logs).sum()), -corner], [-corner, shape**2 * hazard.sum()]]
     )
-    if not (information[0, 0] > 0 and np.linalg.det(information) > 0):
+    product = information[0, 0] * information[1, 1]
+    if not (information[0, 0] > 0 and product - corner**2 > 1e-9 * product):
         return None
     inverse = np.linalg.inv(information)
     machines, codes = np.unique(lives.codes, return_inverse=True)

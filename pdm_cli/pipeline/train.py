@@ -272,13 +272,11 @@ def _make_bundle(
     from pdm_cli.evaluation.drift import take_fingerprint
     from pdm_cli.features.build import tables_of
     from pdm_cli.io.bundle import Bundle, Recipe
-    from pdm_cli.schema import TIME
-    from pdm_cli.timestamps import show
     from pdm_cli.training.lifetimes import fit_lifetimes
 
     sources, split, settings, model = problem.context.sources, problem.split, task.settings, training.model
     names = list(dict.fromkeys(name for member in model.members for name in member.features))
-    rows, times = np.flatnonzero(problem.training_rows(split)), sources.telemetry[TIME]
+    rows = np.flatnonzero(problem.training_rows(split))
     family_of = dict(zip(table.names, table.families, strict=True))
     families = list(dict.fromkeys(family_of[name] for name in names))
     recipe = Recipe(
@@ -290,19 +288,28 @@ def _make_bundle(
         vocabulary=problem.context.vocabulary,
         categorical=table.categorical,
         states={family: state for family, state in problem.states(split).items() if family in families},
-        trained={
-            "cutoff": show(split.cutoff),
-            "test_start": show(split.test_start),
-            "machines": problem.instants.machines[~problem.held_out].tolist(),
-            "span_us": round((times.max() - times.min()).total_seconds() * 1e6),
-            "no_signs": training.no_signs,
-        },
+        trained=_describe_trained(problem, training),
         settings=replace(preparation.settings, labels=settings.labels, train=problem.train, costs=settings.costs),
         units=task.units,
     )
     fingerprint = take_fingerprint(table.matrix(names, rows), names, table.categorical)
     saved = Bundle(model, recipe, fingerprint, training.curves)
     return replace(saved, recipe=replace(recipe, lifetimes=fit_lifetimes(problem, saved.silent())))
+
+
+def _describe_trained(problem: Problem, training: Training) -> dict[str, Any]:
+    """Return the time span and the machines of the training, and what it did not find."""
+    from pdm_cli.schema import TIME
+    from pdm_cli.timestamps import show
+
+    times = problem.context.sources.telemetry[TIME]
+    return {
+        "cutoff": show(problem.split.cutoff),
+        "test_start": show(problem.split.test_start),
+        "machines": problem.instants.machines[~problem.held_out].tolist(),
+        "span_us": round((times.max() - times.min()).total_seconds() * 1e6),
+        "no_signs": training.no_signs,
+    }
 
 
 def _make_span(problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_]) -> PredictedSpan:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pdm_cli.evaluation.costs import Lives, find_lives
 from pdm_cli.evaluation.lifetimes import Lifetime, find_installations, fit_lifetime
 from pdm_cli.features.events import EventLog, Instants
+from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.dataset import Problem
 
@@ -56,7 +57,7 @@ class _Watch:
         known, is_trained = problem.known, ~problem.held_out
         # A failure that ended the telemetry may be logged after the last reading.
         ends = np.where(known.is_ended, np.maximum(known.ends_us, known.failed_us), known.ends_us)
-        readings = Instants.of(problem.context.sources.telemetry)
+        readings = Instants.of(problem.context.sources.telemetry.groupby(MACHINE)[TIME].first().reset_index())
         starts = readings.starts()[readings.machines.get_indexer(problem.instants.machines)]
         machines = problem.instants.machines[is_trained]
         return cls(machines, starts[is_trained], np.minimum(ends, problem.split.cutoff)[is_trained])

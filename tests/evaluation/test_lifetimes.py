@@ -90,7 +90,7 @@ def test_lives_that_agree_within_machines_are_less_certain() -> None:
     assert together.weibull.covariance[2] > 2 * apart.covariance[2]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("machines", [10, 25, 100])
 @pytest.mark.parametrize(("shape", "scale_days"), [(1.0, 300), (2.5, 190)])
 def test_intervals_contain_the_truth_in_nine_of_ten_fleets(machines: int, shape: float, scale_days: float) -> None:
@@ -106,7 +106,7 @@ def test_intervals_contain_the_truth_in_nine_of_ten_fleets(machines: int, shape:
             hits.append([inside, *((low <= truth) & (truth <= high))])
     assert len(hits) > 180
     shares = np.mean(hits, axis=0)
-    assert 0.86 <= shares.min()
+    assert shares.min() >= 0.86
     assert shares.mean() <= 0.96
 
 
