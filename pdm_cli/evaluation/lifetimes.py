@@ -143,8 +143,8 @@ class Lifetime:
     def probability(self, ages: FloatArray, hours: float) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the probability of a failure within some hours, and its 90 % interval.
 
-        By age if the failure rate depends on it, and by the rate alone otherwise. Ages above the longest life count as
-        that: nobody has seen older parts, and they may well have been replaced without a record.
+        By age if the component wears out, and its mean otherwise. Ages above the longest life count as that: nobody has
+        seen older parts, and they may well have been replaced without a record.
 
         Parameters
         ----------
@@ -153,10 +153,15 @@ class Lifetime:
         hours : float
             Hours ahead.
         """
-        if self.weibull is not None and self.ageing != "random":
+        if self.weibull is not None and self.ageing == "wear":
             return self.weibull.probability(np.minimum(ages, self.weibull.longest_hours), hours)
-        constant = (np.full(len(ages), -math.expm1(-r * hours)) for r in (self.rate, self.rate_low, self.rate_high))
-        return next(constant), next(constant), next(constant)
+        share, low, high = (np.full(len(ages), value) for value in self.mean_probability(hours))
+        return share, low, high
+
+    def mean_probability(self, hours: float) -> tuple[float, float, float]:
+        """Return the probability of a failure within some hours at a random time, and its 90 % interval."""
+        share, low, high = (-math.expm1(-rate * hours) for rate in (self.rate, self.rate_low, self.rate_high))
+        return share, low, high
 
 
 def fit_lifetime(lives: Lives, failures: FloatArray, hours: FloatArray) -> Lifetime:

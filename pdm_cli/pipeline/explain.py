@@ -142,10 +142,12 @@ def _find_machine(name: str, machines: pd.Index) -> int:
 
 def _describe_row(forecast: Forecast, row: int) -> dict[str, Any]:
     """Return machine and time, and the probability and alert of each component."""
+    from pdm_cli.pipeline.by_age import describe_part
     from pdm_cli.scoring.explanation import alert_start
     from pdm_cli.timestamps import show
 
     instants, labels = forecast.instants, forecast.recipe.settings.labels
+    code, time = int(instants.codes[row]), int(instants.times[row])
     components = {}
     for column, name in enumerate(forecast.components):
         since = alert_start(forecast.alerts[:, column], instants, row)
@@ -154,11 +156,12 @@ def _describe_row(forecast: Forecast, row: int) -> dict[str, Any]:
             "alert": since is not None,
             "since": None if since is None else show(int(instants.times[since])),
             "threshold": forecast.bundle.model.rules[column].on,
+            "by_age": describe_part(forecast, name, code, time),
         }
-    machine = instants.machines[[instants.codes[row]]].tolist()[0]
+    machine = instants.machines[[code]].tolist()[0]
     return {
         "machineID": machine,
-        "datetime": show(int(instants.times[row])),
+        "datetime": show(time),
         "lead_time_hours": labels.lead_time_hours,
         "horizon_hours": labels.horizon_hours,
         "components": components,

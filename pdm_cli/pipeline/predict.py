@@ -31,6 +31,7 @@ def predict(task: Task) -> dict[str, Any]:
 
     from pdm_cli.evaluation.drift import AGEING, DIFFERENT
     from pdm_cli.pipeline.alarm_budget import describe_budget
+    from pdm_cli.pipeline.by_age import write_by_age
     from pdm_cli.pipeline.choose_windows import report_trained
     from pdm_cli.scoring.worklist import escape_formulas
     from pdm_cli.text import as_records
@@ -63,6 +64,7 @@ def predict(task: Task) -> dict[str, Any]:
         **_check_health(forecast, ended, task.progress),
         "worklist": as_records(worklist),
         "nearest": as_records(_find_nearest(forecast, worklist, ended)),
+        "by_age": write_by_age(task.out, forecast, ended),
         "drift_rows": len(drift_rows),
         "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
         "lead_time_hours": labels.lead_time_hours,

@@ -185,6 +185,13 @@ class Predictions(_Reported):
         return self.read("episodes.parquet")
 
     @cached_property
+    def by_age(self) -> pd.DataFrame:
+        """Parts of components that never alert: age, and the probability of a failure by age."""
+        import pandas as pd
+
+        return pd.read_csv(self.folder / "by_age.csv")
+
+    @cached_property
     def drift(self) -> pd.DataFrame:
         """Population stability index of each feature."""
         import pandas as pd

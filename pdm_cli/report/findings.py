@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from itertools import starmap
 from typing import Any
 
+from pdm_cli.report.lifetimes import describe_lifetime
 from pdm_cli.text import name_some, show_count
 from pdm_cli.units import in_units_of_summary, show_days, show_hours, show_time
 
@@ -134,6 +135,9 @@ def list_caveats(components: dict[str, Any]) -> list[str]:
         lines.append(f"Too few failures to train on, so only the base rate and no alerts: {name_some(rare)}")
     if random:
         lines.append(f"No warning signs before the failures, so no alerts: {name_some(random)}")
+    lines += [
+        f"{name}: {describe_lifetime(row['lifetime'])}" for name, row in components.items() if row.get("lifetime")
+    ]
     lines += _compare_with_chance({name: row["events"] for name, row in components.items()})
     if untested := [name for name, row in components.items() if not row["events"]["failures"]]:
         lines.append(f"No failure counted in the test span, so the scores say little: {name_some(untested)}")

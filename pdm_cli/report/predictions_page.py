@@ -9,6 +9,7 @@ from typing import Any
 from pdm_cli.evaluation.drift import MOVED
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
+from pdm_cli.report.lifetimes import describe_lifetime, show_part_age, show_risk
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.text import show_count, show_probability
@@ -78,6 +79,7 @@ def _compose(facts: PredictionFacts) -> Page:
     sections = [
         *_list_problems(summary),
         _list_work(facts),
+        *_list_by_age(summary),
         _list_drift(facts.drift),
         describe_provenance(facts.made, settings, facts.files, detected=_DETECTED),
     ]
@@ -168,6 +170,26 @@ def _list_nearest(nearest: list[dict[str, Any]]) -> list[Grid]:
     ]
     columns = make_columns("machine", "component", ">probability", ">alert threshold")
     return [Grid("Closest to an alert", columns, rows)] if rows else []
+
+
+def _list_by_age(summary: Mapping[str, Any]) -> list[Section]:
+    """Return a section on the components that never alert, if there are any."""
+    # Predictions of an earlier version have no ages.
+    found = summary.get("by_age", {"components": {}, "first": []})
+    if not found["components"]:
+        return []
+    within = f"within {show_hours(summary['horizon_hours'])}"
+    paragraphs = [
+        "These components never alert: they fail without warning signs, or failed too rarely to train on. What is "
+        f"known is how often they fail, and how likely {within} at their age, both with a 90% interval."
+    ]
+    for name, row in found["components"].items():
+        paragraphs.append(f"{name} {describe_lifetime(row)}. On average, {show_risk(row)} fail {within}.")
+    rows = [[f"{row['machineID']}", row["component"], show_part_age(row), show_risk(row)] for row in found["first"]]
+    columns = make_columns("machine", "component", ">age", f">fails {within}")
+    note = "All parts are in by_age.csv. Or more: not replaced since the telemetry of the machine began."
+    grids = [Grid("Parts most likely to fail, by age", columns, rows, note)] if rows else []
+    return [Section("by-age", "Components without alerts", paragraphs, grids=grids)]
 
 
 def _draw_outlook(number: int, outlook: Outlook) -> Figure:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.features.describe import format_value
+from pdm_cli.report.lifetimes import show_part_age, show_risk
 from pdm_cli.text import Prose, show_probability
 from pdm_cli.units import (
     in_units_of_summary,
     show_days,
+    show_hours,
     show_reading,
     show_short_time,
     show_time,
@@ -77,7 +79,8 @@ def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
     """Draw the state of the components, the reasons for one of them, and the sensors of the days before."""
     span = show_two_hours(found["lead_time_hours"], found["horizon_hours"])
     head = f"machine {found['machineID']} at {show_time(found['datetime'])}{utc()}: probability of failure in {span}"
-    return [Prose(head), _draw_components(found), *_draw_reasons(found), _draw_sensors(found["before"])]
+    drawn = [Prose(head), _draw_components(found), *_draw_by_age(found), *_draw_reasons(found)]
+    return [*drawn, _draw_sensors(found["before"])]
 
 
 def _draw_components(found: dict[str, Any]) -> RenderableType:
@@ -87,6 +90,16 @@ def _draw_components(found: dict[str, Any]) -> RenderableType:
         line = Sparkline(found["before"]["probabilities"][name], 0.0, 1.0)
         table.add_row(name, show_probability(row["probability"]), alert, line)
     return table
+
+
+def _draw_by_age(found: dict[str, Any]) -> list[RenderableType]:
+    """Draw the probability by age of components that never alert."""
+    within = f"within {show_hours(found['horizon_hours'])}"
+    parts = {name: row["by_age"] for name, row in found["components"].items() if row["by_age"] is not None}
+    return [
+        Prose(f"{name} never alerts; at its age of {show_part_age(part)}, {show_risk(part)} fail {within}")
+        for name, part in parts.items()
+    ]
 
 
 def _draw_reasons(found: dict[str, Any]) -> list[RenderableType]:

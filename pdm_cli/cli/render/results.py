@@ -9,6 +9,7 @@ from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.report.findings import count_components, describe_chance, describe_cold_start, list_caveats
+from pdm_cli.report.lifetimes import describe_risk, show_part_age, show_risk
 from pdm_cli.text import Prose, show_count, show_probability, show_threshold
 from pdm_cli.units import (
     current,
@@ -258,7 +259,8 @@ def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
         f"{show_span(summary['start'], summary['end'])}{utc()}; "
         f"{show_count(summary['episodes'], 'alert episode')}"
     )
-    return [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"]), *_draw_drift(summary)]
+    drawn = [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"])]
+    return [*drawn, *_draw_by_age(summary), *_draw_drift(summary)]
 
 
 def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
@@ -297,6 +299,23 @@ def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
         levels = (show_probability(row[name]) for name in ("probability", "threshold"))
         table.add_row(f"{row['machineID']}", row["component"], *levels)
     return ["closest to an alert", table]
+
+
+def _draw_by_age(summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw the parts most likely to fail by their age, of components that never alert, and the rates of the others."""
+    # Predictions of an earlier version have no ages.
+    found = summary.get("by_age", {"components": {}, "first": []})
+    within = f"within {show_hours(summary['horizon_hours'])}"
+    drawn: list[RenderableType] = []
+    if found["first"]:
+        table = make_table("machine", ("component", "left"), ("age", "right"), (f"fails {within}", "right"))
+        for row in found["first"]:
+            table.add_row(f"{row['machineID']}", row["component"], show_part_age(row), show_risk(row))
+        drawn += ["parts most likely to fail by their age, of components without alerts", table]
+    others = [describe_risk(name, row) for name, row in found["components"].items() if row["ageing"] != "wear"]
+    if others:
+        drawn.append(Prose(f"failures {within} per machine, of components without alerts: {'; '.join(others)}"))
+    return drawn
 
 
 def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
