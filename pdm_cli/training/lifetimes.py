@@ -54,13 +54,15 @@ class _Watch:
 
     @classmethod
     def of(cls, problem: Problem) -> _Watch:
-        known, is_trained = problem.known, ~problem.held_out
+        known, split, is_trained = problem.known, problem.split, ~problem.held_out
         # A failure that ended the telemetry may be logged after the last reading.
         ends = np.where(known.is_ended, np.maximum(known.ends_us, known.failed_us), known.ends_us)
         readings = Instants.of(problem.context.sources.telemetry.groupby(MACHINE)[TIME].first().reset_index())
         starts = readings.starts()[readings.machines.get_indexer(problem.instants.machines)]
         machines = problem.instants.machines[is_trained]
-        return cls(machines, starts[is_trained], np.minimum(ends, problem.split.cutoff)[is_trained])
+        if split.is_by_time:
+            ends = np.minimum(ends, split.cutoff)
+        return cls(machines, starts[is_trained], ends[is_trained])
 
     def count(self, events: pd.DataFrame) -> NDArray[np.float64]:
         """Return the number of events on each machine while it was watched."""

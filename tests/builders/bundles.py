@@ -17,6 +17,7 @@ from pdm_cli.evaluation.alarm_budget import AlarmCurve, AlarmPoint
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration
 from pdm_cli.evaluation.drift import take_fingerprint
+from pdm_cli.evaluation.lifetimes import Lifetime, Weibull
 from pdm_cli.features.build import Vocabulary
 from pdm_cli.features.failure_template import FleetTemplate
 from pdm_cli.io import bundle
@@ -72,6 +73,10 @@ def recipe() -> Recipe:
             "no_signs": ["belt"],
         },
         settings=Settings(train=TrainParams(cutoff=datetime(2015, 10, 1, 6, tzinfo=UTC), algorithms=("xgboost",))),
+        lifetimes={
+            "comp1": Lifetime(5, 1e4, 5e-4, 3e-4, 9e-4, Weibull(1.5, 900.0, (0.04, -0.01, 0.02), 2e3, 9, 4)),
+            "pump/ä": Lifetime(0, 1e4, 0.0, 0.0, 3e-4, None),
+        },
     )
 
 

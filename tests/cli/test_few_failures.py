@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,12 @@ def test_metrics_and_report_of_a_component_with_few_failures_say_so(trained: Pat
     assert found.pop("comp9")
     assert not any(found.values())
     assert metrics["components"]["comp9"]["events"]["false_alarms"] == 0
-    assert "only the base rate and no alerts: comp9" in (trained / "model/report.html").read_text()
+    page = (trained / "model/report.html").read_text()
+    assert "only the base rate and no alerts: comp9" in page
+    assert "comp9: fails every " in page
+    lifetime = metrics["components"]["comp9"]["lifetime"]
+    assert (lifetime["failures"], lifetime["ageing"]) == (1, None)
+    assert metrics["components"]["comp1"]["lifetime"] is None
 
 
 def test_predictions_of_a_component_with_few_failures_are_its_base_rate(trained: Path, pdm: Pdm) -> None:
@@ -69,6 +75,43 @@ def test_predictions_of_a_component_with_few_failures_are_its_base_rate(trained:
     assert own["probability"].nunique() == 1
     assert 0 < own["probability"].iloc[0] < 0.01
     assert not own["alert"].any()
+    assert "failures within 48 h per machine, of components without alerts: comp9 " in outcome.stdout
+
+
+def test_predict_lists_parts_of_a_component_with_few_failures_by_age(trained: Path, pdm: Pdm, tmp_path: Path) -> None:
+    out = tmp_path / "predicted"
+    outcome = pdm("predict", "--data", trained / "raw", "--model", trained / "model", "--out", out, "--json")
+    assert outcome.code == 0, outcome.stderr
+    found = outcome.json["by_age"]
+    assert list(found["components"]) == ["comp9"]
+    # Too few failures to say that older parts fail more often.
+    assert found["first"] == []
+    parts = pd.read_csv(out / "by_age.csv")
+    assert set(parts["component"]) == {"comp9"}
+    assert sorted(parts["machineID"]) == list(range(1, outcome.json["machines"] + 1))
+    rate = found["components"]["comp9"]
+    assert parts["probability"].tolist() == pytest.approx([rate["probability"]] * len(parts))
+    assert 0 < rate["low"] < rate["probability"] < rate["high"] < 0.05
+    failed = parts.set_index("machineID").loc[1]
+    raw = pd.read_parquet(trained / "raw/telemetry.parquet")
+    last = raw.loc[raw["machineID"] == 1, "datetime"].max()
+    assert failed["age_hours"] == (last - pd.Timestamp("2015-03-20 06:00")).total_seconds() // 3600
+    assert list(parts.loc[parts["is_minimum"], "machineID"]) == list(range(2, len(parts) + 1))
+    assert "Components without alerts" in (out / "report.html").read_text()
+
+
+def test_predict_with_an_old_model_has_no_parts_by_age(trained: Path, pdm: Pdm, tmp_path: Path) -> None:
+    model, out = tmp_path / "model", tmp_path / "predicted"
+    shutil.copytree(trained / "model", model)
+    (model / "manifest.json").unlink()
+    content = json.loads((model / "bundle.json").read_text())
+    del content["lifetimes"]
+    (model / "bundle.json").write_text(json.dumps(content))
+    outcome = pdm("predict", "--data", trained / "raw", "--model", model, "--out", out)
+    assert outcome.code == 0, outcome.stderr
+    assert "without alerts" not in outcome.stdout
+    assert len(pd.read_csv(out / "by_age.csv")) == 0
+    assert "Components without alerts" not in (out / "report.html").read_text()
 
 
 def test_evaluate_a_component_with_few_failures_works(trained: Path, pdm: Pdm) -> None:
@@ -85,7 +128,7 @@ def test_explain_a_component_with_few_failures_has_no_reasons(trained: Path, pdm
     assert outcome.json["others"]["log_odds"] == 0
     outcome = pdm(*words)
     assert outcome.code == 0, outcome.stderr
-    assert "comp9" in outcome.stdout
+    assert "comp9 never alerts; at its age of " in outcome.stdout
 
 
 def test_held_out_rows_of_metrics_and_predictions_are_the_same(trained: Path) -> None:

@@ -18,7 +18,7 @@ from tests.cli.conftest import Pdm, assert_clear, edit
 from tests.cli.forecasts import evaluate, metrics_of, predict, read
 
 FILES = {
-    *("predictions.parquet", "episodes.parquet", "worklist.csv", "drift.csv"),
+    *("predictions.parquet", "episodes.parquet", "worklist.csv", "by_age.csv", "drift.csv"),
     *("predictions.json", "report.html", "manifest.json"),
 }
 

@@ -113,7 +113,15 @@ def test_load_other_file_name_is_rejected_before_reading(folder: Path, name: str
 
 
 @pytest.mark.parametrize(
-    "key", [*sorted({*asdict(recipe())} - {"units"}), "components", "members", "calibrations", "rules", "fingerprint"]
+    "key",
+    [
+        *sorted({*asdict(recipe())} - {"units", "lifetimes"}),
+        "components",
+        "members",
+        "calibrations",
+        "rules",
+        "fingerprint",
+    ],
 )
 def test_load_missing_key_is_named(folder: Path, key: str) -> None:
     edit(folder, lambda content: content.pop(key))

@@ -5,6 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pdm_cli.report.findings import describe_findings, list_caveats
+from pdm_cli.report.lifetimes import describe_lifetime
+
+LIFETIME = {
+    "failures": 2,
+    "hours_between_failures": 984.0,
+    "hours_between_failures_interval": [840.0, 1152.0],
+    "ageing": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +38,7 @@ def test_finding_that_occurs_once_is_singular(name: str, count: int, line: str) 
 
 def test_list_caveats_names_components_by_cause() -> None:
     components = {
-        "rare": {"prior_only": True, "no_signs": False, "events": {"failures": 2}},
+        "rare": {"prior_only": True, "no_signs": False, "events": {"failures": 2}, "lifetime": LIFETIME},
         "random": {"prior_only": False, "no_signs": True, "events": {"failures": 2}},
         "untested": {"prior_only": False, "no_signs": False, "events": {"failures": 0}},
         "sound": {"prior_only": False, "no_signs": False, "events": {"failures": 2}},
@@ -38,6 +46,7 @@ def test_list_caveats_names_components_by_cause() -> None:
     assert list_caveats(components) == [
         "Too few failures to train on, so only the base rate and no alerts: rare",
         "No warning signs before the failures, so no alerts: random",
+        f"rare: {describe_lifetime(LIFETIME)}",
         "No failure counted in the test span, so the scores say little: untested",
     ]
     lucky = {"failures": 4, "caught": 3, "caught_by_chance": 2.5, "chance_p_value": 0.4}
