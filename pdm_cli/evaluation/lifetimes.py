@@ -59,7 +59,7 @@ class Weibull:
 
     def shape_interval(self) -> tuple[float, float]:
         """Return the 90 % interval of the shape."""
-        reach = math.exp(self._quantile() * math.sqrt(self.covariance[0]))
+        reach = math.exp(_quantile() * math.sqrt(self.covariance[0]))
         return self.shape / reach, self.shape * reach
 
     def age_at(self, share: float) -> float:
@@ -76,13 +76,8 @@ class Weibull:
             by_shape = (until * ends - np.where(before > 0, before * starts, 0.0)) / hazard
         spread, joint, scale = self.covariance
         variance = spread * by_shape**2 - 2 * joint * by_shape * self.shape + scale * self.shape**2
-        reach = np.exp(self._quantile() * np.sqrt(np.maximum(variance, 0.0)))
+        reach = np.exp(_quantile() * np.sqrt(np.maximum(variance, 0.0)))
         return -np.expm1(-hazard), -np.expm1(-hazard / reach), -np.expm1(-hazard * reach)
-
-    def _quantile(self) -> float:
-        from scipy.stats import t
-
-        return float(t.ppf((1 + LEVEL) / 2, self.failures - 1))
 
 
 @dataclass(frozen=True)
@@ -187,6 +182,12 @@ def fit_lifetime(lives: Lives, failures: FloatArray, hours: FloatArray) -> Lifet
     interval = rate_interval(failures, hours, LEVEL) if count >= FEWEST_FAILURES else None
     low, high = _exact_rate_interval(count, total) if interval is None else interval
     return Lifetime(count, total, count / total, low, high, _fit_weibull(lives))
+
+
+def _quantile() -> float:
+    from scipy.stats import norm
+
+    return float(norm.ppf((1 + LEVEL) / 2))
 
 
 def find_installations(

@@ -180,8 +180,8 @@ def _list_by_age(summary: Mapping[str, Any]) -> list[Section]:
         return []
     within = f"within {show_hours(summary['horizon_hours'])}"
     paragraphs = [
-        "These components never alert: they fail without warning signs, or failed too rarely to train on. What is "
-        f"known is how often they fail, and how likely {within} at their age, both with a 90% interval."
+        "These components never alert: they fail without warning signs, or failed too rarely to train on. Their age "
+        f"alone gives the probability of a failure {within}, here with its 90% interval."
     ]
     for name, row in found["components"].items():
         paragraphs.append(f"{name} {describe_lifetime(row)}. On average, {show_risk(row)} fail {within}.")

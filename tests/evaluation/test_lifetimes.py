@@ -106,8 +106,8 @@ def test_intervals_contain_the_truth_in_nine_of_ten_fleets(machines: int, shape:
             hits.append([inside, *((low <= truth) & (truth <= high))])
     assert len(hits) > 180
     shares = np.mean(hits, axis=0)
-    assert shares.min() >= 0.86
-    assert shares.mean() <= 0.96
+    assert shares.min() >= 0.85
+    assert shares.mean() <= 0.95
 
 
 def test_parameters_of_many_lives_are_recovered() -> None:
