@@ -88,7 +88,8 @@ def _describe_move(before: Bundle, after: Bundle, budget: float) -> str:
     found = describe_budget(after, budget)
     rate = in_rate_unit(expected_rate(after.curves))
     return (
-        f"alert thresholds for at most {budget:g} false alarms per {per_machine_time()} ({_OPTION}): "
+        f"alert thresholds for at most {budget:g} false {'alarm' if budget == 1 else 'alarms'} per "
+        f"{per_machine_time()} ({_OPTION}): "
         f"{name_some(moves) if moves else 'as trained'}; expected, as counted on the folds of the training: "
         f"{rate:.3g} false alarms, {found['caught']:,} of {show_count(found['failures'], 'failure')} caught"
     )

@@ -14,7 +14,7 @@ from pdm_cli.training.alert_rules import NEVER, Margins, log_odds, pool_known
 from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut, count_outcomes
 
 # Rules alert on this many rows, as multiples of the rows before a failure.
-_LEVELS = np.geomspace(1 / 64, 32, 90)
+_LEVELS = np.geomspace(1 / 64, 8, 75)
 _MOST_POINTS = 50
 
 

@@ -64,7 +64,7 @@ def slow_levels(pieces: list[HeldOut]) -> list[float]:
     probabilities = np.concatenate([piece.probabilities for piece in pieces])
     known = ~np.isnan(labels) & ~np.isnan(probabilities)
     ordered, positives = sorted(probabilities[known].tolist(), reverse=True), int((labels[known] == 1).sum())
-    ranks = [round(positives * 2**exponent) for exponent in np.linspace(-6, 5, 90)]
+    ranks = [round(positives * 2**exponent) for exponent in np.linspace(-6, 3, 75)]
     return sorted({ordered[min(max(rank, 1), len(ordered)) - 1] for rank in ranks})
 
 
@@ -157,5 +157,6 @@ def test_trace_curve_of_many_rules_is_thinned_to_fifty_with_the_chosen_one() -> 
     piece, log = graded_piece(700)
     for on in (0.3003, 0.4117):
         curve = trace_curve([piece], log, AlertRule(on, on), make_terms())
-        assert len(curve.points) == 50
+        # Of 49 that are evenly spaced, the chosen one may be one.
+        assert len(curve.points) in (49, 50)
         assert (curve.current.on, curve.points[0].false_alarms, curve.points[-1].caught) == (on, 0, 350)
