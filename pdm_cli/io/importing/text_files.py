@@ -238,14 +238,14 @@ def iterate_rows(file: TextFile) -> Iterator[tuple[int, list[str]]]:
 
 
 def sample_rows(file: TextFile, readable: Path) -> list[list[str]]:
-    """Return rows from evenly spaced places of a large file, as they are there; none if that is not sure to be right.
+    """Return unstripped rows from evenly spaced places of a large file; none if they may be wrong.
 
     Parameters
     ----------
     file : TextFile
         The file.
     readable : Path
-        What :func:`make_readable` returned for it.
+        The result of :func:`make_readable`.
     """
     size = readable.stat().st_size
     if size < _LEAST_SAMPLED_BYTES or readable.suffix.lower() == ".gz":
