@@ -73,8 +73,28 @@ ANOMALIES = Table(
         ),
         Column("score", "number", "test statistic over its critical value, above 1"),
         Column("direction", "text", "pos above the expected level, neg below"),
+        Column("by", "text", "whose readings the expected value is from: machine, or fleet for other machines"),
     ),
     (MACHINE, "sensor", TIME),
+)
+EPISODES = Table(
+    "episodes",
+    (
+        _MACHINE,
+        Column("episode", "number", "number of the machine's episode, from 1 in order of time; the same at one time"),
+        Column("sensor", "text", "sensor column"),
+        Column("start", "time", "first anomalous reading, UTC"),
+        Column("end", "time", "last anomalous reading, UTC"),
+        Column("readings", "number", "anomalous readings"),
+        Column("direction", "text", "pos if all are above the expected level, neg if all are below, both otherwise"),
+        Column("peak", "time", "reading with the highest score, UTC"),
+        Column("value", "number", "value of that reading, as in the anomalies"),
+        Column("expected", "number", "expected value of that reading, as in the anomalies"),
+        Column("score", "number", "score of that reading: the highest of the episode"),
+        Column("severity", "number", "root of the sum of squares of the scores of all readings of the episode"),
+        Column("by", "text", "as in the anomalies"),
+    ),
+    (MACHINE, "episode", "sensor", "start"),
 )
 UNJUDGED = Table(
     "unjudged",

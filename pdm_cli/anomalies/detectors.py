@@ -292,6 +292,7 @@ def _join(results: list[SeriesResult], machine_type: Any) -> pd.DataFrame:
         table[column] = np.concatenate([getattr(item, column) for item in results])
     is_above = np.concatenate([item.is_above for item in results])
     table["direction"] = pd.Series(np.where(is_above, "pos", "neg"), dtype="str")
+    table["by"] = pd.Series("machine", index=table.index, dtype="str")
     return table
 
 

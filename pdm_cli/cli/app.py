@@ -78,7 +78,7 @@ COMMANDS = {
     ),
     "report": Listed(
         "report:report",
-        "Rebuild report.html of data, a model or predictions (self-contained HTML).",
+        "Rebuild report.html of data, anomalies, a model or predictions (self-contained HTML).",
         "With a model",
     ),
     "submit": Listed(

@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +30,28 @@ _WORST_MACHINES = 5
 _BYTES_PER_WORKER = 10_000_000
 # With a smaller share of the readings tested, almost none is.
 _FEW_TESTED = 0.1
+# Episodes in the summary; all are in a table. The first ones are drawn.
+_MOST_EPISODES, _MOST_DRAWN = 200, 10
 _COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
 
 
+@dataclass(frozen=True)
+class Detected:
+    """The anomalies of a row group, their episodes, the spans not tested, and the outcome of each series."""
+
+    anomalies: pd.DataFrame
+    episodes: pd.DataFrame
+    unjudged: pd.DataFrame
+    found: list[SeriesResult]
+
+
 def detect(task: Task) -> dict[str, Any]:
-    """Write ``anomalies.parquet`` and ``unjudged.parquet`` and return the summary."""
-    return detect_prepared(task, hint="")
+    """Write the tables of anomalies, episodes and spans not tested, and the report's data; return the summary."""
+    from pdm_cli.pipeline.episode_courses import write_courses
+
+    summary = detect_prepared(task, hint="")
+    write_courses(task, summary["episodes"][:_MOST_DRAWN])
+    return summary
 
 
 def detect_prepared(task: Task, *, hint: str) -> dict[str, Any]:
@@ -62,14 +78,14 @@ def _write(
     task: Task,
     path: Path,
     step_us: int,
-    results: Iterable[tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]],
+    results: Iterable[Detected],
     hint: str,
 ) -> dict[str, Any]:
     from pdm_cli.anomalies.detectors import DETECTORS
     from pdm_cli.anomalies.windows import choose_windows
     from pdm_cli.io import parquet
     from pdm_cli.pipeline.execute import kept_settings
-    from pdm_cli.schema import ANOMALIES, UNJUDGED
+    from pdm_cli.schema import ANOMALIES, EPISODES, UNJUDGED
 
     params = task.settings.detect
     judged_by = _judged_by(params, choose_windows(step_us, params))
@@ -81,14 +97,16 @@ def _write(
     tally = _Tally()
     with (
         parquet.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
+        parquet.TableWriter(task.out / EPISODES.file) as merged,
         parquet.TableWriter(task.out / UNJUDGED.file) as rest,
         task.progress.track("detect-anomalies: machines", _count_machines(path)) as advance,
     ):
-        for anomalies, unjudged, found in results:
-            _check_judged(found, strict=params.strict)
-            writer.write(anomalies)
-            rest.write(unjudged)
-            advance(tally.add(found))
+        for detected in results:
+            _check_judged(detected.found, strict=params.strict)
+            writer.write(detected.anomalies)
+            merged.write(detected.episodes)
+            rest.write(detected.unjudged)
+            advance(tally.add(detected))
     return {
         "schema": "pdm.anomalies/1",
         "causal": is_causal,
@@ -132,11 +150,11 @@ def warm_up() -> None:
     import pdm_cli.preparation.cleaning  # noqa: F401 - the import is the point
 
 
-def detect_row_group(
-    path: Path, step_us: int, params: DetectParams, units: Units, group: int
-) -> tuple[pd.DataFrame, pd.DataFrame, list[SeriesResult]]:
-    """Return the anomalies of a row group, the spans not tested, and the outcome of each series."""
+def detect_row_group(path: Path, step_us: int, params: DetectParams, units: Units, group: int) -> Detected:
+    """Return what is found in a row group."""
     from pdm_cli.anomalies.detectors import find_anomalies, list_unjudged
+    from pdm_cli.anomalies.episodes import find_episodes
+    from pdm_cli.anomalies.windows import choose_windows
     from pdm_cli.io import parquet
     from pdm_cli.preparation.cleaning import check_prepared
     from pdm_cli.schema import MACHINE
@@ -146,7 +164,10 @@ def detect_row_group(
     # Reasons name times; this may be another process.
     with using(units):
         anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
-    return anomalies, list_unjudged(found, telemetry[MACHINE].dtype), found
+    # Smoothed readings at most a window apart have readings in common.
+    reach_us = choose_windows(step_us, params).smooth * step_us
+    episodes = find_episodes(anomalies, reach_us=reach_us, step_us=step_us)
+    return Detected(anomalies, episodes, list_unjudged(found, telemetry[MACHINE].dtype), found)
 
 
 def _count_worthwhile(path: Path) -> int:
@@ -195,15 +216,22 @@ def _count_machines(path: Path) -> int:
 
 
 class _Tally:
-    """Counts by sensor and machine, and the series that were skipped."""
+    """Counts by sensor and machine, the most severe episodes, and the series that were skipped."""
 
     def __init__(self) -> None:
+        self._episodes = 0
+        self._top: list[dict[str, Any]] = []
         self._sensors: dict[str, dict[str, int]] = {}
         self._machines: Counter[Any] = Counter()
         self._skipped: list[dict[str, Any]] = []
 
-    def add(self, found: list[SeriesResult]) -> int:
-        """Count a row group's series and return its number of machines."""
+    def add(self, detected: Detected) -> int:
+        """Count a row group's series and episodes, and return its number of machines."""
+        from pdm_cli.anomalies.episodes import keep_top, list_episodes
+
+        entries, found = list_episodes(detected.episodes), detected.found
+        self._episodes += len(entries)
+        self._top = keep_top([*self._top, *entries], _MOST_EPISODES)
         for item in found:
             facts = self._sensors.setdefault(item.sensor, dict.fromkeys(_COUNTS, 0))
             facts["judged"] += item.judged
@@ -250,5 +278,7 @@ class _Tally:
                 for sensor, facts in self._sensors.items()
             },
             "machines": [{"machineID": machine, "anomalies": count} for machine, count in worst],
+            "episode_count": self._episodes,
+            "episodes": [{"rank": rank, **entry} for rank, entry in enumerate(self._top, 1)],
             "skipped": self._skipped,
         }

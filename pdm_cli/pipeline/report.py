@@ -1,4 +1,4 @@
-"""Build the report of an output folder of import, preprocess, train or predict from its files alone."""
+"""Build the report of an output folder from its files alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError, UsageError
 from pdm_cli.io.folders import find_below, list_files
-from pdm_cli.pipeline.stages import IMPORT_FILE, STAGES
+from pdm_cli.pipeline.stages import EVIDENCE_FILE, IMPORT_FILE, STAGES
 from pdm_cli.schema import TELEMETRY
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pdm_cli.report.page import Page
     from pdm_cli.report.predictions_page import Outlook
 
+_MAKERS = "import, preprocess, detect-anomalies, train or predict"
 _AGAIN = "run the command that wrote the folder again"
 _TIMED_FILES = (STAGES["train"].summary, "leaderboard.csv")
 # Rows of the work list whose last days are drawn, and the number of days.
@@ -33,7 +34,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     Parameters
     ----------
     folder : Path
-        Written by ``pdm import``, ``pdm preprocess``, ``pdm train`` or ``pdm predict``.
+        Written by ``pdm import``, ``preprocess``, ``detect-anomalies``, ``train`` or ``predict``.
     made : mapping or None
         Its manifest, which need not exist yet.
 
@@ -52,6 +53,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
         STAGES["train"].summary: _read_model,
         STAGES["predict"].summary: _read_predictions,
         STAGES["preprocess"].summary: _read_quality,
+        STAGES["detect-anomalies"].summary: _read_anomalies,
         IMPORT_FILE: _read_import,
     }
     for summary, read in makers.items():
@@ -66,12 +68,19 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
         # Raw tables that pdm did not import.
         return render(_compose_quality(folder, made, measure_raw(folder, Settings()), []))
     below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
-    hint = f"did you mean {below}?" if below else "choose a folder written by pdm import, preprocess, train or predict"
-    raise UsageError(f"{folder}: contains no telemetry, model or predictions", hint=hint)
+    hint = f"did you mean {below}?" if below else f"choose a folder written by pdm {_MAKERS}"
+    raise UsageError(f"{folder}: contains no telemetry, anomalies, model or predictions", hint=hint)
 
 
 def _read_quality(folder: Path, made: Mapping[str, Any] | None) -> Page:
     return _compose_quality(folder, made, _read_json(folder / STAGES["preprocess"].summary), [])
+
+
+def _read_anomalies(folder: Path, made: Mapping[str, Any] | None) -> Page:
+    from pdm_cli.report.anomalies_page import AnomalyFacts, compose_anomalies_page
+
+    summary, evidence = _read_json(folder / STAGES["detect-anomalies"].summary), _read_json(folder / EVIDENCE_FILE)
+    return compose_anomalies_page(AnomalyFacts(summary, evidence["courses"], made, _hash_files(folder)))
 
 
 def _read_import(folder: Path, made: Mapping[str, Any] | None) -> Page:
@@ -92,7 +101,6 @@ def _compose_quality(
 
 def _read_model(folder: Path, made: Mapping[str, Any] | None) -> Page:
     from pdm_cli.io.bundle import BUNDLE_FILE
-    from pdm_cli.pipeline.train import EVIDENCE_FILE
     from pdm_cli.report.model_page import ModelFacts, compose_model_page
 
     metrics, bundle = _read_json(folder / STAGES["train"].summary), _read_json(folder / BUNDLE_FILE)

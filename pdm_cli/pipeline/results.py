@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdm_cli.pipeline.stages import STAGES, Stage
-from pdm_cli.schema import ANOMALIES, FAILURES, FEATURES, PREDICTIONS, TELEMETRY, TRUTH, UNJUDGED
+from pdm_cli.schema import ANOMALIES, EPISODES, FAILURES, FEATURES, PREDICTIONS, TELEMETRY, TRUTH, UNJUDGED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,6 +121,11 @@ class Anomalies(Result):
     def anomalies(self) -> pd.DataFrame:
         """One row per anomalous reading."""
         return self.read(ANOMALIES.file)
+
+    @cached_property
+    def episodes(self) -> pd.DataFrame:
+        """One row per episode: consecutive anomalous readings of a machine and sensor."""
+        return self.read(EPISODES.file)
 
     @cached_property
     def unjudged(self) -> pd.DataFrame:

@@ -87,6 +87,8 @@ class Stage:
 SHORTAGE = "shortage"
 # Quality of the data found by preprocess, shown in its report and in that of a model.
 QUALITY_FILE = "quality.json"
+# Data of a report that are in no other file of its folder.
+EVIDENCE_FILE = "report.json"
 # Summary of an import, which is not a stage.
 IMPORT_FILE = "import.json"
 _RAW = Port("data", "the raw tables, such as telemetry.parquet", RAW_TABLES)
@@ -110,6 +112,7 @@ STAGES: dict[str, Stage] = {
         sections=("detect",),
         folder="anomalies",
         summary="summary.json",
+        has_report=True,
     ),
     "train": Stage(
         command="train",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pdm_cli.errors import ModelError, TryAgain
-from pdm_cli.pipeline.stages import QUALITY_FILE
+from pdm_cli.pipeline.stages import EVIDENCE_FILE, QUALITY_FILE
 from pdm_cli.text import name_some, show_count
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pdm_cli.training.train import Training
 
 
-EVIDENCE_FILE = "report.json"
 EVIDENCE_SCHEMA = "pdm.report/1"
 # Rows at which every feature is rebuilt without the future.
 _LOOKAHEAD_ROWS = 24

@@ -9,7 +9,7 @@ from typing import Any
 
 from pdm_cli.report.lifetimes import describe_lifetime
 from pdm_cli.text import name_some, show_count
-from pdm_cli.units import in_units_of_summary, show_days, show_hours, show_time
+from pdm_cli.units import in_units_of_summary, name_sensor, show_days, show_hours, show_time
 
 _FINDING_NAMES = {
     "copies": "rows that repeat the first of their machine and time, dropped",
@@ -39,6 +39,12 @@ _FINDING_NAMES = {
 _COLUMN_NAMES = {"comp": "component", "failure": "component", "errorID": "error"}
 # The first noun of a description, of which there are some.
 _PLURAL = re.compile(r"\b(reading|row|gap|period|sensor|event|error|failure|machine)s\b")
+# Sides of an episode of anomalies.
+_SIDES = {"pos": "high", "neg": "low", "both": "high and low"}
+SCORE_NOTE = (
+    "The score is the highest test statistic of an episode divided by its critical value: 1 is just an anomaly. The "
+    "order is by scores and number of readings together."
+)
 # If chance catches as many failures in more than this share of the cases, the alerts show little skill.
 _MOST_CHANCE = 0.05
 # With this many times the failures that chance catches, it is the number of failures that is too small.
@@ -197,3 +203,15 @@ def _compare_with_chance(events: dict[str, dict[str, Any]]) -> list[str]:
 def _describe_catch(name: str, events: dict[str, Any]) -> str:
     found = f"{events['caught']:,} of {show_count(events['failures'], 'failure')} caught"
     return f"{name} ({found}, {events['caught_by_chance']:,.1f} by chance)"
+
+
+def describe_sensors(entry: Mapping[str, Any]) -> str:
+    """Return the sensors of an episode of anomalies and their sides: ``volt high, rotate low``."""
+    parts = [f"{name_sensor(part['sensor'])} {_SIDES[part['direction']]}" for part in entry["sensors"]]
+    text = name_some(parts)
+    return f"{text} (by the fleet)" if all(part["by"] == "fleet" for part in entry["sensors"]) else text
+
+
+def show_score(score: float) -> str:
+    """Return a score with two significant digits or more."""
+    return f"{score:,.0f}" if score >= 10 else f"{score:.1f}"

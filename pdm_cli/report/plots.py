@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -274,5 +275,29 @@ def paint_outlook(
         )
         axes.set_xticks([-tick for tick in _round_ticks(-min(hours), 5)][::-1])
         axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+
+    return paint
+
+
+def paint_episode(course: Mapping[str, Any], sensor: str) -> Callable[[Figure], None]:
+    """Return a function that draws a sensor around an episode of anomalies.
+
+    ``course`` is the output of :func:`pdm_cli.anomalies.episodes.cut_course`.
+    """
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.add_subplot()
+        values = [float("nan") if value is None else value for value in course["readings"]]
+        read_at, found = _in_time_unit(course["hours"]), course["anomalies"]
+        at = _in_time_unit(found["hours"])
+        axes.plot(read_at, values, color=SOFT, linewidth=0.9)
+        axes.plot(at, found["expected"], ".", markersize=2, color=ORANGE)
+        axes.plot(at, found["values"], "o", markersize=3, color=RED, linestyle="none")
+        axes.axvspan(0, current().in_time_unit(course["length_hours"]), color=ORANGE, alpha=0.15, linewidth=0)
+        start, end = _ends(read_at)
+        axes.set(xlim=(start, end), ylabel=name_sensor(sensor))
+        axes.set_xlabel(f"{current().time_word} from the first anomalous reading")
+        step = _round_ticks(end - start, 8)[1]
+        axes.set_xticks([step * number for number in range(math.ceil(start / step), int(end // step) + 1)])
 
     return paint

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,32 @@ def test_predict_writes_the_report_that_report_makes(work: Path, fleet: Path, pd
     assert (tmp_path / "again.html").read_text() == text
     summary = json.loads((out / "predictions.json").read_text())
     assert all(row["reasons"].replace("'", "&#39;") in text for row in summary["worklist"])
+
+
+@pytest.mark.slow
+def test_detect_anomalies_writes_the_report_that_report_makes(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    assert pdm("report", work / "anomalies", "--out", tmp_path / "again.html").code == 0
+    assert (tmp_path / "again.html").read_bytes() == (work / "anomalies/report.html").read_bytes()
+
+
+def test_report_of_anomalies_lists_the_episodes_of_the_table(work: Path) -> None:
+    text = (work / "anomalies/report.html").read_text()
+    summary = json.loads((work / "anomalies/summary.json").read_text())
+    table = pd.read_parquet(work / "anomalies/episodes.parquet")
+    anomalies = pd.read_parquet(work / "anomalies/anomalies.parquet")
+    assert table["readings"].sum() == len(anomalies) > 0
+    assert summary["episode_count"] == len(table.drop_duplicates(["machineID", "episode"]))
+    entries = summary["episodes"]
+    assert len(entries) == min(200, summary["episode_count"])
+    assert [entry["rank"] for entry in entries] == list(range(1, len(entries) + 1))
+    assert all(one["severity"] >= other["severity"] for one, other in pairwise(entries))
+    first = entries[0]
+    own = table[(table["machineID"] == first["machineID"]) & (table["start"].between(first["start"], first["end"]))]
+    assert first["score"] in own["score"].tolist()
+    for name in ("start", "end"):
+        assert f'<span class="time">{first[name][:16].replace("T", " ")}</span>' in text
+    drawn = json.loads((work / "anomalies/report.json").read_text())["courses"]
+    assert text.count("<figcaption>") == len(drawn) == min(10, len(entries))
 
 
 def test_the_report_tells_the_headline_and_what_was_asked_of_it(work: Path) -> None:
@@ -124,7 +151,7 @@ def test_report_of_a_model_names_components_without_a_choice(model: Path, pdm: P
 def test_another_folder_is_refused_with_the_way_to_the_right_one(work: Path, pdm: Pdm) -> None:
     outcome = pdm("report", work)
     assert outcome.code == 2
-    assert "contains no telemetry, model or predictions" in outcome.stderr
+    assert "contains no telemetry, anomalies, model or predictions" in outcome.stderr
     assert f"did you mean {work / 'model'}?" in outcome.stderr
     assert pdm("report", work / "no-such").code == 2
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
-from pdm_cli.report.findings import count_components, describe_chance, describe_cold_start, list_caveats
+from pdm_cli.report.findings import (
+    SCORE_NOTE,
+    count_components,
+    describe_chance,
+    describe_cold_start,
+    describe_sensors,
+    list_caveats,
+    show_score,
+)
 from pdm_cli.report.lifetimes import describe_risk, show_part_age, show_risk
 from pdm_cli.text import Prose, show_count, show_probability, show_threshold
 from pdm_cli.units import (
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
     from pdm_cli.pipeline.stages import Stage
 
 # More rows than these are in the output files only.
-_MOST_REASONS, _MOST_WORK, _MOST_DRIFT = 10, 20, 5
+_MOST_REASONS, _MOST_WORK, _MOST_DRIFT, _MOST_EPISODES = 10, 20, 5, 10
 
 
 def draw_summary(stage: Stage, summary: dict[str, Any]) -> list[RenderableType]:
@@ -84,7 +92,23 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(Prose(f"most anomalies: machines {worst}"))
     drawn += map(Prose, _list_skipped(summary["skipped"]))
-    return drawn
+    return [*drawn, *_draw_episodes(summary)]
+
+
+def _draw_episodes(summary: dict[str, Any]) -> list[RenderableType]:
+    """Draw the most unusual episodes and the number of all."""
+    if not summary["episodes"]:
+        return []
+    zone = " (UTC)" if utc() else ""
+    columns = (("machine", "left"), ("sensors", "left"), (f"from{zone}", "left"), ("to", "left"))
+    table = make_table("rank", *columns, ("score", "right"), ("readings", "right"))
+    for entry in summary["episodes"][:_MOST_EPISODES]:
+        times = (show_time(entry[name]) for name in ("start", "end"))
+        numbers = (show_score(entry["score"]), f"{entry['readings']:,}")
+        table.add_row(str(entry["rank"]), f"{entry['machineID']}", describe_sensors(entry), *times, *numbers)
+    more = summary["episode_count"] - table.row_count
+    rest = f" {more:,} more are in episodes.parquet." if more else ""
+    return ["most unusual episodes", table, Prose(f"{SCORE_NOTE}{rest}")]
 
 
 def _list_skipped(skipped: list[dict[str, Any]]) -> list[str]:

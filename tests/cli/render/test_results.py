@@ -19,6 +19,8 @@ def lines_of(**changes: Any) -> list[str]:
         "window_days": 28.0,
         "sensors": {"volt": COUNTS},
         "machines": [],
+        "episodes": [],
+        "episode_count": 0,
         "skipped": [],
     }
     return [item for item in draw_anomalies({**summary, **changes}) if isinstance(item, str)]
