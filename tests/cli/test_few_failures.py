@@ -100,18 +100,55 @@ def test_predict_lists_parts_of_a_component_with_few_failures_by_age(trained: Pa
     assert "Components without alerts" in (out / "report.html").read_text()
 
 
-def test_predict_with_an_old_model_has_no_parts_by_age(trained: Path, pdm: Pdm, tmp_path: Path) -> None:
-    model, out = tmp_path / "model", tmp_path / "predicted"
-    shutil.copytree(trained / "model", model)
-    (model / "manifest.json").unlink()
-    content = json.loads((model / "bundle.json").read_text())
+def with_lifetimes(trained: Path, folder: Path, lifetimes: dict | None) -> Path:
+    """Return a copy of the model with other lifetimes; ``None`` for those of an older model, which has none."""
+    shutil.copytree(trained / "model", folder)
+    (folder / "manifest.json").unlink()
+    content = json.loads((folder / "bundle.json").read_text())
     del content["lifetimes"]
-    (model / "bundle.json").write_text(json.dumps(content))
+    if lifetimes is not None:
+        content["lifetimes"] = lifetimes
+    (folder / "bundle.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_predict_with_an_old_model_has_no_parts_by_age(trained: Path, pdm: Pdm, tmp_path: Path) -> None:
+    model, out = with_lifetimes(trained, tmp_path / "model", None), tmp_path / "predicted"
     outcome = pdm("predict", "--data", trained / "raw", "--model", model, "--out", out)
     assert outcome.code == 0, outcome.stderr
     assert "without alerts" not in outcome.stdout
     assert len(pd.read_csv(out / "by_age.csv")) == 0
     assert "Components without alerts" not in (out / "report.html").read_text()
+
+
+def test_predict_shows_the_oldest_parts_of_a_component_that_wears_out(trained: Path, pdm: Pdm, tmp_path: Path) -> None:
+    weibull = {"shape": 4.0, "scale_hours": 3000, "covariance": [0.01, 0, 0.001], "longest_hours": 5000}
+    rate = {"failures": 40, "machine_hours": 1e5, "rate": 4e-4, "rate_low": 3e-4, "rate_high": 5e-4}
+    lifetime = {**rate, "weibull": {**weibull, "lives": 90, "failures": 40}}
+    model, out = with_lifetimes(trained, tmp_path / "model", {"comp9": lifetime}), tmp_path / "predicted"
+    outcome = pdm("predict", "--data", trained / "raw", "--model", model, "--out", out)
+    assert outcome.code == 0, outcome.stderr
+    lines = outcome.stdout.splitlines()
+    title = lines.index("parts most likely to fail by their age, of components without alerts")
+    assert "fails within 48 h" in lines[title + 2]
+    shown, parts = lines[title + 4 : title + 9], pd.read_csv(out / "by_age.csv")
+    assert [line.split()[0] for line in shown] == [str(machine) for machine in parts["machineID"].head(5)]
+    assert all(" comp9 " in line and " days or more " in line for line in shown)
+    assert not lines[title + 9].strip()
+    assert parts["probability"].is_monotonic_decreasing
+    # The part that was replaced is younger than the others.
+    assert parts["machineID"].iloc[-1] == 1
+    page = (out / "report.html").read_text()
+    assert "wears out (Weibull shape 4.00" in page
+    assert "Parts most likely to fail, by age" in page
+    asked = ("--data", trained / "raw", "--model", model, "--machine", 2)
+    explained = pdm("explain", *asked)
+    assert explained.code == 0, explained.stderr
+    assert "comp9 never alerts; at its age of " in explained.stdout
+    part = pdm("explain", *asked, "--json").json["components"]["comp9"]["by_age"]
+    row = parts.set_index("machineID").loc[2]
+    assert part["probability"] == pytest.approx(row["probability"])
+    assert (part["age_hours"], part["is_minimum"]) == (row["age_hours"], row["is_minimum"])
 
 
 def test_evaluate_a_component_with_few_failures_works(trained: Path, pdm: Pdm) -> None:
