@@ -22,6 +22,8 @@ Ageing = Literal["wear", "random", "early"]
 LEVEL = 0.9
 # Fewer failures do not determine two parameters and how uncertain they are.
 FEWEST_FAILURES = 3
+# Up to this shape, parts of twice the age fail at most 1.4 times as often.
+_LARGEST_RANDOM_SHAPE = 1.5
 # Lives that are all but equal have no finite shape.
 _LARGEST_SHAPE = 100.0
 
@@ -129,11 +131,13 @@ class Lifetime:
 
     @property
     def ageing(self) -> Ageing | None:
-        """Whether the failure rate depends on age, as far as the interval of the shape shows; ``None`` if unknown."""
+        """Whether the failure rate depends on age; ``None`` if the interval of the shape is too wide to know."""
         if self.weibull is None:
             return None
         low, high = self.weibull.shape_interval()
-        return "wear" if low > 1 else "early" if high < 1 else "random"
+        if low > 1 or high < 1:
+            return "wear" if low > 1 else "early"
+        return "random" if high < _LARGEST_RANDOM_SHAPE else None
 
     def probability(self, ages: FloatArray, hours: float) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the probability of a failure within some hours, and its 90 % interval.

@@ -29,8 +29,9 @@ it by age does not help'
         return f"did not fail on the machines trained on, so less than once in {show_life(low)} per machine"
     mean = show_life(lifetime["hours_between_failures"])
     often = f"fails every {mean} per machine (90%: {_join_range(show_life(low), show_life(high))})"
-    if lifetime["ageing"] is None:
-        return f"{often}; too few parts of known age failed to know whether it wears out"
+    unknown = f"{often}; too few parts of known age failed to know whether it wears out"
+    if "shape" not in lifetime:
+        return unknown
     ends = (f"{end:.2f}" for end in lifetime["shape_interval"])
     shape = f"(Weibull shape {lifetime['shape']:.2f}, {' to '.join(ends)})"
     if lifetime["ageing"] == "wear":
@@ -38,7 +39,9 @@ it by age does not help'
         return f"{often}; wears out {shape}: 10% fail by an age of {tenth}, so replace it by age"
     if lifetime["ageing"] == "early":
         return f"{often}, less often with age {shape}: replacing it by age does not help"
-    return f"{often}, at random {shape}: replacing it by age does not help"
+    if lifetime["ageing"] == "random":
+        return f"{often}, at random {shape}: replacing it by age does not help"
+    return f"{unknown} {shape}"
 
 
 def describe_risk(component: str, risk: Mapping[str, Any]) -> str:

@@ -180,8 +180,9 @@ def _list_by_age(summary: Mapping[str, Any]) -> list[Section]:
         return []
     within = f"within {show_hours(summary['horizon_hours'])}"
     paragraphs = [
-        "These components never alert: they fail without warning signs, or failed too rarely to train on. Their age "
-        f"alone gives the probability of a failure {within}, here with its 90% interval."
+        "These components never alert: they fail without warning signs, or failed too rarely to train on. The "
+        f"probability of a failure {within} is that of their failure rate, and by age if they wear out, with 90% "
+        "intervals."
     ]
     for name, row in found["components"].items():
         paragraphs.append(f"{name} {describe_lifetime(row)}. On average, {show_risk(row)} fail {within}.")

@@ -142,6 +142,16 @@ def test_ageing_follows_the_shape(shape: float, expected: str) -> None:
     assert fit(simulate(np.random.default_rng(4), 60, shape, 200)).ageing == expected
 
 
+def test_ageing_of_a_wide_interval_is_unknown() -> None:
+    lifetime = fit(simulate(np.random.default_rng(4), 6, 1.5, 200))
+    assert lifetime.weibull is not None
+    low, high = lifetime.weibull.shape_interval()
+    assert low < 1 < 1.5 < high
+    assert lifetime.ageing is None
+    share, _, _ = lifetime.probability(np.array([100.0]), 48.0)
+    assert share[0] == lifetime.mean_probability(48.0)[0]
+
+
 def test_probability_at_random_is_that_of_the_rate() -> None:
     lifetime = fit(simulate(np.random.default_rng(4), 60, 1.0, 200))
     share, low, high = lifetime.probability(np.array([0.0, 5000.0]), 48.0)
