@@ -13,21 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdm_cli.anomalies.causal_esd import causal_esd, fewest_readings
-from pdm_cli.anomalies.seasonal_esd import Anomalies, seasonal_hybrid_esd
-from pdm_cli.anomalies.skip_reasons import (
-    NO_SPREAD,
-    reason_gap,
-    reason_missing_readings,
-    reason_no_window,
-    reason_too_short,
-    reason_without_signal,
-    span_reasons,
-)
+from pdm_cli.anomalies.contiguous import Pieces, cut_at_gaps, reason_of_series, reasons_too_short, reasons_untested
+from pdm_cli.anomalies.seasonal_esd import Anomalies, merge_anomalies, seasonal_hybrid_esd
+from pdm_cli.anomalies.skip_reasons import reason_no_window, reason_without_signal, span_reasons
 from pdm_cli.anomalies.stl import Decompose, periodic_robust_stl
 from pdm_cli.anomalies.stl_statsmodels import statsmodels_stl_batch
 from pdm_cli.anomalies.windows import DetectWindows, choose_windows
 from pdm_cli.errors import DataError
-from pdm_cli.features.rolling import has_whole_window, trailing_mean
 from pdm_cli.preparation.cleaning import same_machine_as_above, sensors_of, to_microseconds
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import DetectParams
@@ -75,6 +67,8 @@ class SeriesResult:
         Why no reading was tested.
     is_capped : bool
         Whether the number of anomalies reached ``max_anoms``, so that there may be more.
+    untested_pieces : int
+        Pieces between gaps that could not be tested, in batch mode, where others were.
     """
 
     machine: Any
@@ -89,6 +83,7 @@ class SeriesResult:
     span_reasons: tuple[str, ...]
     reason: str | None = None
     is_capped: bool = False
+    untested_pieces: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,38 +163,60 @@ def _find_in_batch(
     machines: list[list[Series]], windows: DetectWindows, params: DetectParams
 ) -> Iterator[SeriesResult]:
     every = [series for machine in machines for series in machine]
-    smoothed = [trailing_mean(series.values, windows.smooth) for series in every]
-    outcomes = seasonal_hybrid_esd(
-        smoothed,
-        period=windows.period,
-        max_anoms=params.max_anoms,
-        alpha=params.alpha,
-        direction=params.direction,
-        longterm_rows=windows.piece or None,
-        decompose=STL_METHODS[params.stl],
+    cut = [cut_at_gaps(series.values, series.times, windows) for series in every]
+    short = [reasons_too_short(pieces, series.times, windows) for series, pieces in zip(every, cut, strict=True)]
+    long_enough = [
+        pieces.smoothed[rows]
+        for pieces, reasons in zip(cut, short, strict=True)
+        for rows, reason in zip(pieces.rows, reasons, strict=True)
+        if reason is None
+    ]
+    outcomes = iter(
+        seasonal_hybrid_esd(
+            long_enough,
+            period=windows.period,
+            max_anoms=params.max_anoms,
+            alpha=params.alpha,
+            direction=params.direction,
+            longterm_rows=windows.piece or None,
+            decompose=STL_METHODS[params.stl],
+        )
     )
-    for series, values, outcome in zip(every, smoothed, outcomes, strict=True):
-        reason = _reason_in_batch(series, values, outcome, windows)
-        if reason is not None or isinstance(outcome, DataError):
-            yield _not_tested(series, reason or str(outcome))
-            continue
-        # A mean of few readings bridges a gap for the decomposition, but is not tested itself.
-        is_tested = has_whole_window(series.values, windows.smooth)
-        kept = outcome.keep(is_tested[outcome.index] & _is_reported(outcome, values, series.times, params))
-        anomalies = _Anomalous(kept.index, values[kept.index], kept.expected, kept.score, kept.direction > 0)
-        yield replace(_tested(series, windows, is_tested, anomalies), is_capped=kept.is_capped)
+    for series, pieces, too_short in zip(every, cut, short, strict=True):
+        own = [None if reason else next(outcomes) for reason in too_short]
+        yield _join_pieces(series, pieces, own, reasons_untested(own, too_short), windows, params)
 
 
-def _reason_in_batch(
-    series: Series, smoothed: FloatArray, outcome: Anomalies | DataError, windows: DetectWindows
-) -> str | None:
-    return (
-        reason_gap(series.times, windows.step_us)
-        or reason_without_signal(series.values)
-        or reason_missing_readings(series.values, series.times, windows.smooth)
-        or reason_too_short(smoothed, series.times, windows)
-        or (None if isinstance(outcome, DataError) or outcome.has_spread else NO_SPREAD)
-    )
+def _join_pieces(
+    series: Series,
+    pieces: Pieces,
+    outcomes: list[Anomalies | DataError | None],
+    reasons: list[str | None],
+    windows: DetectWindows,
+    params: DetectParams,
+) -> SeriesResult:
+    reason = reason_without_signal(series.values) or reason_of_series(reasons, windows)
+    if reason is not None:
+        return _not_tested(series, reason)
+    tested = [
+        (rows.start, outcome)
+        for rows, outcome, why in zip(pieces.rows, outcomes, reasons, strict=True)
+        if why is None and isinstance(outcome, Anomalies)
+    ]
+    joined = merge_anomalies(tested)
+    # A mean of few readings bridges a gap for the decomposition, but is not tested itself.
+    number = pieces.number_rows()
+    is_tested = pieces.has_whole_window & np.array([why is None for why in reasons])[number]
+    kept = joined.keep(is_tested[joined.index] & _is_reported(joined, pieces.smoothed, series.times, params))
+    anomalies = _Anomalous(kept.index, pieces.smoothed[kept.index], kept.expected, kept.score, kept.direction > 0)
+
+    def explain(times: NDArray[np.int64], first: NDArray[np.intp]) -> list[str]:
+        usual = span_reasons(times, first, step_us=windows.step_us, reach=windows.reach)
+        of_piece = number[np.searchsorted(series.times, times[first])].tolist()
+        return [reasons[piece] or why for piece, why in zip(of_piece, usual, strict=True)]
+
+    result = _result(series, is_tested, anomalies, explain, parts=number)
+    return replace(result, is_capped=joined.is_capped, untested_pieces=len(reasons) - len(tested))
 
 
 def _is_reported(outcome: Anomalies, values: FloatArray, times: NDArray[np.int64], params: DetectParams) -> BoolArray:
@@ -242,8 +259,9 @@ def _result(
     is_tested: BoolArray,
     anomalies: _Anomalous,
     explain: Callable[[NDArray[np.int64], NDArray[np.intp]], list[str]],
+    parts: NDArray[np.int64] | None = None,
 ) -> SeriesResult:
-    times, first, stop = _spans(series, is_tested)
+    times, first, stop = _spans(series, is_tested, parts)
     return SeriesResult(
         machine=series.machine,
         sensor=series.sensor,
@@ -258,11 +276,21 @@ def _result(
     )
 
 
-def _spans(series: Series, is_tested: BoolArray) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
-    """Return the times of the readings, and between which of them (first, stop) each span was not tested."""
+def _spans(
+    series: Series, is_tested: BoolArray, parts: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the times of the readings, and between which of them (first, stop) each span was not tested.
+
+    A span ends where another of the ``parts`` (n,) begins.
+    """
     readings = np.flatnonzero(np.isfinite(series.values))
-    edges = np.flatnonzero(np.diff(is_tested[readings], prepend=True, append=True))
-    return series.times[readings], edges[::2], edges[1::2]
+    untested = ~is_tested[readings]
+    part = np.zeros(len(readings)) if parts is None else parts[readings]
+    is_new = np.diff(part, prepend=part[:1]) != 0
+    # A reading that is not tested begins a span after one that is, or in a new part.
+    first = np.flatnonzero(untested & (is_new | ~np.append(False, untested[:-1])[: len(untested)]))
+    stop = np.flatnonzero(untested & ~np.append(untested[1:] & ~is_new[1:], False)[: len(untested)]) + 1
+    return series.times[readings], first, stop
 
 
 def list_unjudged(results: list[SeriesResult], machine_type: Any) -> pd.DataFrame:

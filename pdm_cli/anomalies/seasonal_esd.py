@@ -87,7 +87,7 @@ def seasonal_hybrid_esd(
     period : int
         Rows per season (24 for hourly readings with a daily pattern), at least 2.
     max_anoms : float
-        Largest share of the readings to report, in (0, 0.49]; always allows one reading.
+        Largest share of the readings to report, in [0, 0.49]; always allows one reading of each piece.
     alpha : float
         Significance level of the test, in (0, 1).
     direction : {"both", "pos", "neg"}
@@ -144,7 +144,7 @@ def seasonal_hybrid_esd(
     for number, of_pieces in found.items():
         if not isinstance(outcomes[number], DataError):
             in_order = sorted(of_pieces, key=lambda item: item[0].number)
-            outcomes[number] = _merged([(piece.start, anomalies) for piece, anomalies in in_order])
+            outcomes[number] = merge_anomalies([(piece.start, anomalies) for piece, anomalies in in_order])
     return outcomes
 
 
@@ -252,8 +252,8 @@ _NO_ANOMALIES = Anomalies(
 def _check_arguments(*, period: int, max_anoms: float, longterm_rows: int | None) -> None:
     if period < 2:
         raise ValueError(f"period must be at least 2 rows, got {period}")
-    if not 0 < max_anoms <= MAX_ANOMS:
-        raise ValueError(f"max_anoms must lie in (0, {MAX_ANOMS}], got {max_anoms}")
+    if not 0 <= max_anoms <= MAX_ANOMS:
+        raise ValueError(f"max_anoms must lie in [0, {MAX_ANOMS}], got {max_anoms}")
     if longterm_rows is not None and longterm_rows <= 2 * period:
         raise ValueError(f"longterm_rows must be more than two periods ({2 * period} rows), got {longterm_rows}")
 
@@ -304,7 +304,8 @@ def _readings_within(series: npt.NDArray[np.float64], piece: slice, *, period: i
     return slice(piece.start + int(present[0]), piece.start + int(present[-1]) + 1)
 
 
-def _merged(found: list[tuple[int, Anomalies]]) -> Anomalies:
+def merge_anomalies(found: list[tuple[int, Anomalies]]) -> Anomalies:
+    """Return the anomalies of all pieces of a series, each with its first row; of one row, those of the first piece."""
     joined = Anomalies(
         index=np.concatenate([start + anomalies.index for start, anomalies in found]),
         score=np.concatenate([anomalies.score for _, anomalies in found]),

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.anomalies.seasonal_esd import split_rows
 from pdm_cli.anomalies.windows import DetectWindows
-from pdm_cli.timestamps import US_PER_HOUR
-from pdm_cli.units import exact_time, show_days, show_hours
+from pdm_cli.units import exact_time, show_days
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -24,9 +23,7 @@ BAD_WINDOW = "its window has no spread, or no readings at the same point of the 
 def suggest_option(reason: str) -> str:
     """Return what helps to test a series that is skipped for a reason."""
     if "gap" in reason:
-        return "use --mode causal, or fill longer gaps with --max-gap-hours of pdm preprocess"
-    if "missing" in reason:
-        return "set a larger --smooth-hours, or use --mode causal"
+        return "use --mode causal, or bridge longer gaps with a larger --smooth-hours"
     if "seasons" in reason:
         return "set a shorter --period-hours, or provide longer telemetry"
     if "window" in reason:
@@ -40,32 +37,6 @@ def reason_without_signal(values: FloatArray) -> str | None:
     if not len(known):
         return "no readings"
     return "the series is constant" if np.all(known == known[0]) else None
-
-
-def reason_gap(times: IntArray, step_us: int) -> str | None:
-    """Return the longest gap in the row times of a series that must be contiguous, if there is one."""
-    apart = np.diff(times)
-    if np.all(apart == step_us):
-        return None
-    # The missing time is one step less than the distance, as preprocess counts it.
-    hours = (apart.max() - step_us) / US_PER_HOUR
-    return f"a gap of {show_hours(hours, '.3g')} until {_show_time(times[apart.argmax() + 1])} splits the series"
-
-
-def reason_missing_readings(values: FloatArray, times: IntArray, smooth: int) -> str | None:
-    """Return which runs of ``smooth`` or more missing readings (NaN or infinite) remain inside a series, if any."""
-    known = np.flatnonzero(np.isfinite(values))
-    missing = np.diff(known) - 1
-    is_hole = missing >= max(smooth, 1)
-    if not is_hole.any():
-        return None
-    count, first = int(missing[is_hole].sum()), int(known[:-1][is_hole][0]) + 1
-    problem = "missing or infinite" if np.isinf(values).any() else "missing"
-    readings = "reading" if count == 1 else "readings"
-    return (
-        f"{count:,} {problem} {readings} within the series, first at {_show_time(times[first])}; "
-        "--smooth-hours bridges short gaps"
-    )
 
 
 def reason_too_short(values: FloatArray, times: IntArray, windows: DetectWindows) -> str | None:

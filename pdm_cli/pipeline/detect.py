@@ -32,7 +32,7 @@ _BYTES_PER_WORKER = 10_000_000
 _FEW_TESTED = 0.1
 # Episodes in the summary; all are in a table. The first ones are drawn.
 _MOST_EPISODES, _MOST_DRAWN = 200, 10
-_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped")
+_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped", "untested_pieces")
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,7 @@ class _Tally:
             facts["unjudged"] += unjudged
             facts["anomalies"] += len(item.times)
             facts["capped"] += item.is_capped
+            facts["untested_pieces"] += item.untested_pieces
             self._machines[item.machine] += len(item.times)
             if item.reason is None:
                 facts["series"] += 1

@@ -192,8 +192,8 @@ class DetectParams(Section):
         advanced=True,
         only_for=("mode", "causal"),
     )
-    max_anoms: Annotated[float, Interval(gt=0, le=0.49)] = setting(
-        0.1, "Batch: maximum share of anomalous readings.", advanced=True, only_for=("mode", "batch")
+    max_anoms: Annotated[float, Interval(ge=0, le=0.49)] = setting(
+        0.1, "Batch: maximum share of anomalous readings; 0: one reading.", advanced=True, only_for=("mode", "batch")
     )
     longterm_days: Annotated[float, Interval(ge=0, le=36_600), _DAY] = setting(
         0.0,

@@ -68,6 +68,7 @@ def test_max_anoms_caps_the_count_and_always_allows_one() -> None:
     values = series_with(dict.fromkeys(range(10, 470, 40), 40.0))
     assert single_esd(values, period=24, max_anoms=0.01).index.size == 4
     assert single_esd(values, period=24, max_anoms=0.0001).index.size == 1
+    assert single_esd(values, period=24, max_anoms=0.0).index.size == 1
 
 
 @given(
@@ -229,7 +230,7 @@ def test_piece_without_enough_readings_is_named() -> None:
     ("change", "message"),
     [
         ({"period": 1}, "period"),
-        ({"max_anoms": 0.0}, "max_anoms"),
+        ({"max_anoms": -0.1}, "max_anoms"),
         ({"max_anoms": 0.5}, "max_anoms"),
         ({"alpha": 0.0}, "alpha"),
         ({"alpha": 1.5}, "alpha"),

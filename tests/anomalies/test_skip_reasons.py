@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from pdm_cli.anomalies.skip_reasons import (
     AFTER_GAP,
     AT_START,
     BAD_WINDOW,
-    reason_gap,
-    reason_missing_readings,
     reason_no_window,
     reason_too_short,
     reason_without_signal,
@@ -29,34 +26,6 @@ def test_reason_without_signal_empty_or_constant_series() -> None:
     assert reason_without_signal(np.array([np.nan, np.inf])) == "no readings"
     assert reason_without_signal(np.array([2.0, np.nan, 2.0])) == "the series is constant"
     assert reason_without_signal(np.array([2.0, 3.0])) is None
-
-
-def test_reason_gap_gives_length_and_end_of_the_longest_gap() -> None:
-    assert reason_gap(hourly(9), HOUR) is None
-    assert reason_gap(hourly(9)[[0, 1, 3, 7, 8]], HOUR) == "a gap of 3 h until 2015-01-04 13:00 splits the series"
-    seconds = hourly(1)[0] + np.array([0, 1, 5]) * 10_000_000
-    assert reason_gap(seconds, 10_000_000) == "a gap of 0.00833 h until 2015-01-04 06:00:50 splits the series"
-
-
-@pytest.mark.parametrize(
-    ("smooth", "expected"),
-    [
-        (1, "3 missing readings within the series, first at 2015-01-04 08:00"),
-        (2, "2 missing readings within"),
-        (3, ""),
-    ],
-)
-def test_reason_missing_readings_ignores_gaps_that_smoothing_bridges(smooth: int, expected: str) -> None:
-    values = np.arange(12.0)
-    values[[0, 2, 6, 7, 11]] = np.nan
-    reason = reason_missing_readings(values, hourly(12), smooth)
-    assert reason is None if not expected else str(reason).startswith(expected)
-
-
-def test_reason_missing_readings_of_one_reading_is_singular() -> None:
-    assert str(reason_missing_readings(np.array([1.0, np.nan, 2.0]), hourly(3), 1)).startswith(
-        "1 missing reading within the series"
-    )
 
 
 def test_reason_too_short_series_or_piece() -> None:

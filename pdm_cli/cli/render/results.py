@@ -88,6 +88,12 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
         drawn.append(
             Prose(f"{capped:,} series reached --max-anoms {summary['max_anoms']:g} and may have more anomalies")
         )
+    pieces = sum(facts["untested_pieces"] for facts in summary["sensors"].values())
+    if pieces:
+        verb = "was" if pieces == 1 else "were"
+        drawn.append(
+            Prose(f"{show_count(pieces, 'piece')} between gaps {verb} not tested; unjudged.parquet lists them")
+        )
     if summary["machines"]:
         worst = ", ".join(f"{row['machineID']} ({row['anomalies']:,})" for row in summary["machines"])
         drawn.append(Prose(f"most anomalies: machines {worst}"))

@@ -8,22 +8,25 @@ from rich.console import Console
 from pdm_cli.cli.render.results import draw_anomalies, draw_metrics, draw_quality
 from pdm_cli.report.findings import list_findings
 
-COUNTS = {"series": 2, "judged": 10, "unjudged": 0, "anomalies": 1, "share": 0.1, "skipped": 0, "capped": 0}
+COUNTS = {
+    **{"series": 2, "judged": 10, "unjudged": 0, "anomalies": 1, "share": 0.1},
+    **{"skipped": 0, "capped": 0, "untested_pieces": 0},
+}
+SUMMARY: dict[str, Any] = {
+    "causal": True,
+    "smooth_hours": 24.0,
+    "period_hours": 24.0,
+    "window_days": 28.0,
+    "sensors": {"volt": COUNTS},
+    "machines": [],
+    "episodes": [],
+    "episode_count": 0,
+    "skipped": [],
+}
 
 
 def lines_of(**changes: Any) -> list[str]:
-    summary = {
-        "causal": True,
-        "smooth_hours": 24.0,
-        "period_hours": 24.0,
-        "window_days": 28.0,
-        "sensors": {"volt": COUNTS},
-        "machines": [],
-        "episodes": [],
-        "episode_count": 0,
-        "skipped": [],
-    }
-    return [item for item in draw_anomalies({**summary, **changes}) if isinstance(item, str)]
+    return [item for item in draw_anomalies({**SUMMARY, **changes}) if isinstance(item, str)]
 
 
 def skipped(machine: int, sensor: str, reason: str) -> dict[str, Any]:
@@ -47,6 +50,31 @@ def test_draw_anomalies_describes_the_detection_in_one_line() -> None:
 def test_series_at_the_cap_are_counted_over_the_sensors() -> None:
     text = lines_of(causal=False, max_anoms=0.1, sensors={"volt": {**COUNTS, "capped": 2}, "rotate": COUNTS})
     assert text[1:] == ["2 series reached --max-anoms 0.1 and may have more anomalies"]
+
+
+def test_draw_anomalies_counts_pieces_that_were_not_tested() -> None:
+    text = lines_of(sensors={"volt": {**COUNTS, "untested_pieces": 2}, "rotate": COUNTS})
+    assert text[1:] == ["2 pieces between gaps were not tested; unjudged.parquet lists them"]
+
+
+def episode(rank: int) -> dict[str, Any]:
+    part = {"sensor": "volt", "direction": "pos", "by": "machine"}
+    times = {"start": "2015-01-01T06:00:00", "end": "2015-01-02T07:00:00"}
+    sensors = [part, {**part, "sensor": "rotate", "direction": "neg"}]
+    return {"rank": rank, "machineID": 7, **times, "score": 2.34, "readings": 50, "sensors": sensors}
+
+
+def test_draw_anomalies_lists_ten_episodes_and_counts_the_others() -> None:
+    episodes = [episode(rank) for rank in range(1, 13)]
+    drawn = draw_anomalies({**SUMMARY, "episodes": episodes, "episode_count": 250})
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(*drawn, sep="\n")
+    text = capture.get()
+    row = next(" ".join(line.split()) for line in text.splitlines() if line.startswith((" 1 ", "1 ")))
+    assert row == "1 7 volt high, rotate low 2015-01-01 06:00 2015-01-02 07:00 2.3 50"
+    assert text.count("volt high, rotate low") == 10
+    assert "240 more are in episodes.parquet" in " ".join(text.split())
 
 
 def test_series_with_the_same_reason_share_a_line_and_a_screen_is_not_flooded() -> None:
