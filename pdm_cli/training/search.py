@@ -1,4 +1,4 @@
-"""Search over algorithms, feature sets and hyper-parameters: trials, leaderboard and the choice of ensemble members."""
+"""Search over algorithms, feature sets and hyper-parameters: trials and leaderboard."""
 
 from __future__ import annotations
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 RECORD = "trial"
 # The median of fewer trials is meaningless.
 PRUNE_AFTER_TRIALS = 3
-# With a few hundred failures, smaller differences in average precision are noise, and every member of an ensemble adds
-# to the time of each prediction.
-NOISE = 0.005
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -472,42 +469,3 @@ def _row(trial: Trial, folds: int) -> dict[str, Any]:
         "trial": trial.number,
         "hyper": json.dumps(trial.candidate.hyper, sort_keys=True),
     }
-
-
-def choose_members(
-    scores: Callable[[Sequence[int]], Sequence[float]],
-    ranked: Sequence[int],
-    *,
-    max_members: int = 3,
-    margin: float = NOISE,
-) -> list[int]:
-    """Return the ensemble members: the best trial alone, or more if the folds show that their mean is better.
-
-    Greedy: the next of the ranking is added while the mean score grows by more than ``margin`` and no fold gets worse.
-    It stops at the first that does not help, because trying all would find one that helps by chance.
-
-    Parameters
-    ----------
-    scores : callable
-        Takes members and returns the score of their mean prediction on each fold; higher is better.
-    ranked : sequence of int
-        Members, best first, at least one.
-    max_members : int
-        Maximum number of members.
-    margin : float
-        Minimum gain of the mean score.
-
-    Returns
-    -------
-    list of int
-        In the order of the ranking; usually the best alone.
-    """
-    members = list(ranked[:1])
-    best = scores(members)
-    for candidate in ranked[1:max_members]:
-        joint = scores([*members, candidate])
-        is_safe = all(new >= old for new, old in zip(joint, best, strict=True))
-        if not is_safe or fmean(joint) - fmean(best) <= margin:
-            break
-        members, best = [*members, candidate], joint
-    return members

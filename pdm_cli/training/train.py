@@ -25,6 +25,7 @@ from pdm_cli.settings.model import TrainParams
 from pdm_cli.training.alarm_curves import silent_curve, trace_curve
 from pdm_cli.training.alert_rules import NEVER, choose_rule
 from pdm_cli.training.dataset import Problem
+from pdm_cli.training.ensemble_selection import choose_members
 from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
 from pdm_cli.training.search import (
     Candidate,
@@ -32,7 +33,6 @@ from pdm_cli.training.search import (
     Search,
     SearchBudget,
     SearchSpace,
-    choose_members,
     search,
 )
 from pdm_cli.training.splits import Split

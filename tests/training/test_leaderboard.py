@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import pandas as pd
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pdm_cli.training.search import Candidate, FoldResult, Search, State, Trial, choose_members, leaderboard
+from pdm_cli.training.search import Candidate, FoldResult, Search, State, Trial, leaderboard
 
 
 def trial(number: int, *scores: float, state: State = "complete", algorithm: str = "xgboost") -> Trial:
@@ -68,41 +65,3 @@ def test_the_leaderboard_has_the_same_types_whatever_happened() -> None:
     all_complete = leaderboard(Search([trial(0, 0.5)], 1, False, 0))
     mixed = leaderboard(Search([trial(0, 0.5), trial(1, state="failed"), trial(2, 0.5)], 3, False, 0))
     assert all_complete.dtypes.equals(mixed.dtypes)
-
-
-def test_an_ensemble_must_gain_more_than_noise_and_lose_nowhere() -> None:
-    alone = [0.5, 0.5]
-
-    def chosen(pair: list[float], **how: float) -> list[int]:
-        scores = {(7,): alone, (7, 4): pair, (7, 4, 1): [0.75, 0.75], (7, 4, 1, 2): [1.0, 1.0]}
-        return choose_members(lambda members: scores[tuple(members)], [7, 4, 1, 2], **how)
-
-    assert chosen([0.504, 0.504]) == [7]
-    assert chosen([0.9, 0.499]) == [7]
-    assert chosen([0.52, 0.5]) == [7, 4, 1]
-    assert chosen([0.52, 0.5], margin=0.015) == [7]
-    assert chosen([0.52, 0.5], max_members=2) == [7, 4]
-    assert chosen([0.52, 0.5], max_members=4) == [7, 4, 1, 2]
-    assert chosen([0.52, 0.5], max_members=1) == [7]
-
-
-def test_a_model_alone_stays_alone() -> None:
-    assert choose_members(lambda _: [0.5], [3]) == [3]
-
-
-fold_scores = st.lists(st.integers(0, 40).map(lambda n: n / 40), min_size=2, max_size=2)
-
-
-@given(st.lists(fold_scores, min_size=4, max_size=4), st.integers(1, 4))
-def test_the_ensemble_is_the_longest_start_of_the_ranking_that_gains_at_each_step(
-    joint: list[list[float]], most: int
-) -> None:
-    def scores(members: Sequence[int]) -> list[float]:
-        return joint[len(members) - 1]
-
-    def gains(size: int) -> bool:
-        new, old = joint[size - 1], joint[size - 2]
-        return sum(new) / 2 - sum(old) / 2 > 0.01 and min(n - o for n, o in zip(new, old, strict=True)) >= 0
-
-    longest = max(size for size in range(1, most + 1) if all(gains(step) for step in range(2, size + 1)))
-    assert choose_members(scores, [0, 1, 2, 3], max_members=most, margin=0.01) == [0, 1, 2, 3][:longest]
