@@ -94,16 +94,16 @@ class LabelledRows:
         rows = split.training_rows(self.instants.times, self.horizon_us, self.instants.codes)
         return np.asarray(rows & ~np.isnan(self.labels[:, 0]))
 
-    def fitting_rows(self, split: Split) -> tuple[IndexArray, FloatArray]:
+    def fitting_rows(self, split: Split, *, part: float = 1.0) -> tuple[IndexArray, FloatArray]:
         """Return the training rows that models are fitted on, and their weights.
 
         All rows with a failure ahead, and a random share of the others, weighted up. Rows of a machine three hours
-        apart are similar, so little is lost.
+        apart are similar, so little is lost. With ``part`` below 1, only that part of the others is drawn.
         """
         has_failure = (self.labels == 1).any(axis=1)
         trained = self.training_rows(split)
         draws = np.random.default_rng(self.train.seed).random(len(has_failure))
-        drawn, weight = draw_negatives(trained & ~has_failure, draws, self.train.negative_share)
+        drawn, weight = draw_negatives(trained & ~has_failure, draws, part * self.train.negative_share)
         rows = np.flatnonzero((trained & has_failure) | drawn)
         return rows, np.where(has_failure[rows], 1.0, weight)
 

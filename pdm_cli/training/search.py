@@ -6,7 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import nan
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Literal
@@ -66,6 +66,13 @@ class FoldResult:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """Score of a candidate that was fitted on a part of the first fold: cheap, and only good to stop hopeless ones."""
+
+    score: float
+
+
+@dataclass(frozen=True)
 class Trial:
     """A candidate and its results.
 
@@ -78,11 +85,13 @@ class Trial:
     folds : list of FoldResult
         Results in order of time; of all folds only if ``state`` is "complete".
     state : str
-        "complete", "pruned" (stopped after a poor fold) or "failed".
+        "complete", "pruned" (stopped after a poor preview or fold) or "failed".
     seconds : float
         Duration of all its folds.
     reason : str, optional
         Why it failed.
+    preview : float, optional
+        Score of its preview.
     """
 
     number: int
@@ -91,6 +100,7 @@ class Trial:
     state: State
     seconds: float
     reason: str | None = None
+    preview: float | None = None
 
     @property
     def score(self) -> float | None:
@@ -143,11 +153,15 @@ class SearchSpace:
         Names; the first is the most reliable.
     seed : int
         Random seed of the suggestions.
+    portfolio : sequence of Candidate
+        Settings to try after the defaults, those with an algorithm of the space; a feature set that is not in the space
+        becomes the first one.
     """
 
     algorithms: Mapping[str, Algorithm]
     feature_sets: Sequence[str]
     seed: int
+    portfolio: Sequence[Candidate] = ()
 
     def candidate(self, algorithm: str, feature_set: str, values: Mapping[str, float] | None = None) -> Candidate:
         """Return the algorithm's defaults overlaid with ``values``."""
@@ -156,13 +170,26 @@ class SearchSpace:
         whole = {name: int(hyper[name]) for name, span in chosen.space.items() if span.integer}
         return Candidate(algorithm, feature_set, {**hyper, **whole})
 
+    def first(self) -> list[Candidate]:
+        """Return the candidates to try before any suggestion: the defaults of each algorithm, then the portfolio."""
+        found = [self.candidate(name, self.feature_sets[0]) for name in self.algorithms]
+        for candidate in self.portfolio:
+            if candidate.algorithm in self.algorithms:
+                space = self.algorithms[candidate.algorithm].space
+                values = {key: value for key, value in candidate.hyper.items() if key in space}
+                is_known = candidate.feature_set in self.feature_sets
+                feature_set = candidate.feature_set if is_known else self.feature_sets[0]
+                found.append(self.candidate(candidate.algorithm, feature_set, values))
+        return list({candidate.key(): candidate for candidate in found}.values())
+
     def study_name(self) -> str:
         """Return a name that depends on everything that affects suggestions, so that searches do not share trials."""
         facts = [
             (name, dict(algorithm.defaults), [(key, *_range(span)) for key, span in algorithm.space.items()])
             for name, algorithm in self.algorithms.items()
         ]
-        text = json.dumps([facts, list(self.feature_sets), self.seed])
+        first = [candidate.key() for candidate in self.first()]
+        text = json.dumps([facts, list(self.feature_sets), self.seed, first])
         return f"search-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
@@ -189,8 +216,8 @@ class SearchBudget:
     clock: Callable[[], float]
 
 
-# Candidate, number of the trial and a checkpoint -> one result per fold.
-Evaluate = Callable[[Candidate, int, Checkpoint], Iterator[FoldResult]]
+# Candidate, number of the trial and a checkpoint -> a preview, which may be missing, and one result per fold.
+Evaluate = Callable[[Candidate, int, Checkpoint], Iterator[Preview | FoldResult]]
 
 
 class _BudgetSpentError(Exception):
@@ -200,19 +227,19 @@ class _BudgetSpentError(Exception):
 def search(evaluate: Evaluate, space: SearchSpace, budget: SearchBudget, *, storage: Any, progress: Progress) -> Search:
     """Try candidates until the budget is spent.
 
-    Each algorithm is tried once with its defaults on the first feature set, in the given order; Optuna's
-    tree-structured Parzen estimator suggests the rest. Until the first complete trial nothing is pruned and the time
-    budget is not enforced, so every search gives a model. A trial is stored when it is finished, and a suggestion
-    depends on the seed and the finished trials only: an interrupted search resumes with the same storage as if nothing
-    had happened.
+    Each algorithm is tried once with its defaults on the first feature set, in the given order, then the portfolio;
+    Optuna's tree-structured Parzen estimator suggests the rest. Until the first complete trial nothing is pruned and
+    the time budget is not enforced, so every search gives a model. A trial is stored when it is finished, and a
+    suggestion depends on the seed and the finished trials only: an interrupted search resumes with the same storage as
+    if nothing had happened.
 
     Parameters
     ----------
     evaluate : callable
-        Takes a candidate, the trial's number from 0, and a checkpoint; yields one result per fold, in order of time,
-        the same folds for each candidate, at least one. It is closed early if its candidate is pruned. A
-        ``ModelError`` fails the trial, not the search. The checkpoint may be called from any thread; it raises when
-        the budget is spent.
+        Takes a candidate, the trial's number from 0, and a checkpoint; yields a preview, or none for any candidate, and
+        one result per fold, in order of time, the same folds for each candidate, at least one. It is closed early if
+        its candidate is pruned. A ``ModelError`` fails the trial, not the search. The checkpoint may be called from any
+        thread; it raises when the budget is spent.
     space : SearchSpace
         Algorithms and feature sets.
     budget : SearchBudget
@@ -235,8 +262,7 @@ def search(evaluate: Evaluate, space: SearchSpace, budget: SearchBudget, *, stor
     if budget.trials == 1:
         # Importing Optuna takes longer than many a fit.
         trials = _Trials(evaluate, budget, progress, [])
-        plain = space.candidate(next(iter(space.algorithms)), space.feature_sets[0])
-        trials.run(plain, no_checkpoint, lambda _: False)
+        trials.run(space.first()[0], no_checkpoint, lambda _: False)
         return trials.result(resumed=0)
     study = _Study(space, storage)
     trials = _Trials(evaluate, budget, progress, study.finished()[: budget.trials])
@@ -247,8 +273,8 @@ def search(evaluate: Evaluate, space: SearchSpace, budget: SearchBudget, *, stor
         while len(trials.done) < budget.trials:
             trials.stop_if_spent()
             asked, candidate = study.ask(len(trials.done))
-            trial = trials.run(candidate, trials.stop_if_spent, trials.pruner(asked))
-            study.store(asked, trial, gains=_gains(trial.folds, trials.first_complete()))
+            trial = trials.run(candidate, trials.stop_if_spent, trials.is_hopeless)
+            study.store(asked, trial, gains=_gains(trial, trials.first_complete()))
     except _BudgetSpentError:
         after = f"after {len(trials.done)} of {budget.trials} trials"
         progress.info(f"train: search stopped by --time-budget-seconds {budget.seconds:g} s {after}")
@@ -272,44 +298,40 @@ class _Trials:
         if self.first_complete() and self._budget.clock() - self._start >= self._budget.seconds:
             raise _BudgetSpentError
 
-    def run(
-        self, candidate: Candidate, checkpoint: Checkpoint, is_hopeless: Callable[[list[FoldResult]], bool]
-    ) -> Trial:
-        """Evaluate a candidate, and append and return its trial."""
+    def run(self, candidate: Candidate, checkpoint: Checkpoint, is_hopeless: Callable[[Trial], bool]) -> Trial:
+        """Evaluate a candidate, and append and return its trial; ``is_hopeless`` sees it after each result."""
         clock = self._budget.clock
         begun = clock()
-        folds: list[FoldResult] = []
-        state: State = "complete"
-        reason = None
-        results = self._evaluate(candidate, len(self.done), checkpoint)
+        trial = Trial(len(self.done), candidate, [], "complete", 0.0)
+        results = self._evaluate(candidate, trial.number, checkpoint)
         try:
             for result in results:
-                folds.append(result)
-                if is_hopeless(folds):
-                    state = "pruned"
+                if isinstance(result, Preview):
+                    trial = replace(trial, preview=result.score)
+                else:
+                    trial.folds.append(result)
+                if is_hopeless(trial):
+                    trial = replace(trial, state="pruned")
                     break
         except ModelError as exc:
-            state, reason = "failed", exc.message
-            if reason not in {trial.reason for trial in self.done}:
-                self._progress.info(f"train: {candidate.algorithm} failed: {reason}")
+            trial = replace(trial, state="failed", reason=exc.message)
+            if trial.reason not in {other.reason for other in self.done}:
+                self._progress.info(f"train: {candidate.algorithm} failed: {trial.reason}")
         finally:
             if isinstance(results, Generator):
                 results.close()
-        self.done.append(Trial(len(self.done), candidate, folds, state, clock() - begun, reason))
+        self.done.append(replace(trial, seconds=clock() - begun))
         return self.done[-1]
 
-    def pruner(self, asked: optuna.Trial) -> Callable[[list[FoldResult]], bool]:
-        """Return the function that decides after each fold whether to prune the trial."""
+    def is_hopeless(self, trial: Trial) -> bool:
+        """Return whether an unfinished trial is below the median of the complete ones at the same point."""
         first = self.first_complete()
-
-        def is_hopeless(folds: list[FoldResult]) -> bool:
-            if first is None or len(folds) == len(first.folds):
-                return False
-            self.stop_if_spent()
-            asked.report(_gains(folds, first)[-1], len(folds) - 1)
-            return asked.should_prune()
-
-        return is_hopeless
+        if first is None or len(trial.folds) == len(first.folds):
+            return False
+        self.stop_if_spent()
+        gains = _gains(trial, first)
+        others = [_gains(other, first)[len(gains) - 1] for other in self.done if other.state == "complete"]
+        return len(others) >= PRUNE_AFTER_TRIALS and gains[-1] < median(others)
 
     def result(self, *, resumed: int) -> Search:
         """Return the search; raises ModelError if all trials failed."""
@@ -321,16 +343,16 @@ class _Trials:
         return Search(self.done, requested, len(self.done) < requested, resumed)
 
 
-def _gains(folds: Sequence[FoldResult], first: Trial | None) -> list[float]:
-    """Return the gain of the mean score over the first complete trial after each fold.
+def _gains(trial: Trial, first: Trial | None) -> list[float]:
+    """Return the gain over the first complete trial in the preview, and in the mean score after each fold.
 
-    Folds differ more than candidates do, and Optuna compares the best step of a trial with one step of the others: raw
-    scores would show which fold is easiest.
+    Folds differ more than candidates do: raw scores would show which fold is easiest.
     """
     if first is None:
         return []
-    ahead = [fold.score - other.score for fold, other in zip(folds, first.folds, strict=False)]
-    return [fmean(ahead[:count]) for count in range(1, len(ahead) + 1)]
+    ahead = [fold.score - other.score for fold, other in zip(trial.folds, first.folds, strict=False)]
+    means = [fmean(ahead[:count]) for count in range(1, len(ahead) + 1)]
+    return means if trial.preview is None or first.preview is None else [trial.preview - first.preview, *means]
 
 
 class _Study:
@@ -340,7 +362,7 @@ class _Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space = space
+        self._space, self._first = space, space.first()
         name = space.study_name()
         self._study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
@@ -358,16 +380,15 @@ class _Study:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # Grouped, the hyper-parameters of each algorithm are modelled jointly. The defaults come first, so no
-            # random trials are needed.
+            # Grouped, the hyper-parameters of each algorithm are modelled jointly. Defaults and portfolio come first,
+            # so no random trials are needed.
             sampler = optuna.samplers.TPESampler(
                 seed=self._space.seed + number, multivariate=True, group=True, n_startup_trials=1
             )
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNE_AFTER_TRIALS)
-        study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials(self._stored()[:number])
-        if number < len(self._space.algorithms):
-            study.enqueue_trial(self._defaults(list(self._space.algorithms)[number]))
+        if number < len(self._first):
+            study.enqueue_trial(self._parameters(self._first[number]))
         asked = study.ask()
         return asked, self._suggest(asked)
 
@@ -392,11 +413,11 @@ class _Study:
         """Return what :meth:`store` stored, but no trials that another program started there."""
         return [trial for trial in self._study.get_trials(deepcopy=False) if RECORD in trial.user_attrs]
 
-    def _defaults(self, algorithm: str) -> dict[str, Any]:
-        """Return the algorithm's defaults under Optuna's parameter names."""
-        hyper = self._space.candidate(algorithm, self._space.feature_sets[0]).hyper
-        values = {f"{algorithm}.{name}": hyper[name] for name in self._space.algorithms[algorithm].space}
-        return {"algorithm": algorithm, "feature_set": self._space.feature_sets[0], **values}
+    def _parameters(self, candidate: Candidate) -> dict[str, Any]:
+        """Return a candidate under Optuna's parameter names."""
+        name, space = candidate.algorithm, self._space.algorithms[candidate.algorithm].space
+        values = {f"{name}.{key}": candidate.hyper[key] for key in space}
+        return {"algorithm": name, "feature_set": candidate.feature_set, **values}
 
     def _suggest(self, asked: optuna.Trial) -> Candidate:
         algorithm = asked.suggest_categorical("algorithm", list(self._space.algorithms))

@@ -30,6 +30,7 @@ from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
 from pdm_cli.training.search import (
     Candidate,
     FoldResult,
+    Preview,
     Search,
     SearchBudget,
     SearchSpace,
@@ -41,6 +42,8 @@ from pdm_cli.units import exact_time
 FloatArray = NDArray[np.float64]
 Clock = Callable[[], float]
 _MACHINE_GROUPS = 5
+# Share of the rows without a failure ahead, and of the trees, for the preview of a trial: an eighth of its time.
+_PREVIEW_ROWS, _PREVIEW_TREES = 1 / 4, 1 / 3
 # A model that chance equals more often has found no warning signs.
 _MOST_CHANCE = 0.05
 
@@ -129,7 +132,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     """
     trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, progress)
-    trainer = _Trainer(problem, algorithms, trials, clock, progress)
+    trainer = Trainer(problem, algorithms, trials, clock, progress)
     space = SearchSpace(algorithms, trainer.feature_sets, problem.train.seed)
     budget = SearchBudget(trials, problem.train.time_budget_seconds, clock)
     found = search(trainer.evaluate, space, budget, storage=storage, progress=progress)
@@ -172,7 +175,7 @@ def _complete_curves(problem: Problem, curves: list[AlarmCurve]) -> list[AlarmCu
     return [next(own) if is_learnable else silent_curve() for is_learnable in problem.learnable]
 
 
-class _Trainer:
+class Trainer:
     """Fits candidates on the folds and finally on all training rows, and keeps their predictions on the folds."""
 
     def __init__(
@@ -194,12 +197,14 @@ class _Trainer:
         self._predictions: dict[tuple[str, int], FloatArray] = {}
         self.feature_sets = problem.set_names()
 
-    def evaluate(self, candidate: Candidate, trial: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
-        """Yield the result of each fold."""
+    def evaluate(self, candidate: Candidate, trial: int, checkpoint: Checkpoint) -> Iterator[Preview | FoldResult]:
+        """Yield a preview if there are trials to compare with, and the result of each fold."""
         folds = len(self._problem.folds)
         which = f"trial {trial + 1} of {self._trials}"
         self._progress.info(f"train: {which}: trying {candidate.algorithm} on the {candidate.feature_set} feature set")
         with self._progress.track("train: folds", folds) as advance:
+            if self._trials > 1:
+                yield self._preview(candidate, checkpoint)
             for number in range(folds):
                 result = self._evaluate_fold(candidate, number, checkpoint)
                 advance(1)
@@ -238,6 +243,16 @@ class _Trainer:
                 self._evaluate_fold(candidate, number, no_checkpoint)
         return average([self._predictions[candidate.key(), number] for candidate in candidates])
 
+    def _preview(self, candidate: Candidate, checkpoint: Checkpoint) -> Preview:
+        """Evaluate a candidate on the first fold, fitted with fewer rows without a failure ahead, and fewer trees."""
+        hyper = dict(candidate.hyper)
+        if "trees" in hyper:
+            hyper["trees"] = max(1, int(hyper["trees"] * _PREVIEW_TREES))
+        fold, rows = self._problem.folds[0], self._spans[0]
+        model = self._fit(replace(candidate, hyper=hyper), fold, checkpoint, part=_PREVIEW_ROWS)
+        matrix = self._problem.table_of(fold).matrix(self._problem.columns(candidate.feature_set, fold), rows)
+        return Preview(self._score(0, model.predict(matrix)))
+
     def _evaluate_fold(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> FoldResult:
         fold, rows, labels = self._problem.folds[number], self._spans[number], self._labels[number]
         start = self._clock()
@@ -255,10 +270,10 @@ class _Trainer:
         metric = PRIMARY_METRICS[self._problem.train.metric]
         return metric(self._labels[number][is_known], predictions[is_known])
 
-    def _fit(self, candidate: Candidate, split: Split, checkpoint: Checkpoint) -> Model:
+    def _fit(self, candidate: Candidate, split: Split, checkpoint: Checkpoint, *, part: float = 1.0) -> Model:
         problem, table = self._problem, self._problem.table_of(split)
         names = problem.columns(candidate.feature_set, split)
-        rows, weights = problem.fitting_rows(split)
+        rows, weights = problem.fitting_rows(split, part=part)
         return (
             self._algorithms[candidate.algorithm]
             .make()

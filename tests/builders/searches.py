@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from pdm_cli.errors import ModelError
 from pdm_cli.models import Checkpoint
-from pdm_cli.training.search import Candidate, FoldResult, Search, SearchBudget, SearchSpace, Trial, search
+from pdm_cli.training.search import Candidate, FoldResult, Preview, Search, SearchBudget, SearchSpace, Trial, search
 from tests.builders.progress import Recorder
 
 
@@ -53,12 +53,13 @@ def score(candidate: Candidate, fold: int) -> float:
 class Fake:
     """Evaluates candidates by formula, each fold a second long, and remembers what it was asked.
 
-    At each of the steps of a fold it calls the checkpoint.
+    At each of the steps of a fold it calls the checkpoint. A preview takes a tenth of a second.
     """
 
     kill_at: int | None = None
     broken: dict[str, str] = field(default_factory=dict)
     steps: int = 0
+    has_preview: bool = False
     asked: list[Candidate] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     folds: int = 0
@@ -66,10 +67,13 @@ class Fake:
     now: float = 1000.0
     progress: Recorder = field(default_factory=Recorder)
 
-    def evaluate(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> Iterator[FoldResult]:
+    def evaluate(self, candidate: Candidate, number: int, checkpoint: Checkpoint) -> Iterator[Preview | FoldResult]:
         self.asked.append(candidate)
         self.numbers.append(number)
         try:
+            if self.has_preview:
+                self.now += 0.1
+                yield Preview(score(candidate, 0) - 0.2)
             for fold in range(len(FOLDS)):
                 if self.folds == self.kill_at:
                     raise KeyboardInterrupt
@@ -92,10 +96,11 @@ class Fake:
             "trials": 9,
             "budget_seconds": 1e9,
             "seed": 3,
+            "portfolio": (),
             "storage": None,
         }
         how.update(changes)
-        space = SearchSpace(how["algorithms"], how["feature_sets"], how["seed"])
+        space = SearchSpace(how["algorithms"], how["feature_sets"], how["seed"], how["portfolio"])
         budget = SearchBudget(how["trials"], how["budget_seconds"], lambda: self.now)
         storage = how["storage"] or optuna.storages.InMemoryStorage()
         return search(self.evaluate, space, budget, storage=storage, progress=self.progress)

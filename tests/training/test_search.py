@@ -1,4 +1,4 @@
-"""Searches: what they try, prune, spend and refuse."""
+"""Searches: what they try, prune, spend and reject."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import optuna
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from pdm_cli.errors import ModelError
 from pdm_cli.training.search import Candidate, FoldResult
 from tests.builders.examples import FEW
-from tests.builders.searches import BASE, FEATURES, FOLDS, TREES, Algorithm, Fake, journal, timeless
+from tests.builders.searches import BASE, FEATURES, FOLDS, TREES, Algorithm, Fake, journal, score, timeless
 
 
 def test_the_defaults_of_each_algorithm_come_first() -> None:
@@ -33,6 +34,44 @@ def test_the_defaults_of_each_algorithm_come_first() -> None:
     assert [trial.number for trial in found.trials] == fake.numbers == list(range(9))
     assert (found.requested, found.is_cut_short, found.resumed) == (9, False, 0)
     assert fake.progress.lines == []
+
+
+PORTFOLIO = (
+    Candidate("forest", "plain", {"leaves": 16}),
+    Candidate("boost", "other", {"trees": 100, "rate": 0.123456789, "share": 0.7}),
+    Candidate("absent", "full", {"l2": 1.0}),
+    Candidate("line", "full", {"l2": 1.0}),
+)
+
+
+def test_search_tries_the_portfolio_after_the_defaults() -> None:
+    fake = Fake()
+    found = fake.search(portfolio=PORTFOLIO)
+    # Neither an algorithm that cannot be loaded nor what was tried already; a missing feature set becomes the first.
+    assert [trial.candidate.algorithm for trial in found.trials[:3]] == list(BASE)
+    assert fake.asked[3:5] == [PORTFOLIO[0], replace(PORTFOLIO[1], feature_set="full")]
+    assert len({candidate.key() for candidate in fake.asked}) == 9
+
+
+def test_search_portfolio_keeps_what_is_not_in_the_space() -> None:
+    """Settings may take a hyper-parameter out of the space, as 0 on a logarithmic scale."""
+    space = {name: span for name, span in TREES.space.items() if name != "rate"}
+    fake = Fake()
+    fake.search(algorithms={"boost": replace(TREES, space=space)}, portfolio=PORTFOLIO, trials=2)
+    assert fake.asked[1].hyper == {"trees": 100, "rate": TREES.defaults["rate"], "share": 0.7}
+
+
+def test_search_other_portfolio_takes_no_trials_over() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    Fake().search(portfolio=PORTFOLIO, trials=4, storage=storage)
+    assert Fake().search(portfolio=PORTFOLIO[:1], storage=storage).resumed == 0
+    assert Fake().search(portfolio=PORTFOLIO, storage=storage).resumed == 4
+
+
+def test_search_one_trial_ignores_the_portfolio() -> None:
+    fake = Fake()
+    fake.search(portfolio=PORTFOLIO, trials=1)
+    assert fake.asked == [Candidate("boost", "full", TREES.defaults)]
 
 
 def test_suggestions_lie_in_their_space_over_the_defaults() -> None:
@@ -84,6 +123,30 @@ def test_pruning_is_not_misled_by_an_easy_first_fold() -> None:
     fake.evaluate = evaluate  # type: ignore[method-assign]
     found = fake.search(algorithms={name: Algorithm({}, {}) for name in scores}, trials=4)
     assert [(trial.state, len(trial.folds)) for trial in found.trials] == [*[("complete", 3)] * 3, ("pruned", 2)]
+
+
+def test_search_poor_preview_ends_a_trial_before_its_first_fold() -> None:
+    fake = Fake(has_preview=True)
+    found = fake.search(trials=25)
+    pruned = [trial for trial in found.trials if trial.state == "pruned"]
+    assert pruned
+    for trial in found.trials:
+        assert trial.preview == pytest.approx(score(trial.candidate, 0) - 0.2)
+        complete = [other.preview for other in found.trials[: trial.number] if other.state == "complete"]
+        is_below = len(complete) >= 3 and trial.preview < median(one for one in complete if one is not None)
+        assert (trial.state == "pruned" and trial.folds == []) == is_below
+    assert [trial.state for trial in found.trials[:3]] == ["complete"] * 3
+    # The formula ranks in the preview as on the folds, so nothing better is lost.
+    assert fake.folds == 3 * (25 - len(pruned))
+    assert fake.closed == 25
+
+
+def test_search_preview_is_no_fold(tmp_path: Path) -> None:
+    found = Fake(has_preview=True).search(trials=1)
+    assert [len(trial.folds) for trial in found.trials] == [3]
+    stored = Fake(has_preview=True).search(trials=9, storage=journal(tmp_path / "log")).trials
+    again = Fake(kill_at=0).search(trials=9, storage=journal(tmp_path / "log"))
+    assert (again.trials, again.resumed) == (stored, 9)
 
 
 def test_a_pruned_generator_is_closed() -> None:

@@ -114,10 +114,10 @@ def test_train_scores_each_fold_by_the_primary_metric(problem: Problem, plain: T
         assert result.rows_per_second > 0
 
 
-def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
+def fit(problem: Problem, candidate: Candidate, split: Any, *, part: float = 1.0) -> Any:
     """Fit a candidate as a reader of the documentation would."""
     table, names = problem.table_of(split), problem.columns(candidate.feature_set, split)
-    rows, weights = problem.fitting_rows(split)
+    rows, weights = problem.fitting_rows(split, part=part)
     return (
         ESTIMATORS[candidate.algorithm]
         .make()
@@ -129,6 +129,25 @@ def fit(problem: Problem, candidate: Candidate, split: Any) -> Any:
             weights=weights,
         )
     )
+
+
+def test_train_previews_with_a_quarter_of_the_rows_and_a_third_of_the_trees(
+    fleet: Sources, plain: Training, searched: Training
+) -> None:
+    problem = problem_of(fleet, train=SEARCH)
+    fold, trial = problem.folds[0], searched.search.trials[0]
+    rows, fewer = problem.fitting_rows(fold)[0], problem.fitting_rows(fold, part=0.25)[0]
+    has_failure = (problem.labels == 1).any(axis=1)
+    assert set(fewer) < set(rows)
+    assert np.count_nonzero(has_failure[fewer]) == np.count_nonzero(has_failure[rows])
+    assert np.count_nonzero(~has_failure[fewer]) / np.count_nonzero(~has_failure[rows]) == pytest.approx(0.25, abs=0.05)
+    small = replace(trial.candidate, hyper={**trial.candidate.hyper, "trees": 4})
+    tested = problem.test_rows(fold)
+    matrix = problem.table_of(fold).matrix(problem.columns(small.feature_set, fold), tested)
+    raw = fit(problem, small, fold, part=0.25).predict(matrix)
+    assert trial.preview == PRIMARY_METRICS["average_precision"](problem.labels[tested], raw)
+    # A single trial has nothing to be compared with.
+    assert plain.search.trials[0].preview is None
 
 
 def hold_out(problem: Problem, trained: Training) -> list[list[HeldOut]]:
