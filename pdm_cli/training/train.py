@@ -26,6 +26,7 @@ from pdm_cli.training.alarm_curves import silent_curve, trace_curve
 from pdm_cli.training.alert_rules import NEVER, choose_rule
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.ensemble_selection import choose_members
+from pdm_cli.training.portfolio import PORTFOLIO
 from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
 from pdm_cli.training.search import (
     Candidate,
@@ -133,7 +134,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     trials = 1 if problem.train.fast else problem.train.trials
     algorithms = choose_algorithms(problem.train, progress)
     trainer = Trainer(problem, algorithms, trials, clock, progress)
-    space = SearchSpace(algorithms, trainer.feature_sets, problem.train.seed)
+    space = SearchSpace(algorithms, trainer.feature_sets, problem.train.seed, PORTFOLIO)
     budget = SearchBudget(trials, problem.train.time_budget_seconds, clock)
     found = search(trainer.evaluate, space, budget, storage=storage, progress=progress)
     ranked = [trial.number for trial in found.ranked()]
