@@ -297,7 +297,7 @@ class TrainParams(Section):
     algorithms: tuple[str, ...] = setting(
         (), "Learning algorithms to try, comma-separated, first choice first; default: all installed.", advanced=True
     )
-    trials: Annotated[int, Interval(ge=1, le=10_000)] = setting(12, "Trials of the search.")
+    trials: Annotated[int, Interval(ge=1, le=10_000)] = setting(20, "Trials of the search.")
     time_budget_seconds: Annotated[float, Ge(0), _SECOND] = setting(
         120.0,
         "Time limit of the search.",
