@@ -180,34 +180,33 @@ def _describe_data(facts: ModelFacts) -> Section:
 
 
 def _list_results(metrics: Mapping[str, Any]) -> Section:
-    columns = make_columns(
-        *("component", ">failures", ">caught", ">by chance", ">false alarms*", ">true episodes", ">under alert"),
-        *(">average precision", ">AUC", ">F1", ">Brier", ">alert on", ">alert off"),
-    )
-    rows = [
-        [
-            name,
-            *_events(row["events"]),
-            *_scores(row),
-            show_threshold(row["threshold"]),
-            show_threshold(row["alert_off"]),
-        ]
-        for name, row in metrics["components"].items()
+    by_component = metrics["components"].items()
+    events = [[name, *_events(row["events"])] for name, row in by_component]
+    scores = [
+        [name, *_scores(row), show_threshold(row["threshold"]), show_threshold(row["alert_off"])]
+        for name, row in by_component
     ]
-    rows.append(["all (scores: mean)", *_events(metrics["events"]), *_scores(metrics["macro"]), "", ""])
-    note = (
+    caught = Grid(
+        "Failures and alerts in the test span",
+        make_columns(
+            *("component", ">failures", ">caught", ">by chance", ">false alarms*", ">true episodes", ">under alert")
+        ),
+        [*events, ["all", *_events(metrics["events"])]],
         f"* per {per_machine_time()}: alert episodes that are not followed by a failure of the component within the "
         "horizon; true episodes: share of those that are. By chance: failures caught if the alerts of each machine "
-        "were shifted in time at random. Under alert: share of the time; of all, with an alert of any component. "
-        "Alerts turn on and off at the given probabilities. Average precision, area under the ROC curve (AUC), F1 and "
-        "Brier score are computed over rows."
+        "were shifted in time at random. Under alert: share of the time; of all, with an alert of any component.",
+    )
+    scored = Grid(
+        "Scores of the rows in the test span",
+        make_columns("component", ">average precision", ">AUC", ">F1", ">Brier", ">alert on", ">alert off"),
+        [*scores, ["mean", *_scores(metrics["macro"]), "", ""]],
+        "Average precision, area under the ROC curve (AUC), F1 and Brier score are computed over rows. Alerts turn on "
+        "and off at the given probabilities.",
     )
     paragraphs = [f"{reason}." for reason in list_caveats(metrics["components"])]
     facts = (describe_chance(metrics["events"]), describe_cold_start(metrics))
     paragraphs += [f"{fact[0].upper()}{fact[1:]}." for fact in facts if fact]
-    return Section(
-        "results", "Results by component", paragraphs, grids=[Grid("Results on the test span", columns, rows, note)]
-    )
+    return Section("results", "Results by component", paragraphs, grids=[caught, scored])
 
 
 def _events(events: Mapping[str, Any]) -> list[str]:
