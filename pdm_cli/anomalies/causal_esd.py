@@ -8,21 +8,25 @@ are sorted afresh at each refit, so a glitch has no effect once it has left the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from pdm_cli.anomalies.causal_grid import (
+    CausalRules,
+    Grid,
+    check_series,
+    fewest_readings,
+    lay_out,
+    make_rules,
+    split_at_gaps,
+)
 from pdm_cli.anomalies.esd import Direction, critical_values
 from pdm_cli.anomalies.seasonal_esd import ROUNDING
 from pdm_cli.anomalies.windows import DetectWindows
 from pdm_cli.features.robust_z import MAD_TO_SIGMA, Windows, window_mads, window_medians
-from pdm_cli.features.rolling import WHOLE_SHARE, required_readings
-from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -68,35 +72,6 @@ class CausalScores:
         return np.asarray(self.score > 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """The settings; lengths in rows of the grid except for the refit, which follows the clock."""
-
-    step_us: int
-    refit_us: int
-    window: int
-    period: int
-    smooth: int
-    settle: int
-    min_share: float
-    alpha: float
-    direction: Direction
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Grid:
-    """A batch on a regular grid without gaps, preceded by one window of missing readings.
-
-    ``readings`` is (B, m); ``cells`` (n,) are the positions of the rows in it; ``fit_of_row`` (n,) is the number of the
-    fit that applies to each row, ``ends`` (f,) the first cell after the window of each fit.
-    """
-
-    readings: FloatArray
-    cells: IntArray
-    fit_of_row: IntArray
-    ends: IntArray
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Phases:
     """Of the last readings at each cell's own phase: count, median and spread."""
@@ -114,11 +89,6 @@ class _Fits:
     level: FloatArray
     sigma: FloatArray
     profile: FloatArray
-
-
-def fewest_readings(window: int, min_share: float) -> int:
-    """Return the fewest readings that a window of this many rows needs; the test itself needs three."""
-    return max(3, required_readings(window, min_share))
 
 
 def causal_esd(
@@ -185,100 +155,22 @@ def causal_esd(
     >>> np.flatnonzero(scores.is_anomaly).tolist(), int(scores.is_scored.argmax())
     ([150], 48)
     """
-    readings, times = _checked(values, times_us, windows.step_us)
-    rules = _Rules(
-        step_us=windows.step_us,
-        refit_us=round(refit_hours * US_PER_HOUR),
-        window=windows.window,
-        period=windows.period,
-        smooth=windows.smooth if windows.smooth > 1 else 0,
-        settle=windows.settle,
-        min_share=min_share,
-        alpha=alpha,
-        direction=direction,
-    )
-    _check(rules)
+    readings, times = check_series(values, times_us, windows.step_us)
+    rules = make_rules(windows, refit_hours=refit_hours, min_share=min_share, alpha=alpha, direction=direction)
     batch = np.atleast_2d(readings)
     value, expected, score = (np.full(batch.shape, np.nan) for _ in range(3))
     # Sums and differences of readings beyond 1e308 become infinite; such rows get no score.
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        for rows in _pieces(times, rules):
-            grid, is_settled = _lay_out(batch[:, rows], times[rows], rules)
+        for rows in split_at_gaps(times, rules):
+            grid, is_settled = lay_out(batch[:, rows], times[rows], rules)
             value[:, rows] = grid.readings[:, grid.cells]
             for b, series in enumerate(grid.readings):
                 expected[b, rows], score[b, rows] = _score_series(series, is_settled[b], grid, rules)
     return CausalScores(*(array.reshape(readings.shape) for array in (value, expected, score)))
 
 
-def _checked(values: npt.ArrayLike, times_us: npt.ArrayLike, step_us: int) -> tuple[FloatArray, IntArray]:
-    readings, times = np.asarray(values, dtype=np.float64), np.asarray(times_us, dtype=np.int64)
-    if readings.ndim not in (1, 2) or times.shape != readings.shape[-1:]:
-        raise ValueError(f"values of shape {readings.shape} do not match times of shape {times.shape}")
-    apart = np.diff(times)
-    if step_us < 1 or np.any(apart < 1) or np.any(apart % step_us):
-        raise ValueError(f"times must increase by whole steps of {step_us} microseconds")
-    return readings, times
-
-
-def _check(rules: _Rules) -> None:
-    if rules.refit_us < 1:
-        raise ValueError("refit_hours must be more than 0")
-    if rules.window < 1 or rules.period < 0 or rules.period == 1 or min(rules.smooth, rules.settle) < 0:
-        raise ValueError(f"windows of {rules.window} rows, period {rules.period}, settle {rules.settle} are invalid")
-    if not (0 < rules.min_share <= 1 and 0 < rules.alpha < 1):
-        raise ValueError(f"min_share must lie in (0, 1] and alpha in (0, 1), got {rules.min_share} and {rules.alpha}")
-    if rules.direction not in get_args(Direction):
-        raise ValueError(f"direction must be one of {', '.join(get_args(Direction))}, got {rules.direction!r}")
-
-
-def _pieces(times: IntArray, rules: _Rules) -> Iterator[slice]:
-    """Split where no window reaches across, so that a year without readings takes no memory."""
-    reach = rules.window + rules.smooth + rules.settle
-    starts = np.flatnonzero(np.diff(times, prepend=times[:1]) > reach * rules.step_us)
-    bounds = [0, *starts.tolist(), len(times)]
-    return (slice(start, stop) for start, stop in pairwise(bounds) if stop > start)
-
-
-def _lay_out(batch: FloatArray, times: IntArray, rules: _Rules) -> tuple[_Grid, BoolArray]:
-    """Put the rows on their grid, smooth them, and return which are far enough from the last gap."""
-    cells = rules.window + (times - times[0]) // rules.step_us
-    dense = np.full((len(batch), int(cells[-1]) + 1), np.nan)
-    dense[:, cells] = np.where(np.isfinite(batch), batch, np.nan)
-    is_settled = _settled(np.isfinite(dense), rules.settle)[:, cells]
-    instants, fit_of_row = np.unique(times // rules.refit_us, return_inverse=True)
-    steps = -(-(instants * rules.refit_us - times[0]) // rules.step_us)
-    ends = rules.window + np.maximum(steps, 0)
-    readings = _smooth(dense, rules) if rules.smooth > 1 else dense
-    return _Grid(readings, cells, fit_of_row.astype(np.int64), ends), is_settled
-
-
-def _settled(there: BoolArray, rest: int) -> BoolArray:
-    """Return where readings have lasted ``rest`` rows since the last gap longer than that."""
-    if not rest:
-        return there
-    positions = np.arange(there.shape[1])
-    last = np.maximum.accumulate(np.where(there, positions, -rest - 2), axis=1)
-    before = np.roll(last, 1, axis=1)
-    before[:, 0] = -rest - 2
-    is_restart = there & (positions - before > rest + 1)
-    restart = np.maximum.accumulate(np.where(is_restart, positions, -rest), axis=1)
-    return np.asarray(there & (positions - restart >= rest))
-
-
-def _smooth(dense: FloatArray, rules: _Rules) -> FloatArray:
-    """Return trailing means, each from its own sum; NaN where the row's own reading or too many others are missing."""
-    there = np.isfinite(dense)
-    zeroed = np.where(there, dense, 0.0)
-    total, count = zeroed.copy(), there.astype(np.int32)
-    for lag in range(1, min(rules.smooth, dense.shape[1])):
-        total[:, lag:] += zeroed[:, :-lag]
-        count[:, lag:] += there[:, :-lag]
-    is_known = there & (count >= required_readings(rules.smooth, WHOLE_SHARE)) & np.isfinite(total)
-    return np.where(is_known, total / count, np.nan)
-
-
 def _score_series(
-    series: FloatArray, is_settled: BoolArray, grid: _Grid, rules: _Rules
+    series: FloatArray, is_settled: BoolArray, grid: Grid, rules: CausalRules
 ) -> tuple[FloatArray, FloatArray]:
     """Return expected value and score of each row of one series, shape (n,) each; NaN where not tested."""
     expected, score = np.full((2, len(grid.cells)), np.nan)
@@ -304,7 +196,7 @@ def _score_series(
     return np.where(is_scored, expected, np.nan), np.where(is_scored, score, np.nan)
 
 
-def _scores(residuals: FloatArray, fits: _Fits, own: IntArray, rules: _Rules) -> FloatArray:
+def _scores(residuals: FloatArray, fits: _Fits, own: IntArray, rules: CausalRules) -> FloatArray:
     lengths, inverse = np.unique(fits.count, return_inverse=True)
     one_tailed = rules.direction != "both"
     limits = [critical_values(n, 1, alpha=rules.alpha, one_tailed=one_tailed)[0] for n in lengths.tolist()]
@@ -312,7 +204,7 @@ def _scores(residuals: FloatArray, fits: _Fits, own: IntArray, rules: _Rules) ->
     return np.asarray(deviations / fits.sigma[own] / np.array(limits)[inverse][own])
 
 
-def _phase_statistics(series: FloatArray, ends: IntArray, rules: _Rules) -> _Phases:
+def _phase_statistics(series: FloatArray, ends: IntArray, rules: CausalRules) -> _Phases:
     """Return statistics of the window's readings at the phase of each cell in the last period of a window."""
     span = rules.window - rules.period + 1
     # +1 where the last period of a window begins, -1 where it ends: positive in between.
@@ -337,7 +229,7 @@ def _middle(ordered: FloatArray, count: IntArray) -> FloatArray:
     return np.asarray((ordered[row, np.maximum(count - 1, 0) // 2] + ordered[row, count // 2 % ordered.shape[1]]) / 2)
 
 
-def _fit(series: FloatArray, counts: IntArray, ends: IntArray, phases: _Phases | None, rules: _Rules) -> _Fits:
+def _fit(series: FloatArray, counts: IntArray, ends: IntArray, phases: _Phases | None, rules: CausalRules) -> _Fits:
     """Return profile, level and scale of some windows, given the number of readings in each."""
     windows = sliding_window_view(series, rules.window)[ends - rules.window]
     profile = np.zeros((len(ends), 1)) if phases is None else _profiles(phases, ends, rules)
@@ -356,7 +248,7 @@ def _fit(series: FloatArray, counts: IntArray, ends: IntArray, phases: _Phases |
     return _Fits(np.where(is_known, count, counts), level, np.where(is_known, sigma, np.nan), profile)
 
 
-def _profiles(phases: _Phases, ends: IntArray, rules: _Rules) -> FloatArray:
+def _profiles(phases: _Phases, ends: IntArray, rules: CausalRules) -> FloatArray:
     """Return the seasonal profile of each window, shape (f, p); NaN at phases with too few readings."""
     begins = ends - rules.period
     count = sliding_window_view(phases.count, rules.period)[begins]

@@ -12,8 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.anomalies.causal_esd import causal_esd, fewest_readings
+from pdm_cli.anomalies.causal_esd import causal_esd
+from pdm_cli.anomalies.causal_grid import CausalRules, fewest_readings, make_rules
 from pdm_cli.anomalies.contiguous import Pieces, cut_at_gaps, reason_of_series, reasons_too_short, reasons_untested
+from pdm_cli.anomalies.fleet_profile import FleetProfiles, FleetScores, score_by_fleet
 from pdm_cli.anomalies.seasonal_esd import Anomalies, merge_anomalies, seasonal_hybrid_esd
 from pdm_cli.anomalies.skip_reasons import reason_no_window, reason_without_signal, span_reasons
 from pdm_cli.anomalies.stl import Decompose, periodic_robust_stl
@@ -59,6 +61,8 @@ class SeriesResult:
         As in :data:`pdm_cli.schema.ANOMALIES`.
     is_above : (a,) bool array
         Whether the anomaly is above its expected value.
+    is_by_fleet : (a,) bool array
+        Whether the expected value is that of the other machines.
     unjudged : (u, 3) int array
         Spans of readings not tested: first time, last time, number of readings.
     span_reasons : tuple of str
@@ -67,6 +71,8 @@ class SeriesResult:
         Why no reading was tested.
     is_capped : bool
         Whether the number of anomalies reached ``max_anoms``, so that there may be more.
+    judged_by_fleet : int
+        Number of readings tested against the other machines.
     untested_pieces : int
         Pieces between gaps that could not be tested, in batch mode, where others were.
     """
@@ -79,10 +85,12 @@ class SeriesResult:
     expected: FloatArray
     score: FloatArray
     is_above: BoolArray
+    is_by_fleet: BoolArray
     unjudged: NDArray[np.int64]
     span_reasons: tuple[str, ...]
     reason: str | None = None
     is_capped: bool = False
+    judged_by_fleet: int = 0
     untested_pieces: int = 0
 
 
@@ -93,18 +101,19 @@ class Detector:
     Attributes
     ----------
     find : callable
-        (series of some machines, grouped by machine; windows; settings) -> one :class:`SeriesResult` per series.
+        (series of some machines, grouped by machine; windows; settings; profiles of the fleet or None) -> one
+        :class:`SeriesResult` per series.
     is_causal : bool
         Whether each reading is tested on earlier readings only; otherwise its anomalies see the future and may not
         become features.
     """
 
-    find: Callable[[list[list[Series]], DetectWindows, DetectParams], Iterator[SeriesResult]]
+    find: Callable[[list[list[Series]], DetectWindows, DetectParams, FleetProfiles | None], Iterator[SeriesResult]]
     is_causal: bool
 
 
 def find_anomalies(
-    telemetry: pd.DataFrame, *, step_us: int, params: DetectParams
+    telemetry: pd.DataFrame, *, step_us: int, params: DetectParams, fleet: FleetProfiles | None = None
 ) -> tuple[pd.DataFrame, list[SeriesResult]]:
     """Find the anomalies of every machine and sensor.
 
@@ -116,6 +125,8 @@ def find_anomalies(
         Its step in microseconds.
     params : DetectParams
         Mode and settings.
+    fleet : FleetProfiles, optional
+        Causal mode tests readings of machines without history against it.
 
     Returns
     -------
@@ -124,18 +135,35 @@ def find_anomalies(
     results : list of SeriesResult
         One per machine and sensor, including those without anomalies or not tested.
     """
+    windows = choose_windows(step_us, params)
+    results = list(DETECTORS[params.mode].find(group_series(telemetry), windows, params, fleet))
+    return _join(results, telemetry[MACHINE].dtype), results
+
+
+def group_series(telemetry: pd.DataFrame) -> list[list[Series]]:
+    """Return the series of each machine of prepared telemetry."""
     starts = np.flatnonzero(~same_machine_as_above(telemetry)).tolist()
     machines = []
     for start, stop in zip(starts, [*starts[1:], len(telemetry)], strict=True):
         machine = telemetry.iloc[start:stop]
         name, times = machine[MACHINE].tolist()[0], to_microseconds(machine[TIME])
         machines.append([Series(name, s, times, machine[s].to_numpy()) for s in sensors_of(telemetry)])
-    results = list(DETECTORS[params.mode].find(machines, choose_windows(step_us, params), params))
-    return _join(results, telemetry[MACHINE].dtype), results
+    return machines
+
+
+def causal_rules(windows: DetectWindows, params: DetectParams) -> CausalRules:
+    """Return the settings of causal tests."""
+    return make_rules(
+        windows,
+        refit_hours=params.refit_hours,
+        min_share=params.window_share,
+        alpha=params.alpha,
+        direction=params.direction,
+    )
 
 
 def _find_causally(
-    machines: list[list[Series]], windows: DetectWindows, params: DetectParams
+    machines: list[list[Series]], windows: DetectWindows, params: DetectParams, fleet: FleetProfiles | None
 ) -> Iterator[SeriesResult]:
     score = partial(
         causal_esd,
@@ -145,22 +173,55 @@ def _find_causally(
         alpha=params.alpha,
         direction=params.direction,
     )
-    fewest = fewest_readings(windows.window, params.window_share)
+    rules = causal_rules(windows, params)
     for machine in machines:
-        scored = score(np.stack([series.values for series in machine]), machine[0].times)
-        for series, value, expected, scores in zip(machine, scored.value, scored.expected, scored.score, strict=True):
-            if np.isnan(scores).all():
-                reason = reason_without_signal(series.values) or reason_no_window(series.values, windows, fewest=fewest)
-                yield _not_tested(series, reason)
-                continue
-            rows = np.flatnonzero(scores > 1)
-            is_above = value[rows] > expected[rows]
-            anomalies = _Anomalous(rows, value[rows], expected[rows], scores[rows], is_above)
-            yield _tested(series, windows, ~np.isnan(scores), anomalies)
+        batch, times = np.stack([series.values for series in machine]), machine[0].times
+        own = score(batch, times)
+        tested = _CausalTest(own.value, own.expected, own.score, np.zeros(batch.shape, np.bool_))
+        if fleet is not None:
+            tested = _add_fleet(tested, score_by_fleet(batch, times, machine[0].machine, fleet, rules))
+        for number, series in enumerate(machine):
+            yield _result_of_test(series, tested.take(number), windows, params)
+
+
+@dataclass(frozen=True, eq=False)
+class _CausalTest:
+    """Tested values, expected values and scores, of one shape, and whether each is against the fleet."""
+
+    value: FloatArray
+    expected: FloatArray
+    score: FloatArray
+    is_by_fleet: BoolArray
+
+    def take(self, number: int) -> _CausalTest:
+        """Return those of one series of a batch."""
+        return _CausalTest(self.value[number], self.expected[number], self.score[number], self.is_by_fleet[number])
+
+
+def _add_fleet(own: _CausalTest, fleet: FleetScores) -> _CausalTest:
+    is_by_fleet = np.isnan(own.score) & ~np.isnan(fleet.score)
+    return _CausalTest(
+        np.where(is_by_fleet, fleet.value, own.value),
+        np.where(is_by_fleet, fleet.expected, own.expected),
+        np.where(is_by_fleet, fleet.score, own.score),
+        is_by_fleet,
+    )
+
+
+def _result_of_test(series: Series, test: _CausalTest, windows: DetectWindows, params: DetectParams) -> SeriesResult:
+    if np.isnan(test.score).all():
+        fewest = fewest_readings(windows.window, params.window_share)
+        reason = reason_without_signal(series.values) or reason_no_window(series.values, windows, fewest=fewest)
+        return _not_tested(series, reason)
+    rows = np.flatnonzero(test.score > 1)
+    value, expected = test.value[rows], test.expected[rows]
+    anomalies = _Anomalous(rows, value, expected, test.score[rows], value > expected)
+    result = _tested(series, windows, ~np.isnan(test.score), anomalies)
+    return replace(result, is_by_fleet=test.is_by_fleet[rows], judged_by_fleet=int(test.is_by_fleet.sum()))
 
 
 def _find_in_batch(
-    machines: list[list[Series]], windows: DetectWindows, params: DetectParams
+    machines: list[list[Series]], windows: DetectWindows, params: DetectParams, _fleet: FleetProfiles | None
 ) -> Iterator[SeriesResult]:
     every = [series for machine in machines for series in machine]
     cut = [cut_at_gaps(series.values, series.times, windows) for series in every]
@@ -271,6 +332,7 @@ def _result(
         expected=anomalies.expected,
         score=anomalies.score,
         is_above=anomalies.is_above,
+        is_by_fleet=np.zeros(len(anomalies.rows), np.bool_),
         unjudged=np.stack([times[first], times[stop - 1], stop - first], axis=1),
         span_reasons=tuple(explain(times, first)),
     )
@@ -320,7 +382,8 @@ def _join(results: list[SeriesResult], machine_type: Any) -> pd.DataFrame:
         table[column] = np.concatenate([getattr(item, column) for item in results])
     is_above = np.concatenate([item.is_above for item in results])
     table["direction"] = pd.Series(np.where(is_above, "pos", "neg"), dtype="str")
-    table["by"] = pd.Series("machine", index=table.index, dtype="str")
+    is_by_fleet = np.concatenate([item.is_by_fleet for item in results])
+    table["by"] = pd.Series(np.where(is_by_fleet, "fleet", "machine"), dtype="str")
     return table
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ _BYTES_PER_WORKER = 10_000_000
 _FEW_TESTED = 0.1
 # Episodes in the summary; all are in a table. The first ones are drawn.
 _MOST_EPISODES, _MOST_DRAWN = 200, 10
-_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped", "untested_pieces")
+_COUNTS = ("series", "judged", "unjudged", "anomalies", "skipped", "capped", "untested_pieces", "judged_by_fleet")
 
 
 @dataclass(frozen=True)
@@ -49,28 +50,36 @@ def detect(task: Task) -> dict[str, Any]:
     """Write the tables of anomalies, episodes and spans not tested, and the report's data; return the summary."""
     from pdm_cli.pipeline.episode_courses import write_courses
 
-    summary = detect_prepared(task, hint="")
+    summary = detect_prepared(task, hint="", with_fleet=True)
     write_courses(task, summary["episodes"][:_MOST_DRAWN])
     return summary
 
 
-def detect_prepared(task: Task, *, hint: str) -> dict[str, Any]:
+def detect_prepared(task: Task, *, hint: str, with_fleet: bool = False) -> dict[str, Any]:
     """Detect anomalies as :func:`detect` does.
 
-    ``hint`` says what to do if almost nothing is tested, where the settings are those of a model.
+    ``hint`` says what to do if almost nothing is tested, where the settings are those of a model. Features are from
+    anomalies of the machine itself only; ``with_fleet`` adds those that the fleet shows.
     """
+    from pdm_cli.pipeline.fleet_profiles import learned_profiles
     from pdm_cli.pipeline.parallel import process_pool
     from pdm_cli.schema import TELEMETRY
 
     params, folder = task.settings.detect, task.inputs["prepared"]
     # The workers start first, so that they import at the same time as this process.
     worthwhile = _count_worthwhile(folder / TELEMETRY.file)
-    with process_pool(params.jobs or worthwhile, early=worthwhile, warm_up=warm_up) as map_ordered:
+    with (
+        process_pool(params.jobs or worthwhile, early=worthwhile, warm_up=warm_up) as map_ordered,
+        ExitStack() as stack,
+    ):
         from pdm_cli.io import parquet
 
         path = parquet.require_file(folder, TELEMETRY)
         step_us = parquet.read_step(path)
-        work = partial(detect_row_group, path, step_us, params, task.units)
+        fleet = None
+        if with_fleet and params.mode == "causal":
+            fleet = stack.enter_context(learned_profiles(path, step_us, params, map_ordered))
+        work = partial(detect_row_group, path, step_us, params, task.units, fleet)
         return _write(task, path, step_us, map_ordered(work, parquet.count_row_groups(path)), hint)
 
 
@@ -150,20 +159,24 @@ def warm_up() -> None:
     import pdm_cli.preparation.cleaning  # noqa: F401 - the import is the point
 
 
-def detect_row_group(path: Path, step_us: int, params: DetectParams, units: Units, group: int) -> Detected:
-    """Return what is found in a row group."""
+def detect_row_group(
+    path: Path, step_us: int, params: DetectParams, units: Units, profiles: Path | None, group: int
+) -> Detected:
+    """Return what is found in a row group, given the file with the profiles of the fleet."""
     from pdm_cli.anomalies.detectors import find_anomalies, list_unjudged
     from pdm_cli.anomalies.episodes import find_episodes
     from pdm_cli.anomalies.windows import choose_windows
     from pdm_cli.io import parquet
+    from pdm_cli.pipeline.fleet_profiles import load_profiles
     from pdm_cli.preparation.cleaning import check_prepared
     from pdm_cli.schema import MACHINE
 
     telemetry = parquet.read_row_group(path, group)
     check_prepared(telemetry, step_us)
+    fleet = None if profiles is None else load_profiles(profiles)
     # Reasons name times; this may be another process.
     with using(units):
-        anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params)
+        anomalies, found = find_anomalies(telemetry, step_us=step_us, params=params, fleet=fleet)
     # Smoothed readings at most a window apart have readings in common.
     reach_us = choose_windows(step_us, params).smooth * step_us
     episodes = find_episodes(anomalies, reach_us=reach_us, step_us=step_us)
@@ -240,6 +253,7 @@ class _Tally:
             facts["anomalies"] += len(item.times)
             facts["capped"] += item.is_capped
             facts["untested_pieces"] += item.untested_pieces
+            facts["judged_by_fleet"] += item.judged_by_fleet
             self._machines[item.machine] += len(item.times)
             if item.reason is None:
                 facts["series"] += 1

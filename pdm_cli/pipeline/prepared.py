@@ -84,4 +84,8 @@ def _read_anomalies(
     if metadata.get("causal") != "true":
         progress.info("anomalies.parquet: not used as features: batch mode uses future readings")
         return None, {}
-    return parquet.read_frame(path).rename(columns={"sensor": "kind"}), json.loads(metadata.get("settings", "{}"))
+    found = parquet.read_frame(path).rename(columns={"sensor": "kind"})
+    if "by" in found:
+        # The same with a model and new data, whichever other machines they have.
+        found = found[found["by"] == "machine"].drop(columns="by").reset_index(drop=True)
+    return found, json.loads(metadata.get("settings", "{}"))

@@ -36,10 +36,12 @@ def compose_anomalies_page(facts: AnomalyFacts) -> Page:
 def _compose(facts: AnomalyFacts) -> Page:
     summary = facts.summary
     judged = sum(sensor["judged"] for sensor in summary["sensors"].values())
+    by_fleet = sum(sensor["judged_by_fleet"] for sensor in summary["sensors"].values())
     how = "earlier readings of the machine" if summary["causal"] else "the whole series"
+    others = f" ({by_fleet:,} with those of other machines, as their machine had too few)" if by_fleet else ""
     smoothing = f"means over {show_hours(summary['smooth_hours'])}" if summary["smooth_hours"] else "readings"
     subtitle = (
-        f"{judged:,} {smoothing} of {show_count(len(summary['sensors']), 'sensor')}, each compared with {how}"
+        f"{judged:,} {smoothing} of {show_count(len(summary['sensors']), 'sensor')}, each compared with {how}{others}"
         f"{'; all times are UTC' if utc() else ''}."
     )
     sections = [

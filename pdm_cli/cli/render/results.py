@@ -88,6 +88,10 @@ def draw_anomalies(summary: dict[str, Any]) -> list[RenderableType]:
         drawn.append(
             Prose(f"{capped:,} series reached --max-anoms {summary['max_anoms']:g} and may have more anomalies")
         )
+    by_fleet = sum(facts["judged_by_fleet"] for facts in summary["sensors"].values())
+    if by_fleet:
+        readings = show_count(by_fleet, "reading")
+        drawn.append(Prose(f"{readings} of machines with too short a history compared with the other machines instead"))
     pieces = sum(facts["untested_pieces"] for facts in summary["sensors"].values())
     if pieces:
         verb = "was" if pieces == 1 else "were"

@@ -10,7 +10,7 @@ from pdm_cli.report.findings import list_findings
 
 COUNTS = {
     **{"series": 2, "judged": 10, "unjudged": 0, "anomalies": 1, "share": 0.1},
-    **{"skipped": 0, "capped": 0, "untested_pieces": 0},
+    **{"skipped": 0, "capped": 0, "untested_pieces": 0, "judged_by_fleet": 0},
 }
 SUMMARY: dict[str, Any] = {
     "causal": True,
@@ -55,6 +55,11 @@ def test_series_at_the_cap_are_counted_over_the_sensors() -> None:
 def test_draw_anomalies_counts_pieces_that_were_not_tested() -> None:
     text = lines_of(sensors={"volt": {**COUNTS, "untested_pieces": 2}, "rotate": COUNTS})
     assert text[1:] == ["2 pieces between gaps were not tested; unjudged.parquet lists them"]
+
+
+def test_draw_anomalies_counts_readings_compared_with_the_fleet() -> None:
+    text = lines_of(sensors={"volt": {**COUNTS, "judged_by_fleet": 1_200}, "rotate": COUNTS})
+    assert text[1:] == ["1,200 readings of machines with too short a history compared with the other machines instead"]
 
 
 def episode(rank: int) -> dict[str, Any]:
