@@ -68,7 +68,7 @@ class SeriesResult:
     span_reasons : tuple of str
         The reason, one per span.
     reason : str or None
-        Why no reading was tested.
+        Why no reading was tested, except against the other machines.
     is_capped : bool
         Whether the number of anomalies reached ``max_anoms``, so that there may be more.
     judged_by_fleet : int
@@ -209,14 +209,16 @@ def _add_fleet(own: _CausalTest, fleet: FleetScores) -> _CausalTest:
 
 
 def _result_of_test(series: Series, test: _CausalTest, windows: DetectWindows, params: DetectParams) -> SeriesResult:
-    if np.isnan(test.score).all():
-        fewest = fewest_readings(windows.window, params.window_share)
-        reason = reason_without_signal(series.values) or reason_no_window(series.values, windows, fewest=fewest)
-        return _not_tested(series, reason)
+    is_tested = ~np.isnan(test.score)
     rows = np.flatnonzero(test.score > 1)
     value, expected = test.value[rows], test.expected[rows]
     anomalies = _Anomalous(rows, value, expected, test.score[rows], value > expected)
-    result = _tested(series, windows, ~np.isnan(test.score), anomalies)
+    result = _tested(series, windows, is_tested, anomalies)
+    if not (is_tested & ~test.is_by_fleet).any():
+        # Readings that the fleet tested stay so: at their time, nobody knew that the series would not vary.
+        fewest = fewest_readings(windows.window, params.window_share)
+        reason = reason_without_signal(series.values) or reason_no_window(series.values, windows, fewest=fewest)
+        result = replace(result, reason=reason, span_reasons=(reason,) * len(result.unjudged))
     return replace(result, is_by_fleet=test.is_by_fleet[rows], judged_by_fleet=int(test.is_by_fleet.sum()))
 
 
