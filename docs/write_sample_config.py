@@ -18,6 +18,8 @@ HEAD = """# All settings of pdm with their defaults. Copy what you change to pdm
 """
 # Examples of settings without a default.
 EXAMPLES = {
+    "reference_days": "90.0",
+    "health_window_hours": "72.0",
     "long": '["Tag", "Value"]',
     "phase_minutes": "30.0",
     "period_hours": "24.0",

@@ -9,6 +9,7 @@ __all__ = [
     "detect_anomalies",
     "evaluate",
     "explain",
+    "health",
     "predict",
     "preprocess",
     "run",

@@ -120,6 +120,17 @@ PREDICTIONS = Table(
     ),
     (MACHINE, TIME, "component"),
 )
+HEALTH = Table(
+    "health",
+    (
+        _MACHINE,
+        _TIME,
+        Column("health", "number", "1 as usual, 0.5 at the alarm level, 0 at worst; missing without readings"),
+        Column("alarm", "number", "true while the health is below 0.5"),
+        Column("sensor", "text", "sensor with the largest deviation; missing without readings"),
+    ),
+    (MACHINE, TIME),
+)
 TRUTH = Table(
     "truth",
     (

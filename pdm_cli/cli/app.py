@@ -45,7 +45,11 @@ COMMANDS = {
         "Simulate a fleet: synthetic raw tables with predictable failures, plus the ground truth (truth.parquet).",
         "First steps",
     ),
-    "run": Listed("run:run", "Run all stages from raw tables to a trained model.", "From raw tables to a model"),
+    "run": Listed(
+        "run:run",
+        "Run all stages from raw tables to a trained model (without failures: health).",
+        "From raw tables to a model",
+    ),
     "preprocess": Listed(
         "preprocess:preprocess",
         "Clean raw tables, put telemetry on a regular time grid, and compute rolling features.",
@@ -54,6 +58,11 @@ COMMANDS = {
     "detect-anomalies": Listed(
         "detect_anomalies:detect_anomalies",
         "Detect anomalous readings per machine and sensor with Seasonal Hybrid ESD.",
+        "From raw tables to a model",
+    ),
+    "health": Listed(
+        "health:health",
+        "Measure the health of machines without a log of failures, and rank those with an alarm.",
         "From raw tables to a model",
     ),
     "train": Listed(
@@ -78,7 +87,7 @@ COMMANDS = {
     ),
     "report": Listed(
         "report:report",
-        "Rebuild report.html of data, anomalies, a model or predictions (self-contained HTML).",
+        "Rebuild report.html of data, anomalies, health, a model or predictions (self-contained HTML).",
         "With a model",
     ),
     "submit": Listed(

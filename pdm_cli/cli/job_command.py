@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -25,8 +25,8 @@ from pdm_cli.errors import DataError, UsageError
 from pdm_cli.io import manifest, output_folder
 from pdm_cli.io.folders import find_below
 from pdm_cli.pipeline.execute import check_port, list_input_files, local_folder
-from pdm_cli.pipeline.run import allow_untested
-from pdm_cli.pipeline.stages import SUBMITTED, Port, Stage, list_sections
+from pdm_cli.pipeline.run import allow_untested, find_chain
+from pdm_cli.pipeline.stages import HEALTH_CHAIN, SUBMITTED, Port, Stage, list_sections
 from pdm_cli.settings.load import option_words, resolve
 from pdm_cli.settings.model import AzureParams, Settings
 from pdm_cli.training.validate_settings import check_choices, check_gap, check_prediction_span
@@ -55,9 +55,11 @@ class Call:
     config: str | None
     screen: Screen
 
-    @property
+    @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages that the command runs."""
+        """The stages that the command runs; local raw tables without failures get another last one."""
+        if self.command == "run" and Path(self.ports["data"]).is_dir():
+            return find_chain(Path(self.ports["data"]))
         return SUBMITTED[self.command]
 
 
@@ -78,7 +80,8 @@ def parse_call(words: Sequence[str], *, config: str | None) -> Call:
         raise UsageError(f"pdm submit: {command!r} cannot be submitted", hint=hint)
     values = dict(_parser_of(command).make_context(f"pdm submit {command}", list(words[1:])).params)
     values["config"] = values["config"] or config
-    bound, origins = bind_with_origins(list_sections(SUBMITTED[command]), values)
+    stages = (*SUBMITTED[command], *(HEALTH_CHAIN if command == "run" else ()))
+    bound, origins = bind_with_origins(list_sections(stages), values)
     call = Call(
         command,
         {port.name: bound[port.name] for port in _input_ports(command) if bound[port.name] is not None},

@@ -34,7 +34,7 @@ _PANELS = {
     **dict.fromkeys(("labels", "train", "costs"), MODEL_PANEL),
     **dict.fromkeys(("predict", "alerts", "evaluate"), OUTPUT_PANEL),
     "import_": DATA_PANEL,
-    "detect": ANOMALIES_PANEL,
+    **dict.fromkeys(("detect", "health"), ANOMALIES_PANEL),
     "azure": AZURE_PANEL,
 }
 # Longer defaults would make the help unreadable.

@@ -1,4 +1,4 @@
-"""``pdm report``: rebuild the report of data, anomalies, a model or predictions from the files of the folder."""
+"""``pdm report``: rebuild the report of an output folder from its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = "pdm.report-file/1"
 Model = Annotated[
     str,
     typer.Argument(
-        help="Output folder of pdm import, preprocess, detect-anomalies, train or predict.",
+        help="Output folder of pdm import, preprocess, detect-anomalies, health, train or predict.",
         metavar="FOLDER",
         rich_help_panel=None,
     ),
@@ -32,7 +32,7 @@ File = Annotated[
 
 @with_settings()
 def report(*, model: Model, out: File = None, settings: Settings, screen: Screen) -> None:  # noqa: ARG001 - has none
-    """Rebuild report.html of data, anomalies, a model or predictions (self-contained HTML).
+    """Rebuild report.html of data, anomalies, health, a model or predictions (self-contained HTML).
 
     Example: pdm report model --out failures.html
     """
@@ -43,7 +43,7 @@ def report(*, model: Model, out: File = None, settings: Settings, screen: Screen
     from pdm_cli.report.page import REPORT_FILE
 
     folder = local_folder("model", model)
-    check_folder("FOLDER", folder, "data, anomalies, a model or predictions")
+    check_folder("FOLDER", folder, "data, anomalies, health, a model or predictions")
     target = folder / REPORT_FILE if out is None else Path(out)
     if out is not None:
         _check_replaceable(target)

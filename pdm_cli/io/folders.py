@@ -14,6 +14,8 @@ from pdm_cli.schema import Table
 _TEMPORARY = (".tmp", ".crc")
 # Hive's name of the folder of rows without a value.
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+# Where a run puts old files while it moves the new ones in.
+_HALF_MOVED = ".pdm-partial-*/previous"
 
 
 def check_folder(port: str, folder: Path, holds: str) -> None:
@@ -55,6 +57,11 @@ def list_files(folder: Path, table: Table) -> list[Path]:
         elif place.is_dir() or place.is_symlink():
             found += (path for path in list_visible(place) if path.suffix.lower() == ".parquet")
     return sorted(found)
+
+
+def is_half_moved(folder: Path) -> bool:
+    """Return whether a killed run left files of the folder half moved."""
+    return any(folder.glob(_HALF_MOVED))
 
 
 def is_hidden(name: str) -> bool:

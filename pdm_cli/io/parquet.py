@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdm_cli.errors import DataError, SchemaError
-from pdm_cli.io.folders import find_below, folder_values, is_hidden, list_files, list_visible
+from pdm_cli.io.folders import find_below, folder_values, is_half_moved, is_hidden, list_files, list_visible
 from pdm_cli.io.part_schemas import add_folder_columns, unify_schemas
 from pdm_cli.schema import ANOMALIES, TELEMETRY, Table
 from pdm_cli.units import DATES, Units
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HEAD = b"PAR1"
-# Where a run puts old files while it moves the new ones in.
-_HALF_MOVED = ".pdm-partial-*/previous"
 _CONVERT = "convert it first; for CSV files use pdm import"
 
 
@@ -127,7 +125,7 @@ def require_table(folder: Path, table: Table, from_folders: Sequence[str] = ()) 
     """Find a required table; see :func:`find_table`."""
     found = find_table(folder, table, from_folders)
     if found is None:
-        if any(folder.glob(_HALF_MOVED)):
+        if is_half_moved(folder):
             raise SchemaError(
                 f"{table.file}: not in {folder}: a killed run left its files half moved",
                 hint="rerun the command that was writing to this folder",

@@ -23,6 +23,7 @@ from pdm_cli.pipeline.results import (
     Anomalies,
     Evaluation,
     Explanation,
+    Health,
     Model,
     Predictions,
     Prepared,
@@ -30,7 +31,7 @@ from pdm_cli.pipeline.results import (
     Run,
     Simulation,
 )
-from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage, list_sections
+from pdm_cli.pipeline.stages import CHAIN, HEALTH_CHAIN, STAGES, Stage, list_sections
 from pdm_cli.progress import Progress, Silent
 from pdm_cli.schema import RAW_TABLES
 
@@ -102,6 +103,28 @@ def detect_anomalies(
     settings = _Call(STAGES["detect-anomalies"].sections, options).settings
     inputs = {"prepared": _folder_of(prepared)}
     return _execute(Anomalies, inputs, settings, out, overwrite=overwrite, progress=progress)
+
+
+def health(
+    prepared: Folder | Prepared,
+    *,
+    out: Folder | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Health:
+    """Measure the health of machines without a log of failures, and rank those with an alarm.
+
+    Parameters
+    ----------
+    prepared : folder or Prepared
+        Output of :func:`preprocess`.
+    out, overwrite, progress, options
+        As for :func:`preprocess`.
+    """
+    settings = _Call(STAGES["health"].sections, options).settings
+    inputs = {"prepared": _folder_of(prepared)}
+    return _execute(Health, inputs, settings, out, overwrite=overwrite, progress=progress)
 
 
 def train(
@@ -237,10 +260,12 @@ def run(
 ) -> Run:
     """Take raw tables through all stages to a trained model; unchanged stages in ``out`` are reused.
 
+    Without ``failures``, the last stage is :func:`health` instead of :func:`train`.
+
     Parameters
     ----------
     data
-        As for :func:`preprocess`; with ``failures``.
+        As for :func:`preprocess`.
     out : folder, optional
         Folder for one output folder per stage; default: a temporary one that exists as long as the result.
     force : bool
@@ -250,7 +275,7 @@ def run(
     """
     from pdm_cli.pipeline.run import run_stages
 
-    call = _Call(list_sections(CHAIN), options)
+    call = _Call(list_sections((*CHAIN, *HEALTH_CHAIN)), options)
     target, owner = _target(out)
     with call.data_folder(data) as folder:
         run_stages(folder, str(target), settings=call.settings, progress=progress or Silent(), force=force)

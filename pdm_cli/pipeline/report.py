@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.errors import ModelError, UsageError
 from pdm_cli.io.folders import find_below, list_files
 from pdm_cli.pipeline.stages import EVIDENCE_FILE, IMPORT_FILE, STAGES
-from pdm_cli.schema import TELEMETRY
+from pdm_cli.schema import HEALTH, MACHINE, PREDICTIONS, TELEMETRY, TIME, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from pdm_cli.evaluation.alarm_budget import AlarmCurve
     from pdm_cli.evaluation.curves import Curve
+    from pdm_cli.report.health_page import Course
     from pdm_cli.report.page import Page
     from pdm_cli.report.predictions_page import Outlook
 
-_MAKERS = "import, preprocess, detect-anomalies, train or predict"
+_MAKERS = "import, preprocess, detect-anomalies, health, train or predict"
 _AGAIN = "run the command that wrote the folder again"
 _TIMED_FILES = (STAGES["train"].summary, "leaderboard.csv")
 # Rows of the work list whose last days are drawn, and the number of days.
 _MOST_OUTLOOKS, _OUTLOOK_DAYS = 8, 7
+# The same of the health of machines.
+_MOST_COURSES, _COURSE_DAYS = 8, 30
 
 
 def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
@@ -34,7 +37,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     Parameters
     ----------
     folder : Path
-        Written by ``pdm import``, ``preprocess``, ``detect-anomalies``, ``train`` or ``predict``.
+        Written by ``pdm import``, ``preprocess``, ``detect-anomalies``, ``health``, ``train`` or ``predict``.
     made : mapping or None
         Its manifest, which need not exist yet.
 
@@ -52,6 +55,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
     makers = {
         STAGES["train"].summary: _read_model,
         STAGES["predict"].summary: _read_predictions,
+        STAGES["health"].summary: _read_health,
         STAGES["preprocess"].summary: _read_quality,
         STAGES["detect-anomalies"].summary: _read_anomalies,
         IMPORT_FILE: _read_import,
@@ -69,7 +73,7 @@ def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
         return render(_compose_quality(folder, made, measure_raw(folder, Settings()), []))
     below = find_below(folder, lambda child: (child / STAGES["train"].summary).is_file())
     hint = f"did you mean {below}?" if below else f"choose a folder written by pdm {_MAKERS}"
-    raise UsageError(f"{folder}: contains no telemetry, anomalies, model or predictions", hint=hint)
+    raise UsageError(f"{folder}: contains no telemetry, anomalies, health, model or predictions", hint=hint)
 
 
 def _read_quality(folder: Path, made: Mapping[str, Any] | None) -> Page:
@@ -121,7 +125,7 @@ def _read_curves(folder: Path, components: list[str]) -> dict[str, tuple[Curve |
 
     from pdm_cli.evaluation.curves import alert_point, precision_recall
 
-    frame = _read_table(folder, ("component", "probability", "alert", "label"))
+    frame = _read_table(folder, PREDICTIONS, ("component", "probability", "alert", "label"))
     curves = {}
     for component in components:
         own = frame[frame["component"] == component]
@@ -172,11 +176,10 @@ def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
     import pandas as pd
 
     from pdm_cli.report.predictions_page import Outlook
-    from pdm_cli.schema import MACHINE, TIME
 
     if not work:
         return []
-    frame = _read_table(folder, (MACHINE, TIME, "component", "probability", "alert"))
+    frame = _read_table(folder, PREDICTIONS, (MACHINE, TIME, "component", "probability", "alert"))
     frame = frame[frame[MACHINE].isin([row[MACHINE] for row in work])]
     outlooks = []
     for row in work:
@@ -192,12 +195,37 @@ def _read_outlooks(folder: Path, work: list[dict[str, Any]]) -> list[Outlook]:
     return outlooks
 
 
-def _read_table(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read columns of the predictions of a folder."""
-    from pdm_cli.io import parquet
-    from pdm_cli.schema import PREDICTIONS
+def _read_health(folder: Path, made: Mapping[str, Any] | None) -> Page:
+    from pdm_cli.report.health_page import HealthFacts, compose_health_page
 
-    path = folder / PREDICTIONS.file
+    summary = _read_json(folder / STAGES["health"].summary)
+    shown = [*summary["ranking"], *summary["nearest"]][:_MOST_COURSES]
+    return compose_health_page(HealthFacts(summary, _read_courses(folder, shown), made, _hash_files(folder)))
+
+
+def _read_courses(folder: Path, shown: list[dict[str, Any]]) -> list[Course]:
+    """Return the last days of the health of machines."""
+    import pandas as pd
+
+    from pdm_cli.report.health_page import Course
+
+    frame = _read_table(folder, HEALTH, (MACHINE, TIME, "health", "alarm"))
+    courses = []
+    for row in shown:
+        own = frame[frame[MACHINE] == row[MACHINE]]
+        hours = (own[TIME] - own[TIME].max()) / pd.Timedelta(hours=1)
+        is_drawn = hours >= -24 * _COURSE_DAYS
+        own, hours = own[is_drawn], hours[is_drawn]
+        if len(own) > 1:
+            courses.append(Course(str(row[MACHINE]), hours.tolist(), own["health"].tolist(), own["alarm"].tolist()))
+    return courses
+
+
+def _read_table(folder: Path, table: Table, columns: Sequence[str]) -> pd.DataFrame:
+    """Read columns of a table of a folder."""
+    from pdm_cli.io import parquet
+
+    path = folder / table.file
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     there = parquet.open_file(path).schema_arrow.names

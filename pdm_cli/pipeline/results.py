@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pdm_cli.pipeline.stages import STAGES, Stage
-from pdm_cli.schema import ANOMALIES, EPISODES, FAILURES, FEATURES, PREDICTIONS, TELEMETRY, TRUTH, UNJUDGED
+from pdm_cli.schema import ANOMALIES, EPISODES, FAILURES, FEATURES, HEALTH, PREDICTIONS, TELEMETRY, TRUTH, UNJUDGED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,12 +135,7 @@ class Anomalies(Result):
 
 @dataclass(frozen=True)
 class _Reported(Result):
-    """An output folder with predictions and a report."""
-
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """One row per machine, time and component."""
-        return self.read(PREDICTIONS.file)
+    """An output folder with a report."""
 
     @property
     def report(self) -> Path:
@@ -151,7 +146,41 @@ class _Reported(Result):
 
 
 @dataclass(frozen=True)
-class Model(_Reported):
+class Health(_Reported):
+    """Health of machines, from :func:`pdm_cli.health`."""
+
+    command = "health"
+
+    @cached_property
+    def health(self) -> pd.DataFrame:
+        """One row per machine and time: health, alarm, and the sensor with the largest deviation."""
+        return self.read(HEALTH.file)
+
+    @cached_property
+    def episodes(self) -> pd.DataFrame:
+        """Episodes of alarms."""
+        return self.read("episodes.parquet")
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """The machines, those with an alarm first, then by health."""
+        import pandas as pd
+
+        return pd.read_csv(self.folder / "ranking.csv", parse_dates=["datetime", "since"])
+
+
+@dataclass(frozen=True)
+class _Predicted(_Reported):
+    """An output folder with predictions and a report."""
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per machine, time and component."""
+        return self.read(PREDICTIONS.file)
+
+
+@dataclass(frozen=True)
+class Model(_Predicted):
     """A trained model, from :func:`pdm_cli.train`; its predictions are the held-out ones, with labels."""
 
     command = "train"
@@ -170,7 +199,7 @@ class Model(_Reported):
 
 
 @dataclass(frozen=True)
-class Predictions(_Reported):
+class Predictions(_Predicted):
     """Predictions for new data, from :func:`pdm_cli.predict`."""
 
     command = "predict"
@@ -224,8 +253,13 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """Result of the last stage."""
+        """Result of the last stage, with failures."""
         return Model(self.folder / Model.stage().folder, self._owner)
+
+    @cached_property
+    def health(self) -> Health:
+        """Result of the last stage, without failures."""
+        return Health(self.folder / Health.stage().folder, self._owner)
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pdm_cli.errors import UsageError
-from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage
+from pdm_cli.pipeline.stages import CHAIN, HEALTH_CHAIN, STAGES, Stage
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
 from pdm_cli.units import current, using
@@ -19,7 +19,7 @@ _WARNED = ("outside_time_range", "sentinels", "similar_names")
 
 
 def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, force: bool = False) -> dict[str, Any]:
-    """Run each stage, or reuse its output, and return the metrics of the last.
+    """Run each stage, or reuse its output, and return the summary of the last: of the health without failures.
 
     Parameters
     ----------
@@ -46,15 +46,32 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
     folders = check_inputs(STAGES["preprocess"], {"data": data})
     with using(find_units(folders)):
         settings = allow_untested(convert_cycles(settings, current()))
-        _check_early(folders, settings)
-        return _run_chain(data, out, settings=settings, progress=progress, force=force)
+        chain = find_chain(folders["data"])
+        _check_early(folders, settings, chain)
+        if chain is HEALTH_CHAIN:
+            progress.info("run: no failures.parquet: measuring health instead of training a model")
+        return _run_chain(chain, data, out, settings=settings, progress=progress, force=force)
 
 
-def _run_chain(data: str, out: str, *, settings: Settings, progress: Progress, force: bool) -> dict[str, Any]:
+def find_chain(data: Path) -> tuple[Stage, ...]:
+    """Return the stages for a folder of raw tables: without failures there is no model to train.
+
+    Failures that pdm cannot read, such as ``failures.csv``, count: the check of the tables explains them.
+    """
+    from pdm_cli.io.folders import is_half_moved
+    from pdm_cli.schema import FAILURES
+
+    has_failures = any(data.glob(f"*{FAILURES.name}*")) or is_half_moved(data)
+    return CHAIN if has_failures else HEALTH_CHAIN
+
+
+def _run_chain(
+    chain: tuple[Stage, ...], data: str, out: str, *, settings: Settings, progress: Progress, force: bool
+) -> dict[str, Any]:
     from pdm_cli.pipeline.execute import local_folder, read_summary
 
     folders = {"data": data}
-    for stage in CHAIN:
+    for stage in chain:
         target = str(local_folder("out", out) / stage.folder)
         # With --force the next run would not reuse what is finished now.
         with _report_finished([] if force else [name for name in folders if name != "data"], progress):
@@ -62,8 +79,9 @@ def _run_chain(data: str, out: str, *, settings: Settings, progress: Progress, f
         folders[stage.folder] = target
         if stage.command == "preprocess":
             _report_findings(read_summary(stage, Path(target)), target, progress)
-            _check_trainable(Path(target), settings)
-    return read_summary(STAGES["train"], Path(folders["model"]))
+            if chain is CHAIN:
+                _check_trainable(Path(target), settings)
+    return read_summary(chain[-1], Path(folders[chain[-1].folder]))
 
 
 def allow_untested(settings: Settings) -> Settings:
@@ -103,8 +121,8 @@ def _report_finished(finished: list[str], progress: Progress) -> Iterator[None]:
         raise
 
 
-def _check_early(folders: dict[str, Path], settings: Settings) -> None:
-    """Reject what training would reject, before the long work begins."""
+def _check_early(folders: dict[str, Path], settings: Settings, chain: tuple[Stage, ...]) -> None:
+    """Reject what the last stage would reject, before the long work begins."""
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import read_events
     from pdm_cli.pipeline.choose_windows import check_lengths
@@ -116,8 +134,10 @@ def _check_early(folders: dict[str, Path], settings: Settings) -> None:
     check_choices(settings.train)
     folder, settings = folders["data"], complete_settings(STAGES["preprocess"], folders, settings)
     check_gap(settings.train, settings.labels)
-    for table in (TELEMETRY, FAILURES):
-        parquet.require_table(folder, table)
+    parquet.require_table(folder, TELEMETRY)
+    if chain is HEALTH_CHAIN:
+        return
+    parquet.require_table(folder, FAILURES)
     failures = read_events(folder, FAILURES, settings.columns, settings.preprocess.timezone)
     if failures is not None:
         choose_components(failures["failure"], settings.train)

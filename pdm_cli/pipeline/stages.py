@@ -114,6 +114,24 @@ STAGES: dict[str, Stage] = {
         summary="summary.json",
         has_report=True,
     ),
+    "health": Stage(
+        command="health",
+        work="pdm_cli.pipeline.health:measure_health",
+        inputs=(
+            Port(
+                "prepared",
+                _PREPARED,
+                (TELEMETRY, FEATURES, MAINT),
+                files=(QUALITY_FILE,),
+                made_by="preprocess",
+                marker=FEATURES.file,
+            ),
+        ),
+        sections=("health",),
+        folder="health",
+        summary="health.json",
+        has_report=True,
+    ),
     "train": Stage(
         command="train",
         work="pdm_cli.pipeline.train:train",
@@ -168,8 +186,9 @@ STAGES: dict[str, Stage] = {
         completing="pdm_cli.pipeline.score:complete_settings",
     ),
 }
-# The stages of ``pdm run``, in order.
+# The stages of ``pdm run``, in order, with a log of failures and without one.
 CHAIN = tuple(STAGES[command] for command in ("preprocess", "detect-anomalies", "train"))
+HEALTH_CHAIN = (*CHAIN[:-1], STAGES["health"])
 # The commands that ``pdm submit`` takes, and their stages.
 SUBMITTED: dict[str, tuple[Stage, ...]] = {**{command: (stage,) for command, stage in STAGES.items()}, "run": CHAIN}
 

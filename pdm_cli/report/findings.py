@@ -9,7 +9,16 @@ from typing import Any
 
 from pdm_cli.report.lifetimes import describe_lifetime
 from pdm_cli.text import name_some, show_count
-from pdm_cli.units import in_units_of_summary, name_sensor, show_days, show_hours, show_time
+from pdm_cli.units import (
+    current,
+    in_rate_unit,
+    in_units_of_summary,
+    name_sensor,
+    per_machine_time,
+    show_days,
+    show_hours,
+    show_time,
+)
 
 _FINDING_NAMES = {
     "copies": "rows that repeat the first of their machine and time, dropped",
@@ -62,6 +71,15 @@ def describe_findings(quality: dict[str, Any]) -> list[str]:
     if quality["ignored_columns"]:
         lines.append(f"ignored telemetry columns (not numeric): {', '.join(quality['ignored_columns'])}")
     return lines
+
+
+def describe_alarm_rate(summary: Mapping[str, Any]) -> str:
+    """Return how many alarms a summary of health expects in normal operation."""
+    per_year = summary["alarms_per_machine_year"]
+    rate, per = per_year, "machine and year"
+    if current().counts_cycles:
+        rate, per = in_rate_unit(per_year / 12), per_machine_time()
+    return f"{rate:.3g} alarm{'s' * (rate != 1)} expected per {per} in normal operation"
 
 
 def _count_finding(count: int, name: str) -> str:

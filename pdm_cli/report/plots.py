@@ -251,6 +251,23 @@ def _ends(*spans: Sequence[float]) -> tuple[float, float]:
     return min(hours), max(*hours, 1.0)
 
 
+def paint_health(hours: Sequence[float], health: Sequence[float], is_on: Sequence[bool]) -> Callable[[Figure], None]:
+    """Return a function that draws the health over the last days, with the alarm level and the alarms."""
+    hours = _in_time_unit(hours)
+
+    def paint(figure: Figure) -> None:
+        axes: Axes = figure.add_subplot()
+        _shade(axes, hours, is_on)
+        axes.plot(hours, health, color=BLUE, linewidth=1.8, drawstyle="steps-post")
+        axes.axhline(0.5, color=ORANGE, linewidth=1.3)
+        label = f"{current().time_word} from the last reading"
+        axes.set(ylim=(0, 1.03), xlim=_ends(hours), xlabel=label, ylabel="health")
+        axes.set_xticks([-tick for tick in _round_ticks(-min(hours), 5)][::-1])
+        axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
+
+    return paint
+
+
 def paint_outlook(
     hours: Sequence[float], probability: Sequence[float], is_on: Sequence[bool]
 ) -> Callable[[Figure], None]:

@@ -236,6 +236,29 @@ class DetectParams(Section):
 
 
 @dataclass(frozen=True)
+class HealthParams(Section):
+    """Health index of machines without a log of failures."""
+
+    alarms_per_machine_year: Annotated[float, Interval(gt=0, le=1000)] = setting(
+        1.0,
+        "Without failures: alarms expected per machine and year (8,766 h) in normal operation.",
+        advanced=True,
+    )
+    reference_days: Annotated[float, Interval(gt=0, le=36_600), _DAY] | None = setting(
+        None,
+        "Days at the start of the log that define normal operation; they get no health; default: a quarter of the log, "
+        "at least 21 days (or half of it) and at most 90.",
+        advanced=True,
+    )
+    health_window_hours: WindowHours | None = setting(
+        None,
+        "Longest trailing window of the health index; default: 72 hours, or one and a half horizons if others fit the "
+        "log.",
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True)
 class LabelsParams(Section):
     """Definition of the label: a failure of the component within [t + lead time, t + horizon]."""
 
@@ -461,6 +484,7 @@ class Settings:
     preprocess: PreprocessParams = field(default_factory=PreprocessParams)
     features: FeaturesParams = field(default_factory=FeaturesParams)
     detect: DetectParams = field(default_factory=DetectParams)
+    health: HealthParams = field(default_factory=HealthParams)
     labels: LabelsParams = field(default_factory=LabelsParams)
     train: TrainParams = field(default_factory=TrainParams)
     costs: CostsParams = field(default_factory=CostsParams)

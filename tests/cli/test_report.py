@@ -151,7 +151,7 @@ def test_report_of_a_model_names_components_without_a_choice(model: Path, pdm: P
 def test_another_folder_is_refused_with_the_way_to_the_right_one(work: Path, pdm: Pdm) -> None:
     outcome = pdm("report", work)
     assert outcome.code == 2
-    assert "contains no telemetry, anomalies, model or predictions" in outcome.stderr
+    assert "contains no telemetry, anomalies, health, model or predictions" in outcome.stderr
     assert f"did you mean {work / 'model'}?" in outcome.stderr
     assert pdm("report", work / "no-such").code == 2
 

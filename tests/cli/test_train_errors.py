@@ -68,8 +68,8 @@ def test_run_refuses_what_training_would_refuse_before_the_long_work(raw: Path, 
     assert_clear(
         outcome, 4, "failures.parquet: no failures of comp7", "--components accepts comp1, comp2, comp3, comp4"
     )
-    (raw / "failures.parquet").unlink()
-    assert_clear(pdm(*words), 4, f"failures.parquet: not in {raw}", "the folder contains")
+    (raw / "failures.parquet").rename(raw / "failures.csv")
+    assert_clear(pdm(*words), 4, f"failures.parquet: not in {raw}", "found failures.csv: convert it first")
     assert not (tmp_path / "out").exists()
 
 

@@ -23,7 +23,7 @@ from tests.builders.progress import Recorder
 from tests.conftest import call_pdm
 
 QUICK: dict[str, Any] = {"fast": True, "trees": 20}
-NAMES = ("detect_anomalies", "evaluate", "explain", "predict", "preprocess", "run", "simulate", "train")
+NAMES = ("detect_anomalies", "evaluate", "explain", "health", "predict", "preprocess", "run", "simulate", "train")
 
 
 def frames_of(folder: Path) -> dict[str, pd.DataFrame]:

@@ -30,6 +30,7 @@ PAINTED = {
     "never": plots.paint_timeline(NOTHING, (2.0, 2.0)),
     "alarms": plots.paint_alarm_curve([0.0, 0.02, 0.5], [0.0, 0.5, 1.0], 1, "month"),
     "one-rule": plots.paint_alarm_curve([0.0], [0.5], 0, "1,000 cycles"),
+    "health": plots.paint_health([-6.0, -3.0, 0.0], [0.9, float("nan"), 0.2], [False, False, True]),
     "outlook": plots.paint_outlook([-6.0, -3.0, 0.0], [0.1, 0.5, 0.9], [False, False, True]),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.cli.render.health import draw_health
 from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.pipeline.stages import SHORTAGE
@@ -397,6 +398,7 @@ def _describe_shift(row: dict[str, Any]) -> str:
 DRAWINGS: dict[str, Callable[[dict[str, Any]], list[RenderableType]]] = {
     "preprocess": draw_quality,
     "detect-anomalies": draw_anomalies,
+    "health": draw_health,
     "train": draw_metrics,
     "predict": draw_forecast,
 }

@@ -1,0 +1,175 @@
+"""Measure the health of machines in prepared telemetry, without a log of failures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdm_cli.errors import NotEnoughData
+from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR, show
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdm_cli.features.events import Instants
+    from pdm_cli.pipeline.execute import Task
+    from pdm_cli.scoring.health import HealthIndex, HealthRules
+
+_WINDOW_HOURS, _HORIZONS = 72.0, 1.5
+# Share of the log that is the reference by default: half of it up to the least number of windows, and at most another.
+_SHARE, _LEAST_WINDOWS, _MOST_WINDOWS = 0.25, 7, 30
+# If fewer machines than this have an alarm, those nearest to one are listed, up to a health.
+_FEW, _NEAR = 5, 0.9
+EPISODES_FILE, RANKING_FILE = "episodes.parquet", "ranking.csv"
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Prepared tables, and the lengths of their steps in microseconds."""
+
+    telemetry: pd.DataFrame
+    instants: Instants
+    maint: pd.DataFrame | None
+    step_us: int
+    grid_us: int
+
+    def choose_days(self, window_hours: float) -> float:
+        """Return the length of the reference unless it is set."""
+        days = int(self.instants.times.max() - self.instants.times.min()) / US_PER_HOUR / 24
+        least, most = (count * window_hours / 24 for count in (_LEAST_WINDOWS, _MOST_WINDOWS))
+        return min(max(_SHARE * days, min(days / 2, least)), most)
+
+
+def measure_health(task: Task) -> dict[str, Any]:
+    """Write health, episodes of alarms and the ranked machines, and return the summary."""
+    from pdm_cli.io import parquet
+    from pdm_cli.schema import HEALTH
+    from pdm_cli.scoring.health import HealthRules
+    from pdm_cli.scoring.health_tables import find_health_episodes, list_health, rank_machines
+    from pdm_cli.scoring.worklist import escape_formulas
+
+    folder, params = task.inputs["prepared"], task.settings.health
+    window = params.health_window_hours or _choose_window(folder)
+    rules = HealthRules(window, params.alarms_per_machine_year / (12 * HOURS_PER_MONTH))
+    prepared = _read(folder)
+    days = params.reference_days or prepared.choose_days(window)
+    index = _find_index(prepared, days, rules)
+    merge_hours = window / 3
+    episodes = find_health_episodes(index, merge_hours=merge_hours)
+    ranking = rank_machines(index, merge_hours=merge_hours, stale_hours=window)
+    parquet.write_frame(task.out / HEALTH.file, list_health(index))
+    parquet.write_frame(task.out / EPISODES_FILE, episodes)
+    escape_formulas(ranking).to_csv(task.out / RANKING_FILE, index=False, date_format="%Y-%m-%d %H:%M:%S")
+    return {
+        "schema": "pdm.health/1",
+        **_describe(index),
+        "alarms_per_machine_year": params.alarms_per_machine_year,
+        "reference_days": days,
+        "window_hours": window,
+        "episodes": len(episodes),
+        **_list_machines(ranking),
+        **task.units.summary(),
+    }
+
+
+def _choose_window(folder: Path) -> float:
+    """Return the longest window: as usual, or as the horizon that preprocess chose."""
+    from pdm_cli.pipeline.choose_windows import read_choice
+
+    chosen = read_choice(folder)
+    return _WINDOW_HOURS if chosen is None else _HORIZONS * float(chosen["horizon_hours"])
+
+
+def _read(folder: Path) -> _Prepared:
+    """Read the prepared tables.
+
+    Raises
+    ------
+    DataError
+        If a table is missing or damaged.
+    NotEnoughData
+        If there is no row of features.
+    """
+    from pdm_cli.features.events import Instants
+    from pdm_cli.io import parquet
+    from pdm_cli.preparation.cleaning import check_prepared
+    from pdm_cli.schema import FEATURES, MACHINE, MAINT, TELEMETRY, TIME
+    from pdm_cli.settings import load
+
+    path = parquet.require_file(folder, TELEMETRY)
+    rows = parquet.read_frame(parquet.require_file(folder, FEATURES), [MACHINE, TIME])
+    if rows.empty:
+        raise NotEnoughData(
+            f"{TELEMETRY.file}: no feature rows, because no sensor has a finite reading",
+            hint="add readings, or check --sensors and --ranges",
+        )
+    sections = json.loads(parquet.read_metadata(path).get("settings", "{}"))
+    grid_hours = load.restore(sections, "prepared tables").features.grid_hours
+    telemetry, step_us = parquet.read_frame(path), parquet.read_step(path)
+    check_prepared(telemetry, step_us)
+    maint = parquet.read_frame(folder / MAINT.file) if (folder / MAINT.file).is_file() else None
+    return _Prepared(telemetry, Instants.of(rows), maint, step_us, round(grid_hours * US_PER_HOUR))
+
+
+def _find_index(prepared: _Prepared, days: float, rules: HealthRules) -> HealthIndex:
+    """Return the health after a reference of this many days.
+
+    Raises
+    ------
+    NotEnoughData
+        If the reference is too short to calibrate alarms, or nothing comes after it.
+    """
+    from pdm_cli.scoring.health import FEWEST_MAXIMA, ReferenceTooShort, find_health
+    from pdm_cli.units import exact_time, show_days, show_hours
+
+    times = prepared.instants.times
+    until = int(times.min()) + round(24 * days * US_PER_HOUR)
+    if int(times.max()) <= until:
+        raise NotEnoughData(
+            f"telemetry.parquet: no row after the reference of {show_days(days, '.4g')} (--reference-days), which ends "
+            f"at {exact_time(until)}",
+            hint="set fewer --reference-days, or add telemetry",
+        )
+    try:
+        return find_health(
+            prepared.telemetry,
+            prepared.instants,
+            prepared.maint,
+            until_us=until,
+            rules=rules,
+            step_us=prepared.step_us,
+            grid_us=prepared.grid_us,
+        )
+    except ReferenceTooShort as exc:
+        raise NotEnoughData(
+            f"telemetry.parquet: the reference of {show_days(days, '.4g')} (--reference-days) has {exc.args[0]} "
+            f"spans of {show_hours(rules.maximum_hours)} of a machine; alarms need {FEWEST_MAXIMA}",
+            hint="set more --reference-days or a shorter --health-window-hours, or add telemetry",
+        ) from exc
+
+
+def _describe(index: HealthIndex) -> dict[str, Any]:
+    import numpy as np
+
+    instants, known, alarm = index.instants, ~np.isnan(index.health), index.alarm
+    return {
+        "rows": len(known),
+        "known_rows": int(known.sum()),
+        "machines": len(np.unique(instants.codes)),
+        "start": show(int(instants.times.min())),
+        "end": show(int(instants.times.max())),
+        "alarms": int(index.is_alarm.sum()),
+        "level": {"deviation": alarm.level, "scale": alarm.scale, "maxima": alarm.maxima},
+    }
+
+
+def _list_machines(ranking: pd.DataFrame) -> dict[str, Any]:
+    """Return the machines with an alarm, and if they are few, those nearest to one."""
+    from pdm_cli.text import as_records
+
+    is_on = ranking["since"].notna()
+    nearest = ranking[~is_on & ~ranking["is_stale"] & (ranking["health"] < _NEAR)].head(max(_FEW - int(is_on.sum()), 0))
+    columns = ["machineID", "health", "datetime", "sensors"]
+    return {"ranking": as_records(ranking[is_on]), "nearest": as_records(nearest[columns])}

@@ -1,0 +1,297 @@
+"""Health index of machines without known failures: distance from the machine's own past, calibrated on the fleet.
+
+Readings are standardised by the machine's own history (:func:`~pdm_cli.features.robust_z.standardise`), and what the
+other sensors explain is subtracted. Means of these residuals over trailing windows, and readings far outside the usual
+range, add up to a deviation per sensor; the largest is that of the machine. A reference span at the beginning of the
+log determines the relation between sensors, the scales, and the deviation that counts as an alarm.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pdm_cli.features.events import EventLog, Instants
+from pdm_cli.features.machine_levels import MachineLevels, learn_relation
+from pdm_cli.features.robust_z import MAD_TO_SIGMA, ZScores, standardise
+from pdm_cli.timestamps import US_PER_HOUR
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+# Trailing windows as shares of the longest; they overlap, so recent readings count more.
+_SHARES = (1 / 12, 1 / 6, 1 / 3, 1.0)
+# In longest windows: a machine's own history; its first rows, without enough of it; the spans over which maxima of
+# the deviation are taken, which are nearly independent of each other.
+_HISTORY, _SETTLING, _MAXIMUM = 20, 7 / 3, 7 / 3
+# Residuals are clipped to this many robust standard deviations, which limits the effect of a glitch.
+_CLIP = 6.0
+# A reading this many standard deviations away is unusual in itself, and its weight compared with the mean.
+_UNUSUAL, _WEIGHT = 3.0, 1.5
+# A deviation counts up to this multiple of that in the shortest window: less, once it is over.
+_RECENT = 2.0
+# Quantiles of the maxima that determine the alarm level: damage in the reference span shows only in higher ones.
+_QUANTILES = (0.25, 0.5)
+FEWEST_MAXIMA = 8
+"""Fewest maxima that the alarm level is estimated from."""
+
+
+@dataclass(frozen=True)
+class HealthRules:
+    """Longest trailing window in hours, and alarms expected per hour of a machine in normal operation."""
+
+    window_hours: float
+    alarms_per_hour: float
+
+    @property
+    def maximum_hours(self) -> float:
+        """Length of the spans whose maxima calibrate the alarm level."""
+        return _MAXIMUM * self.window_hours
+
+    def windows_us(self, grid_us: int) -> list[int]:
+        """Return the trailing windows in microseconds, in whole intervals of the grid, ascending."""
+        intervals = [max(round(share * self.window_hours * US_PER_HOUR / grid_us), 1) for share in _SHARES]
+        return [count * grid_us for count in dict.fromkeys(intervals)]
+
+
+@dataclass(frozen=True)
+class AlarmLevel:
+    """Distribution of the maxima of the deviation in normal operation (Gumbel), and the level of an alarm.
+
+    Attributes
+    ----------
+    level : float
+        Deviation that is exceeded at the chosen rate.
+    scale : float
+        Increase of the deviation for which exceedances are e times as rare.
+    maxima : int
+        Maxima that it was estimated from.
+    """
+
+    level: float
+    scale: float
+    maxima: int
+
+    def health(self, deviations: FloatArray) -> FloatArray:
+        """Return the health from 0 to 1: 0.5 at the alarm level.
+
+        Its odds are how often the deviation is reached in normal operation, as a multiple of the alarm rate.
+        """
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + np.exp((deviations - self.level) / self.scale)))
+
+
+@dataclass(frozen=True)
+class HealthIndex:
+    """Health of machines at m instants.
+
+    Attributes
+    ----------
+    instants : Instants
+        Those after the reference span, in their original order.
+    deviations : (s, m) array
+        Deviation of each sensor, in units of its usual spread; NaN without readings or enough history.
+    health : (m,) array
+        1 as usual, below 0.5 an alarm; NaN where no sensor has a deviation.
+    sensors : list of str
+        The s sensors.
+    alarm : AlarmLevel
+        Calibration on the reference span.
+    """
+
+    instants: Instants
+    deviations: FloatArray
+    health: FloatArray
+    sensors: list[str]
+    alarm: AlarmLevel
+
+    @property
+    def is_alarm(self) -> BoolArray:
+        """Whether the health is below 0.5."""
+        return np.asarray(self.health < 0.5)
+
+    @property
+    def top_sensors(self) -> IntArray:
+        """Position of the sensor with the largest deviation; -1 where none is known."""
+        return np.where(np.isnan(self.health), -1, np.argmax(np.nan_to_num(self.deviations, nan=-1.0), axis=0))
+
+
+class ReferenceTooShort(ValueError):
+    """The reference span holds too few spans of normal operation; the argument is their number."""
+
+
+def find_health(
+    telemetry: pd.DataFrame,
+    instants: Instants,
+    maint: pd.DataFrame | None,
+    *,
+    until_us: int,
+    rules: HealthRules,
+    step_us: int,
+    grid_us: int,
+) -> HealthIndex:
+    """Return the health at the instants after a reference span; each depends on earlier readings only.
+
+    Parameters
+    ----------
+    telemetry : DataFrame
+        ``machineID``, ``datetime`` (UTC, us) and float sensors; sorted by machine, then time.
+    instants : Instants
+        The instants; those up to ``until_us`` are the reference.
+    maint : DataFrame or None
+        ``machineID`` and ``datetime`` of replacements: what was before one says nothing about the new component.
+    until_us : int
+        End of the reference span.
+    rules : HealthRules
+        Lengths and alarm rate.
+    step_us, grid_us : int
+        Step of the telemetry and of the feature grid in microseconds.
+
+    Raises
+    ------
+    ReferenceTooShort
+        If the reference span has too few maxima for an alarm level.
+    """
+    scores = standardise(telemetry, step_us=step_us, window_hours=_HISTORY * rules.window_hours)
+    residuals = _find_residuals(scores, scores.times <= until_us)
+    is_reference = instants.times <= until_us
+    trail = _trail(scores, residuals, instants, _restarts(maint, instants), rules.windows_us(grid_us), step_us)
+    deviations = _add_up(trail, is_reference)
+    settled = instants.times - instants.starts()[instants.codes] >= _SETTLING * rules.window_hours * US_PER_HOUR
+    deviations[~(trail.is_known & settled)] = np.nan
+    total = _largest(deviations)
+    alarm = fit_alarm_level(total[is_reference], _spans(instants, is_reference, rules), rules)
+    judged = ~is_reference
+    after = Instants(instants.machines, instants.codes[judged], instants.times[judged])
+    return HealthIndex(after, deviations[:, judged], alarm.health(total[judged]), scores.sensors, alarm)
+
+
+def _find_residuals(scores: ZScores, is_reference: BoolArray) -> FloatArray:
+    """Return the z of each sensor less what the others explain, in robust standard deviations, (n, s)."""
+    z = scores.z.T
+    if len(z) > 1 and is_reference.any():
+        z = learn_relation(MachineLevels(scores.sensors, [""], [z], z), is_reference).residuals(z)
+    spreads = np.array([_spread(row[is_reference]) for row in z])
+    return np.asarray(np.clip(z / spreads[:, None], -_CLIP, _CLIP).T)
+
+
+def _spread(values: FloatArray) -> float:
+    """Return the robust standard deviation about 0; infinite where it is 0 or unknown."""
+    known = np.abs(values[np.isfinite(values) & (values != 0)])
+    return MAD_TO_SIGMA * float(np.median(known)) if len(known) else math.inf
+
+
+def _restarts(maint: pd.DataFrame | None, instants: Instants) -> IntArray:
+    """Return the time of the machine's last replacement at each instant, or long before."""
+    ages = np.full(len(instants.times), np.nan)
+    if maint is not None:
+        ages = EventLog(maint, instants.machines).last_until(instants)
+    never = np.iinfo(np.int64).min // 2
+    return np.where(np.isnan(ages), never, instants.times - np.rint(np.nan_to_num(ages) * US_PER_HOUR).astype(np.int64))
+
+
+@dataclass(frozen=True)
+class _Trail:
+    """Sums over w trailing windows at m instants, over the square root of their expected number of readings.
+
+    Attributes
+    ----------
+    is_known : (s, m) bool array
+        Whether the longest window has a reading.
+    means : (w, s, m) array
+        Of the residuals.
+    excesses : (s, m) array
+        Of their distances beyond the usual range, in the longest window.
+    readings : float
+        Expected number of readings in the longest window.
+    """
+
+    is_known: BoolArray
+    means: FloatArray
+    excesses: FloatArray
+    readings: float
+
+
+def _trail(
+    scores: ZScores, residuals: FloatArray, instants: Instants, restarts: IntArray, windows: list[int], step_us: int
+) -> _Trail:
+    sensors, rows = residuals.shape[1], len(instants.times)
+    both = np.concatenate([residuals, np.clip(np.abs(residuals) - _UNUSUAL, 0, _UNUSUAL)], axis=1)
+    found = np.zeros((len(windows), 2 * sensors, rows))
+    is_known = np.zeros((sensors, rows), np.bool_)
+    order = np.argsort(instants.codes, kind="stable")
+    asked = np.searchsorted(instants.codes[order], np.arange(len(instants.machines) + 1))
+    bounds = np.searchsorted(scores.codes, np.arange(len(scores.machines) + 1))
+    for place, source in enumerate(scores.machines.get_indexer(instants.machines)):
+        if source < 0:
+            continue
+        own, at = slice(bounds[source], bounds[source + 1]), order[asked[place] : asked[place + 1]]
+        # Clipped readings add up without a loss of precision worth mentioning.
+        sums, counts = _running(np.nan_to_num(both[own], nan=0.0)), _running(~np.isnan(both[own]))
+        end = np.searchsorted(scores.times[own], instants.times[at], "right")
+        for number, window in enumerate(windows):
+            first = np.maximum(instants.times[at] - window, restarts[at])
+            start = np.searchsorted(scores.times[own], first, "right")
+            count = counts[end] - counts[start]
+            # With fewer readings the sum is scaled as if noise were independent, so that all vary alike.
+            found[number][:, at] = ((sums[end] - sums[start]) / np.sqrt(np.maximum(count, 1) * window / step_us)).T
+            is_known[:, at] |= (count > 0)[:, :sensors].T
+    return _Trail(is_known, found[:, :sensors], found[-1, sensors:], windows[-1] / step_us)
+
+
+def _running(values: NDArray[np.generic]) -> FloatArray:
+    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+
+
+def _add_up(trail: _Trail, is_reference: BoolArray) -> FloatArray:
+    """Return the deviation of each sensor, (s, m): of its means over all windows, and of single readings."""
+    deviations = np.zeros(trail.is_known.shape)
+    for sensor in range(len(deviations)):
+        scaled = [mean / _spread(mean[is_reference]) for mean in trail.means[:, sensor]]
+        total = np.sum(scaled, axis=0)
+        size = np.minimum(np.abs(total) / _spread(total[is_reference]), _RECENT * np.abs(scaled[0]))
+        excess = trail.excesses[sensor]
+        # At least one reading, one standard deviation beyond the usual range.
+        usual = max(float(np.sqrt(np.mean(excess[is_reference] ** 2))), 1 / trail.readings)
+        deviations[sensor] = size + _WEIGHT * np.sqrt(excess / usual)
+    return deviations
+
+
+def _largest(deviations: FloatArray) -> FloatArray:
+    """Return the largest deviation of the known sensors, NaN where none is known."""
+    largest = np.max(np.nan_to_num(deviations, nan=-1.0), axis=0, initial=-1.0)
+    return np.where(largest < 0, np.nan, largest)
+
+
+def _spans(instants: Instants, is_reference: BoolArray, rules: HealthRules) -> IntArray:
+    """Return the number of the span, over which a maximum is taken, of each reference instant."""
+    times = instants.times[is_reference] - int(instants.times.min())
+    spans = times // round(rules.maximum_hours * US_PER_HOUR)
+    return np.asarray(instants.codes[is_reference] * (int(spans.max(initial=0)) + 1) + spans)
+
+
+def fit_alarm_level(deviations: FloatArray, spans: IntArray, rules: HealthRules) -> AlarmLevel:
+    """Return the deviation that normal operation exceeds at the chosen rate.
+
+    Maxima over spans have a Gumbel distribution. Its quartile and its median determine it, so that damage in up to
+    half of the spans has little effect.
+
+    Raises
+    ------
+    ReferenceTooShort
+        If there are fewer than :data:`FEWEST_MAXIMA` spans.
+    """
+    known = ~np.isnan(deviations)
+    maxima = pd.Series(deviations[known]).groupby(spans[known]).max().to_numpy()
+    if len(maxima) < FEWEST_MAXIMA:
+        raise ReferenceTooShort(len(maxima))
+    low, middle = (float(value) for value in np.quantile(maxima, _QUANTILES))
+    reduced_low, reduced_middle = (-math.log(-math.log(share)) for share in _QUANTILES)
+    scale = max((middle - low) / (reduced_middle - reduced_low), 1e-6)
+    location = middle - scale * reduced_middle
+    return AlarmLevel(location - scale * math.log(rules.alarms_per_hour * rules.maximum_hours), scale, len(maxima))

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import pdm_cli
+from pdm_cli.io import manifest
+from pdm_cli.schema import HEALTH
+from tests.builders.health import START, make_telemetry
+from tests.cli.conftest import Pdm
+from tests.conftest import call_pdm
+from tests.outcome import Outcome
+
+pytestmark = pytest.mark.slow
+
+
+def make_raw(folder: Path) -> Path:
+    """Write the raw tables of six machines without failures; the third is damaged on its last days."""
+    telemetry = make_telemetry()
+    damaged = (telemetry["machineID"] == 3) & (telemetry["datetime"] > START + pd.Timedelta(days=76))
+    telemetry.loc[damaged, "shake"] += 3.0
+    folder.mkdir(parents=True)
+    telemetry.to_parquet(folder / "telemetry.parquet", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_raw(tmp_path_factory.mktemp("health") / "raw")
+
+
+@pytest.fixture(scope="module")
+def ran(fleet: Path) -> Outcome:
+    return call_pdm("run", "--data", fleet, "--out", fleet.parent / "work", "--json", "--jobs", 1)
+
+
+@pytest.fixture(scope="module")
+def work(ran: Outcome, fleet: Path) -> Path:
+    assert ran.code == 0
+    return fleet.parent / "work"
+
+
+def test_run_without_failures_measures_health(ran: Outcome, work: Path) -> None:
+    assert "run: no failures.parquet: measuring health instead of training a model" in ran.stderr
+    assert sorted(path.name for path in work.iterdir()) == ["anomalies", "health", "prepared"]
+    summary = ran.json
+    assert (summary["schema"], summary["out"]) == ("pdm.health/1", str(work / "health"))
+    assert [(row["machineID"], row["sensors"]) for row in summary["ranking"]] == [(3, "shake")]
+    assert summary["reference_days"] == pytest.approx(21, abs=0.1)
+    written = json.loads((work / "health/health.json").read_text())
+    assert {**written, "out": summary["out"]} == summary
+
+
+def test_run_without_failures_writes_every_file_of_the_folder(work: Path) -> None:
+    folder = work / "health"
+    listed = manifest.read(folder)
+    assert listed is not None
+    names = {"episodes.parquet", "health.json", "health.parquet", "ranking.csv", "report.html"}
+    assert set(listed["outputs"]) == names
+    assert pq.ParquetFile(folder / HEALTH.file).schema_arrow.names == [column.name for column in HEALTH.columns]
+    health = pd.read_parquet(folder / HEALTH.file)
+    assert health["health"].dropna().between(0, 1).all()
+    assert (health["alarm"] == (health["health"] < 0.5)).all()
+    ranking = pd.read_csv(folder / "ranking.csv")
+    assert ranking["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_run_without_failures_again_reuses_the_stages(work: Path, fleet: Path, pdm: Pdm) -> None:
+    again = pdm("run", "--data", fleet, "--out", work)
+    assert "health: unchanged" in again.stderr
+    assert "machines to inspect" not in again.stdout
+    assert "alarm since" in again.stdout
+    assert "1 alarm expected per machine and year in normal operation" in " ".join(again.stdout.split())
+
+
+@pytest.mark.usefixtures("plots")
+def test_report_names_the_machine_and_draws_its_health(work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    page = (work / "health/report.html").read_text()
+    assert "<title>Machine health</title>" in page
+    assert "Machines with an alarm" in page
+    assert "Health of machine 3</title>" in page
+    rebuilt = tmp_path / "again.html"
+    assert pdm("report", work / "health", "--out", rebuilt).code == 0
+    assert rebuilt.read_text() == page
+
+
+def test_health_with_another_rate_changes_the_alarms(ran: Outcome, work: Path, pdm: Pdm, tmp_path: Path) -> None:
+    words = ("health", "--prepared", work / "prepared", "--json")
+    rare, often = (pdm(*words, "--out", tmp_path / str(rate), "--alarms-per-machine-year", rate) for rate in (0.1, 50))
+    assert rare.json["level"]["deviation"] > ran.json["level"]["deviation"] > often.json["level"]["deviation"]
+    assert rare.json["alarms"] < ran.json["alarms"] < often.json["alarms"]
+
+
+@pytest.mark.parametrize(
+    ("days", "message", "hint"),
+    [
+        (90, "no row after the reference of 90 days (--reference-days)", "set fewer --reference-days"),
+        (2, "the reference of 2 days (--reference-days) has ", "set more --reference-days"),
+    ],
+)
+def test_reference_that_does_not_fit_is_reported(
+    work: Path, pdm: Pdm, tmp_path: Path, days: int, message: str, hint: str
+) -> None:
+    words = ("--prepared", work / "prepared", "--out", tmp_path / "out")
+    outcome = pdm("health", *words, "--reference-days", days)
+    assert outcome.code == 4
+    assert message in outcome.stderr
+    assert f"hint: {hint}" in outcome.stderr
+
+
+def test_submitted_run_without_failures_has_the_step_health(fleet: Path, pdm: Pdm) -> None:
+    words = ("run", "--data", fleet, "--alarms-per-machine-year", 2)
+    plan = pdm("submit", "--dry-run", "--json", *words).stdout
+    assert "--alarms-per-machine-year 2" in plan
+    assert "pdm_cli train" not in plan
+
+
+def test_api_without_failures_returns_the_health(fleet: Path) -> None:
+    result = pdm_cli.run({"telemetry": pd.read_parquet(fleet / "telemetry.parquet")}, jobs=1)
+    assert result.health.ranking["machineID"].iloc[0] == 3
+    assert len(result.health.health) == result.health.summary["rows"]
+    assert result.health.episodes["machineID"].tolist()[-1:] == [3]
+    assert result.health.report.is_file()
+    again = pdm_cli.health(result.prepared, reference_days=30)
+    assert again.summary["reference_days"] == 30

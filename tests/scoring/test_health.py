@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pdm_cli.scoring.health import AlarmLevel, HealthRules, ReferenceTooShort, fit_alarm_level
+from pdm_cli.scoring.health_tables import find_health_episodes, list_health, rank_machines
+from tests.builders.health import START, day_us, make_telemetry, measure
+
+DAY = pd.Timedelta(days=1)
+
+
+def spoil(telemetry: pd.DataFrame, machine: int, day: float, **changes: float) -> pd.DataFrame:
+    """Add to sensors of a machine from a day on."""
+    telemetry = telemetry.copy()
+    rows = (telemetry["machineID"] == machine) & (telemetry["datetime"] > START + day * DAY)
+    for sensor, change in changes.items():
+        telemetry.loc[rows, sensor] += change
+    return telemetry
+
+
+@pytest.fixture(scope="module")
+def sound() -> pd.DataFrame:
+    return make_telemetry()
+
+
+@pytest.mark.parametrize("days", [41.0, 52.3, 70.0])
+def test_health_without_the_future_is_the_same(sound: pd.DataFrame, days: float) -> None:
+    telemetry = spoil(sound, 2, 50, shake=1.5)
+    # A machine that begins late, and gaps, must not move the others.
+    telemetry = telemetry[(telemetry["machineID"] != 4) | (telemetry["datetime"] > START + 48 * DAY)]
+    telemetry.loc[telemetry.index[::17], "heat"] = np.nan
+    maint = pd.DataFrame(
+        {"machineID": [2, 3], "datetime": (START + np.array([45.1, 60]) * DAY).astype("datetime64[us]")}
+    )
+    full = list_health(measure(telemetry, maint))
+    cut = list_health(measure(telemetry[telemetry["datetime"] <= START + days * DAY], maint))
+    expected = full[full["datetime"] <= START + days * DAY].reset_index(drop=True)
+    pd.testing.assert_frame_equal(cut, expected, check_exact=True)
+
+
+def test_damage_of_one_machine_is_an_alarm_of_its_sensor(sound: pd.DataFrame) -> None:
+    index = measure(spoil(sound, 3, 74, shake=2.0))
+    ranked = rank_machines(index, merge_hours=24, stale_hours=72)
+    first = ranked.iloc[0]
+    assert (first["machineID"], first["sensors"]) == (3, "shake")
+    assert first["health"] < 0.1
+    assert pd.Timedelta(0) < first["since"] - (START + 74 * DAY) < DAY
+    assert ranked["since"].notna().sum() == 1
+
+
+def test_load_that_moves_all_sensors_together_is_no_alarm(sound: pd.DataFrame) -> None:
+    loaded = measure(spoil(sound, 3, 74, heat=4.0, shake=2.0))
+    assert not loaded.is_alarm[loaded.instants.codes == 2].any()
+
+
+def test_replacement_ends_the_memory_of_damage(sound: pd.DataFrame) -> None:
+    telemetry = spoil(spoil(sound, 3, 74, shake=2.0), 3, 76, shake=-2.0)
+    maint = pd.DataFrame({"machineID": [3], "datetime": (START + np.array([76]) * DAY).astype("datetime64[us]")})
+    after = day_us(76.5)
+    with_log, without = (measure(telemetry, log) for log in (maint, None))
+    row = (with_log.instants.codes == 2) & (with_log.instants.times == after)
+    assert with_log.health[row] > 0.9
+    assert with_log.health[row] > without.health[row]
+
+
+def test_health_without_readings_in_the_longest_window_is_unknown(sound: pd.DataFrame) -> None:
+    telemetry = sound.copy()
+    gone = (telemetry["machineID"] == 1) & (telemetry["datetime"] > START + 60 * DAY)
+    telemetry.loc[gone, ["heat", "shake"]] = np.nan
+    index = measure(telemetry)
+    own = index.instants.codes == 0
+    assert np.isnan(index.health[own & (index.instants.times > day_us(63))]).all()
+    assert not index.is_alarm[own & (index.instants.times > day_us(63))].any()
+    assert list_health(index)["sensor"].isna().sum() == np.isnan(index.health).sum() > 0
+
+
+@pytest.mark.slow
+def test_alarms_of_sound_machines_come_at_about_the_chosen_rate() -> None:
+    index = measure(make_telemetry(machines=20, days=220, seed=1), reference_days=90, per_year=6)
+    episodes = find_health_episodes(index, merge_hours=24)
+    years = len(index.health) * 3 / 8766
+    assert 1 < len(episodes) / years < 12
+
+
+def test_constant_sensor_has_no_deviation(sound: pd.DataFrame) -> None:
+    index = measure(sound.assign(flat=1.0))
+    assert index.sensors == ["heat", "shake", "flat"]
+    assert np.nanmax(index.deviations[2]) == 0
+
+
+def test_single_sensor_has_a_health(sound: pd.DataFrame) -> None:
+    assert np.isfinite(measure(sound[["machineID", "datetime", "shake"]]).health).all()
+
+
+RULES = HealthRules(72.0, 1 / 8766)
+
+
+def test_alarm_level_of_gumbel_maxima_is_exceeded_at_the_rate() -> None:
+    maxima = np.random.default_rng(0).gumbel(3.0, 0.5, 20_000)
+    alarm = fit_alarm_level(maxima, np.arange(len(maxima)), RULES)
+    per_year = np.mean(maxima > alarm.level) * 8766 / RULES.maximum_hours
+    assert per_year == pytest.approx(1, rel=0.2)
+
+
+def test_alarm_level_with_damage_in_some_spans_hardly_moves() -> None:
+    maxima = np.random.default_rng(0).gumbel(3.0, 0.5, 2000)
+    sound = fit_alarm_level(maxima, np.arange(2000), RULES)
+    damaged = fit_alarm_level(np.where(np.arange(2000) % 10 == 0, 40.0, maxima), np.arange(2000), RULES)
+    assert damaged.level < 1.2 * sound.level
+
+
+def test_alarm_level_of_too_few_spans_is_rejected() -> None:
+    with pytest.raises(ReferenceTooShort) as caught:
+        fit_alarm_level(np.array([1.0, 2.0, np.nan]), np.array([0, 1, 2]), RULES)
+    assert caught.value.args == (2,)
+
+
+def test_health_is_a_half_at_the_level_and_has_the_odds_of_the_rate() -> None:
+    alarm = AlarmLevel(level=5.0, scale=0.5, maxima=100)
+    health = alarm.health(np.array([5.0, 5.0 - 0.5 * np.log(9), 5.0 + 0.5 * np.log(9), -1e6, 1e6, np.nan]))
+    np.testing.assert_allclose(health, [0.5, 0.9, 0.1, 1, 0, np.nan])
+
+
+def test_episodes_join_alarms_and_name_the_lowest_health(sound: pd.DataFrame) -> None:
+    index = measure(spoil(spoil(sound, 3, 60, shake=3.0), 3, 63, shake=-3.0))
+    episodes = find_health_episodes(index, merge_hours=24)
+    own = episodes[episodes["machineID"] == 3]
+    assert list(episodes) == ["machineID", "start", "end", "rows", "health", "sensor"]
+    first = own.iloc[0]
+    assert START + 60 * DAY < first["start"] < START + 61 * DAY < first["end"]
+    rows = list_health(index)
+    rows = rows[(rows["machineID"] == 3) & rows["datetime"].between(first["start"], first["end"])]
+    assert first["rows"] == rows["alarm"].sum()
+    assert first["health"] == rows["health"].min()
+
+
+def test_ranking_of_a_silent_machine_marks_it(sound: pd.DataFrame) -> None:
+    telemetry = spoil(sound, 3, 60, shake=4.0)
+    telemetry = telemetry[(telemetry["machineID"] != 3) | (telemetry["datetime"] <= START + 62 * DAY)]
+    first = rank_machines(measure(telemetry), merge_hours=24, stale_hours=72).iloc[0]
+    assert (first["machineID"], bool(first["is_stale"])) == (3, True)
+    assert first["datetime"] == START + 62 * DAY
