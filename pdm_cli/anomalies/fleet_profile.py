@@ -39,7 +39,7 @@ class Summaries:
     """Summaries of windows, one per row: of which refit, sensor and machine, with level, sigma and season.
 
     ``refit`` and ``sensor`` are numbers, ``machine`` is a hash; ``level`` and ``sigma`` are (k,), ``season`` (k, p) is
-    the median at each phase minus their mean, NaN where there are no readings.
+    the median at each phase minus their mean, NaN without readings.
     """
 
     refit: IntArray

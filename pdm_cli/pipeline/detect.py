@@ -72,20 +72,22 @@ def detect_prepared(task: Task, *, hint: str, with_fleet: bool = False) -> dict[
         process_pool(params.jobs or worthwhile, early=worthwhile, warm_up=warm_up) as map_ordered,
         ExitStack() as stack,
     ):
+        from pdm_cli.anomalies.fleet_profile import FEWEST_MACHINES
         from pdm_cli.io import parquet
 
         path = parquet.require_file(folder, TELEMETRY)
         step_us = parquet.read_step(path)
-        fleet = None
-        if with_fleet and params.mode == "causal":
+        machines, fleet = _count_machines(path), None
+        # A machine needs enough others.
+        if with_fleet and params.mode == "causal" and machines > FEWEST_MACHINES:
             fleet = stack.enter_context(learned_profiles(path, step_us, params, map_ordered))
         work = partial(detect_row_group, path, step_us, params, task.units, fleet)
-        return _write(task, path, step_us, map_ordered(work, parquet.count_row_groups(path)), hint)
+        return _write(task, machines, step_us, map_ordered(work, parquet.count_row_groups(path)), hint)
 
 
 def _write(
     task: Task,
-    path: Path,
+    machines: int,
     step_us: int,
     results: Iterable[Detected],
     hint: str,
@@ -108,7 +110,7 @@ def _write(
         parquet.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
         parquet.TableWriter(task.out / EPISODES.file) as merged,
         parquet.TableWriter(task.out / UNJUDGED.file) as rest,
-        task.progress.track("detect-anomalies: machines", _count_machines(path)) as advance,
+        task.progress.track("detect-anomalies: machines", machines) as advance,
     ):
         for detected in results:
             _check_judged(detected.found, strict=params.strict)

@@ -28,14 +28,12 @@ def learned_profiles(path: Path, step_us: int, params: DetectParams, map_ordered
     """
     import numpy as np
 
-    from pdm_cli.anomalies.fleet_profile import FEWEST_MACHINES
     from pdm_cli.io import parquet
 
     groups = parquet.count_row_groups(path)
     found = list(map_ordered(partial(_find_refits, path, step_us, params), groups))
-    refits = np.unique(np.concatenate([refits for refits, _ in found])) if found else np.empty(0, np.int64)
-    # No machine has enough others.
-    if not len(refits) or sum(machines for _, machines in found) <= FEWEST_MACHINES:
+    refits = np.unique(np.concatenate(found))
+    if not len(refits):
         yield None
         return
     summaries = _gather(map_ordered(partial(_summarize, path, step_us, params, refits), groups))
@@ -55,16 +53,15 @@ def _gather(parts: Iterator[Summaries]) -> Summaries:
     return kept
 
 
-def _find_refits(path: Path, step_us: int, params: DetectParams, group: int) -> tuple[NDArray[np.int64], int]:
-    """Return the refits at which machines of a row group need the fleet, and their number."""
+def _find_refits(path: Path, step_us: int, params: DetectParams, group: int) -> NDArray[np.int64]:
+    """Return the refits at which machines of a row group need the fleet."""
     from pdm_cli.anomalies.fleet import find_fleet_refits
     from pdm_cli.io import parquet
     from pdm_cli.preparation.cleaning import check_prepared
-    from pdm_cli.schema import MACHINE
 
     telemetry = parquet.read_row_group(path, group)
     check_prepared(telemetry, step_us)
-    return find_fleet_refits(telemetry, step_us=step_us, params=params), telemetry[MACHINE].nunique()
+    return find_fleet_refits(telemetry, step_us=step_us, params=params)
 
 
 def _summarize(path: Path, step_us: int, params: DetectParams, refits: NDArray[np.int64], group: int) -> Summaries:

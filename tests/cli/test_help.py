@@ -115,7 +115,7 @@ def test_every_setting_is_an_option_of_run_or_of_what_comes_after() -> None:
 @pytest.mark.parametrize(
     ("option", "remark"),
     [
-        ("--max-anoms", "[>0 <=0.49; default: 0.1]"),
+        ("--max-anoms", "[>=0 <=0.49; default: 0.1]"),
         ("--alpha", "[>0 <1; default: 0.005]"),
         ("--jobs", "[>=0 <=1024; default: 0]"),
         ("--l2", "[>=0 <=1e+09; default: 3]"),
