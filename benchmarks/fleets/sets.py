@@ -142,7 +142,7 @@ def _import(name: str, words: tuple[str, ...]) -> Callable[[Path], Path]:
     """Return a writer that imports logs of the folder of reference data."""
 
     def write(folder: Path) -> Path:
-        source = _reference() / "data" / name
+        source = reference_folder() / "data" / name
         if not (folder / "telemetry.parquet").exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             command = [sys.executable, "-m", "pdm_cli", "import", str(source), "--out", str(folder), "--overwrite"]
@@ -152,7 +152,7 @@ def _import(name: str, words: tuple[str, ...]) -> Callable[[Path], Path]:
     return write
 
 
-def _reference() -> Path:
+def reference_folder() -> Path:
     try:
         return Path(os.environ["PDM_CLI_REFERENCE"])
     except KeyError:
@@ -160,7 +160,7 @@ def _reference() -> Path:
 
 
 def _azure(_: Path) -> Path:
-    return _reference() / "data/azure_pdm"
+    return reference_folder() / "data/azure_pdm"
 
 
 def list_sets() -> dict[str, FleetSet]:
