@@ -97,7 +97,11 @@ def _list_episodes(facts: AnomalyFacts) -> Section:
         line = f"Episodes {_MOST_FIRST + 1:,} to {len(rows):,}"
         grids.append(Grid(line, columns, rows[_MOST_FIRST:], more.strip(), summary=line))
     figures = [_draw(entry, course) for entry, course in zip(entries, facts.courses, strict=False)]
-    return Section("episodes", "Most unusual episodes", grids=grids, figures=figures, is_wide=True)
+    legend = (
+        "In the pictures, the episode is shaded. Grey: readings; red: tested values that are anomalous; orange: the "
+        "values expected instead."
+    )
+    return Section("episodes", "Most unusual episodes", [legend], grids=grids, figures=figures, is_wide=True)
 
 
 def _draw(entry: Mapping[str, Any], course: Mapping[str, Any]) -> Figure:
@@ -111,11 +115,7 @@ def _draw(entry: Mapping[str, Any], course: Mapping[str, Any]) -> Figure:
         text=f"Score up to {show_score(sensor['score'])} over {show_hours(course['length_hours'])} from {start}.",
         size=(6.0, 2.3),
     )
-    caption = (
-        f"{entry['rank']}: {item}; {current().time_word} from {start}{utc()}. "
-        "Grey: readings; red: anomalous tested values; orange: their expected values."
-    )
-    return Figure(svg, caption)
+    return Figure(svg, f"{entry['rank']}: {item}; {current().time_word} from {start}{utc()}.")
 
 
 def _count_by_sensor(summary: Mapping[str, Any]) -> Section:
