@@ -95,19 +95,14 @@ def _write(
     from pdm_cli.anomalies.detectors import DETECTORS
     from pdm_cli.anomalies.windows import choose_windows
     from pdm_cli.io import parquet
-    from pdm_cli.pipeline.execute import kept_settings
     from pdm_cli.schema import ANOMALIES, EPISODES, UNJUDGED
 
     params = task.settings.detect
     judged_by = _judged_by(params, choose_windows(step_us, params))
     is_causal = DETECTORS[params.mode].is_causal
-    # A model needs these settings to detect anomalies in new data in the same way.
-    settings = json.dumps(kept_settings(task.settings, "detect"))
-    metadata = {"causal": "true" if is_causal else "false", "mode": params.mode, "settings": settings}
-    metadata |= task.units.metadata()
     tally = _Tally()
     with (
-        parquet.TableWriter(task.out / ANOMALIES.file, metadata) as writer,
+        parquet.TableWriter(task.out / ANOMALIES.file, _metadata(task, is_causal=is_causal)) as writer,
         parquet.TableWriter(task.out / EPISODES.file) as merged,
         parquet.TableWriter(task.out / UNJUDGED.file) as rest,
         task.progress.track("detect-anomalies: machines", machines) as advance,
@@ -127,6 +122,15 @@ def _write(
         **task.units.summary(),
         **_report_shortage(tally.find_shortage(), hint, params, task),
     }
+
+
+def _metadata(task: Task, *, is_causal: bool) -> dict[str, str]:
+    from pdm_cli.pipeline.execute import kept_settings
+
+    # A model needs these settings to detect anomalies in new data in the same way.
+    settings = json.dumps(kept_settings(task.settings, "detect"))
+    metadata = {"causal": "true" if is_causal else "false", "mode": task.settings.detect.mode, "settings": settings}
+    return metadata | task.units.metadata()
 
 
 def _report_shortage(shortage: Shortage | None, hint: str, params: DetectParams, task: Task) -> dict[str, str]:
