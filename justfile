@@ -51,6 +51,10 @@ fleets *ARGS:
     .venv/bin/pip install --quiet --editable '.[bench]'
     {{ python }} -m benchmarks.fleets "$@"
 
+# Choose the portfolio of the search again, after a change of features or algorithms
+portfolio:
+    {{ python }} -m benchmarks.portfolio
+
 # Run everything that CI runs, in a fresh environment
 ci:
     .ci/run

@@ -38,7 +38,7 @@ FloatArray = NDArray[np.float64]
 MACHINES, DAYS, SEED = 24, 360, 7
 """Size and seed of the simulated fleets, which are not those of ``benchmarks.fleets``."""
 
-SETTINGS = {"xgboost": 9, "lightgbm": 9, "extra_trees": 8, "logistic_regression": 2}
+SETTINGS = {"xgboost": 6, "lightgbm": 6, "extra_trees": 6, "logistic_regression": 1}
 """Random settings of each algorithm, besides its defaults."""
 
 FEATURE_SETS = ("full", "slow", "template", "plain")
