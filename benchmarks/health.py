@@ -2,7 +2,7 @@
 
 Failures are taken away from each set and used to score only: AUC of "any component fails in 3 to 48 h", and failures
 caught and hours of warning at the threshold of one false alarm per machine and year. The plant and the reference set
-need PDM_CLI_REFERENCE.
+need PDM_CLI_REFERENCE. Only pdm uses the log of errors.
 """
 
 from __future__ import annotations

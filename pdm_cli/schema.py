@@ -127,7 +127,7 @@ HEALTH = Table(
         _TIME,
         Column("health", "number", "1 as usual, 0.5 at the alarm level, 0 at worst; missing without readings"),
         Column("alarm", "number", "true while the health is below 0.5"),
-        Column("sensor", "text", "sensor with the largest deviation; missing without readings"),
+        Column("sensor", "text", "sensor with the largest deviation, or errors; missing without readings"),
     ),
     (MACHINE, TIME),
 )

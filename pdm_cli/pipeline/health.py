@@ -31,7 +31,7 @@ class _Prepared:
 
     telemetry: pd.DataFrame
     instants: Instants
-    maint: pd.DataFrame | None
+    logs: dict[str, pd.DataFrame]
     step_us: int
     grid_us: int
 
@@ -95,7 +95,7 @@ def _read(folder: Path) -> _Prepared:
     from pdm_cli.features.events import Instants
     from pdm_cli.io import parquet
     from pdm_cli.preparation.cleaning import check_prepared
-    from pdm_cli.schema import FEATURES, MACHINE, MAINT, TELEMETRY, TIME
+    from pdm_cli.schema import ERRORS, FEATURES, MACHINE, MAINT, TELEMETRY, TIME
     from pdm_cli.settings import load
 
     path = parquet.require_file(folder, TELEMETRY)
@@ -109,8 +109,12 @@ def _read(folder: Path) -> _Prepared:
     grid_hours = load.restore(sections, "prepared tables").features.grid_hours
     telemetry, step_us = parquet.read_frame(path), parquet.read_step(path)
     check_prepared(telemetry, step_us)
-    maint = parquet.read_frame(folder / MAINT.file) if (folder / MAINT.file).is_file() else None
-    return _Prepared(telemetry, Instants.of(rows), maint, step_us, round(grid_hours * US_PER_HOUR))
+    logs = {
+        table.name: parquet.read_frame(folder / table.file)
+        for table in (ERRORS, MAINT)
+        if (folder / table.file).is_file()
+    }
+    return _Prepared(telemetry, Instants.of(rows), logs, step_us, round(grid_hours * US_PER_HOUR))
 
 
 def _find_index(prepared: _Prepared, days: float, rules: HealthRules) -> HealthIndex:
@@ -136,7 +140,7 @@ def _find_index(prepared: _Prepared, days: float, rules: HealthRules) -> HealthI
         return find_health(
             prepared.telemetry,
             prepared.instants,
-            prepared.maint,
+            prepared.logs,
             until_us=until,
             rules=rules,
             step_us=prepared.step_us,

@@ -121,7 +121,7 @@ STAGES: dict[str, Stage] = {
             Port(
                 "prepared",
                 _PREPARED,
-                (TELEMETRY, FEATURES, MAINT),
+                (TELEMETRY, FEATURES, ERRORS, MAINT),
                 files=(QUALITY_FILE,),
                 made_by="preprocess",
                 marker=FEATURES.file,

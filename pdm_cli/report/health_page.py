@@ -120,8 +120,8 @@ def _explain(summary: Mapping[str, Any]) -> Section:
     paragraphs = [
         "Each reading is compared with the machine's own history. The part that the other sensors explain is "
         "subtracted, so load and season have little effect. Means over windows of up to "
-        f"{longest} and single unusual readings add up to the deviation of a sensor; the largest determines the "
-        "health.",
+        f"{longest} and single unusual readings add up to the deviation of a sensor; the largest, and rare "
+        "errors, determine the health.",
         f"Health 1 is as usual, and below 0.5 an alarm is on: {describe_alarm_rate(summary)}. At a health of 0.9, the "
         "deviation is one that normal operation reaches nine times as often, at 0.1 nine times as rarely.",
         f"The {show_days(summary['reference_days'], '.4g')} before {show_time(summary['start'])} define normal "

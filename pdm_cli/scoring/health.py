@@ -2,13 +2,14 @@
 
 Readings are standardised by the machine's own history (:func:`~pdm_cli.features.robust_z.standardise`), and what the
 other sensors explain is subtracted. Means of these residuals over trailing windows, and readings far outside the usual
-range, add up to a deviation per sensor; the largest is that of the machine. A reference span at the beginning of the
-log determines the relation between sensors, the scales, and the deviation that counts as an alarm.
+range, add up to a deviation per sensor; the largest is that of the machine, and rare errors add to it. A reference span
+at the beginning of the log determines the relation between sensors, the scales, and the level of an alarm.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.machine_levels import MachineLevels, learn_relation
 from pdm_cli.features.robust_z import MAD_TO_SIGMA, ZScores, standardise
+from pdm_cli.schema import ERRORS as ERROR_LOG
+from pdm_cli.schema import MAINT
 from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
@@ -35,10 +38,14 @@ _CLIP = 6.0
 _UNUSUAL, _WEIGHT = 3.0, 1.5
 # A deviation counts up to this multiple of that in the shortest window: less, once it is over.
 _RECENT = 2.0
+# Errors count in this share of the longest window, and this much of the logarithm of how rare they are.
+_ERRORS_SHARE, _ERRORS_WEIGHT = 1 / 3, 0.5
 # Quantiles of the maxima that determine the alarm level: damage in the reference span shows only in higher ones.
 _QUANTILES = (0.25, 0.5)
 FEWEST_MAXIMA = 8
 """Fewest maxima that the alarm level is estimated from."""
+ERRORS = "errors"
+"""Name of the deviation by errors, next to those of the sensors."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,12 @@ class HealthIndex:
     instants : Instants
         Those after the reference span, in their original order.
     deviations : (s, m) array
-        Deviation of each sensor, in units of its usual spread; NaN without readings or enough history.
+        Deviation of each sensor, in units of its usual spread; NaN without readings or enough history. With a log of
+        errors, the last row is their part.
     health : (m,) array
         1 as usual, below 0.5 an alarm; NaN where no sensor has a deviation.
     sensors : list of str
-        The s sensors.
+        The s sensors; with a log of errors, the last is :data:`ERRORS`.
     alarm : AlarmLevel
         Calibration on the reference span.
     """
@@ -128,7 +136,7 @@ class ReferenceTooShort(ValueError):
 def find_health(
     telemetry: pd.DataFrame,
     instants: Instants,
-    maint: pd.DataFrame | None,
+    logs: Mapping[str, pd.DataFrame],
     *,
     until_us: int,
     rules: HealthRules,
@@ -143,8 +151,9 @@ def find_health(
         ``machineID``, ``datetime`` (UTC, us) and float sensors; sorted by machine, then time.
     instants : Instants
         The instants; those up to ``until_us`` are the reference.
-    maint : DataFrame or None
-        ``machineID`` and ``datetime`` of replacements: what was before one says nothing about the new component.
+    logs : mapping of str to DataFrame
+        Those of ``maint`` and ``errors`` that exist: ``machineID``, ``datetime``, and the type of errors (``errorID``).
+        A replacement restarts all windows, since earlier readings say nothing about a new component.
     until_us : int
         End of the reference span.
     rules : HealthRules
@@ -160,15 +169,43 @@ def find_health(
     scores = standardise(telemetry, step_us=step_us, window_hours=_HISTORY * rules.window_hours)
     residuals = _find_residuals(scores, scores.times <= until_us)
     is_reference = instants.times <= until_us
-    trail = _trail(scores, residuals, instants, _restarts(maint, instants), rules.windows_us(grid_us), step_us)
+    restarts = _restarts(logs.get(MAINT.name), instants)
+    trail = _trail(scores, residuals, instants, restarts, rules.windows_us(grid_us), step_us)
     deviations = _add_up(trail, is_reference)
     settled = instants.times - instants.starts()[instants.codes] >= _SETTLING * rules.window_hours * US_PER_HOUR
     deviations[~(trail.is_known & settled)] = np.nan
     total = _largest(deviations)
-    alarm = fit_alarm_level(total[is_reference], _spans(instants, is_reference, rules), rules)
-    judged = ~is_reference
-    after = Instants(instants.machines, instants.codes[judged], instants.times[judged])
-    return HealthIndex(after, deviations[:, judged], alarm.health(total[judged]), scores.sensors, alarm)
+    spans = _spans(instants, is_reference, rules)
+    alarm, sensors, errors = (
+        fit_alarm_level(total[is_reference], spans, rules),
+        scores.sensors,
+        logs.get(ERROR_LOG.name),
+    )
+    if errors is not None and len(errors):
+        # The scale is a factor of e in rarity, which makes both comparable.
+        surprise = _surprise(errors, instants, restarts, until_us, rules.window_hours * _ERRORS_SHARE)
+        part = _ERRORS_WEIGHT * alarm.scale * surprise
+        total, sensors, deviations = total + part, [*sensors, ERRORS], np.vstack([deviations, part])
+        alarm = fit_alarm_level(total[is_reference], spans, rules)
+    after = Instants(instants.machines, instants.codes[~is_reference], instants.times[~is_reference])
+    return HealthIndex(after, deviations[:, ~is_reference], alarm.health(total[~is_reference]), sensors, alarm)
+
+
+def _surprise(errors: pd.DataFrame, instants: Instants, restarts: IntArray, until_us: int, hours: float) -> FloatArray:
+    """Return minus the logarithm of the expected number of each type of error in the last hours, added up.
+
+    Only types that occurred since the restart count. The expected number is that of the reference, at least one error.
+    """
+    spans = np.minimum(instants.ends(), until_us) - instants.starts()
+    watched = float(np.maximum(spans, 0).sum()) / US_PER_HOUR
+    first = np.maximum(instants.times - round(hours * US_PER_HOUR), restarts)
+    total = np.zeros(len(first))
+    for _, own in errors.groupby("errorID"):
+        log = EventLog(own, instants.machines)
+        known = max(int(np.count_nonzero(log.times <= until_us)), 1)
+        is_recent = log.position(instants.codes, instants.times, "right") > log.position(instants.codes, first, "right")
+        total += np.where(is_recent, max(-math.log(known / watched * hours), 0.0), 0.0)
+    return total
 
 
 def _find_residuals(scores: ZScores, is_reference: BoolArray) -> FloatArray:

@@ -20,6 +20,13 @@ def spoil(telemetry: pd.DataFrame, machine: int, day: float, **changes: float) -
     return telemetry
 
 
+def log(events: list[tuple[int, float]], **columns: str) -> pd.DataFrame:
+    """Return events of machines at days."""
+    machines, days = zip(*events, strict=True)
+    times = (START + np.array(days) * DAY).astype("datetime64[us]")
+    return pd.DataFrame({"machineID": machines, "datetime": times, **columns})
+
+
 @pytest.fixture(scope="module")
 def sound() -> pd.DataFrame:
     return make_telemetry()
@@ -34,8 +41,9 @@ def test_health_without_the_future_is_the_same(sound: pd.DataFrame, days: float)
     maint = pd.DataFrame(
         {"machineID": [2, 3], "datetime": (START + np.array([45.1, 60]) * DAY).astype("datetime64[us]")}
     )
-    full = list_health(measure(telemetry, maint))
-    cut = list_health(measure(telemetry[telemetry["datetime"] <= START + days * DAY], maint))
+    errors = log([(1, 30.0), (2, 44.0), (5, 51.0), (6, 69.5)], errorID="E1")
+    full = list_health(measure(telemetry, maint=maint, errors=errors))
+    cut = list_health(measure(telemetry[telemetry["datetime"] <= START + days * DAY], maint=maint, errors=errors))
     expected = full[full["datetime"] <= START + days * DAY].reset_index(drop=True)
     pd.testing.assert_frame_equal(cut, expected, check_exact=True)
 
@@ -59,10 +67,28 @@ def test_replacement_ends_the_memory_of_damage(sound: pd.DataFrame) -> None:
     telemetry = spoil(spoil(sound, 3, 74, shake=2.0), 3, 76, shake=-2.0)
     maint = pd.DataFrame({"machineID": [3], "datetime": (START + np.array([76]) * DAY).astype("datetime64[us]")})
     after = day_us(76.5)
-    with_log, without = (measure(telemetry, log) for log in (maint, None))
+    with_log, without = measure(telemetry, maint=maint), measure(telemetry)
     row = (with_log.instants.codes == 2) & (with_log.instants.times == after)
     assert with_log.health[row] > 0.9
     assert with_log.health[row] > without.health[row]
+
+
+def test_rare_error_lowers_the_health_and_is_named(sound: pd.DataFrame) -> None:
+    errors = log([(1, 20.0), (4, 79.5)], errorID="E1")
+    with_log, without = measure(sound, errors=errors), measure(sound)
+    last = with_log.instants.times == with_log.instants.times.max()
+    assert with_log.sensors == ["heat", "shake", "errors"]
+    fourth = last & (with_log.instants.codes == 3)
+    assert with_log.health[fourth] < without.health[fourth]
+    ranked = rank_machines(with_log, merge_hours=24, stale_hours=72).set_index("machineID")
+    assert "errors" in ranked.loc[4, "sensors"]
+    assert not ranked["sensors"].drop(4).str.contains("errors").any()
+
+
+def test_frequent_errors_hardly_change_the_health(sound: pd.DataFrame) -> None:
+    errors = log([(machine, day) for machine in range(1, 7) for day in range(80)], errorID="E1")
+    with_log, without = measure(sound, errors=errors), measure(sound)
+    np.testing.assert_array_equal(with_log.health, without.health)
 
 
 def test_health_without_readings_in_the_longest_window_is_unknown(sound: pd.DataFrame) -> None:
