@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ _WINDOW_HOURS, _HORIZONS = 72.0, 1.5
 _SHARE, _LEAST_WINDOWS, _MOST_WINDOWS = 0.25, 7, 30
 # If fewer machines than this have an alarm, those nearest to one are listed, up to a health.
 _FEW, _NEAR = 5, 0.9
+# From fewer maxima than this the rate of alarms is uncertain.
+_FEW_MAXIMA = 20
 EPISODES_FILE, RANKING_FILE = "episodes.parquet", "ranking.csv"
 
 
@@ -49,6 +52,8 @@ def measure_health(task: Task) -> dict[str, Any]:
     from pdm_cli.scoring.health import HealthRules
     from pdm_cli.scoring.health_tables import find_health_episodes, list_health, rank_machines
     from pdm_cli.scoring.worklist import escape_formulas
+    from pdm_cli.text import show_count
+    from pdm_cli.units import show_hours
 
     folder, params = task.inputs["prepared"], task.settings.health
     window = params.health_window_hours or _choose_window(folder)
@@ -56,9 +61,16 @@ def measure_health(task: Task) -> dict[str, Any]:
     prepared = _read(folder)
     days = params.reference_days or prepared.choose_days(window)
     index = _find_index(prepared, days, rules)
+    if index.alarm.maxima < _FEW_MAXIMA:
+        task.progress.warn(
+            f"health: the rate of alarms is uncertain: calibrated on only {show_count(index.alarm.maxima, 'span')} of "
+            f"{show_hours(rules.maximum_hours)} of a machine; set more --reference-days"
+        )
     merge_hours = window / 3
     episodes = find_health_episodes(index, merge_hours=merge_hours)
-    ranking = rank_machines(index, merge_hours=merge_hours, stale_hours=window)
+    # Machines that count cycles have clocks of their own.
+    stale_hours = math.inf if task.units.counts_cycles else window
+    ranking = rank_machines(index, merge_hours=merge_hours, stale_hours=stale_hours)
     parquet.write_frame(task.out / HEALTH.file, list_health(index))
     parquet.write_frame(task.out / EPISODES_FILE, episodes)
     escape_formulas(ranking).to_csv(task.out / RANKING_FILE, index=False, date_format="%Y-%m-%d %H:%M:%S")
@@ -149,7 +161,8 @@ def _find_index(prepared: _Prepared, days: float, rules: HealthRules) -> HealthI
     except ReferenceTooShort as exc:
         raise NotEnoughData(
             f"telemetry.parquet: the reference of {show_days(days, '.4g')} (--reference-days) has {exc.args[0]} "
-            f"spans of {show_hours(rules.maximum_hours)} of a machine; alarms need {FEWEST_MAXIMA}",
+            f"spans of {show_hours(rules.maximum_hours)} of a machine with sensors that vary; alarms need "
+            f"{FEWEST_MAXIMA}",
             hint="set more --reference-days or a shorter --health-window-hours, or add telemetry",
         ) from exc
 

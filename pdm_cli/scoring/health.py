@@ -29,9 +29,11 @@ BoolArray = NDArray[np.bool_]
 
 # Trailing windows as shares of the longest; they overlap, so recent readings count more.
 _SHARES = (1 / 12, 1 / 6, 1 / 3, 1.0)
-# In longest windows: a machine's own history; its first rows, without enough of it; the spans over which maxima of
-# the deviation are taken, which are nearly independent of each other.
-_HISTORY, _SETTLING, _MAXIMUM = 20, 7 / 3, 7 / 3
+# In longest windows: a machine's own history, the time between its updates, and its shortest length.
+_HISTORY, _REFRESH, _LEAST = 20, 1 / 3, 2 / 3
+# The first rows of a machine, without enough history; and the spans over which maxima of the deviation are taken, which
+# are nearly independent of each other.
+_SETTLING, _MAXIMUM = 7 / 3, 7 / 3
 # Residuals are clipped to this many robust standard deviations, which limits the effect of a glitch.
 _CLIP = 6.0
 # A reading this many standard deviations away is unusual in itself, and its weight compared with the mean.
@@ -42,7 +44,7 @@ _RECENT = 2.0
 _ERRORS_SHARE, _ERRORS_WEIGHT = 1 / 3, 0.5
 # Quantiles of the maxima that determine the alarm level: damage in the reference span shows only in higher ones.
 _QUANTILES = (0.25, 0.5)
-FEWEST_MAXIMA = 8
+FEWEST_MAXIMA = 5
 """Fewest maxima that the alarm level is estimated from."""
 ERRORS = "errors"
 """Name of the deviation by errors, next to those of the sensors."""
@@ -166,7 +168,8 @@ def find_health(
     ReferenceTooShort
         If the reference span has too few maxima for an alarm level.
     """
-    scores = standardise(telemetry, step_us=step_us, window_hours=_HISTORY * rules.window_hours)
+    history, refresh, least = (share * rules.window_hours for share in (_HISTORY, _REFRESH, _LEAST))
+    scores = standardise(telemetry, step_us=step_us, window_hours=history, refresh_hours=refresh, least_hours=least)
     residuals = _find_residuals(scores, scores.times <= until_us)
     is_reference = instants.times <= until_us
     restarts = _restarts(logs.get(MAINT.name), instants)
@@ -286,12 +289,18 @@ def _running(values: NDArray[np.generic]) -> FloatArray:
 
 
 def _add_up(trail: _Trail, is_reference: BoolArray) -> FloatArray:
-    """Return the deviation of each sensor, (s, m): of its means over all windows, and of single readings."""
-    deviations = np.zeros(trail.is_known.shape)
+    """Return the deviation of each sensor, (s, m): of its means over all windows, and of single readings.
+
+    NaN for a sensor that does not vary in the reference.
+    """
+    deviations = np.full(trail.is_known.shape, np.nan)
     for sensor in range(len(deviations)):
         scaled = [mean / _spread(mean[is_reference]) for mean in trail.means[:, sensor]]
         total = np.sum(scaled, axis=0)
-        size = np.minimum(np.abs(total) / _spread(total[is_reference]), _RECENT * np.abs(scaled[0]))
+        spread = _spread(total[is_reference])
+        if math.isinf(spread):
+            continue
+        size = np.minimum(np.abs(total) / spread, _RECENT * np.abs(scaled[0]))
         excess = trail.excesses[sensor]
         # At least one reading, one standard deviation beyond the usual range.
         usual = max(float(np.sqrt(np.mean(excess[is_reference] ** 2))), 1 / trail.readings)

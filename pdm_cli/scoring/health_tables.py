@@ -95,8 +95,7 @@ def rank_machines(index: HealthIndex, *, merge_hours: float, stale_hours: float)
         _name_drivers(index, _lowest(index, row, since) if is_one else row)
         for row, since, is_one in zip(last, ranked["since"], is_on, strict=True)
     ]
-    newest = ranked[TIME].max()
-    ranked["is_stale"] = newest - ranked[TIME] > pd.Timedelta(hours=stale_hours)
+    ranked["is_stale"] = (ranked[TIME].max() - ranked[TIME]) / pd.Timedelta(hours=1) > stale_hours
     ranked = ranked.iloc[np.lexsort((last, ranked["health"], ~is_on))].reset_index(drop=True)
     ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
     return ranked

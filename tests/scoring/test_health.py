@@ -113,7 +113,13 @@ def test_alarms_of_sound_machines_come_at_about_the_chosen_rate() -> None:
 def test_constant_sensor_has_no_deviation(sound: pd.DataFrame) -> None:
     index = measure(sound.assign(flat=1.0))
     assert index.sensors == ["heat", "shake", "flat"]
-    assert np.nanmax(index.deviations[2]) == 0
+    assert np.isnan(index.deviations[2]).all()
+    np.testing.assert_array_equal(index.health, measure(sound).health)
+
+
+def test_health_of_sensors_that_do_not_vary_is_rejected(sound: pd.DataFrame) -> None:
+    with pytest.raises(ReferenceTooShort):
+        measure(sound.assign(heat=1.0, shake=2.0))
 
 
 def test_single_sensor_has_a_health(sound: pd.DataFrame) -> None:
