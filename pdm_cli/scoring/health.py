@@ -44,6 +44,8 @@ _RECENT = 2.0
 _ERRORS_SHARE, _ERRORS_WEIGHT = 1 / 3, 0.5
 # Quantiles of the maxima that determine the alarm level: damage in the reference span shows only in higher ones.
 _QUANTILES = (0.25, 0.5)
+# Fewest maxima above a level that show how often it is exceeded.
+_FEWEST_EXCEEDANCES = 3
 FEWEST_MAXIMA = 5
 """Fewest maxima that the alarm level is estimated from."""
 ERRORS = "errors"
@@ -324,8 +326,9 @@ def _spans(instants: Instants, is_reference: BoolArray, rules: HealthRules) -> I
 def fit_alarm_level(deviations: FloatArray, spans: IntArray, rules: HealthRules) -> AlarmLevel:
     """Return the deviation that normal operation exceeds at the chosen rate.
 
-    Maxima over spans have a Gumbel distribution. Its quartile and its median determine it, so that damage in up to
-    half of the spans has little effect.
+    Maxima over spans have a Gumbel distribution. Its quartile and its median determine it, so that damage in the
+    reference has little effect. Its level is not above the one that was exceeded at this rate in a long reference: many
+    errors widen the distribution in the middle only.
 
     Raises
     ------
@@ -339,5 +342,10 @@ def fit_alarm_level(deviations: FloatArray, spans: IntArray, rules: HealthRules)
     low, middle = (float(value) for value in np.quantile(maxima, _QUANTILES))
     reduced_low, reduced_middle = (-math.log(-math.log(share)) for share in _QUANTILES)
     scale = max((middle - low) / (reduced_middle - reduced_low), 1e-6)
-    location = middle - scale * reduced_middle
-    return AlarmLevel(location - scale * math.log(rules.alarms_per_hour * rules.maximum_hours), scale, len(maxima))
+    # Exceedances per span.
+    share = rules.alarms_per_hour * rules.maximum_hours
+    steps = -math.log(share) - reduced_middle
+    if share * len(maxima) >= _FEWEST_EXCEEDANCES and steps > 0:
+        seen = (float(np.quantile(maxima, math.exp(-share))) - middle) / steps
+        scale = min(scale, max(seen, 1e-6))
+    return AlarmLevel(middle + scale * steps, scale, len(maxima))

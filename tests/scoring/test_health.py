@@ -143,6 +143,15 @@ def test_alarm_level_with_damage_in_some_spans_hardly_moves() -> None:
     assert damaged.level < 1.2 * sound.level
 
 
+def test_alarm_level_is_not_above_the_one_exceeded_at_the_rate() -> None:
+    # Errors in half of the spans widen the middle of the distribution, but not its end.
+    maxima = 3.0 + 2.0 * (np.arange(2000) % 2) + np.random.default_rng(0).uniform(0, 0.5, 2000)
+    alarm = fit_alarm_level(maxima, np.arange(2000), RULES)
+    assert 5.4 < alarm.level < 5.5
+    few = fit_alarm_level(maxima[:100], np.arange(100), RULES)
+    assert few.level > 7
+
+
 def test_alarm_level_of_too_few_spans_is_rejected() -> None:
     with pytest.raises(ReferenceTooShort) as caught:
         fit_alarm_level(np.array([1.0, 2.0, np.nan]), np.array([0, 1, 2]), RULES)
