@@ -16,11 +16,12 @@ Kind = Literal["machine", "time", "text", "number"]
 
 @dataclass(frozen=True)
 class Column:
-    """A fixed column: its name, type, and unit or meaning."""
+    """A fixed column: its name, type, and unit or meaning; ``is_recent`` if tables of earlier versions lack it."""
 
     name: str
     kind: Kind
     meaning: str
+    is_recent: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,12 @@ ANOMALIES = Table(
         ),
         Column("score", "number", "test statistic over its critical value, above 1"),
         Column("direction", "text", "pos above the expected level, neg below"),
-        Column("by", "text", "whose readings the expected value is from: machine, or fleet for other machines"),
+        Column(
+            "by",
+            "text",
+            "whose readings the expected value is from: machine, or fleet for other machines",
+            is_recent=True,
+        ),
     ),
     (MACHINE, "sensor", TIME),
 )

@@ -7,10 +7,12 @@ import json
 import platform
 import sys
 from collections.abc import Collection, Iterable
+from concurrent.futures import CancelledError
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pdm_cli
@@ -24,6 +26,8 @@ RECORDED_LIBRARIES = (
     *("numpy", "scipy", "pandas", "pyarrow", "statsmodels"),
     *("scikit-learn", "xgboost-cpu", "xgboost", "lightgbm", "optuna"),
 )
+
+_PIECE_BYTES = 1 << 20
 
 _REASONS = {
     "command": "written by another command",
@@ -104,10 +108,14 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-def hash_file(path: Path) -> dict[str, Any]:
-    """Return ``{"sha256", "bytes"}`` of a file."""
+def hash_file(path: Path, stop: Event | None = None) -> dict[str, Any]:
+    """Return ``{"sha256", "bytes"}`` of a file; raises CancelledError once ``stop`` is set."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256")
+        while piece := stream.read(_PIECE_BYTES):
+            if stop is not None and stop.is_set():
+                raise CancelledError
+            digest.update(piece)
     return {"sha256": digest.hexdigest(), "bytes": path.stat().st_size}
 
 
@@ -116,9 +124,9 @@ def hash_bytes(content: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def hash_files(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+def hash_files(folder: Path, files: Iterable[Path], stop: Event | None = None) -> dict[str, dict[str, Any]]:
     """Return the hashes of ``files`` by name relative to ``folder``, sorted."""
-    return {path.relative_to(folder).as_posix(): hash_file(path) for path in sorted(files)}
+    return {path.relative_to(folder).as_posix(): hash_file(path, stop) for path in sorted(files)}
 
 
 def compose(provenance: Provenance) -> dict[str, Any]:

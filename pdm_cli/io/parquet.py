@@ -165,7 +165,8 @@ def require_file(folder: Path, table: Table) -> Path:
         below = find_below(folder, lambda child: (child / table.file).is_file())
         hint = f"did you mean {below}?" if below else f"{expected}; the folder contains {_listed(folder)}"
         raise SchemaError(f"{table.file}: not in {folder}", hint=hint)
-    lacking = [c.name for c in table.columns if c.name not in open_file(path).schema_arrow.names]
+    stored = open_file(path).schema_arrow.names
+    lacking = [column.name for column in table.columns if column.name not in stored and not column.is_recent]
     if lacking:
         raise SchemaError(f"{table.file}: no column {lacking[0]!r}: {path}", hint=expected)
     return path

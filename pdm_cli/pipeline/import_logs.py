@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from threading import Event
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
 from pdm_cli.io.folders import list_files
@@ -79,16 +81,16 @@ def import_logs(
     from pdm_cli.pipeline.query_logs import query_logs
 
     start, progress = time.monotonic(), Recorder(progress)
-    # While the files are read, one thread hashes them and loads pandas, which takes as long.
-    with Engine() as engine, ThreadPoolExecutor(1) as helper:
+    with Engine() as engine, _Background() as background:
         old = target if on_overlap is not None else None
         if isinstance(source, Path):
             folder, found = source, find_files(source, options.files)
         else:
             folder = engine.scratch / "queries"
             found = query_logs(source, folder, old, settings.columns.datetime_column, progress)
-        inputs = helper.submit(_hash_inputs, source, found, old)
-        quality = helper.submit(import_module, "pdm_cli.pipeline.quality")
+        # It loads pandas.
+        quality = background.submit(import_module, "pdm_cli.pipeline.quality")
+        inputs = background.submit(_hash_inputs, source, found, old, background.stop)
         surveys = _survey(folder, found, options, settings, engine, progress)
         provenance = _trace_provenance(inputs.result(), settings, options, on_overlap, is_appended=old is not None)
         units = Units(options.cycle_seconds / 3600)
@@ -479,13 +481,32 @@ def _show_key(value: object) -> str:
     return str(value)
 
 
-def _hash_inputs(source: Path | Database, found: Found, old: Path | None) -> dict[str, Any]:
+class _Background:
+    """One thread for work that can be done while the files are read; an error or interrupt elsewhere ends it early."""
+
+    def __init__(self) -> None:
+        self.stop = Event()
+        self._thread = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop.set()
+        self._thread.shutdown(cancel_futures=True)
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call a function in the thread."""
+        return self._thread.submit(function, *arguments)
+
+
+def _hash_inputs(source: Path | Database, found: Found, old: Path | None, stop: Event) -> dict[str, Any]:
     """Return the hashes of files, queries and existing tables."""
     from pdm_cli.io import manifest
 
     files = [path for paths in found.files.values() for path in paths]
     if isinstance(source, Path):
-        inputs = {"folder": manifest.hash_files(source, files)}
+        inputs = {"folder": manifest.hash_files(source, files, stop)}
     else:
         texts = {f"--query {name}": manifest.hash_bytes(text.encode()) for name, text in source.queries.items()}
         inputs = {"sql": {**texts, **{path.name: manifest.hash_file(path) for path in files}}}

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -178,3 +180,12 @@ def test_the_key_is_the_same_whatever_the_settings_left_out_are(tmp_path: Path, 
     assert other.key() != recipe.key()
     assert other.key(but_for=("train.seed",)) == recipe.key(but_for=("train.seed",))
     assert other.key(but_for=("train.cutoff", "features.seed")) != recipe.key(but_for=("train.cutoff", "features.seed"))
+
+
+def test_hash_file_stopped_raises_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"1")
+    stop = Event()
+    assert manifest.hash_file(tmp_path / "log", stop) == manifest.hash_file(tmp_path / "log")
+    stop.set()
+    with pytest.raises(CancelledError):
+        manifest.hash_file(tmp_path / "log", stop)

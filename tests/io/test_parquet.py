@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 
 from pdm_cli.errors import DataError, PdmError, SchemaError, UsageError
 from pdm_cli.io import folders, parquet
-from pdm_cli.schema import TELEMETRY
+from pdm_cli.schema import ANOMALIES, TELEMETRY
 from tests.builders.tables import fleet_telemetry, write_parquet
 
 
@@ -196,3 +196,13 @@ def test_a_later_frame_takes_the_types_of_the_first(tmp_path: Path) -> None:
         writer.write(pd.DataFrame({"machineID": [1], "volt": [1.5]}))
         writer.write(pd.DataFrame({"machineID": [2], "volt": [2]}))
     assert parquet.read_frame(path)["volt"].to_list() == [1.5, 2.0]
+
+
+def test_a_table_of_an_earlier_version_may_lack_recent_columns_only(tmp_path: Path) -> None:
+    names = [column.name for column in ANOMALIES.columns if not column.is_recent]
+    assert len(names) < len(ANOMALIES.columns)
+    write_parquet(tmp_path / ANOMALIES.file, pd.DataFrame(columns=names))
+    assert parquet.require_file(tmp_path, ANOMALIES) == tmp_path / ANOMALIES.file
+    write_parquet(tmp_path / ANOMALIES.file, pd.DataFrame(columns=names[:-1]))
+    with pytest.raises(SchemaError, match=f"no column '{names[-1]}'"):
+        parquet.require_file(tmp_path, ANOMALIES)

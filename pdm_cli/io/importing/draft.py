@@ -34,6 +34,7 @@ from pdm_cli.io.importing.date_shapes import (
     sql_has_shape,
 )
 from pdm_cli.io.importing.engine import Unreadable
+from pdm_cli.io.importing.long_form import sample_tags
 from pdm_cli.io.importing.sources import sql_column
 from pdm_cli.io.importing.survey import TableSurvey, ValueCount
 from pdm_cli.io.importing.values import INTEGER
@@ -95,7 +96,8 @@ def write_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
     DataError, SchemaError
         As of :meth:`TableSurvey.prepare`.
     """
-    if sampled := survey.sample_tags():
+    sampled = sample_tags(survey.files, survey.long) if survey.long is not None else []
+    if sampled:
         with suppress(DataError, SchemaError):
             survey.prepare(sampled)
             if (draft := _write_checked(survey, engine)) is not None:

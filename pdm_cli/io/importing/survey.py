@@ -23,7 +23,7 @@ from pdm_cli.io.importing.date_shapes import (
 )
 from pdm_cli.io.importing.engine import Engine, Unreadable
 from pdm_cli.io.importing.file_columns import check_header, join_units
-from pdm_cli.io.importing.long_form import split_tags
+from pdm_cli.io.importing.long_form import TagRow, split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
 from pdm_cli.io.importing.sources import (
     SourceFile,
@@ -34,7 +34,7 @@ from pdm_cli.io.importing.sources import (
     sql_rows,
     sql_text,
 )
-from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote, sample_rows
+from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
 from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, INTEGER, NUMBER, THOUSANDS, plain, sql_number, sql_plain
 from pdm_cli.io.sensor_names import find_sensor, split_units
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
@@ -51,8 +51,6 @@ _IS_AMBIGUOUS = "pdm_is_ambiguous"
 # Columns of the view of long telemetry.
 _SENSOR, _VALUE = "pdm_sensor", "pdm_value"
 _LAST_MONTH = 12
-# A tag as it is in the files, the tag, and its first value in alphabetical order.
-TagRow = tuple[str | None, str, str]
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,8 @@ class TableSurvey:
         self.time = columns.datetime_column if table is not MACHINES else ""
         kinds = {"errorID": columns.error_column, "comp": columns.maint_column, "failure": columns.failure_column}
         self.kind = kinds.get(EVENT_COLUMNS.get(table.name, ""), "")
-        self._sensors = columns.sensors if table is TELEMETRY else ()
+        self._asked = columns.sensors if table is TELEMETRY else ()
+        self._sensors: tuple[str, ...] = ()
         canonical = {TIME: self.time, MACHINE: self.machine, EVENT_COLUMNS.get(table.name, ""): self.kind}
         self.keys = {name: named for name, named in canonical.items() if named}
         self.long = options.long if table is TELEMETRY else None
@@ -155,22 +154,10 @@ class TableSurvey:
         self._make_view()
         if self.long is not None:
             self._make_long_view(self.long, self._read_tags(self.long) if tag_rows is None else tag_rows)
-        self._sensors = tuple(find_sensor(sensor, self.columns, self._units) for sensor in self._sensors)
+        self._sensors = tuple(find_sensor(sensor, self.columns, self._units) for sensor in self._asked)
         for sensor in self._sensors:
             if sensor not in self.columns:
                 raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
-
-    def sample_tags(self) -> list[TagRow]:
-        """Return the tags in samples of long telemetry; none if they are not found much faster than all of them."""
-        found: dict[str, str] = {}
-        for file in self.files if self.long is not None else ():
-            rows = sample_rows(file.text, Path(file.readable)) if file.text is not None else []
-            if self.long is None or file.text is None or not rows:
-                return []
-            tag, value = (file.text.header.index(file.origins[name]) for name in (self.long.tag, self.long.value))
-            for row in rows:
-                found[row[tag]] = min(row[value], found.get(row[tag], row[value]))
-        return [(tag, plain(tag), plain(value)) for tag, value in found.items()]
 
     def read(self) -> None:
         """Inspect all rows.

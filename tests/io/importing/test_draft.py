@@ -8,7 +8,8 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pdm_cli.errors import PdmError
@@ -19,7 +20,7 @@ from pdm_cli.io.importing.options import ImportOptions, LongForm
 from pdm_cli.io.importing.text_files import TextFormat
 from pdm_cli.pipeline.import_logs import import_logs
 from pdm_cli.progress import Silent
-from pdm_cli.settings.model import Settings
+from pdm_cli.settings.model import ColumnsParams, Settings
 
 HEAD = "datetime,machineID,volt,mode\n"
 
@@ -34,19 +35,21 @@ class Notes(Silent):
         self.warnings.append(text)
 
 
-def convert(logs: Path, out: Path, options: ImportOptions) -> tuple[Any, ...]:
+def convert(logs: Path, out: Path, options: ImportOptions, chosen: Settings) -> tuple[Any, ...]:
     """Return the bytes of all files and the warnings, or the error."""
     notes = Notes()
     try:
-        import_logs(logs, out, options, settings=Settings(), progress=notes)
+        import_logs(logs, out, options, settings=chosen, progress=notes)
     except PdmError as error:
         return (str(error), error.hint)
     return ({path.name: path.read_bytes() for path in out.iterdir() if path.name != "manifest.json"}, notes.warnings)
 
 
-def has_draft(text: str, options: ImportOptions | None = None, errors: str = "") -> bool:
+def has_draft(
+    text: str, options: ImportOptions | None = None, errors: str = "", settings: Settings | None = None
+) -> bool:
     """Return whether there is a draft, after comparing the import with the one without."""
-    options, write_draft = options or ImportOptions(), drafts.write_draft
+    options, chosen, write_draft = options or ImportOptions(), settings or Settings(), drafts.write_draft
     found: list[Any] = []
 
     def note_draft(survey: Any, engine: Any) -> Any:
@@ -60,9 +63,9 @@ def has_draft(text: str, options: ImportOptions | None = None, errors: str = "")
         if errors:
             (folder / "logs/errors.csv").write_text(errors, encoding="utf-8")
         with patch.object(drafts, "write_draft", lambda survey, _: survey.prepare()):
-            expected = convert(folder / "logs", folder / "full", options)
+            expected = convert(folder / "logs", folder / "full", options, chosen)
         with patch.object(drafts, "write_draft", note_draft):
-            assert convert(folder / "logs", folder / "quick", options) == expected
+            assert convert(folder / "logs", folder / "quick", options, chosen) == expected
     return any(draft is not None for draft in found)
 
 
@@ -84,14 +87,14 @@ READINGS = st.builds("{},{},{}\n".format, TIME, mostly("1.volt", *TAGS), mostly(
 
 
 @pytest.mark.ci
-@settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50, deadline=None)
 @given(st.lists(WIDE, min_size=1, max_size=5))
 def test_draft_of_wide_rows_equals_the_survey(rows: list[str]) -> None:
     has_draft(HEAD + "".join(rows), ImportOptions(sentinels=(-999.0,)))
 
 
 @pytest.mark.ci
-@settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50, deadline=None)
 @given(st.lists(READINGS, min_size=1, max_size=5))
 def test_draft_of_long_rows_equals_the_survey(rows: list[str]) -> None:
     long = LongForm("tag", "value", pattern="{machine}.{sensor}")
@@ -123,6 +126,15 @@ def test_draft_with_sampled_tags_equals_the_survey(text: str, is_drafted: bool) 
         assert has_draft(text, options) == is_drafted
     with patch.object(text_files, "_LEAST_SAMPLED_BYTES", len(text) + 1):
         assert has_draft(text, options) == is_drafted
+
+
+@pytest.mark.parametrize("rare", ["3.volt", "3.volt [mV]"])
+def test_draft_with_sampled_tags_and_chosen_sensors_equals_the_survey(rare: str) -> None:
+    text = numbered("1.volt [V]", "1.temp") + f"2015-02-01 00:00:00,{rare},777\n" + numbered("2.volt [V]")[19:]
+    options = ImportOptions(long=LongForm("tag", "value", pattern="{machine}.{sensor}"))
+    chosen = Settings(columns=ColumnsParams(sensors=("volt [V]", "temp")))
+    with patch.multiple(text_files, _PLACES=10, _PLACE_BYTES=200, _LEAST_SAMPLED_BYTES=0):
+        assert not has_draft(text, options, settings=chosen)
 
 
 @pytest.mark.parametrize("decimal", [".", ","])
