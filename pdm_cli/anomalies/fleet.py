@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdm_cli.anomalies.detectors import causal_rules, group_series
-from pdm_cli.anomalies.fleet_profile import FleetProfiles, Summaries, empty_summaries, find_refits, summarize
+from pdm_cli.anomalies.fleet_profile import Summaries, empty_summaries, find_refits, summarize
 from pdm_cli.anomalies.windows import choose_windows
 from pdm_cli.settings.model import DetectParams
 
@@ -32,14 +32,3 @@ def summarize_machines(telemetry: pd.DataFrame, refits: IntArray, *, step_us: in
         batch = np.stack([series.values for series in machine])
         parts.append(summarize(batch, machine[0].times, machine[0].machine, refits, rules))
     return Summaries.join(parts)
-
-
-def learn_fleet(telemetry: pd.DataFrame, *, step_us: int, params: DetectParams) -> FleetProfiles | None:
-    """Return the profiles that :func:`pdm_cli.anomalies.detectors.find_anomalies` needs for prepared telemetry.
-
-    A profile depends on the readings before its refit only. None if no machine needs one.
-    """
-    refits = find_fleet_refits(telemetry, step_us=step_us, params=params)
-    if not len(refits):
-        return None
-    return FleetProfiles(summarize_machines(telemetry, refits, step_us=step_us, params=params))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pdm_cli.anomalies.detectors import find_anomalies
 from pdm_cli.anomalies.esd import critical_values
-from pdm_cli.anomalies.fleet import find_fleet_refits, learn_fleet, summarize_machines
+from pdm_cli.anomalies.fleet import find_fleet_refits, summarize_machines
 from pdm_cli.anomalies.fleet_profile import (
     FEWEST_MACHINES,
     MOST_MACHINES,
@@ -22,6 +22,7 @@ from pdm_cli.anomalies.fleet_profile import (
     select_machines,
 )
 from pdm_cli.settings.model import DetectParams
+from tests.builders.anomalies import learn_fleet
 
 HOUR = 3_600_000_000
 START = 400_000

@@ -1,4 +1,4 @@
-"""Anomaly detection on a single series."""
+"""Anomaly detection on a single series, and by the profiles of a fleet."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from pdm_cli.anomalies.fleet import find_fleet_refits, summarize_machines
+from pdm_cli.anomalies.fleet_profile import FleetProfiles
 from pdm_cli.anomalies.seasonal_esd import Anomalies, seasonal_hybrid_esd
 from pdm_cli.anomalies.stl import Decomposition, periodic_robust_stl
 from pdm_cli.anomalies.windows import DetectWindows
 from pdm_cli.errors import DataError
+from pdm_cli.settings.model import DetectParams
 
 HOUR_US = 3_600_000_000
 
@@ -47,3 +51,11 @@ def windows_of(
         window=unit * max(1, round(window_days * 24 * HOUR_US / step_us / unit)),
         settle=round(settle_hours * HOUR_US / step_us),
     )
+
+
+def learn_fleet(telemetry: pd.DataFrame, *, step_us: int, params: DetectParams) -> FleetProfiles | None:
+    """Return the profiles that ``find_anomalies`` needs for prepared telemetry; None if no machine needs one."""
+    refits = find_fleet_refits(telemetry, step_us=step_us, params=params)
+    if not len(refits):
+        return None
+    return FleetProfiles(summarize_machines(telemetry, refits, step_us=step_us, params=params))
