@@ -31,9 +31,14 @@ def day_us(day: float) -> int:
 
 
 def measure(
-    telemetry: pd.DataFrame, *, reference_days: float = 40, per_year: float = 1, **logs: pd.DataFrame
+    telemetry: pd.DataFrame,
+    *,
+    reference_days: float = 40,
+    per_year: float = 1,
+    window_hours: float = 72.0,
+    **logs: pd.DataFrame,
 ) -> HealthIndex:
     """Return the health on a grid of three hours after the reference."""
     rows = telemetry.loc[telemetry["datetime"].dt.hour % 3 == 0, ["machineID", "datetime"]]
-    rules = HealthRules(72.0, per_year / 8766)
+    rules = HealthRules(window_hours, per_year / 8766)
     return find_health(telemetry, Instants.of(rows), logs, until_us=day_us(reference_days), rules=rules, **GRID)

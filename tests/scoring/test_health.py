@@ -122,6 +122,14 @@ def test_health_of_sensors_that_do_not_vary_is_rejected(sound: pd.DataFrame) -> 
         measure(sound.assign(heat=1.0, shake=2.0))
 
 
+def test_log_of_three_days_finds_damage_with_short_windows() -> None:
+    telemetry = spoil(make_telemetry(days=3), 3, 2.5, shake=4.0)
+    index = measure(telemetry, reference_days=1.5, window_hours=9)
+    ranked = rank_machines(index, merge_hours=3, stale_hours=9)
+    assert (ranked["machineID"].iloc[0], ranked["sensors"].iloc[0]) == (3, "shake")
+    assert ranked["health"].iloc[0] < 0.5 < ranked["health"].iloc[1]
+
+
 def test_single_sensor_has_a_health(sound: pd.DataFrame) -> None:
     assert np.isfinite(measure(sound[["machineID", "datetime", "shake"]]).health).all()
 
