@@ -16,6 +16,8 @@ from pdm_cli.units import current, using
 
 # Preprocess warns of these itself.
 _WARNED = ("outside_time_range", "sentinels", "similar_names")
+# Endings of tables of failures that pdm import converts.
+_UNREAD = (".csv", ".csv.gz", ".tsv", ".txt", ".xlsx", ".json")
 
 
 def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, force: bool = False) -> dict[str, Any]:
@@ -61,8 +63,9 @@ def find_chain(data: Path) -> tuple[Stage, ...]:
     from pdm_cli.io.folders import is_half_moved
     from pdm_cli.schema import FAILURES
 
-    has_failures = any(data.glob(f"*{FAILURES.name}*")) or is_half_moved(data)
-    return CHAIN if has_failures else HEALTH_CHAIN
+    names = (FAILURES.name, FAILURES.file, *(f"{FAILURES.name}{ending}" for ending in _UNREAD))
+    has_failures = any((data / name).exists() or (data / name).is_symlink() for name in names)
+    return CHAIN if has_failures or is_half_moved(data) else HEALTH_CHAIN
 
 
 def _run_chain(

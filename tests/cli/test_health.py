@@ -9,6 +9,8 @@ import pytest
 
 import pdm_cli
 from pdm_cli.io import manifest
+from pdm_cli.pipeline.run import find_chain
+from pdm_cli.pipeline.stages import CHAIN, HEALTH_CHAIN
 from pdm_cli.schema import HEALTH
 from tests.builders.health import START, make_telemetry
 from tests.cli.conftest import Pdm
@@ -110,6 +112,18 @@ def test_reference_that_does_not_fit_is_reported(
     assert outcome.code == 4
     assert message in outcome.stderr
     assert f"hint: {hint}" in outcome.stderr
+
+
+def test_files_that_are_no_table_of_failures_do_not_count(tmp_path: Path) -> None:
+    for name in ("._failures.parquet", ".failures.csv.swp", "no_failures.txt", "failures.md"):
+        (tmp_path / name).touch()
+    assert find_chain(tmp_path) == HEALTH_CHAIN
+
+
+@pytest.mark.parametrize("name", ["failures.parquet", "failures.csv", "failures/", ".pdm-partial-1/previous/"])
+def test_tables_of_failures_and_half_moved_folders_count(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir(parents=True) if name.endswith("/") else (tmp_path / name).touch()
+    assert find_chain(tmp_path) == CHAIN
 
 
 def test_submitted_run_without_failures_has_the_step_health(fleet: Path, pdm: Pdm) -> None:
