@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pdm_cli.errors import UsageError
+from pdm_cli.errors import NotEnoughData, UsageError
 from pdm_cli.pipeline.stages import CHAIN, HEALTH_CHAIN, STAGES, Stage
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
@@ -143,6 +143,11 @@ def _check_early(folders: dict[str, Path], settings: Settings, chain: tuple[Stag
     parquet.require_table(folder, FAILURES)
     failures = read_events(folder, FAILURES, settings.columns, settings.preprocess.timezone)
     if failures is not None:
+        if failures.empty:
+            raise NotEnoughData(
+                f"{FAILURES.file}: the table is empty (0 rows)",
+                hint="add past failures to train a model, or remove the table to measure the health of the machines",
+            )
         choose_components(failures["failure"], settings.train)
     check_lengths(folder, settings)
 

@@ -16,6 +16,8 @@ def test_no_failures_at_all_is_said(raw: Path, pdm: Pdm, tmp_path: Path) -> None
     assert pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared").code == 0
     outcome = pdm("train", "--prepared", tmp_path / "prepared", "--out", tmp_path / "model")
     assert_clear(outcome, 4, "failures.parquet: the table is empty (0 rows)", "training requires past failures")
+    outcome = pdm("run", "--data", raw, "--out", tmp_path / "out")
+    assert_clear(outcome, 4, "failures.parquet: the table is empty (0 rows)", "remove the table to measure the health")
 
 
 def test_unknown_component_is_refused_with_the_known_ones(work: Path, pdm: Pdm, tmp_path: Path) -> None:
