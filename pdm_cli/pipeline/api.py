@@ -273,13 +273,14 @@ def run(
     progress, options
         As for :func:`preprocess`.
     """
-    from pdm_cli.pipeline.run import run_stages
+    from pdm_cli.pipeline.run import find_chain, run_stages
 
     call = _Call(list_sections((*CHAIN, *HEALTH_CHAIN)), options)
     target, owner = _target(out)
     with call.data_folder(data) as folder:
         run_stages(folder, str(target), settings=call.settings, progress=progress or Silent(), force=force)
-    return Run(target, owner)
+        chain = find_chain(Path(folder))
+    return Run(target, owner, chain)
 
 
 def simulate(

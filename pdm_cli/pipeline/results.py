@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pdm_cli.pipeline.stages import STAGES, Stage
+from pdm_cli.errors import UsageError
+from pdm_cli.pipeline.stages import CHAIN, STAGES, Stage
 from pdm_cli.schema import ANOMALIES, EPISODES, FAILURES, FEATURES, HEALTH, PREDICTIONS, TELEMETRY, TRUTH, UNJUDGED
 
 if TYPE_CHECKING:
@@ -159,14 +160,18 @@ class Health(_Reported):
     @cached_property
     def episodes(self) -> pd.DataFrame:
         """Episodes of alarms."""
-        return self.read("episodes.parquet")
+        from pdm_cli.pipeline.health import EPISODES_FILE
+
+        return self.read(EPISODES_FILE)
 
     @cached_property
     def ranking(self) -> pd.DataFrame:
         """The machines, those with an alarm first, then by health."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "ranking.csv", parse_dates=["datetime", "since"])
+        from pdm_cli.pipeline.health import RANKING_FILE
+
+        return pd.read_csv(self.folder / RANKING_FILE, parse_dates=["datetime", "since"])
 
 
 @dataclass(frozen=True)
@@ -236,10 +241,19 @@ class Predictions(_Predicted):
 
 @dataclass(frozen=True)
 class Run:
-    """The output folders of all stages, from :func:`pdm_cli.run`."""
+    """The output folders of all stages, from :func:`pdm_cli.run`.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder above them; a temporary one is removed with the last result in it.
+    chain : tuple of Stage
+        The stages that ran: the last is that of a model, or of health without failures.
+    """
 
     folder: Path
     _owner: object = field(default=None, repr=False, compare=False)
+    chain: tuple[Stage, ...] = field(default=CHAIN, repr=False)
 
     @cached_property
     def prepared(self) -> Prepared:
@@ -253,17 +267,36 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """Result of the last stage, with failures."""
+        """Result of the last stage, with failures.
+
+        Raises
+        ------
+        UsageError
+            If the raw tables had no failures.
+        """
+        if Model.stage() not in self.chain:
+            raise UsageError("run: no model: the raw tables had no failures", hint="use .health of the result")
         return Model(self.folder / Model.stage().folder, self._owner)
 
     @cached_property
     def health(self) -> Health:
-        """Result of the last stage, without failures."""
+        """Result of the last stage, without failures.
+
+        Raises
+        ------
+        UsageError
+            If the raw tables had failures.
+        """
+        if Health.stage() not in self.chain:
+            raise UsageError(
+                "run: no health: the raw tables had failures, so a model was trained",
+                hint="use .model of the result, or call pdm_cli.health with its .prepared",
+            )
         return Health(self.folder / Health.stage().folder, self._owner)
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Held-out metrics of the model."""
+        """Held-out metrics of the model; an error as of ``model`` if there is none."""
         return self.model.metrics
 
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import pdm_cli
+from pdm_cli.errors import UsageError
 from pdm_cli.io import manifest
 from pdm_cli.pipeline.run import find_chain
 from pdm_cli.pipeline.stages import CHAIN, HEALTH_CHAIN
@@ -133,8 +134,14 @@ def test_submitted_run_without_failures_has_the_step_health(fleet: Path, pdm: Pd
     assert "pdm_cli train" not in plan
 
 
-def test_api_without_failures_returns_the_health(fleet: Path) -> None:
-    result = pdm_cli.run({"telemetry": pd.read_parquet(fleet / "telemetry.parquet")}, jobs=1)
+def test_api_without_failures_returns_the_health(fleet: Path, tmp_path: Path) -> None:
+    stale = tmp_path / "model/metrics.json"
+    stale.parent.mkdir()
+    stale.write_text("{}")
+    result = pdm_cli.run({"telemetry": pd.read_parquet(fleet / "telemetry.parquet")}, out=tmp_path, jobs=1)
+    with pytest.raises(UsageError, match="no model: the raw tables had no failures") as caught:
+        _ = result.metrics
+    assert caught.value.hint == "use .health of the result"
     assert result.health.ranking["machineID"].iloc[0] == 3
     assert len(result.health.health) == result.health.summary["rows"]
     assert result.health.episodes["machineID"].tolist()[-1:] == [3]

@@ -74,6 +74,8 @@ def test_run_writes_the_bytes_of_the_command(ran: Run, work: Path) -> None:
     assert ran.prepared.quality["telemetry"]["machines"] == 16
     assert set(ran.anomalies.anomalies) >= {"machineID", "sensor", "score"}
     assert len(ran.model.leaderboard) == 1
+    with pytest.raises(UsageError, match="no health: the raw tables had failures"):
+        _ = ran.health
 
 
 @pytest.mark.parametrize(
