@@ -123,6 +123,9 @@ PREDICTIONS = Table(
         Column("probability", "number", "of failing within [t + lead time, t + horizon], 0 to 1"),
         Column("alert", "number", "true while the alert is on"),
         Column("label", "number", "1 failed, 0 did not fail, missing if unknown"),
+        Column("hours_to_failure_low", "number", "hours to the failure, 10 % quantile; missing if beyond the horizons"),
+        Column("hours_to_failure_median", "number", "the same, 50 %"),
+        Column("hours_to_failure_high", "number", "the same, 90 %"),
     ),
     (MACHINE, TIME, "component"),
 )

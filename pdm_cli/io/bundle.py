@@ -25,6 +25,7 @@ from pdm_cli.io.folders import find_below
 from pdm_cli.models import ESTIMATORS, Model, load_retired
 from pdm_cli.models.base import FloatArray, Matrix
 from pdm_cli.models.ensemble import Member, TrainedModel
+from pdm_cli.models.hazard import Branch, HazardModel
 from pdm_cli.schema import ANOMALIES, EVENT_TABLES, MACHINES
 from pdm_cli.settings import load as config
 from pdm_cli.settings.field import Section, is_recorded
@@ -38,7 +39,7 @@ SCHEMA = "pdm.bundle/4"
 _PREVIOUS_SCHEMA = "pdm.bundle/3"
 SECTIONS = ("preprocess", "features", "detect", "labels", "train", "costs")
 _AGAIN = "train or fetch the model again"
-_MEMBER_FILE = re.compile(r"member_\d+_\d+\.[a-z]+")
+_MEMBER_FILE = re.compile(r"(?:member|hazard)_\d+_\d+\.[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,15 @@ class Recipe:
 class Bundle:
     """A model, its recipe, and the distribution of the training features (to detect drift).
 
-    ``curves`` has the alert rules of each component to choose from; older bundles have none.
+    ``curves`` has the alert rules of each component to choose from, ``hazard`` predicts the hours to failure; older
+    bundles have neither.
     """
 
     model: TrainedModel
     recipe: Recipe
     fingerprint: Fingerprint
     curves: list[AlarmCurve] = field(default_factory=list)
+    hazard: HazardModel | None = None
 
     def silent(self) -> list[str]:
         """Return the components that never alert: too few failures to learn them, or none with warning signs."""
@@ -111,6 +114,15 @@ class _StoredMember:
     algorithm: str
     features: list[str]
     files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _StoredBranch:
+    component: int
+    is_within: bool
+    hours: list[float]
+    member: _StoredMember
+    calibrations: list[Calibration]
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,7 @@ class _Stored:
     # Unknown in older bundles.
     curves: list[AlarmCurve] = field(default_factory=list)
     lifetimes: dict[str, Lifetime] = field(default_factory=dict)
+    hazard: list[_StoredBranch] | None = None
 
 
 class _LoadedModel:
@@ -178,10 +191,13 @@ def save(folder: Path, bundle: Bundle) -> None:
     content = {
         "schema": SCHEMA,
         "components": model.components,
-        "members": [_save_member(folder, number, member) for number, member in enumerate(model.members, start=1)],
+        "members": [
+            _save_member(folder, f"member_{number}", member) for number, member in enumerate(model.members, start=1)
+        ],
         "calibrations": [asdict(calibration) for calibration in model.calibrations],
         "rules": [asdict(rule) for rule in model.rules],
         "curves": [asdict(curve) for curve in bundle.curves],
+        "hazard": None if bundle.hazard is None else _save_branches(folder, bundle.hazard.branches),
         **{item.name: getattr(recipe, item.name) for item in fields(recipe) if item.name != "units"},
         "vocabulary": asdict(recipe.vocabulary),
         "lifetimes": {component: asdict(lifetime) for component, lifetime in recipe.lifetimes.items()},
@@ -212,7 +228,9 @@ def load(folder: Path) -> Bundle:
             stored.rules,
         )
         _check_parts(stored)
-        return Bundle(model, _load_recipe(stored, path), stored.fingerprint, stored.curves)
+        recipe = _load_recipe(stored, path)
+        hazard = _load_hazard(folder, stored, recipe)
+        return Bundle(model, recipe, stored.fingerprint, stored.curves, hazard)
 
 
 def load_recipe(folder: Path) -> Recipe:
@@ -254,14 +272,27 @@ def _reproducible(section: Section) -> dict[str, Any]:
     return {item.name: value for item, value in values.items() if is_recorded(item, value)}
 
 
-def _save_member(folder: Path, number: int, member: Member) -> dict[str, Any]:
+def _save_member(folder: Path, name: str, member: Member) -> dict[str, Any]:
     files = {}
     # Numbered, because not every component name is a valid file name.
-    for component, dump in enumerate(member.model.dump(), start=1):
-        path = folder / f"member_{number}_{component}{ESTIMATORS[member.algorithm].suffix}"
+    for number, dump in enumerate(member.model.dump(), start=1):
+        path = folder / f"{name}_{number}{ESTIMATORS[member.algorithm].suffix}"
         path.write_bytes(dump)
         files[path.name] = manifest.hash_file(path)["sha256"]
     return {"algorithm": member.algorithm, "features": member.features, "files": files}
+
+
+def _save_branches(folder: Path, branches: list[Branch]) -> list[dict[str, Any]]:
+    return [
+        {
+            "component": branch.component,
+            "is_within": branch.is_within,
+            "hours": branch.hours,
+            "member": _save_member(folder, f"hazard_{number}", branch.member),
+            "calibrations": [asdict(calibration) for calibration in branch.calibrations],
+        }
+        for number, branch in enumerate(branches, start=1)
+    ]
 
 
 def _read_recipe(path: Path) -> _Stored:
@@ -294,6 +325,28 @@ def _load_member(folder: Path, stored: _StoredMember, categorical: list[str]) ->
         if model is None:
             model = _read_model(stored, dumps, categorical)
     return Member(stored.algorithm, stored.features, _LoadedModel(model, folder))
+
+
+def _load_hazard(folder: Path, stored: _Stored, recipe: Recipe) -> HazardModel | None:
+    if stored.hazard is None:
+        return None
+    labels = recipe.settings.labels
+    lead, horizon = labels.lead_time_hours, labels.horizon_hours
+    for branch in stored.hazard:
+        low, high = (lead, horizon) if branch.is_within else (horizon, math.inf)
+        if not low < branch.hours[0] <= branch.hours[-1] < high:
+            raise ValueError(f"hazard: horizons {branch.hours} are not within {low:g} to {high:g} h")
+    branches = [
+        Branch(
+            branch.component,
+            branch.is_within,
+            branch.hours,
+            _load_member(folder, branch.member, stored.categorical),
+            branch.calibrations,
+        )
+        for branch in stored.hazard
+    ]
+    return HazardModel(lead, horizon, branches)
 
 
 def _read_model(stored: _StoredMember, dumps: list[bytes], categorical: list[str]) -> Model:
@@ -336,6 +389,7 @@ def _check_parts(stored: _Stored) -> None:
         raise ValueError("curves: not of the alert rules")
     _check_names(stored)
     _check_fingerprint(stored)
+    _check_hazard(stored)
     if not 0 <= stored.phase_us < stored.step_us:
         raise ValueError(f"phase_us {stored.phase_us} is not within step_us {stored.step_us}")
     if stored.cycle_hours < 0:
@@ -344,6 +398,22 @@ def _check_parts(stored: _Stored) -> None:
         raise ValueError(f"trained.span_us {stored.trained.span_us} is negative")
     for time in (stored.trained.cutoff, stored.trained.test_start):
         read_stamp(time)
+
+
+def _check_hazard(stored: _Stored) -> None:
+    """Reject branches of other components, or with parts that do not match."""
+    branches = stored.hazard or []
+    sides = [(branch.component, branch.is_within) for branch in branches]
+    learned = {place for place, calibration in enumerate(stored.calibrations) if calibration.kind != "constant"}
+    if len(set(sides)) < len(sides) or not {component for component, _ in sides} <= learned:
+        raise ValueError("hazard: duplicate branch, or one of a component that is not learned")
+    for branch in branches:
+        if not set(branch.member.features) <= set(stored.fingerprint.features):
+            raise ValueError("hazard: features that the model lacks")
+        if not branch.hours or {len(branch.member.files), len(branch.calibrations)} != {len(branch.hours)}:
+            raise ValueError("hazard: parts of different length")
+        if any(low >= high for low, high in pairwise(branch.hours)):
+            raise ValueError(f"hazard: horizons {branch.hours} are not increasing")
 
 
 def _check_names(stored: _Stored) -> None:

@@ -122,14 +122,18 @@ def _select_rows(forecast: Forecast, params: PredictParams) -> NDArray[np.bool_]
 
 def _write_predictions(out: Path, forecast: Forecast, rows: NDArray[np.bool_]) -> int:
     """Write the predictions of some rows and the alert episodes since the first of them; return their number."""
+    import numpy as np
     import pandas as pd
 
     from pdm_cli.io import parquet
     from pdm_cli.schema import PREDICTIONS
-    from pdm_cli.scoring.worklist import find_alert_episodes, list_predictions
+    from pdm_cli.scoring.worklist import add_hours, find_alert_episodes, list_predictions
 
     instants, components = forecast.instants, forecast.components
     predictions = list_predictions(instants, forecast.probabilities, forecast.alerts, components, rows=rows)
+    hours = forecast.hours_to_failure(np.flatnonzero(rows))
+    if hours is not None:
+        predictions = add_hours(predictions, hours)
     parquet.write_frame(out / PREDICTIONS.file, predictions)
     merge_hours = forecast.recipe.settings.train.merge_hours
     episodes = find_alert_episodes(instants, forecast.alerts, components, merge_hours=merge_hours)
@@ -162,10 +166,12 @@ def _gather(forecast: Forecast) -> Predictions:
 
 
 def _rank_work(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
-    """Return the work list with its reasons."""
+    """Return the work list with the hours to failure, and its reasons."""
+    import numpy as np
+
     from pdm_cli.schema import TIME
     from pdm_cli.scoring.data_health import is_silent
-    from pdm_cli.scoring.worklist import rank_work
+    from pdm_cli.scoring.worklist import add_hours, rank_work
     from pdm_cli.timestamps import microseconds
 
     worklist = rank_work(
@@ -176,23 +182,36 @@ def _rank_work(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
         silent=is_silent(forecast.instants, forecast.silent_hours),
         labels=forecast.recipe.settings.labels,
     )
-    return worklist.assign(reasons=_describe_reasons(forecast, worklist))
+    rows, columns = _find_rows(forecast, worklist)
+    hours = forecast.hours_to_failure(rows)
+    if hours is not None:
+        worklist = add_hours(worklist, hours[np.arange(len(rows)), columns])
+    return worklist.assign(reasons=_describe_reasons(forecast, rows, columns))
 
 
-def _describe_reasons(forecast: Forecast, worklist: pd.DataFrame) -> list[str]:
+def _find_rows(forecast: Forecast, worklist: pd.DataFrame) -> tuple[NDArray[np.intp], list[int]]:
+    """Return the row and the position of the component of each line of the work list."""
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.features.describe import describe_feature, feature_topic
     from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.schema import MACHINE, TIME
-    from pdm_cli.scoring.explanation import row_until, top_reasons, typical_values
+    from pdm_cli.scoring.explanation import row_until
 
-    instants, table, recipe = forecast.instants, forecast.table, forecast.recipe
+    instants = forecast.instants
     codes = instants.machines.get_indexer(pd.Index(worklist[MACHINE])).tolist()
     times = to_microseconds(worklist[TIME]).tolist()
     rows = np.array([row_until(instants, *each) for each in zip(codes, times, strict=True)], np.intp)
-    columns = [forecast.components.index(name) for name in worklist["component"]]
+    return rows, [forecast.components.index(name) for name in worklist["component"]]
+
+
+def _describe_reasons(forecast: Forecast, rows: NDArray[np.intp], columns: list[int]) -> list[str]:
+    import numpy as np
+
+    from pdm_cli.features.describe import describe_feature, feature_topic
+    from pdm_cli.scoring.explanation import top_reasons, typical_values
+
+    table, recipe = forecast.table, forecast.recipe
     added = forecast.bundle.model.explain(table, rows)[np.arange(len(rows)), columns]
     values = table.matrix(table.names, rows)
     reasons = top_reasons(added, table.names, values, categories=recipe.vocabulary.categories, topic_of=feature_topic)

@@ -68,6 +68,11 @@ class Forecast:
         """How the model was trained."""
         return self.bundle.recipe
 
+    def hours_to_failure(self, rows: NDArray[np.intp]) -> NDArray[np.float64] | None:
+        """Return quantiles of the hours to failure of some rows, (r, c, 3); ``None`` if the model is an older one."""
+        hazard = self.bundle.hazard
+        return None if hazard is None else hazard.predict(self.table, self.probabilities, rows)
+
 
 def score_folder(bundle: Bundle, data: Path, *, settings: Settings, progress: Progress) -> Forecast:
     """Return what :func:`score` does, with the tables in between in a temporary folder."""

@@ -89,6 +89,8 @@ def train(task: Task) -> dict[str, Any]:
 
 def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Preparation) -> dict[str, Any]:
     """Write the held-out predictions and the report's data, and return the metrics."""
+    import numpy as np
+
     from pdm_cli.io import bundle, parquet
     from pdm_cli.schema import PREDICTIONS
 
@@ -98,7 +100,11 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     probabilities = model.predict(table)
     alerts = model.alert(probabilities, problem.instants)
     in_span = problem.test_span(problem.split)
-    parquet.write_frame(task.out / PREDICTIONS.file, _predictions(problem, probabilities, alerts, in_span))
+    hours = None
+    if saved.hazard is not None:
+        hours = saved.hazard.predict(table, probabilities, np.flatnonzero(in_span))
+    predictions = _predictions(problem, probabilities, alerts, in_span, hours)
+    parquet.write_frame(task.out / PREDICTIONS.file, predictions)
     span = _make_span(problem, probabilities, alerts)
     evidence = _collect_evidence(task.inputs["prepared"], problem, model, table, span, preparation)
     text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
@@ -292,7 +298,7 @@ def _make_bundle(
         units=task.units,
     )
     fingerprint = take_fingerprint(table.matrix(names, rows), names, table.categorical)
-    saved = Bundle(model, recipe, fingerprint, training.curves)
+    saved = Bundle(model, recipe, fingerprint, training.curves, training.hazard)
     return replace(saved, recipe=replace(recipe, lifetimes=fit_lifetimes(problem, saved.silent())))
 
 
@@ -393,18 +399,22 @@ def _describe_search(problem: Problem, training: Training, board: pd.DataFrame) 
 
 
 def _predictions(
-    problem: Problem, probabilities: NDArray[np.float64], alerts: NDArray[np.bool_], rows: NDArray[np.bool_]
+    problem: Problem,
+    probabilities: NDArray[np.float64],
+    alerts: NDArray[np.bool_],
+    rows: NDArray[np.bool_],
+    hours: NDArray[np.float64] | None,
 ) -> pd.DataFrame:
     """Return the held-out predictions, one row per machine, time and component."""
     import numpy as np
     import pandas as pd
 
-    from pdm_cli.scoring.worklist import list_predictions
+    from pdm_cli.scoring.worklist import add_hours, list_predictions
 
     predictions = list_predictions(problem.instants, probabilities, alerts, problem.components, rows=rows)
     labels = problem.labels[rows].ravel()
     predictions["label"] = pd.Series(np.where(np.isnan(labels), -1, labels), dtype="Int8").replace(-1, pd.NA)
-    return predictions
+    return predictions if hours is None else add_hours(predictions, hours)
 
 
 def _collect_evidence(

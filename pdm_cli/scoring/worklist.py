@@ -21,6 +21,8 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 # A probability is close to an alert from this share of its threshold on.
 _CLOSE = 0.5
+# Quantiles of 10, 50 and 90 %.
+HOURS_TO_FAILURE = ("hours_to_failure_low", "hours_to_failure_median", "hours_to_failure_high")
 # Spreadsheets take a string that begins like this for a formula.
 _FORMULA = r"^[=+\-@\t\r]"
 
@@ -51,6 +53,20 @@ def list_predictions(
             "alert": alerts[chosen].ravel(),
         }
     )
+
+
+def add_hours(frame: pd.DataFrame, hours: FloatArray) -> pd.DataFrame:
+    """Return predictions or the work list with the columns ``hours_to_failure_low``, ``_median`` and ``_high``.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The n rows.
+    hours : array of n quantiles
+        Shape (n, 3), or (m, c, 3) for m rows of c components each.
+    """
+    columns = hours.reshape(len(frame), len(HOURS_TO_FAILURE)).T
+    return frame.assign(**dict(zip(HOURS_TO_FAILURE, columns, strict=True)))
 
 
 def find_alert_episodes(

@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 from pdm_cli.errors import ModelError
 from pdm_cli.evaluation.alarm_budget import AlarmCurve
 from pdm_cli.evaluation.alerts import AlertRule
-from pdm_cli.evaluation.calibration import Calibration, fit_calibration
+from pdm_cli.evaluation.calibration import Calibration
 from pdm_cli.evaluation.chance import placement_test
 from pdm_cli.evaluation.metrics import PRIMARY_METRICS
 from pdm_cli.features.events import Instants
 from pdm_cli.models import ESTIMATORS, Algorithm, Checkpoint, FitOptions, Model, find_load_error, no_checkpoint
 from pdm_cli.models.ensemble import Member, TrainedModel, average
+from pdm_cli.models.hazard import HazardModel
 from pdm_cli.progress import Progress
 from pdm_cli.settings.alert_rule import parse_threshold
 from pdm_cli.settings.model import TrainParams
 from pdm_cli.training.alarm_curves import silent_curve, trace_curve
 from pdm_cli.training.alert_rules import NEVER, choose_rule
+from pdm_cli.training.calibrate import calibrate
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.ensemble_selection import choose_members
+from pdm_cli.training.hazard import fit_hazard
 from pdm_cli.training.portfolio import PORTFOLIO
 from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut
 from pdm_cli.training.search import (
@@ -42,7 +45,6 @@ from pdm_cli.units import exact_time
 
 FloatArray = NDArray[np.float64]
 Clock = Callable[[], float]
-_MACHINE_GROUPS = 5
 # Share of the rows without a failure ahead, and of the trees, for the preview of a trial: an eighth of its time.
 _PREVIEW_ROWS, _PREVIEW_TREES = 1 / 4, 1 / 3
 # A model that chance equals more often has found no warning signs.
@@ -67,6 +69,8 @@ class Training:
         Components that never alert, because chance does so too often.
     curves : list of AlarmCurve
         Failures caught against false alarms on the folds, one per component.
+    hazard : HazardModel
+        Shorter and longer horizons.
     """
 
     model: TrainedModel
@@ -75,6 +79,7 @@ class Training:
     chance: dict[str, float]
     no_signs: list[str]
     curves: list[AlarmCurve]
+    hazard: HazardModel
 
 
 def choose_algorithms(params: TrainParams, progress: Progress) -> dict[str, Algorithm]:
@@ -141,7 +146,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     candidates = {trial.number: trial.candidate for trial in found.trials}
     chosen = choose_members(lambda numbers: trainer.score([candidates[n] for n in numbers]), ranked)
     raw = trainer.hold_out([candidates[n] for n in chosen])
-    calibrations = [_calibrate(pieces) for pieces in raw]
+    calibrations = [calibrate(pieces) for pieces in raw]
     held_out = [
         [replace(piece, probabilities=calibration.apply(piece.probabilities)) for piece in pieces]
         for calibration, pieces in zip(calibrations, raw, strict=True)
@@ -155,7 +160,11 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     ]
     members = [trainer.fit_member(candidates[n]) for n in chosen]
     model = _complete(problem, members, calibrations, [rule for rule, _ in choices])
-    return Training(model, found, chosen, chance, no_signs, _complete_curves(problem, [curve for _, curve in choices]))
+    curves = _complete_curves(problem, [curve for _, curve in choices])
+    progress.info("train: fitting the hours to failure")
+    best = candidates[chosen[0]]
+    hazard = fit_hazard(problem, best, algorithms[best.algorithm])
+    return Training(model, found, chosen, chance, no_signs, curves, hazard)
 
 
 def _complete(
@@ -302,16 +311,6 @@ def _find_no_signs(chance: dict[str, float], train: TrainParams) -> list[str]:
     if parse_threshold(train.threshold).how in ("f1", "recall"):
         return []
     return [component for component, share in chance.items() if share > _MOST_CHANCE]
-
-
-def _calibrate(pieces: Sequence[HeldOut]) -> Calibration:
-    labels = np.concatenate([piece.labels for piece in pieces])
-    probabilities = np.concatenate([piece.probabilities for piece in pieces])
-    groups = np.repeat(np.arange(len(pieces)), [len(piece.labels) for piece in pieces])
-    if len(pieces) == 1:
-        # With a single fold, cross-validate over its machines.
-        groups = pieces[0].rows.codes % _MACHINE_GROUPS
-    return fit_calibration(labels, probabilities, groups)
 
 
 def _choose_rule(

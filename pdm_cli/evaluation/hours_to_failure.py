@@ -1,0 +1,50 @@
+"""Quantiles of the hours to failure, from the probability of a failure up to several horizons."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+# Low, median and high: an interval that contains the failure in four of five cases.
+LEVELS = (0.1, 0.5, 0.9)
+# The cumulative hazard of a certain failure is infinite.
+_MOST = 1 - 1e-9
+
+
+def find_quantiles(hours: FloatArray, probabilities: FloatArray) -> FloatArray:
+    """Return the hours by which a component has failed with a probability of 10, 50 and 90 %.
+
+    The hazard is constant between two horizons, so that the cumulative hazard ``-log(1 - p)`` is linear.
+
+    Parameters
+    ----------
+    hours : (k,) array
+        Horizons, strictly increasing; before the first one, the lead time, no failure is predicted.
+    probabilities : (m, k) array
+        Probability of a failure up to each horizon, increasing in every row, 0 at the first.
+
+    Returns
+    -------
+    (m, 3) array
+        In the order of :data:`LEVELS`, increasing in every row; NaN where the probability is not reached by the last
+        horizon.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> find_quantiles(np.array([0.0, 10.0, 20.0]), np.array([[0.0, 0.1, 0.5]])).tolist()
+    [[10.0, 20.0, nan]]
+    """
+    hazard = -np.log1p(-np.minimum(probabilities, _MOST))
+    found = np.full((len(probabilities), len(LEVELS)), np.nan)
+    for column, level in enumerate(LEVELS):
+        # The tolerance keeps a level that is reached exactly despite rounding.
+        target = -np.log1p(-level)
+        is_reached = hazard >= target - 1e-12
+        rows = np.flatnonzero(is_reached.any(axis=1))
+        after = is_reached[rows].argmax(axis=1)
+        low, high = hazard[rows, after - 1], hazard[rows, after]
+        share = np.clip((target - low) / (high - low), 0, 1)
+        found[rows, column] = hours[after - 1] + share * (hours[after] - hours[after - 1])
+    return found

@@ -1,0 +1,142 @@
+"""The hazard: how the probability of a failure is spread over the time before and after the horizon."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm_cli.evaluation.calibration import Calibration
+from pdm_cli.evaluation.hours_to_failure import LEVELS, find_quantiles
+from pdm_cli.features.table import FeatureTable
+from pdm_cli.models.ensemble import Member
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.intp]
+# Rows predicted at a time, so that copies of the features stay small for large fleets.
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Failures of one component on one side of the main horizon.
+
+    Attributes
+    ----------
+    component : int
+        Position of the component.
+    is_within : bool
+        Whether the horizons are shorter than the main one.
+    hours : list of float
+        The k horizons, increasing.
+    member : Member
+        Predicts k columns: the probability of a failure up to each horizon, given that the component fails within the
+        main horizon (``is_within``) or not within it.
+    calibrations : list of Calibration
+        One per horizon.
+    """
+
+    component: int
+    is_within: bool
+    hours: list[float]
+    member: Member
+    calibrations: list[Calibration]
+
+    def predict(self, table: FeatureTable, rows: IndexArray) -> FloatArray:
+        """Return the calibrated probabilities of some rows, shape (r, k), increasing in every row."""
+        raw = self.member.model.predict(table.matrix(self.member.features, rows))
+        columns = [calibration.apply(raw[:, column]) for column, calibration in enumerate(self.calibrations)]
+        return np.maximum.accumulate(np.stack(columns, axis=1), axis=1)
+
+
+@dataclass(frozen=True)
+class HazardModel:
+    """A discrete-time hazard [1]_: it adds shorter and longer horizons to the probabilities of a model.
+
+    A component without branches has a constant hazard up to the main horizon, and is not predicted beyond.
+
+    Attributes
+    ----------
+    lead_hours, horizon_hours : float
+        Lead time and main horizon; the first is below the second unless there are no branches.
+    branches : list of Branch
+        At most two per component.
+
+    References
+    ----------
+    .. [1] G. Tutz, M. Schmid (2016), Modeling Discrete Time-to-Event Data, Springer.
+    """
+
+    lead_hours: float
+    horizon_hours: float
+    branches: list[Branch] = field(default_factory=list)
+
+    def hours_of(self, component: int) -> list[float]:
+        """Return the horizons of a component, the main one included, increasing."""
+        own = [hours for branch in self.branches if branch.component == component for hours in branch.hours]
+        return sorted([self.horizon_hours, *own])
+
+    def spread(
+        self, component: int, probability: FloatArray, table: FeatureTable, rows: IndexArray
+    ) -> tuple[list[float], FloatArray]:
+        """Return the horizons of a component, and the probability of a failure up to each of them.
+
+        Parameters
+        ----------
+        component : int
+            Position of the component.
+        probability : (r,) array
+            Probability of a failure within the main horizon, which stays as it is.
+        table : FeatureTable
+            Features of m rows.
+        rows : (r,) int array
+            Rows to predict.
+
+        Returns
+        -------
+        hours : list of float
+            The k horizons.
+        probabilities : (r, k) array
+            Increasing in every row.
+        """
+        found = {self.horizon_hours: probability}
+        for branch in self.branches:
+            if branch.component == component:
+                given = branch.predict(table, rows)
+                for hours, share in zip(branch.hours, given.T, strict=True):
+                    found[hours] = probability * share
+                    if not branch.is_within:
+                        found[hours] = probability + (1 - probability) * share
+        hours = sorted(found)
+        return hours, np.stack([found[each] for each in hours], axis=1)
+
+    def predict(self, table: FeatureTable, probabilities: FloatArray, rows: IndexArray) -> FloatArray:
+        """Return quantiles of the hours to the failure that is at least a lead time ahead, shape (r, c, 3).
+
+        Those of a row do not depend on other rows.
+
+        Parameters
+        ----------
+        table : FeatureTable
+            Features of m rows.
+        probabilities : (m, c) array
+            Of a failure within the main horizon.
+        rows : (r,) int array
+            Rows to predict.
+        """
+        count = probabilities.shape[1]
+        found = np.empty((len(rows), count, len(LEVELS)))
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            block = rows[start : start + _BLOCK_ROWS]
+            for component in range(count):
+                hours, spread = self.spread(component, probabilities[block, component], table, block)
+                found[start : start + len(block), component] = self._quantiles(hours, spread)
+        return found
+
+    def _quantiles(self, hours: Sequence[float], spread: FloatArray) -> FloatArray:
+        start = self.lead_hours
+        # With a lead time as long as the horizon, the failure is predicted at that time.
+        knots = np.array([min(start, np.nextafter(hours[0], -1)), *hours])
+        return find_quantiles(knots, np.column_stack([np.zeros(len(spread)), spread]))

@@ -1,0 +1,162 @@
+"""Fit of the hazard: when a component fails, given that it fails within the horizon, or not within it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import label_failures
+from pdm_cli.models import Algorithm, FitOptions, Model
+from pdm_cli.models.ensemble import Member
+from pdm_cli.models.hazard import Branch, HazardModel
+from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.training.calibrate import calibrate
+from pdm_cli.training.dataset import Problem
+from pdm_cli.training.rule_outcomes import HeldOut
+from pdm_cli.training.screening import draw_negatives
+from pdm_cli.training.search import Candidate
+from pdm_cli.training.splits import Split
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+IndexArray = NDArray[np.intp]
+# Shorter horizons, as shares of the time from the lead time to the horizon, and longer ones, in horizons.
+_WITHIN, _BEYOND = (0.25, 0.5, 0.75), (2.0, 3.5)
+# Share of the trees of the model, and of the rows without a failure: a fraction of the time, and as good.
+_TREES, _ROWS = 1 / 3, 1 / 4
+# Rows on either side that a horizon needs in the training and in the test of every fold.
+_FEWEST = 5
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Rows of one component on one side of the horizon: ``rows``, and ``labels`` (m, k) at each horizon, in hours."""
+
+    component: int
+    is_within: bool
+    hours: list[float]
+    rows: BoolArray
+    labels: FloatArray
+
+    def training_rows(self, problem: Problem, split: Split) -> BoolArray:
+        instants = problem.instants
+        return self.rows & split.training_rows(instants.times, self._span_us(problem), instants.codes)
+
+    def test_rows(self, problem: Problem, split: Split) -> BoolArray:
+        instants = problem.instants
+        return self.rows & split.test_rows(instants.times, self._span_us(problem), instants.codes)
+
+    def _span_us(self, problem: Problem) -> int:
+        return max(problem.horizon_us, round(self.hours[-1] * US_PER_HOUR))
+
+
+def fit_hazard(problem: Problem, candidate: Candidate, algorithm: Algorithm) -> HazardModel:
+    """Fit shorter and longer horizons of the components that are learned.
+
+    Each is fitted with the features and the settings of a candidate, and calibrated on the folds. Horizons with too few
+    rows on either side in a fold are left out.
+
+    Parameters
+    ----------
+    problem : Problem
+        Labelled rows and their features.
+    candidate : Candidate
+        Features and hyper-parameters.
+    algorithm : Algorithm
+        The candidate's.
+    """
+    lead, horizon = problem.lead.lead_time_hours, problem.lead.horizon_hours
+    within = [lead + share * (horizon - lead) for share in _WITHIN] if lead < horizon else []
+    beyond = [factor * horizon for factor in _BEYOND]
+    hyper = dict(candidate.hyper)
+    if "trees" in hyper:
+        hyper["trees"] = max(1, int(hyper["trees"] * _TREES))
+    fitter = _Fitter(problem, replace(candidate, hyper=hyper), algorithm)
+    labels = {hours: _label(problem, hours) for hours in (*within, *beyond)}
+    branches = []
+    for component in np.flatnonzero(problem.learnable).tolist():
+        for hours in (within, beyond):
+            side = _choose_side(problem, component, hours, labels)
+            if side is not None:
+                branches.append(fitter.fit_branch(side))
+    return HazardModel(lead, horizon, branches)
+
+
+def _label(problem: Problem, hours: float) -> FloatArray:
+    """Return the labels of all rows and components at another horizon."""
+    params = replace(problem.lead, horizon_hours=hours)
+    return label_failures(problem.instants, problem.failures, problem.components, known=problem.known, params=params)
+
+
+def _choose_side(
+    problem: Problem, component: int, hours: Sequence[float], labels: dict[float, FloatArray]
+) -> _Side | None:
+    """Return the rows on one side of the horizon, with the horizons that can be fitted on every fold, if any."""
+    main, chosen = problem.labels[:, component], list(hours)
+    while chosen:
+        is_within = chosen[-1] < problem.lead.horizon_hours
+        columns = np.stack([labels[each][:, component] for each in chosen], axis=1)
+        # The outcome at the longest horizon may be unknown where that at the main one is known.
+        side = _Side(component, is_within, chosen, (main == is_within) & ~np.isnan(columns[:, -1]), columns)
+        kept = [each for each, is_enough in zip(chosen, _find_learnable(problem, side), strict=True) if is_enough]
+        if kept == chosen:
+            return side
+        chosen = kept
+    return None
+
+
+def _find_learnable(problem: Problem, side: _Side) -> BoolArray:
+    parts = [rows(problem, fold) for fold in problem.folds for rows in (side.training_rows, side.test_rows)]
+    parts.append(side.training_rows(problem, problem.split))
+    failed = np.array([np.sum(side.labels[part] == 1, axis=0) for part in parts])
+    counts = np.array([np.count_nonzero(part) for part in parts])[:, np.newaxis]
+    return np.asarray((np.minimum(failed, counts - failed) >= _FEWEST).all(axis=0))
+
+
+class _Fitter:
+    """Fits the branches of a problem."""
+
+    def __init__(self, problem: Problem, candidate: Candidate, algorithm: Algorithm) -> None:
+        self._problem, self._candidate, self._algorithm = problem, candidate, algorithm
+        self._draws = np.random.default_rng(problem.train.seed).random(len(problem.labels))
+
+    def fit_branch(self, side: _Side) -> Branch:
+        held_out = [self._hold_out(side, fold) for fold in self._problem.folds]
+        calibrations = [calibrate([pieces[column] for pieces in held_out]) for column in range(len(side.hours))]
+        split = self._problem.split
+        features = list(self._problem.columns(self._candidate.feature_set, split))
+        member = Member(self._candidate.algorithm, features, self._fit(side, split))
+        return Branch(side.component, side.is_within, side.hours, member, calibrations)
+
+    def _hold_out(self, side: _Side, fold: Split) -> list[HeldOut]:
+        """Return the predictions on the test rows of a fold, for each horizon."""
+        problem = self._problem
+        rows = np.flatnonzero(side.test_rows(problem, fold))
+        predicted = self._fit(side, fold).predict(self._matrix(rows, fold))
+        span = Instants(problem.instants.machines, problem.instants.codes[rows], problem.instants.times[rows])
+        return [
+            HeldOut(span, side.labels[rows, column], predicted[:, column], fold, problem.known)
+            for column in range(len(side.hours))
+        ]
+
+    def _fit(self, side: _Side, split: Split) -> Model:
+        problem, table = self._problem, self._problem.table_of(split)
+        trained, is_ahead = side.training_rows(problem, split), side.labels.any(axis=1)
+        share = 1.0 if side.is_within else _ROWS * problem.train.negative_share
+        drawn, weight = draw_negatives(trained & ~is_ahead, self._draws, share)
+        rows = np.flatnonzero((trained & is_ahead) | drawn)
+        names = problem.columns(self._candidate.feature_set, split)
+        return self._algorithm.make().fit(
+            self._matrix(rows, split),
+            side.labels[rows],
+            FitOptions(self._candidate.hyper, problem.train.seed, problem.train.threads),
+            categorical=[name in table.categorical for name in names],
+            weights=np.where(is_ahead[rows], 1.0, weight),
+        )
+
+    def _matrix(self, rows: IndexArray, split: Split) -> NDArray[np.float32]:
+        return self._problem.table_of(split).matrix(self._problem.columns(self._candidate.feature_set, split), rows)
