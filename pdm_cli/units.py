@@ -297,6 +297,32 @@ def show_alert(row: Mapping[str, Any], *, has_year: bool = True) -> str:
     return f"{text}; off{since}, now {show_probability(ended['probability'])}"
 
 
+def show_hours_to_failure(row: Mapping[str, Any]) -> str:
+    """Return when a failure is expected; an empty string without the columns of an older model, or if unknown.
+
+    Examples
+    --------
+    >>> row = {"hours_to_failure_low": 20.4, "hours_to_failure_median": 33.0, "hours_to_failure_high": 60.2}
+    >>> show_hours_to_failure(row)
+    'in 20 to 60 h'
+    >>> show_hours_to_failure({**row, "hours_to_failure_high": None})
+    'in 20 h or more'
+    """
+    low, high = (row.get(f"hours_to_failure_{name}") for name in ("low", "high"))
+    if low is None:
+        return ""
+    if high is None:
+        return f"in {show_hours(_round_hours(low))} or more"
+    return f"in {show_two_hours(_round_hours(low), _round_hours(high))}"
+
+
+def _round_hours(hours: float) -> float:
+    """Return hours that are shown as whole hours or cycles, or with one decimal below 10."""
+    units = current()
+    shown = units.in_time_unit(hours)
+    return round(shown, 0 if shown >= 10 else 1) * (units.cycle_hours or 1)
+
+
 def _number(value: float) -> str:
     """Return a number without an exponent, to three decimals at most."""
     return f"{value:.3f}".rstrip("0").rstrip(".")

@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 # Low, median and high: an interval that contains the failure in four of five cases.
 LEVELS = (0.1, 0.5, 0.9)
-# The cumulative hazard of a certain failure is infinite.
-_MOST = 1 - 1e-9
+# Keeps a level that is reached exactly despite rounding.
+_TOLERANCE = 1e-12
 
 
 def find_quantiles(hours: FloatArray, probabilities: FloatArray) -> FloatArray:
     """Return the hours by which a component has failed with a probability of 10, 50 and 90 %.
 
-    The hazard is constant between two horizons, so that the cumulative hazard ``-log(1 - p)`` is linear.
+    Between two horizons, all times are equally probable: a constant hazard would put an almost certain failure at the
+    first of them.
 
     Parameters
     ----------
@@ -36,15 +37,12 @@ def find_quantiles(hours: FloatArray, probabilities: FloatArray) -> FloatArray:
     >>> find_quantiles(np.array([0.0, 10.0, 20.0]), np.array([[0.0, 0.1, 0.5]])).tolist()
     [[10.0, 20.0, nan]]
     """
-    hazard = -np.log1p(-np.minimum(probabilities, _MOST))
     found = np.full((len(probabilities), len(LEVELS)), np.nan)
     for column, level in enumerate(LEVELS):
-        # The tolerance keeps a level that is reached exactly despite rounding.
-        target = -np.log1p(-level)
-        is_reached = hazard >= target - 1e-12
+        is_reached = probabilities >= level - _TOLERANCE
         rows = np.flatnonzero(is_reached.any(axis=1))
         after = is_reached[rows].argmax(axis=1)
-        low, high = hazard[rows, after - 1], hazard[rows, after]
-        share = np.clip((target - low) / (high - low), 0, 1)
+        low, high = probabilities[rows, after - 1], probabilities[rows, after]
+        share = np.clip((level - low) / (high - low), 0, 1)
         found[rows, column] = hours[after - 1] + share * (hours[after] - hours[after - 1])
     return found

@@ -21,7 +21,7 @@ _BLOCK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Branch:
-    """Failures of one component on one side of the main horizon.
+    """Failures of one component before or after the main horizon.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Branch:
 class HazardModel:
     """A discrete-time hazard [1]_: it adds shorter and longer horizons to the probabilities of a model.
 
-    A component without branches has a constant hazard up to the main horizon, and is not predicted beyond.
+    Without branches, all times up to the main horizon are equally probable, and none beyond is predicted.
 
     Attributes
     ----------
@@ -109,8 +109,8 @@ class HazardModel:
                     found[hours] = probability * share
                     if not branch.is_within:
                         found[hours] = probability + (1 - probability) * share
-        hours = sorted(found)
-        return hours, np.stack([found[each] for each in hours], axis=1)
+        horizons = sorted(found)
+        return horizons, np.stack([found[each] for each in horizons], axis=1)
 
     def predict(self, table: FeatureTable, probabilities: FloatArray, rows: IndexArray) -> FloatArray:
         """Return quantiles of the hours to the failure that is at least a lead time ahead, shape (r, c, 3).

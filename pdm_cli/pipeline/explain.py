@@ -15,7 +15,9 @@ from pdm_cli.settings.model import Settings
 from pdm_cli.units import current, exact_time, using, utc
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from pdm_cli.scoring.explanation import TypicalValue
 
@@ -141,13 +143,16 @@ def _find_machine(name: str, machines: pd.Index) -> int:
 
 
 def _describe_row(forecast: Forecast, row: int) -> dict[str, Any]:
-    """Return machine and time, and the probability and alert of each component."""
+    """Return machine and time, and the probability, alert and hours to failure of each component."""
+    import numpy as np
+
     from pdm_cli.pipeline.by_age import describe_part
     from pdm_cli.scoring.explanation import alert_start
     from pdm_cli.timestamps import show
 
     instants, labels = forecast.instants, forecast.recipe.settings.labels
     code, time = int(instants.codes[row]), int(instants.times[row])
+    hours = forecast.hours_to_failure(np.array([row]))
     components = {}
     for column, name in enumerate(forecast.components):
         since = alert_start(forecast.alerts[:, column], instants, row)
@@ -157,6 +162,7 @@ def _describe_row(forecast: Forecast, row: int) -> dict[str, Any]:
             "since": None if since is None else show(int(instants.times[since])),
             "threshold": forecast.bundle.model.rules[column].on,
             "by_age": describe_part(forecast, name, code, time),
+            **({} if hours is None else _describe_hours(hours[0, column])),
         }
     machine = instants.machines[[code]].tolist()[0]
     return {
@@ -165,6 +171,15 @@ def _describe_row(forecast: Forecast, row: int) -> dict[str, Any]:
         "lead_time_hours": labels.lead_time_hours,
         "horizon_hours": labels.horizon_hours,
         "components": components,
+    }
+
+
+def _describe_hours(hours: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return the hours to failure; ``None`` where they are beyond the horizons."""
+    from pdm_cli.scoring.worklist import HOURS_TO_FAILURE
+
+    return {
+        name: None if math.isnan(value) else value for name, value in zip(HOURS_TO_FAILURE, hours.tolist(), strict=True)
     }
 
 

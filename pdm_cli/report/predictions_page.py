@@ -18,6 +18,7 @@ from pdm_cli.units import (
     current,
     show_alert,
     show_hours,
+    show_hours_to_failure,
     show_span,
     show_time,
     show_two_hours,
@@ -139,6 +140,8 @@ def _list_work(facts: PredictionFacts) -> Section:
     work, nearest = facts.summary["worklist"], _list_nearest(facts.summary["nearest"])
     if not work:
         return Section("work", "Components to inspect", ["There are no active alerts."], grids=nearest)
+    # Models of an earlier version do not predict them.
+    has_hours = "hours_to_failure_low" in work[0]
     rows = [
         [
             str(row["rank"]),
@@ -148,12 +151,18 @@ def _list_work(facts: PredictionFacts) -> Section:
             show_probability(row["probability"]),
             show_alert(row),
             show_window(row),
+            *([show_hours_to_failure(row) or "-"] if has_hours else []),
             row["reasons"],
         ]
         for row in work[:_MOST_WORK]
     ]
-    columns = make_columns("rank", "machine", "component", ">probability", "alert since", "failure window", "reasons")
+    fails = ["fails"] if has_hours else []
+    columns = make_columns(
+        "rank", "machine", "component", ">probability", "alert since", "failure window", *fails, "reasons"
+    )
     note = f"The probability is that of a failure within the failure window{'; all times are UTC' if utc() else ''}."
+    if has_hours:
+        note += " Four of five fail in the time under fails, counted from the last reading with the alert on."
     if any("ended" in row for row in work[:_MOST_WORK]):
         note += " Where the alert is off, the probability is that of the last reading with the alert on."
     if len(work) > _MOST_WORK:

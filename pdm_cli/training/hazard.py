@@ -145,7 +145,7 @@ class _Fitter:
 
     def _fit(self, side: _Side, split: Split) -> Model:
         problem, table = self._problem, self._problem.table_of(split)
-        trained, is_ahead = side.training_rows(problem, split), side.labels.any(axis=1)
+        trained, is_ahead = side.training_rows(problem, split), np.asarray((side.labels == 1).any(axis=1))
         share = 1.0 if side.is_within else _ROWS * problem.train.negative_share
         drawn, weight = draw_negatives(trained & ~is_ahead, self._draws, share)
         rows = np.flatnonzero((trained & is_ahead) | drawn)

@@ -24,6 +24,7 @@ from pdm_cli.io import bundle
 from pdm_cli.io.bundle import Bundle, Recipe
 from pdm_cli.models import ESTIMATORS, FitOptions, Model
 from pdm_cli.models.ensemble import Member, TrainedModel
+from pdm_cli.models.hazard import Branch, HazardModel
 from pdm_cli.settings.model import Settings, TrainParams
 from pdm_cli.training.alert_rules import NEVER
 
@@ -88,6 +89,14 @@ def make_bundle(*members: tuple[str, Model]) -> Bundle:
         [AlertRule(0.1 + 0.2, 1 / 3 - 1 / 7), NEVER],
     )
     return Bundle(model, recipe(), take_fingerprint(sample(), NAMES, ["model"]), curves())
+
+
+def make_hazard(model: Model) -> HazardModel:
+    """Return a hazard of the first component: two horizons within the 48 h of :func:`recipe`, and two beyond."""
+    member = Member("xgboost", NAMES, model)
+    calibrations = [Calibration(), Calibration("platt", slope=0.5)]
+    branches = [Branch(0, hours[0] < 48, hours, member, calibrations) for hours in ([12.0, 24.5], [96.0, 168.0])]
+    return HazardModel(3.0, 48.0, branches)
 
 
 def curves() -> list[AlarmCurve]:

@@ -41,4 +41,8 @@ def content(trained: Training) -> Any:
     """Return all that a bundle keeps of it."""
     model = trained.model
     members = [(member.algorithm, member.features, member.model.dump()) for member in model.members]
-    return members, model.calibrations, model.rules
+    branches = [
+        (branch.component, branch.hours, branch.member.model.dump(), branch.calibrations)
+        for branch in trained.hazard.branches
+    ]
+    return members, model.calibrations, model.rules, branches

@@ -14,6 +14,7 @@ from pdm_cli.units import (
     in_units_of_summary,
     show_days,
     show_hours,
+    show_hours_to_failure,
     show_reading,
     show_short_time,
     show_time,
@@ -84,11 +85,15 @@ def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
 
 
 def _draw_components(found: dict[str, Any]) -> RenderableType:
-    table = make_table("component", ("probability", "right"), ("alert", "left"), (_days(found["before"]), "left"))
+    has_hours = any(show_hours_to_failure(row) for row in found["components"].values())
+    fails = [("fails", "left")] if has_hours else []
+    names = (("probability", "right"), *fails, ("alert", "left"), (_days(found["before"]), "left"))
+    table = make_table("component", *names)
     for name, row in found["components"].items():
         alert = f"since {show_short_time(row['since'])}" if row["alert"] else "off"
         line = Sparkline(found["before"]["probabilities"][name], 0.0, 1.0)
-        table.add_row(name, show_probability(row["probability"]), alert, line)
+        expected = [show_hours_to_failure(row) or "-"] if has_hours else []
+        table.add_row(name, show_probability(row["probability"]), *expected, alert, line)
     return table
 
 

@@ -29,6 +29,7 @@ from pdm_cli.units import (
     show_alert,
     show_days,
     show_hours,
+    show_hours_to_failure,
     show_range,
     show_span,
     show_time,
@@ -321,9 +322,17 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
     note = f"probability of a failure within the failure window{' (UTC)' if utc() else ''}"
     if any("ended" in row for row in work[:_MOST_WORK]):
         note += "; where the alert is off, as of the last reading with the alert on"
-    # Below the table, as the columns leave no room for reasons.
-    reasons = [Prose(f"{row['rank']}: {row['reasons']}") for row in work[:_MOST_WORK]]
+    if any(show_hours_to_failure(row) for row in work[:_MOST_WORK]):
+        note += "; below, the time from then to the failure, in which four of five fail, and the reasons"
+    # Below the table, as the columns leave no room for them.
+    reasons = [Prose(f"{row['rank']}: {_describe_work(row)}") for row in work[:_MOST_WORK]]
     return [table, Prose(note), *reasons, *more]
+
+
+def _describe_work(row: dict[str, Any]) -> str:
+    """Return when a failure is expected, if that is known, and the reasons."""
+    expected = show_hours_to_failure(row)
+    return f"fails {expected}; {row['reasons']}" if expected else f"{row['reasons']}"
 
 
 def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
