@@ -55,7 +55,7 @@ def board_of(model: Path) -> pd.DataFrame:
 
 
 def model_bytes(model: Path) -> dict[str, str]:
-    files = [*model.glob("member_*"), model / "bundle.json", model / "predictions.parquet"]
+    files = [*model.glob("member_*"), *model.glob("hazard_*"), model / "bundle.json", model / "predictions.parquet"]
     return {name: found["sha256"] for name, found in manifest.hash_files(model, files).items()}
 
 
