@@ -48,6 +48,7 @@ class _Prepared:
 def measure_health(task: Task) -> dict[str, Any]:
     """Write health, episodes of alarms and the ranked machines, and return the summary."""
     from pdm_cli.io import parquet
+    from pdm_cli.report.findings import describe_constant_sensors
     from pdm_cli.schema import HEALTH
     from pdm_cli.scoring.health import HealthRules
     from pdm_cli.scoring.health_tables import find_health_episodes, list_health, rank_machines
@@ -67,6 +68,9 @@ def measure_health(task: Task) -> dict[str, Any]:
             f"{show_hours(rules.maximum_hours)} of a machine; set more --reference-days"
         )
     merge_hours = window / 3
+    described = _describe(index)
+    for line in describe_constant_sensors(described):
+        task.progress.warn(f"health: {line}")
     episodes = find_health_episodes(index, merge_hours=merge_hours)
     # Machines that count cycles have clocks of their own.
     stale_hours = math.inf if task.units.counts_cycles else window
@@ -76,7 +80,7 @@ def measure_health(task: Task) -> dict[str, Any]:
     escape_formulas(ranking).to_csv(task.out / RANKING_FILE, index=False, date_format="%Y-%m-%d %H:%M:%S")
     return {
         "schema": "pdm.health/1",
-        **_describe(index),
+        **described,
         "alarms_per_machine_year": params.alarms_per_machine_year,
         "reference_days": days,
         "window_hours": window,
@@ -179,6 +183,10 @@ def _describe(index: HealthIndex) -> dict[str, Any]:
         "end": show(int(instants.times.max())),
         "alarms": int(index.is_alarm.sum()),
         "level": {"deviation": alarm.level, "scale": alarm.scale, "maxima": alarm.maxima},
+        "constant_sensors": [
+            {"sensor": sensor, "health": None if math.isnan(health) else health}
+            for sensor, health in index.constant.items()
+        ],
     }
 
 

@@ -82,6 +82,21 @@ def describe_alarm_rate(summary: Mapping[str, Any]) -> str:
     return f"{rate:.3g} alarm{'s' * (rate != 1)} expected per {per} in normal operation"
 
 
+def describe_constant_sensors(summary: Mapping[str, Any]) -> list[str]:
+    """Return sentences, without full stops, on the sensors that did not vary in the reference of the health."""
+    names: dict[float | None, list[str]] = {}
+    for row in summary["constant_sensors"]:
+        names.setdefault(row["health"], []).append(name_sensor(row["sensor"]))
+    return [f"{name_some(own)}: {_describe_change(health)}" for health, own in names.items()]
+
+
+def _describe_change(health: float | None) -> str:
+    if health is None:
+        return "no constant value and no variation in the reference, so no effect on the health"
+    effect = "raises an alarm" if health < 0.5 else "is no alarm, as the reference does not show that it is rare enough"
+    return f"did not vary in the reference; a change lowers the health to {health:.2f}, which {effect}"
+
+
 def _count_finding(count: int, name: str) -> str:
     """Return a number and the description of a finding: ``1 gap, filled with rows of missing readings``."""
     if count == 1:

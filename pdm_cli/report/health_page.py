@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pdm_cli.report import plots
-from pdm_cli.report.findings import describe_alarm_rate
+from pdm_cli.report.findings import describe_alarm_rate, describe_constant_sensors
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.text import show_count
@@ -127,5 +127,6 @@ def _explain(summary: Mapping[str, Any]) -> Section:
         f"The {show_days(summary['reference_days'], '.4g')} before {show_time(summary['start'])} define normal "
         f"operation, from {show_count(summary['level']['maxima'], 'span')} of a machine; they have no health. A low "
         "health says that a machine is not as usual. Only a log of failures can show whether it will fail.",
+        *(f"{line}." for line in describe_constant_sensors(summary)),
     ]
     return Section("method", "Meaning of the health", paragraphs)

@@ -3,7 +3,8 @@
 Readings are standardised by the machine's own history (:func:`~pdm_cli.features.robust_z.standardise`), and what the
 other sensors explain is subtracted. Means of these residuals over trailing windows, and readings far outside the usual
 range, add up to a deviation per sensor; the largest is that of the machine, and rare errors add to it. A reference span
-at the beginning of the log determines the relation between sensors, the scales, and the level of an alarm.
+at the beginning of the log determines the relation between sensors, the scales, and the level of an alarm. A sensor
+that was constant in it has no scale: a change counts by how rare changes were.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -114,6 +116,9 @@ class HealthIndex:
         The s sensors; with a log of errors, the last is :data:`ERRORS`.
     alarm : AlarmLevel
         Calibration on the reference span.
+    constant : dict of str to float
+        Sensors that did not vary in the reference span, and the health while one has another value; NaN for a sensor
+        that had no value there and does not affect the health.
     """
 
     instants: Instants
@@ -121,6 +126,7 @@ class HealthIndex:
     health: FloatArray
     sensors: list[str]
     alarm: AlarmLevel
+    constant: dict[str, float]
 
     @property
     def is_alarm(self) -> BoolArray:
@@ -172,28 +178,35 @@ def find_health(
     """
     history, refresh, least = (share * rules.window_hours for share in (_HISTORY, _REFRESH, _LEAST))
     scores = standardise(telemetry, step_us=step_us, window_hours=history, refresh_hours=refresh, least_hours=least)
+    windows = rules.windows_us(grid_us)
     residuals = _find_residuals(scores, scores.times <= until_us)
+    changes, has_value = _find_changes(scores, telemetry, until_us, fewest=windows[-1] / step_us)
     is_reference = instants.times <= until_us
     restarts = _restarts(logs.get(MAINT.name), instants)
-    trail = _trail(scores, residuals, instants, restarts, rules.windows_us(grid_us), step_us)
+    trail = _trail(scores, residuals, changes, instants, restarts, windows, step_us)
     deviations = _add_up(trail, is_reference)
+    is_constant = np.isnan(deviations).all(axis=1)
     settled = instants.times - instants.starts()[instants.codes] >= _SETTLING * rules.window_hours * US_PER_HOUR
     deviations[~(trail.is_known & settled)] = np.nan
     total = _largest(deviations)
     spans = _spans(instants, is_reference, rules)
-    alarm, sensors, errors = (
-        fit_alarm_level(total[is_reference], spans, rules),
-        scores.sensors,
-        logs.get(ERROR_LOG.name),
-    )
+    alarm = fit_alarm_level(total[is_reference], spans, rules)
+    sensors, errors = scores.sensors, logs.get(ERROR_LOG.name)
     if errors is not None and len(errors):
         # The scale is a factor of e in rarity, which makes both comparable.
         surprise = _surprise(errors, instants, restarts, until_us, rules.window_hours * _ERRORS_SHARE)
         part = _ERRORS_WEIGHT * alarm.scale * surprise
         total, sensors, deviations = total + part, [*sensors, ERRORS], np.vstack([deviations, part])
         alarm = fit_alarm_level(total[is_reference], spans, rules)
+    is_changed = trail.is_changed & settled
+    rare = _rate_changes(is_changed, spans, is_reference, alarm, rules)
+    by_change = np.where(is_changed, rare[:, None], np.nan)
+    deviations[: len(rare)] = np.fmax(deviations[: len(rare)], by_change)
+    health = alarm.health(np.fmax(total, np.fmax.reduce(by_change, axis=0)))
+    of_change = np.where(has_value, alarm.health(rare), np.nan)
+    constant = {scores.sensors[place]: float(of_change[place]) for place in np.flatnonzero(is_constant)}
     after = Instants(instants.machines, instants.codes[~is_reference], instants.times[~is_reference])
-    return HealthIndex(after, deviations[:, ~is_reference], alarm.health(total[~is_reference]), sensors, alarm)
+    return HealthIndex(after, deviations[:, ~is_reference], health[~is_reference], sensors, alarm, constant)
 
 
 def _surprise(errors: pd.DataFrame, instants: Instants, restarts: IntArray, until_us: int, hours: float) -> FloatArray:
@@ -220,6 +233,39 @@ def _find_residuals(scores: ZScores, is_reference: BoolArray) -> FloatArray:
         z = learn_relation(MachineLevels(scores.sensors, [""], [z], z), is_reference).residuals(z)
     spreads = np.array([_spread(row[is_reference]) for row in z])
     return np.asarray(np.clip(z / spreads[:, None], -_CLIP, _CLIP).T)
+
+
+def _find_changes(
+    scores: ZScores, telemetry: pd.DataFrame, until_us: int, *, fewest: float
+) -> tuple[BoolArray, BoolArray]:
+    """Return which readings differ from the constant value of their machine in the reference, (n, s).
+
+    Constant is a sensor with at least half of its readings at one value: it has no z. Also return which sensors have
+    such a value on any machine, (s,).
+    """
+    readings = telemetry[scores.sensors].to_numpy(np.float64)
+    changes, has_value = np.zeros(readings.shape, np.bool_), np.zeros(readings.shape[1], np.bool_)
+    bounds = np.searchsorted(scores.codes, np.arange(len(scores.machines) + 1))
+    for first, stop in pairwise(bounds.tolist()):
+        own = readings[first:stop]
+        known = pd.DataFrame(own[scores.times[first:stop] <= until_us])
+        usual = known.median()
+        is_constant = ((known - usual).abs().median() == 0) & (known.count() >= fewest)
+        has_value |= is_constant.to_numpy()
+        changes[first:stop] = is_constant.to_numpy() & ~np.isnan(own) & (own != usual.to_numpy())
+    return changes, has_value
+
+
+def _rate_changes(
+    is_changed: BoolArray, spans: IntArray, is_reference: BoolArray, alarm: AlarmLevel, rules: HealthRules
+) -> FloatArray:
+    """Return the deviation while a sensor differs from its constant value, (s,).
+
+    It is the one that normal operation exceeds as often as the sensor differed in the reference, in one span at least.
+    """
+    seen = np.array([len(np.unique(spans[row[is_reference]])) for row in is_changed])
+    expected = rules.alarms_per_hour * rules.maximum_hours * alarm.maxima
+    return np.asarray(alarm.level + alarm.scale * np.log(expected / np.maximum(seen, 1)))
 
 
 def _spread(values: FloatArray) -> float:
@@ -249,6 +295,8 @@ class _Trail:
         Of the residuals.
     excesses : (s, m) array
         Of their distances beyond the usual range, in the longest window.
+    is_changed : (s, m) bool array
+        Whether a reading of the shortest window differs from the constant value of its sensor.
     readings : float
         Expected number of readings in the longest window.
     """
@@ -256,15 +304,22 @@ class _Trail:
     is_known: BoolArray
     means: FloatArray
     excesses: FloatArray
+    is_changed: BoolArray
     readings: float
 
 
 def _trail(
-    scores: ZScores, residuals: FloatArray, instants: Instants, restarts: IntArray, windows: list[int], step_us: int
+    scores: ZScores,
+    residuals: FloatArray,
+    changes: BoolArray,
+    instants: Instants,
+    restarts: IntArray,
+    windows: list[int],
+    step_us: int,
 ) -> _Trail:
     sensors, rows = residuals.shape[1], len(instants.times)
-    both = np.concatenate([residuals, np.clip(np.abs(residuals) - _UNUSUAL, 0, _UNUSUAL)], axis=1)
-    found = np.zeros((len(windows), 2 * sensors, rows))
+    every = np.hstack([residuals, np.clip(np.abs(residuals) - _UNUSUAL, 0, _UNUSUAL), changes])
+    found = np.zeros((len(windows), 3 * sensors, rows))
     is_known = np.zeros((sensors, rows), np.bool_)
     order = np.argsort(instants.codes, kind="stable")
     asked = np.searchsorted(instants.codes[order], np.arange(len(instants.machines) + 1))
@@ -274,7 +329,7 @@ def _trail(
             continue
         own, at = slice(bounds[source], bounds[source + 1]), order[asked[place] : asked[place + 1]]
         # Clipped readings add up without a loss of precision worth mentioning.
-        sums, counts = _running(np.nan_to_num(both[own], nan=0.0)), _running(~np.isnan(both[own]))
+        sums, counts = _running(np.nan_to_num(every[own], nan=0.0)), _running(~np.isnan(every[own]))
         end = np.searchsorted(scores.times[own], instants.times[at], "right")
         for number, window in enumerate(windows):
             first = np.maximum(instants.times[at] - window, restarts[at])
@@ -283,7 +338,8 @@ def _trail(
             # With fewer readings the sum is scaled as if noise were independent, so that all vary alike.
             found[number][:, at] = ((sums[end] - sums[start]) / np.sqrt(np.maximum(count, 1) * window / step_us)).T
             is_known[:, at] |= (count > 0)[:, :sensors].T
-    return _Trail(is_known, found[:, :sensors], found[-1, sensors:], windows[-1] / step_us)
+    excesses, is_changed = found[-1, sensors : 2 * sensors], found[0, 2 * sensors :] > 0
+    return _Trail(is_known, found[:, :sensors], excesses, is_changed, windows[-1] / step_us)
 
 
 def _running(values: NDArray[np.generic]) -> FloatArray:

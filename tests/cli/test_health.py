@@ -22,8 +22,9 @@ pytestmark = pytest.mark.slow
 
 
 def make_raw(folder: Path) -> Path:
-    """Write the raw tables of six machines without failures; the third is damaged on its last days."""
-    telemetry = make_telemetry()
+    """Write raw tables of six machines without failures; on their last days the third is damaged, the fourth leaks."""
+    telemetry = make_telemetry().assign(leak=0.0)
+    telemetry.loc[telemetry["machineID"].eq(4) & (telemetry["datetime"] > START + pd.Timedelta(days=78)), "leak"] = 20.0
     damaged = (telemetry["machineID"] == 3) & (telemetry["datetime"] > START + pd.Timedelta(days=76))
     telemetry.loc[damaged, "shake"] += 3.0
     folder.mkdir(parents=True)
@@ -53,6 +54,10 @@ def test_run_without_failures_measures_health(ran: Outcome, work: Path) -> None:
     summary = ran.json
     assert (summary["schema"], summary["out"]) == ("pdm.health/1", str(work / "health"))
     assert [(row["machineID"], row["sensors"]) for row in summary["ranking"]] == [(3, "shake")]
+    assert [(row["machineID"], row["sensors"]) for row in summary["nearest"]][:1] == [(4, "leak")]
+    (constant,) = summary["constant_sensors"]
+    assert constant == {"sensor": "leak", "health": pytest.approx(summary["nearest"][0]["health"])}
+    assert "warning: health: leak: did not vary in the reference; a change lowers the health to 0." in ran.stderr
     assert summary["reference_days"] == pytest.approx(21, abs=0.1)
     written = json.loads((work / "health/health.json").read_text())
     assert {**written, "out": summary["out"]} == summary
@@ -86,6 +91,7 @@ def test_report_names_the_machine_and_draws_its_health(work: Path, pdm: Pdm, tmp
     assert "<title>Machine health</title>" in page
     assert "Machines with an alarm" in page
     assert "Health of machine 3</title>" in page
+    assert "leak: did not vary in the reference; a change lowers the health to 0." in page
     rebuilt = tmp_path / "again.html"
     assert pdm("report", work / "health", "--out", rebuilt).code == 0
     assert rebuilt.read_text() == page

@@ -41,6 +41,7 @@ def test_health_without_the_future_is_the_same(sound: pd.DataFrame, days: float)
     maint = pd.DataFrame(
         {"machineID": [2, 3], "datetime": (START + np.array([45.1, 60]) * DAY).astype("datetime64[us]")}
     )
+    telemetry = spoil(spoil(telemetry.assign(leak=0.0), 5, 30, leak=1.0), 3, 51, leak=20.0)
     errors = log([(1, 30.0), (2, 44.0), (5, 51.0), (6, 69.5)], errorID="E1")
     full = list_health(measure(telemetry, maint=maint, errors=errors))
     cut = list_health(measure(telemetry[telemetry["datetime"] <= START + days * DAY], maint=maint, errors=errors))
@@ -112,8 +113,56 @@ def test_alarms_of_sound_machines_come_at_about_the_chosen_rate() -> None:
 
 def test_constant_sensor_has_no_deviation(sound: pd.DataFrame) -> None:
     index = measure(sound.assign(flat=1.0))
+    assert list(index.constant) == ["flat"]
     assert index.sensors == ["heat", "shake", "flat"]
     assert np.isnan(index.deviations[2]).all()
+    np.testing.assert_array_equal(index.health, measure(sound).health)
+
+
+def leaking(telemetry: pd.DataFrame, machine: int, day: float) -> pd.DataFrame:
+    """Add a leak counter that is 0, on a machine 20 to 50 from a day on."""
+    telemetry = spoil(telemetry.assign(leak=0.0), machine, day, leak=20.0)
+    leaks = telemetry["leak"] > 0
+    telemetry.loc[leaks, "leak"] += np.random.default_rng(0).integers(0, 31, int(leaks.sum()))
+    return telemetry
+
+
+def test_change_of_a_constant_sensor_is_as_rare_as_the_reference_shows(sound: pd.DataFrame) -> None:
+    telemetry = leaking(sound, 3, 74)
+    alarmed = measure(telemetry, per_year=20)
+    first = rank_machines(alarmed, merge_hours=24, stale_hours=72).iloc[0]
+    assert (first["machineID"], first["sensors"]) == (3, "leak")
+    assert pd.Timedelta(0) < first["since"] - (START + 74 * DAY) < DAY / 4
+    # With so rare alarms, a reference of eight machine-months without a leak does not show that it is rarer.
+    index = measure(telemetry)
+    leaks = (index.instants.codes == 2) & (index.instants.times > day_us(74))
+    expected = 1 / (1 + 168 / 8766 * index.alarm.maxima)
+    assert index.constant == {"leak": pytest.approx(expected)}
+    assert 0.5 < expected < 0.9
+    assert index.health[leaks].max() == pytest.approx(expected)
+    np.testing.assert_array_equal(index.health[~leaks], measure(sound).health[~leaks])
+
+
+def test_change_of_a_constant_sensor_that_was_frequent_hardly_counts(sound: pd.DataFrame) -> None:
+    telemetry = leaking(sound, 3, 74)
+    telemetry.loc[telemetry["datetime"].dt.day_of_week.eq(0), "leak"] = 1.0
+    assert measure(telemetry).constant["leak"] > 0.95
+
+
+def test_machine_where_a_varying_sensor_is_constant_is_watched(sound: pd.DataFrame) -> None:
+    telemetry = leaking(sound, 3, 74)
+    first = telemetry["machineID"] == 1
+    telemetry.loc[first, "leak"] = np.random.default_rng(1).normal(size=int(first.sum()))
+    index = measure(telemetry, per_year=20)
+    assert index.constant == {}
+    assert index.is_alarm[(index.instants.codes == 2) & (index.instants.times == index.instants.times.max())].all()
+
+
+def test_sensor_without_readings_in_the_reference_does_not_count(sound: pd.DataFrame) -> None:
+    telemetry = leaking(sound, 3, 74)
+    telemetry.loc[telemetry["datetime"] < START + 41 * DAY, "leak"] = np.nan
+    index = measure(telemetry)
+    np.testing.assert_equal(index.constant, {"leak": np.nan})
     np.testing.assert_array_equal(index.health, measure(sound).health)
 
 
