@@ -107,6 +107,8 @@ def guess_options(folder: Path, engine: Engine, given: Sequence[tuple[str, str]]
     guess = Guess(list(given))
     found = find_files(folder)
     files = {path: table for table, paths in found.files.items() for path in paths}
+    # As an import does, which fails only if all files of a table are empty.
+    files = {path: table for path, table in files.items() if path.stat().st_size} or files
     is_named = not found.assumed
     if "--names" not in dict(guess.options):
         _guess_names(list(files), folder, guess)

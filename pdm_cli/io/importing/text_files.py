@@ -114,8 +114,7 @@ def open_text(path: Path, name: str, form: TextFormat, required: Sequence[str]) 
     separator = form.separator
     if declared is not None:
         text, separator = text[declared.end() :], separator or declared[1]
-    if not text.strip():
-        raise DataError(f"{name}: empty file", hint="add a header line with the column names")
+    _check_not_empty(name, text)
     _check_utf16(name, text, encoding)
     separator = separator or _find_separator(name, text, len(sample) == _SAMPLE_BYTES, required, len(form.names))
     if form.names:
@@ -138,7 +137,7 @@ def read_first_row(path: Path, name: str, form: TextFormat) -> list[str]:
     Raises
     ------
     DataError
-        If no separator fits.
+        If the file is empty, or no separator fits.
     """
     with _reading(name), open_binary(path) as stream:
         sample = stream.read(_SAMPLE_BYTES)
@@ -146,6 +145,7 @@ def read_first_row(path: Path, name: str, form: TextFormat) -> list[str]:
     declared, separator = _SEPARATOR_LINE.match(text), form.separator
     if declared is not None:
         text, separator = text[declared.end() :], separator or declared[1]
+    _check_not_empty(name, text)
     separator = separator or _find_separator(name, text, len(sample) == _SAMPLE_BYTES, (), 0)
     rows = _split(io.StringIO(text, newline=""), separator)
     return [value.strip() for value in next((row for row in rows if row), [])]
@@ -321,6 +321,11 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except (EOFError, gzip.BadGzipFile, gzip.zlib.error, zipfile.BadZipFile) as exc:  # type: ignore[attr-defined]
         raise DataError(f"{name}: damaged or truncated", hint="copy or export it again") from exc
+
+
+def _check_not_empty(name: str, text: str) -> None:
+    if not text.strip():
+        raise DataError(f"{name}: empty file", hint="add a header line with the column names")
 
 
 def _check_utf16(name: str, text: str, encoding: str) -> None:

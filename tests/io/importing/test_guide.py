@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pdm_cli.errors import DataError
 from pdm_cli.io.importing.engine import Engine
 from pdm_cli.io.importing.guide import Guess, guess_options, settings_of, words_of
 from pdm_cli.io.importing.options import compile_pattern
@@ -416,3 +417,13 @@ def test_guess_of_a_title_above_the_header_asks_to_delete_it(tmp_path: Path) -> 
     found = guess(tmp_path, telemetry=f"# Export 1\nSite: A\n\n{WIDE}")
     assert found.options == []
     assert found.questions[0] == "telemetry.csv: the header seems to be in line 4; delete the lines above it"
+
+
+@pytest.mark.parametrize("content", ["", "\n \n", "sep=;\n"])
+def test_guess_of_an_empty_file_names_it(content: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^telemetry\.csv: empty file$"):
+        guess(tmp_path, telemetry=content)
+
+
+def test_guess_skips_empty_files_beside_others(tmp_path: Path) -> None:
+    assert guess(tmp_path, part=WIDE, empty="").options == []
