@@ -14,7 +14,7 @@ from pdm_cli.evaluation.events import EventOutcome
 from pdm_cli.evaluation.exposure import Exposure
 from pdm_cli.features.events import EventLog
 from pdm_cli.settings.model import CostsParams
-from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR
+from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -32,10 +32,10 @@ class Lives:
 
 @dataclass(frozen=True)
 class IntervalPolicy:
-    """The cheapest replacement interval (``None``: run to failure), and its cost per part and month."""
+    """The cheapest replacement interval (``None``: run to failure), and its cost divided by that of all lives."""
 
     interval_hours: float | None
-    cost_per_month: float
+    relative_cost: float
 
 
 def count_caught(outcomes: Sequence[EventOutcome], costs: CostsParams) -> int:
@@ -115,11 +115,15 @@ def survival(lives: Lives) -> tuple[FloatArray, FloatArray]:
 
 
 def best_interval(lives: Lives, costs: CostsParams) -> IntervalPolicy | None:
-    """Return the replacement age with the lowest long-run cost; ``None`` if no life ended by failure.
+    """Return the replacement age with the lowest long-run cost, if one is cheaper than running to failure.
+
+    ``None`` if no life ended by failure.
 
     By the renewal-reward theorem the cost per hour of replacing at age T is the mean cost of a life,
     ``planned S(T) + missed (1 - S(T))``, divided by its mean length, the integral of S from 0 to T. All ages at which
-    lives ended are candidates; a failure at exactly that age counts as a failure.
+    lives ended are candidates; a failure at exactly that age counts as a failure. Running to failure costs
+    ``missed (1 - S(L)) / integral of S from 0 to L``, with the longest life L: nobody has observed older parts.
+    It is the cheapest if parts fail at random. The cost is compared with that of the failures per hour of all lives.
 
     References
     ----------
@@ -131,9 +135,13 @@ def best_interval(lives: Lives, costs: CostsParams) -> IntervalPolicy | None:
     alive_before = np.concatenate([[1.0], share[:-1]])
     lasting = np.cumsum(alive_before * np.diff(ages, prepend=0.0))
     rates = (costs.planned_repair * share + costs.missed_failure * (1 - share)) / lasting
+    run_to_failure = costs.missed_failure * (1 - share[-1]) / lasting[-1]
     best = int(np.argmin(rates))
-    interval = float(ages[best]) if share[best] > 0 else None
-    return IntervalPolicy(interval, float(rates[best]) * HOURS_PER_MONTH)
+    if rates[best] >= run_to_failure or share[best] == 0:
+        return IntervalPolicy(None, 1.0)
+    # As the failures of the test span, those in the log occurred despite the actual maintenance.
+    logged = costs.missed_failure * lives.failed.sum() / lives.hours.sum()
+    return IntervalPolicy(float(ages[best]), float(rates[best] / logged))
 
 
 def compare_costs(
@@ -156,21 +164,23 @@ def compare_costs(
     -------
     dict
         ``unit``; ``alerts``: cost if the alerts are acted on; ``run_to_failure``: if every failure of the test span is
-        missed; ``fixed_interval``: if parts are replaced at the best age, ``None`` if that is unknown for a component;
-        ``interval_hours``: that age of each component, ``None`` if unknown or if running to failure is cheapest.
+        missed; ``fixed_interval``: if parts are replaced at the best age, as in the training span in relation to
+        ``run_to_failure``, ``None`` if unknown for a component; ``interval_hours``: that age of each component,
+        ``None`` if unknown or if running to failure is cheapest.
         The failures in ``alerts`` and ``run_to_failure`` occurred despite the actual maintenance, whose cost is in
         neither; a fixed interval would replace it.
     """
-    pooled = list(outcomes.values())
-    failures = sum(len(outcome.warning_hours) for outcome in pooled)
+    failures = {name: len(outcome.warning_hours) for name, outcome in outcomes.items()}
     policies = {name: best_interval(lives[name], costs) if name in lives else None for name in outcomes}
-    known = [policy.cost_per_month for policy in policies.values() if policy is not None]
+    shares = {name: policy.relative_cost for name, policy in policies.items() if policy is not None}
+    rate = costs.missed_failure / exposure.failure_months if exposure.failure_months else None
+    all_known = len(shares) == len(policies)
     return {
         "unit": costs.unit,
-        "alerts": alert_cost(pooled, costs=costs, exposure=exposure),
-        "run_to_failure": failures * costs.missed_failure / exposure.failure_months
-        if exposure.failure_months
-        else None,
-        "fixed_interval": sum(known) if len(known) == len(policies) else None,
+        "alerts": alert_cost(list(outcomes.values()), costs=costs, exposure=exposure),
+        "run_to_failure": None if rate is None else sum(failures.values()) * rate,
+        "fixed_interval": None
+        if rate is None or not all_known
+        else sum(failures[name] * share for name, share in shares.items()) * rate,
         "interval_hours": {name: policy and policy.interval_hours for name, policy in policies.items()},
     }

@@ -437,7 +437,12 @@ def _list_costs(metrics: Mapping[str, Any]) -> Section:
     rows = [[label, _rate(costs[name])] for name, label in strategies.items()]
     ages = costs["interval_hours"].items()
     intervals = [f"{name} every {show_hours(round(age), ',.0f')}" for name, age in ages if age is not None]
-    note = f"Cheapest replacement intervals: {', '.join(intervals)}." if intervals else ""
+    note = (
+        f"Cheapest replacement intervals: {', '.join(intervals)}. They replace the actual "
+        "maintenance, whose cost is not in the other rows."
+        if intervals
+        else ""
+    )
     columns = make_columns("strategy", f">{costs['unit']} per {per_machine_time()}")
     return Section("costs", "Costs", grids=[Grid("Costs in the test span", columns, rows, note)])
 

@@ -21,7 +21,7 @@ from pdm_cli.evaluation.costs import (
     survival,
 )
 from pdm_cli.evaluation.events import EventOutcome
-from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure
+from pdm_cli.evaluation.exposure import Exposure
 from pdm_cli.settings.model import CostsParams
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, hours, log_frame
 
@@ -63,11 +63,11 @@ def slow_weights(ended: list[Ended]) -> list[tuple[float, float, bool]]:
     return [(age, weight, failed) for (age, failed), weight in zip(order, weights, strict=True)]
 
 
-def slow_rate(ended: list[Ended], interval: float) -> float:
+def slow_rate(ended: list[Ended], interval: float, planned: float = COSTS.planned_repair) -> float:
     """Cost over length of a mean life with replacement at the interval."""
     cost = length = 0.0
     for age, weight, failed in slow_weights(ended):
-        cost += weight * (COSTS.missed_failure if failed and age <= interval else COSTS.planned_repair)
+        cost += weight * (COSTS.missed_failure if failed and age <= interval else planned)
         length += weight * min(age, interval)
     return cost / length
 
@@ -113,10 +113,17 @@ def test_no_interval_is_cheaper(ended: list[Ended]) -> None:
         assert policy is None
         return
     assert policy is not None
-    best = min(slow_rate(ended, age) for age, _ in ended)
-    assert policy.cost_per_month == pytest.approx(best * HOURS_PER_MONTH)
     longest = max(age for age, _ in ended)
-    assert slow_rate(ended, policy.interval_hours or longest) == pytest.approx(best)
+    run_to_failure = slow_rate(ended, longest, planned=0.0)
+    best = min(slow_rate(ended, age) for age, _ in ended)
+    if policy.interval_hours is None:
+        assert policy.relative_cost == 1
+        assert best >= run_to_failure - 1e-12 or best == pytest.approx(slow_rate(ended, longest))
+        return
+    logged = COSTS.missed_failure * sum(failed for _, failed in ended) / sum(age for age, _ in ended)
+    assert policy.relative_cost == pytest.approx(best / logged)
+    assert slow_rate(ended, policy.interval_hours) == pytest.approx(best)
+    assert best <= run_to_failure
 
 
 def test_parts_that_wear_out_are_replaced_before() -> None:
@@ -124,14 +131,22 @@ def test_parts_that_wear_out_are_replaced_before() -> None:
     policy = best_interval(lives_of([(90, False), (100, True), (104, True), (110, True)]), COSTS)
     assert policy is not None
     assert policy.interval_hours == 90
-    assert policy.cost_per_month == pytest.approx(2 / 90 * HOURS_PER_MONTH)
+    # Three failures in 404 h.
+    assert policy.relative_cost == pytest.approx((2 / 90) / (3 * 10 / 404))
 
 
 def test_parts_that_fail_young_are_left_to_fail() -> None:
     policy = best_interval(lives_of([(1, True), (1, True), (100, True)]), COSTS)
     assert policy is not None
-    assert policy.interval_hours is None
-    assert policy.cost_per_month == pytest.approx(30 / 102 * HOURS_PER_MONTH)
+    assert policy == IntervalPolicy(None, 1.0)
+
+
+def test_parts_that_fail_at_random_are_left_to_fail() -> None:
+    # Watched for 6,000 h at most, far shorter than a mean life.
+    random = np.random.default_rng(0)
+    hours = random.exponential(10_000.0, 400)
+    policy = best_interval(lives_of([(min(hour, 6000.0), bool(hour < 6000)) for hour in hours]), COSTS)
+    assert policy == IntervalPolicy(None, 1.0)
 
 
 def test_lives_by_hand() -> None:
@@ -192,7 +207,8 @@ def test_the_comparison_puts_all_three_side_by_side() -> None:
     lives = {"comp1": lives_of([(90, False), (100, True)]), "comp2": lives_of([(1, True), (1, True), (100, True)])}
     costs = CostsParams(10.0, 1.0, 2.0, unit="EUR")
     found = compare_costs(outcomes, lives, costs=costs, exposure=exposed(1.0, 2.0))
-    assert found.pop("fixed_interval") == pytest.approx((2 / 90 + 30 / 102) * HOURS_PER_MONTH)
+    # In the training span comp1, which wears out, had one failure in 190 h; comp2 is left to fail.
+    assert found.pop("fixed_interval") == pytest.approx((2 * (2 / 90) / (10 / 190) + 1) * 10 / 2)
     assert found == {
         "unit": "EUR",
         "alerts": (2 + 10 + 2) / 2 + 1,
@@ -208,4 +224,4 @@ def test_without_a_life_that_ended_there_is_no_fixed_interval() -> None:
 
 
 def test_policies_are_plain_values() -> None:
-    assert best_interval(lives_of([(4, True)]), CostsParams(1.0, 1.0, 1.0)) == IntervalPolicy(None, HOURS_PER_MONTH / 4)
+    assert best_interval(lives_of([(4, True)]), CostsParams(1.0, 1.0, 1.0)) == IntervalPolicy(None, 1.0)
