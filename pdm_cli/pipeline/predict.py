@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from pdm_cli.pipeline.execute import Task
     from pdm_cli.scoring.worklist import Predictions
 
-# With fewer lines than this, the work list is followed by the components nearest to an alert.
-_SHORT_WORKLIST = 3
-_LEAST_NEAREST, _MOST_NEAREST = 3, 10
+# Components listed as closest to an alert at most.
+_MOST_NEAREST = 10
 
 
 def predict(task: Task) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def predict(task: Task) -> dict[str, Any]:
         "episodes": episodes,
         **_check_health(forecast, ended, task.progress),
         "worklist": as_records(worklist),
-        "nearest": as_records(_find_nearest(forecast, worklist, ended)),
+        "nearest": as_records(_find_nearest(forecast, ended)),
         "by_age": write_by_age(task.out, forecast, ended),
         "drift_rows": len(drift_rows),
         "drift": as_records(drift[(drift["stability_index"] >= DIFFERENT) & ~drift["family"].isin(AGEING)]),
@@ -165,19 +164,25 @@ def _gather(forecast: Forecast) -> Predictions:
     return Predictions(forecast.instants, forecast.probabilities, forecast.alerts, forecast.components)
 
 
+def _find_now(forecast: Forecast) -> int:
+    """Return the newest reading of all machines, in microseconds since 1970."""
+    from pdm_cli.schema import TIME
+    from pdm_cli.timestamps import microseconds
+
+    return microseconds(forecast.context.sources.telemetry[TIME].max())
+
+
 def _rank_work(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
     """Return the work list with the hours to failure, and its reasons."""
     import numpy as np
 
-    from pdm_cli.schema import TIME
     from pdm_cli.scoring.data_health import is_silent
     from pdm_cli.scoring.worklist import add_hours, rank_work
-    from pdm_cli.timestamps import microseconds
 
     worklist = rank_work(
         _gather(forecast),
         forecast.renewals,
-        now_us=microseconds(forecast.context.sources.telemetry[TIME].max()),
+        now_us=_find_now(forecast),
         ended=ended,
         silent=is_silent(forecast.instants, forecast.silent_hours),
         labels=forecast.recipe.settings.labels,
@@ -222,18 +227,18 @@ def _describe_reasons(forecast: Forecast, rows: NDArray[np.intp], columns: list[
     ]
 
 
-def _find_nearest(forecast: Forecast, worklist: pd.DataFrame, ended: NDArray[np.bool_]) -> pd.DataFrame:
-    """Return the components close to an alert, and a few more if the work list is short."""
+def _find_nearest(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the components close to an alert."""
     from pdm_cli.scoring.data_health import is_silent
     from pdm_cli.scoring.worklist import find_nearest
 
-    silent = is_silent(forecast.instants, forecast.silent_hours)
     return find_nearest(
         _gather(forecast),
-        worklist,
+        forecast.renewals,
+        now_us=_find_now(forecast),
         thresholds=[rule.on for rule in forecast.bundle.model.rules],
-        left_out=silent | ended,
-        least=_LEAST_NEAREST if len(worklist) < _SHORT_WORKLIST else 0,
+        left_out=is_silent(forecast.instants, forecast.silent_hours) | ended,
+        labels=forecast.recipe.settings.labels,
         most=_MOST_NEAREST,
     )
 

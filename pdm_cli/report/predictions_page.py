@@ -89,7 +89,7 @@ def _compose(facts: PredictionFacts) -> Page:
 
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     work, silent = summary["worklist"], summary["silent"]["count"]
-    first = work[0] if work else None
+    first = next((row for row in work if "ended" not in row), None)
     note = f"of {summary['machines']:,}"
     start, cutoff = show_time(summary["start"]), show_time(summary["trained"]["cutoff"])
     episodes = f"since {start}"
@@ -106,16 +106,11 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         Tile(
             "Most urgent",
             show_probability(first["probability"]) if first else "-",
-            _name_first(first) if first else "no active alert",
+            f"machine {first['machineID']}, {first['component']}" if first else "no active alert",
         ),
         Tile("Alert episodes", f"{summary['episodes']:,}", episodes),
         Tile("Silent machines", f"{silent:,}", note),
     ]
-
-
-def _name_first(first: Mapping[str, Any]) -> str:
-    off = f" (alert off, now {show_probability(first['ended']['probability'])})" if "ended" in first else ""
-    return f"machine {first['machineID']}, {first['component']}{off}"
 
 
 def _list_problems(summary: Mapping[str, Any]) -> list[Section]:

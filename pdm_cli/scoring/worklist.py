@@ -169,12 +169,11 @@ def rank_work(
     DataFrame
         ``rank`` from 1; ``machineID, component``; ``probability`` at ``datetime``, the last row with the alert on;
         ``since``, the first row of that run of alerts; ``expected_from`` and ``expected_until``, the span of the
-        predicted failure; ``is_stale`` if the machine is silent, so that this span has passed. Sorted by descending
-        probability, then by start of the run, machine, component.
+        predicted failure; ``is_stale`` if the machine is silent, so that this span has passed. Alerts that are on at
+        the machine's last row come first; then by descending probability, start of the run, machine, component.
     """
     instants, components = predictions.instants, predictions.components
-    order = np.lexsort((instants.times, instants.codes))
-    rows = Instants(instants.machines, instants.codes[order], instants.times[order])
+    order, rows = _sort(instants)
     alerts = predictions.alerts[order]
     lead, horizon = (round(hours * US_PER_HOUR) for hours in (labels.lead_time_hours, labels.horizon_hours))
     row, column = _last_alerts(rows, alerts, lead)
@@ -183,7 +182,7 @@ def rank_work(
     row, column = row[is_open], column[is_open]
     codes, times, since = rows.codes[row], rows.times[row], rows.times[_run_starts(rows.codes, alerts)[row, column]]
     probability = predictions.probabilities[order[row], column]
-    ranked = np.lexsort((column, codes, since, -probability))
+    ranked = np.lexsort((column, codes, since, -probability, times < rows.ends()[codes]))
     codes, times = codes[ranked], times[ranked]
     return pd.DataFrame(
         {
@@ -202,30 +201,30 @@ def rank_work(
 
 def find_nearest(
     predictions: Predictions,
-    worklist: pd.DataFrame,
+    events: Mapping[str, pd.DataFrame],
     *,
+    now_us: int,
     thresholds: Sequence[float],
     left_out: BoolArray,
-    least: int,
+    labels: LabelsParams,
     most: int,
 ) -> pd.DataFrame:
-    """Return the components nearest to their alert threshold that are not on the work list, by each machine's last row.
+    """Return the components nearest to their alert threshold, by each machine's last row: at least half of it.
 
-    All that reach half of their threshold, up to ``most``, and at least ``least``. Components whose alert never turns
-    on are left out.
+    Components whose alert is on or was on within the lead time are left out: they are on the work list, or have failed
+    or been replaced since. So are those that failed or were replaced after the last row, or failed at it, and those
+    whose alert never turns on.
 
     Parameters
     ----------
-    predictions : Predictions
-        Of all rows.
-    worklist : DataFrame
-        From :func:`rank_work`.
+    predictions, events, now_us, labels
+        As for :func:`rank_work`.
     thresholds : sequence of float
         Probability at which each component's alert turns on; above 1 it never does.
     left_out : (machines,) bool array
         Machines to leave out: silent ones, and those that have ended.
-    least, most : int
-        Number of rows, if there are as many components.
+    most : int
+        Maximum number of rows.
 
     Returns
     -------
@@ -233,26 +232,28 @@ def find_nearest(
         ``machineID, component, probability, threshold``, sorted by the ratio of the two, highest first, then machine,
         component.
     """
-    instants, components = predictions.instants, predictions.components
-    order = np.lexsort((instants.times, instants.codes))
-    lasts = order[np.flatnonzero(np.diff(instants.codes[order], append=-1))]
-    codes, count = instants.codes[lasts], len(components)
-    others = pd.DataFrame(
+    components, levels = predictions.components, np.array(thresholds, np.float64)
+    order, rows = _sort(predictions.instants)
+    lasts = np.flatnonzero(np.diff(rows.codes, append=-1))
+    probabilities = predictions.probabilities[order[lasts]]
+    # An alert whose threshold is 0 is always on.
+    ratios = probabilities / np.where(levels > 0, levels, 1.0)
+    is_near = ~left_out[:, None] & (levels <= 1) & (ratios >= _CLOSE)
+    row, column = _last_alerts(rows, predictions.alerts[order], round(labels.lead_time_hours * US_PER_HOUR))
+    is_near[rows.codes[row], column] = False
+    codes, column = np.nonzero(is_near)
+    is_open = ~_is_renewed(rows, lasts[codes], [components[number] for number in column.tolist()], events, now_us)
+    codes, column = codes[is_open], column[is_open]
+    ranked = np.argsort(-ratios[codes, column], kind="stable")[:most]
+    codes, column = codes[ranked], column[ranked]
+    return pd.DataFrame(
         {
-            MACHINE: np.repeat(instants.machines[codes].to_numpy(), count),
-            "component": pd.Series(np.tile(np.array(components, object), len(codes)), dtype="str"),
-            "probability": predictions.probabilities[lasts].ravel(),
-            "threshold": np.tile(thresholds, len(codes)),
+            MACHINE: rows.machines[codes],
+            "component": _names(components, column),
+            "probability": probabilities[codes, column],
+            "threshold": levels[column],
         }
     )
-    pairs, listed = (pd.MultiIndex.from_frame(frame[[MACHINE, "component"]]) for frame in (others, worklist))
-    is_candidate = ~np.repeat(left_out[codes], count) & (others["threshold"] <= 1) & ~pairs.isin(listed)
-    candidates = others[is_candidate]
-    # An alert whose threshold is 0 is always on.
-    ratio = candidates["probability"] / candidates["threshold"].where(candidates["threshold"] > 0, 1.0)
-    nearest = candidates.loc[ratio.sort_values(ascending=False, kind="stable").index]
-    close = min(int((ratio >= _CLOSE).sum()), most)
-    return nearest.head(max(close, least)).reset_index(drop=True)
 
 
 def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
@@ -261,6 +262,12 @@ def escape_formulas(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(
         **{name: column.str.replace(_FORMULA, r"'\g<0>", regex=True) for name, column in strings.items()}
     )
+
+
+def _sort(instants: Instants) -> tuple[IntArray, Instants]:
+    """Return the order of the rows by machine, then time, and the rows in it."""
+    order = np.lexsort((instants.times, instants.codes))
+    return order, Instants(instants.machines, instants.codes[order], instants.times[order])
 
 
 def _last_alerts(rows: Instants, alerts: BoolArray, lead_us: int) -> tuple[IntArray, IntArray]:

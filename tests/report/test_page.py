@@ -93,7 +93,8 @@ def test_an_alert_that_is_off_is_marked_on_page_and_screen() -> None:
     stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
     row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.83, "is_stale": False, "reasons": "x"}
     ended = {"since": "2015-08-28T07:00:00", "probability": 0.21}
-    work = [{**row, **stamps, "ended": ended}, {**row, **stamps, "ended": {**ended, "since": None}}, {**row, **stamps}]
+    work = [{**row, **stamps, "ended": ended}, {**row, **stamps, "ended": {**ended, "since": None}}]
+    work.append({**row, **stamps, "machineID": 7, "probability": 0.49})
     page = predictions_of(worklist=work)
     (grid,) = page.sections[0].grids
     assert [cells[4] for cells in grid.rows] == [
@@ -102,7 +103,10 @@ def test_an_alert_that_is_off_is_marked_on_page_and_screen() -> None:
         "2015-08-28 04:00",
     ]
     assert "Where the alert is off" in grid.note
-    assert page.tiles[1].note == "machine 4, comp1 (alert off, now 21%)"
+    # The most urgent is the first with the alert on, also in a work list of an earlier version.
+    assert (page.tiles[1].value, page.tiles[1].note) == ("49%", "machine 7, comp1")
+    off = predictions_of(worklist=work[:2]).tiles
+    assert [(tile.value, tile.note) for tile in off[1:2]] == [("-", "no active alert")]
     assert "Where the alert is off" not in predictions_of(worklist=[{**row, **stamps}]).sections[0].grids[0].note
     drawn = Console(width=200)
     with drawn.capture() as capture:

@@ -128,7 +128,8 @@ def slow_work(
                     probability = table[machine, hour][1][column]
                     found.append((machine, component, probability, hour, min(run), newest - own[0] > horizon))
                     break
-    return sorted(found, key=lambda work: (-work[2], work[4], work[0], work[1]))
+    lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
+    return sorted(found, key=lambda work: (work[3] < lasts[work[0]], -work[2], work[4], work[0], work[1]))
 
 
 @given(tables, st.sampled_from([0.0, 3.0, 7.5]))
@@ -242,26 +243,62 @@ def test_an_ended_machine_is_not_on_the_work_list() -> None:
     assert work_of(table, ended=[1])["machineID"].tolist() == [2]
 
 
-@pytest.mark.slow
-@given(tables, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3), st.integers(0, 3))
-def test_nearest_to_an_alert_are_those_above_half_of_the_threshold_and_at_least_some(
-    table: Table, thresholds: tuple[float, float], least: int, most: int
-) -> None:
+def test_alerts_that_are_off_rank_after_those_that_are_on() -> None:
+    table = series(1, ".22.", probability=0.9) | series(2, "...1", probability=0.4)
+    assert work_of(table)[["machineID", "probability"]].to_numpy().tolist() == [[2, 0.4], [1, 0.9]]
+
+
+def nearest_of(
+    table: Table,
+    replaced: Sequence[Event] = (),
+    failed: Sequence[Event] = (),
+    *,
+    thresholds: tuple[float, float] = (0.5, 0.5),
+    left_out: Sequence[Any] = (),
+    most: int = 9,
+) -> pd.DataFrame:
     instants, probabilities, alerts = parts(table)
-    worklist, predictions = work_of(table), Predictions(instants, probabilities, alerts, COMPONENTS)
-    left_out = instants.machines == instants.machines[0]
-    found = find_nearest(predictions, worklist, thresholds=thresholds, left_out=left_out, least=least, most=most)
-    listed = set(zip(worklist["machineID"], worklist["component"], strict=True))
+    return find_nearest(
+        Predictions(instants, probabilities, alerts, COMPONENTS),
+        {"maint": log_frame(replaced), "failures": log_frame(failed)},
+        now_us=int(instants.times.max()),
+        thresholds=thresholds,
+        left_out=instants.machines.isin(list(left_out)),
+        labels=LabelsParams(3.0, 48.0),
+        most=most,
+    )
+
+
+@pytest.mark.slow
+@given(tables, logs, logs, st.sampled_from([(0.5, 0.9), (2.0, 0.2)]), st.integers(0, 3))
+def test_nearest_to_an_alert_equals_a_look_at_the_last_rows(
+    table: Table, replaced: list[Event], failed: list[Event], thresholds: tuple[float, float], most: int
+) -> None:
     lasts = {machine: max(hour for m, hour in table if m == machine) for machine, _ in table}
-    expected = [
-        (machine, component, table[machine, last][1][column], thresholds[column])
-        for machine, last in sorted(lasts.items())
-        for column, component in enumerate(COMPONENTS)
-        if (machine, component) not in listed and thresholds[column] <= 1 and machine != instants.machines[0]
-    ]
-    close = sum(row[2] / row[3] >= 0.5 for row in expected)
-    ordered = sorted(expected, key=lambda row: -row[2] / row[3])
-    assert list(found.itertuples(index=False, name=None)) == ordered[: max(least, min(close, most))]
+    newest, first = max(lasts.values()), min(lasts)
+    expected = []
+    for machine, last in sorted(lasts.items()):
+        for column, component in enumerate(COMPONENTS):
+            probability, threshold = table[machine, last][1][column], thresholds[column]
+            alerted = any(m == machine and hour >= last - 3 and row[0][column] for (m, hour), row in table.items())
+            own = [e for e in failed if (e.machine, e.kind, e.hour) == (machine, component, last)]
+            own += [e for e in [*replaced, *failed] if (e.machine, e.kind) == (machine, component) and e.hour > last]
+            renewed = any(event.hour <= newest for event in own)
+            if not (alerted or renewed or machine == first) and threshold <= 1 and probability >= threshold / 2:
+                expected.append((machine, component, probability, threshold))
+    expected.sort(key=lambda row: -row[2] / row[3])
+    found = nearest_of(table, replaced, failed, thresholds=thresholds, left_out=[first], most=most)
+    assert list(found.itertuples(index=False, name=None)) == expected[:most]
+
+
+def test_nearest_to_an_alert_leaves_out_failed_components_and_those_with_an_alert() -> None:
+    # A later row of machine 2: machine 1 has failed by then, after its last row.
+    table = series(1, "..1", probability=0.9) | series(2, "....", probability=0.3)
+    failed = [Event(1, 7, "comp1"), Event(1, 8, "comp2")]
+    found = nearest_of(table, failed=failed)
+    assert found[["machineID", "component"]].to_numpy().tolist() == [[2, "comp1"], [2, "comp2"]]
+    assert nearest_of(table)["component"].tolist() == ["comp2", "comp1", "comp2"]
+    assert nearest_of(series(2, "..", probability=0.2)).empty
 
 
 @pytest.mark.parametrize("machine", [4, "pump 4"])
