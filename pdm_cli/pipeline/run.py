@@ -37,7 +37,8 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
     Raises
     ------
     UsageError
-        If ``out`` is the folder of the raw tables, or a stage's folder has other files than its output.
+        If ``out`` is the folder of the raw tables, a stage's folder has other files than its output, or ``out`` has a
+        model but ``data`` no failures.
     """
     from pdm_cli.pipeline.execute import check_inputs, find_units, local_folder
     from pdm_cli.settings.cycles import convert_cycles
@@ -49,6 +50,7 @@ def run_stages(data: str, out: str, *, settings: Settings, progress: Progress, f
     with using(find_units(folders)):
         settings = allow_untested(convert_cycles(settings, current()))
         chain = find_chain(folders["data"])
+        _check_other_chain(chain, data, out, progress)
         _check_early(folders, settings, chain)
         if chain is HEALTH_CHAIN:
             progress.info("run: no failures.parquet: measuring health instead of training a model")
@@ -111,6 +113,23 @@ def check_parent(out: str) -> None:
             f"--out {out}: contains the output of pdm {made['command']}",
             hint=f"--out names the folder above it, for {', '.join(stage.folder for stage in CHAIN)}",
         )
+
+
+def _check_other_chain(chain: tuple[Stage, ...], data: str, out: str, progress: Progress) -> None:
+    """Reject data without failures for a folder with a model, which they would leave beside tables of other data."""
+    from pdm_cli.io import manifest
+    from pdm_cli.pipeline.execute import local_folder
+
+    other = HEALTH_CHAIN[-1] if chain is CHAIN else CHAIN[-1]
+    folder = local_folder("out", out) / other.folder
+    if manifest.read(folder) is None:
+        return
+    if chain is HEALTH_CHAIN:
+        raise UsageError(
+            f"{folder}: model of earlier data, but {data} has no failures: its tables would replace those of the model",
+            hint=f"choose another folder with --out, or delete {folder}",
+        )
+    progress.warn(f"{folder}: health of an earlier run without failures; this run does not update it")
 
 
 @contextmanager

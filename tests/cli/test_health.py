@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -83,6 +84,29 @@ def test_run_without_failures_again_reuses_the_stages(work: Path, fleet: Path, p
     assert "machines to inspect" not in again.stdout
     assert "alarm since" in again.stdout
     assert "1 alarm expected per machine and year in normal operation" in " ".join(again.stdout.split())
+
+
+def test_run_without_failures_into_the_folder_of_a_model_is_rejected(fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
+    out = tmp_path / "work"
+    (out / "model").mkdir(parents=True)
+    (out / "model" / "manifest.json").write_text(
+        json.dumps({"schema": manifest.SCHEMA, "command": "train", "parameters": {}, "inputs": {}, "outputs": {}})
+    )
+    outcome = pdm("run", "--data", fleet, "--out", out)
+    assert outcome.code == 2
+    assert f"{out / 'model'}: model of earlier data, but {fleet} has no failures" in outcome.stderr
+    assert f"hint: choose another folder with --out, or delete {out / 'model'}" in outcome.stderr
+    assert [path.name for path in out.iterdir()] == ["model"]
+
+
+def test_run_with_failures_beside_health_reports_that_it_is_of_an_earlier_run(
+    work: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    shutil.copytree(work / "health", tmp_path / "work" / "health")
+    data = make_raw(tmp_path / "raw")
+    (data / "failures.csv").touch()
+    outcome = pdm("run", "--data", data, "--out", tmp_path / "work")
+    assert f"{tmp_path / 'work' / 'health'}: health of an earlier run without failures" in outcome.stderr
 
 
 @pytest.mark.usefixtures("plots")
