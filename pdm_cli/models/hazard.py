@@ -132,10 +132,11 @@ class HazardModel:
             block = rows[start : start + _BLOCK_ROWS]
             for component in range(count):
                 hours, spread = self.spread(component, probabilities[block, component], table, block)
-                found[start : start + len(block), component] = self._quantiles(hours, spread)
+                found[start : start + len(block), component] = self.quantiles(hours, spread)
         return found
 
-    def _quantiles(self, hours: Sequence[float], spread: FloatArray) -> FloatArray:
+    def quantiles(self, hours: Sequence[float], spread: FloatArray) -> FloatArray:
+        """Return quantiles of the hours to failure, shape (r, 3), from what :meth:`spread` returns."""
         start = self.lead_hours
         # With a lead time as long as the horizon, the failure is predicted at that time.
         knots = np.array([min(start, np.nextafter(hours[0], -1)), *hours])

@@ -33,10 +33,13 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     FeatureMismatch
         If the tables differ from those of the training.
     """
+    import numpy as np
+
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
     from pdm_cli.io import bundle
     from pdm_cli.pipeline.alarm_budget import move_alerts
     from pdm_cli.pipeline.execute import check_inputs, find_units
+    from pdm_cli.pipeline.hours_metrics import measure_hours
     from pdm_cli.pipeline.stages import STAGES
     from pdm_cli.pipeline.train import mark_silent
     from pdm_cli.settings.cycles import convert_cycles
@@ -48,11 +51,12 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     with using(units):
         loaded = move_alerts(loaded, settings.alerts.alarm_budget, progress)
         forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
-        span = _select_span(forecast, progress)
+        span, rows = _select_span(forecast, progress)
     trained = forecast.recipe.settings
     how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours)
     metrics = evaluate_span(span, forecast.components, loaded.model.rules, lives={}, settings=how)
     mark_silent(metrics, loaded)
+    metrics["hours_to_failure"] = measure_hours(loaded, forecast.table, span, np.flatnonzero(rows))
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span), **units.summary()}
 
 
@@ -95,8 +99,8 @@ def _describe_gate(gate: Gate, metrics: dict[str, Any]) -> str:
     return f"{gate}: {gate.metric} is " + ("undefined" if value is None else f"{value:.4g}")
 
 
-def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
-    """Return predictions, labels and failures of the rows that the model has not seen."""
+def _select_span(forecast: Forecast, progress: Progress) -> tuple[PredictedSpan, NDArray[np.bool_]]:
+    """Return predictions, labels and failures of the rows that the model has not seen, and these rows."""
     import numpy as np
 
     from pdm_cli.evaluation.evaluate import PredictedSpan
@@ -119,7 +123,7 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
         progress.warn("no failure in the test span: AP, AUC and F1 cannot be computed")
     seen = Instants(instants.machines, instants.codes[rows], instants.times[rows])
     scored = instants.machines[np.unique(seen.codes)]
-    return PredictedSpan(
+    span = PredictedSpan(
         seen,
         labels,
         forecast.probabilities[rows],
@@ -128,6 +132,7 @@ def _select_span(forecast: Forecast, progress: Progress) -> PredictedSpan:
         known,
         first_rows(telemetry, instants.machines),
     )
+    return span, rows
 
 
 def _find_failures(forecast: Forecast, progress: Progress) -> pd.DataFrame:

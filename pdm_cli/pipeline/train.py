@@ -92,6 +92,7 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     import numpy as np
 
     from pdm_cli.io import bundle, parquet
+    from pdm_cli.pipeline.hours_metrics import measure_hours
     from pdm_cli.schema import PREDICTIONS
 
     # Predict with the saved model: a bundle that cannot be read back fails here.
@@ -100,16 +101,15 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     probabilities = model.predict(table)
     alerts = model.alert(probabilities, problem.instants)
     in_span = problem.test_span(problem.split)
-    hours = None
-    if saved.hazard is not None:
-        hours = saved.hazard.predict(table, probabilities, np.flatnonzero(in_span))
+    rows = np.flatnonzero(in_span)
+    hours = None if saved.hazard is None else saved.hazard.predict(table, probabilities, rows)
     predictions = _predictions(problem, probabilities, alerts, in_span, hours)
     parquet.write_frame(task.out / PREDICTIONS.file, predictions)
     span = _make_span(problem, probabilities, alerts)
     evidence = _collect_evidence(task.inputs["prepared"], problem, model, table, span, preparation)
     text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
     (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
-    return _judge(problem, saved, span)
+    return {**_judge(problem, saved, span), "hours_to_failure": measure_hours(saved, table, span, rows)}
 
 
 def _warn_of_no_signs(training: Training, problem: Problem, progress: Progress) -> None:

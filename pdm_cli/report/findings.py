@@ -210,6 +210,21 @@ def describe_cold_start(metrics: Mapping[str, Any]) -> str:
     return f"first {show_days(parts['days'])} of each machine: {first}; after them: {after}"
 
 
+def describe_hours(metrics: Mapping[str, Any]) -> str:
+    """Return how often the predicted interval contains the failure, and its width; empty if that is not known."""
+    # Older models do not predict the hours.
+    found = metrics.get("hours_to_failure")
+    if not found or found["coverage"] is None:
+        return ""
+    text = f"of the rows with an alert, {found['coverage']:.0%} fail in the predicted interval"
+    text += f" ({found['level']:.0%} expected)"
+    if found["median_width_hours"] is not None:
+        text += f", which is {show_hours(found['median_width_hours'], '.2g')} wide in the median"
+    if found["mean_error_hours"] is not None:
+        text += f"; the predicted median is wrong by {show_hours(found['mean_error_hours'], '.2g')} on average"
+    return text
+
+
 def _describe_part(part: dict[str, Any]) -> str:
     """Return average precision and failures caught; empty without either."""
     precision, failures = part["average_precision"], part["failures"]

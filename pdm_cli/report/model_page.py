@@ -14,6 +14,7 @@ from pdm_cli.report.findings import (
     count_components,
     describe_chance,
     describe_cold_start,
+    describe_hours,
     list_caveats,
     list_findings,
     show_share,
@@ -204,7 +205,7 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         "and off at the given probabilities.",
     )
     paragraphs = [f"{reason}." for reason in list_caveats(metrics["components"])]
-    facts = (describe_chance(metrics["events"]), describe_cold_start(metrics))
+    facts = (describe_chance(metrics["events"]), describe_cold_start(metrics), describe_hours(metrics))
     paragraphs += [f"{fact[0].upper()}{fact[1:]}." for fact in facts if fact]
     return Section("results", "Results by component", paragraphs, grids=[caught, scored])
 

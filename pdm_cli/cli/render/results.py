@@ -14,6 +14,7 @@ from pdm_cli.report.findings import (
     count_components,
     describe_chance,
     describe_cold_start,
+    describe_hours,
     describe_sensors,
     list_caveats,
     show_score,
@@ -179,7 +180,10 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         *_draw_caveats(metrics["components"]),
         Prose(f"{note}; * false alarms per {per_machine_time()}"),
         Prose(_describe_warnings(metrics)),
-        *map(Prose, filter(None, [describe_chance(metrics["events"]), describe_cold_start(metrics)])),
+        *map(
+            Prose,
+            filter(None, [describe_chance(metrics["events"]), describe_cold_start(metrics), describe_hours(metrics)]),
+        ),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
     ]
 

@@ -1,0 +1,49 @@
+"""Metrics of the hours to failure that a model predicts for a test span."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pdm_cli.evaluation.evaluate import PredictedSpan
+    from pdm_cli.features.table import FeatureTable
+    from pdm_cli.io.bundle import Bundle
+
+
+def measure_hours(
+    saved: Bundle, table: FeatureTable, span: PredictedSpan, rows: NDArray[np.intp]
+) -> dict[str, Any] | None:
+    """Return the metrics of the hours to failure and of each horizon; ``None`` if the model is of an older version.
+
+    Parameters
+    ----------
+    saved : Bundle
+        The model.
+    table : FeatureTable
+        Features of all rows.
+    span : PredictedSpan
+        Predictions and truth.
+    rows : int array
+        Positions of the rows of the span.
+    """
+    import numpy as np
+
+    from pdm_cli.evaluation.failure_times import evaluate_horizon, evaluate_hours
+
+    hazard, components = saved.hazard, saved.model.components
+    if hazard is None:
+        return None
+    lead = saved.recipe.settings.labels
+    spread = [hazard.spread(column, span.probabilities[:, column], table, rows) for column in range(len(components))]
+    hours = np.stack([hazard.quantiles(*each) for each in spread], axis=1)
+    horizons = []
+    for horizon in sorted({each for own, _ in spread for each in own}):
+        probabilities = np.stack(
+            [found[:, own.index(horizon)] if horizon in own else np.full(len(rows), np.nan) for own, found in spread],
+            axis=1,
+        )
+        horizons.append(evaluate_horizon(span, components, probabilities, lead=lead, hours=horizon))
+    return {**evaluate_hours(span, components, hours, lead=lead), "horizons": horizons}
