@@ -47,7 +47,8 @@ def evaluate_hours(
     has_failed = ahead <= known
     is_decided = has_failed | (high <= known)
     is_inside = has_failed & (low <= ahead) & (ahead <= high)
-    width, error = (high - low)[np.isfinite(high)], np.abs(median - ahead)[has_failed & np.isfinite(median)]
+    is_short, has_error = np.isfinite(high), has_failed & np.isfinite(median)
+    width, error = high[is_short] - low[is_short], np.abs(median[has_error] - ahead[has_error])
     return {
         "level": round(LEVELS[-1] - LEVELS[0], 6),
         "rows": int(is_decided.sum()),

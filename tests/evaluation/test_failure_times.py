@@ -63,6 +63,12 @@ def test_evaluate_hours_without_alerts_has_no_coverage() -> None:
     assert (found["rows"], found["coverage"], found["median_width_hours"]) == (0, None, None)
 
 
+def test_evaluate_hours_without_any_quantile_has_no_interval() -> None:
+    span = make_span([10, 60, 120], failed=100, until=200)
+    found = evaluate_hours(span, ["pump"], hours_of(*[[NAN] * 3] * 3), lead=LEAD)
+    assert (found["rows"], found["coverage"], found["median_width_hours"]) == (2, 0.0, None)
+
+
 def test_evaluate_horizon_uses_the_labels_of_that_horizon() -> None:
     span = make_span([10, 60, 70, 120], failed=100, until=200)
     probabilities = np.array([[0.0], [0.0], [1.0], [0.0]])
