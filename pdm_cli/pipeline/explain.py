@@ -59,7 +59,9 @@ def parse_time(text: str) -> datetime:
     try:
         return parse_time_or_cycle(text)
     except ValueError as exc:
-        raise UsageError(f"--at: {text!r} is not a time", hint="such as 2015-10-01T06:00") from exc
+        number = text.strip() if text.strip().isdigit() else "187"
+        hint = f"such as 2015-10-01T06:00, or 'cycle {number}' if the log counts cycles"
+        raise UsageError(f"--at: {text!r} is not a time", hint=hint) from exc
 
 
 def explain(
@@ -116,7 +118,7 @@ def _find_row(forecast: Forecast, question: Question, progress: Progress) -> int
     row = row_until(instants, code, asked)
     if row is None or asked >= end + grid_us:
         raise DataError(
-            f"--at {exact_time(asked)}: outside the telemetry of machine {question.machine}",
+            f"--at {_name_asked(question.time, asked)}: outside the telemetry of machine {question.machine}",
             hint=f"it spans {exact_time(start)} to {exact_time(end)}{utc()}",
         )
     taken = int(instants.times[row])
@@ -124,6 +126,16 @@ def _find_row(forecast: Forecast, question: Question, progress: Progress) -> int
         last = f"{exact_time(taken)}{utc()}"
         progress.info(f"explain: no prediction at {exact_time(asked)}; using the last one before it, {last}")
     return row
+
+
+def _name_asked(time: datetime | None, asked_us: int) -> str:
+    """Return the time that is outside the telemetry as it was given: a date may be given for a log of cycles."""
+    from pdm_cli.settings.cycles import CycleTime
+    from pdm_cli.timestamps import show
+
+    if time is None or isinstance(time, CycleTime) or not current().counts_cycles:
+        return exact_time(asked_us)
+    return f"{show(asked_us)} (a date, but the times of the telemetry are cycles)"
 
 
 def _find_machine(name: str, machines: pd.Index) -> int:
