@@ -40,7 +40,8 @@ class EventOutcome:
     episode_codes : (e,) int array
         Machine of each episode: true, false, or not yet known.
     is_false, is_true : (e,) bool arrays
-        Which episodes are false alarms, and which were followed by a failure.
+        Which episodes are false alarms, and which were followed by a failure; neither if the outcome is not known until
+        a horizon after the last alert.
     failure_times : (n,) int array
         Microsecond timestamp of each evaluated failure.
     """
@@ -92,7 +93,7 @@ class EventEvaluator:
     in the data of its machine, or if the machine's data end with it; and not if all of the period is in a gap. It is
     caught if an alert lies in that period; an alert at the failure itself is too late, even with a lead time of 0. An
     episode is true if the component fails between its first alert and its last alert + horizon, else a false alarm. If
-    the outcome is not known until then, it is not counted.
+    the outcome is not known until then, it is neither, even if the component has failed.
 
     Parameters
     ----------
@@ -146,8 +147,10 @@ class EventEvaluator:
         codes, times = self._rows.codes[alerts], self._rows.times[alerts]
         first, last = find_episodes(codes, times, merge_hours=self._merge_hours, longest_hours=self._longest_hours)
         until = times[last] + self._horizon
-        is_true = self._next_failure[alerts[first]] <= until
-        is_false = ~is_true & (until <= self._known_until[alerts[last]])
+        fails = self._next_failure[alerts[first]] <= until
+        # Near the end of the data a failure may have come already, but an alarm cannot turn out false yet.
+        is_known = until <= self._known_until[alerts[last]]
+        is_true, is_false = fails & is_known, ~fails & is_known
         return EventOutcome(warning, int(is_false.sum()), self._codes, codes[first], is_false, is_true, self._times)
 
 

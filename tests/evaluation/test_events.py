@@ -305,6 +305,37 @@ def test_evaluate_outcome_has_machines() -> None:
     assert found.is_true.tolist() == [True, False, False, False]
 
 
+def test_evaluate_episode_near_end_of_data_is_not_true() -> None:
+    assert evaluate([(1, 352)], [failure(390)]).is_true.tolist() == [True]
+    found = evaluate([(1, 352.5)], [failure(390)])
+    assert (found.is_true.tolist(), found.is_false.tolist()) == ([False], [False])
+    # It still catches the failure.
+    assert found.warning_hours.tolist() == [37.5]
+
+
+@pytest.mark.parametrize("span_hours", [60, 600])
+def test_precision_of_random_alerts_does_not_depend_on_the_length_of_the_span(span_hours: int) -> None:
+    rng, machines = np.random.default_rng(span_hours), 120_000 // (span_hours - 48)
+    alert, fails = rng.random((2, machines, span_hours + 1)) < 0.01
+    watched = Instants(
+        pd.RangeIndex(machines),
+        np.repeat(np.arange(machines), span_hours + 1),
+        np.tile(EPOCH_US + np.arange(span_hours + 1) * HOUR_US, machines),
+    )
+    codes, times = watched.codes[fails.ravel()], watched.times[fails.ravel()].astype("datetime64[us]")
+    evaluator = EventEvaluator(
+        watched,
+        pd.DataFrame({"machineID": codes, "datetime": times}),
+        watched=watched,
+        known=running([EPOCH_US + span_hours * HOUR_US] * machines),
+        labels=LABELS,
+        merge_hours=0.0,
+    )
+    found = summarise_events([evaluator.evaluate(alert.ravel())], exposure=Exposure(np.ones(1), np.ones(1)))
+    # A failure in any of the 49 hours from the alert to the horizon; four standard deviations of about 1,200 alerts.
+    assert found["episode_precision"] == pytest.approx(1 - 0.99**49, abs=4 * math.sqrt(0.25 / 1200))
+
+
 def test_evaluate_failure_whose_warning_period_is_in_a_gap_is_left_out() -> None:
     events = [failure(150), failure(200), failure(250), failure(251)]
     found = evaluate([(1, 140)], events, gap=(145.0, 247.5))
