@@ -22,6 +22,8 @@ Ageing = Literal["wear", "random", "early"]
 LEVEL = 0.9
 # Fewer failures do not determine two parameters and how uncertain they are.
 FEWEST_FAILURES = 3
+# With fewer, even parts that fail at random too often seem to wear out.
+FEWEST_FAILURES_TO_AGE = 10
 # Up to this shape, parts of twice the age fail at most 1.4 times as often.
 _LARGEST_RANDOM_SHAPE = 1.5
 # Lives that are all but equal have no finite shape.
@@ -61,8 +63,10 @@ class Weibull:
 
     def shape_interval(self) -> tuple[float, float]:
         """Return the 90 % interval of the shape."""
+        # The likeliest shape of few failures is too large on average, so that parts would seem to wear out.
+        middle = self.shape * (1 - 1 / self.failures)
         reach = math.exp(_quantile() * math.sqrt(self.covariance[0]))
-        return self.shape / reach, self.shape * reach
+        return middle / reach, middle * reach
 
     def age_at(self, share: float) -> float:
         """Return the age in hours by which this share of the parts has failed."""
@@ -131,8 +135,8 @@ class Lifetime:
 
     @property
     def ageing(self) -> Ageing | None:
-        """Whether the failure rate depends on age; ``None`` if the interval of the shape is too wide to know."""
-        if self.weibull is None:
+        """Whether the failure rate depends on age; ``None`` if failures are too few to know."""
+        if self.weibull is None or self.weibull.failures < FEWEST_FAILURES_TO_AGE:
             return None
         low, high = self.weibull.shape_interval()
         if low > 1 or high < 1:
@@ -168,7 +172,8 @@ def fit_lifetime(lives: Lives, failures: FloatArray, hours: FloatArray) -> Lifet
 
     The rate counts all failures, the distribution only lives whose beginning is known. Leaving out the others does not
     bias it: a life is in by when it began, not by how long it lasted. Machines differ, so the variance is that of
-    independent lives times the design effect between machines, at least 1 [1]_.
+    independent lives times the design effect between machines, at least 1 [1]_. With fewer than three failures, or on
+    a single machine, this effect is unknown: the interval then holds for independent failures.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ it by age does not help'
         return f"did not fail on the machines trained on, so less than once in {show_life(low)} per machine"
     mean = show_life(lifetime["hours_between_failures"])
     often = f"fails every {mean} per machine (90%: {_join_range(show_life(low), show_life(high))})"
-    unknown = f"{often}; too few parts of known age failed to know whether it wears out"
+    unknown = f"{often}; too few failures at a known age to say whether it wears out"
     if "shape" not in lifetime:
         return unknown
     ends = (f"{end:.2f}" for end in lifetime["shape_interval"])

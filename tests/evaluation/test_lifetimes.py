@@ -110,6 +110,28 @@ def test_intervals_contain_the_truth_in_nine_of_ten_fleets(machines: int, shape:
     assert shares.mean() <= 0.95
 
 
+@pytest.mark.ci
+def test_wear_of_parts_that_fail_at_random_is_claimed_in_one_of_twenty_fleets() -> None:
+    rng, claims = np.random.default_rng(0), []
+    while len(claims) < 1500:
+        lives = simulate(rng, int(rng.integers(8, 30)), 1.0, 300)
+        # The fleet has this many failures by chance, not by its lives.
+        if 10 <= lives.failed.sum() <= 20:
+            claims.append(fit(lives).ageing == "wear")
+    # Four standard deviations.
+    assert np.mean(claims) == pytest.approx(0.05, abs=0.023)
+
+
+@pytest.mark.parametrize(("failures", "expected"), [(9, None), (10, "wear")])
+def test_ageing_is_claimed_from_ten_failures(failures: int, expected: str | None) -> None:
+    lifetime = fit(lives_of([100 + 2 * life for life in range(12)], [life < failures for life in range(12)]))
+    assert lifetime.weibull is not None
+    assert lifetime.weibull.shape_interval()[0] > 1
+    assert lifetime.ageing == expected
+    share, _, _ = lifetime.probability(np.array([1.0, 110.0]), 10.0)
+    assert (share[0] == share[1]) == (expected is None)
+
+
 def test_parameters_of_many_lives_are_recovered() -> None:
     found = fit(simulate(np.random.default_rng(0), 400, 2.5, 190)).weibull
     assert found is not None

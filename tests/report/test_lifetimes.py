@@ -20,8 +20,8 @@ RISK = {"probability": 0.0071, "low": 0.005, "high": 0.012}
 @pytest.mark.parametrize(
     ("changes", "end"),
     [
-        ({}, "; too few parts of known age failed to know whether it wears out"),
-        (SHAPE, "; too few parts of known age failed to know whether it wears out (Weibull shape 2.30, 1.80 to 2.90)"),
+        ({}, "; too few failures at a known age to say whether it wears out"),
+        (SHAPE, "; too few failures at a known age to say whether it wears out (Weibull shape 2.30, 1.80 to 2.90)"),
         (
             {"ageing": "wear", **SHAPE},
             "; wears out (Weibull shape 2.30, 1.80 to 2.90): 10% fail by an age of 17 days, so replace it by age",
