@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pdm_cli.evaluation.costs import Lives
 from pdm_cli.evaluation.intervals import rate_interval
 from pdm_cli.schema import MACHINE, TIME
-from pdm_cli.units import current
+from pdm_cli.units import Units
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -167,8 +167,8 @@ class Lifetime:
         return share, low, high
 
 
-def fit_lifetime(lives: Lives, failures: FloatArray, hours: FloatArray) -> Lifetime:
-    """Estimate how often a component fails, and how that depends on its age.
+def fit_lifetime(lives: Lives, failures: FloatArray, hours: FloatArray) -> Lifetime | None:
+    """Estimate how often a component fails, and how that depends on its age; ``None`` if no machine was watched.
 
     The rate counts all failures, the distribution only lives whose beginning is known. Leaving out the others does not
     bias it: a life is in by when it began, not by how long it lasted. Machines differ, so the variance is that of
@@ -188,6 +188,8 @@ def fit_lifetime(lives: Lives, failures: FloatArray, hours: FloatArray) -> Lifet
        estimated from survey data, Annals of Statistics 12(1), 46-60.
     """
     count, total = int(failures.sum()), float(hours.sum())
+    if not total:
+        return None
     interval = rate_interval(failures, hours, LEVEL) if count >= FEWEST_FAILURES else None
     low, high = _exact_rate_interval(count, total) if interval is None else interval
     return Lifetime(count, total, count / total, low, high, _fit_weibull(lives))
@@ -200,7 +202,7 @@ def _quantile() -> float:
 
 
 def find_installations(
-    maint: pd.DataFrame | None, component: str, machines: pd.Index, starts_us: IntArray
+    maint: pd.DataFrame | None, component: str, machines: pd.Index, starts_us: IntArray, *, units: Units
 ) -> pd.DataFrame | None:
     """Return when new parts of a component were installed other than after its failures; ``None`` if unknown.
 
@@ -216,8 +218,9 @@ def find_installations(
         The machines.
     starts_us : (machines,) int array
         First reading of each.
+    units : Units
+        Of the log: whether it counts cycles, and when cycle 1 is.
     """
-    units = current()
     logs = [] if maint is None else [maint.loc[maint["kind"] == component, [MACHINE, TIME]]]
     if units.counts_cycles:
         is_new = starts_us <= units.time_of(1)

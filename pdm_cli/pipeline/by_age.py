@@ -57,9 +57,8 @@ def describe_part(forecast: Forecast, component: str, code: int, now_us: int) ->
     lifetime = {component: forecast.recipe.lifetimes[component]}
     machine, start = forecast.instants.machines[[code]], _find_starts(forecast)[[code]]
     part = {component: _find_parts(forecast, component, machine, start, np.array([now_us]))}
-    row = as_records(list_by_age(lifetime, part, machine, horizon_hours=forecast.recipe.settings.labels.horizon_hours))[
-        0
-    ]
+    horizon = forecast.recipe.settings.labels.horizon_hours
+    (row,) = as_records(list_by_age(lifetime, part, machine, horizon_hours=horizon))
     return {key: row[key] for key in ("age_hours", "is_minimum", "probability", "low", "high")}
 
 
@@ -82,7 +81,9 @@ def _find_parts(
 ) -> Parts:
     from pdm_cli.scoring.by_age import find_parts
 
-    return find_parts(component, forecast.renewals, machines, starts_us=starts_us, now_us=now_us)
+    return find_parts(
+        component, forecast.renewals, machines, starts_us=starts_us, now_us=now_us, units=forecast.recipe.units
+    )
 
 
 def _summarise(lifetime: Lifetime, horizon_hours: float) -> dict[str, Any]:

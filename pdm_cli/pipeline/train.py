@@ -299,7 +299,7 @@ def _make_bundle(
     )
     fingerprint = take_fingerprint(table.matrix(names, rows), names, table.categorical)
     saved = Bundle(model, recipe, fingerprint, training.curves, training.hazard)
-    return replace(saved, recipe=replace(recipe, lifetimes=fit_lifetimes(problem, saved.silent())))
+    return replace(saved, recipe=replace(recipe, lifetimes=fit_lifetimes(problem, saved.silent(), units=task.units)))
 
 
 def _describe_trained(problem: Problem, training: Training) -> dict[str, Any]:
@@ -345,7 +345,7 @@ def _judge(problem: Problem, saved: Bundle, span: PredictedSpan) -> dict[str, An
 
     settings = EvaluationSettings(problem.lead, problem.costs, problem.train.merge_hours)
     rules = saved.model.rules
-    lives = find_training_lives(problem)
+    lives = find_training_lives(problem, units=saved.recipe.units)
     return mark_silent(evaluate_span(span, problem.components, rules, lives=lives, settings=settings), saved)
 
 

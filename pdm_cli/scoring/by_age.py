@@ -13,6 +13,7 @@ from pdm_cli.evaluation.lifetimes import Lifetime, find_installations
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.schema import FAILURES, MACHINE, MAINT, TIME
 from pdm_cli.timestamps import US_PER_HOUR
+from pdm_cli.units import Units
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -28,7 +29,13 @@ class Parts:
 
 
 def find_parts(
-    component: str, events: Mapping[str, pd.DataFrame], machines: pd.Index, *, starts_us: IntArray, now_us: IntArray
+    component: str,
+    events: Mapping[str, pd.DataFrame],
+    machines: pd.Index,
+    *,
+    starts_us: IntArray,
+    now_us: IntArray,
+    units: Units,
 ) -> Parts:
     """Return the part of a component on each machine at a given time.
 
@@ -45,8 +52,10 @@ def find_parts(
         The machines.
     starts_us, now_us : (machines,) int arrays
         First reading of each machine, and the time; later events are ignored.
+    units : Units
+        Of the log; in one of cycles, parts are new at cycle 1.
     """
-    installed = find_installations(events.get(MAINT.name), component, machines, starts_us)
+    installed = find_installations(events.get(MAINT.name), component, machines, starts_us, units=units)
     logs = [] if installed is None else [installed]
     if FAILURES.name in events:
         failures = events[FAILURES.name]

@@ -15,18 +15,19 @@ from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.dataset import Problem
+from pdm_cli.units import Units
 
 IntArray = NDArray[np.int64]
 
 
-def find_training_lives(problem: Problem) -> dict[str, Lives]:
+def find_training_lives(problem: Problem, *, units: Units) -> dict[str, Lives]:
     """Return the lifetimes of each component's parts on the training machines, up to the cutoff."""
     watch = _Watch.of(problem)
     maint = problem.context.sources.events.get("maint")
     return {
         component: find_lives(
             _failures_of(problem, component),
-            find_installations(maint, component, watch.machines, watch.starts_us),
+            find_installations(maint, component, watch.machines, watch.starts_us, units=units),
             watch.machines,
             start_us=int(watch.starts_us.min()),
             ends_us=watch.ends_us,
@@ -35,13 +36,17 @@ def find_training_lives(problem: Problem) -> dict[str, Lives]:
     }
 
 
-def fit_lifetimes(problem: Problem, components: Sequence[str]) -> dict[str, Lifetime]:
-    """Return how often some components fail, and how that depends on their age, by the training span."""
+def fit_lifetimes(problem: Problem, components: Sequence[str], *, units: Units) -> dict[str, Lifetime]:
+    """Return how often some components fail, and how that depends on their age, by the training span.
+
+    Without those that were not watched in it.
+    """
     if not components:
         return {}
-    watch, lives = _Watch.of(problem), find_training_lives(problem)
+    watch, lives = _Watch.of(problem), find_training_lives(problem, units=units)
     hours = np.maximum(watch.ends_us - watch.starts_us, 0) / US_PER_HOUR
-    return {name: fit_lifetime(lives[name], watch.count(_failures_of(problem, name)), hours) for name in components}
+    fitted = {name: fit_lifetime(lives[name], watch.count(_failures_of(problem, name)), hours) for name in components}
+    return {name: lifetime for name, lifetime in fitted.items() if lifetime is not None}
 
 
 @dataclass(frozen=True)

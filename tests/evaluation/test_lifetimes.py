@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,9 @@ def fit(lives: Lives) -> Lifetime:
     """The lifetime, with the failures of known age as the only ones."""
     machines = int(lives.codes.max()) + 1
     hours = np.bincount(lives.codes, lives.hours, minlength=machines)
-    return fit_lifetime(lives, np.bincount(lives.codes, lives.failed, minlength=machines).astype(float), hours)
+    found = fit_lifetime(lives, np.bincount(lives.codes, lives.failed, minlength=machines).astype(float), hours)
+    assert found is not None
+    return found
 
 
 def lives_of(hours: list[float], failed: list[bool]) -> Lives:
@@ -98,13 +101,13 @@ def test_intervals_contain_the_truth_in_nine_of_ten_fleets(machines: int, shape:
     ages, hours = DAY * scale_days * np.array([0.1, 0.5, 1.0]), 48.0
     before, until = (ages / DAY / scale_days) ** shape, ((ages + hours) / DAY / scale_days) ** shape
     truth = -np.expm1(before - until)
-    for _ in range(200):
+    for _ in range(400):
         found = fit(simulate(rng, machines, shape, scale_days)).weibull
         if found is not None:
             _, low, high = found.probability(ages, hours)
             inside = found.shape_interval()[0] <= shape <= found.shape_interval()[1]
             hits.append([inside, *((low <= truth) & (truth <= high))])
-    assert len(hits) > 180
+    assert len(hits) > 360
     shares = np.mean(hits, axis=0)
     assert shares.min() >= 0.85
     assert shares.mean() <= 0.95
@@ -184,14 +187,28 @@ def test_probability_at_random_is_that_of_the_rate() -> None:
 def test_two_failures_have_an_exact_rate_and_no_distribution() -> None:
     lives = lives_of([100, 200, 300], [True, True, False])
     found = fit_lifetime(lives, np.array([1.0, 1.0, 0.0]), np.array([400.0, 300.0, 300.0]))
+    assert found is not None
     assert (found.weibull, found.ageing, found.rate) == (None, None, 2 / 1000)
     # Of a Poisson number with the mean at each end of the interval, one in twenty is as extreme.
     assert poisson.sf(1, 1000 * found.rate_low) == pytest.approx(0.05)
     assert poisson.cdf(2, 1000 * found.rate_high) == pytest.approx(0.05)
 
 
+def test_failures_of_a_single_machine_have_the_interval_of_independent_ones() -> None:
+    lives = lives_of([90, 110] * 15, [True] * 30)
+    found = fit_lifetime(replace(lives, codes=np.zeros(30, np.int64)), np.array([30.0]), np.array([3000.0]))
+    assert found is not None
+    assert poisson.sf(29, 3000 * found.rate_low) == pytest.approx(0.05)
+    assert poisson.cdf(30, 3000 * found.rate_high) == pytest.approx(0.05)
+
+
+def test_a_fleet_that_was_not_watched_has_no_lifetime() -> None:
+    assert fit_lifetime(lives_of([], []), np.zeros(2), np.zeros(2)) is None
+
+
 def test_no_failure_has_an_upper_limit() -> None:
     found = fit_lifetime(lives_of([100], [False]), np.zeros(1), np.array([1000.0]))
+    assert found is not None
     assert (found.rate, found.rate_low) == (0.0, 0.0)
     assert poisson.cdf(0, 1000 * found.rate_high) == pytest.approx(0.05)
 

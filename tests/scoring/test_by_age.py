@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from pdm_cli.evaluation.lifetimes import Lifetime, Weibull
 from pdm_cli.scoring.by_age import find_parts, list_by_age
-from pdm_cli.units import FIRST_CYCLE_US, Units, using
+from pdm_cli.units import DATES, FIRST_CYCLE_US, Units
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
 
 MACHINES = pd.Index([1, 2, 3])
@@ -26,7 +26,7 @@ def test_part_is_as_old_as_its_last_failure_or_replacement() -> None:
         "failures": log_frame([Event(1, 30, "pump"), Event(2, 90, "pump"), Event(3, 20, "belt")]),
         "maint": log_frame([Event(1, 50, "pump"), Event(1, 60, "belt"), Event(2, 10, "pump")]),
     }
-    parts = find_parts("pump", events, MACHINES, starts_us=STARTS, now_us=at(80))
+    parts = find_parts("pump", events, MACHINES, starts_us=STARTS, now_us=at(80), units=DATES)
     # The failure of machine 2 is still to come; the pump of machine 3 is as old as the log, or older.
     assert parts.hours.tolist() == [30, 70, 80]
     assert parts.is_known.tolist() == [True, True, False]
@@ -34,28 +34,31 @@ def test_part_is_as_old_as_its_last_failure_or_replacement() -> None:
 
 def test_part_installed_before_the_telemetry_has_its_age() -> None:
     events = {"maint": log_frame([Event(1, 10, "pump")])}
-    parts = find_parts("pump", events, MACHINES, starts_us=at(50), now_us=at(80))
+    parts = find_parts("pump", events, MACHINES, starts_us=at(50), now_us=at(80), units=DATES)
     assert parts.hours.tolist() == [70, 30, 30]
     assert parts.is_known.tolist() == [True, False, False]
 
 
 def test_parts_without_logs_are_at_least_as_old_as_the_telemetry() -> None:
-    parts = find_parts("pump", {}, MACHINES, starts_us=STARTS, now_us=at(80))
+    parts = find_parts("pump", {}, MACHINES, starts_us=STARTS, now_us=at(80), units=DATES)
     assert parts.hours.tolist() == [80, 80, 80]
     assert not parts.is_known.any()
 
 
 def test_parts_of_machines_that_count_their_cycles_from_one_are_new() -> None:
     first, later = FIRST_CYCLE_US + HOUR_US, FIRST_CYCLE_US + 9 * HOUR_US
-    with using(Units(cycle_hours=1)):
-        parts = find_parts("pump", {}, MACHINES[:2], starts_us=np.array([first, later]), now_us=np.full(2, later))
+    starts, now = np.array([first, later]), np.full(2, later)
+    parts = find_parts("pump", {}, MACHINES[:2], starts_us=starts, now_us=now, units=Units(cycle_hours=1))
     assert parts.hours.tolist() == [8, 0]
     assert parts.is_known.tolist() == [True, False]
 
 
 def test_list_by_age_has_the_most_probable_first() -> None:
     events = {"maint": log_frame([Event(1, 1500, "pump"), Event(2, 100, "pump"), Event(3, 1000, "pump")])}
-    parts = {name: find_parts(name, events, MACHINES, starts_us=STARTS, now_us=at(2000)) for name in ("pump", "belt")}
+    parts = {
+        name: find_parts(name, events, MACHINES, starts_us=STARTS, now_us=at(2000), units=DATES)
+        for name in ("pump", "belt")
+    }
     found = list_by_age({"pump": WEAR, "belt": RANDOM}, parts, MACHINES, horizon_hours=48)
     assert found["component"].tolist() == ["pump"] * 3 + ["belt"] * 3
     assert found["machineID"].tolist() == [2, 3, 1, 1, 2, 3]

@@ -8,6 +8,7 @@ import pytest
 from pdm_cli.features.build import Sources
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.lifetimes import find_training_lives, fit_lifetimes
+from pdm_cli.units import DATES
 from tests.builders.problems import TRAIN, problem_of, simulated, without
 
 
@@ -35,13 +36,13 @@ def test_lifetimes_do_not_look_past_the_cutoff(fleet: Sources) -> None:
         train=replace(TRAIN, split="time", cutoff=cutoff.tz_localize("UTC").to_pydatetime()),
     )
     assert other.split.cutoff == problem.split.cutoff
-    assert fit_lifetimes(problem, ["comp1"]) == fit_lifetimes(other, ["comp1"])
+    assert fit_lifetimes(problem, ["comp1"], units=DATES) == fit_lifetimes(other, ["comp1"], units=DATES)
 
 
 def test_lifetimes_count_only_machines_trained_on(fleet: Sources) -> None:
     problem = problem_of(fleet, train=replace(TRAIN, split="machine"))
     held_out = problem.instants.machines[problem.held_out]
-    found = fit_lifetimes(problem, problem.components)
+    found = fit_lifetimes(problem, problem.components, units=DATES)
     own = problem.failures[~problem.failures["machineID"].isin(held_out)]
     for name, lifetime in found.items():
         assert lifetime.failures == (own["failure"] == name).sum()
@@ -59,9 +60,9 @@ def test_a_failure_after_the_last_reading_ends_the_life_of_its_part(fleet: Sourc
     sources = without(with_failures(fleet, log), "maint")
     problem = problem_of(sources, train=replace(TRAIN, split="machine", seed=1))
     assert not problem.held_out[0]
-    lives = find_training_lives(problem)["comp1"]
+    lives = find_training_lives(problem, units=DATES)["comp1"]
     assert lives.hours[(lives.codes == 0) & lives.failed].tolist() == [100]
 
 
 def test_no_component_needs_no_lifetimes(fleet: Sources) -> None:
-    assert fit_lifetimes(problem_of(fleet, train=TRAIN), []) == {}
+    assert fit_lifetimes(problem_of(fleet, train=TRAIN), [], units=DATES) == {}
