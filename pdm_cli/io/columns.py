@@ -96,8 +96,8 @@ class ColumnReader:
                 raise DataError(
                     f"{self._file}: column {name}: {found[0] if found else 'a timestamp'} is ambiguous or does not "
                     f"exist in {self._timezone} (clock change)",
-                    hint=f"--timezone {_standard_offset(self._timezone)} for clocks that do not observe DST; "
-                    "otherwise store timestamps in UTC or with their zone",
+                    hint="export the times in UTC or with UTC offsets, or drop such rows; only for clocks that do not "
+                    f"observe DST set --timezone {_standard_offset(self._timezone)}",
                 ) from exc
         column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.timestamp("us"))
         # The time zone may move a time on the last day into the year 10000.

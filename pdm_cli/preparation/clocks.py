@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pdm_cli.preparation.overview import Overview
 from pdm_cli.preparation.problems import Problem, name_machines, show_day
 from pdm_cli.settings.duration import show_length
-from pdm_cli.text import show_count
+from pdm_cli.text import name_some, show_count
 from pdm_cli.timestamps import US_PER_HOUR, microseconds, show
 from pdm_cli.units import current, show_time
 
@@ -81,15 +81,31 @@ def _find_local_time(overview: Overview) -> list[Problem]:
         repeated = _compare(rows, _hours(rule.repeated, first, len(rows)))
         if not skipped or any(share > 0 for _, share in skipped):
             continue
-        days = [show(int((first + hour) * US_PER_HOUR))[:10] for hour, _ in skipped]
+        days = [_show_day(first + hour) for hour, _ in skipped]
         twice = [hour for hour, share in repeated if _REPEATED[0] <= share <= _REPEATED[1]]
         start, end = rule.skipped[2], rule.skipped[2] + 1
         text = f"times are local: no row from {start:02}:00 to {end:02}:00 on {' and '.join(days[:3])}"
         if twice:
-            text += f", and twice as many in the hour repeated on {show(int((first + twice[0]) * US_PER_HOUR))[:10]}"
+            text += f", and twice as many in the hour repeated on {_show_day(first + twice[0])}"
         hint = f"export in UTC, or set --timezone {rule.zone}"
+        if ambiguous := [hour for hour in _hours(rule.repeated, first, len(rows)) if rows[hour]]:
+            hint = _resolve_ambiguous(rule, [_show_day(first + hour) for hour in ambiguous])
         return [Problem("local_time", text, hint, facts={"zone": rule.zone, "days": days})]
     return []
+
+
+def _resolve_ambiguous(rule: _Rule, days: list[str]) -> str:
+    """Return the hint for a log with rows in the hours that local time repeats, which no time zone can convert."""
+    start = rule.repeated[2]
+    return (
+        f"export in UTC or with UTC offsets; otherwise delete the rows from {start:02}:00 to {start + 1:02}:00 on "
+        f"{name_some(days)}, which are ambiguous, and set --timezone {rule.zone}"
+    )
+
+
+def _show_day(hour: int) -> str:
+    """Return the day of an hour since 1970."""
+    return show(int(hour * US_PER_HOUR))[:10]
 
 
 def _compare(rows: IntArray, hours: Sequence[int]) -> list[tuple[int, float]]:

@@ -38,12 +38,16 @@ def test_check_clocks_local_time_is_named_with_its_zone(zone: str, days: tuple[s
     (problem,) = check_clocks(found)
     assert problem.type == "local_time"
     assert all(day in problem.text for day in days)
-    assert problem.hint.endswith(f"--timezone {zone}")
+    repeated = days[1].removeprefix("repeated on ")
+    assert problem.hint.startswith("export in UTC or with UTC offsets; otherwise delete the rows from 0")
+    assert problem.hint.endswith(f" on {repeated}, which are ambiguous, and set --timezone {zone}")
 
 
 def test_check_clocks_spring_alone_is_enough() -> None:
     times = local("Europe/Berlin", 4000)
-    assert texts({1: times}) == ["times are local: no row from 02:00 to 03:00 on 2023-03-26"]
+    (problem,) = check_clocks(overview_of({1: times}, volt=[np.ones(len(times))]))
+    assert problem.text == "times are local: no row from 02:00 to 03:00 on 2023-03-26"
+    assert problem.hint == "export in UTC, or set --timezone Europe/Berlin"
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Etc/GMT-1", "Asia/Tokyo"])
