@@ -378,9 +378,23 @@ def _check_machines_known(
     if not is_known.any():
         here, there = (name_some([*map(str, names)]) for names in (events[MACHINE].unique(), spans.index))
         summary = f"none of its machines has telemetry: machines here {here}, in the telemetry {there}"
+    elif len(names := events[MACHINE][~is_known].unique()) > 1:
+        summary += f"; {len(names):,} such machines: {name_some([*map(str, names)])}"
     if task.settings.preprocess.on_unknown_machine == "refuse":
-        rename = "use the same machine names, or " if not is_known.any() else ""
-        hint = f"{rename}ignore them with --on-unknown-machine drop"
+        hint = _suggest_names(events[MACHINE][~is_known], spans.index, all_unknown=not is_known.any())
         raise DataError(f"{file}: {summary}", hint=hint, **unknown.as_dict())
     if not is_known.any():
         task.progress.warn(f"{file}: {summary}; ignoring all events")
+
+
+def _suggest_names(unknown: pd.Series, known: pd.Index, *, all_unknown: bool) -> str:
+    """Return the hint for machines without telemetry, with up to three pairs of similar names."""
+    from pdm_cli.preparation.label_check import match_names
+
+    matches = match_names(map(str, unknown.unique()), map(str, known))
+    pairs = [f"{name!r} here may be {same!r} in the telemetry" for name, same in matches.items()][:_MOST_LOOKALIKES]
+    hint = "ignore them with --on-unknown-machine drop"
+    if not (pairs or all_unknown):
+        return hint
+    examples = f" ({'; '.join(pairs)})" if pairs else ""
+    return f"use the same machine names{examples}, or {hint}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -54,6 +54,29 @@ def find_similar_labels(counts: Mapping[str, int]) -> list[SimilarLabels]:
         if common is not None:
             found.append(SimilarLabels(rare, common))
     return found
+
+
+def match_names(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return the known spelling of names that differ from it by case, whitespace, separators or leading zeros only.
+
+    Names that could be several known ones are left out.
+
+    Examples
+    --------
+    >>> match_names(["p 1", "007", "1-1", "q"], ["P-1", "7", "8", "11"])
+    {'p 1': 'P-1', '007': '7'}
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in known:
+        spellings.setdefault(_simplify(name), []).append(name)
+    found = {name: spellings.get(_simplify(name), []) for name in names}
+    return {name: same[0] for name, same in found.items() if len(same) == 1}
+
+
+def _simplify(name: str) -> str:
+    # Between digits a separator is part of the number: 1-1 is not 11.
+    joined = re.sub(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)", "", name.strip())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[\s_-]+", "-", joined)).casefold()
 
 
 def _are_similar(rare: str, common: str, counts: Mapping[str, int]) -> bool:

@@ -97,6 +97,26 @@ def test_who_foretells_is_told_nothing_of_what_can_be_learned(raw: Path, work: P
     assert "two components" not in outcome.stderr
 
 
+def test_preprocess_some_machines_named_otherwise_are_listed_with_the_similar_names(
+    raw: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    # Machines 1 and 2 are M-1 and M-2 in the telemetry, and m1 and M-02 in the failures; M-77 has no telemetry.
+    for path in raw.glob("*.parquet"):
+        table = pd.read_parquet(path)
+        table["machineID"] = "M-" + table["machineID"].astype(str)
+        if path.name == "failures.parquet":
+            table["machineID"] = table["machineID"].replace({"M-1": "m1", "M-2": "M-02", "M-3": "M-77"})
+        table.to_parquet(path, index=False)
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared")
+    assert outcome.code == 4
+    assert "; 3 such machines: " in outcome.stderr
+    (hint,) = [line for line in outcome.stderr.splitlines() if line.startswith("hint: ")]
+    assert "'m1' here may be 'M-1' in the telemetry" in hint
+    assert "'M-02' here may be 'M-2' in the telemetry" in hint
+    assert "M-77" not in hint
+    assert hint.endswith(", or ignore them with --on-unknown-machine drop")
+
+
 def test_events_whose_machines_are_named_otherwise_are_told_with_both_names(
     raw: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
