@@ -16,7 +16,7 @@ from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_
 from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
-from pdm_cli.io.importing.values import sql_plain
+from pdm_cli.io.importing.values import THOUSANDS, sql_plain
 from pdm_cli.preparation.sentinels import SentinelSearch
 from pdm_cli.schema import TIME
 
@@ -81,6 +81,16 @@ class Look:
         """Return the columns of strings that are not dates."""
         others = {*self.numbers, *(column.name for column in self.times)}
         return [name for name in self.values if name not in others]
+
+    @cached_property
+    def readings(self) -> list[str]:
+        """Return the columns whose values are mostly numbers, with or without thousands separators."""
+        found = []
+        for name, values in self.values.items():
+            present = _present(values)
+            if sum(is_number(value) or has_thousands(value) for value in present) > len(present) / 2:
+                found.append(name)
+        return found
 
     @cached_property
     def binaries(self) -> list[str]:
@@ -222,6 +232,11 @@ def take_look(source: SourceFile, engine: Engine) -> Look:
 def is_number(text: str) -> bool:
     """Return whether a string is a number, with a decimal point or comma."""
     return _NUMBER.fullmatch(text) is not None
+
+
+def has_thousands(text: str) -> bool:
+    """Return whether a string is a number with thousands separators."""
+    return THOUSANDS.fullmatch(text) is not None
 
 
 def is_row_of_data(values: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.importing.build_options import build_options
 from pdm_cli.io.importing.file_columns import WORDS
-from pdm_cli.io.importing.first_look import Look, is_number, is_row_of_data, take_look
+from pdm_cli.io.importing.first_look import Look, has_thousands, is_number, is_row_of_data, take_look
 from pdm_cli.io.importing.options import compile_pattern
 from pdm_cli.io.importing.sources import explain_header, find_files, is_text, open_source
 from pdm_cli.io.importing.tag_patterns import find_pattern, has_structure
@@ -122,6 +122,7 @@ def guess_options(folder: Path, engine: Engine, given: Sequence[tuple[str, str]]
     if not looks:
         return guess
     tables = _assign(looks, files, is_named=is_named)
+    _ask_of_spellings(tables, looks, guess)
     if not is_named and len(set(tables.values())) > 1:
         for path, table in tables.items():
             guess.options.append(("--files", f"{table.name}={path.relative_to(folder).as_posix()}"))
@@ -189,14 +190,32 @@ def _look(path: Path, folder: Path, engine: Engine, guess: Guess) -> Look:
     return take_look(source, engine)
 
 
+def _ask_of_spellings(tables: Mapping[Path, Table], looks: Mapping[Path, Look], guess: Guess) -> None:
+    """Ask about names of columns that differ only in case between the files of a table, which an import rejects."""
+    spellings: dict[tuple[Table, str], tuple[str, str]] = {}
+    for path, table in tables.items():
+        name = looks[path].source.name
+        for column in looks[path].values:
+            usual, first = spellings.setdefault((table, column.casefold()), (column, name))
+            if usual != column and usual not in looks[path].values:
+                guess.questions.append(
+                    f"is {column} in {name} the same as {usual} in {first}? if so, give it the same name in both files"
+                )
+
+
+def _same_columns(look: Look) -> frozenset[str]:
+    """Return the columns of a file, the same for files whose columns differ in order or case only."""
+    return frozenset(map(str.casefold, look.values))
+
+
 def _assign(looks: Mapping[Path, Look], files: Mapping[Path, Table], *, is_named: bool) -> dict[Path, Table]:
     """Return the table of each file: as named, or else by its name, its columns and its size."""
-    if is_named or len(files) == 1 or len({tuple(look.values) for look in looks.values()}) == 1:
+    if is_named or len(files) == 1 or len(set(map(_same_columns, looks.values()))) == 1:
         return dict(files)
     largest = max(looks, key=lambda path: path.stat().st_size)
     tables = {largest: TELEMETRY}
     for path, look in looks.items():
-        if path == largest or list(look.values) == list(looks[largest].values):
+        if path == largest or _same_columns(look) == _same_columns(looks[largest]):
             tables[path] = TELEMETRY
             continue
         named = next((table for table, words in _FILE_WORDS.items() if words.search(path.name)), None)
@@ -235,6 +254,7 @@ class _TableGuess:
             self._guess_kind(kind)
         if self._table is TELEMETRY:
             self._guess_missing()
+            self._ask_of_thousands()
         if self._table is TELEMETRY and not has_failures:
             self._guess_failures()
         return machines
@@ -253,6 +273,14 @@ class _TableGuess:
             meaning = "a missing value" if len(numbers) == 1 else "missing values"
             verb = "does" if len(numbers) == 1 else "do"
             self._ask(f"{verb} {name_some(numbers)} in {self._name} mean {meaning}? --na-values is a guess")
+
+    def _ask_of_thousands(self) -> None:
+        for name in self._look.readings:
+            if example := next(filter(has_thousands, self._look.values[name]), ""):
+                self._ask(
+                    f"can the numbers of {name} in {self._name} be exported without thousands separators? with them, "
+                    f"as in {example}, they are text"
+                )
 
     def _guess_machines(self, time: str | None) -> Collection[str]:
         long = self._guess_long(time) if self._table is TELEMETRY and time is not None else None
@@ -318,6 +346,7 @@ class _TableGuess:
         texts = [name for name in look.words if name in free and _STATE.search(name) is None]
         if not values and time is not None:
             values, texts = self._find_mixed(texts)
+        texts = [name for name in texts if name not in look.readings]
         if len(values) != 1 or time is None:
             return None
         tags = {name: look.distinct(name) for name in texts}
@@ -482,6 +511,12 @@ class _TableGuess:
                     f"does {texts[0]} in {self._name} name the component? it is a text: list words and the component "
                     "of each with --component-words FILE"
                 )
+            return
+        if not texts:
+            self._ask(
+                f"can you add a column {kind} to {self._name}, with the {self._table.columns[-1].meaning}? no other "
+                "column is left for it; if it is not known, write the same name in every row"
+            )
             return
         self._ask(
             f"which column of {self._name} has the {self._table.columns[-1].meaning}? "

@@ -427,3 +427,36 @@ def test_guess_of_an_empty_file_names_it(content: str, tmp_path: Path) -> None:
 
 def test_guess_skips_empty_files_beside_others(tmp_path: Path) -> None:
     assert guess(tmp_path, part=WIDE, empty="").options == []
+
+
+def test_guess_of_numbers_with_thousands_separators_takes_no_tags(tmp_path: Path) -> None:
+    rows = "".join(
+        f'2015-01-{day:02} 0{hour}:00,1,"1,4{day}.{hour}",8.{hour}\n' for day in range(10, 20) for hour in (1, 2)
+    )
+    found = guess(tmp_path, telemetry="datetime,machineID,volt,amp\n" + rows)
+    assert found.options == []
+    assert found.questions[0] == (
+        "can the numbers of volt in telemetry.csv be exported without thousands separators? with them, as in 1,410.1, "
+        "they are text"
+    )
+
+
+@pytest.mark.parametrize("question", ["", "is Amp in c.csv the same as amp in a.csv?"])
+def test_guess_of_files_with_columns_in_other_order_or_case_is_one_table(question: str, tmp_path: Path) -> None:
+    found = guess(
+        tmp_path,
+        a="datetime,machineID,volt,amp\n2015-01-13 07:00,1,5,1\n2015-01-13 08:00,1,5,1\n",
+        b="machineID,datetime,amp,volt\n2,2015-01-13 07:00,1,5\n",
+        c=f"datetime,machineID,volt,{'Amp' if question else 'amp'}\n2015-01-13 07:00,3,5,1\n",
+    )
+    assert found.options == []
+    assert [text.partition("?")[0] + "?" for text in found.questions[:-1]] == [question] * bool(question)
+
+
+def test_guess_of_failures_without_a_component_asks_to_add_it(tmp_path: Path) -> None:
+    found = guess(tmp_path, telemetry=WIDE, failures="datetime,machineID\n2015-01-13 08:00,1\n")
+    assert found.options == []
+    assert found.questions == [
+        "can you add a column failure to failures.csv, with the component that failed? no other column is left for it; "
+        "if it is not known, write the same name in every row"
+    ]
