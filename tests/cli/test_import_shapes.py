@@ -572,3 +572,44 @@ def test_import_names_numbers_that_may_mean_a_missing_value(shape: str, logs: Pa
     outcome = run(pdm, logs, *words, "--na-values=-999", "--overwrite")
     assert "warning" not in outcome.stderr
     assert table(logs)["press"].isna().sum() == 4
+
+
+@pytest.mark.parametrize("tags", [[f'"1,49{number}.99"' for number in range(3)], [str(number) for number in range(101)]])
+def test_import_of_readings_as_tags_is_rejected(tags: list[str], logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "datetime,machineID,volt,amp\n" + "".join(f"2024-01-20,1,{tag},5\n" for tag in tags))
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", "--long", "volt", "amp")
+    first = tags[0].replace('"', "")
+    message = f"column volt of --long: {len(tags)} of {len(tags)} tags are numbers, such as '{first}', not names"
+    assert_clear(outcome, 4, message, "drop --long if each sensor has its own column")
+    run(pdm, logs, "--long", "volt", "amp", "--tags", "{sensor}")
+
+
+def test_import_takes_integers_as_tags(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "datetime,machineID,tag,value\n2024-01-20,1,7,5\n2024-01-20,1,8,6\n")
+    run(pdm, logs, "--long", "tag", "value")
+    assert list(table(logs).columns) == ["datetime", "machineID", "7", "8"]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("Tag", "Wert"), "did you mean 'Value'?"),
+        (("Tagg", "Vallue"), "did you mean 'Tag'?"),
+        (("x", "y"), "--long names two of Tag, Value"),
+    ],
+)
+def test_import_with_a_misspelled_column_of_long_proposes_another(
+    words: tuple[str, str], hint: str, logs: Path, pdm: Pdm
+) -> None:
+    # The decimal comma is no separator, so the header is in the first line.
+    put(logs, "telemetry.csv", "Tag;datetime;Value\n" + "p1.volt;2024-01-20 07:00;1,5\n" * 3)
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", "--decimal", ",", "--long", *words)
+    missing = next(word for word in words if word != "Tag")
+    assert_clear(outcome, 4, f"no column '{missing}', only Tag, datetime, Value", f"hint: {hint}")
+
+
+def test_import_of_failures_without_a_component_asks_to_add_it(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    put(logs, "failures.csv", "datetime,machineID\n2015-01-13 08:00:00,1\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw")
+    assert_clear(outcome, 4, "failures.csv: no column 'failure'", "add a column 'failure'")

@@ -13,7 +13,7 @@ from pdm_cli.io.importing.options import LongForm
 from pdm_cli.io.importing.sources import SourceFile, explain_header
 from pdm_cli.io.importing.values import NUMBER
 from pdm_cli.io.parquet import TableFiles
-from pdm_cli.schema import MACHINE, TIME, Table
+from pdm_cli.schema import EVENT_COLUMNS, MACHINE, TIME, Table
 from pdm_cli.text import name_some
 
 # Words in the names that other programs give to key columns.
@@ -41,7 +41,7 @@ def check_header(files: Sequence[SourceFile], table: Table, keys: Mapping[str, s
             kinds += [("", name, "text") for name in (long.tag, long.value)]
         for canonical, name, _ in kinds:
             if name not in file.columns:
-                raise _missing_column(file, table, canonical, name)
+                raise _missing_column(file, table, (canonical, name), [known for _, known, _ in kinds])
         check_columns(TableFiles(file.name, (file.path,), schema), kinds)
         for name in sorted(set(file.columns) ^ set(first.columns)):
             here, there = (file, first) if name in file.columns else (first, file)
@@ -67,19 +67,31 @@ def join_units(files: Sequence[SourceFile]) -> dict[str, str]:
     return units
 
 
-def _missing_column(file: SourceFile, table: Table, canonical: str, name: str) -> SchemaError:
-    """Return the error for a column that a file does not have, with the options that name it."""
-    there = list(file.columns)
+def _hint_of_long(name: str, others: Sequence[str]) -> str:
+    """Return how to correct a column of ``--long``: a similar one of the others, or the only one."""
+    likely = others if len(others) == 1 else get_close_matches(name, others, n=1, cutoff=0.5)
+    return f"did you mean {likely[0]!r}?" if likely else f"--long names two of {name_some(others)}"
+
+
+def _missing_column(file: SourceFile, table: Table, missing: tuple[str, str], expected: Sequence[str]) -> SchemaError:
+    """Return the error for a column that a file does not have, with the options that name it.
+
+    ``missing`` is its canonical name, empty for those of ``--long``, and its name; ``expected`` are all columns.
+    """
+    (canonical, name), there = missing, list(file.columns)
+    others = [column for column in there if column not in expected]
     close = [column for column in there if WORDS[canonical].search(column)] if canonical in WORDS else []
     close += get_close_matches(name, there, n=1, cutoff=0.5)
     guess = shlex.quote(close[0]) if close else "COLUMN"
-    hint = f"--columns {table.name}.{canonical}={guess}" if canonical else "--long names two of the columns"
+    hint = f"--columns {table.name}.{canonical}={guess}" if canonical else _hint_of_long(name, others)
+    if canonical and canonical == EVENT_COLUMNS.get(table.name) and not others:
+        hint = f"add a column {name!r}; if it is not known, write the same name in every row"
     if canonical == MACHINE:
         hint += ", or --machine NAME if there is only one"
     # The separator of a single name that has another one is given.
     if len(there) == 1 and (other := next((one for one in ",;\t|" if one in there[0]), "")):
         hint = f"the text seems to be separated by {other!r}: drop --separator"
-    elif not close or len(there) == 1:
+    elif len(others) == len(there) and (not close or len(there) == 1):
         hint = explain_header(file) or hint
     if file.text is not None and all(re.fullmatch(NUMBER.replace("{0}", "[.,]"), column) for column in there):
         hint = "no header? name the columns with --names"

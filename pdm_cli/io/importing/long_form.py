@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdm_cli.errors import DataError, UsageError
 from pdm_cli.io.importing.options import LongForm, compile_pattern, read_records
-from pdm_cli.io.importing.text_files import sample_rows
-from pdm_cli.io.importing.values import plain
+from pdm_cli.io.importing.text_files import quote, sample_rows
+from pdm_cli.io.importing.values import NUMBER, THOUSANDS, plain
 from pdm_cli.io.sensor_names import split_unit
-from pdm_cli.text import name_some
+from pdm_cli.text import name_some, show_count
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.sources import SourceFile
 
 # A tag as it is in the files, the tag, and its first value in alphabetical order.
 TagRow = tuple[str | None, str, str]
+_NUMBER = NUMBER.replace("{0}", "[.,]")
+# More tags that are integers are readings rather than the numbers of sensors.
+_MOST_INTEGERS = 100
 
 
 def read_mapping(path: Path) -> dict[str, tuple[str, str]]:
@@ -76,6 +80,7 @@ def split_tags(tags: Iterable[str], long: LongForm, name: str) -> tuple[dict[str
             tag: (match["machine"] if has_machine else "", match["sensor"]) for tag, match in matches.items() if match
         }
     else:
+        _check_names(tags, long, name)
         found = {tag: ("", tag) for tag in tags}
     if not found:
         expected = long.pattern or "the mapping"
@@ -84,6 +89,20 @@ def split_tags(tags: Iterable[str], long: LongForm, name: str) -> tuple[dict[str
             hint="describe the tags with --tags, such as '{machine}.{sensor}'",
         )
     return found, [tag for tag in tags if tag not in found]
+
+
+def _check_names(tags: Sequence[str], long: LongForm, name: str) -> None:
+    """Reject tags that are mostly readings: with decimals or thousands separators, or more integers than sensors."""
+    numbers = [tag for tag in tags if re.fullmatch(_NUMBER, tag, re.ASCII) or THOUSANDS.fullmatch(tag)]
+    are_integers = all(map(str.isdecimal, numbers))
+    if len(numbers) <= len(tags) / 2 or (are_integers and len(numbers) <= _MOST_INTEGERS):
+        return
+    raise DataError(
+        f"{name}: column {long.tag} of --long: {len(numbers):,} of {show_count(len(tags), 'tag')} are numbers, such as "
+        f"{quote(numbers[0])}, not names of sensors",
+        hint="drop --long if each sensor has its own column, or name the column of the tags; "
+        "--tags '{sensor}' imports such names",
+    )
 
 
 def sample_tags(files: Sequence[SourceFile], long: LongForm) -> list[TagRow]:

@@ -154,10 +154,12 @@ def read_first_row(path: Path, name: str, form: TextFormat) -> list[str]:
 def find_header(file: TextFile) -> int | None:
     """Return the line of the header if lines with fewer values, such as a title, are above it, else None.
 
-    It is the first line with as many values as most rows of the beginning have.
+    It is the first line with as many values as most rows of the beginning have. If the first line has as many, other
+    separators count only if they give more values: a decimal comma is none.
     """
     with _reading(file.name), open_binary(file.path) as stream:
         text, _ = _decode(file.name, stream.read(_SAMPLE_BYTES), file.encoding)
+    fitting = 1
     # Spaces are within titles.
     for separator in dict.fromkeys((file.separator, *_SEPARATORS[:-1])):
         reader, begin = _split(io.StringIO(text, newline=""), separator), 1
@@ -167,8 +169,10 @@ def find_header(file: TextFile) -> int | None:
                 widths.append((begin, sum(bool(value.strip()) for value in row)))
             begin = reader.line_num + 1
         (usual, count) = Counter(width for _, width in widths).most_common(1)[0]
-        if usual > 1 and widths[0][1] < usual and count > len(widths) / 2:
-            return next(line for line, width in widths if width >= usual)
+        if usual > fitting and count > len(widths) / 2:
+            if widths[0][1] < usual:
+                return next(line for line, width in widths if width >= usual)
+            fitting = usual
     return None
 
 
