@@ -574,7 +574,9 @@ def test_import_names_numbers_that_may_mean_a_missing_value(shape: str, logs: Pa
     assert table(logs)["press"].isna().sum() == 4
 
 
-@pytest.mark.parametrize("tags", [[f'"1,49{number}.99"' for number in range(3)], [str(number) for number in range(101)]])
+@pytest.mark.parametrize(
+    "tags", [[f'"1,49{number}.99"' for number in range(3)], [str(number) for number in range(101)]]
+)
 def test_import_of_readings_as_tags_is_rejected(tags: list[str], logs: Path, pdm: Pdm) -> None:
     put(logs, "telemetry.csv", "datetime,machineID,volt,amp\n" + "".join(f"2024-01-20,1,{tag},5\n" for tag in tags))
     outcome = pdm("import", logs, "--out", logs.parent / "raw", "--long", "volt", "amp")
