@@ -406,7 +406,7 @@ def _check_hazard(stored: _Stored) -> None:
     sides = [(branch.component, branch.is_within) for branch in branches]
     learned = {place for place, calibration in enumerate(stored.calibrations) if calibration.kind != "constant"}
     if len(set(sides)) < len(sides) or not {component for component, _ in sides} <= learned:
-        raise ValueError("hazard: duplicate branch, or one of a component that is not learned")
+        raise ValueError("hazard: duplicate branch, or a component that is not learned")
     for branch in branches:
         if not set(branch.member.features) <= set(stored.fingerprint.features):
             raise ValueError("hazard: features that the model lacks")

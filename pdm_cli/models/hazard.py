@@ -136,7 +136,7 @@ class HazardModel:
         return found
 
     def quantiles(self, hours: Sequence[float], spread: FloatArray) -> FloatArray:
-        """Return quantiles of the hours to failure, shape (r, 3), from what :meth:`spread` returns."""
+        """Return quantiles of the hours to failure, shape (r, 3), from the result of :meth:`spread`."""
         start = self.lead_hours
         # With a lead time as long as the horizon, the failure is predicted at that time.
         knots = np.array([min(start, np.nextafter(hours[0], -1)), *hours])

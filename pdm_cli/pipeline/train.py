@@ -49,11 +49,12 @@ def train(task: Task) -> dict[str, Any]:
     from pdm_cli.training.dataset import make_problem
     from pdm_cli.training.search import leaderboard
     from pdm_cli.training.splits import more_to_test_on
-    from pdm_cli.training.validate_settings import check_choices, check_gap
+    from pdm_cli.training.validate_settings import check_choices, check_gap, check_horizons
 
     report_labels(task.inputs["prepared"], task.settings.labels, task.progress)
     check_choices(task.settings.train)
     check_gap(task.settings.train, task.settings.labels)
+    check_horizons(task.settings.train, task.settings.labels)
     timer = _StageTimer()
     sources, preparation = read_sources(task.inputs["prepared"], task.inputs.get("anomalies"), task.progress)
     problem = make_problem(sources, train=task.settings.train, labels=task.settings.labels, costs=task.settings.costs)

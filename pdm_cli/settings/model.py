@@ -311,6 +311,12 @@ class TrainParams(Section):
         "Trailing windows in which errors and anomalies are counted, in hours, comma-separated.",
         advanced=True,
     )
+    horizons: tuple[Hours, ...] = setting(
+        (),
+        "Further horizons from which the hours to failure are estimated, in hours, comma-separated, such as 24,168; "
+        "default: shares and multiples of the horizon.",
+        advanced=True,
+    )
     z_window_hours: Annotated[float, Interval(gt=0, le=8784), _HOUR] = setting(
         720.0, "Trailing window of the median and MAD that standardise readings, in hours.", advanced=True
     )

@@ -15,6 +15,7 @@ from pdm_cli.features.labels import label_failures
 from pdm_cli.models import Algorithm, FitOptions, Model
 from pdm_cli.models.ensemble import Member
 from pdm_cli.models.hazard import Branch, HazardModel
+from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.calibrate import calibrate
 from pdm_cli.training.dataset import Problem
@@ -73,8 +74,9 @@ def fit_hazard(problem: Problem, candidate: Candidate, algorithm: Algorithm) -> 
         The candidate's.
     """
     lead, horizon = problem.lead.lead_time_hours, problem.lead.horizon_hours
-    within = [lead + share * (horizon - lead) for share in _WITHIN] if lead < horizon else []
-    beyond = [factor * horizon for factor in _BEYOND]
+    chosen = sorted(set(problem.train.horizons) or _default_horizons(problem.lead))
+    within = [hours for hours in chosen if lead < hours < horizon]
+    beyond = [hours for hours in chosen if hours > horizon]
     fitter = _Fitter(problem, _speed_up(candidate), algorithm)
     labels = {hours: _label(problem, hours) for hours in (*within, *beyond)}
     sides = [
@@ -83,6 +85,11 @@ def fit_hazard(problem: Problem, candidate: Candidate, algorithm: Algorithm) -> 
         for hours in (within, beyond)
     ]
     return HazardModel(lead, horizon, fitter.fit_branches([side for side in sides if side is not None]))
+
+
+def _default_horizons(labels: LabelsParams) -> set[float]:
+    lead, horizon = labels.lead_time_hours, labels.horizon_hours
+    return {*(lead + share * (horizon - lead) for share in _WITHIN), *(factor * horizon for factor in _BEYOND)}
 
 
 def _speed_up(candidate: Candidate) -> Candidate:

@@ -52,6 +52,22 @@ def _check_names(option: str, noun: str, chosen: Iterable[str], known: Iterable[
             raise UsageError(f"{option}: unknown {noun} {name!r}", hint=f"known: {', '.join(known)}")
 
 
+def check_horizons(train: TrainParams, labels: LabelsParams) -> None:
+    """Reject further horizons within the lead time.
+
+    Raises
+    ------
+    UsageError
+        Names the option.
+    """
+    least = min(train.horizons, default=labels.horizon_hours)
+    if least <= labels.lead_time_hours < labels.horizon_hours:
+        raise UsageError(
+            f"--horizons: {show_hours(least)} is within the lead time of {show_hours(labels.lead_time_hours)}",
+            hint="set longer ones, or a shorter --lead-time-hours",
+        )
+
+
 def min_gap_us(train: TrainParams, labels: LabelsParams) -> int:
     """Return the gap after a cutoff in microseconds: the setting, but at least the horizon."""
     return round(max(labels.horizon_hours, train.gap_hours) * US_PER_HOUR)

@@ -72,6 +72,14 @@ def test_fit_hazard_predicts_when_components_fail(problem: Problem, trained: Tra
 
 
 @pytest.mark.slow
+def test_fit_hazard_of_given_horizons_has_those_only(problem: Problem, trained: Training) -> None:
+    (trial,) = trained.search.trials
+    given = replace(problem, train=replace(problem.train, horizons=(168.0, 24.0, 48.0, 24.0)))
+    found = hazard_module.fit_hazard(given, trial.candidate, ESTIMATORS["xgboost"])
+    assert {tuple(found.hours_of(branch.component)) for branch in found.branches} == {(24.0, 48.0, 168.0)}
+
+
+@pytest.mark.slow
 def test_fit_hazard_leaves_out_horizons_with_too_few_rows(
     problem: Problem, trained: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:

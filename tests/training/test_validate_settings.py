@@ -9,7 +9,7 @@ from pdm_cli.errors import UsageError
 from pdm_cli.features.build import FEATURES, LEARNED
 from pdm_cli.models import ESTIMATORS
 from pdm_cli.settings.model import LabelsParams, TrainParams
-from pdm_cli.training.validate_settings import check_choices, check_gap
+from pdm_cli.training.validate_settings import check_choices, check_gap, check_horizons
 
 
 @pytest.mark.parametrize("rule", ["hysteresis", "f1", "recall=0.95", "cost"])
@@ -57,3 +57,11 @@ def test_check_gap_test_start_without_cutoff_is_rejected(gap_hours: float, gap: 
 def test_check_gap_test_start_has_no_effect_on_a_split_by_machine() -> None:
     with pytest.raises(UsageError, match="--test-start: has no effect with --split machine"):
         check_gap(TrainParams(split="machine", test_start=datetime(2015, 5, 1)), LabelsParams())
+
+
+def test_check_horizons_within_the_lead_time_are_rejected() -> None:
+    with pytest.raises(UsageError, match="--horizons: 2 h is within the lead time of 3 h") as caught:
+        check_horizons(TrainParams(horizons=(24.0, 2.0)), LabelsParams(3.0, 48.0))
+    assert caught.value.hint == "set longer ones, or a shorter --lead-time-hours"
+    check_horizons(TrainParams(horizons=(24.0, 48.0, 168.0)), LabelsParams(3.0, 48.0))
+    check_horizons(TrainParams(), LabelsParams(48.0, 48.0))
