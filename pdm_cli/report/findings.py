@@ -190,7 +190,11 @@ def describe_chance(events: dict[str, Any]) -> str:
         return ""
     text = f"under alert {show_share(events['alert_share'])} of the time"
     if events["episode_precision"] is not None:
-        text += f"; {events['episode_precision']:.0%} of the alert episodes were followed by a failure"
+        known = "alert episodes with a known outcome"
+        text += f"; {events['episode_precision']:.0%} of the {known} were followed by a failure"
+    elif events["alert_share"]:
+        # Alerts at the end of the data count in the time, but not as false alarms.
+        text += "; no alert episode has a known outcome, so none can be a false alarm"
     if events["caught_by_chance"]:
         text += (
             f"; chance would catch {events['caught_by_chance']:,.1f} of {events['failures']:,} failures in that time"

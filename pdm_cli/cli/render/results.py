@@ -250,7 +250,8 @@ def _describe_warnings(metrics: dict[str, Any]) -> str:
     if not events["failures"]:
         return f"no failure in the test span, so no warning times{_not_counted(metrics)}"
     text = f"caught {events['caught']} of {events['failures']} failures"
-    text += f", {events['caught_24h']} of them at least {show_hours(24)} ahead"
+    if events["caught"]:
+        text += f", {events['caught_24h']} of them at least {show_hours(24)} ahead"
     hours = events["warning_hours"]
     if hours["median"] is not None:
         median, low, high = (round(hours[name], 1) for name in ("median", "q25", "q75"))

@@ -180,7 +180,7 @@ def test_rows_that_were_not_fitted_are_explained() -> None:
 def test_draw_metrics_gives_reasons_for_failures_not_counted() -> None:
     assert "not counted" not in drawn()
     text = drawn(early=2, no_telemetry=1)
-    assert "caught 0 of 3 failures, 0 of them at least 24 h ahead; not counted: " in text
+    assert "caught 0 of 3 failures; not counted: " in text
     early = "2 in the first 48 h of the test, as warnings may come before it"
     assert f"{early}, 1 without telemetry to warn from" in text
     assert f"no warning times; not counted: {early}" in drawn(failures=0, early=2)
@@ -193,10 +193,12 @@ def test_draw_metrics_shows_time_under_alert_and_what_chance_catches() -> None:
     metrics, time = metrics_of(), "under alert <0.1% of the time"
     assert "under alert" not in draw(metrics)
     metrics["events"] |= CHANCE
-    text = f"{time}; 42% of the alert episodes were followed by a failure; chance would catch 1.2 of 3 failures"
-    assert f"{text} in that time\n" in draw(metrics)
+    text = f"{time}; 42% of the alert episodes with a known outcome were followed by a failure"
+    assert f"{text}; chance would catch 1.2 of 3 failures in that time\n" in draw(metrics)
     metrics["events"] |= {"episode_precision": None, "caught_by_chance": 0.0}
-    assert f"{time}\n" in draw(metrics)
+    assert f"{time}; no alert episode has a known outcome, so none can be a false alarm\n" in draw(metrics)
+    metrics["events"] |= {"alert_share": 0.0}
+    assert "under alert 0% of the time\n" in draw(metrics)
 
 
 def test_draw_metrics_names_components_that_chance_equals() -> None:
