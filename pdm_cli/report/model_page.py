@@ -194,8 +194,8 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         ),
         [*events, ["all", *_events(metrics["events"])]],
         f"* per {per_machine_time()}: alert episodes that are not followed by a failure of the component within the "
-        "horizon; true episodes: share of those that are, if the outcome is known. By chance: failures caught if the alerts of each machine "
-        "were shifted in time at random. Under alert: share of all rows, also where the "
+        "horizon; true episodes: share of those that are, if the outcome is known. By chance: failures caught if the "
+        "alerts of each machine were shifted in time at random. Under alert: share of all rows, also where the "
         "outcome is not known yet; of all, with an alert of any component.",
     )
     scored = Grid(
