@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pdm_cli.evaluation.exposure import Exposure, usual_step
+from pdm_cli.evaluation.exposure import Exposure, usual_steps
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.labels import FollowUp, lead_us
 from pdm_cli.schema import MACHINE, TIME
@@ -157,9 +157,9 @@ class EventEvaluator:
 def is_watched(watched: Instants, failed: EventLog, labels: LabelsParams) -> BoolArray:
     """Return for each failure whether its machine was watched at some time in the warning period.
 
-    A machine is watched for the usual step after each of its rows.
+    A machine is watched for its usual step after each of its rows.
     """
-    earliest = failed.times - round(labels.horizon_hours * US_PER_HOUR) - usual_step(watched)
+    earliest = failed.times - round(labels.horizon_hours * US_PER_HOUR) - usual_steps(watched)[failed.codes]
     first, after = find_rows(watched, failed.codes, earliest, failed.times - lead_us(labels))
     return first < after
 

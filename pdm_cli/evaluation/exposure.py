@@ -17,6 +17,9 @@ from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+# A machine may have a row a day in a fleet of hourly rows; one with two rows years apart is not watched for years.
+_MOST_STEPS = 24
+
 
 @dataclass(frozen=True)
 class Exposure:
@@ -49,16 +52,30 @@ class Exposure:
         return cls(np.concatenate([part.alarms for part in parts]), np.concatenate([part.failures for part in parts]))
 
 
-def usual_step(rows: Instants) -> int:
-    """Return the median time between rows of a machine in microseconds; 0 if each machine has one row at most."""
-    is_same = np.diff(rows.codes) == 0
-    return int(np.median(np.diff(rows.times)[is_same])) if is_same.any() else 0
+def usual_steps(rows: Instants) -> IntArray:
+    """Return the usual time between rows of each machine in microseconds, in the order of ``rows.machines``.
+
+    It is the median of the machine's own steps, at most 24 times that of the fleet, which is the median over machines.
+    A machine with one row at most has that of the fleet; 0 if that is true of all machines.
+    """
+    ends = np.cumsum(np.bincount(rows.codes, minlength=len(rows.machines))).tolist()
+    spans = zip([0, *ends], ends, strict=False)
+    own = np.array([_lower_median(np.diff(rows.times[begin:end])) for begin, end in spans], np.int64)
+    is_known = own > 0
+    fleet = _lower_median(own[is_known])
+    return np.where(is_known, np.minimum(own, _MOST_STEPS * fleet), fleet)
+
+
+def _lower_median(values: IntArray) -> int:
+    """Return the median, of two middle values the lower one: a gap is no step; 0 without values."""
+    middle = (len(values) - 1) // 2
+    return int(np.partition(values, middle)[middle]) if len(values) else 0
 
 
 def measure_exposure(rows: Instants, *, known: FollowUp, log_end_us: int, labels: LabelsParams) -> Exposure:
     """Return the exposure of each machine, by the rules of :class:`pdm_cli.evaluation.events.EventEvaluator`.
 
-    A machine is watched from a row to its next one, for the usual step at most: not in gaps. An episode is evaluated if
+    A machine is watched from a row to its next one, for its usual step at most: not in gaps. An episode is evaluated if
     the outcome is known until its last alert + horizon: alarms count from the first row to a horizon before the end of
     the machine's data, or to the failure that ended them. A failure is evaluated if it occurs between the first row +
     horizon and the end of the data + lead time, as long as failures are logged, and if the machine was watched at some
@@ -78,17 +95,17 @@ def measure_exposure(rows: Instants, *, known: FollowUp, log_end_us: int, labels
     horizon = round(labels.horizon_hours * US_PER_HOUR)
     last_alert = np.minimum(known.failed_us, known.until_us - horizon)
     last_failure = np.minimum(known.failures_until(lead_us(labels)), log_end_us)
-    step, lead = usual_step(rows), lead_us(labels)
-    alarms = _months(rows, rows.times, np.minimum(rows.times + step, _next_times(rows)), last_alert)
+    steps, lead = usual_steps(rows)[rows.codes], lead_us(labels)
+    alarms = _months(rows, rows.times, np.minimum(rows.times + steps, _next_times(rows)), last_alert)
     # Failures between these times are warned of by the row, or by none.
     warned_from = np.maximum(rows.times + lead, rows.starts()[rows.codes] + horizon)
-    warned_until = np.minimum(rows.times + step + horizon, _next_times(rows, last=NEVER_US) + lead)
+    warned_until = np.minimum(rows.times + steps + horizon, _next_times(rows, last=NEVER_US) + lead)
     return Exposure(alarms, _months(rows, warned_from, warned_until, last_failure))
 
 
 def machine_months(rows: Instants) -> FloatArray:
     """Return the months in which each machine was watched, in the order of ``rows.machines``; gaps do not count."""
-    until = np.minimum(rows.times + usual_step(rows), _next_times(rows))
+    until = np.minimum(rows.times + usual_steps(rows)[rows.codes], _next_times(rows))
     return _months(rows, rows.times, until, np.full(len(rows.machines), NEVER_US))
 
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.evaluate import EvaluationSettings, PredictedSpan, evaluate_span
 from pdm_cli.evaluation.events import evaluate_events
-from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure, machine_months, measure_exposure, usual_step
+from pdm_cli.evaluation.exposure import HOURS_PER_MONTH, Exposure, machine_months, measure_exposure, usual_steps
 from pdm_cli.evaluation.gates import parse_gate
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp
 from pdm_cli.settings.model import CostsParams, LabelsParams
-from tests.builders.fleets import EPOCH_US, HOUR_US, hours, instants_of, log_frame, running
+from tests.builders.fleets import EPOCH_US, HOUR_US, Event, hours, instants_of, log_frame, running
 
 LABELS = LabelsParams(3.0, 48.0)
 # One alarm or failure every hundred hours.
@@ -85,6 +85,30 @@ def test_a_stray_row_adds_a_step_and_no_more() -> None:
     assert alarms == pytest.approx([480.5])
 
 
+def test_machines_with_different_steps_are_watched_all_the_time() -> None:
+    days = 90
+    often = [(machine, hour) for machine in (1, 2) for hour in range(0, days * 24 + 1, 3)]
+    daily = [(machine, hour) for machine in range(3, 13) for hour in range(0, days * 24 + 1, 24)]
+    rows = instants_of([*often, *daily])
+    assert (usual_steps(rows) // HOUR_US).tolist() == [3] * 2 + [24] * 10
+    assert (machine_months(rows) * HOURS_PER_MONTH).tolist() == pytest.approx([days * 24] * 12)
+    alarms, failures = exposure_hours(rows, ends=[days * 24] * 12, log_end=days * 24)
+    assert (alarms, failures) == (pytest.approx([days * 24 - 48] * 12), pytest.approx([days * 24 - 48] * 12))
+
+
+def test_a_machine_with_two_rows_years_apart_is_watched_for_a_day_of_hourly_rows() -> None:
+    rows = watched((1, 0, 100), (2, 0, 0), (2, 20_000, 20_000), step=1)
+    assert (machine_months(rows) * HOURS_PER_MONTH).tolist() == pytest.approx([100, 24])
+
+
+def test_failures_after_a_daily_row_are_watched_in_a_fleet_of_hourly_rows() -> None:
+    rows = instants_of([*((1, hour) for hour in range(400)), *((2, 24 * day) for day in range(16))])
+    failed = log_frame([Event(2, 204, "comp1")], "failure")
+    labels = LabelsParams(1.0, 6.0)
+    given = {"watched": rows, "known": running([us(399), us(360)]), "labels": labels, "merge_hours": 0.0}
+    assert len(evaluate_events(rows, failed, **given).warning_hours) == 1
+
+
 def test_machine_months_run_from_first_to_last_row() -> None:
     rows = watched((1, 0, 73), (2, 3, 3), (3, 5, 5), step=1)
     rows = Instants(rows.machines, np.delete(rows.codes, -2), np.delete(rows.times, -2))
@@ -117,7 +141,7 @@ def test_measure_exposure_is_the_time_of_evaluated_events(
     all_rows = watched((1, start, end))
     is_row = (all_rows.times <= us(from_)) | (all_rows.times >= us(until)) | (all_rows.times == us(end))
     rows = Instants(all_rows.machines, all_rows.codes[is_row], all_rows.times[is_row])
-    assume(len(rows.times) == 1 or usual_step(rows) == HOUR_US // 2)
+    assume(len(rows.times) == 1 or usual_steps(rows).tolist() == [HOUR_US // 2])
     alarms, failures = exposure_hours(rows, ends=[end], log_end=log_end, labels=labels)
     given = {"watched": rows, "known": running([us(end)]), "labels": labels, "merge_hours": 0.0}
     # Half an hour apart, so that they are separate episodes.
