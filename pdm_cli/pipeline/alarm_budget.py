@@ -46,11 +46,16 @@ def move_alerts(bundle: Bundle, budget: float | None, progress: Progress) -> Bun
 
 
 def describe_budget(bundle: Bundle, budget: float) -> dict[str, Any]:
-    """Return the budget, the rules that :func:`move_alerts` chose for it, and the outcome expected of them."""
+    """Return the budget, the rules that :func:`move_alerts` chose for it, and the outcome expected of them.
+
+    ``limit`` is in the unit of the log, the rates are per machine and month.
+    """
     from pdm_cli.evaluation.alarm_budget import expected_rate
+    from pdm_cli.units import in_rate_unit
 
     return {
         "limit": budget,
+        "limit_per_machine_month": budget / in_rate_unit(1.0),
         "rules": {
             name: {"on": rule.on, "off": rule.off}
             for name, rule in zip(bundle.model.components, bundle.model.rules, strict=True)

@@ -57,6 +57,7 @@ def test_predict_within_a_budget_applies_the_rules_of_the_curve_and_records_them
     chosen = {name: curve.points[place] for (name, curve), place in zip(curves.items(), places, strict=True)}
     assert found == {
         "limit": 0.0,
+        "limit_per_machine_month": 0.0,
         "rules": {name: {"on": point.on, "off": point.off} for name, point in chosen.items()},
         "false_alarms_per_machine_month": 0.0,
         "caught": sum(point.caught for point in chosen.values()),

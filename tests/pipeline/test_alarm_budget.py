@@ -46,5 +46,15 @@ def test_describe_budget_has_rates_per_month() -> None:
     with using(DATES):
         found = describe_budget(move_alerts(make_bundle(), 3.1, Recorder()), 3.1)
     assert (found["limit"], found["caught"], found["failures"]) == (3.1, 3, 8)
+    assert found["limit_per_machine_month"] == 3.1
     assert found["false_alarms_per_machine_month"] == pytest.approx(3.0)
     assert found["rules"]["comp1"] == {"on": 0.6, "off": 0.5}
+
+
+def test_describe_budget_of_cycles_has_its_limit_per_month_too() -> None:
+    with using(Units(cycle_hours=1.0)):
+        found = describe_budget(move_alerts(make_bundle(), 4.2, Recorder()), 4.2)
+    assert found["limit"] == 4.2
+    # A month has 730.5 cycles; 3 false alarms are within the limit.
+    assert found["limit_per_machine_month"] == pytest.approx(4.2 * 0.7305)
+    assert found["false_alarms_per_machine_month"] == pytest.approx(3.0)
