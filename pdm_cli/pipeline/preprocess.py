@@ -48,7 +48,8 @@ def preprocess(task: Task) -> dict[str, Any]:
     scan = scan_telemetry(folder, settings)
     report_choice(folder, settings, task.progress)
     check_windows(scan.step_us, settings.features, span_us=scan.span_us)
-    check = QualityCheck(raw, scan, read_failures(folder, settings, scan.days))
+    failures = read_failures(folder, settings, scan.days)
+    check = QualityCheck(raw, scan, failures, on_duplicate=settings.preprocess.on_duplicate)
     quality = {**preprocess_scanned(task, raw, scan, check), **record_choice(folder, settings)}
     # Not for predictions: these warnings concern training.
     _warn_of_lookalikes(quality["components"], task.progress)

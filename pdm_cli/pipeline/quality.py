@@ -24,7 +24,7 @@ from pdm_cli.preparation.failure_check import (
 )
 from pdm_cli.preparation.label_check import count_labels, find_similar_labels
 from pdm_cli.preparation.overview import Overview
-from pdm_cli.preparation.problems import Problem
+from pdm_cli.preparation.problems import Level, Problem
 from pdm_cli.preparation.quality import check_events, check_machines, new_findings
 from pdm_cli.preparation.repeated_rows import RepeatedRows
 from pdm_cli.preparation.sensor_check import check_sensors
@@ -54,19 +54,31 @@ _FIRST_FOLD_SHARE = 0.5
 _MOST_SET_BACK = 0.01
 _FEW_DUPLICATES = 0.01
 _DIGITS = 6
+_HINTS_OF_DUPLICATES: dict[str, tuple[str, Level]] = {
+    "refuse": ("keep one of each with --on-duplicate first or mean", "warning"),
+    "first": ("--on-duplicate first keeps the first of each", "note"),
+    "mean": ("--on-duplicate mean averages them", "note"),
+}
 
 
 class QualityCheck:
     """Checks the telemetry of a scan, row by row, and the failures; results are complete after all rows were added."""
 
     def __init__(
-        self, raw: RawTelemetry, scan: TelemetryScan, failures: pd.DataFrame | None, *, has_step: bool = True
+        self,
+        raw: RawTelemetry,
+        scan: TelemetryScan,
+        failures: pd.DataFrame | None,
+        *,
+        on_duplicate: str,
+        has_step: bool = True,
     ) -> None:
         first, last = scan.days.ends
         step = scan.step_us if has_step else 0
         self.overview = Overview(raw.sensors, list(scan.rows), first_us=first, last_us=last, step_us=step)
         self._scan = scan
         self._repeated = RepeatedRows()
+        self._on_duplicate = on_duplicate
         self._coverage = None if failures is None else FailureCoverage(failures, self.overview)
 
     def add_frame(self, frame: pd.DataFrame) -> None:
@@ -131,14 +143,16 @@ class QualityCheck:
         return [*problems, *check_clocks(self.overview, has_duplicates=scan.repeated > _FEW_DUPLICATES * rows)]
 
     def _describe_repeated(self, rows: int) -> list[Problem]:
-        """Return what to know about rows with the machine and time of the row before."""
+        """Return the problems of rows with the machine and time of an earlier row."""
         found, problems = self._repeated, []
         if found.different:
-            text = f"{_count_of(found.different, rows)} with machine and time of the row before, but different readings"
-            hint = "keep one of each with --on-duplicate first or mean"
-            problems.append(Problem("duplicates", text, hint, facts={"count": found.different}))
+            text = (
+                f"{_count_of(found.different, rows)} with the machine and time of another row, but different readings"
+            )
+            hint, level = _HINTS_OF_DUPLICATES[self._on_duplicate]
+            problems.append(Problem("duplicates", text, hint, level, {"count": found.different}))
         if found.copies:
-            text = f"{_count_of(found.copies, rows)} {'repeats' if found.copies == 1 else 'repeat'} the row before"
+            text = f"{_count_of(found.copies, rows)} {'repeats' if found.copies == 1 else 'repeat'} another row"
             hint = "one of each is kept; check how the data are exported"
             problems.append(Problem("copies", text, hint, level="note", facts={"count": found.copies}))
         return problems
@@ -237,7 +251,8 @@ def _inspect(folder: Path, settings: Settings) -> dict[str, Any]:
     raw = RawTelemetry(folder, settings.columns, settings.preprocess)
     raw, scan, no_step = _scan(folder, raw, settings)
     failures = read_failures(folder, settings, scan.days)
-    check = QualityCheck(raw, scan, failures, has_step=no_step is None)
+    on_duplicate = settings.preprocess.on_duplicate
+    check = QualityCheck(raw, scan, failures, on_duplicate=on_duplicate, has_step=no_step is None)
     search = SentinelSearch(settings.preprocess.ranges)
     for piece in raw.pieces(scan):
         check.add_table(piece)

@@ -61,7 +61,7 @@ def train(task: Task) -> dict[str, Any]:
     timer.lap("features")
     if problem.choice.reason is not None:
         task.progress.info(f"train: split by {problem.choice.kind} (--split auto): {problem.choice.reason}")
-    _report_few_failures(problem, task.progress)
+    has_few = _report_few_failures(problem, task.progress)
     _check_leakage(problem, preparation)
     timer.lap("guards")
     training = _search(task, problem)
@@ -73,9 +73,10 @@ def train(task: Task) -> dict[str, Any]:
     metrics = _evaluate(task, problem, table, preparation)
     _warn_of_no_signs(training, problem, task.progress)
     if not metrics["events"]["failures"]:
+        # If there are few, a longer test would leave still fewer to train on.
         task.progress.warn(
             "no failure in the test span could be evaluated, so the metrics say little about the model: "
-            f"{more_to_test_on(problem.train)}"
+            f"{'provide a longer log' if has_few else more_to_test_on(problem.train)}"
         )
     timer.lap("test")
     return {
@@ -124,8 +125,8 @@ def _warn_of_no_signs(training: Training, problem: Problem, progress: Progress) 
         )
 
 
-def _report_few_failures(problem: Problem, progress: Progress) -> None:
-    """Report fewer folds than set, and the components that cannot be learned."""
+def _report_few_failures(problem: Problem, progress: Progress) -> bool:
+    """Report fewer folds than set and the components that cannot be learned; return whether there are any of these."""
     from pdm_cli.training.splits import more_failures
 
     folds, most = len(problem.folds), problem.train.folds
@@ -147,6 +148,7 @@ def _report_few_failures(problem: Problem, progress: Progress) -> None:
             f"too few failures of {name_some(rare)} to train on in every fold: {subject}; "
             f"{more_failures(problem.train)}, or train without {'it' if len(rare) == 1 else 'them'} (--components)"
         )
+    return bool(rare)
 
 
 class _StageTimer:

@@ -183,6 +183,8 @@ def _find_untrained(counts: dict[str, dict[str, int]], spans: Spans) -> list[Pro
 
 def _find_untested(counts: dict[str, dict[str, int]], spans: Spans) -> list[Problem]:
     trained = {name: count for name, count in counts.items() if count["training"]}
+    untested = [name for name, count in trained.items() if not count["test"]]
+    are_few = all(trained[name]["training"] < _LEAST_FAILURES for name in untested)
     return [
         *_describe_short(
             "no_failure_in_first_fold",
@@ -195,9 +197,10 @@ def _find_untested(counts: dict[str, dict[str, int]], spans: Spans) -> list[Prob
         *_describe_short(
             "no_failure_to_test_on",
             counts,
-            [name for name, count in trained.items() if not count["test"]],
+            untested,
             f"no failure from {show_day(spans.test_start)} on, the default test span: its metrics are unknown",
-            "set an earlier --cutoff or a larger --test-share",
+            # With a few failures a longer test leaves none to train on.
+            "provide a longer log" if are_few else "set an earlier --cutoff or a larger --test-share",
         ),
     ]
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pdm_cli.units import current, show_time
 
+Level = Literal["warning", "note"]
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -19,7 +21,7 @@ class Problem:
     type: str
     text: str
     hint: str = ""
-    level: Literal["warning", "note"] = "warning"
+    level: Level = "warning"
     facts: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

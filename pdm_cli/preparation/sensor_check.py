@@ -56,17 +56,20 @@ def _find_empty(overview: Overview) -> list[Problem]:
 
 def _find_constant(overview: Overview) -> list[Problem]:
     """Return the sensors that are constant on every machine."""
-    found = [
-        sensor
-        for place, sensor in enumerate(overview.sensors)
+    places = [
+        place
+        for place in range(len(overview.sensors))
         if (has := overview.counts[place] > 0).any()
         and (overview.lows[place][has] == overview.highs[place][has]).all()
         and overview.counts[place].sum() >= _LEAST_READINGS
     ]
-    if not found:
+    if not places:
         return []
+    found = [overview.sensors[place] for place in places]
     verb = "does not change on any machine" if len(found) == 1 else "do not change on any machine"
-    hint = "a constant has no information for a model; leave it out with --sensors, or check the sensor"
+    hint = "it has no information for a model; leave it out with --sensors, or check the sensor"
+    if any(len(np.unique(overview.lows[place][overview.counts[place] > 0])) > 1 for place in places):
+        hint = "a model can only tell machines apart by it; leave it out with --sensors, or check the sensor"
     return [Problem("constant", f"{name_some([*map(name_sensor, found)])} {verb}", hint, "note", {"sensors": found})]
 
 

@@ -162,7 +162,7 @@ def _describe_place(first: list[dict[str, Any]]) -> str:
 
 def _describe_value(name: str, value: Any) -> str:
     if name == "hours":
-        return f"for {show_hours(value)}"
+        return f"for {show_hours(value, ',g')}"
     return f"{_COLUMN_NAMES.get(name, name)} {show_time(value) if name == 'until' else value}"
 
 

@@ -99,13 +99,15 @@ def _tiles(quality: Mapping[str, Any]) -> list[Tile]:
         most = f"up to {show_share(worst['missing_share'])}, of {name_sensor(worst['sensor'])}"
     days = (datetime.fromisoformat(telemetry["end"]) - datetime.fromisoformat(telemetry["start"])).total_seconds()
     failures = quality["events"].get("failures")
-    components = show_count(len(quality["components"]), "component")
+    of_components = f"of {show_count(len(quality['components']), 'component')}"
+    if (dropped := sum(count["failures"] for count in quality["failures"].values()) - (failures or 0)) > 0:
+        of_components += f"; {dropped:,} more are duplicates or of unknown machines"
     return [
         Tile("Problems", f"{warnings:,}" if warnings else "none", notes),
         Tile("Rows", f"{telemetry['readings']:,}", f"of {show_count(telemetry['machines'], 'machine')}"),
         Tile("Span", _span(days / 86_400), _every(telemetry["step_minutes"])),
         Tile("Missing readings", show_share(share), most),
-        Tile("Failures", "-" if failures is None else f"{failures:,}", "" if failures is None else f"of {components}"),
+        Tile("Failures", "-" if failures is None else f"{failures:,}", "" if failures is None else of_components),
     ]
 
 

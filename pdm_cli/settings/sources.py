@@ -200,7 +200,8 @@ def explain_invalid(error: Mapping[str, Any]) -> str:
     kind, given, limits = error["type"], error["input"], error.get("ctx", {})
     if kind in _BOUNDS:
         word, limit = _BOUNDS[kind]
-        return f"must be {word} {limits[limit]:g}, got {given}"
+        shown = f"{given:.15g}" if isinstance(given, float) else given
+        return f"must be {word} {limits[limit]:g}, got {shown}"
     if kind in _KINDS:
         return f"{given!r} is not {_KINDS[kind]}"
     if kind == "literal_error":

@@ -139,6 +139,7 @@ def test_alarm_budget_that_is_not_one_is_rejected(
 ) -> None:
     outcome = pdm("predict", "--data", fleet, "--model", fleet, "--out", tmp_path / "out", "--alarm-budget", value)
     assert_clear(outcome, 2, message, "--help")
+    assert "-1.0" not in outcome.stderr
 
 
 def test_predict_of_the_api_takes_the_budget(model: Path, fleet: Path) -> None:

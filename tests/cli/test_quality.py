@@ -135,6 +135,27 @@ def test_preprocess_clock_set_back_is_named(raw: Path, pdm: Pdm, tmp_path: Path)
     assert "time goes back 1 time, first by 4h to " in outcome.stdout
 
 
+def test_preprocess_duplicates_with_the_option_set_are_a_note(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    def repeat(table: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([table, table.iloc[:3].assign(volt=1.0)], ignore_index=True)
+
+    edit("telemetry", repeat)(raw)
+    outcome = pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared", "--on-duplicate", "mean", "--json")
+    (found,) = [problem for problem in outcome.json["problems"] if problem["type"] == "duplicates"]
+    assert found["text"] == "3 rows with the machine and time of another row, but different readings"
+    assert (found["level"], found["hint"]) == ("note", "--on-duplicate mean averages them")
+
+
+def test_report_failures_of_unknown_machines_explain_the_smaller_total(raw: Path, pdm: Pdm, tmp_path: Path) -> None:
+    edit("failures", lambda t: t.assign(machineID=t["machineID"].where(t["machineID"] != t["machineID"].iloc[0], 99)))(
+        raw
+    )
+    unknown = int((pd.read_parquet(raw / "failures.parquet")["machineID"] == 99).sum())
+    pdm("preprocess", "--data", raw, "--out", tmp_path / "prepared", "--on-unknown-machine", "drop")
+    page = (tmp_path / "prepared/report.html").read_text()
+    assert f"; {unknown} more are duplicates or of unknown machines" in page
+
+
 def test_report_is_rebuilt_for_raw_and_prepared_folders(logs: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     raw, prepared = tmp_path / "raw", tmp_path / "prepared"
     pdm("import", write_plant(logs), "--out", raw)

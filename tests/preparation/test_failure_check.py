@@ -86,6 +86,8 @@ def test_check_failures_names_each_shortage_once() -> None:
         ("no_failure_to_test_on", ["middle"]),
     ]
     assert "few (2), middle (1): fewer than 10 failures" in problems[1].text
+    # Of one failure, a longer test would leave none to train on.
+    assert problems[3].hint == "provide a longer log"
 
 
 def test_count_failures_counts_by_span() -> None:

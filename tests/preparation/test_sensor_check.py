@@ -29,6 +29,9 @@ def test_check_sensors_constant_everywhere_is_a_note() -> None:
     (problem,) = check(volt=sensor(), flat=flat)
     assert (problem.type, problem.level) == ("constant", "note")
     assert problem.text == "flat does not change on any machine"
+    assert problem.hint.startswith("a model can only tell machines apart by it; ")
+    (problem,) = check(volt=sensor(), flat=[np.full(ROWS, 5.0)] * MACHINES)
+    assert problem.hint.startswith("it has no information for a model; ")
 
 
 def test_check_sensors_constant_on_one_machine_is_named_with_it() -> None:

@@ -36,6 +36,13 @@ def test_finding_that_occurs_once_is_singular(name: str, count: int, line: str) 
     assert describe_findings(quality)[0].startswith(line)
 
 
+def test_describe_findings_long_gap_has_separators() -> None:
+    first = [{"machineID": 1, "datetime": "2015-01-13T07:00:00", "hours": 7344.0}]
+    findings = {"long_gaps": {"count": 1, "first": first}}
+    quality = {"findings": findings, "ignored_columns": [], "failures": {}, "events": {}}
+    assert describe_findings(quality)[0].endswith("for 7,344 h)")
+
+
 def test_list_caveats_names_components_by_cause() -> None:
     components = {
         "rare": {"prior_only": True, "no_signs": False, "events": {"failures": 2}, "lifetime": LIFETIME},
