@@ -153,7 +153,7 @@ class QualityCheck:
             problems.append(Problem("duplicates", text, hint, level, {"count": found.different}))
         if found.copies:
             text = f"{_count_of(found.copies, rows)} {'repeats' if found.copies == 1 else 'repeat'} another row"
-            hint = "one of each is kept; check how the data are exported"
+            hint = "pdm preprocess keeps one of each; check how the data are exported"
             problems.append(Problem("copies", text, hint, level="note", facts={"count": found.copies}))
         return problems
 

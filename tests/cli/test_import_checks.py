@@ -64,3 +64,11 @@ def test_pattern_that_fits_almost_no_tag_is_named_first(logs: Path, pdm: Pdm) ->
     outcome = run_import(pdm, write(logs, telemetry=content), "--long", "tag", "value", "--tags", "{machine}.{sensor}")
     assert outcome.code == 0, outcome.stderr
     assert outcome.stdout.startswith("almost no data: telemetry.csv: 20 of 21 tags are left out, first P0-volt, ")
+
+
+def test_repeated_rows_are_kept_by_the_import_and_left_to_preprocess(logs: Path, pdm: Pdm) -> None:
+    rows = "".join(row * 2 for row in rows_of([f"5,{hour}" for hour in range(24)]).splitlines(keepends=True))
+    outcome = run_import(pdm, write(logs, telemetry=HEAD + rows))
+    assert outcome.code == 0, outcome.stderr
+    assert "24 rows (50%) repeat another row" in outcome.stdout
+    assert "pdm preprocess keeps one of each; check how the data are exported" in outcome.stdout
