@@ -16,7 +16,7 @@ from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.arrow_types import INTEGER_PATTERN, is_number, is_text, is_time, plain_type, type_name
 from pdm_cli.io.parquet import TableFiles, find_table, iterate_part, open_file, part_name, read_units
 from pdm_cli.io.part_schemas import is_index
-from pdm_cli.io.sensor_names import find_sensor
+from pdm_cli.io.sensor_names import find_sensor, propose_sensor
 from pdm_cli.schema import MACHINE, RAW_TABLES, TIME
 from pdm_cli.settings.model import ColumnsParams
 
@@ -259,8 +259,7 @@ def _missing_column(files: TableFiles, canonical: str, name: str, *, is_elsewher
         hint = f"{rename} in {files.name}: {_OPTIONS[canonical]} applies to every table"
         return SchemaError(f"{files.name}: no column {name!r}", hint=hint)
     near = f"did you mean {close[0]!r}? select it" if close else f"select one of {', '.join(files.schema.names[:8])}"
-    option = _OPTIONS.get(canonical, "--sensors")
-    return SchemaError(f"{files.name}: no column {name!r}", hint=f"{near} with {option}")
+    return SchemaError(f"{files.name}: no column {name!r}", hint=f"{near} with {_OPTIONS[canonical]}")
 
 
 def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -284,7 +283,7 @@ def find_sensors(files: TableFiles, columns: ColumnsParams) -> tuple[tuple[str, 
                 hint="remove it from --sensors",
             )
         if name not in others:
-            raise _missing_column(files, "sensor", name)
+            raise SchemaError(f"{files.name}: no column {name!r}", hint=propose_sensor(name, numeric))
         if name not in numeric:
             raise SchemaError(
                 f"{files.name}: column {name} contains {type_name(files.schema.field(name).type)}, expected numbers",

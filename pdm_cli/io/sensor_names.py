@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from pdm_cli.text import name_some
 
 # Units and their usual multiples; combinations such as m3/h are found by their parts.
 _UNIT_WORDS = (
@@ -79,6 +82,12 @@ def find_sensor(name: str, columns: Collection[str], units: Mapping[str, str]) -
     """Return the column of a sensor that is named with or without its unit; the name itself if there is none."""
     short, unit = split_unit(name)
     return short if name not in columns and short in columns and unit == units.get(short, "") else name
+
+
+def propose_sensor(name: str, sensors: Sequence[str]) -> str:
+    """Return a hint at the sensor that may be meant by a name, or at all of them."""
+    close = get_close_matches(name, sensors, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"--sensors lists some of {name_some(sensors)}"
 
 
 def find_mixed_units(names: Iterable[str]) -> dict[str, list[str]]:

@@ -615,3 +615,31 @@ def test_import_of_failures_without_a_component_asks_to_add_it(logs: Path, pdm: 
     put(logs, "failures.csv", "datetime,machineID\n2015-01-13 08:00:00,1\n")
     outcome = pdm("import", logs, "--out", logs.parent / "raw")
     assert_clear(outcome, 4, "failures.csv: no column 'failure'", "add a column 'failure'")
+
+
+@pytest.mark.parametrize("options", [(), ("--columns", "telemetry.datetime=Zeit")])
+def test_import_of_a_file_of_another_table_proposes_its_table(options: tuple[str, ...], logs: Path, pdm: Pdm) -> None:
+    put(logs, "Messwerte.csv", WIDE.replace("datetime", "Zeit"))
+    put(logs, "Auftraege.csv", "Auftrag,Anlage,Beginn,Bauteil\n1,1,2015-01-13 08:00,Lager\n")
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", *options)
+    hint = "Auftraege.csv may be another table, such as --files failures=Auftraege.csv; --guide proposes the options"
+    assert_clear(outcome, 4, "Auftraege.csv: no column", hint)
+
+
+def test_import_of_parts_with_columns_in_another_case_proposes_no_other_table(logs: Path, pdm: Pdm) -> None:
+    put(logs, "a.csv", WIDE)
+    put(logs, "b.csv", WIDE.replace("volt", "Volt"))
+    outcome = pdm("import", logs, "--out", logs.parent / "raw")
+    assert_clear(outcome, 4, "a.csv: no column 'Volt'", "use the same columns in all parts of a table")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("vollt", "did you mean 'volt'?"), ("machine", "--sensors lists some of volt")]
+)
+def test_misspelled_sensor_proposes_sensors_only(name: str, hint: str, logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    raw = logs.parent / "raw"
+    assert_clear(pdm("import", logs, "--out", raw, "--sensors", name), 4, f"no column '{name}'", hint)
+    run(pdm, logs)
+    outcome = pdm("preprocess", "--data", raw, "--out", logs.parent / "prepared", "--sensors", name)
+    assert_clear(outcome, 4, f"no column '{name}'", hint)

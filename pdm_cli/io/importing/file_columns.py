@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from pdm_cli.errors import SchemaError
 from pdm_cli.io.columns import check_columns
@@ -13,7 +14,7 @@ from pdm_cli.io.importing.options import LongForm
 from pdm_cli.io.importing.sources import SourceFile, explain_header
 from pdm_cli.io.importing.values import NUMBER
 from pdm_cli.io.parquet import TableFiles
-from pdm_cli.schema import EVENT_COLUMNS, MACHINE, TIME, Table
+from pdm_cli.schema import ERRORS, EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, MAINT, TIME, Table
 from pdm_cli.text import name_some
 
 # Words in the names that other programs give to key columns.
@@ -23,6 +24,31 @@ WORDS = {
         r"machine|asset|equipment|unit|serial|device|maschine|anlage|pumpe|platz|turbine", re.IGNORECASE
     ),
 }
+
+# Words in the names of files, by table.
+_FILE_WORDS: dict[Table, re.Pattern[str]] = {
+    FAILURES: re.compile(r"fail|order|auftr|workorder|breakdown|stoer|störung|ticket", re.IGNORECASE),
+    ERRORS: re.compile(r"error|alarm|event|fault|meld", re.IGNORECASE),
+    MAINT: re.compile(r"maint|service|wartung|repair|replac", re.IGNORECASE),
+    MACHINES: re.compile(r"machine|equip|asset|master|anlage|device", re.IGNORECASE),
+}
+
+
+def find_table_named(path: Path) -> Table | None:
+    """Return the table that the name of a file suggests, in any of the words that other programs use for it."""
+    return next((table for table, words in _FILE_WORDS.items() if words.search(path.name)), None)
+
+
+def hint_of_other_table(files: Sequence[SourceFile]) -> str:
+    """Return that a file of telemetry may be another table, if most of its columns are not in the largest file."""
+    largest = set(map(str.casefold, max(files, key=lambda file: file.path.stat().st_size).columns))
+    for file in files:
+        own = set(map(str.casefold, file.columns))
+        if len(own & largest) <= len(own | largest) / 2 and not explain_header(file):
+            table = find_table_named(file.path) or FAILURES
+            option = shlex.quote(f"{table.name}={file.name}")
+            return f"{file.name} may be another table, such as --files {option}; --guide proposes the options"
+    return ""
 
 
 def check_header(files: Sequence[SourceFile], table: Table, keys: Mapping[str, str], long: LongForm | None) -> None:

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.importing.build_options import build_options
-from pdm_cli.io.importing.file_columns import WORDS
+from pdm_cli.io.importing.file_columns import WORDS, find_table_named
 from pdm_cli.io.importing.first_look import Look, has_thousands, is_number, is_row_of_data, take_look
 from pdm_cli.io.importing.options import compile_pattern
 from pdm_cli.io.importing.sources import explain_header, find_files, is_text, open_source
 from pdm_cli.io.importing.tag_patterns import find_pattern, has_structure
 from pdm_cli.io.importing.text_files import TextFormat, find_bad_byte, read_first_row
 from pdm_cli.schema import (
-    ERRORS,
     EVENT_COLUMNS,
     FAILURES,
     MACHINE,
     MACHINES,
-    MAINT,
     RAW_TABLES,
     TELEMETRY,
     TIME,
@@ -57,13 +55,6 @@ _NUMBER = re.compile(r"[\s_#-]*(\d+|[A-Z])$")
 # Names of columns that do not say what is measured.
 _ANY_VALUE = re.compile(r".|val(ue)?|(mess)?wert|readings?|measure(ment|d)?|data|result|numeric|number", re.IGNORECASE)
 _TYPE = re.compile(r"type|typ\b|typ$|art$|class|category|kategorie|code|priori", re.IGNORECASE)
-# Words in the names of files, by table.
-_FILE_WORDS: dict[Table, re.Pattern[str]] = {
-    FAILURES: re.compile(r"fail|order|auftr|workorder|breakdown|stoer|störung|ticket", re.IGNORECASE),
-    ERRORS: re.compile(r"error|alarm|event|fault|meld", re.IGNORECASE),
-    MAINT: re.compile(r"maint|service|wartung|repair|replac", re.IGNORECASE),
-    MACHINES: re.compile(r"machine|equip|asset|master|anlage|device", re.IGNORECASE),
-}
 _MOST_STATES, _MOST_TYPES, _LONG_TEXT, _FEW_ROWS = 12, 20, 25, 10
 # A row per reading has a time, a tag and a value, and at most as many others.
 _MOST_LONG_COLUMNS = 5
@@ -218,7 +209,7 @@ def _assign(looks: Mapping[Path, Look], files: Mapping[Path, Table], *, is_named
         if path == largest or _same_columns(look) == _same_columns(looks[largest]):
             tables[path] = TELEMETRY
             continue
-        named = next((table for table, words in _FILE_WORDS.items() if words.search(path.name)), None)
+        named = find_table_named(path)
         tables[path] = named or (FAILURES if look.times else MACHINES)
     return tables
 

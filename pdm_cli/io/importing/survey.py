@@ -22,7 +22,7 @@ from pdm_cli.io.importing.date_shapes import (
     sql_shape,
 )
 from pdm_cli.io.importing.engine import Engine, Unreadable
-from pdm_cli.io.importing.file_columns import check_header, join_units
+from pdm_cli.io.importing.file_columns import check_header, hint_of_other_table, join_units
 from pdm_cli.io.importing.long_form import TagRow, split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
 from pdm_cli.io.importing.sources import (
@@ -36,7 +36,7 @@ from pdm_cli.io.importing.sources import (
 )
 from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
 from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, INTEGER, NUMBER, THOUSANDS, plain, sql_number, sql_plain
-from pdm_cli.io.sensor_names import find_sensor, split_units
+from pdm_cli.io.sensor_names import find_sensor, propose_sensor, split_units
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
 from pdm_cli.settings.model import ColumnsParams
 from pdm_cli.text import name_some
@@ -120,10 +120,9 @@ class TableSurvey:
         self.keys = {name: named for name, named in canonical.items() if named}
         self.long = options.long if table is TELEMETRY else None
         files = [open_source(path, folder, options.text, engine, self._expected()) for path in paths]
-        self.files = [name_columns(file, table, self.keys, options) for file in files]
+        self.files = self._name_columns(files)
         first = self.files[0].name
         self.name = first if len(self.files) == 1 else f"{first.partition('/')[0]}/" if "/" in first else table.name
-        check_header(self.files, table, self.keys, self.long)
         self._units = join_units(self.files)
         self.columns = tuple(self.files[0].columns)
         self.view = f"raw_{table.name}"
@@ -136,6 +135,17 @@ class TableSurvey:
         self.counts: Mapping[str, ValueCount] = {}
         self.shapes: Sequence[Shape] = []
         self.draft: Draft | None = None
+
+    def _name_columns(self, files: Sequence[SourceFile]) -> list[SourceFile]:
+        """Return the files with the columns of the table; an error names a file that seems to be of another table."""
+        try:
+            named = [name_columns(file, self.table, self.keys, self.options) for file in files]
+            check_header(named, self.table, self.keys, self.long)
+        except SchemaError as error:
+            if self.table is TELEMETRY and (hint := hint_of_other_table(files)):
+                raise SchemaError(error.message, hint=hint) from error
+            raise
+        return named
 
     def prepare(self, tag_rows: Sequence[TagRow] | None = None) -> None:
         """Create the views of the rows.
@@ -157,7 +167,7 @@ class TableSurvey:
         self._sensors = tuple(find_sensor(sensor, self.columns, self._units) for sensor in self._asked)
         for sensor in self._sensors:
             if sensor not in self.columns:
-                raise SchemaError(f"{self.name}: no column {sensor!r}", hint="list existing columns with --sensors")
+                raise SchemaError(f"{self.name}: no column {sensor!r}", hint=propose_sensor(sensor, self.values))
 
     def read(self) -> None:
         """Inspect all rows.
