@@ -37,7 +37,6 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
 
     from pdm_cli.evaluation.evaluate import EvaluationSettings, evaluate_span
     from pdm_cli.io import bundle
-    from pdm_cli.pipeline.alarm_budget import move_alerts
     from pdm_cli.pipeline.execute import check_inputs, find_units
     from pdm_cli.pipeline.hours_metrics import measure_hours
     from pdm_cli.pipeline.stages import STAGES
@@ -49,12 +48,11 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     units = find_units(folders)
     settings = convert_cycles(settings, units)
     with using(units):
-        loaded = move_alerts(loaded, settings.alerts.alarm_budget, progress)
         forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
         span, rows = _select_span(forecast, progress)
     trained = forecast.recipe.settings
     how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours)
-    metrics = evaluate_span(span, forecast.components, loaded.model.rules, lives={}, settings=how)
+    metrics = evaluate_span(span, forecast.components, forecast.bundle.model.rules, lives={}, settings=how)
     mark_silent(metrics, loaded)
     metrics["hours_to_failure"] = measure_hours(loaded, forecast.table, span, np.flatnonzero(rows))
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span), **units.summary()}

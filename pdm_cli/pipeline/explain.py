@@ -79,7 +79,6 @@ def explain(
         If the tables differ from those of the training.
     """
     from pdm_cli.io import bundle
-    from pdm_cli.pipeline.alarm_budget import move_alerts
     from pdm_cli.pipeline.execute import check_inputs, find_units
     from pdm_cli.pipeline.stages import STAGES
     from pdm_cli.settings.cycles import convert_cycles
@@ -92,7 +91,6 @@ def explain(
     units = find_units(folders)
     settings = convert_cycles(settings, units)
     with using(units):
-        loaded = move_alerts(loaded, settings.alerts.alarm_budget, progress)
         forecast = score_folder(loaded, folders["data"], settings=settings, progress=progress)
         row = _find_row(forecast, question, progress)
         return {

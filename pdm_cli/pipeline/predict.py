@@ -32,6 +32,7 @@ def predict(task: Task) -> dict[str, Any]:
     from pdm_cli.pipeline.alarm_budget import describe_budget
     from pdm_cli.pipeline.by_age import write_by_age
     from pdm_cli.pipeline.choose_windows import report_trained
+    from pdm_cli.pipeline.model_test import read_test
     from pdm_cli.scoring.worklist import escape_formulas
     from pdm_cli.text import as_records
     from pdm_cli.timestamps import show
@@ -69,6 +70,7 @@ def predict(task: Task) -> dict[str, Any]:
         "lead_time_hours": labels.lead_time_hours,
         "horizon_hours": labels.horizon_hours,
         "trained": {key: trained[key] for key in ("cutoff", "test_start")},
+        "model_test": read_test(task.inputs["model"]),
         **({} if budget is None else {"alarm_budget": describe_budget(forecast.bundle, budget)}),
         **({SHORTAGE: forecast.shortage} if forecast.shortage else {}),
         **task.units.summary(),
@@ -78,13 +80,12 @@ def predict(task: Task) -> dict[str, Any]:
 def _score(task: Task) -> Forecast:
     """Return the forecast for the raw tables, up to ``--until``."""
     from pdm_cli.io import bundle
-    from pdm_cli.pipeline.alarm_budget import move_alerts
     from pdm_cli.timestamps import microseconds
     from pdm_cli.units import exact_time
 
     work, until = task.out / "work", task.settings.predict.until
     work.mkdir()
-    loaded = move_alerts(bundle.load(task.inputs["model"]), task.settings.alerts.alarm_budget, task.progress)
+    loaded = bundle.load(task.inputs["model"])
     forecast = score(loaded, task.inputs["data"], work, settings=task.settings, progress=task.progress)
     shutil.rmtree(work)
     if until is None:

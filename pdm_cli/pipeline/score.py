@@ -35,7 +35,10 @@ _MOST_NAMES = 5
 
 @dataclass(frozen=True)
 class Forecast:
-    """A model's calibrated probabilities (m, c) and alerts (m, c) for the m instants of raw tables."""
+    """A model's calibrated probabilities (m, c) and alerts (m, c) for the m instants of raw tables.
+
+    ``bundle`` has the alert rules for ``--alarm-budget``, if that was given.
+    """
 
     bundle: Bundle
     context: Context
@@ -92,7 +95,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     work : Path
         Empty folder for the tables in between.
     settings : Settings
-        Column names, and the user's settings for bad data; those not given are the model's.
+        Column names, the user's settings for bad data, and the budget of false alarms; those not given are the model's.
     progress : Progress
         For progress and warnings.
 
@@ -103,6 +106,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     """
     from pdm_cli.io import parquet
     from pdm_cli.io.raw import RawTelemetry
+    from pdm_cli.pipeline.alarm_budget import move_alerts
     from pdm_cli.pipeline.detect import detect_prepared
     from pdm_cli.pipeline.execute import Task
     from pdm_cli.pipeline.prepared import read_sources
@@ -119,6 +123,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     _check_step(recipe, scan)
     units = parquet.find_units(data)
     _check_units(recipe, units)
+    bundle = move_alerts(bundle, settings.alerts.alarm_budget, progress)
     prepared, anomalies = work / "prepared", work / "anomalies"
     prepared.mkdir()
     task = Task({"data": data}, prepared, as_trained, progress, units=units)

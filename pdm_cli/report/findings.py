@@ -252,6 +252,21 @@ def _compare_with_chance(events: dict[str, dict[str, Any]]) -> list[str]:
     return [f"{head}: {', '.join(starmap(_describe_catch, own.items()))}" for head, own in heads.items() if own]
 
 
+def list_weak(test: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Return sentences, without full stops, on components that did badly in the test of the model.
+
+    ``test`` has their failures, those caught, and those caught by chance.
+    """
+    events = dict(test)
+    lines = _compare_with_chance(events)
+    missed = [
+        f"{name} (of {own['failures']:,})" for name, own in events.items() if own["failures"] and not own["caught"]
+    ]
+    if missed:
+        lines.append(f"No failure caught: {name_some(missed)}")
+    return [f"In the test of the model, {line[0].lower()}{line[1:]}" for line in lines]
+
+
 def _describe_catch(name: str, events: dict[str, Any]) -> str:
     found = f"{events['caught']:,} of {show_count(events['failures'], 'failure')} caught"
     return f"{name} ({found}, {events['caught_by_chance']:,.1f} by chance)"

@@ -9,6 +9,7 @@ from typing import Any
 from pdm_cli.evaluation.drift import MOVED
 from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
+from pdm_cli.report.findings import list_weak
 from pdm_cli.report.lifetimes import describe_lifetime, show_part_age, show_risk
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
@@ -78,6 +79,7 @@ def _compose(facts: PredictionFacts) -> Page:
     )
     settings = facts.made["parameters"] if facts.made else {}
     sections = [
+        *_list_limits(summary),
         *_list_problems(summary),
         _list_work(facts),
         *_list_by_age(summary),
@@ -111,6 +113,13 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         Tile("Alert episodes", f"{summary['episodes']:,}", episodes),
         Tile("Silent machines", f"{silent:,}", note),
     ]
+
+
+def _list_limits(summary: Mapping[str, Any]) -> list[Section]:
+    """Return a section on the components that the model predicted badly in its test, if there are any."""
+    # Predictions of an earlier version do not have the test of the model.
+    paragraphs = [f"{reason}." for reason in list_weak(summary.get("model_test", {}))]
+    return [Section("limits", "Limits of the model", paragraphs)] if paragraphs else []
 
 
 def _list_problems(summary: Mapping[str, Any]) -> list[Section]:

@@ -16,7 +16,7 @@ from pdm_cli.evaluation.alarm_budget import AlarmCurve, expected_rate, fit_budge
 from pdm_cli.evaluation.alerts import AlertRule, switch_alerts
 from pdm_cli.io import bundle, manifest
 from tests.builders import bundles
-from tests.cli.conftest import Pdm, assert_clear
+from tests.cli.conftest import Pdm, assert_clear, edit
 from tests.cli.forecasts import evaluate, predict, read
 
 
@@ -122,6 +122,15 @@ def test_alarm_budget_of_a_model_of_a_short_log_is_rejected(model: Path, fleet: 
     manifest.note_output(short, "bundle.json")
     outcome = evaluate(pdm, fleet, short, "--alarm-budget", "0.5")
     assert_clear(outcome, 2, "trained on too short a log to count false alarms", "train on a longer log")
+
+
+def test_alarm_budget_is_reported_only_for_data_that_fit_the_model(
+    model: Path, raw: Path, pdm: Pdm, tmp_path: Path
+) -> None:
+    edit("telemetry", lambda t: t.rename(columns={"volt": "ampere"}))(raw)
+    outcome = predict(pdm, raw, model, tmp_path / "out", "--alarm-budget", "0.5")
+    assert_clear(outcome, 5, "sensors differ from the model's", "--sensors")
+    assert "alert thresholds" not in outcome.stderr
 
 
 @pytest.mark.parametrize(

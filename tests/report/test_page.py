@@ -117,6 +117,22 @@ def test_an_alert_that_is_off_is_marked_on_page_and_screen() -> None:
     assert "drift: none" in capture.get()
 
 
+def test_weak_components_of_the_model_are_named_on_page_and_screen() -> None:
+    lucky = {"failures": 4, "caught": 3, "caught_by_chance": 2.5, "chance_p_value": 0.4}
+    good = {**lucky, "caught": 4, "chance_p_value": 0.01}
+    test = {"belt": lucky, "gear": good, "filter": {**good, "failures": 64, "caught": 0}}
+    section = predictions_of(model_test=test).sections[0]
+    chance = "not clearly better than chance in the same time under alert: belt (3 of 4 failures caught, 2.5 by chance)"
+    expected = [f"In the test of the model, {chance}", "In the test of the model, no failure caught: filter (of 64)"]
+    assert (section.key, section.paragraphs) == ("limits", [f"{line}." for line in expected])
+    drawn = Console(width=200)
+    with drawn.capture() as capture:
+        for item in draw_forecast({**SUMMARY, "model_test": test}):
+            drawn.print(item)
+    assert "".join(f"{line[0].lower()}{line[1:]}\n" for line in expected) in capture.get()
+    assert predictions_of(model_test={"gear": good}).sections[0].key == "work"
+
+
 def test_no_probability_is_shown_as_certain() -> None:
     stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
     row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.9999, "is_stale": False, "reasons": "x"}

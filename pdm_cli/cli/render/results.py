@@ -17,6 +17,7 @@ from pdm_cli.report.findings import (
     describe_hours,
     describe_sensors,
     list_caveats,
+    list_weak,
     show_score,
 )
 from pdm_cli.report.lifetimes import describe_risk, show_part_age, show_risk
@@ -300,7 +301,9 @@ def draw_forecast(summary: dict[str, Any]) -> list[RenderableType]:
         f"{show_span(summary['start'], summary['end'])}{utc()}; "
         f"{show_count(summary['episodes'], 'alert episode')}"
     )
-    drawn = [Prose(facts), *_draw_work(summary), *_draw_nearest(summary["nearest"])]
+    # Predictions of an earlier version do not have the test of the model.
+    weak = [Prose(f"{reason[0].lower()}{reason[1:]}") for reason in list_weak(summary.get("model_test", {}))]
+    drawn = [Prose(facts), *weak, *_draw_work(summary), *_draw_nearest(summary["nearest"])]
     return [*drawn, *_draw_by_age(summary), *_draw_drift(summary)]
 
 
