@@ -223,7 +223,7 @@ class _Import:
             path = partial / (table.file if old is None else f"new-{table.file}")
             facts = convert(survey, reading, path, self._engine)
             appended = None if old is None else self._append(survey, old, path, partial / table.file)
-            summary["tables"][table.name] = describe_table(survey, reading, facts, appended)
+            summary["tables"][table.name] = describe_table(survey, reading, facts, appended, self._engine)
             if table is TELEMETRY:
                 self._report_telemetry(survey, reading, facts)
                 if self._options.failures.is_derived:

@@ -643,3 +643,14 @@ def test_misspelled_sensor_proposes_sensors_only(name: str, hint: str, logs: Pat
     run(pdm, logs)
     outcome = pdm("preprocess", "--data", raw, "--out", logs.parent / "prepared", "--sensors", name)
     assert_clear(outcome, 4, f"no column '{name}'", hint)
+
+
+def test_summary_counts_the_rows_that_failures_where_leaves_out(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    orders = "".join(f"2015-01-13 08:00:00,1,{component},{kind}\n" for component, kind in ("aX", "bY", "cY"))
+    put(logs, "failures.csv", "datetime,machineID,failure,type\n" + orders)
+    outcome = run(pdm, logs, "--failures-where", "type = X")
+    assert "failures: 2 rows left out by --failures-where" in outcome.stdout
+    summary = json.loads((logs.parent / "raw" / "import.json").read_text())
+    assert (summary["tables"]["failures"]["rows"], summary["tables"]["failures"]["left_out"]) == (1, 2)
+    assert "left_out" not in summary["tables"]["telemetry"]

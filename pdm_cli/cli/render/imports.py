@@ -27,7 +27,7 @@ def draw_import(summary: dict[str, Any]) -> list[RenderableType]:
     texts = {name: _text_format(facts) for name, facts in tables.items() if facts["encodings"] or facts["formats"]}
     dates = {name: _date_format(facts) for name, facts in tables.items() if facts["dates"] and facts["start"]}
     lines = [f"{name}: {_columns(facts)}" for name, facts in summary["tables"].items()]
-    lines += [*_list_formats(texts), *_list_formats(dates), *_list_appended(summary["tables"])]
+    lines += [*_list_formats(texts), *_list_formats(dates), *_list_left_out(tables), *_list_appended(tables)]
     first = [Prose(f"almost no data: {summary[SHORTAGE]}")] if SHORTAGE in summary else []
     checks = draw_checks(summary["quality"]) if summary["quality"] else []
     return [*first, table, *map(Prose, lines), *checks]
@@ -67,6 +67,14 @@ def _columns(facts: dict[str, Any]) -> str:
     for name, kind in facts["columns"].items():
         kinds.setdefault(kind, []).append(name_sensor(name) if kind == "number" else name)
     return ", ".join(f"{', '.join(names)} ({kind})" for kind, names in kinds.items())
+
+
+def _list_left_out(tables: dict[str, Any]) -> list[str]:
+    return [
+        f"{name}: {show_count(facts['left_out'], 'row')} left out by --failures-where"
+        for name, facts in tables.items()
+        if facts.get("left_out")
+    ]
 
 
 def _list_appended(tables: dict[str, Any]) -> list[str]:

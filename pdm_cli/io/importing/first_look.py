@@ -16,7 +16,7 @@ from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_
 from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
-from pdm_cli.io.importing.values import THOUSANDS, sql_plain
+from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, THOUSANDS, sql_plain
 from pdm_cli.preparation.sentinels import SentinelSearch
 from pdm_cli.schema import TIME
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _ROWS, _COUNTED_ROWS = 500, 1_000_000
 _MOST_NAMES, _BATCH_ROWS = 10_000, 100_000
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_BEGINS_AS_NUMBER = rf"^(?:{BEGINS_AS_NUMBER}|[+-]?[iI]nf)"
 _INTEGER = re.compile(r"\d+", re.ASCII)
 _ON, _OFF = {"1", "1.0", "true"}, {"0", "0.0", "false"}
 # Formats that are not detected in an import: the likelier ones first.
@@ -178,6 +179,20 @@ class Look:
                 for own in [name] if tags is None else np.unique(tags.astype(str)):
                     search.add(str(own), values if tags is None else values[tags == own])
         return list(dict.fromkeys(f"{sentinel.value:.15g}" for sentinel in search.found()))
+
+    def find_words(self, names: Sequence[str]) -> list[str]:
+        """Return words in columns of numbers that may mean a missing reading: at most two of each column."""
+        if not names:
+            return []
+        missing = _sql_list({"", *MISSING})
+        parts = []
+        for column in map(sql_column, names):
+            is_word = f"lower({column}) NOT IN ({missing}) AND NOT regexp_matches({column}, '{_BEGINS_AS_NUMBER}')"
+            parts += [f"{function}({column}) FILTER ({is_word})" for function in ("min", "max")]
+        columns = ", ".join(f"{self._sql(name)} AS {sql_column(name)}" for name in names)
+        rows = f"SELECT {columns} FROM {self.source.relation} LIMIT {_COUNTED_ROWS}"
+        ((*found,),) = self.engine.rows(f"SELECT {', '.join(parts)} FROM ({rows})")
+        return list(dict.fromkeys(filter(None, found)))
 
     def _has_row(self, condition: str) -> bool:
         """Return whether any row of the file fits a condition."""

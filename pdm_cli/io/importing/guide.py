@@ -56,6 +56,7 @@ _NUMBER = re.compile(r"[\s_#-]*(\d+|[A-Z])$")
 _ANY_VALUE = re.compile(r".|val(ue)?|(mess)?wert|readings?|measure(ment|d)?|data|result|numeric|number", re.IGNORECASE)
 _TYPE = re.compile(r"type|typ\b|typ$|art$|class|category|kategorie|code|priori", re.IGNORECASE)
 _MOST_STATES, _MOST_TYPES, _LONG_TEXT, _FEW_ROWS = 12, 20, 25, 10
+_MOST_MISSING = 3
 # A row per reading has a time, a tag and a value, and at most as many others.
 _MOST_LONG_COLUMNS = 5
 # The medians of one sensor on several machines differ by less than this factor.
@@ -254,16 +255,18 @@ class _TableGuess:
         return not self._look.times and not self._look.counters and TIME not in self._look.values
 
     def _guess_missing(self) -> None:
-        """Propose numbers that may mean a missing reading."""
+        """Propose numbers, and words among numbers, that may mean a missing reading."""
         look, long = self._look, dict(self._guess.options).get("--long", "").split("\0")
         tag, values = (long[0], long[1:]) if long[1:] else ("", [])
-        names = values or [name for name in look.numbers if name not in (*self._taken, *look.binaries)]
-        if numbers := look.find_sentinels(names, tag):
+        names = values or [name for name in look.readings if name not in (*self._taken, *look.binaries)]
+        words = [] if values else [word for word in look.find_words(names) if "," not in word]
+        # Many words are states rather than spellings of a missing value.
+        if found := look.find_sentinels(names, tag) + (words if len(words) <= _MOST_MISSING else []):
             # As one word: a number below 0 alone would look like an option.
-            self._option("--na-values", ",".join(numbers))
-            meaning = "a missing value" if len(numbers) == 1 else "missing values"
-            verb = "does" if len(numbers) == 1 else "do"
-            self._ask(f"{verb} {name_some(numbers)} in {self._name} mean {meaning}? --na-values is a guess")
+            self._option("--na-values", ",".join(found))
+            meaning = "a missing value" if len(found) == 1 else "missing values"
+            verb = "does" if len(found) == 1 else "do"
+            self._ask(f"{verb} {name_some(found)} in {self._name} mean {meaning}? --na-values is a guess")
 
     def _ask_of_thousands(self) -> None:
         for name in self._look.readings:

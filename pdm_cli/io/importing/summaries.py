@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdm_cli.schema import FAILURES
+
 if TYPE_CHECKING:
     from pdm_cli.io.importing.convert import Facts, Reading
+    from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.importing.failures import Telemetry
     from pdm_cli.io.importing.survey import TableSurvey
 
@@ -28,9 +31,9 @@ def describe_derived(telemetry: Telemetry, facts: Facts, kind: str) -> dict[str,
 
 
 def describe_table(
-    survey: TableSurvey, reading: Reading, facts: Facts, appended: dict[str, Any] | None
+    survey: TableSurvey, reading: Reading, facts: Facts, appended: dict[str, Any] | None, engine: Engine
 ) -> dict[str, Any]:
-    """Return the summary of a table."""
+    """Return the summary of a table; the engine counts its rows in the files."""
     columns = [name for name in survey.columns if name not in survey.left_out()]
     kinds = dict.fromkeys(columns, "text") | {name: "number" for name in columns if name in reading.numbers}
     kinds |= {survey.machine: "text" if reading.is_machine_text else "integer"}
@@ -46,7 +49,16 @@ def describe_table(
         "zone": ("to UTC" if reading.has_zone else "none") if survey.time else None,
         "columns": kinds,
         "appended": appended,
+        **_count_left_out(survey, engine),
     }
+
+
+def _count_left_out(survey: TableSurvey, engine: Engine) -> dict[str, int]:
+    """Return the number of rows that ``--failures-where`` leaves out, if it is given."""
+    if survey.table is not FAILURES or survey.options.failures.where is None:
+        return {}
+    ((rows,),) = engine.fetch(f"SELECT count(*) FROM {survey.unread}")
+    return {"left_out": int(rows) - survey.rows}
 
 
 def _describe_span(facts: Facts) -> dict[str, Any]:

@@ -460,3 +460,19 @@ def test_guess_of_failures_without_a_component_asks_to_add_it(tmp_path: Path) ->
         "can you add a column failure to failures.csv, with the component that failed? no other column is left for it; "
         "if it is not known, write the same name in every row"
     ]
+
+
+def test_guess_of_words_among_numbers_proposes_them_as_missing(tmp_path: Path) -> None:
+    # Behind the first rows, whose values decide on the columns.
+    rows = "".join(f"2015-01-13 07:{row % 60:02},{row // 60},{row}.5,{row % 7}.25\n" for row in range(600))
+    found = guess(
+        tmp_path, telemetry=f"datetime,machineID,volt,amp\n{rows}2015-01-14,1,n/v,NA\n2015-01-15,1,inf,k.A.\n"
+    )
+    assert found.options == [("--na-values", "n/v,k.A.")]
+    assert found.questions[0] == "do n/v, k.A. in telemetry.csv mean missing values? --na-values is a guess"
+
+
+def test_guess_of_many_words_among_numbers_proposes_none_as_missing(tmp_path: Path) -> None:
+    rows = "".join(f"2015-01-13 07:{row:02},1,{row}.5,{row}.5\n" for row in range(60))
+    words = "2015-01-14,1,a,c\n2015-01-15,1,b,d\n"
+    assert guess(tmp_path, telemetry=f"datetime,machineID,volt,amp\n{rows}{words}").options == []
