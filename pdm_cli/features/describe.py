@@ -51,7 +51,7 @@ _WORDINGS = [
         rf"(.+)_residual_{_SPAN}",
         "residual",
         "{0}, mean over {span} compared with the other sensors",
-        "{0} mean over {span} is {signed} standard deviations from the level that the other sensors imply",
+        "{0} mean over {span} is {deviations} from the level that the other sensors imply",
         "usual level of {0} unknown",
     ),
     _Wording(
@@ -72,7 +72,7 @@ _WORDINGS = [
         rf"(.+)_z_{_SPAN}",
         "level",
         "{0}, mean distance from its median over {span} in robust standard deviations",
-        "{0} over {span} is {signed} robust standard deviations from its median",
+        "{0} over {span} is {robust_deviations} from its median",
         "median of {0} unknown",
     ),
     _Wording(
@@ -181,7 +181,7 @@ _WORDINGS = [
         "(.+)_shift_step",
         "shift",
         "{0}, size of its latest shift",
-        "{0} shifted by {signed} standard deviations",
+        "{0} shifted by {deviations}",
         "shift of {0} unknown",
     ),
     _Wording(
@@ -295,6 +295,27 @@ def describe_feature(name: str, value: float | str | None, *, typical: float | N
     return f"{text} (typical: {found.show_value(typical)})" if is_plain and typical is not None else text
 
 
+def is_unusual(name: str, value: float | str | None, *, typical: float | None = None) -> bool:
+    """Return whether a value differs from the typical one as both are shown; without one, whether a change is not 0.
+
+    Examples
+    --------
+    >>> is_unusual("volt_mean_24h", 201.4, typical=170.7)
+    True
+    >>> is_unusual("volt_mean_24h", 170.71, typical=170.72)
+    False
+    >>> is_unusual("volt_trend_24h", 0.0)
+    False
+    """
+    if value is None or isinstance(value, str):
+        return True
+    found = _find_wording(name)
+    if typical is None:
+        return found is None or found.wording.topic != "trend" or _number(value) != "0"
+    is_plain = found is None or "{value}" in found.wording.value
+    return not is_plain or _number(value) != _number(typical)
+
+
 def feature_topic(name: str) -> tuple[str, ...]:
     """Return the topic of a feature: the aspect, and the sensor, event or component. An attribute is its own topic.
 
@@ -328,10 +349,12 @@ def format_value(name: str, value: float | str | None) -> str:
     found = _find_wording(name)
     if found is None:
         return _number(value)
-    place = re.search(r"\{(signed|percent|hours|offset|resembles)\}", found.wording.value)
+    place = re.search(r"\{(deviations|robust_deviations|percent|hours|offset|resembles)\}", found.wording.value)
     if place is None:
         return found.show_value(value)
-    return {**_formats(value), "resembles": "yes" if value > 0 else "no"}[place[1]]
+    forms = _formats(value)
+    short = dict.fromkeys(("deviations", "robust_deviations"), forms["signed"])
+    return {**forms, **short, "resembles": "yes" if value > 0 else "no"}[place[1]]
 
 
 class _Found(NamedTuple):
@@ -368,9 +391,13 @@ def _show_window(length: str = "", scale: str = "") -> str:
 
 def _formats(value: float) -> dict[str, str]:
     """Return the value in each form that a wording may use, except for plain numbers."""
+    signed = f"{value:+.2g}"
+    plural = "" if signed in ("+1", "-1") else "s"
     return {
         "statistic": _number(value),
-        "signed": f"{value:+.2g}",
+        "signed": signed,
+        "deviations": f"{signed} standard deviation{plural}",
+        "robust_deviations": f"{signed} robust standard deviation{plural}",
         "percent": f"{value:.0%}",
         "hours": show_age(value),
         "offset": f"{show_age(abs(value))} {'after' if value > 0 else 'before'}" if abs(value) >= 0.5 else "at",

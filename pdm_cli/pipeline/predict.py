@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdm_cli.pipeline.execute import Task
+    from pdm_cli.scoring.explanation import Reason
     from pdm_cli.scoring.worklist import Predictions
 
+# Reasons of a line of the work list at most.
+_MOST_REASONS = 3
 # Components listed as closest to an alert at most.
 _MOST_NEAREST = 10
 
@@ -214,18 +217,25 @@ def _find_rows(forecast: Forecast, worklist: pd.DataFrame) -> tuple[NDArray[np.i
 def _describe_reasons(forecast: Forecast, rows: NDArray[np.intp], columns: list[int]) -> list[str]:
     import numpy as np
 
-    from pdm_cli.features.describe import describe_feature, feature_topic
+    from pdm_cli.features.describe import describe_feature, feature_topic, is_unusual
     from pdm_cli.scoring.explanation import top_reasons, typical_values
 
     table, recipe = forecast.table, forecast.recipe
     added = forecast.bundle.model.explain(table, rows)[np.arange(len(rows)), columns]
     values = table.matrix(table.names, rows)
-    reasons = top_reasons(added, table.names, values, categories=recipe.vocabulary.categories, topic_of=feature_topic)
+    known = recipe.vocabulary.categories
+    # More than are listed, as some of them may be of no use to a reader.
+    reasons = top_reasons(added, table.names, values, most=2 * _MOST_REASONS, categories=known, topic_of=feature_topic)
     usual = typical_values(forecast.bundle.fingerprint, recipe.categorical)
-    return [
-        "; ".join(describe_feature(each.name, each.value, typical=usual[each.name].median) for each in row)
-        for row in reasons
-    ]
+
+    def describe(row: list[Reason]) -> str:
+        seen = [reason for reason in row if is_unusual(reason.name, reason.value, typical=usual[reason.name].median)]
+        return "; ".join(
+            describe_feature(reason.name, reason.value, typical=usual[reason.name].median)
+            for reason in (seen or row)[:_MOST_REASONS]
+        )
+
+    return [describe(row) for row in reasons]
 
 
 def _find_nearest(forecast: Forecast, ended: NDArray[np.bool_]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from pdm_cli.features.build import FEATURES, LEARNED, build_features, learn_states, match_states
-from pdm_cli.features.describe import describe_feature, feature_topic
+from pdm_cli.features.describe import describe_feature, feature_topic, is_unusual
 from pdm_cli.features.events import Instants
 from pdm_cli.scoring.data_health import is_silent
 from pdm_cli.scoring.explanation import Reason, top_reasons
@@ -386,6 +386,8 @@ def test_reasons_equal_sorting_by_hand(rows: list[list[int]], most: int) -> None
         ("volt_shift", -6.123, "volt shift has test statistic -6.123"),
         ("volt_shift_age", 30.0, "volt shift began 30 h ago"),
         ("volt_shift_step", 1.84, "volt shifted by +1.8 standard deviations"),
+        ("volt_shift_step", -1.02, "volt shifted by -1 standard deviation"),
+        ("volt_z_24h", 1.0, "volt over 24 h is +1 robust standard deviation from its median"),
         ("visit_period", 360.0, "maintenance visits every 15 days"),
         ("visit_phase", 0.451, "45% of the maintenance interval elapsed"),
         ("hours_to_visit", 30.0, "next maintenance visit in 30 h"),
@@ -434,6 +436,29 @@ def test_reasons_read_as_plain_english(name: str, value: float | str | None, wor
 )
 def test_describe_feature_adds_typical_value_to_numbers(name: str, value: float | str | None, words: str) -> None:
     assert describe_feature(name, value, typical=170.2) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "typical", "expected"),
+    [
+        ("capacity_mean_168h", 3_000_593_022_976.0, 3_000_593_022_976.4, False),
+        ("volt_mean_24h", 170.24, 170.16, False),
+        ("volt_mean_24h", 170.24, 170.36, True),
+        ("volt_mean_24h", 170.24, None, True),
+        ("volt_trend_720h", 0.0, None, False),
+        ("volt_trend_720h", 0.0, 0.5, True),
+        ("volt_trend_720h", 0.1, None, True),
+        ("age", 18.0, 18.0, False),
+        ("age", None, 18.0, True),
+        ("model", "model3", None, True),
+        ("comp1_match", 12.0, 12.0, True),
+        ("volt_shift_step", 0.0, 0.0, True),
+    ],
+)
+def test_is_unusual_compares_values_as_they_are_shown(
+    name: str, value: float | str | None, typical: float | None, expected: bool
+) -> None:
+    assert is_unusual(name, value, typical=typical) is expected
 
 
 def test_every_feature_but_the_attributes_has_words_of_its_own() -> None:
