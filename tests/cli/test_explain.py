@@ -72,6 +72,7 @@ def test_it_is_told_in_words_with_usual_values_and_sparklines(
     assert lines[0].startswith(f"machine {worst['machineID']} at {worst['datetime']:%Y-%m-%d %H:%M} UTC")
     assert f"for (+) and against (-) a failure of {worst['component']}" in outcome.stdout
     assert "typical" in outcome.stdout
+    assert outcome.stdout.count("7 days before, 6 h a bar") == 2
     assert any("█" in line and "vibration" in line for line in lines)
 
 

@@ -141,4 +141,4 @@ def _show_typical(name: str, typical: dict[str, Any]) -> str:
 
 def _days(before: dict[str, Any]) -> str:
     spans = len(next(iter(before["sensors"].values())))
-    return f"{show_days(spans * before['span_hours'] / 24)} before"
+    return f"{show_days(spans * before['span_hours'] / 24)} before, {show_hours(before['span_hours'])} a bar"
