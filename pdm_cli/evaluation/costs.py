@@ -163,10 +163,10 @@ def compare_costs(
     Returns
     -------
     dict
-        ``unit``; ``alerts``: cost if the alerts are acted on; ``run_to_failure``: if every failure of the test span is
-        missed; ``fixed_interval``: if parts are replaced at the best age, as in the training span in relation to
-        ``run_to_failure``, ``None`` if unknown for a component; ``interval_hours``: that age of each component,
-        ``None`` if unknown or if running to failure is cheapest.
+        ``unit``; ``assumed``: whether all costs are the defaults; ``alerts``: cost if the alerts are acted on;
+        ``run_to_failure``: if every failure of the test span is missed; ``fixed_interval``: if parts are replaced at
+        the best age, as in the training span in relation to ``run_to_failure``, ``None`` if unknown for a component;
+        ``interval_hours``: that age of each component, ``None`` if unknown or if running to failure is cheapest.
         The failures in ``alerts`` and ``run_to_failure`` occurred despite the actual maintenance, whose cost is in
         neither; a fixed interval would replace it.
     """
@@ -174,9 +174,12 @@ def compare_costs(
     policies = {name: best_interval(lives[name], costs) if name in lives else None for name in outcomes}
     shares = {name: policy.relative_cost for name, policy in policies.items() if policy is not None}
     rate = costs.missed_failure / exposure.failure_months if exposure.failure_months else None
+    default = CostsParams()
+    prices = ("missed_failure", "false_alarm", "planned_repair", "unit")
     all_known = len(shares) == len(policies)
     return {
         "unit": costs.unit,
+        "assumed": all(getattr(costs, name) == getattr(default, name) for name in prices),
         "alerts": alert_cost(list(outcomes.values()), costs=costs, exposure=exposure),
         "run_to_failure": None if rate is None else sum(failures.values()) * rate,
         "fixed_interval": None

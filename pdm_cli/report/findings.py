@@ -8,6 +8,7 @@ from itertools import starmap
 from typing import Any
 
 from pdm_cli.report.lifetimes import describe_lifetime
+from pdm_cli.settings.model import CostsParams
 from pdm_cli.text import name_some, show_count
 from pdm_cli.units import (
     current,
@@ -70,6 +71,28 @@ def describe_findings(quality: dict[str, Any]) -> list[str]:
     lines += [f"{_count_finding(count, name)} (first: {first})" for name, count, first in list_findings(quality)]
     if quality["ignored_columns"]:
         lines.append(f"ignored telemetry columns (not numeric): {', '.join(quality['ignored_columns'])}")
+    return lines
+
+
+def describe_cost_caveats(costs: Mapping[str, Any]) -> list[str]:
+    """Return sentences, without full stops, on costs that were assumed, and on alerts that do not pay."""
+    if costs["alerts"] is None:
+        return []
+    lines = []
+    if costs.get("assumed"):
+        default = CostsParams()
+        prices = (
+            f"missed failure {default.missed_failure:g}, false alarm {default.false_alarm:g}, planned repair "
+            f"{default.planned_repair:g}"
+        )
+        lines.append(
+            f"The costs are assumed ({prices}): set yours with --missed-failure, --false-alarm and --planned-repair"
+        )
+    alternatives = {"run_to_failure": "run-to-failure", "fixed_interval": "fixed-interval replacement"}
+    known = {label: costs[name] for name, label in alternatives.items() if costs[name] is not None}
+    cheaper = [label for label, cost in known.items() if cost < costs["alerts"]]
+    if cheaper:
+        lines.append(f"Acting on alerts costs more than {' and '.join(cheaper)}")
     return lines
 
 

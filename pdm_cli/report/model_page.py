@@ -14,6 +14,7 @@ from pdm_cli.report.findings import (
     count_components,
     describe_chance,
     describe_cold_start,
+    describe_cost_caveats,
     describe_hours,
     list_caveats,
     list_findings,
@@ -431,6 +432,7 @@ def _draw_calibration(metrics: Mapping[str, Any], shown: list[str]) -> Section:
 
 def _list_costs(metrics: Mapping[str, Any]) -> Section:
     costs = metrics["costs"]
+    caveats = [f"{line}." for line in describe_cost_caveats(costs)]
     strategies = {
         "alerts": "acting on alerts",
         "run_to_failure": "run-to-failure",
@@ -446,7 +448,7 @@ def _list_costs(metrics: Mapping[str, Any]) -> Section:
         else ""
     )
     columns = make_columns("strategy", f">{costs['unit']} per {per_machine_time()}")
-    return Section("costs", "Costs", grids=[Grid("Costs in the test span", columns, rows, note)])
+    return Section("costs", "Costs", caveats, grids=[Grid("Costs in the test span", columns, rows, note)])
 
 
 def _list_features(importance: Mapping[str, Any]) -> Section:

@@ -211,6 +211,7 @@ def test_the_comparison_puts_all_three_side_by_side() -> None:
     assert found.pop("fixed_interval") == pytest.approx((2 * (2 / 90) / (10 / 190) + 1) * 10 / 2)
     assert found == {
         "unit": "EUR",
+        "assumed": False,
         "alerts": (2 + 10 + 2) / 2 + 1,
         "run_to_failure": 3 * 10 / 2,
         "interval_hours": {"comp1": 90.0, "comp2": None},
@@ -221,6 +222,7 @@ def test_without_a_life_that_ended_there_is_no_fixed_interval() -> None:
     found = compare_costs({"comp1": outcome([])}, {"comp1": lives_of([])}, costs=COSTS, exposure=exposed(1.0, 1.0))
     assert (found["fixed_interval"], found["interval_hours"]) == (None, {"comp1": None})
     assert (found["alerts"], found["run_to_failure"]) == (0, 0)
+    assert found["assumed"]
 
 
 def test_policies_are_plain_values() -> None:

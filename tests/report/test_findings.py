@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pdm_cli.report.findings import describe_findings, list_caveats
+from pdm_cli.report.findings import describe_cost_caveats, describe_findings, list_caveats
 from pdm_cli.report.lifetimes import describe_lifetime
 
 LIFETIME = {
@@ -41,6 +41,17 @@ def test_describe_findings_long_gap_has_separators() -> None:
     findings = {"long_gaps": {"count": 1, "first": first}}
     quality = {"findings": findings, "ignored_columns": [], "failures": {}, "events": {}}
     assert describe_findings(quality)[0].endswith("for 7,344 h)")
+
+
+def test_describe_cost_caveats_assumed_costs_and_dear_alerts_are_reported() -> None:
+    costs = {"assumed": True, "alerts": 2.5, "run_to_failure": 2.0, "fixed_interval": 3.0}
+    assumed, dear = describe_cost_caveats(costs)
+    assert assumed.startswith("The costs are assumed (missed failure 10, false alarm 1, planned repair 2): set yours ")
+    assert dear == "Acting on alerts costs more than run-to-failure"
+    assert describe_cost_caveats({**costs, "assumed": False, "alerts": 2.0}) == []
+    # Metrics of earlier versions; unknown costs.
+    assert describe_cost_caveats({"alerts": 1.0, "run_to_failure": 2.0, "fixed_interval": None}) == []
+    assert describe_cost_caveats({"assumed": True, "alerts": None}) == []
 
 
 def test_list_caveats_names_components_by_cause() -> None:

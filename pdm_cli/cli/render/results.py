@@ -14,6 +14,7 @@ from pdm_cli.report.findings import (
     count_components,
     describe_chance,
     describe_cold_start,
+    describe_cost_caveats,
     describe_hours,
     describe_sensors,
     list_caveats,
@@ -186,6 +187,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
             filter(None, [describe_chance(metrics["events"]), describe_cold_start(metrics), describe_hours(metrics)]),
         ),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
+        *map(Prose, describe_cost_caveats(metrics["costs"])),
     ]
 
 
