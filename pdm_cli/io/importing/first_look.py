@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdm_cli.io.importing.date_shapes import Shape, find_epoch, order_of, shape_of, sql_decides_order, sql_format
+from pdm_cli.io.importing.date_shapes import (
+    Order,
+    Shape,
+    find_epoch,
+    order_of,
+    shape_of,
+    sql_checked_time,
+    sql_decides_order,
+    sql_format,
+    sql_has_shape,
+)
 from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
@@ -193,6 +203,21 @@ class Look:
         rows = f"SELECT {columns} FROM {self.source.relation} LIMIT {_COUNTED_ROWS}"
         ((*found,),) = self.engine.rows(f"SELECT {', '.join(parts)} FROM ({rows})")
         return list(dict.fromkeys(filter(None, found)))
+
+    def find_impossible_time(self, name: str) -> str:
+        """Return the first time that looks like those of the first rows, but is none; empty if there is none."""
+        values = _present(self.values[name])
+        shapes = list(dict.fromkeys(map(shape_of, values)))
+        known = [Shape(text, rows=1, undecided=1) for text in shapes]
+        order: Order | None = next(filter(None, map(order_of, values)), None)
+        if known and all(shape.is_year_first for shape in known):
+            order = "year-first"
+        if order is None or not all(shape.is_known for shape in known):
+            return ""
+        value = self._sql(name)
+        condition = f"{sql_has_shape(shapes, value)} AND ({sql_checked_time(shapes, order, value)}) IS NULL"
+        rows = self.engine.rows(f"SELECT {value} FROM {self.source.relation} WHERE {condition} LIMIT 1")
+        return next((text for (text,) in rows), "")
 
     def _has_row(self, condition: str) -> bool:
         """Return whether any row of the file fits a condition."""

@@ -313,6 +313,10 @@ class _TableGuess:
         elif chosen.is_undecided:
             example = next(filter(None, self._look.values[chosen.name]))
             self._ask(f"does {example} in {self._name} begin with the day? --day-first or --month-first")
+        elif impossible := self._look.find_impossible_time(chosen.name):
+            self._ask(
+                f"what is {impossible} in {self._name}? it is not a valid date or time: fix it or delete its line"
+            )
         return chosen.name
 
     def _guess_cycles(self) -> str | None:

@@ -476,3 +476,13 @@ def test_guess_of_many_words_among_numbers_proposes_none_as_missing(tmp_path: Pa
     rows = "".join(f"2015-01-13 07:{row:02},1,{row}.5,{row}.5\n" for row in range(60))
     words = "2015-01-14,1,a,c\n2015-01-15,1,b,d\n"
     assert guess(tmp_path, telemetry=f"datetime,machineID,volt,amp\n{rows}{words}").options == []
+
+
+@pytest.mark.parametrize(
+    ("usual", "impossible"),
+    [("2024-01-13 07:00", "2024-13-45 07:00"), ("13.01.2024 07:00", "31.02.2024 07:00"), ("2024-01-13", "2024-02-30")],
+)
+def test_guess_of_an_impossible_date_asks_to_fix_it(usual: str, impossible: str, tmp_path: Path) -> None:
+    found = guess(tmp_path, telemetry=f"datetime,machineID,volt\n{usual},1,5\n{impossible},1,6\n{usual},2,5\n")
+    assert found.questions[0].startswith(f"what is {impossible} in telemetry.csv? it is not a valid date or time")
+    assert found.options == []
