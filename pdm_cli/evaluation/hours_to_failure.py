@@ -46,3 +46,28 @@ def find_quantiles(hours: FloatArray, probabilities: FloatArray) -> FloatArray:
         share = np.clip((level - low) / (high - low), 0, 1)
         found[rows, column] = hours[after - 1] + share * (hours[after] - hours[after - 1])
     return found
+
+
+def find_mean(hours: FloatArray, probabilities: FloatArray) -> FloatArray:
+    """Return the mean of the hours to failure up to the last horizon, at which later failures count as failing.
+
+    This is the restricted mean survival time: the area below the survival curve.
+
+    Parameters
+    ----------
+    hours, probabilities
+        See :func:`find_quantiles`.
+
+    Returns
+    -------
+    (m,) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> find_mean(np.array([0.0, 10.0, 20.0]), np.array([[0.0, 0.5, 0.5]])).tolist()
+    [12.5]
+    """
+    survival = 1 - probabilities
+    areas = (survival[:, 1:] + survival[:, :-1]) / 2 * np.diff(hours)
+    return np.asarray(hours[0] + areas.sum(axis=1))

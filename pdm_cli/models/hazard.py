@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.evaluation.calibration import Calibration
-from pdm_cli.evaluation.hours_to_failure import LEVELS, find_quantiles
+from pdm_cli.evaluation.hours_to_failure import LEVELS, find_mean, find_quantiles
 from pdm_cli.features.table import FeatureTable
 from pdm_cli.models.ensemble import Member
 
@@ -137,7 +137,14 @@ class HazardModel:
 
     def quantiles(self, hours: Sequence[float], spread: FloatArray) -> FloatArray:
         """Return quantiles of the hours to failure, shape (r, 3), from the result of :meth:`spread`."""
-        start = self.lead_hours
+        return find_quantiles(*self._from_lead_time(hours, spread))
+
+    def mean(self, hours: Sequence[float], spread: FloatArray) -> FloatArray:
+        """Return the mean of the hours to failure up to the last horizon, shape (r,), from the same result."""
+        return find_mean(*self._from_lead_time(hours, spread))
+
+    def _from_lead_time(self, hours: Sequence[float], spread: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the horizons and probabilities with the lead time, before which no failure is predicted."""
         # With a lead time as long as the horizon, the failure is predicted at that time.
-        knots = np.array([min(start, np.nextafter(hours[0], -1)), *hours])
-        return find_quantiles(knots, np.column_stack([np.zeros(len(spread)), spread]))
+        start = min(self.lead_hours, np.nextafter(hours[0], -1))
+        return np.array([start, *hours]), np.column_stack([np.zeros(len(spread)), spread])

@@ -32,6 +32,7 @@ def measure_hours(
     import numpy as np
 
     from pdm_cli.evaluation.failure_times import evaluate_horizon, evaluate_hours
+    from pdm_cli.evaluation.remaining_life import evaluate_life
 
     hazard, components = saved.hazard, saved.model.components
     if hazard is None:
@@ -46,4 +47,9 @@ def measure_hours(
             axis=1,
         )
         horizons.append(evaluate_horizon(span, components, probabilities, lead=lead, hours=horizon))
-    return {**evaluate_hours(span, components, hours, lead=lead), "horizons": horizons}
+    life = None
+    if len(components) == 1:
+        own, found = spread[0]
+        unit = saved.recipe.units.cycle_hours or 1.0
+        life = evaluate_life(span, hazard.mean(own, found), hours[:, 0], cap_hours=own[-1], unit_hours=unit)
+    return {**evaluate_hours(span, components, hours, lead=lead), "horizons": horizons, "remaining_life": life}

@@ -252,6 +252,20 @@ def describe_hours(metrics: Mapping[str, Any]) -> str:
     return text
 
 
+def describe_life(metrics: Mapping[str, Any]) -> str:
+    """Return the error of the predicted remaining life; empty for machines that do not run until they fail."""
+    found = (metrics.get("hours_to_failure") or {}).get("remaining_life")
+    if not found:
+        return ""
+    rmse, constant, cap = (
+        show_hours(found[name], ".3g") for name in ("rmse_hours", "constant_rmse_hours", "cap_hours")
+    )
+    return (
+        f"remaining life of the {show_count(found['machines'], 'machine')} that failed, up to {cap}: root mean square "
+        f"error {rmse} (of a constant: {constant}); {found['coverage']:.0%} within the predicted interval"
+    )
+
+
 def _describe_part(part: dict[str, Any]) -> str:
     """Return average precision and failures caught; empty without either."""
     precision, failures = part["average_precision"], part["failures"]

@@ -16,6 +16,7 @@ from pdm_cli.report.findings import (
     describe_cold_start,
     describe_cost_caveats,
     describe_hours,
+    describe_life,
     list_caveats,
     list_findings,
     show_share,
@@ -207,7 +208,12 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         "and off at the given probabilities.",
     )
     paragraphs = [f"{reason}." for reason in list_caveats(metrics["components"])]
-    facts = (describe_chance(metrics["events"]), describe_cold_start(metrics), describe_hours(metrics))
+    facts = (
+        describe_chance(metrics["events"]),
+        describe_cold_start(metrics),
+        describe_hours(metrics),
+        describe_life(metrics),
+    )
     paragraphs += [f"{fact[0].upper()}{fact[1:]}." for fact in facts if fact]
     return Section("results", "Results by component", paragraphs, grids=[caught, scored])
 

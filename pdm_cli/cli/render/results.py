@@ -16,6 +16,7 @@ from pdm_cli.report.findings import (
     describe_cold_start,
     describe_cost_caveats,
     describe_hours,
+    describe_life,
     describe_sensors,
     list_caveats,
     list_weak,
@@ -184,7 +185,15 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         Prose(_describe_warnings(metrics)),
         *map(
             Prose,
-            filter(None, [describe_chance(metrics["events"]), describe_cold_start(metrics), describe_hours(metrics)]),
+            filter(
+                None,
+                [
+                    describe_chance(metrics["events"]),
+                    describe_cold_start(metrics),
+                    describe_hours(metrics),
+                    describe_life(metrics),
+                ],
+            ),
         ),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
         *map(Prose, describe_cost_caveats(metrics["costs"])),
