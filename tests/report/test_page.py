@@ -133,6 +133,25 @@ def test_weak_components_of_the_model_are_named_on_page_and_screen() -> None:
     assert predictions_of(model_test={"gear": good}).sections[0].key == "work"
 
 
+def test_hours_to_failure_are_shown_on_page_and_screen_if_the_model_has_them() -> None:
+    stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
+    row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.83, "is_stale": False, "reasons": "x"}
+    hours = {"hours_to_failure_low": 20.4, "hours_to_failure_median": 33.0, "hours_to_failure_high": 60.2}
+    later, never = {**hours, "hours_to_failure_high": None}, dict.fromkeys(hours)
+    work = [{**row, **stamps, **each} for each in (hours, later, never)]
+    (grid,) = predictions_of(worklist=work).sections[0].grids
+    assert [cells[6] for cells in grid.rows] == ["in 20 to 60 h", "in 20 h or more", "-"]
+    (old,) = predictions_of(worklist=[{**row, **stamps}]).sections[0].grids
+    assert len(old.rows[0]) == len(grid.rows[0]) - 1
+    assert "Four of five" not in old.note
+    drawn = Console(width=200)
+    with drawn.capture() as capture:
+        for item in draw_forecast({**SUMMARY, "worklist": work, "cycle_hours": 2.0}):
+            drawn.print(item)
+    assert "1: fails in 10 to 30 cycles; x" in capture.get()
+    assert "1: x" in capture.get()
+
+
 def test_no_probability_is_shown_as_certain() -> None:
     stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
     row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.9999, "is_stale": False, "reasons": "x"}
