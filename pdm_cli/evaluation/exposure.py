@@ -67,7 +67,7 @@ def usual_steps(rows: Instants) -> IntArray:
 
 
 def _lower_median(values: IntArray) -> int:
-    """Return the median, of two middle values the lower one: a gap is no step; 0 without values."""
+    """Return the median, of two middle values the lower one: a gap is not a step; 0 without values."""
     middle = (len(values) - 1) // 2
     return int(np.partition(values, middle)[middle]) if len(values) else 0
 

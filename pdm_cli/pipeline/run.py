@@ -116,7 +116,7 @@ def check_parent(out: str) -> None:
 
 
 def _check_other_chain(chain: tuple[Stage, ...], data: str, out: str, progress: Progress) -> None:
-    """Reject data without failures for a folder with a model, which they would leave beside tables of other data."""
+    """Reject data without failures for a folder with a model, whose tables they would replace, but not the model."""
     from pdm_cli.io import manifest
     from pdm_cli.pipeline.execute import local_folder
 

@@ -69,7 +69,7 @@ def _find_constant(overview: Overview) -> list[Problem]:
     verb = "does not change on any machine" if len(found) == 1 else "do not change on any machine"
     hint = "it has no information for a model; leave it out with --sensors, or check the sensor"
     if any(len(np.unique(overview.lows[place][overview.counts[place] > 0])) > 1 for place in places):
-        hint = "a model can only tell machines apart by it; leave it out with --sensors, or check the sensor"
+        hint = "a model can only distinguish machines by it; leave it out with --sensors, or check the sensor"
     return [Problem("constant", f"{name_some([*map(name_sensor, found)])} {verb}", hint, "note", {"sensors": found})]
 
 
