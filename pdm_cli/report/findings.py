@@ -116,7 +116,7 @@ def describe_constant_sensors(summary: Mapping[str, Any]) -> list[str]:
 def _describe_change(health: float | None) -> str:
     if health is None:
         return "no constant value and no variation in the reference, so no effect on the health"
-    effect = "raises an alarm" if health < 0.5 else "does not raise an alarm, as the reference does not show that it is rare enough"
+    effect = "raises an alarm" if health < 0.5 else "does not raise an alarm: it is not known to be rare"
     return f"did not vary in the reference; a change lowers the health to {health:.2f}, which {effect}"
 
 

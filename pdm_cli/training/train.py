@@ -161,7 +161,7 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     members = [trainer.fit_member(candidates[n]) for n in chosen]
     model = _complete(problem, members, calibrations, [rule for rule, _ in choices])
     curves = _complete_curves(problem, [curve for _, curve in choices])
-    progress.info("train: fitting the hours to failure")
+    progress.info("train: fitting the time to failure")
     best = candidates[chosen[0]]
     hazard = fit_hazard(problem, best, algorithms[best.algorithm])
     return Training(model, found, chosen, chance, no_signs, curves, hazard)

@@ -29,7 +29,7 @@ def test_check_sensors_constant_everywhere_is_a_note() -> None:
     (problem,) = check(volt=sensor(), flat=flat)
     assert (problem.type, problem.level) == ("constant", "note")
     assert problem.text == "flat does not change on any machine"
-    assert problem.hint.startswith("a model can only tell machines apart by it; ")
+    assert problem.hint.startswith("a model can only distinguish machines by it; ")
     (problem,) = check(volt=sensor(), flat=[np.full(ROWS, 5.0)] * MACHINES)
     assert problem.hint.startswith("it has no information for a model; ")
 
