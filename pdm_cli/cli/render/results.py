@@ -342,7 +342,7 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
     if any("ended" in row for row in work[:_MOST_WORK]):
         note += "; where the alert is off, as of the last reading with the alert on"
     if any(show_hours_to_failure(row) for row in work[:_MOST_WORK]):
-        note += "; below: when four of five fail, from the last reading with the alert on, and the reasons"
+        note += "; below: when four of five such parts fail, from the last reading on, and the reasons"
     # Below the table, as the columns leave no room for them.
     reasons = [Prose(f"{row['rank']}: {_describe_work(row)}") for row in work[:_MOST_WORK]]
     return [table, Prose(note), *reasons, *more]
