@@ -27,5 +27,5 @@ def read_test(model: Path) -> dict[str, dict[str, Any]]:
             if not (row["prior_only"] or row["no_signs"])
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # The metrics are not part of the model: predictions do without them.
+        # Predictions do without the metrics.
         return {}

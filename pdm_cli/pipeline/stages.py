@@ -174,7 +174,7 @@ STAGES: dict[str, Stage] = {
             Port(
                 "model",
                 "the model, written by pdm train",
-                files=("bundle.json", "member_*", "hazard_*"),
+                files=("bundle.json", "member_*", "hazard_*", "metrics.json"),
                 made_by="train",
                 marker="bundle.json",
             ),

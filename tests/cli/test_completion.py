@@ -49,7 +49,7 @@ def complete(programs: Path, *words: str) -> list[str]:
 @pytest.mark.parametrize("name", ["pdm", "pdm-cli"])
 def test_bash_completes_commands_and_options(name: str, programs: Path) -> None:
     assert complete(programs, name, "tr") == ["train"]
-    assert complete(programs, name, "train", "--horiz") == ["--horizon-hours"]
+    assert complete(programs, name, "train", "--horizon-") == ["--horizon-hours"]
     # Advanced options are completed, former names are not.
     assert complete(programs, name, "train", "--max-l") == ["--max-leaves"]
     assert complete(programs, name, "train", "--alert") == []

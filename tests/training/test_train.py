@@ -192,7 +192,7 @@ def test_train_swapped_components_swap_their_models(fleet: Sources) -> None:
         content(train(problem_of(fleet, train=plain, components=components)))
         for components in (("comp1", "comp2"), ("comp2", "comp1"))
     ]
-    members, calibrations, rules = zip(*found, strict=True)
+    members, calibrations, rules, _ = zip(*found, strict=True)
     assert [dumps for _, _, dumps in members[0]] == [dumps[::-1] for _, _, dumps in members[1]]
     assert calibrations[0] == calibrations[1][::-1]
     assert rules[0] == rules[1][::-1]
@@ -316,6 +316,7 @@ def test_train_reports_fits(problem: Problem) -> None:
     assert progress.lines == [
         "train: trial 1 of 1: trying xgboost on the selected feature set",
         f"train: fitting xgboost on {rows:,} rows up to 2015-04-23T00:00",
+        "train: fitting the time to failure",
     ]
 
 
