@@ -36,6 +36,7 @@ def left_behind(emulator: Emulator) -> list[str]:
     return [blob.name for blob in container.list_blobs(name_starts_with="pdm/.doctor")]
 
 
+@pytest.mark.ci
 def test_doctor_configured_passes_every_check(emulator: Emulator, azure_env: dict[str, str]) -> None:
     outcome = doctor(azure_env, "--json")
     assert outcome.code == 0, outcome.stdout
@@ -48,6 +49,7 @@ def test_doctor_configured_passes_every_check(emulator: Emulator, azure_env: dic
     assert emulator.refused_hosts == []
 
 
+@pytest.mark.ci
 def test_doctor_without_terminal_prints_one_line_per_check(azure_env: dict[str, str]) -> None:
     outcome = doctor(azure_env)
     assert outcome.code == 0
@@ -108,6 +110,7 @@ def test_doctor_missing_compute_is_not_an_error(emulator: Emulator, azure_env: d
     assert outcome.checks["datastore"]["state"] == "ok"
 
 
+@pytest.mark.ci
 def test_doctor_serverless_needs_no_cluster(emulator: Emulator, azure_env: dict[str, str]) -> None:
     # Without a secret in the datastore, the signed-in user writes.
     emulator.datastores.credentials = "None"
@@ -117,6 +120,7 @@ def test_doctor_serverless_needs_no_cluster(emulator: Emulator, azure_env: dict[
     assert left_behind(emulator) == []
 
 
+@pytest.mark.ci
 def test_doctor_minimum_nodes_are_warned_of(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.computes.add_cluster("eager", min_nodes=2)
     outcome = doctor(azure_env, "--json", "--compute", "eager", "--datastore", "nostore")
@@ -127,6 +131,7 @@ def test_doctor_minimum_nodes_are_warned_of(emulator: Emulator, azure_env: dict[
     assert outcome.checks["datastore"]["text"].startswith("datastore nostore: ")
 
 
+@pytest.mark.ci
 def test_doctor_forbidden_write_names_the_role(emulator: Emulator, azure_env: dict[str, str]) -> None:
     emulator.faults.add(method="PUT", host="blob", path="doctor", status=403)
     outcome = doctor(azure_env, "--json")

@@ -183,6 +183,7 @@ def test_certificates_work_with_the_standard_library(azure_env: dict[str, str], 
         assert json.load(reply)["issuer"].startswith("https://login.microsoftonline.com/")
 
 
+@pytest.mark.ci
 def test_process_needs_only_the_environment(azure_env: dict[str, str], emulator: Emulator) -> None:
     program = (
         "import os; from azure.identity import DefaultAzureCredential as C; from azure.ai.ml import MLClient\n"

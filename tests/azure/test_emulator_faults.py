@@ -44,6 +44,7 @@ def test_submit_lost_response_runs_once(client: MLClient, emulator: Emulator, tm
     assert emulator.wait("lost").runs == 1
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("drop", ["before", "middle"])
 def test_blob_dropped_is_read_again(drop: Any, client: MLClient, emulator: Emulator) -> None:
     content = bytes(range(256)) * 4096

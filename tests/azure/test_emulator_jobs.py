@@ -179,6 +179,7 @@ def test_pipeline_failed_step_stops_the_rest(
     assert [(step.display_name, step.status) for step in job.children] == [("one", "Failed")]
 
 
+@pytest.mark.ci
 def test_pipeline_cancelled_stops_its_step(
     client: MLClient, emulator: Emulator, code: Path, data: Path, tmp_path: Path
 ) -> None:

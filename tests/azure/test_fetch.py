@@ -95,6 +95,7 @@ def test_fetch_results_outputs_are_identical(
     assert (tmp_path / f"out/logs/{job}.txt").read_text() == "train: done\n"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("folder", "command"), [("model", "run"), ("predictions", "predict")])
 def test_fetch_results_prints_what_the_command_prints(
     folder: str, command: str, emulator: Emulator, fetch: Fetch, work: Path, tmp_path: Path
@@ -222,6 +223,7 @@ def test_fetch_results_blob_changed_meanwhile_fails(
     assert content_of(tmp_path / "out") == {}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["c:evil.txt", "a/../../../../up.txt", "/etc/passwd", "aux"])
 def test_fetch_results_hostile_name_writes_nothing(
     name: str, emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
@@ -271,6 +273,7 @@ def test_fetch_results_large_output_needs_little_memory(emulator: Emulator, fetc
     assert 0 < int(outcome.stderr.splitlines()[-1]) * 1024 < 200 * MEGABYTE
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("outputs", "code", "message"),
     [
@@ -333,6 +336,7 @@ def test_fetch_results_without_log_succeeds(emulator: Emulator, fetch: Fetch, re
     assert content_of(tmp_path / "out") == result
 
 
+@pytest.mark.ci
 def test_fetch_results_other_files_need_overwrite(
     emulator: Emulator, fetch: Fetch, result: Files, tmp_path: Path
 ) -> None:

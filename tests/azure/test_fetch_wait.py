@@ -56,6 +56,7 @@ def test_fetch_wait_ctrl_c_leaves_the_job_running(pdm: Pdm, emulator: Emulator, 
     assert emulator.wait(job).status == "Completed"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_submit_wait_signal_prints_the_job_in_json(
     number: signal.Signals, code: int, pdm: Pdm, emulator: Emulator, work: Path, tmp_path: Path

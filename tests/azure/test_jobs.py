@@ -124,6 +124,7 @@ def test_jobs_logs_empty_is_reported(pdm: Pdm, emulator: Emulator) -> None:
     assert outcome.stderr == f"{job}: Completed, nothing printed\n"
 
 
+@pytest.mark.ci
 def test_jobs_list_latest_first(pdm: Pdm, emulator: Emulator) -> None:
     first, foreign, last = (put_job(emulator, {}) for _ in range(3))
     for job in (first, last):
@@ -149,6 +150,7 @@ def test_jobs_cancel_wait_ends_the_job(pdm: Pdm, emulator: Emulator, azure_env: 
     assert (again.code, again.stdout) == (0, f"{job}: Canceled already\n")
 
 
+@pytest.mark.ci
 def test_jobs_cancel_finished_meanwhile_succeeds(pdm: Pdm, emulator: Emulator) -> None:
     job = put_job(emulator, {}, status="Running")
     rejection = emulator.faults.add(method="POST", path=f"/jobs/{job}/cancel", status=400, delay=2)
@@ -208,6 +210,7 @@ def test_jobs_logs_follow_survives_unavailable_sign_in(pdm: Pdm, emulator: Emula
     assert outcome.code == 0, outcome.stderr
 
 
+@pytest.mark.ci
 def test_jobs_logs_follow_expired_secret_fails(pdm: Pdm, emulator: Emulator) -> None:
     emulator.tokens.lifetime_seconds = 2
     job = put_job(emulator, {}, status="Running", log=b"one\n")

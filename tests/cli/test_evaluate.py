@@ -13,6 +13,7 @@ from tests.cli.conftest import QUICK, Pdm, assert_clear, edit
 from tests.cli.forecasts import evaluate, metrics_of, predict
 
 
+@pytest.mark.ci
 def test_data_without_any_failure_of_late_can_be_predicted_and_scored_as_far_as_possible(
     raw: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_machines_of_another_fleet_are_scored_from_their_first_row(model: Path, 
     assert outcome.json["split"]["test_start"].startswith("2015-01-01")
 
 
+@pytest.mark.ci
 def test_gates_end_with_exit_10_and_tell_the_metric(model: Path, fleet: Path, pdm: Pdm) -> None:
     passed = evaluate(pdm, fleet, model, "--fail-on", "ap<0.05,false_alarms>100")
     assert passed.code == 0, passed.stderr
@@ -97,7 +99,7 @@ def test_evaluate_needs_the_failures_and_later_data(raw: Path, model: Path, pdm:
     assert_clear(evaluate(pdm, raw, model), 4, "the model has seen every row", "later telemetry")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_evaluate_knows_failures_that_the_model_does_not_use(work: Path, fleet: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("--prepared", work / "prepared", "--out", tmp_path / "m", *QUICK, "--families", "rolling")
     assert pdm("train", *words).code == 0

@@ -206,6 +206,7 @@ def test_drift_is_not_told_by_rows_that_the_model_learned_from(
     assert "cannot be told" not in stdout
 
 
+@pytest.mark.ci
 def test_since_and_latest_write_less_and_change_nothing(
     predicted: Path, fleet: Path, model: Path, pdm: Pdm, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_signal_tells_what_is_kept_of_a_run_and_of_its_search(work: Path, flee
     assert subprocess.run(spoiled, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.ci
 def test_a_signal_while_optuna_is_loaded_is_no_bug(work: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(SIGNAL_AT_IMPORT)
     words = [*PDM, "train", "--prepared", str(work / "prepared"), "--out", str(tmp_path / "model"), "--trials", "2"]

@@ -86,6 +86,7 @@ def test_run_to_failure_every_held_out_row_counts_in_metrics_and_predictions(tra
     assert np.mean(error**2) == pytest.approx(metrics["components"]["pump"]["brier"])
 
 
+@pytest.mark.ci
 def test_run_to_failure_with_empty_rows_after_the_failure_has_the_same_metrics(pdm: Pdm, tmp_path: Path) -> None:
     words = ("--grid-hours", 1, "--windows-hours", "1,4,8", "--lead-time-hours", 1, "--horizon-hours", 30)
     found = []

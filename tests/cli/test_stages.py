@@ -146,6 +146,7 @@ def test_quiet_says_nothing_on_stderr(work_copy: Path, fleet: Path, pdm: Pdm) ->
     assert pdm("run", "--data", fleet, "--out", work_copy, "--jobs", 1, "--fast", "--trees", 20, "-q").stderr == ""
 
 
+@pytest.mark.ci
 def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("detect-anomalies", "--prepared", work / "prepared", "--out", tmp_path / "batch", "--mode", "batch")
     assert pdm(*words).code == 0
@@ -158,6 +159,7 @@ def test_batch_anomalies_are_no_features_and_train_says_so(work: Path, pdm: Pdm,
     assert not [name for member in bundle["members"] for name in member["features"] if "anomaly" in name]
 
 
+@pytest.mark.ci
 def test_causal_anomalies_become_features(work: Path, pdm: Pdm, tmp_path: Path) -> None:
     assert parquet.read_metadata(work / "anomalies/anomalies.parquet")["causal"] == "true"
     words = ("train", "--prepared", work / "prepared", "--anomalies", work / "anomalies", "--out", tmp_path / "m")

@@ -66,6 +66,7 @@ def test_a_table_of_metrics_fits_80_columns_with_every_digit(evaluated: str) -> 
     assert any(re.match(r" comp1 +0\.\d{3} +0\.\d{4} +0\.\d{3} +0\.\d{4} ", line) for line in lines)
 
 
+@pytest.mark.ci
 def test_a_narrow_terminal_breaks_lines_and_loses_no_column(work: Path, fleet: Path) -> None:
     words = ("evaluate", "--model", work / "model", "--data", fleet, "-q")
     assert re.search(r"comp1 +0\.\d{3} +0\.\d{4} ", without_codes(on_terminal(*words, columns=60)))
@@ -90,6 +91,7 @@ def test_a_terminal_is_told_what_comes_next_and_a_pipe_is_not(work_copy: Path, f
     assert shown.splitlines()[-1] == f"next: pdm explain --data {fleet} --model {model} {at}"
 
 
+@pytest.mark.ci
 def test_a_work_list_fits_80_columns(work: Path, fleet: Path, tmp_path: Path) -> None:
     words = ("predict", "--model", work / "model", "--data", fleet, "--out", tmp_path / "out", "-q")
     *lines, out = without_codes(on_terminal(*words)).splitlines()

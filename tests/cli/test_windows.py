@@ -20,6 +20,7 @@ def daily(raw: Path) -> Path:
     return raw
 
 
+@pytest.mark.ci
 def test_run_with_windows_that_do_not_fit_names_all_and_its_hint_works(daily: Path, pdm: Pdm, tmp_path: Path) -> None:
     words = ("run", "--data", daily, "--out", tmp_path / "out", *QUICK)
     outcome = pdm(*words, "--grid-hours", "3h", "--windows-hours", "3h,1d", "--lead-time-hours", "3h")

@@ -283,7 +283,7 @@ def rows_by_key(context: Context, table: FeatureTable) -> dict[tuple[Any, int], 
     return {key: row.tobytes() for key, row in zip(keys, rows, strict=True)}
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @given(made_sources(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_and_of_log_lines_does_not_matter(sources: Sources, random: Any) -> None:
     def shuffled(frame: pd.DataFrame) -> pd.DataFrame:

@@ -140,7 +140,7 @@ def list_places(content: Any, place: tuple[str | int, ...] = ()) -> list[tuple[s
     return [found for key, item in items for found in [(*place, key), *list_places(item, (*place, key))]]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_load_any_value_of_another_type_is_valid_or_rejected(folder: Path) -> None:
     whole, path = (folder / bundle.BUNDLE_FILE).read_text(encoding="utf-8"), folder / bundle.BUNDLE_FILE
     places = list_places(json.loads(whole))
