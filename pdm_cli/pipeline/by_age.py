@@ -64,12 +64,9 @@ def describe_part(forecast: Forecast, component: str, code: int, now_us: int) ->
 
 def _find_starts(forecast: Forecast) -> NDArray[np.int64]:
     """Return the first reading of each machine of the instants."""
-    from pdm_cli.features.events import Instants
-    from pdm_cli.schema import MACHINE, TIME
+    from pdm_cli.features.labels import first_rows
 
-    first = forecast.context.sources.telemetry.groupby(MACHINE)[TIME].first().reset_index()
-    readings = Instants.of(first)
-    return readings.starts()[readings.machines.get_indexer(forecast.instants.machines)]
+    return first_rows(forecast.context.sources.telemetry, forecast.instants.machines)
 
 
 def _find_parts(

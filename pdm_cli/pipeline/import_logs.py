@@ -509,10 +509,10 @@ def _hash_inputs(source: Path | Database, found: Found, old: Path | None, stop: 
         inputs = {"folder": manifest.hash_files(source, files, stop)}
     else:
         texts = {f"--query {name}": manifest.hash_bytes(text.encode()) for name, text in source.queries.items()}
-        inputs = {"sql": {**texts, **{path.name: manifest.hash_file(path) for path in files}}}
+        inputs = {"sql": {**texts, **{path.name: manifest.hash_file(path, stop) for path in files}}}
     if old is not None:
         tables = [path for table in RAW_TABLES for path in list_files(old, table)]
-        inputs["out"] = manifest.hash_files(old, tables)
+        inputs["out"] = manifest.hash_files(old, tables, stop)
     return inputs
 
 

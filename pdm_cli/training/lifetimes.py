@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pdm_cli.evaluation.costs import Lives, find_lives
 from pdm_cli.evaluation.lifetimes import Lifetime, find_installations, fit_lifetime
-from pdm_cli.features.events import EventLog, Instants
-from pdm_cli.schema import MACHINE, TIME
+from pdm_cli.features.events import EventLog
+from pdm_cli.features.labels import first_rows
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.dataset import Problem
 from pdm_cli.units import Units
@@ -62,8 +62,7 @@ class _Watch:
         known, split, is_trained = problem.known, problem.split, ~problem.held_out
         # A failure that ended the telemetry may be logged after the last reading.
         ends = np.where(known.is_ended, np.maximum(known.ends_us, known.failed_us), known.ends_us)
-        readings = Instants.of(problem.context.sources.telemetry.groupby(MACHINE)[TIME].first().reset_index())
-        starts = readings.starts()[readings.machines.get_indexer(problem.instants.machines)]
+        starts = first_rows(problem.context.sources.telemetry, problem.instants.machines)
         machines = problem.instants.machines[is_trained]
         if split.is_by_time:
             ends = np.minimum(ends, split.cutoff)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pdm_cli.errors import DataError, SchemaError
+from pdm_cli.errors import DataError
 from pdm_cli.io.importing.checked_rows import select_long, select_wide
 from pdm_cli.io.importing.convert import PIECE_ROWS, Facts, Reading, add_facts, schema_of, sql_time_of
 from pdm_cli.io.importing.date_shapes import (
@@ -98,13 +98,13 @@ def write_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
     """
     sampled = sample_tags(survey.files, survey.long) if survey.long is not None else []
     if sampled:
-        with suppress(DataError, SchemaError):
+        with suppress(DataError):
             survey.prepare(sampled)
             if (draft := _write_checked(survey, engine)) is not None:
                 return draft
     survey.prepare()
     if sampled and {tag for tag, *_ in survey.tag_rows} == {tag for tag, *_ in sampled}:
-        # Not the tags did not fit.
+        # Something else than the tags did not fit.
         return None
     return _write_checked(survey, engine)
 

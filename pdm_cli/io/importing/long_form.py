@@ -117,8 +117,11 @@ def sample_tags(files: Sequence[SourceFile], long: LongForm) -> list[TagRow]:
     """
     found: dict[str, str] = {}
     for file in files:
-        rows = sample_rows(file.text, Path(file.readable)) if file.text is not None else []
-        if file.text is None or not rows:
+        # A column that a folder's name gives is not in the rows.
+        if file.text is None or not {long.tag, long.value} <= file.origins.keys():
+            return []
+        rows = sample_rows(file.text, Path(file.readable))
+        if not rows:
             return []
         tag, value = (file.text.header.index(file.origins[name]) for name in (long.tag, long.value))
         for row in rows:

@@ -16,7 +16,10 @@ from pdm_cli.errors import PdmError
 from pdm_cli.io.importing import draft as drafts
 from pdm_cli.io.importing import survey as surveys
 from pdm_cli.io.importing import text_files
+from pdm_cli.io.importing.engine import Engine
+from pdm_cli.io.importing.long_form import sample_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
+from pdm_cli.io.importing.sources import open_source
 from pdm_cli.io.importing.text_files import TextFormat
 from pdm_cli.pipeline.import_logs import import_logs
 from pdm_cli.progress import Silent
@@ -135,6 +138,16 @@ def test_draft_with_sampled_tags_and_chosen_sensors_equals_the_survey(rare: str)
     chosen = Settings(columns=ColumnsParams(sensors=("volt [V]", "temp")))
     with patch.multiple(text_files, _PLACES=10, _PLACE_BYTES=200, _LEAST_SAMPLED_BYTES=0):
         assert not has_draft(text, options, settings=chosen)
+
+
+def test_sample_tags_of_a_column_in_the_name_of_a_folder_returns_none(tmp_path: Path) -> None:
+    (tmp_path / "tag=1.volt").mkdir()
+    path = tmp_path / "tag=1.volt/telemetry.csv"
+    path.write_text("datetime,value\n" + "2015-01-01,1\n" * 500)
+    with Engine() as engine, patch.multiple(text_files, _PLACES=10, _PLACE_BYTES=200, _LEAST_SAMPLED_BYTES=0):
+        file = open_source(path, tmp_path, TextFormat(), engine, ())
+        assert {"tag", "value"} <= file.columns.keys()
+        assert sample_tags([file], LongForm("tag", "value")) == []
 
 
 @pytest.mark.parametrize("decimal", [".", ","])
