@@ -54,7 +54,7 @@ def evaluate(data: str | Path, model: str | Path, *, settings: Settings, progres
     how = EvaluationSettings(trained.labels, trained.costs, trained.train.merge_hours)
     metrics = evaluate_span(span, forecast.components, forecast.bundle.model.rules, lives={}, settings=how)
     mark_silent(metrics, loaded)
-    metrics["hours_to_failure"] = measure_hours(loaded, forecast.table, span, np.flatnonzero(rows))
+    metrics["hours_to_failure"], _ = measure_hours(loaded, forecast.table, span, np.flatnonzero(rows))
     return {"schema": "pdm.evaluate/1", **metrics, "split": _describe_split(forecast, span), **units.summary()}
 
 

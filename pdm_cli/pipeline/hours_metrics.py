@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 def measure_hours(
     saved: Bundle, table: FeatureTable, span: PredictedSpan, rows: NDArray[np.intp]
-) -> dict[str, Any] | None:
-    """Return the metrics of the hours to failure and of each horizon; ``None`` if the model is of an older version.
+) -> tuple[dict[str, Any], NDArray[np.float64]] | tuple[None, None]:
+    """Return the metrics of the hours to failure and of each horizon, and the hours of each row and component.
+
+    ``None`` for both if the model is of an older version.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def measure_hours(
 
     hazard, components = saved.hazard, saved.model.components
     if hazard is None:
-        return None
+        return None, None
     lead = saved.recipe.settings.labels
     spread = [hazard.spread(column, span.probabilities[:, column], table, rows) for column in range(len(components))]
     hours = np.stack([hazard.quantiles(*each) for each in spread], axis=1)
@@ -52,4 +54,5 @@ def measure_hours(
         own, found = spread[0]
         unit = saved.recipe.units.cycle_hours or 1.0
         life = evaluate_life(span, hazard.mean(own, found), hours[:, 0], cap_hours=own[-1], unit_hours=unit)
-    return {**evaluate_hours(span, components, hours, lead=lead), "horizons": horizons, "remaining_life": life}
+    metrics = {**evaluate_hours(span, components, hours, lead=lead), "horizons": horizons, "remaining_life": life}
+    return metrics, hours

@@ -104,14 +104,14 @@ def _evaluate(task: Task, problem: Problem, table: FeatureTable, preparation: Pr
     alerts = model.alert(probabilities, problem.instants)
     in_span = problem.test_span(problem.split)
     rows = np.flatnonzero(in_span)
-    hours = None if saved.hazard is None else saved.hazard.predict(table, probabilities, rows)
+    span = _make_span(problem, probabilities, alerts)
+    of_hours, hours = measure_hours(saved, table, span, rows)
     predictions = _predictions(problem, probabilities, alerts, in_span, hours)
     parquet.write_frame(task.out / PREDICTIONS.file, predictions)
-    span = _make_span(problem, probabilities, alerts)
     evidence = _collect_evidence(task.inputs["prepared"], problem, model, table, span, preparation)
     text = json.dumps(evidence, ensure_ascii=False, allow_nan=False)
     (task.out / EVIDENCE_FILE).write_text(text + "\n", encoding="utf-8")
-    return {**_judge(problem, saved, span), "hours_to_failure": measure_hours(saved, table, span, rows)}
+    return {**_judge(problem, saved, span), "hours_to_failure": of_hours}
 
 
 def _warn_of_no_signs(training: Training, problem: Problem, progress: Progress) -> None:

@@ -52,8 +52,8 @@ _PLURAL = re.compile(r"\b(reading|row|gap|period|sensor|event|error|failure|mach
 # Sides of an episode of anomalies.
 _SIDES = {"pos": "high", "neg": "low", "both": "high and low"}
 SCORE_NOTE = (
-    "The score is the highest test statistic of an episode divided by its critical value: 1 is just an anomaly. The "
-    "order is by scores and number of readings together."
+    "The score is the highest test statistic of an episode divided by its critical value: readings above 1 are "
+    "anomalous. The order is by scores and number of readings together."
 )
 # If chance catches as many failures in more than this share of the cases, the alerts show little skill.
 _MOST_CHANCE = 0.05
@@ -206,6 +206,17 @@ def list_caveats(components: dict[str, Any]) -> list[str]:
     return lines
 
 
+def list_facts(metrics: Mapping[str, Any]) -> list[str]:
+    """Return sentences, without capitals and full stops, on what the scores do not show, as far as it is known."""
+    found = (
+        describe_chance(metrics["events"]),
+        describe_cold_start(metrics),
+        describe_hours(metrics),
+        describe_life(metrics),
+    )
+    return [fact for fact in found if fact]
+
+
 def describe_chance(events: dict[str, Any]) -> str:
     """Return the time under alert and how many failures chance would catch in it; empty if unknown."""
     if events.get("alert_share") is None:
@@ -313,7 +324,7 @@ def describe_sensors(entry: Mapping[str, Any]) -> str:
     """Return the sensors of an episode of anomalies and their sides: ``volt high, rotate low``."""
     parts = [f"{name_sensor(part['sensor'])} {_SIDES[part['direction']]}" for part in entry["sensors"]]
     text = name_some(parts)
-    return f"{text} (by the fleet)" if all(part["by"] == "fleet" for part in entry["sensors"]) else text
+    return f"{text} (compared with the fleet)" if all(part["by"] == "fleet" for part in entry["sensors"]) else text
 
 
 def show_score(score: float) -> str:

@@ -12,12 +12,9 @@ from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.findings import (
     count_components,
-    describe_chance,
-    describe_cold_start,
     describe_cost_caveats,
-    describe_hours,
-    describe_life,
     list_caveats,
+    list_facts,
     list_findings,
     show_share,
 )
@@ -208,13 +205,7 @@ def _list_results(metrics: Mapping[str, Any]) -> Section:
         "and off at the given probabilities.",
     )
     paragraphs = [f"{reason}." for reason in list_caveats(metrics["components"])]
-    facts = (
-        describe_chance(metrics["events"]),
-        describe_cold_start(metrics),
-        describe_hours(metrics),
-        describe_life(metrics),
-    )
-    paragraphs += [f"{fact[0].upper()}{fact[1:]}." for fact in facts if fact]
+    paragraphs += [f"{fact[0].upper()}{fact[1:]}." for fact in list_facts(metrics)]
     return Section("results", "Results by component", paragraphs, grids=[caught, scored])
 
 

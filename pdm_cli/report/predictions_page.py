@@ -166,7 +166,7 @@ def _list_work(facts: PredictionFacts) -> Section:
     )
     note = f"The probability is that of a failure within the failure window{'; all times are UTC' if utc() else ''}."
     if has_hours:
-        note += " Four of five fail in the time under fails, counted from the last reading with the alert on."
+        note += " Four of five such parts fail in the time under fails, from the last reading with the alert on."
     if any("ended" in row for row in work[:_MOST_WORK]):
         note += " Where the alert is off, the probability is that of the last reading with the alert on."
     if len(work) > _MOST_WORK:

@@ -47,7 +47,7 @@ def test_compose_anomalies_page_lists_ten_episodes_and_collapses_the_others() ->
 
 def test_compose_anomalies_page_names_episodes_that_the_fleet_shows() -> None:
     page = page_of([entry(1, by="fleet")], sensors={"volt": {**COUNTS, "judged_by_fleet": 120}})
-    assert page.sections[0].grids[0].rows[0][2] == "volt high and low (by the fleet)"
+    assert page.sections[0].grids[0].rows[0][2] == "volt high and low (compared with the fleet)"
     assert "(120 with those of other machines, as their machine had too few)" in page.subtitle
 
 

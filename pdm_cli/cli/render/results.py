@@ -12,13 +12,10 @@ from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.report.findings import (
     SCORE_NOTE,
     count_components,
-    describe_chance,
-    describe_cold_start,
     describe_cost_caveats,
-    describe_hours,
-    describe_life,
     describe_sensors,
     list_caveats,
+    list_facts,
     list_weak,
     show_score,
 )
@@ -183,18 +180,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
         *_draw_caveats(metrics["components"]),
         Prose(f"{note}; * false alarms per {per_machine_time()}"),
         Prose(_describe_warnings(metrics)),
-        *map(
-            Prose,
-            filter(
-                None,
-                [
-                    describe_chance(metrics["events"]),
-                    describe_cold_start(metrics),
-                    describe_hours(metrics),
-                    describe_life(metrics),
-                ],
-            ),
-        ),
+        *map(Prose, list_facts(metrics)),
         Prose(_describe_costs(metrics["costs"], is_training="train_rows" in split)),
         *map(Prose, describe_cost_caveats(metrics["costs"])),
     ]
@@ -342,7 +328,7 @@ def _draw_work(summary: dict[str, Any]) -> list[RenderableType]:
     if any("ended" in row for row in work[:_MOST_WORK]):
         note += "; where the alert is off, as of the last reading with the alert on"
     if any(show_hours_to_failure(row) for row in work[:_MOST_WORK]):
-        note += "; below: when four of five such parts fail, from the last reading on, and the reasons"
+        note += "; below: when four of five such parts fail, counted from the last reading, and the reasons"
     # Below the table, as the columns leave no room for them.
     reasons = [Prose(f"{row['rank']}: {_describe_work(row)}") for row in work[:_MOST_WORK]]
     return [table, Prose(note), *reasons, *more]
