@@ -113,10 +113,15 @@ class RawTelemetry:
                 hint="fix it and convert the column to numbers, or list the sensor columns with --sensors",
             )
 
-    def scan(self) -> TelemetryScan:
+    def scan(self, scanner: Scanner | None = None) -> TelemetryScan:
         """Read machines and timestamps to find their order, rows per machine and time step.
 
         They are read twice if times that cannot be right have to be left out.
+
+        Parameters
+        ----------
+        scanner : Scanner, optional
+            Scanned all rows before, so that they need not be read.
 
         Raises
         ------
@@ -125,7 +130,7 @@ class RawTelemetry:
         DataError
             If a machine or timestamp is missing, or no step is given and none is regular enough.
         """
-        scanner = self._survey()
+        scanner = scanner or self._survey()
         time_range = scanner.days.find_range(self._params.time_range)
         outside, machines = Finding(), scanner.counts.keys()
         if not scanner.days.is_within(time_range):

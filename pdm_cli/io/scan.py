@@ -214,6 +214,10 @@ def _distances(times: IntArray) -> IntArray:
 
 def _usual_step(apart: IntArray) -> int:
     """Return the step of at least half of the differences, or else the median rounded to a unit of time."""
+    middle = int(np.partition(apart, len(apart) // 2)[len(apart) // 2])
+    if np.count_nonzero(apart == middle) > _REGULAR_SHARE * len(apart):
+        # More than half: none is more common. It takes less time than to count them all.
+        return middle
     steps, counts = np.unique(apart, return_counts=True)
     if counts.max() >= _REGULAR_SHARE * len(apart):
         return int(steps[np.argmax(counts)])

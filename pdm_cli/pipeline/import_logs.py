@@ -97,7 +97,8 @@ def import_logs(
         with output_folder.output_folder(target, provenance) as partial, using(units):
             work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
             summary = work.run(partial)
-            summary |= {"quality": quality.result().inspect_raw(partial, settings), "warnings": progress.warnings}
+            summary["quality"] = quality.result().inspect_raw(partial, settings, work.facts)
+            summary["warnings"] = progress.warnings
             if summary["quality"] is not None:
                 summary["quality"]["problems"][:0] = [problem.as_dict() for problem in work.lost]
             text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
@@ -203,6 +204,8 @@ class _Import:
         self._types = _find_types(self._old)
         # Columns of the telemetry that have digits but are text.
         self.lost: list[Problem] = []
+        # Totals of the telemetry, unless it is appended to rows that are not among them.
+        self.facts: Facts | None = None
 
     def run(self, partial: Path) -> dict[str, Any]:
         """Write all tables and return the summary."""
@@ -225,6 +228,7 @@ class _Import:
             appended = None if old is None else self._append(survey, old, path, partial / table.file)
             summary["tables"][table.name] = describe_table(survey, reading, facts, appended, self._engine)
             if table is TELEMETRY:
+                self.facts = facts if appended is None else None
                 self._report_telemetry(survey, reading, facts)
                 if self._options.failures.is_derived:
                     telemetry = Telemetry(survey, reading, self._engine, self._read_earlier(survey))
@@ -250,8 +254,10 @@ class _Import:
         from pdm_cli.io.importing.checks import TimeCheck
 
         check = TimeCheck(self._engine)
+        scanner = self.facts.scanner if self.facts is not None else None
+        scanned = scanner.days if scanner is not None else None
         for survey in sorted(self._surveys, key=lambda survey: survey.table is not TELEMETRY):
-            if warning := check.describe(survey, partial / survey.table.file):
+            if warning := check.describe(survey, partial / survey.table.file, scanned):
                 self._progress.warn(warning)
 
     def _units(self) -> Units:

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from pdm_cli.io.scan import TelemetryScan
+    from pdm_cli.io.importing.convert import Facts
+    from pdm_cli.io.scan import Scanner, TelemetryScan
     from pdm_cli.preparation.quality import Finding
 
 # The folds test on the last half of the training span; the first one trains on the rest.
@@ -78,6 +79,7 @@ class QualityCheck:
         self.overview = Overview(raw.sensors, list(scan.rows), first_us=first, last_us=last, step_us=step)
         self._scan = scan
         self._repeated = RepeatedRows()
+        self._may_repeat = bool(scan.repeated or scan.out_of_order)
         self._on_duplicate = on_duplicate
         self._coverage = None if failures is None else FailureCoverage(failures, self.overview)
 
@@ -103,7 +105,8 @@ class QualityCheck:
     ) -> None:
         self.overview.add(names, codes, times, readings)
         places = self.overview.place_of(names)[codes]
-        self._repeated.add(places, times, readings)
+        if self._may_repeat:
+            self._repeated.add(places, times, readings)
         if self._coverage is not None:
             self._coverage.add(places, times)
 
@@ -223,19 +226,29 @@ def _round(value: float) -> float | None:
     return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
 
 
-def inspect_raw(folder: Path, settings: Settings) -> dict[str, Any] | None:
+def inspect_raw(folder: Path, settings: Settings, facts: Facts | None = None) -> dict[str, Any] | None:
     """Return the quality of the raw tables in a folder as far as it can be seen without preparing them.
 
-    None if a table cannot be read; the next command reports the reason.
+    None if a table cannot be read; the next command reports the reason. The parameters are those of
+    :func:`measure_raw`.
     """
     try:
-        return measure_raw(folder, settings)
+        return measure_raw(folder, settings, facts)
     except PdmError:
         return None
 
 
-def measure_raw(folder: Path, settings: Settings) -> dict[str, Any]:
+def measure_raw(folder: Path, settings: Settings, facts: Facts | None = None) -> dict[str, Any]:
     """Return the quality of the raw tables in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The tables.
+    settings : Settings
+        Names of the columns, and how the tables will be prepared.
+    facts : Facts, optional
+        Totals of the telemetry, if it has just been converted: it need not be scanned again.
 
     Raises
     ------
@@ -244,21 +257,23 @@ def measure_raw(folder: Path, settings: Settings) -> dict[str, Any]:
     """
     units = find_units(folder)
     with using(units):
-        return {**_inspect(folder, settings), **units.summary()}
+        return {**_inspect(folder, settings, facts), **units.summary()}
 
 
-def _inspect(folder: Path, settings: Settings) -> dict[str, Any]:
+def _inspect(folder: Path, settings: Settings, facts: Facts | None) -> dict[str, Any]:
     raw = RawTelemetry(folder, settings.columns, settings.preprocess)
-    raw, scan, no_step = _scan(folder, raw, settings)
+    is_utc = settings.preprocess.timezone == "UTC"
+    raw, scan, no_step = _scan(folder, raw, settings, facts.scanner if facts is not None and is_utc else None)
     failures = read_failures(folder, settings, scan.days)
     on_duplicate = settings.preprocess.on_duplicate
     check = QualityCheck(raw, scan, failures, on_duplicate=on_duplicate, has_step=no_step is None)
-    search = SentinelSearch(settings.preprocess.ranges)
+    is_searched = facts is not None and not settings.preprocess.ranges and not scan.outside.count
+    search = facts.sentinels if facts is not None and is_searched else SentinelSearch(settings.preprocess.ranges)
     for piece in raw.pieces(scan):
         check.add_table(piece)
-        for sensor in raw.sensors:
+        for sensor in () if is_searched else raw.sensors:
             search.add(sensor, piece[sensor].to_numpy())
-    sentinels, overview = search.found(), check.overview
+    sentinels, overview = search.found(raw.sensors), check.overview
     findings = new_findings()
     findings["out_of_order"].add(scan.out_of_order, scan.first_out_of_order)
     findings["outside_time_range"] = replace(scan.outside, first=list(scan.outside.first))
@@ -284,14 +299,16 @@ def _inspect(folder: Path, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _scan(folder: Path, raw: RawTelemetry, settings: Settings) -> tuple[RawTelemetry, TelemetryScan, Problem | None]:
+def _scan(
+    folder: Path, raw: RawTelemetry, settings: Settings, scanner: Scanner | None
+) -> tuple[RawTelemetry, TelemetryScan, Problem | None]:
     """Return a scan, and the problem of telemetry without a regular step."""
     try:
-        return raw, raw.scan(), None
+        return raw, raw.scan(scanner), None
     except DataError as error:
         problem = Problem("no_regular_step", error.message, error.hint or "")
         raw = RawTelemetry(folder, settings.columns, replace(settings.preprocess, step_minutes=1.0))
-        return raw, raw.scan(), problem
+        return raw, raw.scan(scanner), problem
 
 
 def read_failures(folder: Path, settings: Settings, days: TimeSurvey) -> pd.DataFrame | None:

@@ -114,9 +114,10 @@ class SentinelSearch:
         lowest.add(values)
         highest.add(-values)
 
-    def found(self) -> list[Sentinel]:
-        """Return the sentinels, in the order of the sensors."""
-        return [sentinel for sensor in self._ends for sentinel in self._of(sensor)]
+    def found(self, sensors: Iterable[str] | None = None) -> list[Sentinel]:
+        """Return the sentinels of some sensors, or of all, in their order."""
+        chosen = self._ends if sensors is None else sensors
+        return [sentinel for sensor in chosen if sensor in self._ends for sentinel in self._of(sensor)]
 
     def _of(self, sensor: str) -> Iterable[Sentinel]:
         total, (lowest, highest) = self._counts[sensor], self._ends[sensor]

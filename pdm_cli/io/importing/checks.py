@@ -48,7 +48,7 @@ class TimeCheck:
         self._engine = engine
         self._telemetry: TimeSurvey | None = None
 
-    def describe(self, survey: TableSurvey, path: Path) -> str:
+    def describe(self, survey: TableSurvey, path: Path, scanned: TimeSurvey | None = None) -> str:
         """Return a warning of such times in an imported table; empty if there are none.
 
         Parameters
@@ -57,17 +57,25 @@ class TimeCheck:
             The table; a telemetry table comes before the others.
         path : Path
             Its Parquet file.
+        scanned : TimeSurvey, optional
+            The days of the telemetry, if they are known.
         """
         if not survey.time or survey.options.cycle_seconds:
             return ""
         is_telemetry = survey.table is TELEMETRY
-        days = TimeSurvey() if self._telemetry is None else self._telemetry.copy()
-        self._add_days(days, survey, path)
+        if is_telemetry and scanned is not None:
+            days = scanned
+        else:
+            days = TimeSurvey() if self._telemetry is None else self._telemetry.copy()
+            self._add_days(days, survey, path)
         if is_telemetry:
             self._telemetry = days
         allowed = days.find_range(least_gap_us=DAY_US if is_telemetry else YEAR_US)
+        if days.is_within(allowed):
+            return ""
         count, first, machine, total = self._find_outside(allowed, survey, path)
         if not count:
+            # Those of the telemetry have a warning of their own.
             return ""
         rows = f"{count:,} of {show_count(total, 'row')}"
         return (

@@ -23,6 +23,7 @@ from pdm_cli.units import FIRST_CYCLE_US
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
+    from pdm_cli.io.scan import Scanner
 
 PIECE_ROWS = 262_144
 _BAD_TIMES = 10_000
@@ -69,6 +70,8 @@ class Facts:
     # Machines and the events that had not ended in their last row.
     ongoing: list[list[str]] = field(default_factory=list)
     sentinels: SentinelSearch = field(default_factory=SentinelSearch)
+    # Machines and times of telemetry, if they were scanned while they were converted.
+    scanner: Scanner | None = None
 
 
 def convert(survey: TableSurvey, reading: Reading, path: Path, engine: Engine) -> Facts:

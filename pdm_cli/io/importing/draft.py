@@ -138,7 +138,10 @@ def _try_draft(survey: TableSurvey, engine: Engine) -> Draft | None:
 
 def _write(survey: TableSurvey, reading: Reading, rows: str, path: Path, engine: Engine) -> Facts | None:
     """Write the table and return its totals; None if a row does not fit."""
-    facts, readings = Facts(), 0
+    # It loads pandas.
+    from pdm_cli.io.scan import Scanner
+
+    facts, readings = Facts(scanner=(scanner := Scanner())), 0
     # One thread encodes a piece while the next one is read.
     with (
         closing(engine.batches(rows, PIECE_ROWS)) as batches,
@@ -154,6 +157,7 @@ def _write(survey: TableSurvey, reading: Reading, rows: str, path: Path, engine:
                 written.result()
             written = encoder.submit(writer.write_arrow, piece)
             add_facts(facts, survey, piece)
+            scanner.add(piece[survey.machine], piece[survey.time])
             readings += pc.sum(batch[len(piece.schema)]).as_py() if survey.long is not None else 0
         if written is not None:
             written.result()

@@ -32,7 +32,7 @@ _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 200
 _COPIED_CHARACTERS = 1 << 20
 # Samples are short pieces of a file, which is many times larger than all of them.
-_PLACES, _PLACE_BYTES, _LEAST_SAMPLED_BYTES = 1000, 2048, 64 << 20
+_PLACES, _PLACE_BYTES, _LEAST_SAMPLED_BYTES = 1000, 1024, 64 << 20
 # Files packed to less than this are unpacked.
 _UNPACKED_BYTES = 16 << 20
 _BOMS = (
