@@ -88,8 +88,9 @@ def import_logs(
         else:
             folder = engine.scratch / "queries"
             found = query_logs(source, folder, old, settings.columns.datetime_column, progress)
-        # It loads pandas.
+        # It loads pandas, and the report jinja2.
         quality = background.submit(import_module, "pdm_cli.pipeline.quality")
+        background.submit(import_module, "jinja2")
         inputs = background.submit(_hash_inputs, source, found, old, background.stop)
         surveys = _survey(folder, found, options, settings, engine, progress)
         provenance = _trace_provenance(inputs.result(), settings, options, on_overlap, is_appended=old is not None)

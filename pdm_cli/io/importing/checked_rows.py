@@ -53,15 +53,35 @@ def select_long(survey: TableSurvey, reading: Reading, time: str) -> str:
         for place, name in enumerate(names)
     }
     ordered = ", ".join(sensors[name] for name in schema_of(survey, reading).names[2:])
-    order = "machine, time" if reading.is_machine_text else "TRY_CAST(machine AS BIGINT), time"
+    machines = _sort_machines(survey, reading)
+    if machines:
+        # Numbers take less time to group and to sort than names.
+        machine, order = f"([{', '.join(map(sql_text, machines))}])[readings.machine]", "readings.machine"
+    else:
+        machine, order = "machine", "machine" if reading.is_machine_text else "TRY_CAST(machine AS BIGINT)"
     return (
-        f"SELECT time, machine, {ordered}, count(number) AS readings "
-        f"FROM ({_select_readings(survey, names, numeric, time)}) GROUP BY time, machine ORDER BY {order}"
+        f"SELECT time, {machine} AS name, {ordered}, count(number) AS readings "
+        f"FROM ({_select_readings(survey, machines, names, numeric, time)}) AS readings "
+        f"GROUP BY time, readings.machine ORDER BY {order}, time"
     )
 
 
-def _select_readings(survey: TableSurvey, names: Sequence[str], numeric: int, time: str) -> str:
-    """Return the SQL of the readings, of which the sensor is its place in ``names``; the first ones have numbers."""
+def _sort_machines(survey: TableSurvey, reading: Reading) -> list[str]:
+    """Return the machines in the order of the rows, if the tags name all of them."""
+    machines = {machine for machine, _ in survey.tags.values()}
+    if "" in machines:
+        return []
+    return sorted(machines) if reading.is_machine_text else sorted(machines, key=int)
+
+
+def _select_readings(
+    survey: TableSurvey, machines: Sequence[str], names: Sequence[str], numeric: int, time: str
+) -> str:
+    """Return the SQL of the readings.
+
+    The machine is its place in ``machines``, from 1, if there are any; the sensor is its place in ``names``, from 0.
+    The first ``numeric`` sensors have numbers.
+    """
     assert survey.long is not None
     tag, text = sql_column(survey.long.tag), sql_column(survey.long.value)
     known = [spelling or "" for spelling, name, _ in survey.tag_rows if name in survey.tags]
@@ -78,21 +98,24 @@ def _select_readings(survey: TableSurvey, names: Sequence[str], numeric: int, ti
         number = f"CASE WHEN {is_numeric} THEN {number} END"
         is_misfit = f"CASE WHEN {is_numeric} THEN {is_misfit} ELSE {_sql_is_number(survey, text)} END"
     columns = (
-        f"CASE WHEN NOT ({is_misfit}) THEN {time} END AS time, {_sql_machine(survey)} AS machine, {sensor} AS sensor, "
-        f"{number} AS number{f', {sql_plain(text)} AS text' if numeric < len(names) else ''}"
+        f"CASE WHEN NOT ({is_misfit}) THEN {time} END AS time, {_sql_machine(survey, machines)} AS machine, "
+        f"{sensor} AS sensor, {number} AS number{f', {sql_plain(text)} AS text' if numeric < len(names) else ''}"
     )
     where = f" WHERE tag <= {len(known)}" if others else ""
     return f"SELECT {columns} FROM ({rows}){where}"
 
 
-def _sql_machine(survey: TableSurvey) -> str:
-    """Return the SQL of the machine of a reading, given the place of its tag."""
-    machines = [survey.tags[name][0] for _, name, _ in survey.tag_rows if name in survey.tags]
+def _sql_machine(survey: TableSurvey, machines: Sequence[str]) -> str:
+    """Return the SQL of the machine of a reading: its place in ``machines`` or, without any, its name."""
+    tagged = [survey.tags[name][0] for _, name, _ in survey.tag_rows if name in survey.tags]
+    if machines:
+        places = {machine: str(place) for place, machine in enumerate(machines, start=1)}
+        return f"(CAST([{', '.join(places[machine] for machine in tagged)}] AS UINTEGER[]))[tag]"
     column = sql_plain(sql_column(survey.machine))
-    if not any(machines):
+    if not any(tagged):
         return column
-    named = f"([{', '.join(map(sql_text, machines))}])[tag]"
-    return named if all(machines) else f"coalesce(nullif({named}, ''), {column})"
+    named = f"([{', '.join(map(sql_text, tagged))}])[tag]"
+    return f"coalesce(nullif({named}, ''), {column})"
 
 
 def _sql_sensor(survey: TableSurvey, names: Sequence[str]) -> str:
