@@ -50,6 +50,13 @@ def test_step_of_a_log_in_any_order_is_found() -> None:
         assert look_at(stamps[order]).step("telemetry.parquet") == HOUR_US
 
 
+@pytest.mark.parametrize(("quick", "slow", "step"), [(1500, 4000, HOUR_US), (4000, 1500, 10 * MINUTE_US)])
+def test_the_step_of_most_readings_counts_whatever_the_first_ones_have(quick: int, slow: int, step: int) -> None:
+    minutes = np.r_[np.full(quick, 10), np.full(slow, 60)].cumsum()
+    stamps = pd.DatetimeIndex(np.datetime64("2015-01-01") + minutes * np.timedelta64(1, "m"))
+    assert look_at(stamps, machines=1).step("telemetry.parquet") == step
+
+
 def test_a_jittering_clock_keeps_its_step_and_gets_no_phase_that_a_later_reading_could_move() -> None:
     stamps = jitter(pd.date_range("2015-01-01", periods=999, freq="h"), seconds=2)
     for seen in (stamps, stamps[:300]):
