@@ -201,11 +201,14 @@ def sql_time(shapes: Sequence[Shape], order: Order, column: str) -> str:
     return _sql_time(fitting[0], order, column) if len(shapes) == 1 else sql_checked_time(fitting, order, column)
 
 
-def sql_checked_time(shapes: Sequence[str], order: Order, column: str) -> str:
-    """Return the SQL of :func:`sql_time` for some known shapes that is NULL for strings of other shapes, too."""
+def sql_checked_time(shapes: Sequence[str], order: Order, column: str, *, has_year_zero: bool = False) -> str:
+    """Return the SQL of :func:`sql_time` for some known shapes that is NULL for strings of other shapes, too.
+
+    With ``has_year_zero``, which takes half the time, times in the year 0 are not NULL, although they do not exist.
+    """
     times: dict[str, list[str]] = {}
     for shape in shapes:
-        times.setdefault(_sql_time(shape, order, column), []).append(shape)
+        times.setdefault(_sql_time(shape, order, column, has_year_zero=has_year_zero), []).append(shape)
     whens = " ".join(f"WHEN {_sql_may_have_shape(same, column)} THEN {time}" for time, same in times.items())
     return f"CASE {whens} END"
 
@@ -275,7 +278,7 @@ def _parts(shape: str) -> re.Match[str] | None:
     return _TIMESTAMP.fullmatch(shape)
 
 
-def _sql_time(shape: str, order: Order, column: str) -> str:
+def _sql_time(shape: str, order: Order, column: str, *, has_year_zero: bool = False) -> str:
     found = _TIMESTAMP.fullmatch(shape)
     assert found is not None
     # Of the digits of a second, six; the rest is added again.
@@ -290,8 +293,9 @@ def _sql_time(shape: str, order: Order, column: str) -> str:
     elif half:
         text += f" || substr({column}, {found.start('half') + 1}, 1) || 'M'"
     time = f"try_strptime({text}, '{_format(found, order)}{half}')"
-    # There is no year 0, but strptime knows one.
-    time = f"CASE WHEN {time} >= TIMESTAMP '0001-01-01' THEN {time} END"
+    if not has_year_zero:
+        # There is no year 0, but strptime knows one.
+        time = f"CASE WHEN {time} >= TIMESTAMP '0001-01-01' THEN {time} END"
     zone = found["zone"] or ""
     return f"({time} - {_sql_offset(found, column)})" if zone[:1] in ("+", "-") else time
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,15 @@ from pdm_cli.io.importing.sources import sql_column
 from pdm_cli.io.importing.survey import TableSurvey, ValueCount
 from pdm_cli.io.importing.values import INTEGER
 from pdm_cli.io.parquet import TableWriter
+from pdm_cli.timestamps import microseconds
 
 if TYPE_CHECKING:
     from pdm_cli.io.importing.engine import Engine
 
 
 _FIRST_MACHINES = 100
+# In microseconds since 1970; earlier times may be in the year 0.
+_FIRST_TIME = microseconds(datetime(1, 1, 1))
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ def _type_piece(survey: TableSurvey, reading: Reading, batch: pa.RecordBatch) ->
     """Return rows with the assumed types; None if one does not fit."""
     schema = schema_of(survey, reading)
     time, machine = (batch[schema.names.index(name)] for name in (survey.time, survey.machine))
-    if time.null_count or not _fits(machine, reading):
+    if time.null_count or pc.min(time.cast(pa.int64())).as_py() < _FIRST_TIME or not _fits(machine, reading):
         return None
     columns = zip(batch.columns[: len(schema)], schema.types, strict=True)
     return pa.table([column.cast(kind) for column, kind in columns], schema=schema)
@@ -231,4 +235,4 @@ def _assume_times(survey: TableSurvey, engine: Engine) -> _Times | None:
     if order is None or (survey.options.order not in (None, order) and order != "year-first"):
         return None
     shapes = similar_shapes(shapes)
-    return _Times(sql_checked_time(shapes, order, column), shapes, order, is_decided, zones.pop())
+    return _Times(sql_checked_time(shapes, order, column, has_year_zero=True), shapes, order, is_decided, zones.pop())
