@@ -12,7 +12,7 @@ from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.machine_levels import LevelWindows, MachineLevels
 from pdm_cli.features.robust_z import ZScores
 from pdm_cli.features.rolling import Window
-from pdm_cli.features.trailing import LongWindow, trailing_extremes, trailing_means
+from pdm_cli.features.trailing import LongWindow, trailing_changes, trailing_extremes, trailing_means
 from pdm_cli.preparation.cleaning import sensors_of
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.timestamps import US_PER_HOUR
@@ -29,7 +29,8 @@ def trend_columns(
 ) -> Columns:
     """Yield the change of each sensor over three windows: the mean of the last one minus that of the first one.
 
-    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. Parameters are
+    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. A machine
+    whose history is shorter has the rate of change in its history, times the length of the windows. Parameters are
     those of :func:`pdm_cli.features.machine_levels.find_levels`. Names are such as ``volt_trend_72h``.
 
     References
@@ -37,16 +38,11 @@ def trend_columns(
     .. [1] M. S. Bartlett (1949), Fitting a straight line when both variables are subject to error, Biometrics 5(3).
     """
     intervals = windows.intervals(grid_us)
-    asked = [
-        LongWindow.of(count, step_us=step_us, grid_us=grid_us, late=late)
-        for count in intervals
-        for late in (0, 2 * count)
-    ]
-    means = trailing_means(telemetry, instants, asked, grid_us=grid_us)
+    changes = trailing_changes(telemetry, instants, intervals, step_us=step_us, grid_us=grid_us)
     labels = [Window(3 * count * grid_us / US_PER_HOUR, 3 * count).label for count in intervals]
     for row, sensor in enumerate(sensors_of(telemetry)):
-        for label, last, first in zip(labels, means[::2], means[1::2], strict=True):
-            yield f"{sensor}_trend_{label}", last[row] - first[row]
+        for label, change in zip(labels, changes, strict=True):
+            yield f"{sensor}_trend_{label}", change[row]
 
 
 def extreme_columns(

@@ -25,19 +25,15 @@ _LEAST_SHARE = 0.5
 
 @dataclass(frozen=True)
 class LongWindow:
-    """A trailing window of a number of grid intervals, and the fewest readings for which its mean is known.
-
-    It ends ``late`` intervals before the instant.
-    """
+    """A trailing window of a number of grid intervals, and the fewest readings for which its mean is known."""
 
     intervals: int
     fewest: int
-    late: int = 0
 
     @classmethod
-    def of(cls, intervals: int, *, step_us: int, grid_us: int, late: int = 0) -> LongWindow:
+    def of(cls, intervals: int, *, step_us: int, grid_us: int) -> LongWindow:
         """Return a window that needs half of its readings."""
-        return cls(intervals, max(round(_LEAST_SHARE * intervals * grid_us / step_us), 1), late)
+        return cls(intervals, max(round(_LEAST_SHARE * intervals * grid_us / step_us), 1))
 
 
 def trailing_means(
@@ -65,15 +61,57 @@ def trailing_means(
         One per window; NaN where it has too few readings.
     """
     means = [np.full((len(sensors_of(telemetry)), len(instants.times)), np.nan) for _ in windows]
-    longest = max(window.intervals + window.late for window in windows)
+    longest = max(window.intervals for window in windows)
     for part in _parts(telemetry, instants, grid_us=grid_us, longest=longest):
         totals = _combine(part.add_up(), [window.intervals for window in windows], np.add, 0.0)
         for window, found, total in zip(windows, means, totals, strict=True):
-            is_known = part.places >= window.late
-            counts, sums = np.split(total[:, np.maximum(part.places - window.late, 0)], 2)
-            has_enough = (counts >= window.fewest) & is_known
-            found[:, part.rows] = np.where(has_enough, sums / np.maximum(counts, 1), np.nan)
+            found[:, part.rows] = _mean_of(total[:, part.places], window.fewest)
     return means
+
+
+def trailing_changes(
+    telemetry: pd.DataFrame, instants: Instants, thirds: Sequence[int], *, step_us: int, grid_us: int
+) -> list[FloatArray]:
+    """Return the change of each sensor over windows of three times numbers of intervals, at every instant.
+
+    It is the mean over the last third of the window minus that over the first one. In the beginning of a machine's
+    history the window is the history, and the change is that over the whole window at the same rate.
+
+    Parameters
+    ----------
+    telemetry, instants, grid_us
+        As for :func:`trailing_means`.
+    thirds : sequence of int
+        Intervals in a third of each window, at least one.
+    step_us : int
+        Step of the telemetry in microseconds.
+
+    Returns
+    -------
+    list of (s, m) arrays
+        One per window; NaN where a third has fewer than half of its readings, or the history has no three intervals.
+    """
+    changes = [np.full((len(sensors_of(telemetry)), len(instants.times)), np.nan) for _ in thirds]
+    for part in _parts(telemetry, instants, grid_us=grid_us, longest=3 * max(thirds)):
+        added = part.add_up()
+        since_start = np.cumsum(added, axis=1)
+        for third, found, total in zip(thirds, changes, _combine(added, thirds, np.add, 0.0), strict=True):
+            places = part.places
+            length = np.minimum(places + 1, 3 * third)
+            is_whole, own = length == 3 * third, length // 3
+            fewest = np.maximum(np.round(_LEAST_SHARE * own * grid_us / step_us), 1)
+            last = np.where(is_whole, total[:, places], since_start[:, places] - since_start[:, places - own])
+            first = np.where(is_whole, places - 2 * third, np.maximum(own - 1, 0))
+            before = np.where(is_whole, total[:, first], since_start[:, first])
+            change = _mean_of(last, fewest) - _mean_of(before, fewest)
+            found[:, part.rows] = np.where(own > 0, change * (2 * third / (length - own)), np.nan)
+    return changes
+
+
+def _mean_of(total: FloatArray, fewest: FloatArray | int) -> FloatArray:
+    """Return means (s, m) of counts and sums (2 s, m); NaN for counts below ``fewest`` (m)."""
+    counts, sums = np.split(total, 2)
+    return np.where(counts >= fewest, sums / np.maximum(counts, 1), np.nan)
 
 
 def trailing_extremes(

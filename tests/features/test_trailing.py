@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pdm_cli.features.events import Instants
-from pdm_cli.features.trailing import LongWindow, trailing_extremes, trailing_means
+from pdm_cli.features.trailing import LongWindow, trailing_changes, trailing_extremes, trailing_means
 from tests.builders.fleets import EPOCH_US, HOUR_US, rows_frame
 
 GRID_US = 3 * HOUR_US
-WINDOWS = [LongWindow(1, 1), LongWindow(5, 4), LongWindow(56, 20), LongWindow(240, 1), LongWindow(5, 1, 13)]
+WINDOWS = [LongWindow(1, 1), LongWindow(5, 4), LongWindow(56, 20), LongWindow(240, 1)]
 
 
 def telemetry_of(rows: list[tuple[Any, float]], seed: int = 0) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def slow(telemetry: pd.DataFrame, instants: Instants, window: LongWindow, statis
     times = telemetry["datetime"].to_numpy().astype("datetime64[us]").astype(np.int64)
     found = np.full((2, len(instants.times)), np.nan)
     for column, (code, time) in enumerate(zip(instants.codes, instants.times, strict=True)):
-        end = (time // GRID_US - window.late) * GRID_US
+        end = time // GRID_US * GRID_US
         is_inside = (times <= end) & (times > end - window.intervals * GRID_US)
         own = telemetry[is_inside & (telemetry["machineID"] == instants.machines[code]).to_numpy()]
         for row, sensor in enumerate(("volt", "flow")):
@@ -65,6 +65,45 @@ def test_trailing_statistics_any_log_equal_those_of_a_loop(gaps: list[float], ah
         assert_array_equal(high, slow(telemetry, instants, LongWindow(length, 1), "max"))
 
 
+def slow_changes(telemetry: pd.DataFrame, instants: Instants, third: int) -> np.ndarray[Any, Any]:
+    """Return the changes over windows, from the means of the intervals of their thirds."""
+    times = -(-telemetry["datetime"].to_numpy().astype("datetime64[us]").astype(np.int64) // GRID_US)
+    found = np.full((2, len(instants.times)), np.nan)
+    for column, (code, time) in enumerate(zip(instants.codes, instants.times, strict=True)):
+        is_own, end = (telemetry["machineID"] == instants.machines[code]).to_numpy(), time // GRID_US
+        if not is_own.any():
+            continue
+        start = max(end - 3 * third + 1, times[is_own].min())
+        length = end - start + 1
+        own = length // 3
+        for row, sensor in enumerate(("volt", "flow")):
+            parts = [
+                telemetry.loc[is_own & (times >= low) & (times < low + own), sensor].dropna()
+                for low in (end - own + 1, start)
+            ]
+            if own > 0 and all(len(part) >= max(round(own * 3 / 2), 1) for part in parts):
+                found[row, column] = (parts[0].mean() - parts[1].mean()) / (length - own) * 2 * third
+    return found
+
+
+@given(
+    gaps=st.lists(st.sampled_from([1.0, 1.0, 1.0, 1.0, 2.0, 40.0]), min_size=1, max_size=80),
+    ahead=st.lists(st.sampled_from([0.0, 1.0, 3.0, 500.0, -30.0]), min_size=1, max_size=20),
+    seed=st.integers(0, 99),
+)
+def test_trailing_changes_any_log_equal_those_of_a_loop(gaps: list[float], ahead: list[float], seed: int) -> None:
+    hours = np.cumsum(gaps)
+    rows = [(machine, float(hour)) for machine in ("a", "b") for hour in hours[: None if machine == "a" else 9]]
+    telemetry = telemetry_of(rows, seed)
+    rng = np.random.default_rng(seed)
+    asked = [(str(rng.choice(["a", "b", "silent"])), float(rng.choice(hours)) + more) for more in ahead]
+    instants = Instants.of(rows_frame(asked))
+    for third, found in zip(
+        [1, 4, 30], trailing_changes(telemetry, instants, [1, 4, 30], step_us=HOUR_US, grid_us=GRID_US), strict=True
+    ):
+        assert_allclose(found, slow_changes(telemetry, instants, third), rtol=1e-9, atol=1e-9)
+
+
 def test_trailing_means_after_a_glitch_keep_no_rounding_error() -> None:
     rows = [("a", float(hour)) for hour in range(600)]
     telemetry = telemetry_of(rows).assign(volt=0.1, flow=7.0)
@@ -81,4 +120,7 @@ def test_trailing_means_future_cut_off_are_bit_identical(hour: float) -> None:
     instants = Instants.of(rows_frame([("a", hour)]))
     past = telemetry[telemetry["datetime"] <= pd.Timestamp(EPOCH_US + round(hour * HOUR_US), unit="us")]
     whole, cut = (trailing_means(t, instants, WINDOWS, grid_us=GRID_US) for t in (telemetry, past))
+    assert [a.tobytes() for a in whole] == [b.tobytes() for b in cut]
+    lengths = {"step_us": HOUR_US, "grid_us": GRID_US}
+    whole, cut = (trailing_changes(t, instants, [1, 5, 60], **lengths) for t in (telemetry, past))
     assert [a.tobytes() for a in whole] == [b.tobytes() for b in cut]
