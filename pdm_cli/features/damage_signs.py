@@ -29,8 +29,8 @@ def trend_columns(
 ) -> Columns:
     """Yield the change of each sensor over three windows: the mean of the last one minus that of the first one.
 
-    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. A machine
-    whose history is shorter has the rate of change in its history, times the length of the windows. Parameters are
+    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. Where
+    a machine's history is shorter, but not than one window, its change counts for as long as the three. Parameters are
     those of :func:`pdm_cli.features.machine_levels.find_levels`. Names are such as ``volt_trend_72h``.
 
     References

@@ -74,8 +74,8 @@ def trailing_changes(
 ) -> list[FloatArray]:
     """Return the change of each sensor over windows of three times numbers of intervals, at every instant.
 
-    It is the mean over the last third of the window minus that over the first one. In the beginning of a machine's
-    history the window is the history, and the change is that over the whole window at the same rate.
+    It is the mean over the last third of the window minus that over the first one. Where a machine's history is shorter
+    than the window, but not than a third of it, the change is that in the history, at the same rate.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def trailing_changes(
     Returns
     -------
     list of (s, m) arrays
-        One per window; NaN where a third has fewer than half of its readings, or the history has no three intervals.
+        One per window; NaN where a third has fewer than half of its readings, or the history is too short.
     """
     changes = [np.full((len(sensors_of(telemetry)), len(instants.times)), np.nan) for _ in thirds]
     for part in _parts(telemetry, instants, grid_us=grid_us, longest=3 * max(thirds)):
@@ -104,7 +104,8 @@ def trailing_changes(
             first = np.where(is_whole, places - 2 * third, np.maximum(own - 1, 0))
             before = np.where(is_whole, total[:, first], since_start[:, first])
             change = _mean_of(last, fewest) - _mean_of(before, fewest)
-            found[:, part.rows] = np.where(own > 0, change * (2 * third / (length - own)), np.nan)
+            is_known = length >= max(third, 3)
+            found[:, part.rows] = np.where(is_known, change * (2 * third / (length - own)), np.nan)
     return changes
 
 

@@ -81,7 +81,7 @@ def slow_changes(telemetry: pd.DataFrame, instants: Instants, third: int) -> np.
                 telemetry.loc[is_own & (times >= low) & (times < low + own), sensor].dropna()
                 for low in (end - own + 1, start)
             ]
-            if own > 0 and all(len(part) >= max(round(own * 3 / 2), 1) for part in parts):
+            if length >= max(third, 3) and all(len(part) >= max(round(own * 3 / 2), 1) for part in parts):
                 found[row, column] = (parts[0].mean() - parts[1].mean()) / (length - own) * 2 * third
     return found
 
