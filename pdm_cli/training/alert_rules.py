@@ -16,7 +16,7 @@ from pdm_cli.settings.alert_rule import Threshold
 from pdm_cli.settings.model import CostsParams
 from pdm_cli.training.rule_outcomes import AlertTerms, HeldOut, RuleOutcomes, count_outcomes, resample_machines
 
-# A rule may lose this much F1 compared with the best single threshold, for fewer false alarms.
+# A rule may lose this much F1 compared with the best single threshold, for a lower cost.
 _F1_SLACK = 0.01
 # Candidate thresholds alert on this many rows, as multiples of the rows before a failure.
 _LEVELS = np.geomspace(1 / 4, 8, 60)
@@ -39,9 +39,9 @@ def choose_rule(
     """Choose the rule of one component on held-out folds.
 
     ``f1``: the single threshold with the best F1 of rows. ``recall``: the highest single threshold that reaches the
-    recall of rows. The others compare pairs of thresholds. ``hysteresis``: those with the fewest false alarms that lose
-    at most .01 of that F1, and neither a caught failure nor one caught a day ahead. ``cost``: those with the lowest
-    cost of failures, repairs and false alarms, within the limit on alarms.
+    recall of rows. The others compare pairs of thresholds by the cost of failures, repairs and false alarms:
+    ``hysteresis`` those that lose at most .01 of that F1, so that alerts are neither late nor long; ``cost`` all within
+    the limit on alarms.
 
     Usually many pairs are equally good: a whole range of probabilities separates failures from quiet rows. The alert
     then turns on in the middle of the range, on the scale of log-odds, so that slightly lower peaks before the next
@@ -57,7 +57,7 @@ def choose_rule(
     threshold : Threshold
         Method of choice.
     terms : AlertTerms
-        Terms of counting alerts; the limit on alarms is used by ``cost`` only.
+        Terms of counting alerts; ``cost`` alone uses the limit on alarms.
 
     Raises
     ------
@@ -81,12 +81,12 @@ def choose_rule(
     if threshold.how == "cost":
         rank: Rank = partial(rank_by_cost, outcomes, costs=terms.costs)
     else:
-        rank = partial(rank_by_false_alarms, outcomes, single=single)
+        rank = partial(rank_by_cost_near_f1, outcomes, costs=terms.costs, single=single)
     return _Choice(rules, rank, outcomes, single).choose(Margins(pieces), terms.costs)
 
 
-def rank_by_false_alarms(outcomes: RuleOutcomes, weights: FloatArray, single: int) -> FloatArray:
-    """Return the false alarms of rules about as good as the single threshold, else infinity; (r, w).
+def rank_by_cost_near_f1(outcomes: RuleOutcomes, weights: FloatArray, costs: CostsParams, single: int) -> FloatArray:
+    """Return the cost of rules with about the F1 of the single threshold, else infinity; (r, w).
 
     Parameters
     ----------
@@ -94,15 +94,13 @@ def rank_by_false_alarms(outcomes: RuleOutcomes, weights: FloatArray, single: in
         Of r rules.
     weights : (machines, w) array
         How often each machine counts.
+    costs : CostsParams
+        Cost of each event.
     single : int
         Position of the rule of the single threshold.
     """
-    is_good = outcomes.f1(weights)
-    is_good = is_good >= is_good[single] - _F1_SLACK
-    for counts in (outcomes.warned, outcomes.early):
-        warned = counts @ weights
-        is_good &= warned >= warned[single] - _TIE
-    return np.where(is_good, outcomes.false_alarms @ weights, np.inf)
+    f1 = outcomes.f1(weights)
+    return np.where(f1 >= f1[single] - _F1_SLACK, outcomes.cost(weights, costs), np.inf)
 
 
 def rank_by_cost(outcomes: RuleOutcomes, weights: FloatArray, costs: CostsParams) -> FloatArray:

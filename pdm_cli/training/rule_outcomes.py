@@ -19,7 +19,7 @@ from pdm_cli.evaluation.alerts import (
     find_resets,
     switch_from_reset,
 )
-from pdm_cli.evaluation.events import LONG_WARNING_HOURS, EventEvaluator
+from pdm_cli.evaluation.events import EventEvaluator
 from pdm_cli.evaluation.exposure import machine_months, measure_exposure
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp
@@ -80,8 +80,8 @@ class RuleOutcomes:
     ----------
     alerted, hits : csr_array
         Labelled rows with an alert, and those of them before a failure.
-    warned, caught, early : csr_array
-        Failures with an alert in time, with enough warning to count as caught, and with a long warning.
+    caught : csr_array
+        Failures with enough warning to count as caught.
     false_alarms, episodes : csr_array
         Alert episodes that are false, and all of them.
     positives, failures : (machines,) arrays
@@ -92,9 +92,7 @@ class RuleOutcomes:
 
     alerted: csr_array
     hits: csr_array
-    warned: csr_array
     caught: csr_array
-    early: csr_array
     false_alarms: csr_array
     episodes: csr_array
     positives: FloatArray
@@ -122,7 +120,7 @@ class RuleOutcomes:
             return np.where(has_months, repairs / failure_months + alarms / alarm_months, 0.0)
 
 
-_BY_RULE = ("alerted", "hits", "warned", "caught", "early", "false_alarms", "episodes")
+_BY_RULE = ("alerted", "hits", "caught", "false_alarms", "episodes")
 
 
 def count_outcomes(
@@ -211,17 +209,11 @@ class _Fold:
         is_alert = switch_from_reset(self._probabilities, self._resets, rule)
         outcome = self._evaluator.evaluate(is_alert)
         # The warning of a missed failure is NaN, which compares as False.
-        hours, failed = outcome.warning_hours, outcome.failure_codes
-
-        def warned(least_hours: float) -> NDArray[np.int64]:
-            return failed[hours >= least_hours]
-
+        is_caught = outcome.warning_hours >= self._least_hours
         return {
             "alerted": self._codes[is_alert & self._labelled],
             "hits": self._codes[is_alert & self._failed],
-            "warned": warned(0.0),
-            "caught": warned(self._least_hours),
-            "early": warned(LONG_WARNING_HOURS),
+            "caught": outcome.failure_codes[is_caught],
             "false_alarms": outcome.episode_codes[outcome.is_false],
             "episodes": outcome.episode_codes,
         }

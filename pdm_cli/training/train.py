@@ -26,6 +26,7 @@ from pdm_cli.settings.model import TrainParams
 from pdm_cli.training.alarm_curves import silent_curve, trace_curve
 from pdm_cli.training.alert_rules import NEVER, choose_rule
 from pdm_cli.training.calibrate import calibrate
+from pdm_cli.training.comparable_folds import choose_comparable
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.ensemble_selection import choose_members
 from pdm_cli.training.hazard import fit_hazard
@@ -146,10 +147,11 @@ def train_model(problem: Problem, *, storage: Any, clock: Clock, progress: Progr
     candidates = {trial.number: trial.candidate for trial in found.trials}
     chosen = choose_members(lambda numbers: trainer.score([candidates[n] for n in numbers]), ranked)
     raw = trainer.hold_out([candidates[n] for n in chosen])
-    calibrations = [calibrate(pieces) for pieces in raw]
+    comparable = [choose_comparable(pieces) for pieces in raw]
+    calibrations = [calibrate(pieces) for pieces in comparable]
     held_out = [
         [replace(piece, probabilities=calibration.apply(piece.probabilities)) for piece in pieces]
-        for calibration, pieces in zip(calibrations, raw, strict=True)
+        for calibration, pieces in zip(calibrations, comparable, strict=True)
     ]
     learned = list(itertools.compress(problem.components, problem.learnable))
     chance = {component: _test_signs(pieces) for component, pieces in zip(learned, raw, strict=True)}
