@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.preparation.cleaning import to_microseconds
-from pdm_cli.preparation.run_to_failure import NEVER_US, find_ending_failures
+from pdm_cli.preparation.run_to_failure import NEVER_US, RUN_TO_FAILURE_SHARE, find_ending_failures
 from pdm_cli.schema import MACHINE, TIME
 from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import US_PER_HOUR
@@ -40,6 +40,11 @@ class FollowUp:
     def is_ended(self) -> NDArray[np.bool_]:
         """Which machines ended with a failure."""
         return self.failed_us < NEVER_US
+
+    @property
+    def runs_to_failure(self) -> bool:
+        """Whether at least half of the machines ended with a failure."""
+        return int(self.is_ended.sum()) >= RUN_TO_FAILURE_SHARE * len(self.ends_us)
 
     def known_until(self, codes: IntArray, times: IntArray) -> IntArray:
         """Return until when the outcome of each row is known; ``codes`` are positions of machines."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pdm_cli.errors import NotEnoughData
 from pdm_cli.features.events import Instants
 from pdm_cli.features.labels import FollowUp
-from pdm_cli.preparation.run_to_failure import RUN_TO_FAILURE_SHARE
 from pdm_cli.settings.model import LabelsParams, TrainParams
 from pdm_cli.text import name_some, show_count
 from pdm_cli.timestamps import US_PER_HOUR
@@ -70,7 +69,7 @@ def choose_split(
     machines, ended = len(instants.machines), int(known.is_ended.sum())
     if failing.any(axis=1).sum() < _LEAST_MACHINES:
         return SplitChoice("time", f"fewer than {_LEAST_MACHINES} machines failed")
-    if ended >= RUN_TO_FAILURE_SHARE * machines:
+    if known.runs_to_failure:
         return SplitChoice("machine", f"{ended:,} of {show_count(machines, 'machine')} end with a failure")
     rare = _missing_by_time(instants, labels, train=train, lead=lead) & (failing.sum(axis=0) >= _LEAST_MACHINES)
     if rare.mean() >= 1 / 2:

@@ -21,6 +21,7 @@ from pdm_cli.features.build import (
     match_states,
 )
 from pdm_cli.features.events import Instants
+from pdm_cli.features.labels import FollowUp
 from pdm_cli.features.table import FeatureTable
 from pdm_cli.models import find_load_error
 from pdm_cli.settings.model import CostsParams, LabelsParams, TrainParams
@@ -70,7 +71,7 @@ class Problem(LabelledRows):
         names = list(self.feature_sets())
         table = self.table_of(self.split)
         is_selected = not self.train.families and find_load_error("xgboost") is None
-        is_selected &= len(table.names_of(SELECTABLE)) > count_columns(int(self.learnable.sum()))
+        is_selected &= len(table.names_of(_selectable(self.known))) > count_columns(int(self.learnable.sum()))
         return [SELECTED, *names] if is_selected else names
 
     def columns(self, feature_set: str, split: Split) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ class Problem(LabelledRows):
         key = self._key(split)
         if key not in self._selected:
             table, (rows, weights) = self.table_of(split), self.fitting_rows(split)
-            names = table.names_of(SELECTABLE)
+            names = table.names_of(_selectable(self.known))
             proven = np.isin(names, table.names_of(FEATURE_SETS["full"]))
             chosen = choose_columns(
                 table.matrix(names, rows),
@@ -152,7 +153,7 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     split = rows.split
     trained = None if split.trained is None else rows.instants.machines[split.trained]
     context = Context(sources, learn_vocabulary(sources, until_us=split.cutoff, machines=trained), train, labels)
-    table = build_features(context, _families(train))
+    table = build_features(context, _families(train, rows.known))
     problem = Problem(**vars(rows), context=context, table=table, costs=costs)
     if not problem.feature_sets():
         raise NotEnoughData(
@@ -162,7 +163,13 @@ def make_problem(sources: Sources, *, train: TrainParams, labels: LabelsParams, 
     return problem
 
 
-def _families(train: TrainParams) -> list[str]:
+def _selectable(known: FollowUp) -> tuple[str, ...]:
+    """Return the families from which columns are selected."""
+    # The time since the first reading is the age of a machine that runs to failure; of others, it is a date.
+    return (*SELECTABLE, "usage") if known.runs_to_failure else SELECTABLE
+
+
+def _families(train: TrainParams, known: FollowUp) -> list[str]:
     """Return the families to build: those chosen, else all that a candidate may use."""
-    chosen = train.families or (SELECTABLE if train.fast else FEATURES)
+    chosen = train.families or (_selectable(known) if train.fast else FEATURES)
     return [name for name in FEATURES if name in chosen]

@@ -15,7 +15,6 @@ from pdm_cli.features.labels import label_failures
 from pdm_cli.models import Algorithm, FitOptions, Model
 from pdm_cli.models.ensemble import Member
 from pdm_cli.models.hazard import Branch, HazardModel
-from pdm_cli.settings.model import LabelsParams
 from pdm_cli.timestamps import US_PER_HOUR
 from pdm_cli.training.calibrate import calibrate
 from pdm_cli.training.dataset import Problem
@@ -29,6 +28,8 @@ BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
 # Shorter horizons, as shares of the time from the lead time to the horizon, and longer ones, in horizons.
 _WITHIN, _BEYOND = (0.25, 0.5, 0.75), (2.0, 3.5)
+# Of machines that run to failure the remaining life matters, so that their horizons are denser: thirds of the horizon.
+_OF_LIFE = tuple(thirds / 3 for thirds in range(1, 14))
 # Share of the rows without a failure, and the factor by which trees learn faster, at most up to a rate; half as many
 # remain otherwise. As good on the reference set, in a third of the time of the model.
 _ROWS, _SPEED, _MOST_RATE = 1 / 8, 3.0, 0.3
@@ -74,7 +75,7 @@ def fit_hazard(problem: Problem, candidate: Candidate, algorithm: Algorithm) -> 
         The candidate's.
     """
     lead, horizon = problem.lead.lead_time_hours, problem.lead.horizon_hours
-    chosen = sorted(set(problem.train.horizons) or _default_horizons(problem.lead))
+    chosen = sorted(set(problem.train.horizons) or _default_horizons(problem))
     within = [hours for hours in chosen if lead < hours < horizon]
     beyond = [hours for hours in chosen if hours > horizon]
     fitter = _Fitter(problem, _speed_up(candidate), algorithm)
@@ -87,8 +88,10 @@ def fit_hazard(problem: Problem, candidate: Candidate, algorithm: Algorithm) -> 
     return HazardModel(lead, horizon, fitter.fit_branches([side for side in sides if side is not None]))
 
 
-def _default_horizons(labels: LabelsParams) -> set[float]:
-    lead, horizon = labels.lead_time_hours, labels.horizon_hours
+def _default_horizons(problem: Problem) -> set[float]:
+    lead, horizon = problem.lead.lead_time_hours, problem.lead.horizon_hours
+    if problem.known.runs_to_failure:
+        return {factor * horizon for factor in _OF_LIFE}
     return {*(lead + share * (horizon - lead) for share in _WITHIN), *(factor * horizon for factor in _BEYOND)}
 
 
