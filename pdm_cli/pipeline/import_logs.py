@@ -226,7 +226,7 @@ class _Import:
             table, old = survey.table, self._old.get(survey.table.name)
             path = partial / (table.file if old is None else f"new-{table.file}")
             facts = convert(survey, reading, path, self._engine)
-            appended = None if old is None else self._append(survey, old, path, partial / table.file)
+            appended = None if old is None else self._append(survey, reading, old, path, partial / table.file)
             summary["tables"][table.name] = describe_table(survey, reading, facts, appended, self._engine)
             if table is TELEMETRY:
                 self.facts = facts if appended is None else None
@@ -307,9 +307,8 @@ class _Import:
                 "if it is one sensor, convert its readings to one unit"
             )
         if survey.other_tags:
-            self._progress.warn(
-                f"{survey.name}: tags left out, as they do not match --tags: {name_some(survey.other_tags)}"
-            )
+            others = name_some([tag or "(empty)" for tag in survey.other_tags])
+            self._progress.warn(f"{survey.name}: tags left out, as they do not match --tags: {others}")
         if facts.repeated:
             self._progress.warn(
                 f"{survey.name}: {show_count(facts.repeated, 'reading')} with the same tag and time as another; the "
@@ -456,8 +455,9 @@ class _Import:
                 f"{quote(first.text)} ({first}): imported as text{hint}"
             )
 
-    def _append(self, survey: TableSurvey, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
+    def _append(self, survey: TableSurvey, reading: Reading, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
         from pdm_cli.io.append import find_overlap, write_appended
+        from pdm_cli.io.importing.convert import find_row
         from pdm_cli.io.parquet import count_rows
 
         # Events have no values besides the key.
@@ -469,7 +469,7 @@ class _Import:
             named = ", ".join(f"{name} {_show_key(value)}" for name, value in first.key.items())
             count = show_count(int(overlap.is_other.sum()), "such row")
             raise survey.error(
-                survey.nth(first.row, first.column),
+                find_row(survey, reading, first, self._engine),
                 first.column,
                 f"{first.new} for {named}, but {first.old} in {old.name}; {count}",
                 "keep the new or the old rows with --on-overlap new or old",

@@ -126,7 +126,7 @@ def _hours(change: tuple[int, int, int], first_hour: int, count: int) -> list[in
     """Return the hours of a change in a span, as positions in it."""
     month, week, hour = change
     start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=int(first_hour))
-    years = range(start.year, (start + timedelta(hours=count)).year + 1)
+    years = range(start.year, (start + timedelta(hours=count - 1)).year + 1)
     found = []
     for year in years:
         if week > 0:

@@ -56,13 +56,14 @@ class Earlier:
         """Read the spans of the telemetry, and what its import recorded in ``summary``."""
         try:
             tables = json.loads(summary.read_text(encoding="utf-8"))["tables"]
-        except (OSError, ValueError, KeyError, TypeError):
-            tables = {}
-        ongoing = {
-            name: frozenset((str(one), str(state)) for one, state in facts.get("ongoing", ()))
-            for name, facts in tables.items()
-        }
-        normal = next((str(facts["normal"]) for facts in tables.values() if facts.get("normal")), "")
+            ongoing = {
+                name: frozenset((str(one), str(state)) for one, state in facts.get("ongoing", ()))
+                for name, facts in tables.items()
+            }
+            normal = next((str(facts["normal"]) for facts in tables.values() if facts.get("normal")), "")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # No summary, or another program's.
+            ongoing, normal = {}, ""
         return cls({} if telemetry is None else _find_spans(telemetry, machine, time), ongoing, normal)
 
     def is_continued(self, table: str, machine: str, name: str, time_us: int) -> bool:

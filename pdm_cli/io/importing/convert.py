@@ -15,13 +15,15 @@ import pyarrow.compute as pc
 
 from pdm_cli.io.importing.date_shapes import Order, find_format, sql_format, sql_time
 from pdm_cli.io.importing.sources import sql_column, sql_text
-from pdm_cli.io.importing.survey import TableSurvey
+from pdm_cli.io.importing.survey import Place, TableSurvey
 from pdm_cli.io.parquet import TableWriter
 from pdm_cli.preparation.sentinels import SentinelSearch
 from pdm_cli.schema import TELEMETRY
+from pdm_cli.timestamps import microseconds
 from pdm_cli.units import FIRST_CYCLE_US
 
 if TYPE_CHECKING:
+    from pdm_cli.io.append import Conflict
     from pdm_cli.io.importing.engine import Engine
     from pdm_cli.io.scan import Scanner
 
@@ -185,6 +187,17 @@ def count_shared_times(survey: TableSurvey, reading: Reading, engine: Engine) ->
     sql = f"SELECT sum(rows - 1) FROM (SELECT count(*) AS rows FROM {survey.view} GROUP BY {keys})"
     ((shared,),) = engine.fetch(sql)
     return int(shared or 0)
+
+
+def find_row(survey: TableSurvey, reading: Reading, conflict: Conflict, engine: Engine) -> Place:
+    """Return the place of a converted row that conflicts with an existing one: slow, for messages only."""
+    if survey.long is None:
+        return survey.nth(conflict.row, conflict.column)
+    # Long rows are sorted.
+    where = f"epoch_us({sql_time_of(survey, reading)}) = {microseconds(conflict.key[survey.time])}"
+    texts = f"SELECT DISTINCT {sql_column(survey.time)} FROM {survey.view} WHERE {where}"
+    times = {text for (text,) in engine.rows(texts)}
+    return survey.first_reading(conflict.column, conflict.key[survey.machine], times)
 
 
 def _bad_time(survey: TableSurvey, reading: Reading, engine: Engine) -> Exception:

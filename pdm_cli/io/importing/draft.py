@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 
 _FIRST_MACHINES = 100
-# In microseconds since 1970; earlier times may be in the year 0.
-_FIRST_TIME = microseconds(datetime(1, 1, 1))
+# In microseconds since 1970, UTC; earlier times may be in the year 0, whatever their zone.
+_FIRST_TIME = microseconds(datetime(1, 1, 2))
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _fits(machines: pa.Array, reading: Reading) -> bool:
     names = machines.unique().to_pylist()
     if reading.is_machine_text:
         return all(name and "\n" not in name for name in names)
-    return all(re.fullmatch(INTEGER, name, re.ASCII) for name in names)
+    return all(name is not None and re.fullmatch(INTEGER, name, re.ASCII) for name in names)
 
 
 def _assume_wide(survey: TableSurvey) -> tuple[dict[str, ValueCount], bool] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pdm_cli.errors import DataError, UsageError
+from pdm_cli.errors import DataError
 from pdm_cli.io.importing.options import LongForm, compile_pattern, read_records
 from pdm_cli.io.importing.text_files import quote, sample_rows
 from pdm_cli.io.importing.values import NUMBER, THOUSANDS, plain
@@ -32,21 +32,12 @@ def read_mapping(path: Path) -> dict[str, tuple[str, str]]:
     UsageError
         If the file cannot be read, or a column is missing.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = read_records(lines)
-            missing = [name for name in ("tag", "machine", "sensor") if name not in (rows.fieldnames or ())]
-            if missing:
-                raise UsageError(f"--tags {path}: no column {missing[0]!r}", hint="its columns: tag, machine, sensor")
-            return {row["tag"].strip(): (row["machine"].strip(), _name_sensor(row)) for row in rows}
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or "not UTF-8 text"
-        hint = "a pattern with {sensor}, or a CSV file with the columns tag, machine, sensor"
-        raise UsageError(f"--tags {path}: {reason}", hint=hint) from exc
+    rows = read_records("--tags", path, ("tag", "machine", "sensor"), ("tag", "sensor"))
+    return {row["tag"]: (row["machine"], _name_sensor(row)) for row in rows}
 
 
 def _name_sensor(row: dict[str, str]) -> str:
-    sensor, unit = row["sensor"].strip(), (row.get("unit") or "").strip()
+    sensor, unit = row["sensor"], row.get("unit", "")
     return f"{split_unit(sensor)[0]} [{unit}]" if unit else sensor
 
 
@@ -77,7 +68,9 @@ def split_tags(tags: Iterable[str], long: LongForm, name: str) -> tuple[dict[str
         matches = {tag: pattern.fullmatch(tag) for tag in tags}
         has_machine = "machine" in pattern.groupindex
         found = {
-            tag: (match["machine"] if has_machine else "", match["sensor"]) for tag, match in matches.items() if match
+            tag: (plain(match["machine"]) if has_machine else "", plain(match["sensor"]))
+            for tag, match in matches.items()
+            if match
         }
     else:
         _check_names(tags, long, name)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from pdm_cli.errors import UsageError
 from pdm_cli.io.importing.text_files import TextFormat
@@ -144,29 +144,52 @@ def parse_condition(text: str) -> tuple[str, str]:
     return column.strip(), value.strip()
 
 
-def read_records(lines: TextIO) -> csv.DictReader[str]:
-    """Return the rows of a CSV file whose header decides the separator; Excel writes semicolons in many countries."""
-    header = lines.readline()
-    lines.seek(0)
-    return csv.DictReader(lines, delimiter=max(",;\t", key=header.count))
+def read_records(option: str, path: Path, names: Sequence[str], filled: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a small CSV file, without spaces around the values.
+
+    The header decides the separator: Excel writes semicolons in many countries.
+
+    Parameters
+    ----------
+    option : str
+        The option that names the file, for messages.
+    path : Path
+        The file.
+    names : sequence of str
+        Columns that it must have.
+    filled : sequence of str
+        Columns that must have a value in every row.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or lacks a column or a value.
+    """
+    hint = f"a CSV file with the columns {', '.join(names)}"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            header = lines.readline()
+            lines.seek(0)
+            rows = csv.DictReader(lines, delimiter=max(",;\t", key=header.count))
+            if missing := [name for name in names if name not in (rows.fieldnames or ())]:
+                raise UsageError(f"{option} {path}: no column {missing[0]!r}", hint=f"its columns: {', '.join(names)}")
+            found = []
+            for row in rows:
+                values = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
+                if empty := [name for name in filled if not values[name]]:
+                    raise UsageError(f"{option} {path}: line {rows.line_num}: no {empty[0]}", hint="fix the line")
+                found.append(values)
+            return found
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        reason = getattr(exc, "strerror", None) or ("not CSV" if isinstance(exc, csv.Error) else "not UTF-8 text")
+        raise UsageError(f"{option} {path}: {reason}", hint=hint) from exc
 
 
 def read_words(path: Path) -> tuple[tuple[str, str], ...]:
     """Read the words of components from a CSV file with the columns word and component."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = read_records(lines)
-            for name in ("word", "component"):
-                if name not in (rows.fieldnames or ()):
-                    raise UsageError(
-                        f"--component-words {path}: no column {name!r}", hint="its columns: word, component"
-                    )
-            return tuple((row["word"].strip().lower(), row["component"].strip()) for row in rows)
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = getattr(exc, "strerror", None) or "not UTF-8 text"
-        raise UsageError(
-            f"--component-words {path}: {reason}", hint="a CSV file with the columns word, component"
-        ) from exc
+    columns = ("word", "component")
+    rows = read_records("--component-words", path, columns, columns)
+    return tuple((row["word"].lower(), row["component"]) for row in rows)
 
 
 def compile_pattern(option: str, pattern: str, names: Sequence[str]) -> re.Pattern[str]:

@@ -15,7 +15,15 @@ from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.folders import folder_values, list_files, list_visible
 from pdm_cli.io.importing.json_files import find_fault, number_lines
 from pdm_cli.io.importing.options import ImportOptions, compile_pattern
-from pdm_cli.io.importing.text_files import TextFile, TextFormat, find_header, iterate_rows, make_readable, open_text
+from pdm_cli.io.importing.text_files import (
+    TextFile,
+    TextFormat,
+    find_header,
+    iterate_rows,
+    make_readable,
+    open_text,
+    unpack_zip,
+)
 from pdm_cli.io.sensor_names import split_unit, split_units
 from pdm_cli.schema import MACHINE, RAW_TABLES, TELEMETRY, Table
 from pdm_cli.text import name_some
@@ -340,8 +348,9 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _open_json(path: Path, name: str, engine: Engine) -> SourceFile:
+    readable = unpack_zip(path, name, engine.scratch) if path.suffix.lower() == ".zip" else path
     try:
-        source = _open_typed(path, name, f"read_json({sql_path(str(path))}, sample_size = -1)", engine)
+        source = _open_typed(path, name, f"read_json({sql_path(str(readable))}, sample_size = -1)", engine)
     except DataError as error:
         raise find_fault(path, name) or error from error
     # DuckDB's name of the only column if rows are not objects.

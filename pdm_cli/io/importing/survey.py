@@ -272,6 +272,16 @@ class TableSurvey:
                 row -= 1
         raise AssertionError("no such row")
 
+    def first_reading(self, sensor: str, machine: str | int, times: Collection[str]) -> Place:
+        """Return the first reading of a machine's sensor at some times, as they are in the files: slow, as above."""
+        for file in self.files:
+            for where, values in rows_of(file, self._engine):
+                text, own = self._value(values, sensor), self._value(values, self.machine)
+                is_own = own is not None and (int(own) if isinstance(machine, int) else own) == machine
+                if text is not None and is_own and self._value(values, self.time) in times:
+                    return Place(text, file, where)
+        raise AssertionError(f"no such reading of {sensor}")
+
     def view_of(self, column: str) -> str:
         """Return the SQL relation of times, machines and one other column."""
         if self.long is None:
@@ -406,7 +416,7 @@ class TableSurvey:
             if column not in self.columns:
                 hint = f"--failures-where names one of {name_some(list(self.columns))}"
                 raise SchemaError(f"{self.name}: no column {column!r}", hint=hint)
-            rows = f"SELECT * FROM ({rows}) WHERE {sql_column(column)} GLOB {sql_text(value)}"
+            rows = f"SELECT * FROM ({rows}) WHERE {sql_column(column)} GLOB {sql_text(_escape(value))}"
         self._engine.run(f"CREATE OR REPLACE VIEW {self.base} AS {rows}")
 
     @property
@@ -579,7 +589,7 @@ class TableSurvey:
         source = self.options.failures
         if self.table is FAILURES and source.where is not None:
             name, pattern = source.where
-            if not fnmatchcase(values[self._current_name(name)], pattern):
+            if not fnmatchcase(values[self._current_name(name)], _escape(pattern)):
                 return None
         if self.long is None:
             return plain(values[column])
@@ -591,6 +601,11 @@ class TableSurvey:
         if column == self.time:
             return plain(values[column])
         return plain(values[self.long.value]) if column == tag[1] else None
+
+
+def _escape(pattern: str) -> str:
+    """Return a pattern in which only ``*`` has a meaning."""
+    return re.sub(r"[?[]", r"[\g<0>]", pattern)
 
 
 def _number(name: str) -> str:

@@ -213,6 +213,20 @@ def make_readable(file: TextFile, scratch: Path) -> Path:
     return copy
 
 
+def unpack_zip(path: Path, name: str, scratch: Path) -> Path:
+    """Return an unpacked copy of a file; ``name`` is its name in messages.
+
+    Raises
+    ------
+    DataError
+        If the archive is damaged, or contains more or less than one file.
+    """
+    copy = scratch / f"{len(list(scratch.iterdir()))}{Path(path.stem).suffix}"
+    with _reading(name), open_binary(path) as stream, copy.open("wb") as target:
+        shutil.copyfileobj(stream, target)
+    return copy
+
+
 def iterate_rows(file: TextFile) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the stripped values of each row: slow and strict, to locate errors.
 
