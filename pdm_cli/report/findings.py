@@ -200,8 +200,10 @@ def list_caveats(components: dict[str, Any]) -> list[str]:
     lines += [
         f"{name}: {describe_lifetime(row['lifetime'])}" for name, row in components.items() if row.get("lifetime")
     ]
-    lines += _compare_with_chance({name: row["events"] for name, row in components.items()})
-    if untested := [name for name, row in components.items() if not row["events"]["failures"]]:
+    events = {name: row["events"] for name, row in components.items()}
+    lines += _compare_with_chance(events)
+    lines += _list_uncaught({name: own for name, own in events.items() if name not in (*rare, *random)})
+    if untested := [name for name, own in events.items() if not own["failures"]]:
         lines.append(f"No failure counted in the test span, so the scores say little: {name_some(untested)}")
     return lines
 
@@ -286,7 +288,15 @@ def _describe_part(part: dict[str, Any]) -> str:
     return caught if precision is None else f"average precision {precision:.3f}, {caught}"
 
 
-def _compare_with_chance(events: dict[str, dict[str, Any]]) -> list[str]:
+def _list_uncaught(events: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Return a sentence, without a full stop, on the components of which no failure was caught, if there are any."""
+    names = [
+        f"{name} (of {own['failures']:,})" for name, own in events.items() if own["failures"] and not own["caught"]
+    ]
+    return [f"No failure caught: {name_some(names)}"] if names else []
+
+
+def _compare_with_chance(events: Mapping[str, dict[str, Any]]) -> list[str]:
     """Return sentences, without full stops, on components that chance may equal, although they caught failures."""
     # Metrics of an earlier version have no p-value.
     possible = {name: own for name, own in events.items() if (own.get("chance_p_value") or 0.0) > _MOST_CHANCE}
@@ -305,13 +315,7 @@ def list_weak(test: Mapping[str, dict[str, Any]]) -> list[str]:
 
     ``test`` has their failures, those caught, and those caught by chance.
     """
-    events = dict(test)
-    lines = _compare_with_chance(events)
-    missed = [
-        f"{name} (of {own['failures']:,})" for name, own in events.items() if own["failures"] and not own["caught"]
-    ]
-    if missed:
-        lines.append(f"No failure caught: {name_some(missed)}")
+    lines = [*_compare_with_chance(test), *_list_uncaught(test)]
     return [f"In the test of the model, {line[0].lower()}{line[1:]}" for line in lines]
 
 

@@ -56,10 +56,10 @@ def test_describe_cost_caveats_assumed_costs_and_dear_alerts_are_reported() -> N
 
 def test_list_caveats_names_components_by_cause() -> None:
     components = {
-        "rare": {"prior_only": True, "no_signs": False, "events": {"failures": 2}, "lifetime": LIFETIME},
-        "random": {"prior_only": False, "no_signs": True, "events": {"failures": 2}},
+        "rare": {"prior_only": True, "no_signs": False, "events": {"failures": 2, "caught": 0}, "lifetime": LIFETIME},
+        "random": {"prior_only": False, "no_signs": True, "events": {"failures": 2, "caught": 0}},
         "untested": {"prior_only": False, "no_signs": False, "events": {"failures": 0}},
-        "sound": {"prior_only": False, "no_signs": False, "events": {"failures": 2}},
+        "sound": {"prior_only": False, "no_signs": False, "events": {"failures": 2, "caught": 1}},
     }
     assert list_caveats(components) == [
         "Too few failures to train on, so only the base rate and no alerts: rare",
@@ -76,5 +76,6 @@ def test_list_caveats_names_components_by_cause() -> None:
         "Not clearly better than chance in the same time under alert: lucky (3 of 4 failures caught, 2.5 by chance), "
         "twice (2 of 2 failures caught, 0.8 by chance)",
         "Too few failures to rule out chance: one (1 of 1 failure caught, 0.1 by chance)",
+        "No failure caught: missing (of 4)",
     ]
     assert list_caveats({"sound": components["sound"]}) == []

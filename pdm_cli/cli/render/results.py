@@ -187,7 +187,7 @@ def draw_metrics(metrics: dict[str, Any]) -> list[RenderableType]:
 
 
 def _draw_caveats(components: dict[str, Any]) -> list[RenderableType]:
-    """Name components that never alert, and those without a failure in the test."""
+    """Name components that never alert or never caught a failure, and those without a failure in the test."""
     return [Prose(f"{reason[0].lower()}{reason[1:]}") for reason in list_caveats(components)]
 
 
