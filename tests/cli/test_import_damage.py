@@ -75,6 +75,18 @@ DAMAGED: dict[str, tuple[str, bytes, str, str]] = {
     "damaged zip": ("telemetry.zip", damaged_zip(), "damaged or truncated\n", "copy"),
     "empty zip": ("telemetry.zip", empty_zip(), "contains 0 files, expected one", "unpack it"),
     "zip with a password": ("telemetry.zip", encrypted_zip(), "encrypted, or compressed", "unpack it"),
+    "an image": (
+        "telemetry.csv",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)),
+        "telemetry.csv: not a text file\n",
+        "export it as CSV, or name another file with --files",
+    ),
+    "control characters": (
+        "telemetry.csv",
+        bytes(range(1, 256)) * 3,
+        "telemetry.csv: not a text file\n",
+        "export it as CSV, or name another file with --files",
+    ),
     "Parquet": ("telemetry.parquet", b"PA", "not a readable Parquet file\n", "copy"),
     "one value": ("telemetry.csv", b"datetime,machineID,volt\n2015\n", "line 2: 1 value, expected 3", "fix the line"),
     "one row of either order": (
@@ -113,3 +125,8 @@ def test_import_of_a_line_break_in_a_text_of_failures_proposes_other_columns(log
     words = logs.parent / "words.csv"
     words.write_text("word,component\nbroken,PUMP\n")
     assert pdm("import", logs, "--out", logs.parent / "raw", "--component-words", words).code == 0
+
+
+def test_import_of_text_with_a_control_character_as_separator_reads_it(logs: Path, pdm: Pdm) -> None:
+    write(logs, telemetry=ROWS.replace(",", "\x01"))
+    assert pdm("import", logs, "--out", logs.parent / "raw", "--separator", "\x01").code == 0

@@ -33,6 +33,10 @@ _SAMPLE_ROWS = 200
 _COPIED_CHARACTERS = 1 << 20
 # Samples are short pieces of a file, which is many times larger than all of them.
 _PLACES, _PLACE_BYTES, _LEAST_SAMPLED_BYTES = 1000, 1024, 64 << 20
+# The beginning that shows whether a file is text: its characters are not control characters besides white space, end of
+# file and escape, with few exceptions.
+_FIRST_BYTES, _MOST_CONTROLS = 1024, 0.02
+_CONTROLS = frozenset(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")
 # Files packed to less than this are unpacked.
 _UNPACKED_BYTES = 16 << 20
 _BOMS = (
@@ -326,10 +330,24 @@ def _decode(name: str, sample: bytes, encoding: str) -> tuple[str, str]:
     is_same = not encoding or codecs.lookup(encoding).name.startswith(bom.removesuffix("-sig") or " ")
     encoding = bom if bom and is_same else encoding or "utf-8"
     decoder = codecs.getincrementaldecoder(encoding)("replace")
+    if not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")) and _is_binary(sample[:_FIRST_BYTES]):
+        raise DataError(f"{name}: not a text file", hint="export it as CSV, or name another file with --files")
     try:
         return decoder.decode(sample, final=len(sample) < _SAMPLE_BYTES), encoding
     except UnicodeError as exc:
         raise DataError(f"{name}: not valid {encoding}", hint=_HINT_ENCODING) from exc
+
+
+def _is_binary(first: bytes) -> bool:
+    """Return whether the first bytes of a file have NUL bytes or many control characters, as text of no encoding has.
+
+    UTF-16 has NUL bytes in even or in odd places only. A single control character may be a separator.
+    """
+    nul = first[::2].count(0), first[1::2].count(0)
+    if max(nul) > len(first) / 20 and not min(nul):
+        return False
+    controls = [byte for byte in first if byte in _CONTROLS]
+    return 0 in controls or (len(set(controls)) > 2 and len(controls) > len(first) * _MOST_CONTROLS)
 
 
 @contextmanager
