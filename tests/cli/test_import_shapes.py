@@ -654,3 +654,20 @@ def test_summary_counts_the_rows_that_failures_where_leaves_out(logs: Path, pdm:
     summary = json.loads((logs.parent / "raw" / "import.json").read_text())
     assert (summary["tables"]["failures"]["rows"], summary["tables"]["failures"]["left_out"]) == (1, 2)
     assert "left_out" not in summary["tables"]["telemetry"]
+
+
+def test_import_does_not_list_files_of_options_among_those_skipped(logs: Path, pdm: Pdm) -> None:
+    tags = put(logs, "tags.csv", "tag,machine,sensor\nA1,P1,temp\nA2,P2,temp\n")
+    put(logs, "history.csv", "datetime,tag,value\n2015-01-13 07:00,A1,5\n2015-01-13 07:00,A2,6\n")
+    put(logs, "failures.csv", "datetime,machineID,failure\n2015-01-13 07:00,P1,hot bearing\n")
+    words = put(logs, "words.csv", "word,component\nbearing,BEARING\n")
+    outcome = run(pdm, logs, "--long", "tag", "value", "--tags", tags, "--component-words", words)
+    assert "skipped" not in outcome.stderr
+    assert "import: read as telemetry: history.csv\n" in outcome.stderr
+    assert table(logs, "failures")["failure"].tolist() == ["BEARING"]
+    assert (
+        "skipped, not files of a table: words.csv"
+        in run(
+            pdm, logs, "--overwrite", "--long", "tag", "value", "--tags", tags, "--files", "telemetry=history.csv"
+        ).stderr
+    )

@@ -89,6 +89,7 @@ def build_options(params: ImportParams) -> ImportOptions:
         long=_long_form(params),
         failures=_failure_source(params),
         cycle_seconds=_parse_cycle(params.cycles) if params.cycles else 0.0,
+        option_files=tuple(filter(None, (params.component_words, params.tags if "{" not in params.tags else ""))),
     )
 
 

@@ -115,6 +115,8 @@ class ImportOptions:
         Where failures are.
     cycle_seconds : float
         Seconds that a cycle counts as, if the times are cycles; else 0.
+    option_files : tuple of str
+        Files that other options read, which belong to no table.
     """
 
     text: TextFormat = field(default_factory=TextFormat)
@@ -130,6 +132,7 @@ class ImportOptions:
     long: LongForm | None = None
     failures: FailureSource = field(default_factory=FailureSource)
     cycle_seconds: float = 0.0
+    option_files: tuple[str, ...] = ()
 
     def format_of(self, table: Table) -> str:
         """Return the date format given for a table, or an empty string."""

@@ -115,7 +115,9 @@ class Found:
     assumed: list[str] = field(default_factory=list)
 
 
-def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -> Found:
+def find_files(
+    folder: Path, given: Mapping[str, Sequence[str]] | None = None, excluded: Collection[str | Path] = ()
+) -> Found:
     """Find the files of each raw table in ``folder``.
 
     Parameters
@@ -125,6 +127,8 @@ def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -
     given : mapping of str to sequence of str, optional
         Table to patterns of its files' paths below ``folder``; other files belong to the table that they are named
         after. If none is named telemetry, all that are left are.
+    excluded : collection of str or Path, optional
+        Files that belong to no table.
 
     Raises
     ------
@@ -133,7 +137,9 @@ def find_files(folder: Path, given: Mapping[str, Sequence[str]] | None = None) -
     DataError
         If a link is broken, or a folder cannot be read.
     """
+    others = {Path(path).resolve() for path in excluded}
     paths = [path for path in sorted(list_visible(folder)) if kind_of(path)]
+    paths = [path for path in paths if not others or path.resolve() not in others]
     found = Found()
     for name, patterns in (given or {}).items():
         table = _STEMS[name]
