@@ -84,7 +84,7 @@ def import_logs(
     with Engine() as engine, _Background() as background:
         old = target if on_overlap is not None else None
         if isinstance(source, Path):
-            folder, found = source, find_files(source, options.files)
+            folder, found = source, find_files(source, options.files, options.option_files)
         else:
             folder = engine.scratch / "queries"
             found = query_logs(source, folder, old, settings.columns.datetime_column, progress)
@@ -115,7 +115,10 @@ def list_lost(source: Path | Database, target: Path, options: ImportOptions) -> 
     """Return the tables in ``target`` that an import of ``source`` would not write again."""
     from pdm_cli.io.importing.sources import find_files
 
-    found = find_files(source, options.files).files if isinstance(source, Path) else source.tables
+    if isinstance(source, Path):
+        found = set(find_files(source, options.files, options.option_files).files)
+    else:
+        found = set(source.tables)
     derived = {FAILURES} if options.failures.is_derived else set()
     derived |= {ERRORS} if options.failures.status else set()
     return [table.name for table in RAW_TABLES if table not in {*found, *derived} and list_files(target, table)]
@@ -353,11 +356,11 @@ class _Import:
 
     def _append_events(self, telemetry: Telemetry, old: TableFiles, new: Path, path: Path) -> dict[str, Any]:
         """Append events that are in the telemetry to an existing table."""
-        from pdm_cli.io.append import find_overlap, write_appended
+        from pdm_cli.io.append import find_overlap, old_types, write_appended
         from pdm_cli.io.parquet import count_rows, open_file
 
         survey, columns = telemetry.survey, open_file(new).schema_arrow.names
-        _check_same_columns(old, columns)
+        _check_same_columns(f"events of {survey.name}", set(columns), old.name, set(old_types(old)))
         overlap = find_overlap(old, new, key=columns, time=survey.time)
         before = sum(count_rows(part) for part in old.parts)
         write_appended(old, new, path, overlap, is_new_kept=False)
@@ -566,9 +569,7 @@ def _fit_to_old(
     import pyarrow as pa
 
     columns = set(survey.columns) - set(survey.left_out())
-    for name in sorted(set(types) ^ columns):
-        here, there = (survey.name, old) if name in types else (old, survey.name)
-        raise SchemaError(f"{here}: no column {name!r}, unlike {there}", hint="--append needs the same columns")
+    _check_same_columns(survey.name, columns, old, set(types))
     expected = pa.timestamp("us", tz="UTC" if has_zone else None)
     if survey.time and types[survey.time] not in (expected, pa.null()):
         zone = "a" if has_zone else "no"
@@ -589,13 +590,11 @@ def _fit_to_old(
     return {name for name in numbers & columns if types[name] != pa.string()}
 
 
-def _check_same_columns(old: TableFiles, columns: list[str]) -> None:
-    """Reject an existing table of events with other columns than the new one."""
-    from pdm_cli.io.append import old_types
-
-    here = list(old_types(old))
-    if set(here) != set(columns):
+def _check_same_columns(new: str, columns: set[str], old: str, old_columns: set[str]) -> None:
+    """Reject rows with other columns than those of the existing table ``old``; ``new`` is their name in messages."""
+    differing = {"missing": old_columns - columns, "new": columns - old_columns}
+    if parts := [f"{label} {', '.join(map(repr, sorted(names)))}" for label, names in differing.items() if names]:
         raise SchemaError(
-            f"{old.name}: columns {name_some(here)}, expected {name_some(columns)}",
-            hint="--append needs the same columns",
+            f"{new}: columns differ from those of {old}: {'; '.join(parts)}",
+            hint="import into a folder of its own with --out, or import all logs again without --append",
         )

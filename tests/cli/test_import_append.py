@@ -111,7 +111,15 @@ def test_append_to_raw_tables_that_others_wrote(logs: Path, pdm: Pdm) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (HEAD.replace("volt", "rotate") + "2015-02-28,1,2\n", "no column"),
+        (
+            HEAD.replace("volt", "press,rotate") + "2015-02-28,1,2,3\n",
+            "telemetry.csv: columns differ from those of telemetry.parquet: missing 'volt'; new 'press', 'rotate'\n"
+            "hint: import into a folder of its own with --out, or import all logs again without --append\n",
+        ),
+        (
+            HEAD.replace("volt", "volt,press") + "2015-02-28,1,2,3\n",
+            "telemetry.csv: columns differ from those of telemetry.parquet: new 'press'\n",
+        ),
         (HEAD + "2015-02-28T00:00Z,1,2\n", "timestamps have a time zone, unlike those of telemetry.parquet"),
         (HEAD + "2015-02-28,A,2\n", "line 2, column machineID: 'A' is not an integer, unlike the machines of"),
         (HEAD + "2015-02-28,1,x\n", "line 2, column volt: 'x' is not a number, unlike those of telemetry.parquet"),
