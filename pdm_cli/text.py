@@ -142,6 +142,34 @@ def show_threshold(value: float) -> str:
     return f"{value:.3f}" if value >= _LEAST_THRESHOLD else f"{value:.2g}"
 
 
+def show_number(value: float | None, form: str = "") -> str:
+    """Return a number in ordinary digits; with an exponent only below 0.0001 and from 1e15 on.
+
+    Parameters
+    ----------
+    value : float or None
+        The number; ``None`` is unknown.
+    form : str
+        General format, such as ``.2g``; by default four digits, or all digits of whole numbers from 10,000 on.
+
+    Examples
+    --------
+    >>> [show_number(value) for value in (1234567.0, 9999.7, 170.4567, 0.00012, None)]
+    ['1,234,567', '10,000', '170.5', '0.00012', '-']
+    >>> [show_number(value, "+.2g") for value in (512.0, 2.04, -12345.0)]
+    ['+510', '+2', '-12,000']
+    """
+    if value is None:
+        return "-"
+    if not form:
+        form = ",.0f" if 1e4 <= abs(value) < 1e15 else ".4g"
+    shown = f"{value:{form}}"
+    if "e+" not in shown or abs(value) >= 1e15:
+        return shown
+    rounded, sign = float(shown), "+" if form.startswith("+") else ""
+    return f"{rounded:{sign},.0f}" if abs(rounded) >= 1e4 else f"{rounded:{sign}.0f}"
+
+
 def show_count(number: int, noun: str) -> str:
     """Return a number and a noun: ``1 machine``, ``1,000 machines``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

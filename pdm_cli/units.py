@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pdm_cli.text import show_probability
+from pdm_cli.text import show_number, show_probability
 from pdm_cli.timestamps import HOURS_PER_MONTH, US_PER_HOUR, microseconds, show
 
 # Cycle 0 is the midnight of 2000-01-01.
@@ -206,14 +206,14 @@ def show_hours(hours: float, form: str = "g") -> str:
 
     Examples
     --------
-    >>> show_hours(30)
-    '30 h'
+    >>> show_hours(30), show_hours(112.4, ".2g")
+    ('30 h', '110 h')
     >>> with using(Units(cycle_hours=2)):
     ...     show_hours(30), show_hours(2)
     ('15 cycles', '1 cycle')
     """
     units = current()
-    number = f"{units.in_time_unit(hours):{form}}"
+    number = show_number(units.in_time_unit(hours), form)
     if not units.counts_cycles:
         return f"{number} h"
     return f"{number} {'cycle' if number == '1' else 'cycles'}"
@@ -244,7 +244,7 @@ def show_days(days: float, form: str = "g") -> str:
     """Return a duration as ``7 days`` or ``168 cycles``."""
     if current().counts_cycles:
         return show_hours(24 * days, form)
-    number = f"{days:{form}}"
+    number = show_number(days, form)
     return f"{number} {'day' if number == '1' else 'days'}"
 
 

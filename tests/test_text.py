@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.text import hide_signatures, plain
+from pdm_cli.text import hide_signatures, plain, show_number
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,14 @@ def test_plain_visible_text_is_unchanged(text: str) -> None:
 
 def test_plain_unterminated_escapes_take_linear_time() -> None:
     assert plain("\x9d" * 200_000 + "\x1b]" * 200_000) == ""
+
+
+@pytest.mark.parametrize("form", ["", ".1g", ".2g", ".4g", "+.2g", ",.4g"])
+@given(st.floats(0.001, 1e6), st.sampled_from([-1.0, 1.0]))
+def test_show_number_usual_sizes_have_no_exponent(form: str, size: float, sign: float) -> None:
+    shown = show_number(sign * size, form)
+    assert "e" not in shown
+    assert float(shown.replace(",", "")) == pytest.approx(sign * size, rel=0.5)
 
 
 def test_hide_signatures_removes_signatures_only() -> None:

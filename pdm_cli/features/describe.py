@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from pdm_cli.text import show_number
 from pdm_cli.units import current, show_age, show_hours, show_reading
 
 
@@ -57,8 +58,8 @@ _WORDINGS = [
     _Wording(
         rf"(.+)_trend_{_SPAN}",
         "trend",
-        "{0}, change over {span}",
-        "{0} changed over {span} by {value}",
+        "{0}, change per {lag}",
+        "{0} changes by {value} per {lag}",
         "change of {0} unknown",
     ),
     _Wording(
@@ -288,8 +289,8 @@ def describe_feature(name: str, value: float | str | None, *, typical: float | N
     if value is None:
         return found.fill(found.wording.missing) if found else f"{_ATTRIBUTE.format(name)} unknown"
     if found is None:
-        text = f"{_ATTRIBUTE.format(name)}: {_number(value)}"
-        return f"{text} (typical: {_number(typical)})" if typical is not None else text
+        text = f"{_ATTRIBUTE.format(name)}: {show_number(value)}"
+        return f"{text} (typical: {show_number(typical)})" if typical is not None else text
     text = found.fill(found.wording.value, value)
     is_plain = "{value}" in found.wording.value
     return f"{text} (typical: {found.show_value(typical)})" if is_plain and typical is not None else text
@@ -311,9 +312,9 @@ def is_unusual(name: str, value: float | str | None, *, typical: float | None = 
         return True
     found = _find_wording(name)
     if typical is None:
-        return found is None or found.wording.topic != "trend" or _number(value) != "0"
+        return found is None or found.wording.topic != "trend" or show_number(value) != "0"
     is_plain = found is None or "{value}" in found.wording.value
-    return not is_plain or _number(value) != _number(typical)
+    return not is_plain or show_number(value) != show_number(typical)
 
 
 def feature_topic(name: str) -> tuple[str, ...]:
@@ -348,7 +349,7 @@ def format_value(name: str, value: float | str | None) -> str:
         return value or "none"
     found = _find_wording(name)
     if found is None:
-        return _number(value)
+        return show_number(value)
     place = re.search(r"\{(deviations|robust_deviations|percent|hours|offset|resembles)\}", found.wording.value)
     if place is None:
         return found.show_value(value)
@@ -358,43 +359,47 @@ def format_value(name: str, value: float | str | None) -> str:
 
 
 class _Found(NamedTuple):
-    """The wording of a feature, the parts of its name, and the length of its window."""
+    """The wording of a feature, the parts of its name, the length of its window, and that between its outer thirds."""
 
     wording: _Wording
     groups: tuple[str, ...]
     span: str
+    lag: str
 
     def fill(self, text: str, value: float | None = None) -> str:
         """Return a text of the wording with the parts of the name, and the value."""
         forms = {} if value is None else {**_formats(value), "value": self.show_value(value)}
-        return text.format(*self.groups, span=self.span, unit=current().time_word, **forms)
+        return text.format(*self.groups, span=self.span, lag=self.lag, unit=current().time_word, **forms)
 
     def show_value(self, value: float) -> str:
         """Return a number, with the unit of the sensor if it is one of its readings."""
-        number = _number(value)
+        number = show_number(value)
         return show_reading(self.groups[0], number) if self.wording.topic in _OF_READINGS else number
 
 
 def _find_wording(name: str) -> _Found | None:
     for wording in _WORDINGS:
         if match := re.fullmatch(wording.pattern, name):
-            return _Found(wording, match.groups(), _show_window(**match.groupdict()))
+            window = match.groupdict()
+            # Trends compare the last third of a window with the first one.
+            return _Found(wording, match.groups(), _show_window(**window), _show_window(**window, share=2 / 3))
     return None
 
 
-def _show_window(length: str = "", scale: str = "") -> str:
-    """Return the length of a window as its feature's name gives it, or in cycles."""
-    if not (length and current().counts_cycles):
-        return f"{length} {scale}"
-    return show_hours(float(length) / (60 if scale == "min" else 1))
+def _show_window(length: str = "", scale: str = "", *, share: float = 1.0) -> str:
+    """Return a share of the length of a window in the unit that its feature's name gives it in, or in cycles."""
+    if not length:
+        return ""
+    amount = float(length) * share
+    return show_hours(amount / (60 if scale == "min" else 1)) if current().counts_cycles else f"{amount:g} {scale}"
 
 
 def _formats(value: float) -> dict[str, str]:
     """Return the value in each form that a wording may use, except for plain numbers."""
-    signed = f"{value:+.2g}"
+    signed = show_number(value, "+.2g")
     plural = "" if signed in ("+1", "-1") else "s"
     return {
-        "statistic": _number(value),
+        "statistic": show_number(value),
         "signed": signed,
         "deviations": f"{signed} standard deviation{plural}",
         "robust_deviations": f"{signed} robust standard deviation{plural}",
@@ -404,7 +409,3 @@ def _formats(value: float) -> dict[str, str]:
         # Log-likelihood ratios: below 0 normal running explains the readings better.
         "resembles": "resembles" if value > 0 else "does not resemble",
     }
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"

@@ -82,7 +82,7 @@ def _check_curves(bundle: Bundle) -> None:
 
 def _describe_move(before: Bundle, after: Bundle, budget: float) -> str:
     from pdm_cli.evaluation.alarm_budget import expected_rate
-    from pdm_cli.text import name_some, show_count, show_threshold
+    from pdm_cli.text import name_some, show_count, show_number, show_threshold
     from pdm_cli.units import in_rate_unit, per_machine_time
 
     moves = [
@@ -96,5 +96,6 @@ def _describe_move(before: Bundle, after: Bundle, budget: float) -> str:
         f"alert thresholds for at most {budget:g} false {'alarm' if budget == 1 else 'alarms'} per "
         f"{per_machine_time()} ({_OPTION}): "
         f"{name_some(moves) if moves else 'as trained'}; expected, as counted on the folds of the training: "
-        f"{rate:.3g} false alarms, {found['caught']:,} of {show_count(found['failures'], 'failure')} caught"
+        f"{show_number(rate, '.3g')} false alarms, {found['caught']:,} of {show_count(found['failures'], 'failure')} "
+        "caught"
     )

@@ -10,6 +10,7 @@ from pdm_cli.errors import GateNotMet, NotEnoughData, UsageError
 from pdm_cli.pipeline.score import Forecast, find_trained, score_folder
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
+from pdm_cli.text import show_number
 from pdm_cli.units import exact_time, show_hours, using, utc
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def check_gates(gates: Sequence[Gate], metrics: dict[str, Any], progress: Progre
 
 def _describe_gate(gate: Gate, metrics: dict[str, Any]) -> str:
     value = gate.read(metrics)
-    return f"{gate}: {gate.metric} is " + ("undefined" if value is None else f"{value:.4g}")
+    return f"{gate}: {gate.metric} is " + ("undefined" if value is None else show_number(value))
 
 
 def _select_span(forecast: Forecast, progress: Progress) -> tuple[PredictedSpan, NDArray[np.bool_]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pdm_cli.preparation.overview import Overview
 from pdm_cli.preparation.problems import Problem, name_machines, show_day
+from pdm_cli.text import show_number
 from pdm_cli.timestamps import show
 from pdm_cli.units import name_sensor
 
@@ -42,8 +43,8 @@ class Conversion:
         """Return ``multiplied by 14.5, as from bar to psi``."""
         if self.offset:
             return f"as from {self.units}"
-        change = f"multiplied by {self.factor:,.4g}" if self.factor >= 1 else f"divided by {1 / self.factor:,.4g}"
-        return f"{change}, as from {self.units}"
+        verb, factor = ("multiplied", self.factor) if self.factor >= 1 else ("divided", 1 / self.factor)
+        return f"{verb} by {show_number(factor, ',.4g')}, as from {self.units}"
 
 
 # Factors below 3.2 are left out: levels change that much without a change of unit. So are rare ones close to others.

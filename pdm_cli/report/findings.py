@@ -9,7 +9,7 @@ from typing import Any
 
 from pdm_cli.report.lifetimes import describe_lifetime
 from pdm_cli.settings.model import CostsParams
-from pdm_cli.text import name_some, show_count
+from pdm_cli.text import name_some, show_count, show_number
 from pdm_cli.units import (
     current,
     in_rate_unit,
@@ -102,7 +102,7 @@ def describe_alarm_rate(summary: Mapping[str, Any]) -> str:
     rate, per = per_year, "machine and year"
     if current().counts_cycles:
         rate, per = in_rate_unit(per_year / 12), per_machine_time()
-    return f"{rate:.3g} alarm{'s' * (rate != 1)} expected per {per} in normal operation"
+    return f"{show_number(rate, '.3g')} alarm{'s' * (rate != 1)} expected per {per} in normal operation"
 
 
 def describe_constant_sensors(summary: Mapping[str, Any]) -> list[str]:
@@ -126,19 +126,6 @@ def _count_finding(count: int, name: str) -> str:
         name = _PLURAL.sub(r"\1", name.replace("readings and events", "reading or event"), count=1)
         name = name.replace(" before their ", " before its ")
     return f"{count:,} {name}"
-
-
-def show_number(value: float | None) -> str:
-    """Return a reading with four digits.
-
-    Examples
-    --------
-    >>> [show_number(value) for value in (1234567.0, 170.4567, 0.00012, None)]
-    ['1,234,567', '170.5', '0.00012', '-']
-    """
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def show_share(share: float) -> str:

@@ -21,7 +21,7 @@ from pdm_cli.report.findings import (
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.quality_page import list_notices
-from pdm_cli.text import name_some, show_count, show_threshold
+from pdm_cli.text import name_some, show_count, show_number, show_threshold
 from pdm_cli.units import (
     Units,
     current,
@@ -348,7 +348,7 @@ def _draw_alarm_curve(number: int, name: str, curve: AlarmCurve) -> Figure:
         name=f"alarms-{number}",
         title=f"Caught failures of {name} against false alarms",
         text="; ".join(
-            f"{point.caught:,} caught with {rate:.3g} false alarms"
+            f"{point.caught:,} caught with {show_number(rate, '.3g')} false alarms"
             for point, rate in zip(curve.points, rates, strict=True)
         ),
     )

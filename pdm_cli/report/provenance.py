@@ -11,6 +11,7 @@ from typing import Any
 
 from pdm_cli.report.page import Grid, Section, make_columns
 from pdm_cli.settings.model import SECTIONS
+from pdm_cli.text import show_number
 from pdm_cli.units import current, show_hours, show_time
 
 # Telemetry may have thousands of parts.
@@ -103,7 +104,7 @@ def _show(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}"
+        return show_number(value, "g")
     if isinstance(value, list):
         return ", ".join(_show(part) for part in value)
     if isinstance(value, dict):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pdm_cli.report.findings import list_findings, show_number, show_share
+from pdm_cli.report.findings import list_findings, show_share
 from pdm_cli.report.page import Grid, Notice, Page, Picture, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.strips import draw_counts, draw_level, draw_presence
 from pdm_cli.settings.duration import show_duration
-from pdm_cli.text import name_some, show_count
+from pdm_cli.text import name_some, show_count, show_number
 from pdm_cli.units import Units, current, name_sensor, show_hours, show_range, using, utc
 
 # More rows than these would hide the others.
@@ -130,7 +130,7 @@ def _bucket(overview: Mapping[str, Any]) -> str:
     days = f"{hours / _DAY_HOURS:.1f}".removesuffix(".0")
     if hours >= _DAY_HOURS:
         return "a day" if days == "1" else f"{days} days"
-    return "an hour" if hours == 1 else f"{hours:.3g} hours"
+    return "an hour" if hours == 1 else f"{show_number(hours, '.3g')} hours"
 
 
 def _draw_sensors(quality: Mapping[str, Any]) -> Section:

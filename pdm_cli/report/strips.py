@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 from pdm_cli.report.page import Picture
-from pdm_cli.text import show_count
+from pdm_cli.text import show_count, show_number
 
 _HEIGHT, _WIDTH = 20, 10
 # Shares of readings that exist, from which on a bucket is complete, or good.
@@ -63,7 +63,7 @@ def draw_level(levels: Sequence[float | None]) -> Picture:
         else:
             height = (level - low) / (high - low) if high > low else 0.5
             points.append((_WIDTH * (place + 0.5), 2 + (_HEIGHT - 4) * (1 - height)))
-    text = f"means from {low:.4g} to {high:.4g}" if known else "no readings"
+    text = f"means from {show_number(low)} to {show_number(high)}" if known else "no readings"
     return Picture(_frame(lines, len(levels)), text)
 
 

@@ -11,7 +11,8 @@ from pdm_cli.features.build import (
     learn_vocabulary,
     match_states,
 )
-from pdm_cli.features.describe import name_feature
+from pdm_cli.features.describe import describe_feature, name_feature
+from pdm_cli.units import Units, using
 from tests.builders.problems import FOREVER, LABELS, TRAIN, simulated
 
 
@@ -22,7 +23,8 @@ from tests.builders.problems import FOREVER, LABELS, TRAIN, simulated
         ("volt_max_30min", "volt, max over 30 min"),
         ("volt_level_24h", "volt, mean over 24 h minus its usual level"),
         ("volt_residual_30min", "volt, mean over 30 min compared with the other sensors"),
-        ("volt_trend_72h", "volt, change over 72 h"),
+        ("volt_trend_72h", "volt, change per 48 h"),
+        ("volt_trend_90min", "volt, change per 60 min"),
         ("volt_lowest_24h", "volt, lowest reading in 24 h minus its usual level"),
         ("volt_z_24h", "volt, mean distance from its median over 24 h in robust standard deviations"),
         ("volt_above_24h", "volt, share of readings far above the usual in 24 h"),
@@ -41,6 +43,18 @@ from tests.builders.problems import FOREVER, LABELS, TRAIN, simulated
 )
 def test_names_read_as_english(name: str, words: str) -> None:
     assert name_feature(name) == words
+
+
+def test_describe_feature_trend_is_a_rate_between_the_outer_thirds() -> None:
+    assert describe_feature("volt_trend_72h", -0.3, typical=0.1) == "volt changes by -0.3 per 48 h (typical: 0.1)"
+    with using(Units(cycle_hours=1, sensors={"s4": "K"})):
+        assert describe_feature("s4_trend_315h", 27.3) == "s4 changes by 27.3 K per 210 cycles"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(512.3, "+510"), (-3.14, "-3.1"), (1.0, "+1"), (12_345.0, "+12,000")])
+def test_describe_feature_deviations_have_ordinary_digits(value: float, shown: str) -> None:
+    noun = "standard deviation" if shown == "+1" else "standard deviations"
+    assert describe_feature("volt_shift_step", value) == f"volt shifted by {shown} {noun}"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.features.describe import format_value
 from pdm_cli.report.lifetimes import show_part_age, show_risk
-from pdm_cli.text import Prose, show_probability
+from pdm_cli.text import Prose, show_number, show_probability
 from pdm_cli.units import (
     in_units_of_summary,
     show_days,
@@ -127,7 +127,7 @@ def _draw_sensors(before: dict[str, Any]) -> RenderableType:
     for name, values in before["sensors"].items():
         known = [value for value in values if value is not None]
         shown = (min(known), max(known), known[-1]) if known else ()
-        facts = [show_reading(name, f"{value:.4g}") for value in shown] or ["-"] * 3
+        facts = [show_reading(name, show_number(value)) for value in shown] or ["-"] * 3
         table.add_row(name, *facts, Sparkline(values))
     return table
 

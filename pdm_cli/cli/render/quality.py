@@ -10,9 +10,9 @@ from rich.segment import Segment
 from rich.style import Style
 
 from pdm_cli.cli.render.tables import make_table
-from pdm_cli.report.findings import list_findings, show_number, show_share
+from pdm_cli.report.findings import list_findings, show_share
 from pdm_cli.report.strips import COMPLETE, GOOD, average_runs
-from pdm_cli.text import Prose, show_count
+from pdm_cli.text import Prose, show_count, show_number
 from pdm_cli.units import in_units_of_summary, name_sensor
 
 if TYPE_CHECKING:

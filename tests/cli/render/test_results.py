@@ -208,6 +208,12 @@ def test_draw_metrics_names_components_that_chance_equals() -> None:
     assert f"{note}\n" in draw(metrics)
 
 
+def test_draw_metrics_width_of_hours_to_failure_has_ordinary_digits() -> None:
+    hours = {"coverage": 0.8, "level": 0.8, "median_width_hours": 112.4, "mean_error_hours": 36.2}
+    text = draw({**metrics_of(), "hours_to_failure": hours})
+    assert "which is 110 h wide in the median; the predicted median is wrong by 36 h on average\n" in text
+
+
 def test_draw_metrics_compares_the_first_days_of_machines_with_the_rest() -> None:
     first = {"rows": 30, "average_precision": 0.846, "failures": 1, "caught": 0}
     after = {"rows": 90, "average_precision": 0.977, "failures": 0, "caught": 0}
