@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pdm_cli.text import show_number
@@ -382,15 +383,15 @@ def _find_wording(name: str) -> _Found | None:
         if match := re.fullmatch(wording.pattern, name):
             window = match.groupdict()
             # Trends compare the last third of a window with the first one.
-            return _Found(wording, match.groups(), _show_window(**window), _show_window(**window, share=2 / 3))
+            return _Found(wording, match.groups(), _show_window(window), _show_window(window, 2 / 3))
     return None
 
 
-def _show_window(length: str = "", scale: str = "", *, share: float = 1.0) -> str:
+def _show_window(window: Mapping[str, str], share: float = 1.0) -> str:
     """Return a share of the length of a window in the unit that its feature's name gives it in, or in cycles."""
-    if not length:
+    if "length" not in window:
         return ""
-    amount = float(length) * share
+    amount, scale = float(window["length"]) * share, window["scale"]
     return show_hours(amount / (60 if scale == "min" else 1)) if current().counts_cycles else f"{amount:g} {scale}"
 
 
