@@ -94,19 +94,28 @@ def trailing_changes(
     changes = [np.full((len(sensors_of(telemetry)), len(instants.times)), np.nan) for _ in thirds]
     for part in _parts(telemetry, instants, grid_us=grid_us, longest=3 * max(thirds)):
         added = part.add_up()
-        since_start = np.cumsum(added, axis=1)
         for third, found, total in zip(thirds, changes, _combine(added, thirds, np.add, 0.0), strict=True):
-            places = part.places
-            length = np.minimum(places + 1, 3 * third)
-            is_whole, own = length == 3 * third, length // 3
+            length = np.minimum(part.places + 1, 3 * third)
+            own = length // 3
             fewest = np.maximum(np.round(_LEAST_SHARE * own * grid_us / step_us), 1)
-            last = np.where(is_whole, total[:, places], since_start[:, places] - since_start[:, places - own])
-            first = np.where(is_whole, places - 2 * third, np.maximum(own - 1, 0))
-            before = np.where(is_whole, total[:, first], since_start[:, first])
-            change = _mean_of(last, fewest) - _mean_of(before, fewest)
-            is_known = length >= max(third, 3)
-            found[:, part.rows] = np.where(is_known, change * (2 * third / (length - own)), np.nan)
+            last, first = total[:, part.places], total[:, np.maximum(part.places - 2 * third, 0)]
+            is_short = (length < 3 * third) & (length >= max(third, 3))
+            ends, lengths = part.places[is_short] + 1, own[is_short]
+            last[:, is_short] = _sum_between(added, ends - lengths, ends)
+            first[:, is_short] = _sum_between(added, np.zeros_like(ends), lengths)
+            change = (_mean_of(last, fewest) - _mean_of(first, fewest)) * (2 * third / (length - own))
+            found[:, part.rows] = np.where(is_short | (length == 3 * third), change, np.nan)
     return changes
+
+
+def _sum_between(added: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
+    """Return the sums of some spans of intervals, shape (r, k), each of its intervals alone."""
+    if not len(starts):
+        return np.empty((len(added), 0))
+    # A span may end at the end of the series, which reduceat does not take for a position.
+    padded = np.pad(added, ((0, 0), (0, 1)))
+    sums: FloatArray = np.add.reduceat(padded, np.column_stack([starts, ends]).ravel(), axis=1)[:, ::2]
+    return sums
 
 
 def _mean_of(total: FloatArray, fewest: FloatArray | int) -> FloatArray:

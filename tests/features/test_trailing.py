@@ -113,6 +113,16 @@ def test_trailing_means_after_a_glitch_keep_no_rounding_error() -> None:
     assert_array_equal(short[:, 0], short[:, 1])
 
 
+@pytest.mark.parametrize("third", [10, 60])
+def test_trailing_changes_after_a_glitch_keep_no_rounding_error(third: int) -> None:
+    telemetry = telemetry_of([("a", float(hour)) for hour in range(300)]).assign(volt=0.1, flow=7.0)
+    # In neither the first nor the last third.
+    telemetry.loc[250 if third == 10 else 150, "volt"] = 1e18
+    instants = Instants.of(rows_frame([("a", 297.0)]))
+    changes = trailing_changes(telemetry, instants, [third], step_us=HOUR_US, grid_us=GRID_US)[0]
+    assert_allclose(changes, 0.0, atol=1e-14)
+
+
 @pytest.mark.parametrize("hour", [299.0, 300.0, 301.0])
 def test_trailing_means_future_cut_off_are_bit_identical(hour: float) -> None:
     rows = [("a", float(h)) for h in range(600)]
