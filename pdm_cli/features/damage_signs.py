@@ -29,9 +29,9 @@ def trend_columns(
 ) -> Columns:
     """Yield the change of each sensor over three windows: the mean of the last one minus that of the first one.
 
-    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. Where
-    a machine's history is shorter, but not than one window, its change counts for as long as the three. Parameters are
-    those of :func:`pdm_cli.features.machine_levels.find_levels`. Names are such as ``volt_trend_72h``.
+    The difference has 8/9 of the efficiency of a fitted slope [1]_, and missing readings do not bias it. If the history
+    of a machine is shorter than three windows but not than one, the change over the history is scaled to three windows.
+    Parameters are those of :func:`pdm_cli.features.machine_levels.find_levels`. Names are such as ``volt_trend_72h``.
 
     References
     ----------

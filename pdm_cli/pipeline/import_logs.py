@@ -98,7 +98,8 @@ def import_logs(
         with output_folder.output_folder(target, provenance) as partial, using(units):
             work = _Import(surveys, options, settings, engine, progress, old, on_overlap or "refuse")
             summary = work.run(partial)
-            summary["quality"] = quality.result().inspect_raw(partial, settings, work.facts)
+            known = () if work.facts is None else (work.facts.scanner, work.facts.sentinels)
+            summary["quality"] = quality.result().inspect_raw(partial, settings, *known)
             summary["warnings"] = progress.warnings
             if summary["quality"] is not None:
                 summary["quality"]["problems"][:0] = [problem.as_dict() for problem in work.lost]
@@ -337,10 +338,10 @@ class _Import:
         )
 
         source, columns = self._options.failures, self._settings.columns
-        kinds = {FAILURES: columns.failure_column} | ({ERRORS: columns.error_column} if source.status else {})
+        events = {FAILURES: columns.failure_column} | ({ERRORS: columns.error_column} if source.status else {})
         if source.end and (old := self._old.get(FAILURES.name)) is not None:
             check_ends(telemetry, old, source.end, columns.failure_column)
-        for table, kind in kinds.items():
+        for table, kind in events.items():
             write, old = write_failures if table is FAILURES else write_states, self._old.get(table.name)
             path = partial / (table.file if old is None else f"new-{table.file}")
             facts = write(telemetry, source, path, kind)
@@ -374,7 +375,7 @@ class _Import:
         from pdm_cli.io.importing.date_order import find_order, find_zone
         from pdm_cli.io.importing.date_shapes import Order
 
-        is_text = self._are_machines_texts()
+        is_text = self._are_machines_text()
         readings = []
         for survey in self._surveys:
             if survey.table is TELEMETRY and not survey.rows:
@@ -398,23 +399,23 @@ class _Import:
         self._warn_of_zones(readings)
         return readings
 
-    def _are_machines_texts(self) -> bool:
+    def _are_machines_text(self) -> bool:
         import pyarrow as pa
 
-        texts = [survey for survey in self._surveys if survey.has_text_machines]
+        named = [survey for survey in self._surveys if survey.has_text_machines]
         found = {
             name: types.get(self._settings.columns.machine_column, pa.null()) for name, types in self._types.items()
         }
         olds = {self._old[name].name: kind == pa.string() for name, kind in found.items() if kind != pa.null()}
         whole = next((name for name, is_text in olds.items() if not is_text), None)
-        if texts and whole is not None and (seen := texts[0].text_machine) is not None:
-            raise texts[0].error(
+        if named and whole is not None and (seen := named[0].text_machine) is not None:
+            raise named[0].error(
                 seen,
-                texts[0].machine,
+                named[0].machine,
                 f"{seen.text!r} is not an integer, unlike the machines of {whole} in {self._folder}",
                 "use the machine IDs of the existing tables",
             )
-        return bool(texts) or any(olds.values())
+        return bool(named) or any(olds.values())
 
     def _warn_of_zones(self, readings: list[Reading]) -> None:
         """Warn if some tables, old or new, have a time zone and others do not."""
@@ -518,8 +519,8 @@ def _hash_inputs(source: Path | Database, found: Found, old: Path | None, stop: 
     if isinstance(source, Path):
         inputs = {"folder": manifest.hash_files(source, files, stop)}
     else:
-        texts = {f"--query {name}": manifest.hash_bytes(text.encode()) for name, text in source.queries.items()}
-        inputs = {"sql": {**texts, **{path.name: manifest.hash_file(path, stop) for path in files}}}
+        queries = {f"--query {name}": manifest.hash_bytes(text.encode()) for name, text in source.queries.items()}
+        inputs = {"sql": {**queries, **{path.name: manifest.hash_file(path, stop) for path in files}}}
     if old is not None:
         tables = [path for table in RAW_TABLES for path in list_files(old, table)]
         inputs["out"] = manifest.hash_files(old, tables, stop)

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from pdm_cli.io.importing.convert import Facts
     from pdm_cli.io.scan import Scanner, TelemetryScan
     from pdm_cli.preparation.quality import Finding
 
@@ -226,19 +225,23 @@ def _round(value: float) -> float | None:
     return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
 
 
-def inspect_raw(folder: Path, settings: Settings, facts: Facts | None = None) -> dict[str, Any] | None:
+def inspect_raw(
+    folder: Path, settings: Settings, scanner: Scanner | None = None, sentinels: SentinelSearch | None = None
+) -> dict[str, Any] | None:
     """Return the quality of the raw tables in a folder as far as it can be seen without preparing them.
 
     None if a table cannot be read; the next command reports the reason. The parameters are those of
     :func:`measure_raw`.
     """
     try:
-        return measure_raw(folder, settings, facts)
+        return measure_raw(folder, settings, scanner, sentinels)
     except PdmError:
         return None
 
 
-def measure_raw(folder: Path, settings: Settings, facts: Facts | None = None) -> dict[str, Any]:
+def measure_raw(
+    folder: Path, settings: Settings, scanner: Scanner | None = None, sentinels: SentinelSearch | None = None
+) -> dict[str, Any]:
     """Return the quality of the raw tables in a folder.
 
     Parameters
@@ -247,8 +250,10 @@ def measure_raw(folder: Path, settings: Settings, facts: Facts | None = None) ->
         The tables.
     settings : Settings
         Names of the columns, and how the tables will be prepared.
-    facts : Facts, optional
-        Totals of the telemetry, if it has just been converted: it need not be scanned again.
+    scanner : Scanner, optional
+        Scanned the telemetry while it was written, so that it need not be scanned again.
+    sentinels : SentinelSearch, optional
+        Searched it likewise.
 
     Raises
     ------
@@ -257,21 +262,24 @@ def measure_raw(folder: Path, settings: Settings, facts: Facts | None = None) ->
     """
     units = find_units(folder)
     with using(units):
-        return {**_inspect(folder, settings, facts), **units.summary()}
+        return {**_inspect(folder, settings, scanner, sentinels), **units.summary()}
 
 
-def _inspect(folder: Path, settings: Settings, facts: Facts | None) -> dict[str, Any]:
+def _inspect(
+    folder: Path, settings: Settings, scanner: Scanner | None, searched: SentinelSearch | None
+) -> dict[str, Any]:
     raw = RawTelemetry(folder, settings.columns, settings.preprocess)
-    is_utc = settings.preprocess.timezone == "UTC"
-    raw, scan, no_step = _scan(folder, raw, settings, facts.scanner if facts is not None and is_utc else None)
+    # Times without a zone were scanned as UTC.
+    raw, scan, no_step = _scan(folder, raw, settings, scanner if settings.preprocess.timezone == "UTC" else None)
     failures = read_failures(folder, settings, scan.days)
     on_duplicate = settings.preprocess.on_duplicate
     check = QualityCheck(raw, scan, failures, on_duplicate=on_duplicate, has_step=no_step is None)
-    is_searched = facts is not None and not settings.preprocess.ranges and not scan.outside.count
-    search = facts.sentinels if facts is not None and is_searched else SentinelSearch(settings.preprocess.ranges)
+    if settings.preprocess.ranges or scan.outside.count:
+        searched = None
+    search = searched or SentinelSearch(settings.preprocess.ranges)
     for piece in raw.pieces(scan):
         check.add_table(piece)
-        for sensor in () if is_searched else raw.sensors:
+        for sensor in raw.sensors if searched is None else ():
             search.add(sensor, piece[sensor].to_numpy())
     sentinels, overview = search.found(raw.sensors), check.overview
     findings = new_findings()

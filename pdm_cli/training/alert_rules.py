@@ -40,8 +40,8 @@ def choose_rule(
 
     ``f1``: the single threshold with the best F1 of rows. ``recall``: the highest single threshold that reaches the
     recall of rows. The others compare pairs of thresholds by the cost of failures, repairs and false alarms:
-    ``hysteresis`` those that lose at most .01 of that F1, so that alerts are neither late nor long; ``cost`` all within
-    the limit on alarms.
+    ``hysteresis`` those that lose at most .01 of that F1, which bounds how many rows are alerted late or for too long;
+    ``cost`` all within the limit on alarms.
 
     Usually many pairs are equally good: a whole range of probabilities separates failures from quiet rows. The alert
     then turns on in the middle of the range, on the scale of log-odds, so that slightly lower peaks before the next

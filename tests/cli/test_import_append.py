@@ -71,6 +71,28 @@ def test_rows_with_other_values_are_refused_or_chosen(
     pd.testing.assert_series_equal(telemetry(raw)["volt"], pd.Series(volts, name="volt", dtype=float))
 
 
+def test_a_long_reading_with_another_value_is_named_by_its_line(logs: Path, pdm: Pdm) -> None:
+    long = ("--long", "tag", "value", "--tags", "{machine}.{sensor}")
+    rows = [f"{hour}.1.2015 00:00,{machine}.volt,{hour}\n" for machine in (2, 1) for hour in range(14, 20)]
+    write(logs, telemetry="datetime,tag,value\n" + "".join(rows))
+    assert append(pdm, logs, *long).code == 0
+    rows[7] = rows[7].replace(",15\n", ",99\n")
+    write(logs, telemetry="datetime,tag,value\n" + "".join(rows))
+    outcome = append(pdm, logs, *long)
+    assert outcome.code == 4
+    conflict = "99.0 for datetime 2015-01-15 00:00:00, machineID 1, but 15.0 in telemetry.parquet"
+    assert f"telemetry.csv: line 9, column volt: {conflict}" in outcome.stderr
+
+
+@pytest.mark.parametrize("summary", ["[1]", '{"tables": []}', '{"tables": {"failures": 3}}', "no JSON"])
+def test_append_next_to_another_summary_ignores_it(summary: str, logs: Path, pdm: Pdm) -> None:
+    flagged = "datetime,machineID,volt,failure\n2015-01-13 07:00:00,1,170.5,0\n2015-01-13 08:00:00,1,3,1\n"
+    read(pdm, write(logs, telemetry=flagged), "--failure-flag", "failure")
+    (logs.parent / "raw/import.json").write_text(summary)
+    write(logs, telemetry=flagged.replace("-13", "-14"))
+    assert append(pdm, logs, "--failure-flag", "failure").code == 0
+
+
 @pytest.mark.parametrize("command", ["preprocess", "train"])
 def test_append_to_what_another_command_wrote_is_refused(command: str, logs: Path, pdm: Pdm) -> None:
     assert append(pdm, write(logs, telemetry=ROWS)).code == 0

@@ -68,6 +68,7 @@ DAMAGED: dict[str, tuple[str, bytes, str, str]] = {
     "no objects": ("telemetry.json", b"[5, 6]", "not a list of objects", "one object per line"),
     "empty JSON": ("telemetry.jsonl", b"\n", "empty file", "one object per line"),
     "truncated JSON": ("telemetry.jsonl.gz", gzip.compress(LINES.encode())[:40], "damaged or truncated", "copy"),
+    "JSON in a damaged zip": ("telemetry.jsonl.zip", b"no zip", "damaged or truncated\n", "copy"),
     "workbook": ("telemetry.xlsx", b"no workbook", "not a readable workbook\n", "save it as .xlsx or CSV"),
     "old workbook": ("telemetry.xls", b"no workbook", "not a readable workbook\n", "save it as .xlsx or CSV"),
     "gz": ("telemetry.csv.gz", b"no gz", "damaged or truncated\n", "copy"),
@@ -115,6 +116,26 @@ def test_import_of_json_with_strings_and_numbers_reads_both_alike(logs: Path, pd
     assert outcome.code == 0, outcome.stderr
     found = pd.read_parquet(logs.parent / "raw" / "telemetry.parquet")
     assert found[["machineID", "volt"]].values.tolist() == [[1, 5], [1, 6]]
+
+
+@pytest.mark.parametrize(
+    ("option", "header", "line", "message"),
+    [
+        ("--component-words", "word,component", "motor", "line 3: no component"),
+        ("--component-words", "word,component", ",pump", "line 3: no word"),
+        ("--tags", "tag,machine,sensor", "2.volt", "line 3: no sensor"),
+        ("--tags", "tag,machine,sensor", ",2,volt", "line 3: no tag"),
+    ],
+)
+def test_import_with_an_incomplete_file_of_an_option_names_its_line(
+    option: str, header: str, line: str, message: str, logs: Path, pdm: Pdm
+) -> None:
+    write(logs, telemetry=ROWS)
+    given = logs.parent / "given.csv"
+    given.write_text(f"{header}\na,b,c\n{line}\n")
+    long = ("--long", "machineID", "volt") if option == "--tags" else ()
+    outcome = pdm("import", logs, "--out", logs.parent / "raw", option, given, *long)
+    assert_clear(outcome, 2, message, "fix the line")
 
 
 def test_import_of_a_line_break_in_a_text_of_failures_proposes_other_columns(logs: Path, pdm: Pdm) -> None:

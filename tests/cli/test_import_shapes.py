@@ -53,6 +53,14 @@ def put_json(logs: Path) -> None:
     put(logs, "telemetry.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
+def put_packed_json(logs: Path) -> None:
+    put_json(logs)
+    lines = logs / "telemetry.jsonl"
+    with zipfile.ZipFile(logs / "telemetry.jsonl.zip", "w") as packed:
+        packed.write(lines, "export.jsonl")
+    lines.unlink()
+
+
 def put_parquet(logs: Path) -> None:
     frame = pd.DataFrame(ROWS, columns=["datetime", "machineID", "volt"])
     frame.assign(datetime=pd.to_datetime(frame["datetime"])).to_parquet(logs / "telemetry.parquet", index=False)
@@ -72,6 +80,7 @@ def put_hive(logs: Path) -> None:
 FORMS: dict[str, Any] = {
     "workbook": (put_sheet, ()),
     "JSON lines": (put_json, ()),
+    "JSON lines in a zip": (put_packed_json, ()),
     "Parquet": (put_parquet, ()),
     "zip": (put_zip, ()),
     "hive folders": (put_hive, ()),
@@ -671,3 +680,17 @@ def test_import_does_not_list_files_of_options_among_those_skipped(logs: Path, p
             pdm, logs, "--overwrite", "--long", "tag", "value", "--tags", tags, "--files", "telemetry=history.csv"
         ).stderr
     )
+
+
+def test_import_of_work_orders_takes_brackets_and_question_marks_as_they_are(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", WIDE)
+    orders = "".join(f"2015-01-13 07:00,1,motor,{text}\n" for text in ("Motor [A] broke?", "Motor A broke"))
+    put(logs, "failures.csv", f"datetime,machineID,failure,text\n{orders}")
+    run(pdm, logs, "--failures-where", "text = Motor [A]*?")
+    assert len(pd.read_parquet(logs.parent / "raw/failures.parquet")) == 1
+
+
+def test_import_of_tags_with_spaces_names_machines_without(logs: Path, pdm: Pdm) -> None:
+    put(logs, "telemetry.csv", "datetime,tag,value\n2015-01-13 07:00,10 | volt,1\n2015-01-13 07:00,2|volt,2\n")
+    run(pdm, logs, "--long", "tag", "value", "--tags", "{machine}|{sensor}")
+    assert pd.read_parquet(logs.parent / "raw/telemetry.parquet")["machineID"].tolist() == [2, 10]

@@ -23,6 +23,11 @@ def texts(times: dict[object, NDArray[np.int64]], step_us: int = HOUR_US) -> lis
     return [problem.text for problem in check_clocks(found)]
 
 
+def test_check_clocks_up_to_the_last_hour_of_the_last_year_has_none() -> None:
+    times = pd.date_range("9999-12-20", "9999-12-31 23:00", freq="1h").as_unit("us").astype(np.int64).to_numpy()
+    assert texts({1: times, 2: times}) == []
+
+
 @pytest.mark.parametrize(
     ("zone", "days"),
     [

@@ -13,18 +13,18 @@ from tests.builders.fleets import running
 MACHINES, ROWS = 8, 10
 
 
-def fold(cutoff: int, *, noise: float, failing: int = MACHINES) -> HeldOut:
+def fold(cutoff: int, *, noise: float, failing: int = MACHINES, machines: int = MACHINES) -> HeldOut:
     """Return a fold in which the last row of some machines is before a failure, predicted with some noise."""
     rng = np.random.default_rng(0)
     rows = Instants(
-        pd.RangeIndex(MACHINES), np.repeat(np.arange(MACHINES), ROWS), np.tile(np.arange(ROWS) + cutoff, MACHINES)
+        pd.RangeIndex(machines), np.repeat(np.arange(machines), ROWS), np.tile(np.arange(ROWS) + cutoff, machines)
     )
-    labels = ((np.arange(MACHINES * ROWS) % ROWS == ROWS - 1) & (rows.codes < failing)).astype(np.float64)
+    labels = ((np.arange(machines * ROWS) % ROWS == ROWS - 1) & (rows.codes < failing)).astype(np.float64)
     probabilities = np.clip(0.1 + 0.8 * labels + noise * rng.normal(size=len(labels)), 0, 1)
     labels[::ROWS] = np.nan
     probabilities[1::ROWS] = np.nan
     split = Split(cutoff, cutoff, cutoff + ROWS, cutoff + ROWS)
-    return HeldOut(rows, labels, probabilities, split, running([cutoff + ROWS] * MACHINES))
+    return HeldOut(rows, labels, probabilities, split, running([cutoff + ROWS] * machines))
 
 
 WEAK, GOOD, LAST = fold(0, noise=2.0), fold(100, noise=0.05), fold(200, noise=0.05)
@@ -52,6 +52,12 @@ def test_choose_comparable_of_folds_by_machine_keeps_all() -> None:
     assert choose_comparable(pieces) == pieces
 
 
-def test_choose_comparable_with_few_failures_in_the_last_fold_keeps_all() -> None:
-    pieces = [WEAK, fold(200, noise=0.0, failing=4)]
+@pytest.mark.parametrize("pieces", [[WEAK, fold(200, noise=0.0, failing=4)], [fold(0, noise=2.0, failing=4), LAST]])
+def test_choose_comparable_with_few_failures_in_a_fold_keeps_all(pieces: list[HeldOut]) -> None:
+    assert choose_comparable(pieces) == pieces
+
+
+@pytest.mark.parametrize(("first", "last"), [(20, 200), (200, 20)])
+def test_choose_comparable_does_not_depend_on_the_number_of_failures(first: int, last: int) -> None:
+    pieces = [fold(0, noise=0.35, failing=first, machines=400), fold(200, noise=0.35, failing=last, machines=400)]
     assert choose_comparable(pieces) == pieces

@@ -35,19 +35,19 @@ def describe_table(
 ) -> dict[str, Any]:
     """Return the summary of a table; the engine counts its rows in the files."""
     columns = [name for name in survey.columns if name not in survey.left_out()]
-    kinds = dict.fromkeys(columns, "text") | {name: "number" for name in columns if name in reading.numbers}
-    kinds |= {survey.machine: "text" if reading.is_machine_text else "integer"}
-    kinds |= {survey.time: "time"} if survey.time else {}
-    texts = [file.text for file in survey.files if file.text is not None and not file.format]
+    types = dict.fromkeys(columns, "text") | {name: "number" for name in columns if name in reading.numbers}
+    types |= {survey.machine: "text" if reading.is_machine_text else "integer"}
+    types |= {survey.time: "time"} if survey.time else {}
+    files = [file.text for file in survey.files if file.text is not None and not file.format]
     return {
         "files": [file.name for file in survey.files],
         **_describe_span(facts),
-        "separators": list(dict.fromkeys(text.separator for text in texts)),
-        "encodings": list(dict.fromkeys(text.encoding for text in texts)),
+        "separators": list(dict.fromkeys(text.separator for text in files)),
+        "encodings": list(dict.fromkeys(text.encoding for text in files)),
         "formats": list(dict.fromkeys(file.format for file in survey.files if file.format)),
         "dates": survey.date_format or reading.order if survey.time else None,
         "zone": ("to UTC" if reading.has_zone else "none") if survey.time else None,
-        "columns": kinds,
+        "columns": types,
         "appended": appended,
         **_count_left_out(survey, engine),
     }

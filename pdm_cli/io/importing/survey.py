@@ -277,7 +277,7 @@ class TableSurvey:
         for file in self.files:
             for where, values in rows_of(file, self._engine):
                 text, own = self._value(values, sensor), self._value(values, self.machine)
-                is_own = own is not None and (int(own) if isinstance(machine, int) else own) == machine
+                is_own = own is not None and (own if isinstance(machine, str) else int(own)) == machine
                 if text is not None and is_own and self._value(values, self.time) in times:
                     return Place(text, file, where)
         raise AssertionError(f"no such reading of {sensor}")

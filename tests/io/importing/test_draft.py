@@ -81,6 +81,7 @@ TIMES = (
     *(
         "2015-02-29 08:00:00",
         "0000-01-13 08:00:00",
+        "0000-12-31 23:30:00-02:00",
         "2106-01-13 08:00:00",
         "1/13/2015",
         "2015-01-13T08:00:00Z",
@@ -126,6 +127,7 @@ def numbered(*tags: str) -> str:
         (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,other,1\n" + numbered("1.temp")[19:], True),
         (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,2.volt,oops\n" + numbered("1.temp")[19:], False),
         (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,2.volt\n" + numbered("1.temp")[19:], False),
+        (numbered("1.volt", "2.volt") + "2015-02-01 00:00:00,,1\n" + numbered("1.temp")[19:], False),
         (numbered("1.volt", '"2.volt"'), True),
         (numbered("1.volt").replace("\n", "\r\n"), True),
     ],
