@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pdm_cli.errors import ModelError, PdmError
+from pdm_cli.errors import DataError, ModelError, PdmError
 from pdm_cli.evaluation.alarm_budget import AlarmCurve
 from pdm_cli.evaluation.alerts import AlertRule
 from pdm_cli.evaluation.calibration import Calibration
@@ -217,6 +217,8 @@ def load(folder: Path) -> Bundle:
     ------
     ModelError
         If a file is missing or invalid. Code in a file is never run.
+    DataError
+        If a file cannot be read, for lack of permission or because the disk fails.
     """
     path = folder / BUNDLE_FILE
     with _rejecting(path):
@@ -244,16 +246,28 @@ def load_recipe(folder: Path) -> Recipe:
 
 @contextmanager
 def _rejecting(path: Path) -> Iterator[None]:
-    """Turn every exception that an invalid bundle causes into a ModelError that names it."""
+    """Turn every exception that an invalid bundle causes into a ModelError that names it.
+
+    A file that cannot be read says nothing about the model: this is a DataError, as for tables.
+    """
     try:
         yield
     except FileNotFoundError as exc:
         below = find_below(path.parent, lambda child: (child / BUNDLE_FILE).is_file())
         hint = f"did you mean {below}?" if below else "--model expects a folder written by pdm train"
         raise ModelError(f"{exc.filename}: no such file", hint=hint) from exc
+    except NotADirectoryError as exc:
+        raise ModelError(f"{path}: {exc.strerror}", hint="--model expects a folder written by pdm train") from exc
+    except OSError as exc:
+        # Libraries raise OSErrors of their own for a booster that they cannot parse.
+        if exc.strerror is None:
+            raise ModelError(f"{path}: not a valid model bundle: {_first_line(exc)}", hint=_AGAIN) from exc
+        is_denied = isinstance(exc, PermissionError)
+        hint = "check the file's permissions" if is_denied else "check the disk, or copy the model again"
+        raise DataError(f"{exc.filename or path}: cannot be read: {exc.strerror}", hint=hint) from exc
     except KeyError as exc:
         raise ModelError(f"{path}: {exc} is missing or unknown", hint=_AGAIN) from exc
-    except (OSError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as exc:
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as exc:
         raise ModelError(f"{path}: not a valid model bundle: {_first_line(exc)}", hint=_AGAIN) from exc
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pdm_cli.errors import ModelError
+from pdm_cli.errors import DataError, ModelError
 from pdm_cli.io import bundle, manifest
 from pdm_cli.models import Model
 from pdm_cli.models.ensemble import Member
@@ -36,6 +39,27 @@ def folder(tmp_path: Path, model: Model) -> Path:
 def test_load_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     assert f"{folder / name}: no such file" in rejection(folder).message
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "member_1_2.json"])
+@pytest.mark.parametrize(
+    ("code", "hint"), [(errno.EACCES, "check the file's permissions"), (errno.EIO, "check the disk, or copy the model")]
+)
+def test_load_file_that_cannot_be_read_is_not_an_invalid_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int, hint: str
+) -> None:
+    read_bytes = Path.read_bytes
+
+    def fail_for_name(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(code, os.strerror(code), str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail_for_name)
+    with pytest.raises(DataError, match=re.escape(f"{folder / name}: cannot be read: {os.strerror(code)}")) as caught:
+        bundle.load(folder)
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(hint)
 
 
 def test_load_missing_folder_is_named(tmp_path: Path) -> None:
