@@ -248,6 +248,19 @@ def show_days(days: float, form: str = "g") -> str:
     return f"{number} {'day' if number == '1' else 'days'}"
 
 
+def show_whole_days(days: float) -> str:
+    """Return a duration as ``22 days``, with a decimal if it is short, or in cycles.
+
+    Examples
+    --------
+    >>> show_whole_days(22.47)
+    '22 days'
+    >>> show_whole_days(1.75)
+    '1.8 days'
+    """
+    return show_days(days, ".0f" if current().counts_cycles or days >= 3 else ".2g")
+
+
 def show_age(hours: float) -> str:
     """Return how long ago something was, in hours or, from three days on, in days; or in cycles."""
     if current().counts_cycles or abs(hours) < 72:

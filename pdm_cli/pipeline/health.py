@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 _WINDOW_HOURS, _HORIZONS = 72.0, 1.5
 # Share of the log that is the reference by default: half of it up to the least number of windows, and at most another.
 _SHARE, _LEAST_WINDOWS, _MOST_WINDOWS = 0.25, 7, 30
-# If fewer machines than this have an alarm, those nearest to one are listed, up to a health.
-_FEW, _NEAR = 5, 0.9
+# If fewer machines than this have an alarm, those nearest to one are listed.
+_FEW = 5
+# Of the episodes of alarms, so many are in the summary.
+_MOST_EPISODES = 100
 # From fewer maxima than this the rate of alarms is uncertain.
 _FEW_MAXIMA = 20
 EPISODES_FILE, RANKING_FILE = "episodes.parquet", "ranking.csv"
@@ -65,7 +67,7 @@ def measure_health(task: Task) -> dict[str, Any]:
     if index.alarm.maxima < _FEW_MAXIMA:
         task.progress.warn(
             f"health: the rate of alarms is uncertain: calibrated on only {show_count(index.alarm.maxima, 'span')} of "
-            f"{show_hours(rules.maximum_hours)} of a machine; set more --reference-days"
+            f"{show_hours(rules.maximum_hours)}, all machines together; set more --reference-days"
         )
     merge_hours = window / 3
     described = _describe(index)
@@ -85,6 +87,7 @@ def measure_health(task: Task) -> dict[str, Any]:
         "reference_days": days,
         "window_hours": window,
         "episodes": len(episodes),
+        "latest_episodes": _list_latest(episodes),
         **_list_machines(ranking),
         **task.units.summary(),
     }
@@ -142,13 +145,14 @@ def _find_index(prepared: _Prepared, days: float, rules: HealthRules) -> HealthI
         If the reference is too short to calibrate alarms, or nothing comes after it.
     """
     from pdm_cli.scoring.health import FEWEST_MAXIMA, ReferenceTooShort, find_health
-    from pdm_cli.units import exact_time, show_days, show_hours
+    from pdm_cli.text import show_count
+    from pdm_cli.units import exact_time, show_hours, show_whole_days
 
     times = prepared.instants.times
     until = int(times.min()) + round(24 * days * US_PER_HOUR)
     if int(times.max()) <= until:
         raise NotEnoughData(
-            f"telemetry.parquet: no row after the reference of {show_days(days, '.4g')} (--reference-days), which ends "
+            f"telemetry.parquet: no row after the reference of {show_whole_days(days)} (--reference-days), which ends "
             f"at {exact_time(until)}",
             hint="set fewer --reference-days, or add telemetry",
         )
@@ -163,11 +167,12 @@ def _find_index(prepared: _Prepared, days: float, rules: HealthRules) -> HealthI
             grid_us=prepared.grid_us,
         )
     except ReferenceTooShort as exc:
+        span = show_hours(rules.maximum_hours, ".4g")
         raise NotEnoughData(
-            f"telemetry.parquet: the reference of {show_days(days, '.4g')} (--reference-days) has {exc.args[0]} "
-            f"spans of {show_hours(rules.maximum_hours)} of a machine with sensors that vary; alarms need "
-            f"{FEWEST_MAXIMA}",
-            hint="set more --reference-days or a shorter --health-window-hours, or add telemetry",
+            f"telemetry.parquet: the first {show_whole_days(days)} (--reference-days) are too short to calibrate "
+            f"alarms: {show_count(exc.args[0], 'span')} of {span} with varying sensors, all machines together, and at "
+            f"least {FEWEST_MAXIMA} are needed; the first {span} of each machine do not count",
+            hint="use a longer log, or set more --reference-days or a shorter --health-window-hours",
         ) from exc
 
 
@@ -190,11 +195,19 @@ def _describe(index: HealthIndex) -> dict[str, Any]:
     }
 
 
+def _list_latest(episodes: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the latest episodes of alarms, newest first."""
+    from pdm_cli.text import as_records
+
+    latest = episodes.sort_values("end", ascending=False, kind="stable").head(_MOST_EPISODES)
+    return as_records(latest[["machineID", "start", "end", "health", "sensors"]])
+
+
 def _list_machines(ranking: pd.DataFrame) -> dict[str, Any]:
     """Return the machines with an alarm, and if they are few, those nearest to one."""
     from pdm_cli.text import as_records
 
     is_on = ranking["since"].notna()
-    nearest = ranking[~is_on & ~ranking["is_stale"] & (ranking["health"] < _NEAR)].head(max(_FEW - int(is_on.sum()), 0))
+    nearest = ranking[~is_on & ~ranking["is_stale"]].head(max(_FEW - int(is_on.sum()), 0))
     columns = ["machineID", "health", "datetime", "sensors"]
     return {"ranking": as_records(ranking[is_on]), "nearest": as_records(nearest[columns])}

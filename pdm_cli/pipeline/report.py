@@ -28,7 +28,7 @@ _TIMED_FILES = (STAGES["train"].summary, "leaderboard.csv")
 # Rows of the work list whose last days are drawn, and the number of days.
 _MOST_OUTLOOKS, _OUTLOOK_DAYS = 8, 7
 # The same of the health of machines.
-_MOST_COURSES, _COURSE_DAYS = 8, 30
+_MOST_COURSES, _COURSE_DAYS = 8, 90
 
 
 def make_report(folder: Path, made: Mapping[str, Any] | None) -> str:
@@ -199,25 +199,26 @@ def _read_health(folder: Path, made: Mapping[str, Any] | None) -> Page:
     from pdm_cli.report.health_page import HealthFacts, compose_health_page
 
     summary = _read_json(folder / STAGES["health"].summary)
-    shown = [*summary["ranking"], *summary["nearest"]][:_MOST_COURSES]
-    return compose_health_page(HealthFacts(summary, _read_courses(folder, shown), made, _hash_files(folder)))
+    rows = [*summary["ranking"], *summary["latest_episodes"], *summary["nearest"]]
+    machines = list(dict.fromkeys(row["machineID"] for row in rows))[:_MOST_COURSES]
+    return compose_health_page(HealthFacts(summary, _read_courses(folder, machines), made, _hash_files(folder)))
 
 
-def _read_courses(folder: Path, shown: list[dict[str, Any]]) -> list[Course]:
-    """Return the last days of the health of machines."""
+def _read_courses(folder: Path, machines: list[Any]) -> list[Course]:
+    """Return the last months of the health of machines."""
     import pandas as pd
 
     from pdm_cli.report.health_page import Course
 
     frame = _read_table(folder, HEALTH, (MACHINE, TIME, "health", "alarm"))
     courses = []
-    for row in shown:
-        own = frame[frame[MACHINE] == row[MACHINE]]
+    for machine in machines:
+        own = frame[frame[MACHINE] == machine]
         hours = (own[TIME] - own[TIME].max()) / pd.Timedelta(hours=1)
         is_drawn = hours >= -24 * _COURSE_DAYS
         own, hours = own[is_drawn], hours[is_drawn]
         if len(own) > 1:
-            courses.append(Course(str(row[MACHINE]), hours.tolist(), own["health"].tolist(), own["alarm"].tolist()))
+            courses.append(Course(str(machine), hours.tolist(), own["health"].tolist(), own["alarm"].tolist()))
     return courses
 
 

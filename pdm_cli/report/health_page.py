@@ -1,4 +1,4 @@
-"""The report of the health of machines: those with an alarm, their last weeks, provenance."""
+"""The report of the health of machines: those with an alarm, when alarms were on, health over time, provenance."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pdm_cli.report.findings import describe_alarm_rate, describe_constant_senso
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.text import show_count
-from pdm_cli.units import Units, show_days, show_hours, show_range, show_time, using, utc
+from pdm_cli.units import Units, show_hours, show_range, show_time, show_whole_days, using, utc
 
 _MOST_ROWS = 100
 
 
 @dataclass(frozen=True)
 class Course:
-    """The last days of a machine's health; ``hours`` are relative to its last row, 0 or less."""
+    """The last months of a machine's health; ``hours`` are relative to its last row, 0 or less."""
 
     machine: str
     hours: list[float]
@@ -28,7 +28,7 @@ class Course:
 
 @dataclass(frozen=True)
 class HealthFacts:
-    """The content of a health report: health.json, courses of the first machines, manifest and file hashes."""
+    """The content of a health report: health.json, courses of some machines, manifest and file hashes."""
 
     summary: Mapping[str, Any]
     courses: list[Course]
@@ -49,7 +49,8 @@ def _compose(facts: HealthFacts) -> Page:
         f"{' (UTC)' if utc() else ''}, compared with their own past; without a log of failures."
     )
     settings = facts.made["parameters"] if facts.made else {}
-    sections = [_list_machines(facts), _explain(summary), describe_provenance(facts.made, settings, facts.files)]
+    provenance = describe_provenance(facts.made, settings, facts.files)
+    sections = [_list_machines(summary), *_list_episodes(summary), *_draw(facts.courses), _explain(summary), provenance]
     return Page("Machine health", subtitle, _tiles(summary), sections)
 
 
@@ -76,8 +77,8 @@ def _split_rate(summary: Mapping[str, Any]) -> tuple[str, str]:
     return number, unit
 
 
-def _list_machines(facts: HealthFacts) -> Section:
-    ranking, nearest = facts.summary["ranking"], facts.summary["nearest"]
+def _list_machines(summary: Mapping[str, Any]) -> Section:
+    ranking, nearest = summary["ranking"], summary["nearest"]
     rows = [
         [
             str(row["rank"]),
@@ -90,7 +91,7 @@ def _list_machines(facts: HealthFacts) -> Section:
     ]
     note = (
         "Health at the last reading; sensors at the lowest health since the alarm began, largest deviation first. "
-        f"Machines stay on the list for {show_hours(facts.summary['window_hours'] / 3, '.4g')} after an alarm."
+        f"Machines stay on the list for {show_hours(summary['window_hours'] / 3, '.4g')} after an alarm."
     )
     if len(ranking) > _MOST_ROWS:
         note += f" {len(ranking) - _MOST_ROWS:,} more are in ranking.csv."
@@ -99,17 +100,37 @@ def _list_machines(facts: HealthFacts) -> Section:
     if nearest:
         near = [[f"{row['machineID']}", f"{row['health']:.2f}", row["sensors"]] for row in nearest]
         grids.append(Grid("Closest to an alarm", make_columns("machine", ">health", "sensors"), near))
-    figures = [_draw_course(number, course) for number, course in enumerate(facts.courses)]
     paragraphs = [] if rows else ["No alarm is on."]
-    return Section("machines", "Machines to inspect", paragraphs, figures=figures, grids=grids)
+    return Section("machines", "Machines to inspect", paragraphs, grids=grids)
+
+
+def _list_episodes(summary: Mapping[str, Any]) -> list[Section]:
+    latest = summary["latest_episodes"]
+    if not latest:
+        return []
+    rows = [
+        [f"{row['machineID']}", show_time(row["start"]), show_time(row["end"]), f"{row['health']:.2f}", row["sensors"]]
+        for row in latest
+    ]
+    note = "Lowest health of the alarm, and the sensors with the largest deviations there."
+    rest = summary["episodes"] - len(latest)
+    note += f" {rest:,} more are in episodes.parquet." if rest else ""
+    columns = make_columns("machine", "from", "to", ">lowest health", "sensors")
+    return [Section("alarms", "Alarms", grids=[Grid("Alarms, latest first", columns, rows, note)])]
+
+
+def _draw(courses: list[Course]) -> list[Section]:
+    figures = [_draw_course(number, course) for number, course in enumerate(courses)]
+    return [Section("course", "Health over time", figures=figures)] if figures else []
 
 
 def _draw_course(number: int, course: Course) -> Figure:
+    alarms = f"{sum(course.alarm):,} of {len(course.alarm):,} rows with an alarm"
     svg = plots.draw(
         plots.paint_health(course.hours, course.health, course.alarm),
         name=f"health-{number}",
         title=f"Health of machine {course.machine}",
-        text=f"Over {show_hours(-course.hours[0])}; {sum(course.alarm):,} of {len(course.alarm):,} rows with an alarm.",
+        text=f"Over {show_whole_days(-course.hours[0] / 24)}; {alarms}.",
         size=(3.2, 2.2),
     )
     return Figure(svg, f"Machine {course.machine}; line: alarm level, shaded: alarm on.")
@@ -124,9 +145,10 @@ def _explain(summary: Mapping[str, Any]) -> Section:
         "errors, determine the health.",
         f"Health 1 is as usual, and below 0.5 an alarm is on: {describe_alarm_rate(summary)}. At a health of 0.9, the "
         "deviation is one that normal operation reaches nine times as often, at 0.1 nine times as rarely.",
-        f"The {show_days(summary['reference_days'], '.4g')} before {show_time(summary['start'])} define normal "
-        f"operation, from {show_count(summary['level']['maxima'], 'span')} of a machine; they have no health. A low "
-        "health says that a machine is not as usual. Only a log of failures can show whether it will fail.",
+        f"The {show_whole_days(summary['reference_days'])} before {show_time(summary['start'])} define normal "
+        f"operation, from {show_count(summary['level']['maxima'], 'span')} of all machines together; they have no "
+        "health. A low health says that a machine is not as usual. Only a log of failures can show whether it will "
+        "fail.",
         *(f"{line}." for line in describe_constant_sensors(summary)),
     ]
     return Section("method", "Meaning of the health", paragraphs)

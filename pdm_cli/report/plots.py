@@ -251,18 +251,26 @@ def _ends(*spans: Sequence[float]) -> tuple[float, float]:
     return min(hours), max(*hours, 1.0)
 
 
+# Longer courses have an axis in days.
+_MOST_HOURS = 14 * 24
+
+
 def paint_health(hours: Sequence[float], health: Sequence[float], is_on: Sequence[bool]) -> Callable[[Figure], None]:
-    """Return a function that draws the health over the last days, with the alarm level and the alarms."""
-    hours = _in_time_unit(hours)
+    """Return a function that draws the health over the last months, with the alarm level and the alarms."""
+    # Hours are hard to read over weeks.
+    in_days = not current().counts_cycles and -min(hours) > _MOST_HOURS
+    times, unit = ([hour / 24 for hour in hours], "days") if in_days else (_in_time_unit(hours), current().time_word)
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.add_subplot()
-        _shade(axes, hours, is_on)
-        axes.plot(hours, health, color=BLUE, linewidth=1.8, drawstyle="steps-post")
+        _shade(axes, times, is_on)
+        axes.plot(times, health, color=BLUE, linewidth=1.8, drawstyle="steps-post")
         axes.axhline(0.5, color=ORANGE, linewidth=1.3)
-        label = f"{current().time_word} from the last reading"
-        axes.set(ylim=(0, 1.03), xlim=_ends(hours), xlabel=label, ylabel="health")
-        axes.set_xticks([-tick for tick in _round_ticks(-min(hours), 5)][::-1])
+        axes.set(ylim=(0, 1.03), xlim=_ends(times), xlabel=f"{unit} from the last reading", ylabel="health")
+        longest = -min(times)
+        weeks = [float(day) for day in range(0, int(longest) + 1, 7 if longest <= 42 else 14)]
+        ticks = weeks if in_days else _round_ticks(longest, 5)
+        axes.set_xticks([-tick for tick in ticks][::-1])
         axes.set_yticks([0, 0.5, 1], ["0", ".5", "1"])
 
     return paint

@@ -33,9 +33,9 @@ BoolArray = NDArray[np.bool_]
 _SHARES = (1 / 12, 1 / 6, 1 / 3, 1.0)
 # In longest windows: a machine's own history, the time between its updates, and its shortest length.
 _HISTORY, _REFRESH, _LEAST = 20, 1 / 3, 2 / 3
-# The first rows of a machine, without enough history; and the spans over which maxima of the deviation are taken, which
-# are nearly independent of each other.
-_SETTLING, _MAXIMUM = 7 / 3, 7 / 3
+# The spans over which maxima of the deviation are taken, which are nearly independent of each other; and the first rows
+# of a machine, without enough history.
+_MAXIMUM = 7 / 3
 # Residuals are clipped to this many robust standard deviations, which limits the effect of a glitch.
 _CLIP = 6.0
 # A reading this many standard deviations away is unusual in itself, and its weight compared with the mean.
@@ -63,7 +63,7 @@ class HealthRules:
 
     @property
     def maximum_hours(self) -> float:
-        """Length of the spans whose maxima calibrate the alarm level."""
+        """Length of the spans whose maxima calibrate the alarm level, and of a machine's first span without health."""
         return _MAXIMUM * self.window_hours
 
     def windows_us(self, grid_us: int) -> list[int]:
@@ -186,7 +186,7 @@ def find_health(
     trail = _trail(scores, residuals, changes, instants, restarts, windows, step_us)
     deviations = _add_up(trail, is_reference)
     is_constant = np.isnan(deviations).all(axis=1)
-    settled = instants.times - instants.starts()[instants.codes] >= _SETTLING * rules.window_hours * US_PER_HOUR
+    settled = instants.times - instants.starts()[instants.codes] >= rules.maximum_hours * US_PER_HOUR
     deviations[~(trail.is_known & settled)] = np.nan
     total = _largest(deviations)
     spans = _spans(instants, is_reference, rules)

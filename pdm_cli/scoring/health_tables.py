@@ -36,8 +36,8 @@ def find_health_episodes(index: HealthIndex, *, merge_hours: float) -> pd.DataFr
     Returns
     -------
     DataFrame
-        ``machineID, start, end`` (first and last alarm), ``rows`` (number of alarms), and the lowest ``health`` with
-        its ``sensor``.
+        ``machineID, start, end`` (first and last alarm), ``rows`` (number of alarms), the lowest ``health`` with its
+        ``sensor``, and ``sensors`` with the largest deviations there.
     """
     instants = index.instants
     order = np.lexsort((instants.times, instants.codes))
@@ -58,6 +58,7 @@ def find_health_episodes(index: HealthIndex, *, merge_hours: float) -> pd.DataFr
             "rows": last - first + 1,
             "health": index.health[worst],
             "sensor": _name(index.sensors, index.top_sensors[worst]),
+            "sensors": pd.Series([_name_drivers(index, row) for row in worst.tolist()], dtype="str"),
         }
     )
 

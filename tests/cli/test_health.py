@@ -132,7 +132,12 @@ def test_health_with_another_rate_changes_the_alarms(ran: Outcome, work: Path, p
     ("days", "message", "hint"),
     [
         (90, "no row after the reference of 90 days (--reference-days)", "set fewer --reference-days"),
-        (2, "the reference of 2 days (--reference-days) has ", "set more --reference-days"),
+        (
+            2,
+            "the first 2 days (--reference-days) are too short to calibrate alarms: 0 spans of 168 h with varying "
+            "sensors, all machines together, and at least 5 are needed; the first 168 h of each machine do not count",
+            "use a longer log, or set more --reference-days",
+        ),
     ],
 )
 def test_reference_that_does_not_fit_is_reported(
@@ -143,6 +148,29 @@ def test_reference_that_does_not_fit_is_reported(
     assert outcome.code == 4
     assert message in outcome.stderr
     assert f"hint: {hint}" in outcome.stderr
+
+
+def test_machine_that_recovered_is_listed_with_its_alarm(pdm: Pdm, tmp_path: Path) -> None:
+    telemetry = make_telemetry()
+    days = (telemetry["datetime"] - START) / pd.Timedelta(days=1)
+    telemetry.loc[(telemetry["machineID"] == 3) & days.between(60, 63), "shake"] += 3.0
+    (tmp_path / "raw").mkdir()
+    telemetry.to_parquet(tmp_path / "raw/telemetry.parquet", index=False)
+    out = tmp_path / "work"
+    shown = pdm("run", "--data", tmp_path / "raw", "--out", out).stdout
+    assert "machines to inspect: no alarm is on" in shown
+    assert "latest alarms" in shown
+    assert "calibrated on the 21 days before" in shown
+    summary = json.loads((out / "health/health.json").read_text())
+    assert summary["ranking"] == []
+    assert [(row["machineID"], row["sensors"]) for row in summary["latest_episodes"]] == [(3, "shake")]
+    assert len(summary["nearest"]) == 5
+    assert summary["nearest"][0]["health"] > 0.5
+    page = (out / "health/report.html").read_text()
+    assert "no known health" not in page
+    assert "Alarms, latest first" in page
+    assert "Health over time" in page
+    assert "Machine 3; line: alarm level, shaded: alarm on." in page
 
 
 def test_files_that_are_no_table_of_failures_do_not_count(tmp_path: Path) -> None:

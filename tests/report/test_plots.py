@@ -31,6 +31,7 @@ PAINTED = {
     "alarms": plots.paint_alarm_curve([0.0, 0.02, 0.5], [0.0, 0.5, 1.0], 1, "month"),
     "one-rule": plots.paint_alarm_curve([0.0], [0.5], 0, "1,000 cycles"),
     "health": plots.paint_health([-6.0, -3.0, 0.0], [0.9, float("nan"), 0.2], [False, False, True]),
+    "months": plots.paint_health([-720.0, -360.0, 0.0], [0.9, 0.2, 0.9], [False, True, False]),
     "outlook": plots.paint_outlook([-6.0, -3.0, 0.0], [0.1, 0.5, 0.9], [False, False, True]),
 }
 
@@ -86,6 +87,13 @@ def test_text_stays_text_as_it_was_given() -> None:
         for element in read(plots.draw(PAINTED["timeline"], name="a", title="", text="")).iter(f"{SVG}text")
     }
     assert {"$volt_1$", "probability", "hours from the failure"} <= texts
+
+
+def test_health_over_weeks_has_an_axis_in_days() -> None:
+    svg = plots.draw(PAINTED["months"], name="a", title="", text="")
+    texts = [element.text for element in read(svg).iter(f"{SVG}text")]
+    assert [text[-2:] for text in texts[:5] if text] == ["28", "21", "14", "\N{MINUS SIGN}7", "0"]
+    assert "days from the last reading" in texts
 
 
 def test_names_in_any_script_are_drawn_without_a_word() -> None:

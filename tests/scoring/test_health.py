@@ -225,7 +225,7 @@ def test_episodes_join_alarms_and_name_the_lowest_health(sound: pd.DataFrame) ->
     index = measure(spoil(spoil(sound, 3, 60, shake=3.0), 3, 63, shake=-3.0))
     episodes = find_health_episodes(index, merge_hours=24)
     own = episodes[episodes["machineID"] == 3]
-    assert list(episodes) == ["machineID", "start", "end", "rows", "health", "sensor"]
+    assert list(episodes) == ["machineID", "start", "end", "rows", "health", "sensor", "sensors"]
     first = own.iloc[0]
     assert START + 60 * DAY < first["start"] < START + 61 * DAY < first["end"]
     rows = list_health(index)
