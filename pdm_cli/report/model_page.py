@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,7 +229,7 @@ def _scores(row: Mapping[str, Any]) -> list[str]:
 
 def _draw_warnings(facts: ModelFacts) -> Section:
     events, found = facts.metrics["events"], facts.evidence["warnings"]
-    lead = facts.metrics["split"]["lead_time_hours"]
+    lead, horizon = (facts.metrics["split"][name] for name in ("lead_time_hours", "horizon_hours"))
     if not events["failures"]:
         return Section("warnings", "Warning times", ["There was no failure in the test span."])
     caught = f"{events['caught']:,} of {show_count(events['failures'], 'failure')} caught"
@@ -242,7 +242,10 @@ def _draw_warnings(facts: ModelFacts) -> Section:
         text=f"Histogram of the {current().time_word} from the first alert to the failure. {caught}",
         size=(5.6, 2.8),
     )
-    caption = f"Time from the first alert to the failure; dashed line: shortest useful warning, {show_hours(lead)}."
+    caption = (
+        f"Time from the first alert to the failure, at most the horizon of {show_hours(horizon)}; dashed line: the "
+        f"shortest useful warning, {show_hours(lead)}."
+    )
     grid = Grid("Failures caught at least this early", make_columns("warning", ">share of failures"), ahead)
     return Section("warnings", "Warning times", [caught], [Figure(figure, caption)], True, [grid])
 
@@ -253,39 +256,51 @@ def _ahead(shares: Mapping[str, float | None]) -> list[tuple[str, float]]:
 
 def _draw_failures(facts: ModelFacts) -> Section:
     lines, components = facts.evidence["timelines"], facts.metrics["components"]
+    shown = [name for name in _EXAMPLES if name in lines]
+    if not shown:
+        return Section("failures", "Example failures", ["There was no failure in the test span."])
+    levels = [(own["threshold"], own["alert_off"]) for own in (components[lines[name]["component"]] for name in shown)]
     paragraphs = [
-        "The upper plot shows the sensor that deviated most from its usual level before the failure (bold line). The "
-        "lower plot shows the predicted probability, shaded while the alert is on. The alert turns on at the solid "
-        "line and off below the dotted line."
+        "The upper plot shows the sensor that deviated most from its usual level before the failure. The lower plot "
+        f"shows the predicted probability, shaded while the alert is on.{_describe_levels(levels)}"
     ]
     if "missed" not in lines:
         paragraphs.append("No failure in the test span was missed.")
-    figures = [
-        _draw_failure(name, lines[name], components, facts.evidence["smooth_hours"])
-        for name in _EXAMPLES
-        if name in lines
-    ]
-    if not figures:
-        paragraphs = ["There was no failure in the test span."]
+    figures = [_draw_failure(name, lines[name], facts) for name in shown]
     return Section("failures", "Example failures", paragraphs, figures, True)
 
 
-def _draw_failure(name: str, line: Mapping[str, Any], components: Mapping[str, Any], smooth_hours: float) -> Figure:
-    own = components[line["component"]]
-    hours = line["warning_hours"]
-    warned = "no alert" if hours is None else f"first alert {show_hours(hours)} ahead"
+def _describe_levels(levels: Sequence[tuple[float, float]]) -> str:
+    """Return a sentence, after a blank, on the lines of thresholds that figures of failures have; empty without any."""
+    # A component that never alerts has none.
+    drawn = [(on, off) for on, off in levels if on <= 1]
+    if not drawn:
+        return ""
+    if all(on == off for on, off in drawn):
+        return " The alert is on while the probability reaches the solid line."
+    return " The alert turns on at the solid line and off below the dotted line."
+
+
+def _draw_failure(name: str, line: Mapping[str, Any], facts: ModelFacts) -> Figure:
+    own, horizon = facts.metrics["components"][line["component"]], facts.metrics["split"]["horizon_hours"]
+    hours, prediction = line["warning_hours"], line["prediction"]
+    warned = "no alert" if hours is None else f"warned {show_hours(hours)} ahead"
+    if any(is_on and hour < -horizon for hour, is_on in zip(prediction["hours"], prediction["alert"], strict=True)):
+        warned += f" (an alert counts from {show_hours(horizon)} ahead on)"
     event = f"machine {line['machine']}, {line['component']}, {show_time(line['failed'])}{utc()}, {warned}"
     anomalies = line["anomalies"]
     count = "anomalies unknown" if anomalies is None else f"{len(anomalies['hours'])} anomalies"
-    highest = max(line["prediction"]["probability"], default=0.0)
+    highest = max(prediction["probability"], default=0.0)
+    alert = "it never alerts" if own["threshold"] > 1 else f"the alert turns on at {show_threshold(own['threshold'])}"
     svg = plots.draw(
         plots.paint_timeline(line, (own["threshold"], own["alert_off"])),
         name=f"failure-{name}",
         title=f"{_EXAMPLES[name]}: {event}",
         text=f"Readings of {line['sensor']} around the failure, {count}, and the predicted probability, which rose to "
-        f"{highest:.2f}; the alert turns on at {show_threshold(own['threshold'])}.",
+        f"{highest:.2f}; {alert}.",
         size=(5.6, 4.0),
     )
+    smooth_hours = facts.evidence["smooth_hours"]
     values = f"means over {show_hours(smooth_hours)}" if smooth_hours else "readings"
     dots = "" if anomalies is None or not anomalies["hours"] else f" Red: anomalous {values} of {line['sensor']}."
     return Figure(svg, f"{_EXAMPLES[name]}: {event}.{dots}")
@@ -436,16 +451,27 @@ def _list_costs(metrics: Mapping[str, Any]) -> Section:
         "fixed_interval": "fixed-interval replacement",
     }
     rows = [[label, _rate(costs[name])] for name, label in strategies.items()]
+    columns = make_columns("strategy", f">{costs['unit']} per {per_machine_time()}")
+    grid = Grid("Costs in the test span", columns, rows, _describe_intervals(costs))
+    return Section("costs", "Costs", caveats, grids=[grid])
+
+
+def _describe_intervals(costs: Mapping[str, Any]) -> str:
+    """Return the cheapest replacement intervals, and why some components have none."""
     ages = costs["interval_hours"].items()
     intervals = [f"{name} every {show_hours(round(age), ',.0f')}" for name, age in ages if age is not None]
+    # The cost of fixed intervals is known if the lifetimes of all components are.
+    is_known = costs["fixed_interval"] is not None
+    if not intervals:
+        return "No replacement interval is cheaper than running to failure." if is_known else ""
     note = (
-        f"Cheapest replacement intervals: {', '.join(intervals)}. They replace the actual "
-        "maintenance, whose cost is not in the other rows."
-        if intervals
-        else ""
+        "Cheapest replacement intervals, instead of the actual maintenance, whose cost is not in the other rows: "
+        f"{', '.join(intervals)}."
     )
-    columns = make_columns("strategy", f">{costs['unit']} per {per_machine_time()}")
-    return Section("costs", "Costs", caveats, grids=[Grid("Costs in the test span", columns, rows, note)])
+    if len(intervals) < len(ages):
+        note += " For the others, none is cheaper than running to failure"
+        note += "." if is_known else ", or their lifetimes are unknown."
+    return note
 
 
 def _list_features(importance: Mapping[str, Any]) -> Section:

@@ -226,7 +226,8 @@ def paint_timeline(line: Mapping[str, Any], levels: tuple[float, float]) -> Call
         below.plot(hours, prediction["probability"], color=BLUE, linewidth=1.8, drawstyle="steps-post")
         _shade(below, hours, is_on)
         for level, style in zip(levels, ("-", ":"), strict=True):
-            if level <= 1:
+            # A component that never alerts has no thresholds.
+            if levels[0] <= 1:
                 below.axhline(level, color=ORANGE, linewidth=1.3, linestyle=style)
         below.set(ylim=(0, 1.03), ylabel="probability", xlabel=f"{current().time_word} from the failure")
         below.set_yticks([0, 0.5, 1], ["0", ".5", "1"])

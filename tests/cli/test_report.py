@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -85,6 +87,78 @@ def test_the_report_tells_the_headline_and_what_was_asked_of_it(work: Path) -> N
     assert "train.trees" in text
     assert "maintenance events before the machine" in text
     assert "failures by component" in text
+
+
+def report_of(model: Path, pdm: Pdm, **changes: Content) -> str:
+    """Return the report of a model of which JSON files, by their stem, were changed."""
+    for name, change in changes.items():
+        content = json.loads((model / f"{name}.json").read_text())
+        change(content)
+        (model / f"{name}.json").write_text(json.dumps(content))
+    outcome = pdm("report", model)
+    assert outcome.code == 0, outcome.stderr
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", (model / "report.html").read_text())))
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "sentence"),
+    [
+        (0.5, 0.2, "The alert turns on at the solid line and off below the dotted line."),
+        (0.5, 0.5, "The alert is on while the probability reaches the solid line."),
+        (2.0, 0.2, ""),
+    ],
+)
+def test_report_of_a_model_mentions_only_lines_that_are_drawn(
+    model: Path, pdm: Pdm, on: float, off: float, sentence: str
+) -> None:
+    def set_levels(metrics: Content) -> None:
+        for row in metrics["components"].values():
+            row.update(threshold=on, alert_off=off)
+
+    text = report_of(model, pdm, metrics=set_levels)
+    assert f"shaded while the alert is on. {sentence}".strip() in text
+    assert "bold line" not in text
+    assert ("solid line" in text) == ("solid line" in sentence)
+    assert ("it never alerts" in text) == (on > 1)
+
+
+def test_report_of_a_model_alert_before_the_horizon_is_explained(model: Path, pdm: Pdm) -> None:
+    def set_alerts(is_early: bool) -> Callable[[Content], None]:
+        def change(evidence: Content) -> None:
+            line = evidence["timelines"]["caught"]
+            line["warning_hours"] = 46.0
+            hours = line["prediction"]["hours"]
+            line["prediction"]["alert"] = [hour >= -48 or (is_early and hour >= -60) for hour in hours]
+
+        return change
+
+    note = "warned 46 h ahead (an alert counts from 48 h ahead on)"
+    assert note in report_of(model, pdm, report=set_alerts(is_early=True))
+    text = report_of(model, pdm, report=set_alerts(is_early=False))
+    assert note not in text
+    assert "warned 46 h ahead" in text
+    assert "first alert to the failure, at most the horizon of 48 h;" in text
+
+
+@pytest.mark.parametrize(
+    ("ages", "cost", "note"),
+    [
+        ([700.0, None], 1.0, "comp1 every 700 h. For the others, none is cheaper than running to failure."),
+        ([700.0, None], None, "none is cheaper than running to failure, or their lifetimes are unknown."),
+        ([700.0, 900.0], 1.0, "rows: comp1 every 700 h, comp2 every 900 h. "),
+        ([None, None], 1.0, "No replacement interval is cheaper than running to failure."),
+    ],
+)
+def test_report_of_a_model_says_why_components_have_no_interval(
+    model: Path, pdm: Pdm, ages: list[float | None], cost: float | None, note: str
+) -> None:
+    def set_costs(metrics: Content) -> None:
+        intervals = dict(zip(("comp1", "comp2"), ages, strict=True))
+        metrics["costs"].update(fixed_interval=cost, interval_hours=intervals)
+
+    text = report_of(model, pdm, metrics=set_costs)
+    assert note in text
+    assert ("For the others" in text) == (None in ages and any(ages))
 
 
 def test_a_report_made_anew_in_place_leaves_the_folder_whole(model: Path, pdm: Pdm) -> None:
