@@ -72,7 +72,7 @@ OnOverlap = Annotated[
 
 
 # Settings that a guide starts from.
-_GUIDED = ("names", "separator", "encoding", "decimal")
+_GUIDED = ("files", "names", "separator", "encoding", "decimal")
 
 
 @dataclass(frozen=True)
@@ -226,8 +226,14 @@ def _check_guide(folder: str, given: list[str]) -> None:
 
 def _list_known(params: ImportParams, origins: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the options that a guide starts from, and their values."""
-    given = [(name, getattr(params, name)) for name in _GUIDED if origins[name] == "option"]
-    return [(option_name(name), value if isinstance(value, str) else join_list(value)) for name, value in given]
+    given = [(option_name(name), getattr(params, name)) for name in _GUIDED if origins[name] == "option"]
+    known: list[tuple[str, str]] = []
+    for option, value in given:
+        if isinstance(value, dict):
+            known += [(option, f"{table}={pattern}") for table, patterns in value.items() for pattern in patterns]
+        else:
+            known.append((option, value if isinstance(value, str) else join_list(value)))
+    return known
 
 
 def _print_guide(command: list[str], known: list[tuple[str, str]], screen: Screen, config: Path | None) -> None:

@@ -694,3 +694,18 @@ def test_import_of_tags_with_spaces_names_machines_without(logs: Path, pdm: Pdm)
     put(logs, "telemetry.csv", "datetime,tag,value\n2015-01-13 07:00,10 | volt,1\n2015-01-13 07:00,2|volt,2\n")
     run(pdm, logs, "--long", "tag", "value", "--tags", "{machine}|{sensor}")
     assert pd.read_parquet(logs.parent / "raw/telemetry.parquet")["machineID"].tolist() == [2, 10]
+
+
+def test_import_guide_with_words_and_given_files_prints_a_command_that_runs(logs: Path, pdm: Pdm) -> None:
+    put(logs, "historian.csv", "Zeit;Anlage;v\n2015-01-13 07:00;P1;5\n2015-01-13 08:00;P1;6\n")
+    put(logs, "auftraege.csv", "Beginn;Anlage;Text\n2015-01-13 08:00;P1;Lager heiss\n")
+    put(logs, "words.csv", "word;component\nlager;bearing\n")
+    put(logs, "other.csv", "a;b\n5;6\n")
+    given = ("--files", "telemetry=hist*", "--files", "failures=auftr*")
+    outcome = pdm("import", "--guide", logs, *given)
+    assert outcome.code == 2
+    words = shlex.split(outcome.stdout.splitlines()[0])
+    assert words[5:9] == [*given]
+    assert words[-2:] == ["--component-words", str(logs / "words.csv")]
+    assert "skipped, not files of a table: other.csv\n" in run(pdm, logs, *words[5:]).stderr
+    assert table(logs, "failures")["failure"].tolist() == ["bearing"]

@@ -150,6 +150,19 @@ class Look:
         ((number,),) = self.engine.rows(f"SELECT count(*) FROM ({counted})")
         return int(number)
 
+    def is_counted(self, name: str, by: str) -> bool:
+        """Return whether integers count the rows of each value of another column from 0 or 1, with few left out."""
+        if not all(map(_INTEGER.fullmatch, self.values[name])):
+            return False
+        number = f"TRY_CAST({self._sql(name)} AS BIGINT)"
+        rows = f"SELECT {self._sql(by)} AS key, {number} AS number FROM {self.source.relation} LIMIT {_COUNTED_ROWS}"
+        groups = f"SELECT min(number) AS first, max(number) AS last, count(*) AS rows FROM ({rows}) GROUP BY key"
+        fits = f"first IN (0, 1) AND rows BETWEEN {_SHARE_OF_STEPS} * (last - first + 1) AND last - first + 1"
+        ((groups_there, are_counted, longest),) = self.engine.rows(
+            f"SELECT count(*), bool_and({fits}), max(rows) FROM ({groups})"
+        )
+        return groups_there > 1 and bool(are_counted) and longest > 1
+
     def medians(self, name: str, by: str) -> list[float]:
         """Return the medians of a column of numbers, one for each value of another."""
         number = f"TRY_CAST(replace({self._sql(name)}, ',', '.') AS DOUBLE)"

@@ -19,6 +19,8 @@ MISSING = (
     *("bad", "bad input", "bad data", "i/o timeout", "no data", "no sample", "not connected", "comm fail"),
     *("pt created", "scan off", "scan timeout", "shutdown", "configure", "calc failed", "under range", "over range"),
 )
+# Of small CSV files that options name.
+RECORD_SEPARATORS = ",;\t|"
 _PLACEHOLDER = re.compile(r"\\\{(machine|sensor)\\\}")
 
 
@@ -173,7 +175,7 @@ def read_records(option: str, path: Path, names: Sequence[str], filled: Sequence
         with path.open(encoding="utf-8-sig", newline="") as lines:
             header = lines.readline()
             lines.seek(0)
-            rows = csv.DictReader(lines, delimiter=max(",;\t", key=header.count))
+            rows = csv.DictReader(lines, delimiter=max(RECORD_SEPARATORS, key=header.count))
             if missing := [name for name in names if name not in (rows.fieldnames or ())]:
                 raise UsageError(f"{option} {path}: no column {missing[0]!r}", hint=f"its columns: {', '.join(names)}")
             found = []

@@ -10,8 +10,9 @@ import pytest
 
 from pdm_cli.errors import DataError
 from pdm_cli.io.importing.engine import Engine
-from pdm_cli.io.importing.guide import Guess, guess_options, settings_of, words_of
+from pdm_cli.io.importing.guide import guess_options, settings_of, words_of
 from pdm_cli.io.importing.options import compile_pattern
+from pdm_cli.io.importing.table_guess import Guess
 from pdm_cli.io.importing.tag_patterns import find_pattern
 
 WIDE = "datetime,machineID,volt\n2015-01-13 07:00,1,5\n2015-01-13 08:00,1,6\n"
@@ -486,3 +487,114 @@ def test_guess_of_an_impossible_date_asks_to_fix_it(usual: str, impossible: str,
     found = guess(tmp_path, telemetry=f"datetime,machineID,volt\n{usual},1,5\n{impossible},1,6\n{usual},2,5\n")
     assert found.questions[0].startswith(f"what is {impossible} in telemetry.csv? it is not a valid date or time")
     assert found.options == []
+
+
+HISTORY = "Tag;Zeit;Wert\n" + "".join(
+    f"P{pump}.{sensor};2015-01-13 0{hour}:00;{hour + pump}\n" for pump in (1, 2) for sensor in "TV" for hour in range(9)
+)
+ORDERS = "Anlage;Beginn;Text;Ort\nP1;2015-01-13 07:30;Lager heiss;A\nP2;2015-01-13 08:30;am Lager;B\n"
+WORDS_HEADER, TAGS_HEADER = ("word", "component"), ("tag", "machine", "sensor", "unit")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_guess_of_files_of_options_proposes_the_options(separator: str, tmp_path: Path) -> None:
+    words = [WORDS_HEADER, ("lager", "bearing")]
+    tags = [TAGS_HEADER, *((f"P{pump}.{sensor}", f"P{pump}", sensor, "mm") for pump in (1, 2) for sensor in "TV")]
+    tables = {name: "".join(f"{separator.join(row)}\n" for row in rows) for name, rows in (("w", words), ("t", tags))}
+    found = guess(tmp_path, historian=HISTORY, auftraege=ORDERS, **tables)
+    assert found.options == [
+        ("--files", "telemetry=historian.csv"),
+        ("--files", "failures=auftraege.csv"),
+        ("--columns", "telemetry.datetime=Zeit"),
+        ("--long", "Tag\0Wert"),
+        ("--tags", str(tmp_path / "logs" / "t.csv")),
+        ("--columns", "failures.datetime=Beginn"),
+        ("--columns", "failures.machineID=Anlage"),
+        ("--columns", "failures.failure=Text"),
+        ("--component-words", str(tmp_path / "logs" / "w.csv")),
+    ]
+    assert found.questions == []
+
+
+def test_guess_of_tags_of_sensors_only_takes_the_machine_from_its_column(tmp_path: Path) -> None:
+    rows = "".join(
+        f"2015-01-13 0{hour}:00,{pump},{tag},{hour}\n" for hour in range(9) for pump in "AB" for tag in (7, 8)
+    )
+    found = guess(tmp_path, telemetry=f"datetime,pumpe,nr,value\n{rows}", t="tag,machine,sensor\n7,,temp\n8,,volt\n")
+    assert found.options == [
+        ("--long", "nr\0value"),
+        ("--tags", str(tmp_path / "logs" / "t.csv")),
+        ("--columns", "telemetry.machineID=pumpe"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "question"),
+    [
+        ("w", "word,component\nöl,oil\n", "what is w.csv for? no column of the failures has any of its words"),
+        ("t", "tag,machine,sensor\nX,P1,temp\n", "what is t.csv for? no column of the telemetry has any of its tags"),
+        ("w", "word,component\nlager,\n", "w.csv: line 2: no component: fix the line"),
+    ],
+)
+def test_guess_of_a_file_of_an_option_that_cannot_be_used_asks_about_it(
+    name: str, content: str, question: str, tmp_path: Path
+) -> None:
+    found = guess(tmp_path, **{"historian": HISTORY, "failures": WIDE.replace("volt", "failure"), name: content})
+    assert any(question in one for one in found.questions)
+    assert not {"--component-words", str(tmp_path / "logs" / f"{name}.csv")} & {
+        word for option in found.options for word in option
+    }
+    assert ("--files", "telemetry=historian.csv") in found.options
+
+
+def test_guess_of_unlike_files_without_a_header_asks_for_the_files(tmp_path: Path) -> None:
+    rows = "".join(f"{unit} {cycle} {cycle * unit}\n" for unit in (1, 2) for cycle in range(1, 9))
+    found = guess(tmp_path, train=rows, rul="112\n98\n")
+    assert found.options == []
+    assert found.questions == [
+        "which of the files is the telemetry? they seem to have no header, and differ in the number of columns "
+        "(rul.csv 1, train.csv 3); run --guide again with --files telemetry=train.csv or others"
+    ]
+
+
+@pytest.mark.parametrize("by_unit", [True, False])
+def test_guess_of_given_files_without_a_header_finds_cycles_of_each_machine(by_unit: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    rows = [(unit, cycle) for unit in (1, 2, 3) for cycle in range(1, 9 + unit)]
+    rows.sort(key=lambda row: row if by_unit else row[::-1])
+    content = "".join(f"{unit} {cycle} {cycle / unit + 0.25}\n" for unit, cycle in rows)
+    (folder / "train_1.txt").write_text(content, encoding="utf-8")
+    (folder / "RUL_1.txt").write_text("112\n98\n", encoding="utf-8")
+    given = [("--files", "telemetry=train*"), ("--names", "unit,n,s1")]
+    with Engine() as engine:
+        found = guess_options(folder, engine, given)
+    assert found.options == [
+        *given,
+        ("--columns", "telemetry.datetime=n"),
+        ("--cycles", "1h"),
+        ("--columns", "telemetry.machineID=unit"),
+    ]
+    assert found.questions == [
+        "how long is one of n? --cycles 1h is a guess",
+        "does the telemetry of each unit end with its failure? then add --end-is-failure NAME, and --except with those "
+        "that still run; or are the failures in a table of their own (--files failures=FILE), a column "
+        "(--failure-flag, --status)?",
+    ]
+
+
+def test_guess_of_given_files_of_a_table_leaves_out_others_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for name, content in {"historian": HISTORY, "auftraege": ORDERS, "tickets": f"Nr;{ORDERS}"}.items():
+        (folder / f"{name}.csv").write_text(content, encoding="utf-8")
+    with Engine() as engine:
+        found = guess_options(folder, engine, [("--files", "failures=auftraege.csv")])
+    files = [value for option, value in found.options if option == "--files"]
+    assert files == ["failures=auftraege.csv", "telemetry=historian.csv"]
+
+
+def test_guess_keeps_files_that_are_named_after_a_table(tmp_path: Path) -> None:
+    failures = "datetime,machineID,failure\n" + "2015-01-13 07:00,P1,pump\n" * 50
+    found = guess(tmp_path, failures=failures, historian=HISTORY)
+    assert found.options[:2] == [("--columns", "telemetry.datetime=Zeit"), ("--long", "Tag\0Wert")]
