@@ -18,6 +18,7 @@ from tests.cli.conftest import Outcome, Pdm, assert_clear
 
 START = pd.Timestamp("2015-01-13 07:00")
 ROWS = [("2015-01-13 07:00:00", "1", 170.5), ("2015-01-13 08:00:00", "1", 171.0), ("2015-01-13 07:00:00", "2", 168.0)]
+UNNAMED = "".join(f"2015-01-13 0{hour}:00,{machine},{hour + 5}.5,6\n" for hour in (7, 8) for machine in (1, 2))
 WIDE = "datetime,machineID,volt\n" + "".join(f"{time},{machine},{volt}\n" for time, machine, volt in ROWS)
 
 
@@ -471,6 +472,28 @@ def test_import_of_long_logs_without_the_option_asks_for_it(logs: Path, pdm: Pdm
             "no column 'machineID'",
             "--columns telemetry.machineID='Technischer Platz'",
         ),
+        ("bar,foo,volt,temp\n" + UNNAMED, "no column 'datetime'", "hint: --columns telemetry.datetime=bar"),
+        (
+            "datetime,foo,volt,temp\n" + UNNAMED,
+            "no column 'machineID'",
+            "hint: --columns telemetry.machineID=foo, or --machine NAME if there is only one",
+        ),
+        (
+            "bar,foo,volt,temp\n7,a,2,1\n",
+            "no column 'datetime'",
+            "hint: --columns telemetry.datetime=COLUMN, one of bar, foo, volt, temp; --guide proposes the options",
+        ),
+        (
+            "a,b,volt,temp\n2015-01-13,2015-01-14,2,1\n",
+            "no column 'datetime'",
+            "hint: --columns telemetry.datetime=COLUMN, one of a, b, volt, temp; --guide proposes the options",
+        ),
+        (
+            "datetime,rpm,volt\n2015-01-13,100,2\n2015-01-14,100,3\n",
+            "no column 'machineID'",
+            "hint: --columns telemetry.machineID=COLUMN, one of rpm, volt, or --machine NAME if there is only one; "
+            "--guide proposes the options",
+        ),
         ("1,2.5,3\n", "no column 'datetime'", "no header? name the columns with --names"),
         ("1,1,3\n", "duplicate column '1'", "no header? name the columns with --names"),
         ("datetime,machineID,v\n1,1,2\n", "'1' is not in a known date format", "--cycles 1h"),
@@ -479,7 +502,7 @@ def test_import_of_long_logs_without_the_option_asks_for_it(logs: Path, pdm: Pdm
 def test_import_names_the_option_that_solves_an_error(
     content: str, message: str, hint: str, logs: Path, pdm: Pdm
 ) -> None:
-    put(logs, "telemetry.csv", content + "2015-01-13,1,2\n" * ("known" not in message))
+    put(logs, "telemetry.csv", content + "2015-01-13,1,2\n" * (content.count("\n") == 1))
     assert_clear(pdm("import", logs, "--out", logs.parent / "raw"), 4, message, hint)
 
 

@@ -23,7 +23,7 @@ from pdm_cli.io.importing.date_shapes import (
     sql_format,
     sql_has_shape,
 )
-from pdm_cli.io.importing.file_columns import WORDS
+from pdm_cli.io.importing.name_words import WORDS
 from pdm_cli.io.importing.options import MISSING
 from pdm_cli.io.importing.sources import SourceFile, sql_column, sql_text
 from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, THOUSANDS, sql_plain
@@ -162,6 +162,15 @@ class Look:
             f"SELECT count(*), bool_and({fits}), max(rows) FROM ({groups})"
         )
         return groups_there > 1 and bool(are_counted) and longest > 1
+
+    def is_key(self, name: str, time: str) -> bool:
+        """Return whether strings or integers distinguish the rows of each time, and repeat, as machines do."""
+        values = self.values[name]
+        if name in self.flags or not (name in self.words or all(map(_INTEGER.fullmatch, values))):
+            return False
+        rows = self.count()
+        is_repeated = 1 < self.count(name) <= rows / 2 and self.count(time) < rows
+        return is_repeated and self.count(time, name) == rows
 
     def medians(self, name: str, by: str) -> list[float]:
         """Return the medians of a column of numbers, one for each value of another."""

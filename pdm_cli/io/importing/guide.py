@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pdm_cli.errors import DataError, SchemaError
 from pdm_cli.io.importing.build_options import build_options
-from pdm_cli.io.importing.file_columns import find_table_named
 from pdm_cli.io.importing.first_look import Look, is_number, is_row_of_data, take_look
+from pdm_cli.io.importing.name_words import find_table_named
 from pdm_cli.io.importing.option_files import find_option_files
 from pdm_cli.io.importing.sources import find_files, is_text, open_source
 from pdm_cli.io.importing.table_guess import Guess, TableGuess

@@ -140,7 +140,7 @@ class TableSurvey:
         """Return the files with the columns of the table; an error names a file that seems to be of another table."""
         try:
             named = [name_columns(file, self.table, self.keys, self.options) for file in files]
-            check_header(named, self.table, self.keys, self.long)
+            check_header(named, self.table, self.keys, self.long, self._engine)
         except SchemaError as error:
             if self.table is TELEMETRY and (hint := hint_of_other_table(files)):
                 raise SchemaError(error.message, hint=hint) from error

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pdm_cli.io.importing.file_columns import WORDS
 from pdm_cli.io.importing.first_look import Look, has_thousands, is_number
+from pdm_cli.io.importing.name_words import WORDS
 from pdm_cli.io.importing.option_files import OptionFiles
 from pdm_cli.io.importing.options import compile_pattern
 from pdm_cli.io.importing.sources import explain_header
