@@ -20,6 +20,8 @@ from pdm_cli.timestamps import US_PER_HOUR
 FloatArray = NDArray[np.float64]
 Columns = Iterator[tuple[str, FloatArray]]
 
+# The feature of the time since the first reading.
+AGE = "hours_since_start"
 # |z| of an excursion; one normal reading in four hundred.
 _EXCURSION = 3.0
 
@@ -102,7 +104,7 @@ def usage_columns(
     """
     readings = EventLog(telemetry[[MACHINE, TIME]], instants.machines)
     sums = _running_sums(telemetry) * (step_us / US_PER_HOUR)
-    yield "hours_since_start", readings.first_until(instants)
+    yield AGE, readings.first_until(instants)
     now = [readings.latest(instants, total) for total in sums.T]
     for component, log in replaced.items():
         since = log.last_until(instants)

@@ -135,6 +135,7 @@ def score(bundle: Bundle, data: Path, work: Path, *, settings: Settings, progres
     forecast = _predict(bundle, _keep_known(recipe, sources), as_trained, progress)
     renewals = {table.name: sources.events[table.name] for table in (MAINT, FAILURES) if table.name in sources.events}
     shortage = quality.get(SHORTAGE, "") or _find_unscored(forecast, progress)
+    _warn_of_late_starts(forecast, units, progress)
     return replace(forecast, renewals=renewals, shortage=shortage)
 
 
@@ -154,6 +155,27 @@ def _find_unscored(forecast: Forecast, progress: Progress) -> str:
     )
     progress.warn(f"telemetry.parquet: {found}")
     return found
+
+
+def _warn_of_late_starts(forecast: Forecast, units: Units, progress: Progress) -> None:
+    """Warn of machines whose first cycles are missing, if the model uses their age."""
+    from pdm_cli.features.damage_signs import AGE
+    from pdm_cli.preparation.cleaning import to_microseconds
+    from pdm_cli.schema import MACHINE, TIME
+    from pdm_cli.text import show_count
+    from pdm_cli.timestamps import US_PER_HOUR
+    from pdm_cli.units import FIRST_CYCLE_US, show_time
+
+    if not units.counts_cycles or not any(AGE in member.features for member in forecast.bundle.model.members):
+        return
+    begins = forecast.context.sources.telemetry.groupby(MACHINE)[TIME].min()
+    late = begins[to_microseconds(begins) > FIRST_CYCLE_US + units.cycle_hours * US_PER_HOUR]
+    if len(late):
+        progress.warn(
+            f"telemetry.parquet: {len(late):,} of {show_count(len(begins), 'machine')} "
+            f"{'begins' if len(late) == 1 else 'begin'} late, such as machine "
+            f"{late.index[0]} at {show_time(late.iloc[0].isoformat())}, but the model uses their age: {_MORE_HISTORY}"
+        )
 
 
 def _keep_known(recipe: Recipe, sources: Sources) -> Sources:

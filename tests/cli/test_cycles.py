@@ -88,6 +88,24 @@ def test_cycles_are_shown_from_preprocess_to_the_report(pdm: Pdm, cycles: Path, 
 
 
 @pytest.mark.slow
+def test_predict_by_age_warns_of_machines_whose_first_cycles_are_missing(
+    pdm: Pdm, cycles: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    words = ("--jobs", 1, "--horizon-hours", "48 cycles", "--families", "rolling,usage")
+    assert pdm("run", "--data", cycles, "--out", work, *words, *QUICK).code == 0
+    words = ("--data", cycles, "--model", work / "model", "--out", tmp_path / "out")
+    assert "begin" not in pdm("predict", *words).stderr
+    telemetry = pd.read_parquet(cycles / "telemetry.parquet")
+    is_kept = (telemetry["machineID"] != 2) | (telemetry["datetime"] >= pd.Timestamp("2000-01-03 00:00"))
+    table = pq.read_table(cycles / "telemetry.parquet").filter(is_kept.to_numpy())
+    pq.write_table(table, cycles / "telemetry.parquet")
+    outcome = pdm("predict", *words, "--overwrite")
+    assert outcome.code == 0
+    assert "begins late, such as machine 2 at cycle 48, but the model uses their age" in outcome.stderr
+
+
+@pytest.mark.slow
 def test_units_of_a_model_must_be_those_of_the_data(pdm: Pdm, cycles: Path, work: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
