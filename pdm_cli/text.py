@@ -116,6 +116,10 @@ def _quote(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
+# Of probabilities in percent; closer ones count as equal.
+_MOST_DECIMALS = 4
+
+
 def show_probability(probability: float) -> str:
     """Return a probability in whole percent, never 0% or 100%.
 
@@ -127,6 +131,22 @@ def show_probability(probability: float) -> str:
     if probability < 0.005:
         return "<1%"
     return ">99%" if probability >= 0.995 else f"{max(probability, 0.01):.0%}"
+
+
+def show_two_probabilities(first: float, second: float) -> tuple[str, str]:
+    """Return two probabilities in percent, with decimals if they would look the same without.
+
+    Examples
+    --------
+    >>> show_two_probabilities(0.21, 0.42), show_two_probabilities(0.4182, 0.4246), show_two_probabilities(0.42, 0.42)
+    (('21%', '42%'), ('41.8%', '42.5%'), ('42%', '42%'))
+    """
+    whole = shown = show_probability(first), show_probability(second)
+    decimals = 0
+    while shown[0] == shown[1] and decimals < _MOST_DECIMALS:
+        decimals += 1
+        shown = f"{first:.{decimals}%}", f"{second:.{decimals}%}"
+    return shown if shown[0] != shown[1] else whole
 
 
 # Thresholds below would show as .000, and above as 1.000.

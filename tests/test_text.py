@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdm_cli.text import hide_signatures, plain, show_number
+from pdm_cli.text import hide_signatures, plain, show_number, show_two_probabilities
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,20 @@ def test_show_number_usual_sizes_have_no_exponent(form: str, size: float, sign: 
     shown = show_number(sign * size, form)
     assert "e" not in shown
     assert float(shown.replace(",", "")) == pytest.approx(sign * size, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        (0.21, 0.42, ("21%", "42%")),
+        (0.4182, 0.4246, ("41.8%", "42.5%")),
+        (0.42461, 0.42464, ("42.461%", "42.464%")),
+        (0.001, 0.004, ("0.1%", "0.4%")),
+        (0.42, 0.42, ("42%", "42%")),
+    ],
+)
+def test_show_two_probabilities_that_differ_look_different(first: float, second: float, shown: tuple[str, str]) -> None:
+    assert show_two_probabilities(first, second) == shown
 
 
 def test_hide_signatures_removes_signatures_only() -> None:

@@ -11,7 +11,7 @@ from pdm_cli.pipeline.score import Forecast, find_trained, score_folder
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
 from pdm_cli.text import show_number
-from pdm_cli.units import exact_time, show_hours, using, utc
+from pdm_cli.units import current, exact_time, show_hours, using, utc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,9 +166,13 @@ def _select_unseen_rows(forecast: Forecast, progress: Progress) -> NDArray[np.bo
         since = f"{exact_time(start if start > cutoff else cutoff)}{utc()}"
         progress.info(f"evaluate: some machines were in the training data: scoring only rows from {since} on")
     if not rows.any():
+        seen = "telemetry.parquet: the model has seen every row"
+        if current().counts_cycles:
+            # Machines have clocks of their own, so none of their data are later.
+            raise NotEnoughData(seen, hint="use other machines")
         raise NotEnoughData(
-            f"telemetry.parquet: the model has seen every row; it was trained on data up to {exact_time(cutoff)}{utc()}"
-            f", and its test starts at {exact_time(start)}{utc()}",
+            f"{seen}; it was trained on data up to {exact_time(cutoff)}{utc()}, and its test starts at "
+            f"{exact_time(start)}{utc()}",
             hint="use later telemetry or other machines",
         )
     return rows

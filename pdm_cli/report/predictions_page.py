@@ -13,7 +13,7 @@ from pdm_cli.report.findings import list_weak
 from pdm_cli.report.lifetimes import describe_lifetime, show_part_age, show_risk
 from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
-from pdm_cli.text import show_count, show_probability
+from pdm_cli.text import show_count, show_probability, show_two_probabilities
 from pdm_cli.units import (
     Units,
     current,
@@ -74,9 +74,11 @@ def _compose(facts: PredictionFacts) -> Page:
     subtitle = (
         f"Failures predicted in {show_two_hours(summary['lead_time_hours'], summary['horizon_hours'], unit='hours')} "
         f"for {show_count(summary['machines'], 'machine')} {show_span(summary['start'], summary['end'])}"
-        f"{' (UTC)' if utc() else ''}, by a model "
-        f"trained on data up to {show_time(summary['trained']['cutoff'])}."
+        f"{' (UTC)' if utc() else ''}"
     )
+    # Machines that count cycles have clocks of their own, so the end of the training is not a time of theirs.
+    if not current().counts_cycles:
+        subtitle += f", by a model trained on data up to {show_time(summary['trained']['cutoff'])}"
     settings = facts.made["parameters"] if facts.made else {}
     sections = [
         *_list_limits(summary),
@@ -86,17 +88,17 @@ def _compose(facts: PredictionFacts) -> Page:
         _list_drift(facts.drift),
         describe_provenance(facts.made, settings, facts.files, detected=_DETECTED),
     ]
-    return Page("Work list", subtitle, _tiles(summary), sections)
+    return Page("Work list", f"{subtitle}.", _tiles(summary), sections)
 
 
 def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     work, silent = summary["worklist"], summary["silent"]["count"]
     first = next((row for row in work if "ended" not in row), None)
     note = f"of {summary['machines']:,}"
-    start, cutoff = show_time(summary["start"]), show_time(summary["trained"]["cutoff"])
-    episodes = f"since {start}"
-    if summary["start"] < summary["trained"]["cutoff"]:
-        episodes += f", including the training period (to {cutoff})"
+    start, cutoff = summary["start"], summary["trained"]["cutoff"]
+    episodes = f"since {show_time(start)}"
+    if start < cutoff and not current().counts_cycles:
+        episodes += f", including the training period (to {show_time(cutoff)})"
     if silent:
         note += "; their predictions are as of their last reading"
     return [
@@ -178,7 +180,7 @@ def _list_work(facts: PredictionFacts) -> Section:
 
 def _list_nearest(nearest: list[dict[str, Any]]) -> list[Grid]:
     rows = [
-        [f"{row['machineID']}", row["component"], *(show_probability(row[key]) for key in ("probability", "threshold"))]
+        [f"{row['machineID']}", row["component"], *show_two_probabilities(row["probability"], row["threshold"])]
         for row in nearest
     ]
     columns = make_columns("machine", "component", ">probability", ">alert threshold")

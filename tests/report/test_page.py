@@ -89,6 +89,36 @@ def test_predictions_page_says_that_alert_episodes_include_the_training_period()
     assert tile.note == "since 2015-08-01 00:00, including the training period (to 2015-08-20 00:00)"
 
 
+def test_predictions_page_of_cycles_has_no_end_of_training() -> None:
+    times = {"start": "2000-01-01T01:00", "end": "2000-01-13T15:00", "trained": {"cutoff": "2000-01-16T02:00"}}
+    page = predictions_of(**times, cycle_hours=1.0)
+    tile = next(tile for tile in page.tiles if tile.label == "Alert episodes")
+    assert tile.note == "since cycle 1"
+    assert page.subtitle.endswith(" from cycle 1 to 303.")
+    assert predictions_of(**times).subtitle.endswith(", by a model trained on data up to 2000-01-16 02:00.")
+
+
+def test_closest_alerts_and_drift_are_readable_on_page_and_screen() -> None:
+    nearest = [{"machineID": 52, "component": "engine", "probability": 0.4182, "threshold": 0.4246}]
+    drift = [{"feature": "s17_mean_8h", "stability_index": 0.49}]
+    (grid,) = predictions_of(nearest=nearest).sections[0].grids
+    assert grid.rows == [["52", "engine", "41.8%", "42.5%"]]
+    drawn = Console(width=200)
+    with drawn.capture() as capture:
+        for item in draw_forecast({**SUMMARY, "nearest": nearest, "drift": drift, "cycle_hours": 1.0}):
+            drawn.print(item)
+    lines = [" ".join(line.split()) for line in capture.get().splitlines()]
+    assert "52 engine 41.8% 42.5%" in lines
+    assert "s17, mean over 8 cycles 0.49" in lines
+
+
+def test_long_names_in_tables_break_after_separators() -> None:
+    grid = Grid("Sensors", make_columns("sensor", "x"), [["smart_1_raw", "x"], ["oil_temperature_of_the_gearbox", "x"]])
+    text = render(page_of(Section("a", "A", grids=[grid])))
+    assert '<th role="rowheader" scope="row" style="min-width:calc(11ch + 1.25rem)">smart_1_raw</th>' in text
+    assert 'min-width:calc(20ch + 1.25rem)">oil_<wbr>temperature_<wbr>of_<wbr>the_<wbr>gearbox</th>' in text
+
+
 def test_an_alert_that_is_off_is_marked_on_page_and_screen() -> None:
     stamps = dict.fromkeys(("datetime", "since", "expected_from", "expected_until"), STAMP)
     row = {"rank": 1, "machineID": 4, "component": "comp1", "probability": 0.83, "is_stale": False, "reasons": "x"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.cli.render.health import draw_health
 from pdm_cli.cli.render.quality import draw_checks
 from pdm_cli.cli.render.tables import make_table
+from pdm_cli.features.describe import name_feature
 from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.report.findings import (
     SCORE_NOTE,
@@ -20,7 +21,7 @@ from pdm_cli.report.findings import (
     show_score,
 )
 from pdm_cli.report.lifetimes import describe_risk, show_part_age, show_risk
-from pdm_cli.text import Prose, show_count, show_probability, show_threshold
+from pdm_cli.text import Prose, show_count, show_probability, show_threshold, show_two_probabilities
 from pdm_cli.units import (
     current,
     in_rate_unit,
@@ -345,7 +346,7 @@ def _draw_nearest(nearest: list[dict[str, Any]]) -> list[RenderableType]:
         return []
     table = make_table("machine", ("component", "left"), ("probability", "right"), ("alert threshold", "right"))
     for row in nearest:
-        levels = (show_probability(row[name]) for name in ("probability", "threshold"))
+        levels = show_two_probabilities(row["probability"], row["threshold"])
         table.add_row(f"{row['machineID']}", row["component"], *levels)
     return ["closest to an alert", table]
 
@@ -378,7 +379,7 @@ def _draw_drift(summary: dict[str, Any]) -> list[RenderableType]:
         return [Prose("drift: none (no feature has a population stability index of 0.25 or more)")]
     table = make_table("drifted feature", ("stability index", "right"))
     for row in drift[:_MOST_DRIFT]:
-        table.add_row(row["feature"], f"{row['stability_index']:.2f}")
+        table.add_row(name_feature(row["feature"]), f"{row['stability_index']:.2f}")
     drifted = f"{show_count(len(drift), 'feature')} drifted (population stability index of 0.25 or more)"
     return [Prose(f"{drifted}; all are in drift.csv"), table]
 
