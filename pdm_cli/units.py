@@ -152,13 +152,13 @@ def show_short_time(time: str) -> str:
 
 
 def exact_time(time_us: int) -> str:
-    """Return a time in full, as ``2015-10-01T06:00`` or ``cycle 187``."""
-    return show_time(time_us) if current().counts_cycles else show(time_us)
+    """Return a time in full, as ``2015-10-01 06:00`` or ``cycle 187``."""
+    return show_time(time_us) if current().counts_cycles else show(time_us).replace("T", " ")
 
 
 def option_time(time_us: int) -> str:
     """Return a time to paste after an option: ``2015-10-01T06:00`` or ``cycle187``."""
-    return exact_time(time_us).replace(" ", "")
+    return show_time(time_us).replace(" ", "") if current().counts_cycles else show(time_us)
 
 
 def show_span(start: str, end: str) -> str:

@@ -48,7 +48,8 @@ def reason_too_short(values: FloatArray, times: IntArray, windows: DetectWindows
             if piece.stop - piece.start == len(values):
                 return shortage
             return (
-                f"the piece from {_show_time(times[piece.start])} to {_show_time(times[piece.stop - 1])} has {shortage}"
+                f"the piece from {exact_time(int(times[piece.start]))} to {exact_time(int(times[piece.stop - 1]))} has "
+                f"{shortage}"
             )
     return None
 
@@ -75,7 +76,3 @@ def span_reasons(times: IntArray, first: NDArray[np.intp], *, step_us: int, reac
         AT_START if position == 0 else AFTER_GAP if near else BAD_WINDOW
         for position, near in zip(first.tolist(), is_near.tolist(), strict=True)
     ]
-
-
-def _show_time(time_us: np.int64) -> str:
-    return exact_time(int(time_us)).replace("T", " ")

@@ -146,10 +146,10 @@ def test_machines_that_fell_silent_are_warned_of_and_shown_as_such(
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
     told = (
-        "warning: 1 of 16 machines sent nothing for more than 48 h before the newest reading (2015-05-31T06:00), first"
+        "warning: 1 of 16 machines sent nothing for more than 48 h before the newest reading (2015-05-31 06:00), first"
     )
     assert (
-        f"{told} {machine} (since {end:%Y-%m-%dT%H:%M}); their predictions are as of their last reading"
+        f"{told} {machine} (since {end:%Y-%m-%d %H:%M}); their predictions are as of their last reading"
         in outcome.stderr
     )
     assert f"{machine} (silent; predicted as of {end:%Y-%m-%d %H:%M})" in outcome.stdout
@@ -167,7 +167,7 @@ def test_a_sensor_that_died_is_warned_of(raw: Path, model: Path, pdm: Pdm, tmp_p
     edit("telemetry", lambda t: t.assign(volt=t["volt"].where((t["machineID"] < 3) | (t["datetime"] <= died))))(raw)
     outcome = predict(pdm, raw, model, tmp_path / "out")
     assert outcome.code == 0, outcome.stderr
-    told = "warning: no reading of volt for more than 48 h on 14 of 16 machines, first 3 (since 2015-05-20T04:00); "
+    told = "warning: no reading of volt for more than 48 h on 14 of 16 machines, first 3 (since 2015-05-20 04:00); "
     assert f"{told}their predictions rely on the other sensors\n" in outcome.stderr
     summary = json.loads((tmp_path / "out/predictions.json").read_text())
     assert summary["dead_sensors"] == [{"sensor": "volt", "machines": 14, "first": 3, "since": "2015-05-20T04:00:00"}]

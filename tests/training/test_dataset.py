@@ -12,9 +12,9 @@ from pdm_cli.errors import DataError, NotEnoughData, SchemaError
 from pdm_cli.features.build import FEATURE_SETS, LEARNED, Sources
 from pdm_cli.preparation.cleaning import to_microseconds
 from pdm_cli.settings.model import LabelsParams
-from pdm_cli.timestamps import show
 from pdm_cli.training.dataset import Problem
 from pdm_cli.training.splits import Split
+from pdm_cli.units import exact_time
 from tests.builders.fleets import EPOCH_US, HOUR_US, Event, log_frame
 from tests.builders.problems import LABELS, TRAIN, problem_of, simulated, without
 
@@ -325,7 +325,7 @@ def test_without_a_labelled_row_to_test_on_the_start_of_the_test_is_named(
         return table[~is_theirs | (table["datetime"] < ended)].reset_index(drop=True)
 
     train = replace(problem.train, cutoff=ended.to_pydatetime())
-    with pytest.raises(NotEnoughData, match="no labelled row to test on from " + show(problem.split.test_start)):
+    with pytest.raises(NotEnoughData, match=f"no labelled row to test on from {exact_time(problem.split.test_start)}"):
         problem_of(replace(fleet, rolling=known(fleet.rolling), telemetry=known(fleet.telemetry)), train=train)
 
 

@@ -315,7 +315,7 @@ def test_train_reports_fits(problem: Problem) -> None:
     rows = len(problem.fitting_rows(problem.split)[0])
     assert progress.lines == [
         "train: trial 1 of 1: trying xgboost on the selected feature set",
-        f"train: fitting xgboost on {rows:,} rows up to 2015-04-23T00:00",
+        f"train: fitting xgboost on {rows:,} rows up to 2015-04-23 00:00",
         "train: fitting the time to failure",
     ]
 
