@@ -66,11 +66,15 @@ def _find_constant(overview: Overview) -> list[Problem]:
     if not places:
         return []
     found = [overview.sensors[place] for place in places]
-    verb = "does not change on any machine" if len(found) == 1 else "do not change on any machine"
-    hint = "it has no information for a model; leave it out with --sensors, or check the sensor"
+    verb, have, them, sensors = (
+        ("does", "it has", "it", "sensor") if len(found) == 1 else ("do", "they have", "them", "sensors")
+    )
+    use = f"{have} no information for a model"
     if any(len(np.unique(overview.lows[place][overview.counts[place] > 0])) > 1 for place in places):
-        hint = "a model can only distinguish machines by it; leave it out with --sensors, or check the sensor"
-    return [Problem("constant", f"{name_some([*map(name_sensor, found)])} {verb}", hint, "note", {"sensors": found})]
+        use = f"a model can only distinguish machines by {them}"
+    text = f"{name_some([*map(name_sensor, found)])} {verb} not change on any machine"
+    hint = f"{use}; leave {them} out with --sensors, or check the {sensors}"
+    return [Problem("constant", text, hint, "note", {"sensors": found})]
 
 
 def _find_constant_on_few(overview: Overview) -> list[Problem]:

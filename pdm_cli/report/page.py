@@ -18,6 +18,9 @@ _TEMPLATE = "page.html.j2"
 # In the head of every page.
 _MARK, _HEAD_BYTES = b'<meta name="generator" content="pdm">', 4096
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?")
+# Letters of a name that stay on a line, however narrow its column; longer names break after separators first.
+_UNBROKEN = 20
+_LONG_NAME, _SEPARATOR = re.compile(rf"[^\s<>&;]{{{_UNBROKEN + 1},}}"), re.compile(r"[_./:-]")
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,17 @@ def render(page: Page) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["unbroken_times"] = _keep_times_unbroken
+    environment.filters["breakable"] = _let_names_break
+    environment.globals["unbroken_length"] = _UNBROKEN
     # Names may contain control characters.
     return plain_lines(environment.get_template(_TEMPLATE).render(page=page))
+
+
+def _let_names_break(text: str) -> Markup:
+    """Return the text of :func:`_keep_times_unbroken` in which long names break after their separators."""
+    from markupsafe import Markup
+
+    return Markup(_LONG_NAME.sub(lambda name: _SEPARATOR.sub(r"\g<0><wbr>", name[0]), _keep_times_unbroken(text)))
 
 
 def _keep_times_unbroken(text: str) -> Markup:

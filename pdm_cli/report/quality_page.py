@@ -61,8 +61,7 @@ def _compose(facts: QualityFacts) -> Page:
 def list_notices(problems: Sequence[Mapping[str, Any]]) -> list[Notice]:
     """Return the problems of the data, warnings first."""
     notices = [
-        Notice(_sentence(p["text"]), _sentence(p["hint"][:1].upper() + p["hint"][1:]), p["level"] == "warning")
-        for p in problems
+        Notice(_sentence(p["text"]), _sentence(_capitalize(p["hint"])), p["level"] == "warning") for p in problems
     ]
     return sorted(notices, key=lambda notice: not notice.is_warning)
 
@@ -72,6 +71,11 @@ def describe_problems(problems: Sequence[Mapping[str, Any]]) -> Section:
     notices = list_notices(problems)
     paragraphs = [] if notices else ["No problems found."]
     return Section("problems", "Problems to check", paragraphs, notices=notices)
+
+
+def _capitalize(hint: str) -> str:
+    """Return a hint that begins with a capital letter, but for a command."""
+    return hint if hint.startswith("pdm ") else hint[:1].upper() + hint[1:]
 
 
 def _sentence(text: str) -> str:

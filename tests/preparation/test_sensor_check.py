@@ -31,7 +31,10 @@ def test_check_sensors_constant_everywhere_is_a_note() -> None:
     assert problem.text == "flat does not change on any machine"
     assert problem.hint.startswith("a model can only distinguish machines by it; ")
     (problem,) = check(volt=sensor(), flat=[np.full(ROWS, 5.0)] * MACHINES)
-    assert problem.hint.startswith("it has no information for a model; ")
+    assert problem.hint == "it has no information for a model; leave it out with --sensors, or check the sensor"
+    (problem,) = check(volt=sensor(), flat=[np.full(ROWS, 5.0)] * MACHINES, level=[np.full(ROWS, 2.0)] * MACHINES)
+    assert problem.text == "flat, level do not change on any machine"
+    assert problem.hint == "they have no information for a model; leave them out with --sensors, or check the sensors"
 
 
 def test_check_sensors_constant_on_one_machine_is_named_with_it() -> None:

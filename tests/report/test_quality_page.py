@@ -13,3 +13,8 @@ def test_list_notices_warnings_come_first_as_sentences() -> None:
         Notice("volt: another unit?", "", is_warning=True),
         Notice("seal (2): few.", "Provide a longer log.", is_warning=False),
     ]
+
+
+def test_list_notices_command_at_the_start_of_a_hint_keeps_its_case() -> None:
+    note = {"level": "note", "text": "4 rows repeat another row", "hint": "pdm preprocess keeps one of each"}
+    assert list_notices([note])[0].hint == "pdm preprocess keeps one of each."

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pdm_cli.cli.render.explanation import Sparkline
+from pdm_cli.cli.render.explanation import Sparkline, draw_explanation
 from pdm_cli.evaluation.drift import take_fingerprint
 from pdm_cli.features.describe import format_value
 from pdm_cli.features.events import Instants
@@ -136,3 +136,19 @@ def test_sparklines_have_letters_where_blocks_cannot_be_written(encoding: str, l
     Console(file=stream, width=80).print(Sparkline([1.0, 2.0]))
     stream.flush()
     assert stream.buffer.getvalue().decode(encoding) == line  # type: ignore[attr-defined]
+
+
+def test_draw_explanation_leaves_out_constant_sensors_with_a_count() -> None:
+    state = {"probability": 0.2, "alert": False, "since": None, "by_age": None}
+    sensors = {"volt": [1.0, 2.0], "flat": [0.1 + 0.2, 0.3], "still": [5.0, None], "empty": [None, None]}
+    found = {
+        **{"machineID": 7, "datetime": "2015-01-02T00:00", "lead_time_hours": 3.0, "horizon_hours": 48.0},
+        **{"component": "belt", "components": {"belt": state}, "reasons": [], "others": {"count": 0, "log_odds": 0.0}},
+        "before": {"span_hours": 6.0, "sensors": sensors, "probabilities": {"belt": [0.1, 0.2]}},
+    }
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(*draw_explanation(found), sep="\n")
+    text = capture.get()
+    assert [name for name in sensors if f" {name} " in text] == ["volt", "empty"]
+    assert "2 constant sensors left out" in text

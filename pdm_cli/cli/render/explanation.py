@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pdm_cli.cli.render.tables import make_table
 from pdm_cli.features.describe import format_value
 from pdm_cli.report.lifetimes import show_part_age, show_risk
-from pdm_cli.text import Prose, show_number, show_probability
+from pdm_cli.text import Prose, show_count, show_number, show_probability
 from pdm_cli.units import (
     in_units_of_summary,
     show_days,
@@ -81,7 +82,7 @@ def draw_explanation(found: dict[str, Any]) -> list[RenderableType]:
     span = show_two_hours(found["lead_time_hours"], found["horizon_hours"])
     head = f"machine {found['machineID']} at {show_time(found['datetime'])}{utc()}: probability of failure in {span}"
     drawn = [Prose(head), _draw_components(found), *_draw_by_age(found), *_draw_reasons(found)]
-    return [*drawn, _draw_sensors(found["before"])]
+    return [*drawn, *_draw_sensors(found["before"])]
 
 
 def _draw_components(found: dict[str, Any]) -> RenderableType:
@@ -121,15 +122,22 @@ def _draw_reasons(found: dict[str, Any]) -> list[RenderableType]:
     return [table, note, "typical: median in training (first to ninth decile)"]
 
 
-def _draw_sensors(before: dict[str, Any]) -> RenderableType:
+def _draw_sensors(before: dict[str, Any]) -> list[RenderableType]:
+    """Draw the sensors that changed in the days before, and the number of the others."""
     names = (f"{name} mean" for name in ("lowest", "highest", "last"))
     table = make_table("sensor", *((name, "right") for name in names), (_days(before), "left"))
+    constant = 0
     for name, values in before["sensors"].items():
         known = [value for value in values if value is not None]
+        # Means of equal readings differ by rounding.
+        if known and math.isclose(min(known), max(known), rel_tol=1e-9):
+            constant += 1
+            continue
         shown = (min(known), max(known), known[-1]) if known else ()
         facts = [show_reading(name, show_number(value)) for value in shown] or ["-"] * 3
         table.add_row(name, *facts, Sparkline(values))
-    return table
+    others = [Prose(f"{show_count(constant, 'constant sensor')} left out")] if constant else []
+    return [*([table] if table.row_count else []), *others]
 
 
 def _show_typical(name: str, typical: dict[str, Any]) -> str:
