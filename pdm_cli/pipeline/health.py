@@ -23,7 +23,7 @@ _WINDOW_HOURS, _HORIZONS = 72.0, 1.5
 _SHARE, _LEAST_WINDOWS, _MOST_WINDOWS = 0.25, 7, 30
 # If fewer machines than this have an alarm, those nearest to one are listed.
 _FEW = 5
-# Of the episodes of alarms, so many are in the summary.
+# Of the episodes of alarms, and of the bursts in the reference, so many are in the summary.
 _MOST_EPISODES = 100
 # From fewer maxima than this the rate of alarms is uncertain.
 _FEW_MAXIMA = 20
@@ -50,7 +50,7 @@ class _Prepared:
 def measure_health(task: Task) -> dict[str, Any]:
     """Write health, episodes of alarms and the ranked machines, and return the summary."""
     from pdm_cli.io import parquet
-    from pdm_cli.report.findings import describe_constant_sensors
+    from pdm_cli.report.findings import describe_bursts, describe_constant_sensors
     from pdm_cli.schema import HEALTH
     from pdm_cli.scoring.health import HealthRules
     from pdm_cli.scoring.health_tables import find_health_episodes, list_health, rank_machines
@@ -70,9 +70,11 @@ def measure_health(task: Task) -> dict[str, Any]:
             f"{show_hours(rules.maximum_hours)}, all machines together; set more --reference-days"
         )
     merge_hours = window / 3
-    described = _describe(index)
+    described = {**_describe(index), "reference_days": days}
     for line in describe_constant_sensors(described):
         task.progress.warn(f"health: {line}")
+    if doubts := describe_bursts(described):
+        task.progress.warn(f"health: {doubts[0]}; {doubts[1]}")
     episodes = find_health_episodes(index, merge_hours=merge_hours)
     # Machines that count cycles have clocks of their own.
     stale_hours = math.inf if task.units.counts_cycles else window
@@ -84,7 +86,6 @@ def measure_health(task: Task) -> dict[str, Any]:
         "schema": "pdm.health/1",
         **described,
         "alarms_per_machine_year": params.alarms_per_machine_year,
-        "reference_days": days,
         "window_hours": window,
         "episodes": len(episodes),
         "latest_episodes": _list_latest(episodes),
@@ -179,6 +180,8 @@ def _find_index(prepared: _Prepared, days: float, rules: HealthRules) -> HealthI
 def _describe(index: HealthIndex) -> dict[str, Any]:
     import numpy as np
 
+    from pdm_cli.text import as_records
+
     instants, known, alarm = index.instants, ~np.isnan(index.health), index.alarm
     return {
         "rows": len(known),
@@ -192,6 +195,7 @@ def _describe(index: HealthIndex) -> dict[str, Any]:
             {"sensor": sensor, "health": None if math.isnan(health) else health}
             for sensor, health in index.constant.items()
         ],
+        "reference_bursts": as_records(index.bursts.head(_MOST_EPISODES)),
     }
 
 

@@ -18,8 +18,13 @@ from pdm_cli.units import (
     per_machine_time,
     show_days,
     show_hours,
+    show_range,
     show_time,
+    show_whole_days,
 )
+
+# Bursts in the reference of the health that are named.
+_MOST_BURSTS = 3
 
 _FINDING_NAMES = {
     "copies": "rows that repeat the first of their machine and time, dropped",
@@ -111,6 +116,25 @@ def describe_constant_sensors(summary: Mapping[str, Any]) -> list[str]:
     for row in summary["constant_sensors"]:
         names.setdefault(row["health"], []).append(name_sensor(row["sensor"]))
     return [f"{name_some(own)}: {_describe_change(health)}" for health, own in names.items()]
+
+
+def describe_bursts(summary: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return a sentence, without full stop, on a doubtful reference of the health, and what helps."""
+    bursts = summary["reference_bursts"]
+    if not bursts:
+        return None
+    shown = [
+        f"{row['machineID']} {name_sensor(row['sensor'])} {show_range(row['start'], row['end'])}"
+        for row in bursts[:_MOST_BURSTS]
+    ]
+    rest = len(bursts) - len(shown)
+    named = "; ".join([*shown, f"and {rest:,} more"] if rest else shown)
+    days = show_whole_days(summary["reference_days"])
+    text = f"the first {days}, on which alarms are calibrated, may not be normal: {named}"
+    return text, (
+        "if this was damage, the same later may cause no alarm: end --reference-days before it, or remove these "
+        "readings"
+    )
 
 
 def _describe_change(health: float | None) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pdm_cli.report import plots
-from pdm_cli.report.findings import describe_alarm_rate, describe_constant_sensors
-from pdm_cli.report.page import Figure, Grid, Page, Section, Tile, make_columns
+from pdm_cli.report.findings import describe_alarm_rate, describe_bursts, describe_constant_sensors
+from pdm_cli.report.page import Figure, Grid, Notice, Page, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.text import show_count
 from pdm_cli.units import Units, show_hours, show_range, show_time, show_whole_days, using, utc
@@ -101,7 +101,12 @@ def _list_machines(summary: Mapping[str, Any]) -> Section:
         near = [[f"{row['machineID']}", f"{row['health']:.2f}", row["sensors"]] for row in nearest]
         grids.append(Grid("Closest to an alarm", make_columns("machine", ">health", "sensors"), near))
     paragraphs = [] if rows else ["No alarm is on."]
-    return Section("machines", "Machines to inspect", paragraphs, grids=grids)
+    doubts = describe_bursts(summary)
+    notices = []
+    if doubts:
+        text, hint = (f"{line[0].upper()}{line[1:]}." for line in doubts)
+        notices = [Notice(text, hint, is_warning=True)]
+    return Section("machines", "Machines to inspect", paragraphs, grids=grids, notices=notices)
 
 
 def _list_episodes(summary: Mapping[str, Any]) -> list[Section]:

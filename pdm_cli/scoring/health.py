@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pdm_cli.evaluation.events import find_episodes
 from pdm_cli.features.events import EventLog, Instants
 from pdm_cli.features.machine_levels import MachineLevels, learn_relation
 from pdm_cli.features.robust_z import MAD_TO_SIGMA, ZScores, standardise
 from pdm_cli.schema import ERRORS as ERROR_LOG
-from pdm_cli.schema import MAINT
+from pdm_cli.schema import MACHINE, MAINT
 from pdm_cli.timestamps import US_PER_HOUR
 
 FloatArray = NDArray[np.float64]
@@ -48,6 +49,9 @@ _ERRORS_SHARE, _ERRORS_WEIGHT = 1 / 3, 0.5
 _QUANTILES = (0.25, 0.5)
 # Fewest maxima above a level that show how often it is exceeded.
 _FEWEST_EXCEEDANCES = 3
+# A burst in the reference is a deviation above this multiple of the lower quartile of its maxima, which is 1 at least;
+# bursts in a smaller share of the spans hardly change the calibration.
+_BURST, _BURST_SHARE = 15.0, 0.05
 FEWEST_MAXIMA = 5
 """Fewest maxima that the alarm level is estimated from."""
 ERRORS = "errors"
@@ -119,6 +123,9 @@ class HealthIndex:
     constant : dict of str to float
         Sensors that did not vary in the reference span, and the health while one has another value; NaN for a sensor
         that had no value there and does not affect the health.
+    bursts : DataFrame
+        Deviations in the reference span that make it doubtful, largest first: ``machineID``, ``sensor``, ``start``,
+        ``end``, and ``times_usual``, the ratio of the largest to the lower quartile of the maxima.
     """
 
     instants: Instants
@@ -127,6 +134,7 @@ class HealthIndex:
     sensors: list[str]
     alarm: AlarmLevel
     constant: dict[str, float]
+    bursts: pd.DataFrame
 
     @property
     def is_alarm(self) -> BoolArray:
@@ -205,8 +213,47 @@ def find_health(
     health = alarm.health(np.fmax(total, np.fmax.reduce(by_change, axis=0)))
     of_change = np.where(has_value, alarm.health(rare), np.nan)
     constant = {scores.sensors[place]: float(of_change[place]) for place in np.flatnonzero(is_constant)}
-    after = Instants(instants.machines, instants.codes[~is_reference], instants.times[~is_reference])
-    return HealthIndex(after, deviations[:, ~is_reference], health[~is_reference], sensors, alarm, constant)
+    after, before = (
+        Instants(instants.machines, instants.codes[rows], instants.times[rows])
+        for rows in (~is_reference, is_reference)
+    )
+    known = scores.times <= until_us
+    scores = replace(scores, codes=scores.codes[known], times=scores.times[known], z=scores.z[known])
+    bursts = _find_bursts(scores, before, restarts[is_reference], windows, rules, step_us)
+    return HealthIndex(after, deviations[:, ~is_reference], health[~is_reference], sensors, alarm, constant, bursts)
+
+
+def _find_bursts(
+    scores: ZScores, instants: Instants, restarts: IntArray, windows: list[int], rules: HealthRules, step_us: int
+) -> pd.DataFrame:
+    """Return the bursts of a reference span, see :class:`HealthIndex`.
+
+    What the other sensors explain is not subtracted: damage in the reference is part of the relation between them.
+    """
+    is_any = np.ones(len(instants.times), np.bool_)
+    residuals = _rescale(scores.z.T, np.ones(len(scores.times), np.bool_))
+    trail = _trail(scores, residuals, np.zeros(residuals.shape, np.bool_), instants, restarts, windows, step_us)
+    settled = instants.times - instants.starts()[instants.codes] >= rules.maximum_hours * US_PER_HOUR
+    deviations = np.where(trail.is_known & settled, _add_up(trail, is_any), np.nan)
+    spans = _spans(instants, is_any, rules)
+    order = np.lexsort((instants.times, instants.codes))
+    columns = [MACHINE, "sensor", "start", "end", "times_usual"]
+    found = []
+    for sensor, own in zip(scores.sensors, deviations, strict=True):
+        known = ~np.isnan(own)
+        maxima = pd.Series(own[known]).groupby(spans[known]).max()
+        usual = max(float(maxima.quantile(_QUANTILES[0])), 1.0) if len(maxima) else math.inf
+        if not (maxima > _BURST * usual).mean() >= _BURST_SHARE:
+            continue
+        rows = order[own[order] > _BURST * usual]
+        codes, times = instants.codes[rows], instants.times[rows]
+        for first, last in zip(*find_episodes(codes, times, merge_hours=rules.window_hours / 3), strict=True):
+            ratio = float(own[rows[first : last + 1]].max()) / usual
+            found.append((instants.machines[codes[first]], sensor, times[first], times[last], ratio))
+    frame = pd.DataFrame(found, columns=columns)
+    for name in ("start", "end"):
+        frame[name] = frame[name].astype("int64").astype("datetime64[us]")
+    return frame.sort_values("times_usual", ascending=False, kind="stable", ignore_index=True)
 
 
 def _surprise(errors: pd.DataFrame, instants: Instants, restarts: IntArray, until_us: int, hours: float) -> FloatArray:
@@ -231,6 +278,11 @@ def _find_residuals(scores: ZScores, is_reference: BoolArray) -> FloatArray:
     z = scores.z.T
     if len(z) > 1 and is_reference.any():
         z = learn_relation(MachineLevels(scores.sensors, [""], [z], z), is_reference).residuals(z)
+    return _rescale(z, is_reference)
+
+
+def _rescale(z: FloatArray, is_reference: BoolArray) -> FloatArray:
+    """Return values of sensors (s, n) in robust standard deviations of the reference, clipped, (n, s)."""
     spreads = np.array([_spread(row[is_reference]) for row in z])
     return np.asarray(np.clip(z / spreads[:, None], -_CLIP, _CLIP).T)
 

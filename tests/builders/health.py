@@ -13,14 +13,14 @@ GRID = {"step_us": HOUR_US, "grid_us": 3 * HOUR_US}
 START = pd.Timestamp("2015-01-01")
 
 
-def make_telemetry(*, machines: int = 6, days: int = 80, seed: int = 0) -> pd.DataFrame:
-    """Return hourly readings of the sensors ``heat`` and ``shake``."""
+def make_telemetry(*, machines: int = 6, days: int = 80, seed: int = 0, load: float = 1.0) -> pd.DataFrame:
+    """Return hourly readings of the sensors ``heat`` and ``shake``, which follow a load of this standard deviation."""
     rng = np.random.default_rng(seed)
     times = pd.Series(pd.date_range(START, periods=24 * days, freq="h")).astype("datetime64[us]")
     parts = []
     for machine in range(1, machines + 1):
-        load = np.repeat(rng.normal(size=days), 24)
-        heat, shake = (gain * load + rng.normal(size=len(times)) for gain in (2.0, 1.0))
+        loads = load * np.repeat(rng.normal(size=days), 24)
+        heat, shake = (gain * loads + rng.normal(size=len(times)) for gain in (2.0, 1.0))
         parts.append(pd.DataFrame({"machineID": machine, "datetime": times, "heat": 60 + heat, "shake": 5 + shake}))
     return pd.concat(parts, ignore_index=True)
 

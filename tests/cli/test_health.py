@@ -57,6 +57,7 @@ def test_run_without_failures_measures_health(ran: Outcome, work: Path) -> None:
     assert [(row["machineID"], row["sensors"]) for row in summary["ranking"]] == [(3, "shake")]
     assert [(row["machineID"], row["sensors"]) for row in summary["nearest"]][:1] == [(4, "leak")]
     (constant,) = summary["constant_sensors"]
+    assert summary["reference_bursts"] == []
     assert constant == {"sensor": "leak", "health": pytest.approx(summary["nearest"][0]["health"])}
     assert "warning: health: leak: did not vary in the reference; a change lowers the health to 0." in ran.stderr
     assert summary["reference_days"] == pytest.approx(21, abs=0.1)
@@ -148,6 +149,22 @@ def test_reference_that_does_not_fit_is_reported(
     assert outcome.code == 4
     assert message in outcome.stderr
     assert f"hint: {hint}" in outcome.stderr
+
+
+def test_damage_in_the_reference_is_a_warning(pdm: Pdm, tmp_path: Path) -> None:
+    telemetry = make_telemetry(load=0)
+    days = (telemetry["datetime"] - START) / pd.Timedelta(days=1)
+    telemetry.loc[(telemetry["machineID"] == 3) & days.between(12, 15), "shake"] += 20.0
+    (tmp_path / "raw").mkdir()
+    telemetry.to_parquet(tmp_path / "raw/telemetry.parquet", index=False)
+    out = tmp_path / "work"
+    outcome = pdm("run", "--data", tmp_path / "raw", "--out", out)
+    doubt = "he first 21 days, on which alarms are calibrated, may not be normal: 3 shake "
+    assert f"warning: health: t{doubt}" in outcome.stderr
+    assert "end --reference-days before it" in outcome.stderr
+    assert f"T{doubt}" in (out / "health/report.html").read_text()
+    (burst,) = json.loads((out / "health/health.json").read_text())["reference_bursts"]
+    assert (burst["machineID"], burst["sensor"]) == (3, "shake")
 
 
 def test_machine_that_recovered_is_listed_with_its_alarm(pdm: Pdm, tmp_path: Path) -> None:

@@ -59,6 +59,31 @@ def test_damage_of_one_machine_is_an_alarm_of_its_sensor(sound: pd.DataFrame) ->
     assert ranked["since"].notna().sum() == 1
 
 
+@pytest.mark.parametrize("sensors", [["shake"], ["heat", "shake"]])
+def test_damage_in_the_reference_is_a_burst_of_its_sensors(sensors: list[str]) -> None:
+    telemetry = make_telemetry(load=0)
+    for machine in (3, 5):
+        telemetry = spoil(telemetry, machine, 20, **dict.fromkeys(sensors, 20.0))
+        telemetry = spoil(telemetry, machine, 23, **dict.fromkeys(sensors, -20.0))
+    bursts = measure(telemetry).bursts
+    assert list(bursts) == ["machineID", "sensor", "start", "end", "times_usual"]
+    found = sorted(zip(bursts["machineID"], bursts["sensor"], strict=True))
+    assert found == [(machine, sensor) for machine in (3, 5) for sensor in sensors]
+    assert (bursts["times_usual"] > 15).all()
+    assert bursts["start"].between(START + 20 * DAY, START + 22 * DAY).all()
+    assert bursts["end"].between(START + 23 * DAY, START + 25 * DAY).all()
+
+
+@pytest.mark.parametrize("load", [0.0, 1.0, 5.0])
+def test_normal_reference_has_no_bursts(load: float) -> None:
+    assert measure(make_telemetry(load=load)).bursts.empty
+
+
+def test_damage_after_the_reference_or_in_one_of_many_weeks_is_no_burst() -> None:
+    telemetry = spoil(spoil(make_telemetry(load=0), 2, 20, shake=20.0), 2, 22, shake=-20.0)
+    assert measure(spoil(telemetry, 3, 41, shake=20.0)).bursts.empty
+
+
 def test_load_that_moves_all_sensors_together_is_no_alarm(sound: pd.DataFrame) -> None:
     loaded = measure(spoil(sound, 3, 74, heat=4.0, shake=2.0))
     assert not loaded.is_alarm[loaded.instants.codes == 2].any()
