@@ -61,5 +61,7 @@ def find_option_files(folder: Path) -> OptionFiles:
 
 def _read_header(path: Path) -> set[str]:
     with path.open("rb") as stream:
-        line = stream.readline(_LONGEST_HEADER).decode("utf-8-sig", "replace")
-    return set(next(csv.reader([line.strip()], delimiter=max(RECORD_SEPARATORS, key=line.count)), []))
+        beginning = stream.read(_LONGEST_HEADER).decode("utf-8-sig", "replace")
+    # Old files have carriage returns only, which the csv module rejects within a line.
+    line = next(iter(beginning.splitlines()), "")
+    return set(next(csv.reader([line], delimiter=max(RECORD_SEPARATORS, key=line.count)), []))

@@ -598,3 +598,7 @@ def test_guess_keeps_files_that_are_named_after_a_table(tmp_path: Path) -> None:
     failures = "datetime,machineID,failure\n" + "2015-01-13 07:00,P1,pump\n" * 50
     found = guess(tmp_path, failures=failures, historian=HISTORY)
     assert found.options[:2] == [("--columns", "telemetry.datetime=Zeit"), ("--long", "Tag\0Wert")]
+
+
+def test_guess_of_a_file_with_carriage_returns_reads_its_lines(tmp_path: Path) -> None:
+    assert guess(tmp_path, telemetry=WIDE.replace("\n", "\r")).options == []
