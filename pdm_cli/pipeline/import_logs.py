@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -15,8 +15,9 @@ from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pdm_cli.errors import DataError, NotEnoughData, SchemaError, UsageError
+from pdm_cli.errors import DataError, NotEnoughData, UsageError
 from pdm_cli.io.folders import list_files
+from pdm_cli.io.importing.existing_tables import check_same_columns, find_types, fit_to_old, zone_of
 from pdm_cli.io.importing.summaries import describe_derived, describe_table
 from pdm_cli.pipeline.stages import IMPORT_FILE, SHORTAGE
 from pdm_cli.progress import Progress, Recorder
@@ -27,8 +28,6 @@ from pdm_cli.text import name_some, show_count
 from pdm_cli.units import DATES, Units, current, show_time, using
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from pdm_cli.io.importing.continued import Earlier
     from pdm_cli.io.importing.convert import Facts, Reading
     from pdm_cli.io.importing.databases import Database
@@ -206,7 +205,7 @@ class _Import:
         self._folder = old
         found = {table.name: find_table(old, table) for table in RAW_TABLES} if old is not None else {}
         self._old: dict[str, TableFiles] = {name: files for name, files in found.items() if files is not None}
-        self._types = _find_types(self._old)
+        self._types = find_types(self._old)
         # Columns of the telemetry that have digits but are text.
         self.lost: list[Problem] = []
         # Totals of the telemetry, unless it is appended to rows that are not among them.
@@ -361,7 +360,7 @@ class _Import:
         from pdm_cli.io.parquet import count_rows, open_file
 
         survey, columns = telemetry.survey, open_file(new).schema_arrow.names
-        _check_same_columns(f"events of {survey.name}", set(columns), old.name, set(old_types(old)))
+        check_same_columns(f"events of {survey.name}", set(columns), old.name, set(old_types(old)))
         overlap = find_overlap(old, new, key=columns, time=survey.time)
         before = sum(count_rows(part) for part in old.parts)
         write_appended(old, new, path, overlap, is_new_kept=False)
@@ -391,8 +390,8 @@ class _Import:
             if (old := self._old.get(survey.table.name)) is not None:
                 types = self._types[survey.table.name]
                 # An empty log has no zone of its own.
-                has_zone = has_zone if survey.rows else bool(_zone_of(types.get(survey.time)))
-                numbers = _fit_to_old(survey, old.name, types, numbers, has_zone)
+                has_zone = has_zone if survey.rows else bool(zone_of(types.get(survey.time)))
+                numbers = fit_to_old(survey, old.name, types, numbers, has_zone)
             if survey.table is TELEMETRY:
                 survey.check_sensors(numbers)
             readings.append(Reading(order, has_zone, frozenset(numbers), is_text))
@@ -421,7 +420,7 @@ class _Import:
         """Warn if some tables, old or new, have a time zone and others do not."""
         # The machines table has no time column.
         time = next((survey.time for survey in self._surveys if survey.time), "")
-        found = {self._old[name].name: _zone_of(types.get(time)) for name, types in self._types.items()}
+        found = {self._old[name].name: zone_of(types.get(time)) for name, types in self._types.items()}
         for survey, reading in zip(self._surveys, readings, strict=True):
             if survey.time and survey.rows:
                 found[survey.table.file] = reading.has_zone
@@ -538,64 +537,3 @@ def _trace_provenance(
         "import": {**asdict(options), "append": is_appended, "on_overlap": on_overlap or "refuse"},
     }
     return manifest.Provenance("import", parameters, inputs, manifest.library_versions(), manifest.code_hash())
-
-
-def _find_types(tables: Mapping[str, TableFiles]) -> dict[str, dict[str, pa.DataType]]:
-    """Return the types of existing tables."""
-    if not tables:
-        # Most imports need no pandas.
-        return {}
-    from pdm_cli.io.append import old_types
-
-    return {name: old_types(files) for name, files in tables.items()}
-
-
-def _zone_of(kind: pa.DataType | None) -> bool | None:
-    """Return whether a timestamp type has a time zone; ``None`` for other types."""
-    import pyarrow as pa
-
-    return kind.tz is not None if kind is not None and pa.types.is_timestamp(kind) else None
-
-
-def _fit_to_old(
-    survey: TableSurvey, old: str, types: dict[str, pa.DataType], numbers: set[str], has_zone: bool
-) -> set[str]:
-    """Return the numeric columns, adapted to those of the existing table ``old``.
-
-    Raises
-    ------
-    DataError
-        If the columns of the two do not match.
-    """
-    import pyarrow as pa
-
-    columns = set(survey.columns) - set(survey.left_out())
-    _check_same_columns(survey.name, columns, old, set(types))
-    expected = pa.timestamp("us", tz="UTC" if has_zone else None)
-    if survey.time and types[survey.time] not in (expected, pa.null()):
-        zone = "a" if has_zone else "no"
-        raise DataError(
-            f"{survey.name}: column {survey.time}: timestamps have {zone} time zone, unlike those of {old}",
-            hint="import all logs again, without --append",
-        )
-    for name, count in survey.counts.items():
-        if name not in columns:
-            continue
-        if types[name] == pa.float64() and count.others:
-            other = survey.first_other(name)
-            raise survey.error(
-                other, name, f"{other.text!r} is not a number, unlike those of {old}", "fix it or leave it empty"
-            )
-        if types[name] not in (pa.float64(), pa.string(), pa.null()):
-            raise SchemaError(f"{old}: column {name} is {types[name]}", hint="--append needs numbers or strings")
-    return {name for name in numbers & columns if types[name] != pa.string()}
-
-
-def _check_same_columns(new: str, columns: set[str], old: str, old_columns: set[str]) -> None:
-    """Reject rows with other columns than those of the existing table ``old``; ``new`` is their name in messages."""
-    differing = {"missing": old_columns - columns, "new": columns - old_columns}
-    if parts := [f"{label} {', '.join(map(repr, sorted(names)))}" for label, names in differing.items() if names]:
-        raise SchemaError(
-            f"{new}: columns differ from those of {old}: {'; '.join(parts)}",
-            hint="import into a folder of its own with --out, or import all logs again without --append",
-        )

@@ -22,6 +22,7 @@ from pdm_cli.io.importing.date_shapes import (
     sql_shape,
 )
 from pdm_cli.io.importing.engine import Engine, Unreadable
+from pdm_cli.io.importing.faults import check_rejected, find_fault
 from pdm_cli.io.importing.file_columns import check_header, hint_of_other_table, join_units
 from pdm_cli.io.importing.long_form import TagRow, split_tags
 from pdm_cli.io.importing.options import ImportOptions, LongForm
@@ -34,7 +35,7 @@ from pdm_cli.io.importing.sources import (
     sql_rows,
     sql_text,
 )
-from pdm_cli.io.importing.text_files import find_bad_byte, iterate_rows, quote
+from pdm_cli.io.importing.text_files import quote
 from pdm_cli.io.importing.values import BEGINS_AS_NUMBER, INTEGER, NUMBER, THOUSANDS, plain, sql_number, sql_plain
 from pdm_cli.io.sensor_names import find_sensor, propose_sensor, split_units
 from pdm_cli.schema import EVENT_COLUMNS, FAILURES, MACHINE, MACHINES, TELEMETRY, TIME, Table
@@ -182,7 +183,7 @@ class TableSurvey:
         if found["other_shapes"]:
             shapes += self._other_shapes(shapes)
             found = self._count(shapes, self.view)
-        self._check_rejected()
+        check_rejected(self._engine, self.files, self.name)
         self.rows = found["rows"]
         for name in self.keys.values():
             if found[f"empty {name}"]:
@@ -550,33 +551,7 @@ class TableSurvey:
         try:
             return self._engine.fetch(sql)
         except Unreadable as error:
-            raise (self._find_fault() or error.of(self.name)) from error
-
-    def _find_fault(self) -> DataError | None:
-        """Return the first error of the files read slowly and strictly."""
-        for file in self.files:
-            if file.text is None:
-                continue
-            try:
-                for _ in iterate_rows(file.text):
-                    pass
-            except DataError as error:
-                return error
-        return None
-
-    def _check_rejected(self) -> None:
-        rejected = list(self._engine.rejected())
-        if not rejected:
-            return
-        if any("ENCODING" in kind or "UNICODE" in kind for _, kind, _ in rejected):
-            for file in self.files:
-                if file.text is not None and (error := find_bad_byte(file.text)) is not None:
-                    raise error
-        fault = self._find_fault()
-        if fault is not None:
-            raise fault
-        line, _, message = rejected[0]
-        raise DataError(f"{self.name}: line {line:,}: {message}", hint="fix the line")
+            raise (find_fault(self.files) or error.of(self.name)) from error
 
     def _expected(self) -> list[str]:
         """Return the columns that the files must have, by their names there."""
