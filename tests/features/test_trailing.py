@@ -28,6 +28,17 @@ def telemetry_of(rows: list[tuple[Any, float]], seed: int = 0) -> pd.DataFrame:
     return frame
 
 
+def make_log(gaps: list[float], ahead: list[float], seed: int) -> tuple[pd.DataFrame, Instants]:
+    """Return telemetry of two machines with these gaps, and instants after some of its rows."""
+    hours = np.cumsum(gaps)
+    rows = [(machine, float(hour)) for machine in ("a", "b") for hour in hours[: None if machine == "a" else 9]]
+    telemetry = telemetry_of(rows, seed)
+    rng = np.random.default_rng(seed)
+    asked = [(str(rng.choice(["a", "b", "silent"])), float(rng.choice(hours)) + more) for more in ahead]
+    instants = Instants.of(rows_frame(asked))
+    return telemetry, instants
+
+
 def slow(telemetry: pd.DataFrame, instants: Instants, window: LongWindow, statistic: str) -> np.ndarray[Any, Any]:
     """Return a statistic of each window from a selection of its rows."""
     times = telemetry["datetime"].to_numpy().astype("datetime64[us]").astype(np.int64)
@@ -48,12 +59,7 @@ def slow(telemetry: pd.DataFrame, instants: Instants, window: LongWindow, statis
     seed=st.integers(0, 99),
 )
 def test_trailing_statistics_any_log_equal_those_of_a_loop(gaps: list[float], ahead: list[float], seed: int) -> None:
-    hours = np.cumsum(gaps)
-    rows = [(machine, float(hour)) for machine in ("a", "b") for hour in hours[: None if machine == "a" else 9]]
-    telemetry = telemetry_of(rows, seed)
-    rng = np.random.default_rng(seed)
-    asked = [(str(rng.choice(["a", "b", "silent"])), float(rng.choice(hours)) + more) for more in ahead]
-    instants = Instants.of(rows_frame(asked))
+    telemetry, instants = make_log(gaps, ahead, seed)
     found = trailing_means(telemetry, instants, WINDOWS, grid_us=GRID_US)
     for window, means in zip(WINDOWS, found, strict=True):
         assert_allclose(means, slow(telemetry, instants, window, "mean"), rtol=1e-12)
@@ -92,12 +98,7 @@ def slow_changes(telemetry: pd.DataFrame, instants: Instants, third: int) -> np.
     seed=st.integers(0, 99),
 )
 def test_trailing_changes_any_log_equal_those_of_a_loop(gaps: list[float], ahead: list[float], seed: int) -> None:
-    hours = np.cumsum(gaps)
-    rows = [(machine, float(hour)) for machine in ("a", "b") for hour in hours[: None if machine == "a" else 9]]
-    telemetry = telemetry_of(rows, seed)
-    rng = np.random.default_rng(seed)
-    asked = [(str(rng.choice(["a", "b", "silent"])), float(rng.choice(hours)) + more) for more in ahead]
-    instants = Instants.of(rows_frame(asked))
+    telemetry, instants = make_log(gaps, ahead, seed)
     for third, found in zip(
         [1, 4, 30], trailing_changes(telemetry, instants, [1, 4, 30], step_us=HOUR_US, grid_us=GRID_US), strict=True
     ):
