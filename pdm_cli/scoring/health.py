@@ -228,7 +228,7 @@ def _find_bursts(
 ) -> pd.DataFrame:
     """Return the bursts of a reference span, see :class:`HealthIndex`.
 
-    What the other sensors explain is not subtracted: damage in the reference is part of the relation between them.
+    The part that other sensors explain is not subtracted: damage in the reference affects the relation between them.
     """
     is_any = np.ones(len(instants.times), np.bool_)
     residuals = _rescale(scores.z.T, np.ones(len(scores.times), np.bool_))
