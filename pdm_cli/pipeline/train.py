@@ -127,7 +127,7 @@ def _warn_of_no_signs(training: Training, problem: Problem, progress: Progress) 
 
 def _report_few_failures(problem: Problem, progress: Progress) -> bool:
     """Report fewer folds than set and the components that cannot be learned; return whether there are any of these."""
-    from pdm_cli.training.splits import more_failures
+    from pdm_cli.training.labelled_rows import more_failures
 
     folds, most = len(problem.folds), problem.train.folds
     if folds < most:
@@ -146,7 +146,7 @@ def _report_few_failures(problem: Problem, progress: Progress) -> bool:
             subject = "their probabilities are their base rates, and they never alert"
         progress.warn(
             f"too few failures of {name_some(rare)} to train on in every fold: {subject}; "
-            f"{more_failures(problem.train)}, or train without {'it' if len(rare) == 1 else 'them'} (--components)"
+            f"{more_failures(problem, rare)}, or train without {'it' if len(rare) == 1 else 'them'} (--components)"
         )
     return bool(rare)
 

@@ -22,7 +22,6 @@ from pdm_cli.training.splits import (
     Split,
     hold_out_machines,
     machine_folds,
-    more_failures,
     more_to_test_on,
     more_to_train_on,
     split_by_time,
@@ -36,6 +35,9 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IndexArray = NDArray[np.intp]
 IntArray = NDArray[np.int64]
+
+# Failures of a component without which not even a single fold has one to train and one to test on.
+_LEAST_FAILURES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,9 +297,37 @@ def check_rows(rows: LabelledRows, telemetry: pd.DataFrame) -> None:
         raise NotEnoughData(
             f"failures.parquet: too few failures of {name_some(rows.components)} to train on in every fold, so the "
             "model would never alert",
-            hint=more_failures(rows.train),
+            hint=more_failures(rows, rows.components),
             components=rows.components,
         )
+
+
+def more_failures(rows: LabelledRows, components: list[str]) -> str:
+    """Return how to get more failures of components into the folds, with options only if they can help.
+
+    They cannot if there are too few failures, or machines that failed, in the whole log.
+    """
+    own = rows.failures[rows.failures["failure"].isin(components)].groupby("failure")
+    by_time = bool((own[TIME].nunique() >= _LEAST_FAILURES).any())
+    # At least one machine is held out for the test.
+    by_machine = len(rows.instants.machines) > _LEAST_FAILURES
+    by_machine &= bool((own[MACHINE].nunique() >= _LEAST_FAILURES).any())
+    kind, fixes = rows.train.split, []
+    if by_time if kind == "time" else by_machine:
+        fixes.append(more_to_train_on(rows.train))
+    if kind == "time" and by_machine:
+        fixes.append("test on other machines with --split machine")
+    elif kind == "machine" and by_time:
+        fixes.append("test on later data with --split time")
+    elif kind == "both" and by_time:
+        fixes.append("test on later data or other machines only with --split time or machine")
+    if not fixes:
+        where = "before the cutoff" if kind == "time" else "on different machines to train on"
+        return (
+            f"provide a longer log (at least {_LEAST_FAILURES} failures of a component {where} are needed: one to "
+            "train and one to test on in a fold)"
+        )
+    return f"provide a longer log{''.join(f', {fix}' for fix in fixes[:-1])}, or {fixes[-1]}"
 
 
 def _reject_untrainable(rows: LabelledRows, telemetry: pd.DataFrame) -> None:
@@ -321,7 +351,7 @@ def _reject_untrainable(rows: LabelledRows, telemetry: pd.DataFrame) -> None:
     else:
         verb = "has" if len(components) == 1 else "have"
         message = f"{named} {verb} no failure {_describe_training(rows)}"
-        fix = more_to_train_on(rows.train)
+        fix = more_failures(rows, components)
     raise NotEnoughData(f"failures.parquet: {message}", hint=fix, components=components)
 
 

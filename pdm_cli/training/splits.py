@@ -144,16 +144,6 @@ def more_to_test_on(train: TrainParams) -> str:
     return "set an earlier --cutoff" if train.cutoff is not None else "set a larger --test-share"
 
 
-def more_failures(train: TrainParams) -> str:
-    """Return how to get more failures in the folds: a longer log, a larger training span, or another split."""
-    others = {
-        "time": "test on other machines with --split machine",
-        "machine": "test on later data with --split time",
-        "both": "test on later data or other machines only with --split time or machine",
-    }
-    return f"provide a longer log, {more_to_train_on(train)}, or {others[train.split]}"
-
-
 def time_folds(times: IntArray, split: Split, *, folds: int, gap_us: int) -> list[Split]:
     """Cut the training span into folds, each trained on all before its own cutoff.
 

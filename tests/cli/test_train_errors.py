@@ -87,7 +87,9 @@ def test_split_by_machine_without_failures_to_train_on_names_the_machines(raw: P
     edit("failures", lambda t: t[t["machineID"] == t["machineID"].min()])(raw)
     words = ("run", "--data", raw, "--out", tmp_path / "out", "--split", "machine", "--test-share", 0.9)
     outcome = pdm(*words)
-    assert_clear(outcome, 4, "no failure on the 2 machines to train on (--split machine)", "smaller --test")
+    assert_clear(
+        outcome, 4, "no failure on the 2 machines to train on (--split machine)", "test on later data with --split time"
+    )
 
 
 def test_the_parent_of_a_stage_folder_gets_a_hint(work: Path, pdm: Pdm, tmp_path: Path) -> None:

@@ -259,14 +259,28 @@ def test_check_problem_no_component_with_a_failure_before_the_cutoff_is_rejected
     cutoff_hour = (problem_of(fleet).split.cutoff - EPOCH_US) / HOUR_US
     with pytest.raises(NotEnoughData, match="too few failures of comp9 to train on in every fold, so the") as caught:
         problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
-    assert caught.value.hint == (
-        "provide a longer log, set a smaller --test-share, or test on other machines with --split machine"
+    needed = (
+        "provide a longer log (at least 2 failures of a component before the cutoff are needed: one to train and one "
+        "to test on in a fold)"
     )
+    assert caught.value.hint == needed
     late = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"))
     with pytest.raises(NotEnoughData, match="comp9 has no failure to train on before the cutoff") as caught:
         problem_of(late, components=("comp9",))
     assert caught.value.exit_code == 4
-    assert caught.value.hint == "set a smaller --test-share"
+    assert caught.value.hint == needed
+    twice = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"), Event(1, cutoff_hour + 200, "comp9"))
+    with pytest.raises(NotEnoughData, match="comp9 has no failure to train on before the cutoff") as caught:
+        problem_of(twice, components=("comp9",))
+    assert caught.value.hint == "provide a longer log, or set a smaller --test-share"
+    by_machine = replace(TRAIN, split="machine")
+    with pytest.raises(NotEnoughData) as caught:
+        problem_of(twice, train=by_machine, components=("comp9",))
+    assert caught.value.hint == "provide a longer log, or test on later data with --split time"
+    with pytest.raises(NotEnoughData) as caught:
+        problem_of(late, train=by_machine, components=("comp9",))
+    assert caught.value.hint is not None
+    assert "at least 2 failures of a component on different machines to train on are needed" in caught.value.hint
 
 
 def test_folds_are_fewer_where_more_components_can_be_learned_then(
