@@ -12,7 +12,7 @@ from pdm_cli.errors import DataError, UsageError
 from pdm_cli.pipeline.score import Forecast, score_folder
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
-from pdm_cli.units import current, exact_time, using, utc
+from pdm_cli.units import current, exact_time, option_time, using, utc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +132,7 @@ def _name_asked(time: datetime | None, asked_us: int) -> str:
     from pdm_cli.timestamps import show
 
     if time is None or isinstance(time, CycleTime) or not current().counts_cycles:
-        return exact_time(asked_us)
+        return option_time(asked_us)
     return f"{show(asked_us)} (a date, but the times of the telemetry are cycles)"
 
 

@@ -84,7 +84,7 @@ def _score(task: Task) -> Forecast:
     """Return the forecast for the raw tables, up to ``--until``."""
     from pdm_cli.io import bundle
     from pdm_cli.timestamps import microseconds
-    from pdm_cli.units import exact_time
+    from pdm_cli.units import exact_time, option_time
 
     work, until = task.out / "work", task.settings.predict.until
     work.mkdir()
@@ -96,7 +96,7 @@ def _score(task: Task) -> Forecast:
     end = int(forecast.instants.times.max())
     if microseconds(until) > end:
         task.progress.warn(
-            f"--until {exact_time(microseconds(until))}: the telemetry ends at {exact_time(end)}, so the work list is "
+            f"--until {option_time(microseconds(until))}: the telemetry ends at {exact_time(end)}, so the work list is "
             "as of that time"
         )
     return cut_forecast(forecast, microseconds(until))

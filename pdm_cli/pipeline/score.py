@@ -228,13 +228,13 @@ def cut_forecast(forecast: Forecast, until_us: int) -> Forecast:
     """
     from pdm_cli.preparation.cleaning import to_microseconds
     from pdm_cli.schema import TIME
-    from pdm_cli.units import exact_time
+    from pdm_cli.units import exact_time, option_time
 
     sources, times = forecast.context.sources, forecast.instants.times
     rows = times <= until_us
     if not rows.any():
         raise NotEnoughData(
-            f"telemetry.parquet: no reading up to --until {exact_time(until_us)}; the first is "
+            f"telemetry.parquet: no reading up to --until {option_time(until_us)}; the first is "
             f"{exact_time(int(times.min()))}",
             hint="set a later --until",
         )

@@ -322,9 +322,9 @@ def more_failures(rows: LabelledRows, components: list[str]) -> str:
     elif kind == "both" and by_time:
         fixes.append("test on later data or other machines only with --split time or machine")
     if not fixes:
-        where = "before the cutoff" if kind == "time" else "on different machines to train on"
+        where = " before the cutoff" if kind == "time" else ", on different machines that are not held out"
         return (
-            f"provide a longer log (at least {_LEAST_FAILURES} failures of a component {where} are needed: one to "
+            f"provide a longer log (training needs at least {_LEAST_FAILURES} failures of a component{where}: one to "
             "train and one to test on in a fold)"
         )
     return f"provide a longer log{''.join(f', {fix}' for fix in fixes[:-1])}, or {fixes[-1]}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pdm_cli.errors import UsageError
 from pdm_cli.settings.model import LabelsParams, PredictParams, TrainParams
 from pdm_cli.timestamps import US_PER_HOUR, microseconds
-from pdm_cli.units import exact_time, option_time, show_hours
+from pdm_cli.units import option_time, show_hours
 
 
 def check_choices(train: TrainParams) -> None:
@@ -98,7 +98,8 @@ def check_gap(train: TrainParams, labels: LabelsParams) -> None:
     shown = show_hours(gap / US_PER_HOUR)
     if test_start - cutoff < gap:
         raise UsageError(
-            f"--test-start {exact_time(test_start)}: less than the gap of {shown} after --cutoff {exact_time(cutoff)}",
+            f"--test-start {option_time(test_start)}: less than the gap of {shown} after --cutoff "
+            f"{option_time(cutoff)}",
             hint=f"use --test-start {option_time(cutoff + gap)} or later: the horizon is "
             f"{show_hours(labels.horizon_hours)}",
         )
@@ -121,7 +122,7 @@ def check_prediction_span(predict: PredictParams) -> None:
         )
     if predict.until is not None and microseconds(predict.since) > microseconds(predict.until):
         raise UsageError(
-            f"--since {exact_time(microseconds(predict.since))} is after --until "
-            f"{exact_time(microseconds(predict.until))}",
+            f"--since {option_time(microseconds(predict.since))} is after --until "
+            f"{option_time(microseconds(predict.until))}",
             hint="set an earlier --since, or drop one of the two",
         )

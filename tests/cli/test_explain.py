@@ -83,7 +83,7 @@ def test_the_last_row_before_a_time_between_two_is_taken_and_told(
     later = worst["datetime"] + pd.Timedelta("100min")
     outcome = explain(pdm, fleet, work, "--machine", worst["machineID"], "--at", later, "--json")
     assert outcome.json["datetime"] == f"{worst['datetime']:%Y-%m-%dT%H:%M}"
-    assert f"using the last one before it, {worst['datetime']:%Y-%m-%dT%H:%M} UTC" in outcome.stderr
+    assert f"using the last one before it, {worst['datetime']:%Y-%m-%d %H:%M} UTC" in outcome.stderr
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_machines_may_be_texts(raw: Path, work: Path, pdm: Pdm) -> None:
     [
         (("--machine", "99"), 4, "--machine 99: not in the telemetry", "it has 16 machines: 1, 2, 3, 4, 5 … 16"),
         (("--machine", "3", "--at", "2014-12-31"), 4, "--at 2014-12-31T00:00: outside the telemetry", "2015-05-31"),
-        (("--machine", "3", "--at", "2015-05-31T09:00"), 4, "outside the telemetry of machine 3", "2015-01-01T06:00"),
+        (("--machine", "3", "--at", "2015-05-31T09:00"), 4, "outside the telemetry of machine 3", "2015-01-01 06:00"),
         (("--machine", "3", "--at", "soon"), 2, "--at: 'soon' is not a time", "2015-10-01T06:00"),
         (("--machine", "3", "--component", "comp9"), 4, "--component comp9: not in the model", "comp1, comp2"),
     ],

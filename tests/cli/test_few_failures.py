@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 SAID = (
     "too few failures of comp9 to train on in every fold: its probability is its base rate, and it never alerts; "
-    "provide a longer log (at least 2 failures of a component before the cutoff are needed: one to train and one to "
-    "test on in a fold), or train without it (--components)\n"
+    "provide a longer log (training needs at least 2 failures of a component before the cutoff: one to train and one "
+    "to test on in a fold), or train without it (--components)\n"
 )
 
 

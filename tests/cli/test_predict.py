@@ -221,7 +221,7 @@ def test_since_and_latest_write_less_and_change_nothing(
     assert_clear(both, 2, "--since: cannot be combined with --latest", "drop one of the two")
     outcome = predict(pdm, fleet, model, tmp_path / "none", "--since", "2016-01-01")
     assert_clear(
-        outcome, 4, "no reading since 2016-01-01T00:00 (--since); the last is 2015-05-31T06:00", "earlier --since"
+        outcome, 4, "no reading since 2016-01-01 00:00 (--since); the last is 2015-05-31 06:00", "earlier --since"
     )
 
 
@@ -262,7 +262,7 @@ def test_dates_of_the_work_list_have_one_form(
 def test_until_and_since_must_leave_something(fleet: Path, model: Path, pdm: Pdm, tmp_path: Path) -> None:
     outcome = predict(pdm, fleet, model, tmp_path / "out", "--until", "2015-01-01T05:59")
     assert_clear(
-        outcome, 4, "no reading up to --until 2015-01-01T05:59; the first is 2015-01-01T06:00", "a later --until"
+        outcome, 4, "no reading up to --until 2015-01-01T05:59; the first is 2015-01-01 06:00", "a later --until"
     )
     words = ("--since", "2015-05-15", "--until", "2015-05-14T20:00-02:00")
     outcome = predict(pdm, fleet, model, tmp_path / "out", *words)

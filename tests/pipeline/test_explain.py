@@ -26,7 +26,7 @@ def test_parse_time_without_a_time_names_dates_and_cycles(text: str, cycle: str)
     ("at", "named"),
     [
         ("2020-01-01", "--at 2020-01-01T00:00 (a date, but the times of the telemetry are cycles): outside"),
-        ("cycle 90", "--at cycle 90: outside"),
+        ("cycle 90", "--at cycle90: outside"),
     ],
 )
 def test_explain_outside_a_log_of_cycles_names_the_time_as_given(at: str, named: str) -> None:

@@ -260,8 +260,8 @@ def test_check_problem_no_component_with_a_failure_before_the_cutoff_is_rejected
     with pytest.raises(NotEnoughData, match="too few failures of comp9 to train on in every fold, so the") as caught:
         problem_of(with_failures(fleet, Event(1, cutoff_hour, "comp9")), components=("comp9",))
     needed = (
-        "provide a longer log (at least 2 failures of a component before the cutoff are needed: one to train and one "
-        "to test on in a fold)"
+        "provide a longer log (training needs at least 2 failures of a component before the cutoff: one to train and "
+        "one to test on in a fold)"
     )
     assert caught.value.hint == needed
     late = with_failures(fleet, Event(1, cutoff_hour + 1, "comp9"))
@@ -280,7 +280,7 @@ def test_check_problem_no_component_with_a_failure_before_the_cutoff_is_rejected
     with pytest.raises(NotEnoughData) as caught:
         problem_of(late, train=by_machine, components=("comp9",))
     assert caught.value.hint is not None
-    assert "at least 2 failures of a component on different machines to train on are needed" in caught.value.hint
+    assert "at least 2 failures of a component, on different machines that are not held out: one" in caught.value.hint
 
 
 def test_folds_are_fewer_where_more_components_can_be_learned_then(

@@ -84,7 +84,7 @@ def test_times_without_a_zone_are_utc() -> None:
 def test_split_gap_shorter_than_horizon_is_rejected(hours_after: float) -> None:
     cutoff = datetime(2015, 1, 20, tzinfo=UTC)
     with pytest.raises(
-        UsageError, match=r"--test-start .*: less than the gap of 48 h after --cutoff 2015-01-20 00:00"
+        UsageError, match=r"--test-start .*: less than the gap of 48 h after --cutoff 2015-01-20T00:00"
     ) as caught:
         split(grid(), cutoff=cutoff, test_start=cutoff + timedelta(hours=hours_after))
     assert caught.value.exit_code == 2
