@@ -10,7 +10,7 @@ from pdm_cli.errors import GateNotMet, NotEnoughData, UsageError
 from pdm_cli.pipeline.score import Forecast, find_trained, score_folder
 from pdm_cli.progress import Progress
 from pdm_cli.settings.model import Settings
-from pdm_cli.text import show_number
+from pdm_cli.text import show_count, show_number
 from pdm_cli.units import current, exact_time, show_hours, using, utc
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _select_unseen_rows(forecast: Forecast, progress: Progress) -> NDArray[np.bo
     if is_trained.any() and not is_trained.all() and split != "time":
         rows = ~is_trained[instants.codes] & (is_later if split == "both" else True)
         count = int((~is_trained).sum())
-        progress.info(f"evaluate: scoring only the {count:,} machines that the model was not trained on")
+        progress.info(f"evaluate: scoring only the {show_count(count, 'machine')} that the model was not trained on")
     elif is_trained.any():
         rows = is_later
         since = f"{exact_time(start if start > cutoff else cutoff)}{utc()}"

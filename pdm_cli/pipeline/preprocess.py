@@ -286,7 +286,7 @@ def _warn_of_unseen(quality: dict[str, Any], progress: Progress) -> None:
     for side in ("before", "after"):
         finding = Finding(**quality["findings"][f"failures_{side}_telemetry"])
         if finding.count:
-            summary = finding.summarize(f"of {total:,} failures {side} the machine's telemetry")
+            summary = finding.summarize(f"of {show_count(total, 'failure')} {side} the machine's telemetry")
             progress.warn(
                 f"failures.parquet: {summary}: a model cannot be trained on them; is the telemetry complete, and do "
                 "both tables use the same clock?"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdm_cli.schema import LARGEST_READING
-from pdm_cli.text import name_some, show_number
+from pdm_cli.text import name_some, show_count, show_number
 
 # A sentinel occurs at least this often, and in this share of the readings; in more, it would be a state.
 _LEAST_COUNT, _LEAST_SHARE, _MOST_SHARE = 3, 0.0001, 0.5
@@ -36,7 +36,7 @@ class Sentinel:
     def describe(self) -> str:
         """Return ``press is -999 in 12 readings, far from its other values (4.2 to 5.6)``."""
         return (
-            f"{self.sensor} is {self.value:.10g} in {self.count:,} readings, far from its other values "
+            f"{self.sensor} is {self.value:.10g} in {show_count(self.count, 'reading')}, far from its other values "
             f"({show_number(self.low)} to {show_number(self.high)})"
         )
 

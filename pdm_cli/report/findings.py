@@ -50,6 +50,8 @@ _FINDING_NAMES = {
     "machines_without_telemetry": "machines with attributes but no telemetry",
     "machines_without_attributes": "machines with telemetry but no attributes",
 }
+# Tables of events, and a row of each.
+_EVENT_NAMES = {"errors": "error", "maint": "replacement", "failures": "failure"}
 # Columns of events whose names are not words.
 _COLUMN_NAMES = {"comp": "component", "failure": "component", "errorID": "error"}
 # The first noun of a description, of which there are some.
@@ -177,6 +179,12 @@ def list_findings(quality: dict[str, Any]) -> list[tuple[str, int, str]]:
     ]
 
 
+def count_events(events: Mapping[str, int], *, but_for: str = "") -> str:
+    """Return the number of events in each table: ``1 failure, 340 errors``; empty without tables."""
+    counts = (show_count(count, _EVENT_NAMES.get(name, name)) for name, count in events.items() if name != but_for)
+    return ", ".join(counts)
+
+
 def count_components(quality: dict[str, Any]) -> str:
     """Return the failures of the first components and the number of further components; empty if unknown."""
     counts = quality.get("components") or {}
@@ -243,9 +251,8 @@ def describe_chance(events: dict[str, Any]) -> str:
         # Alerts at the end of the data count in the time, but not as false alarms.
         text += "; no alert episode has a known outcome, so none can be a false alarm"
     if events["caught_by_chance"]:
-        text += (
-            f"; chance would catch {events['caught_by_chance']:,.1f} of {events['failures']:,} failures in that time"
-        )
+        failures = show_count(events["failures"], "failure")
+        text += f"; chance would catch {events['caught_by_chance']:,.1f} of {failures} in that time"
     return text
 
 

@@ -12,6 +12,7 @@ from pdm_cli.features.describe import name_feature
 from pdm_cli.report import plots
 from pdm_cli.report.findings import (
     count_components,
+    count_events,
     describe_cost_caveats,
     list_caveats,
     list_facts,
@@ -46,7 +47,6 @@ _EXAMPLES = {
     "missed": "Missed",
     "latest": "Caught, with the shortest warning time",
 }
-_EVENTS = {"maint": "replacements"}
 
 
 @dataclass(frozen=True)
@@ -159,13 +159,12 @@ def _describe_data(facts: ModelFacts) -> Section:
         paragraphs.append("Data-quality findings are unknown: the prepared tables have no quality.json.")
         return Section("data", "Data", paragraphs)
     telemetry = quality["telemetry"]
-    events = ", ".join(f"{count:,} {_EVENTS.get(name, name)}" for name, count in quality["events"].items()) or "none"
     about = [
         ["machines", f"{telemetry['machines']:,}"],
         ["sensors", ", ".join(map(name_sensor, telemetry["sensors"]))],
         ["readings", f"{telemetry['readings']:,}, every {show_step(telemetry['step_minutes'])}"],
         ["time (UTC)" if utc() else "time", show_range(telemetry["start"], telemetry["end"])],
-        ["events", events],
+        ["events", count_events(quality["events"]) or "none"],
     ]
     if components := count_components(quality):
         about.append(["failures by component", components])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pdm_cli.report.findings import list_findings, show_share
+from pdm_cli.report.findings import count_events, list_findings, show_share
 from pdm_cli.report.page import Grid, Notice, Page, Picture, Section, Tile, make_columns
 from pdm_cli.report.provenance import describe_provenance
 from pdm_cli.report.strips import draw_counts, draw_level, draw_presence
@@ -18,7 +18,6 @@ from pdm_cli.units import Units, current, name_sensor, show_hours, show_range, u
 
 # More rows than these would hide the others.
 _MOST_SENSORS, _MOST_COMPONENTS = 100, 40
-_EVENTS = {"errors": "errors", "maint": "replacements", "failures": "failures"}
 _DAY_HOURS, _YEAR_DAYS = 24, 365.25
 # A smaller share of missing readings needs no example.
 _LEAST_SHARE = 0.001
@@ -168,8 +167,8 @@ def _draw_sensors(quality: Mapping[str, Any]) -> Section:
 
 def _list_failures(quality: Mapping[str, Any]) -> Section:
     events, failures = quality["events"], quality["failures"]
-    others = [f"{count:,} {_EVENTS[name]}" for name, count in events.items() if name != "failures"]
-    paragraphs = [f"Other events: {', '.join(others)}."] if others else []
+    others = count_events(events, but_for="failures")
+    paragraphs = [f"Other events: {others}."] if others else []
     if not failures:
         paragraphs.insert(0, "There are no failures. Training requires past failures; a model can predict without.")
         return Section("failures", "Failures", paragraphs)

@@ -13,6 +13,7 @@ from pdm_cli.pipeline.stages import SHORTAGE
 from pdm_cli.report.findings import (
     SCORE_NOTE,
     count_components,
+    count_events,
     describe_cost_caveats,
     describe_sensors,
     list_caveats,
@@ -66,8 +67,7 @@ def draw_quality(quality: dict[str, Any]) -> list[RenderableType]:
         f"{show_count(quality['features']['rows'], 'feature row')} of "
         f"{show_count(quality['features']['columns'], 'feature')}",
     ]
-    events = [f"{count:,} {name}" for name, count in quality["events"].items()]
-    lines.append("; ".join(events) if events else "no event tables")
+    lines.append(count_events(quality["events"]) or "no event tables")
     if components := count_components(quality):
         lines.append(f"failures by component: {components}")
     if quality["ignored_columns"]:
@@ -248,7 +248,7 @@ def _describe_warnings(metrics: dict[str, Any]) -> str:
     events = metrics["events"]
     if not events["failures"]:
         return f"no failure in the test span, so no warning times{_not_counted(metrics)}"
-    text = f"caught {events['caught']} of {events['failures']} failures"
+    text = f"caught {events['caught']} of {show_count(events['failures'], 'failure')}"
     if events["caught"]:
         text += f", {events['caught_24h']} of them at least {show_hours(24)} ahead"
     hours = events["warning_hours"]

@@ -214,6 +214,16 @@ def test_draw_metrics_width_of_hours_to_failure_has_ordinary_digits() -> None:
     assert "which is 110 h wide in the median; the predicted median is wrong by 36 h on average\n" in text
 
 
+def test_draw_quality_counts_events_in_words() -> None:
+    facts = {"readings": 2, "sensors": ["volt"], "machines": 1, "step_minutes": 60}
+    telemetry = {**facts, "start": "2015-01-01T06:00:00", "end": "2015-02-01T06:00:00"}
+    quality = {
+        **{"telemetry": telemetry, "features": {"rows": 1, "columns": 1}, "findings": {}, "ignored_columns": []},
+        "events": {"failures": 1, "maint": 3_286, "errors": 0},
+    }
+    assert str(draw_quality(quality)[0]).splitlines()[3] == "1 failure, 3,286 replacements, 0 errors"
+
+
 def test_draw_metrics_compares_the_first_days_of_machines_with_the_rest() -> None:
     first = {"rows": 30, "average_precision": 0.846, "failures": 1, "caught": 0}
     after = {"rows": 90, "average_precision": 0.977, "failures": 0, "caught": 0}
