@@ -18,7 +18,8 @@ _TEMPLATE = "page.html.j2"
 # In the head of every page.
 _MARK, _HEAD_BYTES = b'<meta name="generator" content="pdm">', 4096
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?")
-# Letters of a name that stay on a line, however narrow its column; longer names break after separators first.
+# Letters of a name that stay on a line in a table of more than two columns, which phones show as blocks; longer names
+# break after separators first.
 _UNBROKEN = 20
 _LONG_NAME, _SEPARATOR = re.compile(rf"[^\s<>&;]{{{_UNBROKEN + 1},}}"), re.compile(r"[_./:-]")
 

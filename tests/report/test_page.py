@@ -113,8 +113,11 @@ def test_closest_alerts_and_drift_are_readable_on_page_and_screen() -> None:
 
 
 def test_long_names_in_tables_break_after_separators() -> None:
-    grid = Grid("Sensors", make_columns("sensor", "x"), [["smart_1_raw", "x"], ["oil_temperature_of_the_gearbox", "x"]])
-    text = render(page_of(Section("a", "A", grids=[grid])))
+    names = ["smart_1_raw", "oil_temperature_of_the_gearbox"]
+    grid = Grid("Sensors", make_columns("sensor", "x", "y"), [[name, "x", "y"] for name in names])
+    pair = Grid("Settings", make_columns("setting", "value"), [["some", "x"]])
+    text = render(page_of(Section("a", "A", grids=[grid, pair])))
+    assert '<th role="rowheader" scope="row">some</th>' in text
     assert '<th role="rowheader" scope="row" style="min-width:calc(11ch + 1.25rem)">smart_1_raw</th>' in text
     assert 'min-width:calc(20ch + 1.25rem)">oil_<wbr>temperature_<wbr>of_<wbr>the_<wbr>gearbox</th>' in text
 
